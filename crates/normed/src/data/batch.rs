@@ -1,0 +1,49 @@
+//! What a model sees: examples of about the same length, padded to the longest of them.
+
+use crate::tensor::Tensor;
+
+/// How a checkpoint's layout wants its text: which tokens open and close a question and an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextRule {
+    /// Replaces the question's first token: `[CLS]` in Hugging Face's layout, `[ENC]` in the original.
+    pub question_start: u32,
+    /// Opens the decoder's input, `[DEC]`.
+    pub decoder_start: u32,
+    /// Closes questions and answers, `[SEP]`.
+    pub end: u32,
+    /// Fills short rows, `[PAD]`.
+    pub pad: u32,
+    /// The longest question, special tokens included; longer ones are cut.
+    pub max_question_tokens: usize,
+}
+
+/// Token ids `[B, T]`, row-major, padded on the right; row `b` holds `lengths[b]` real tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRows {
+    /// `[B * T]`.
+    pub ids: Vec<u32>,
+    /// `[B]`.
+    pub lengths: Vec<usize>,
+    /// `T`.
+    pub width: usize,
+}
+
+/// The label of a position that does not count.
+pub const IGNORE: u32 = u32::MAX;
+
+/// One batch of `B` examples.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `[B, 3, H, W]`, normalised.
+    pub pixel_values: Tensor,
+    /// Questions `[B, T]`.
+    pub input_ids: TokenRows,
+    /// Decoder inputs `[B, A]`: the start token, then the answer.
+    pub decoder_input_ids: TokenRows,
+    /// `[B * A]`: what position `a` should predict, already shifted; [`IGNORE`] where it does not count.
+    pub labels: Vec<u32>,
+    /// The number of labels that count.
+    pub target_count: usize,
+    /// `[B]`: one key an example; dropout is a function of it.
+    pub keys: Vec<u64>,
+}

@@ -1,0 +1,28 @@
+//! normed adapts medical vision-language models by tuning their LayerNorms.
+//!
+//! The floors, from the ground up; each knows only those above it in this list:
+//!
+//! - [`tensor`]: a value in memory, the parameters of a model, and the tape;
+//! - [`ops`]: the fused operations, forward and backward;
+//! - [`nn`]: layers, named as in the checkpoint;
+//! - [`weights`]: checkpoints and adapters, in and out;
+//! - [`data`]: examples, images, text, batches;
+//! - [`models`]: vision transformer, BERT, and their composition MISS;
+//! - [`tuning`]: which parameters are trained;
+//! - [`metrics`]: predictions in, numbers out;
+//! - [`recipe`]: a whole run as data;
+//! - [`train`]: the step, the run, evaluation, checkpoints.
+
+pub mod data;
+pub mod error;
+pub mod metrics;
+pub mod models;
+pub mod nn;
+pub mod ops;
+pub mod recipe;
+pub mod tensor;
+pub mod train;
+pub mod tuning;
+pub mod weights;
+
+pub use error::{Error, Result};

@@ -1,0 +1,12 @@
+//! Values, parameters and the tape: what the operations of [`crate::ops`] stand on.
+
+mod params;
+mod tape;
+mod value;
+
+pub use params::{
+    AttentionPart, EmbeddingPart, NormPlace, ParamId, Parameter, Parameters, Part, Role, Scope,
+    Term, Tower,
+};
+pub use tape::{Gradients, Graph, Var};
+pub use value::Tensor;

@@ -1,0 +1,307 @@
+//! The parameters of a model: what each is called, what it is for, whether it is trained.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Tensor;
+
+/// The part of a model that a parameter stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tower {
+    /// The image encoder.
+    Vision,
+    /// The question encoder, with cross-attention to the image.
+    Text,
+    /// The answer decoder.
+    Decoder,
+}
+
+impl Tower {
+    /// Every tower, in the order of a table's columns.
+    pub const ALL: [Tower; 3] = [Tower::Vision, Tower::Text, Tower::Decoder];
+
+    /// The name that recipes use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tower::Vision => "vision",
+            Tower::Text => "text",
+            Tower::Decoder => "decoder",
+        }
+    }
+}
+
+impl fmt::Display for Tower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a norm normalises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormPlace {
+    /// The embeddings.
+    Embedding,
+    /// The input (pre-norm) or output (post-norm) of self-attention.
+    Attention,
+    /// The output of cross-attention.
+    CrossAttention,
+    /// The input (pre-norm) or output (post-norm) of the feed-forward network.
+    Ffn,
+    /// The output of the tower.
+    Final,
+    /// The prediction head's transform.
+    Head,
+}
+
+/// A projection of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttentionPart {
+    /// Queries.
+    Query,
+    /// Keys.
+    Key,
+    /// Values.
+    Value,
+    /// All three, stacked in one matrix.
+    QueryKeyValue,
+    /// The output projection.
+    Output,
+}
+
+/// An embedding table or what stands for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmbeddingPart {
+    /// Of word pieces.
+    Token,
+    /// Of positions.
+    Position,
+    /// Of image patches.
+    Patch,
+    /// Of the class token.
+    Class,
+}
+
+/// The layer that a parameter belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// A LayerNorm.
+    Norm(NormPlace),
+    /// A projection of self-attention.
+    Attention(AttentionPart),
+    /// A projection of cross-attention.
+    CrossAttention(AttentionPart),
+    /// The feed-forward network's first projection.
+    Fc1,
+    /// The feed-forward network's second projection.
+    Fc2,
+    /// An embedding.
+    Embedding(EmbeddingPart),
+    /// The prediction head.
+    Head,
+}
+
+/// Whether a parameter multiplies or is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Term {
+    /// A matrix, a table, a norm's gain.
+    Weight,
+    /// A bias.
+    Bias,
+}
+
+/// What a parameter is for. Given by the layer that declares it, never read out of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Role {
+    /// Where it stands.
+    pub tower: Tower,
+    /// The block, counted from 0; none outside the blocks.
+    pub layer: Option<usize>,
+    /// The layer it belongs to.
+    pub part: Part,
+    /// Weight or bias.
+    pub term: Term,
+}
+
+/// A parameter's place in [`Parameters`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParamId(pub(crate) usize);
+
+impl ParamId {
+    /// The position in [`Parameters::iter`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One tensor of a model.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Hugging Face's name.
+    pub name: String,
+    /// `[out, in]` for a linear layer, `[C]` for a norm or a bias.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// Whether this run trains it.
+    pub trained: bool,
+    /// Why no loss can move it, if none can: it is never trained then.
+    pub inert: Option<&'static str>,
+    value: Option<Tensor>,
+}
+
+impl Parameter {
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value. Panics on a model that was built for inspection only and never loaded.
+    pub fn value(&self) -> &Tensor {
+        match &self.value {
+            Some(value) => value,
+            None => panic!("{} was declared but not loaded", self.name),
+        }
+    }
+
+    /// The value for writing.
+    pub fn value_mut(&mut self) -> &mut Tensor {
+        match &mut self.value {
+            Some(value) => value,
+            None => panic!("{} was declared but not loaded", self.name),
+        }
+    }
+
+    /// Sets the value; its shape must be the declared one.
+    pub fn set(&mut self, value: Tensor) {
+        assert_eq!(value.shape(), self.shape, "{}", self.name);
+        self.value = Some(value);
+    }
+}
+
+/// Every parameter of a model, in the order of declaration.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters {
+    list: Vec<Parameter>,
+}
+
+impl Parameters {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One parameter.
+    pub fn get(&self, id: ParamId) -> &Parameter {
+        &self.list[id.0]
+    }
+
+    /// One parameter, for writing.
+    pub fn get_mut(&mut self, id: ParamId) -> &mut Parameter {
+        &mut self.list[id.0]
+    }
+
+    /// By name.
+    pub fn find(&self, name: &str) -> Option<ParamId> {
+        self.list.iter().position(|p| p.name == name).map(ParamId)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (ParamId, &Parameter)> {
+        self.list.iter().enumerate().map(|(i, p)| (ParamId(i), p))
+    }
+
+    /// All of them, for writing.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (ParamId, &mut Parameter)> {
+        self.list.iter_mut().enumerate().map(|(i, p)| (ParamId(i), p))
+    }
+
+    /// Those that this run trains.
+    pub fn trained(&self) -> impl Iterator<Item = (ParamId, &Parameter)> {
+        self.iter().filter(|(_, p)| p.trained)
+    }
+
+    /// The number of parameters.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The number of elements of all parameters.
+    pub fn count(&self) -> usize {
+        self.list.iter().map(Parameter::len).sum()
+    }
+
+    /// The number of elements that this run trains.
+    pub fn trained_count(&self) -> usize {
+        self.trained().map(|(_, p)| p.len()).sum()
+    }
+
+    /// Where a model's layers declare their parameters.
+    pub fn scope(&mut self, tower: Tower, prefix: &str) -> Scope<'_> {
+        Scope { params: self, prefix: prefix.to_owned(), tower, layer: None }
+    }
+}
+
+/// A place in the tree of layers: a name prefix, a tower, a block.
+pub struct Scope<'a> {
+    params: &'a mut Parameters,
+    prefix: String,
+    tower: Tower,
+    layer: Option<usize>,
+}
+
+impl Scope<'_> {
+    /// The place `name` below this one.
+    pub fn sub(&mut self, name: &str) -> Scope<'_> {
+        let prefix = if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.prefix)
+        };
+        Scope { params: self.params, prefix, tower: self.tower, layer: self.layer }
+    }
+
+    /// Block `i` of the list `name`.
+    pub fn layer(&mut self, name: &str, i: usize) -> Scope<'_> {
+        let mut scope = self.sub(&format!("{name}.{i}"));
+        scope.layer = Some(i);
+        scope
+    }
+
+    /// Declares a parameter called `name` here.
+    pub fn declare(&mut self, name: &str, shape: &[usize], part: Part, term: Term) -> ParamId {
+        let scope = self.sub(name);
+        let role = Role { tower: scope.tower, layer: scope.layer, part, term };
+        let parameter = Parameter {
+            name: scope.prefix,
+            shape: shape.to_vec(),
+            role,
+            trained: false,
+            inert: None,
+            value: None,
+        };
+        self.params.list.push(parameter);
+        ParamId(self.params.list.len() - 1)
+    }
+
+    /// Says that no loss can move `id`, and why.
+    pub fn mark_inert(&mut self, id: ParamId, why: &'static str) {
+        self.params.get_mut(id).inert = Some(why);
+    }
+}
