@@ -8,5 +8,5 @@ pub use params::{
     AttentionPart, EmbeddingPart, NormPlace, ParamId, Parameter, Parameters, Part, Role, Scope,
     Term, Tower,
 };
-pub use tape::{Gradients, Graph, Var};
+pub use tape::{Gradients, Graph, Source, Var};
 pub use value::Tensor;

@@ -7,18 +7,35 @@ use super::{ParamId, Parameter, Parameters, Tensor};
 pub struct Var {
     /// The value.
     pub value: Tensor,
-    node: Option<usize>,
+    source: Source,
+}
+
+/// Where a value came from, and so where its gradient goes. Backward passes keep this rather than
+/// the [`Var`], so that no value outlives its use.
+#[derive(Debug, Clone, Copy)]
+pub struct Source(Option<usize>);
+
+impl Source {
+    /// Whether something below is trained.
+    pub fn needs_gradient(self) -> bool {
+        self.0.is_some()
+    }
 }
 
 impl Var {
     /// A value that needs no gradient: an input, or anything below the first trained parameter.
     pub fn constant(value: Tensor) -> Self {
-        Self { value, node: None }
+        Self { value, source: Source(None) }
     }
 
     /// Whether something below this value is trained.
     pub fn needs_gradient(&self) -> bool {
-        self.node.is_some()
+        self.source.needs_gradient()
+    }
+
+    /// Where its gradient goes.
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// The extent of each dimension.
@@ -84,7 +101,7 @@ impl<'p> Graph<'p> {
             }
             _ => None,
         };
-        Var { value, node }
+        Var { value, source: Source(node) }
     }
 
     /// Sends `seed`, the loss's gradient of `output`, down the tape and adds the parameters'
@@ -93,7 +110,7 @@ impl<'p> Graph<'p> {
         let Some(mut tape) = self.tape else { return };
         gradients.nodes.clear();
         gradients.nodes.resize_with(tape.len(), || None);
-        gradients.add(output, seed);
+        gradients.add(output.source, seed);
         while let Some(backward) = tape.pop() {
             if let Some(gradient) = gradients.nodes[tape.len()].take() {
                 backward(gradient, gradients);
@@ -115,9 +132,9 @@ impl Gradients {
         Self::default()
     }
 
-    /// Adds to the gradient of `var`; nothing happens if it wants none.
-    pub fn add(&mut self, var: &Var, gradient: Tensor) {
-        if let Some(node) = var.node {
+    /// Adds to the gradient of a value; nothing happens if it wants none.
+    pub fn add(&mut self, source: Source, gradient: Tensor) {
+        if let Some(node) = source.0 {
             accumulate(&mut self.nodes[node], gradient);
         }
     }

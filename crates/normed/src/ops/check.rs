@@ -1,0 +1,117 @@
+//! What the tests of the operations share: seeded numbers and finite differences.
+
+use crate::tensor::{
+    AttentionPart, Gradients, Graph, ParamId, Parameters, Part, Tensor, Term, Tower, Var,
+};
+
+/// `n` numbers in [-1, 1) from a seed.
+pub(crate) fn random(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    (0..n)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32) / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
+
+/// Parameters `p0`, `p1`, ... of the given shapes, random, all trained.
+pub(crate) fn parameters(shapes: &[&[usize]]) -> (Parameters, Vec<ParamId>) {
+    let mut params = Parameters::new();
+    let part = Part::Attention(AttentionPart::Query);
+    let ids: Vec<_> = (0..shapes.len())
+        .map(|i| {
+            params.scope(Tower::Vision, "").declare(&format!("p{i}"), shapes[i], part, Term::Weight)
+        })
+        .collect();
+    for (i, &id) in ids.iter().enumerate() {
+        let parameter = params.get_mut(id);
+        parameter.trained = true;
+        let n = parameter.len();
+        parameter.set(Tensor::new(shapes[i], random(n, 100 + i as u64)));
+    }
+    (params, ids)
+}
+
+/// A loss that weighs every element of `out` differently.
+fn weights(out: &Tensor) -> Tensor {
+    Tensor::new(out.shape(), random(out.len(), 7))
+}
+
+fn loss(out: &Tensor) -> f64 {
+    let weights = weights(out);
+    out.data().iter().zip(weights.data()).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum()
+}
+
+/// Checks the gradient of every parameter of `f` against central differences, for all parameters
+/// trained, and that each gradient is the same when it alone is trained.
+pub(crate) fn finite_differences(
+    params: &mut Parameters,
+    f: impl Fn(&mut Graph<'_>) -> Var,
+    tolerance: f64,
+) {
+    let gradients = gradients(params, &f);
+    let ids: Vec<_> = params.iter().map(|(id, _)| id).collect();
+    for &id in &ids {
+        let analytic = gradients.param(id).expect("a gradient for every trained parameter").clone();
+        let scale = analytic.data().iter().fold(0.0f32, |a, b| a.max(b.abs())).max(1e-3);
+        for i in 0..analytic.len() {
+            let step = 2e-3f32;
+            let at = |params: &mut Parameters, delta: f32| {
+                let before = params.get(id).value().data()[i];
+                params.get_mut(id).value_mut().data_mut()[i] = before + delta;
+                let out = f(&mut Graph::inference(params)).value;
+                params.get_mut(id).value_mut().data_mut()[i] = before;
+                loss(&out)
+            };
+            let numeric = (at(params, step) - at(params, -step)) / f64::from(2.0 * step);
+            let error = (numeric - f64::from(analytic.data()[i])).abs() / f64::from(scale);
+            let name = &params.get(id).name;
+            assert!(
+                error < tolerance,
+                "{name}[{i}]: {} by backward, {numeric} by differences",
+                analytic.data()[i]
+            );
+        }
+    }
+    for &only in &ids {
+        for &id in &ids {
+            params.get_mut(id).trained = id == only;
+        }
+        let alone = self::gradients(params, &f);
+        for &id in &ids {
+            assert_eq!(alone.param(id).is_some(), id == only);
+        }
+        let (a, b) = (alone.param(only).expect("trained"), gradients.param(only).expect("trained"));
+        assert!(a.data() == b.data(), "the gradient depends on what else is trained");
+    }
+    for &id in &ids {
+        params.get_mut(id).trained = false;
+    }
+    let mut graph = Graph::training(params);
+    f(&mut graph);
+    assert_eq!(graph.recorded(), 0, "nothing is trained, yet something was recorded");
+    for &id in &ids {
+        params.get_mut(id).trained = true;
+    }
+}
+
+fn gradients(params: &Parameters, f: impl Fn(&mut Graph<'_>) -> Var) -> Gradients {
+    let mut graph = Graph::training(params);
+    let out = f(&mut graph);
+    let mut gradients = Gradients::new();
+    let seed = weights(&out.value);
+    graph.backward(&out, seed, &mut gradients);
+    gradients
+}
+
+/// Asserts that two slices agree to `tolerance` relative to the larger one's largest element.
+pub(crate) fn close(a: &[f32], b: &[f32], tolerance: f32) {
+    assert_eq!(a.len(), b.len());
+    let scale = b.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
+    for (i, (x, y)) in a.iter().zip(b).enumerate() {
+        assert!((x - y).abs() <= tolerance * scale, "[{i}]: {x} against {y}");
+    }
+}

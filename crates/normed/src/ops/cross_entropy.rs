@@ -1,0 +1,118 @@
+//! Softmax cross-entropy with label smoothing (Szegedy et al. 2016, arXiv 1512.00567, section 7),
+//! summed over the positions that count, as `torch.nn.functional.cross_entropy(reduction="sum",
+//! label_smoothing=ε, ignore_index=..)`: `(1 - ε) nll + ε mean_c(-log p_c)`.
+//!
+//! Keeps: the loss's gradient `p - target`, in the logits' place.
+
+use super::simd::{exp, fold, for_rows_with, max, sum};
+use crate::data::IGNORE;
+use crate::tensor::{Graph, Tensor, Var};
+
+/// The summed loss of a batch, with the per-position negative log-likelihoods beside it.
+#[derive(Debug)]
+pub struct CrossEntropy {
+    /// The sum over counting positions, label smoothing included.
+    pub sum: f64,
+    /// `[N]`: each position's loss, label smoothing included; 0 where it does not count.
+    pub positions: Vec<f32>,
+    /// What [`Graph::backward`] starts from: a value whose gradient is the factor of the sum.
+    pub output: Var,
+}
+
+/// `logits [N, V]` (leading dimensions flattened), `labels [N]`, [`IGNORE`] where none counts.
+pub fn cross_entropy(
+    g: &mut Graph<'_>,
+    logits: Var,
+    labels: &[u32],
+    label_smoothing: f32,
+) -> CrossEntropy {
+    let width = logits.value.width();
+    let input = logits.source();
+    let mut rows = logits.value.into_data();
+    let mut positions = vec![0.0; labels.len()];
+    assert_eq!(rows.len(), labels.len() * width);
+    for_rows_with(&mut rows, width, &mut positions, |i, row, loss| {
+        let label = labels[i];
+        if label == IGNORE {
+            row.fill(0.0);
+            return;
+        }
+        let top = max(row);
+        let at_label = row[label as usize];
+        let mean = sum(row) / width as f32;
+        let total = fold(row, row, |acc, x, _| acc + exp(x - top));
+        let log_total = total.ln() + top;
+        let (nll, smooth) = (log_total - at_label, log_total - mean);
+        *loss = (1.0 - label_smoothing).mul_add(nll, label_smoothing * smooth);
+        let floor = label_smoothing / width as f32;
+        for x in row.iter_mut() {
+            *x = exp(*x - top) / total - floor;
+        }
+        row[label as usize] -= 1.0 - label_smoothing;
+    });
+    let total = positions.iter().map(|&x| f64::from(x)).sum();
+    let shape = [labels.len(), width];
+    let value = Tensor::new(&[1], vec![total as f32]);
+    let output = g.record(value, input.needs_gradient(), move |seed, gradients| {
+        let factor = seed.data()[0];
+        let mut d = rows;
+        if factor != 1.0 {
+            d.iter_mut().for_each(|d| *d *= factor);
+        }
+        gradients.add(input, Tensor::new(&shape, d));
+    });
+    CrossEntropy { sum: total, positions, output }
+}
+
+/// `log softmax` of one row, in place.
+pub fn log_softmax(row: &mut [f32]) {
+    let top = max(row);
+    let total: f64 = row.iter().map(|&x| f64::from(x - top).exp()).sum();
+    let log_total = total.ln() as f32 + top;
+    row.iter_mut().for_each(|x| *x -= log_total);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{close, finite_differences, parameters};
+
+    #[test]
+    fn equals_the_plain_formula_and_ignores_what_does_not_count() {
+        let (params, id) = parameters(&[&[3, 11]]);
+        for smoothing in [0.0, 0.1] {
+            let mut g = Graph::inference(&params);
+            let logits = g.parameter(id[0]);
+            let ce = cross_entropy(&mut g, logits, &[4, IGNORE, 10], smoothing);
+            let mut want = 0.0;
+            for (row, label) in [(0, 4), (2, 10)] {
+                let mut p = params.get(id[0]).value().data()[row * 11..][..11].to_vec();
+                log_softmax(&mut p);
+                let mean = p.iter().sum::<f32>() / 11.0;
+                want -= f64::from((1.0 - smoothing) * p[label] + smoothing * mean);
+            }
+            assert!((ce.sum - want).abs() < 1e-5);
+            assert_eq!(ce.positions[1], 0.0);
+        }
+    }
+
+    #[test]
+    fn log_softmax_sums_to_one() {
+        let mut row = vec![1.0, -2.0, 30.0, 29.0];
+        log_softmax(&mut row);
+        close(&[row.iter().map(|x| x.exp()).sum()], &[1.0], 1e-6);
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        let (mut params, id) = parameters(&[&[3, 11]]);
+        finite_differences(
+            &mut params,
+            |g| {
+                let logits = g.parameter(id[0]);
+                cross_entropy(g, logits, &[4, IGNORE, 10], 0.1).output
+            },
+            5e-3,
+        );
+    }
+}

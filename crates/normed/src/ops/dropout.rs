@@ -1,0 +1,178 @@
+//! Dropout (Srivastava et al. 2014) and stochastic depth (Huang et al. 2016, arXiv 1603.09382),
+//! and the additions that they stand before.
+//!
+//! Whether an element is dropped is a function of the run's seed, the step, the example's key, the
+//! place in the model and the element's index within the example: the size of a micro-batch and
+//! the number of threads change nothing. Keeps: nothing but that function's key; masks are drawn
+//! again in backward.
+
+use std::sync::Arc;
+
+use super::simd::for_rows;
+use crate::tensor::{Graph, Tensor, Var};
+
+/// The random bits of one dropout place in one forward pass.
+#[derive(Debug, Clone)]
+pub struct DropoutStream {
+    /// `[B]`: one key an example.
+    keys: Arc<[u64]>,
+    rate: f32,
+}
+
+impl DropoutStream {
+    /// The stream of place number `site`, from one key an example.
+    pub fn new(example_keys: &[u64], seed: u64, site: u64, rate: f32) -> Self {
+        let place = mix(seed ^ mix(site.wrapping_add(1)));
+        // Squares wants an odd key with well-mixed halves.
+        let keys = example_keys.iter().map(|&k| mix(k ^ place) | 1).collect();
+        Self { keys, rate }
+    }
+
+    /// What element `index` of example `b` is multiplied by: 0 or `1 / (1 - rate)`.
+    #[inline(always)]
+    pub(super) fn factor(&self, b: usize, index: u64) -> f32 {
+        let uniform = (squares(index, self.keys[b]) >> 8) as f32 * (1.0 / 16_777_216.0);
+        if uniform < self.rate { 0.0 } else { 1.0 / (1.0 - self.rate) }
+    }
+
+    /// Multiplies `x [B, ..]` by the mask.
+    fn apply(&self, x: &mut Tensor) {
+        let per_example = x.len() / self.keys.len();
+        let width = x.width();
+        for_rows(x.data_mut(), width, |i, row| {
+            let start = i * width;
+            let (b, offset) = (start / per_example, (start % per_example) as u64);
+            for (j, x) in row.iter_mut().enumerate() {
+                *x *= self.factor(b, offset + j as u64);
+            }
+        });
+    }
+
+    /// Multiplies every example of `x [B, ..]` by one factor.
+    fn apply_to_examples(&self, x: &mut Tensor) {
+        let per_example = x.len() / self.keys.len();
+        for_rows(x.data_mut(), per_example, |b, row| {
+            let factor = self.factor(b, 0);
+            for x in row {
+                *x *= factor;
+            }
+        });
+    }
+}
+
+/// The finaliser of splitmix64 (Steele et al. 2014).
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}
+
+/// Squares, a counter-based generator (Widynski 2020, arXiv 2004.06278, four rounds).
+#[inline(always)]
+fn squares(counter: u64, key: u64) -> u32 {
+    let y = counter.wrapping_mul(key);
+    let z = y.wrapping_add(key);
+    let mut x = y;
+    for add in [y, z, y] {
+        x = x.wrapping_mul(x).wrapping_add(add).rotate_left(32);
+    }
+    (x.wrapping_mul(x).wrapping_add(z) >> 32) as u32
+}
+
+/// `x [B, ..]` with elements dropped; `x` itself where there is no stream.
+pub fn dropout(g: &mut Graph<'_>, x: Var, stream: Option<DropoutStream>) -> Var {
+    let Some(stream) = stream else { return x };
+    let input = x.source();
+    let mut y = x.value;
+    stream.apply(&mut y);
+    g.record(y, input.needs_gradient(), move |mut dy, gradients| {
+        stream.apply(&mut dy);
+        gradients.add(input, dy);
+    })
+}
+
+/// `x + y`, same shapes.
+pub fn add(g: &mut Graph<'_>, x: Var, y: &Var) -> Var {
+    let (a, b) = (x.source(), y.source());
+    let mut sum = x.value;
+    sum.add_assign(&y.value);
+    g.record(sum, a.needs_gradient() || b.needs_gradient(), move |d, gradients| {
+        gradients.add(a, d.clone());
+        gradients.add(b, d);
+    })
+}
+
+/// `residual + dropout(x)`, `[B, ..]`.
+pub fn add_dropped(
+    g: &mut Graph<'_>,
+    x: Var,
+    residual: &Var,
+    stream: Option<DropoutStream>,
+) -> Var {
+    let x = dropout(g, x, stream);
+    add(g, x, residual)
+}
+
+/// `residual + x`, where whole examples of `x [B, ..]` are dropped (stochastic depth).
+pub fn drop_path_add(g: &mut Graph<'_>, x: Var, residual: &Var, stream: DropoutStream) -> Var {
+    let input = x.source();
+    let mut y = x.value;
+    stream.apply_to_examples(&mut y);
+    let y = g.record(y, input.needs_gradient(), move |mut dy, gradients| {
+        stream.apply_to_examples(&mut dy);
+        gradients.add(input, dy);
+    });
+    add(g, y, residual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{finite_differences, parameters};
+
+    #[test]
+    fn drops_at_the_rate_and_keeps_the_mean() {
+        let stream = DropoutStream::new(&[1, 2], 42, 0, 0.3);
+        let mut x = Tensor::new(&[2, 100, 50], vec![1.0; 10_000]);
+        stream.apply(&mut x);
+        let dropped = x.data().iter().filter(|&&v| v == 0.0).count() as f64 / 10_000.0;
+        assert!((dropped - 0.3).abs() < 0.02, "{dropped}");
+        let mean = x.data().iter().sum::<f32>() / 10_000.0;
+        assert!((mean - 1.0).abs() < 0.03, "{mean}");
+        assert_ne!(x.data()[..5000], x.data()[5000..]);
+    }
+
+    #[test]
+    fn an_example_is_dropped_alike_in_any_batch_and_length() {
+        let whole = DropoutStream::new(&[7, 8, 9], 1, 3, 0.5);
+        let alone = DropoutStream::new(&[8], 1, 3, 0.5);
+        let (mut a, mut b) =
+            (Tensor::new(&[3, 4, 6], vec![1.0; 72]), Tensor::new(&[1, 3, 6], vec![1.0; 18]));
+        whole.apply(&mut a);
+        alone.apply(&mut b);
+        assert_eq!(a.data()[24..42], *b.data());
+        let mut other_site = Tensor::new(&[1, 3, 6], vec![1.0; 18]);
+        DropoutStream::new(&[8], 1, 4, 0.5).apply(&mut other_site);
+        assert_ne!(other_site.data(), b.data());
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        let (mut params, id) = parameters(&[&[2, 3, 4], &[2, 3, 4]]);
+        for f in [0, 1] {
+            finite_differences(
+                &mut params,
+                |g| {
+                    let (x, r) = (g.parameter(id[0]), g.parameter(id[1]));
+                    let stream = DropoutStream::new(&[3, 4], 5, 6, 0.4);
+                    match f {
+                        0 => add_dropped(g, x, &r, Some(stream)),
+                        _ => drop_path_add(g, x, &r, stream),
+                    }
+                },
+                2e-3,
+            );
+        }
+    }
+}

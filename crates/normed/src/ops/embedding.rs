@@ -1,0 +1,71 @@
+//! Table look-up, as `torch.nn.Embedding`.
+//!
+//! Keeps: the ids. Backward adds each row's gradient to its place in the table, in order.
+
+use crate::tensor::{Graph, ParamId, Tensor, Var};
+
+/// Word plus position: `ids [B * T]` into `words [V, C]`, positions counted from `first` in each
+/// row of `width` tokens into `positions [P, C]`. Gives `[B, T, C]`.
+pub fn embedding(
+    g: &mut Graph<'_>,
+    ids: &[u32],
+    width: usize,
+    words: ParamId,
+    positions: ParamId,
+    first: usize,
+) -> Var {
+    let (w, p) = (g.param(words).value().clone(), g.param(positions).value().clone());
+    let channels = w.width();
+    let mut out = Vec::with_capacity(ids.len() * channels);
+    for (i, &id) in ids.iter().enumerate() {
+        let word = &w.data()[id as usize * channels..][..channels];
+        let position = &p.data()[(first + i % width) * channels..][..channels];
+        out.extend(word.iter().zip(position).map(|(a, b)| a + b));
+    }
+    let (train_words, train_positions) = (g.trains(words), g.trains(positions));
+    let ids = ids.to_vec();
+    let shape = [ids.len() / width, width, channels];
+    g.record(Tensor::new(&shape, out), train_words || train_positions, move |dy, gradients| {
+        let mut scatter = |id: ParamId, table: &Tensor, row_of: &dyn Fn(usize) -> usize| {
+            let mut dt = vec![0.0; table.len()];
+            for (i, dy) in dy.data().chunks_exact(channels).enumerate() {
+                for (t, d) in dt[row_of(i) * channels..][..channels].iter_mut().zip(dy) {
+                    *t += d;
+                }
+            }
+            gradients.add_param(id, Tensor::new(table.shape(), dt));
+        };
+        if train_words {
+            scatter(words, &w, &|i| ids[i] as usize);
+        }
+        if train_positions {
+            scatter(positions, &p, &|i| first + i % width);
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{finite_differences, parameters};
+
+    #[test]
+    fn looks_up_word_and_position() {
+        let (params, id) = parameters(&[&[5, 3], &[4, 3]]);
+        let y = embedding(&mut Graph::inference(&params), &[4, 0, 2, 2], 2, id[0], id[1], 1);
+        let (w, p) = (params.get(id[0]).value().data(), params.get(id[1]).value().data());
+        assert_eq!(y.shape(), [2, 2, 3]);
+        assert_eq!(y.value.data()[0], w[12] + p[3]);
+        assert_eq!(y.value.data()[11], w[8] + p[8]);
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        let (mut params, id) = parameters(&[&[5, 3], &[4, 3]]);
+        finite_differences(
+            &mut params,
+            |g| embedding(g, &[4, 0, 2, 2, 2, 1], 3, id[0], id[1], 1),
+            1e-3,
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! GELU, the exact form `x Φ(x)` (Hendrycks & Gimpel 2016, arXiv 1606.08415, eq. 1), as
+//! `torch.nn.functional.gelu(approximate="none")`.
+//!
+//! Keeps: its input, which is the producing linear layer's output and so no further copy. Backward
+//! recomputes `Φ(x) + x φ(x)`.
+
+use super::simd::{erf, exp, for_rows};
+use crate::tensor::{Graph, Tensor, Var};
+
+/// Elements a row of the parallel loop has; the operation is element-wise.
+const CHUNK: usize = 4096;
+
+/// `x [..] -> [..]`.
+pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
+    let mut y = x.value.data().to_vec();
+    elementwise(&mut y, |_, y| {
+        for y in y {
+            *y *= normal_cdf(*y);
+        }
+    });
+    let input = x.source();
+    let kept = input.needs_gradient().then(|| x.value.clone());
+    g.record(Tensor::new(x.shape(), y), kept.is_some(), move |mut dy, gradients| {
+        let Some(kept) = kept else { return };
+        let x = kept.data();
+        elementwise(dy.data_mut(), |start, dy| {
+            for (d, x) in dy.iter_mut().zip(&x[start..]) {
+                let density = exp(-0.5 * x * x) * 0.398_942_3;
+                *d *= x.mul_add(density, normal_cdf(*x));
+            }
+        });
+        gradients.add(input, dy);
+    })
+}
+
+/// `Φ(x)`.
+#[inline(always)]
+fn normal_cdf(x: f32) -> f32 {
+    erf(x * std::f32::consts::FRAC_1_SQRT_2).mul_add(0.5, 0.5)
+}
+
+/// `f(start, elements)` over pieces of `data`, in parallel.
+fn elementwise(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+    let whole = data.len() / CHUNK * CHUNK;
+    let (head, tail) = data.split_at_mut(whole);
+    for_rows(head, CHUNK, |i, row| f(i * CHUNK, row));
+    if !tail.is_empty() {
+        let width = tail.len();
+        for_rows(tail, width, |_, row| f(whole, row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{close, finite_differences, parameters};
+
+    #[test]
+    fn equals_published_values() {
+        // torch.nn.functional.gelu at these points.
+        let x = [-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0];
+        let want =
+            [-0.004_049_9, -0.158_655_26, -0.154_268_77, 0.0, 0.345_731_23, 0.841_344_8, 2.995_95];
+        let (params, _) = parameters(&[]);
+        let y = gelu(&mut Graph::inference(&params), &Var::constant(Tensor::new(&[7], x.to_vec())));
+        close(y.value.data(), &want, 1e-6);
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        let (mut params, id) = parameters(&[&[CHUNK + 5]]);
+        finite_differences(
+            &mut params,
+            |g| {
+                let x = g.parameter(id[0]);
+                gelu(g, &x)
+            },
+            1e-2,
+        );
+    }
+}

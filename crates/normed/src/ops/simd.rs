@@ -1,0 +1,232 @@
+//! Row kernels that the compiler vectorises: written once, compiled for every instruction set
+//! that `pulp` detects at run time. Sums run over 16 lanes whatever the machine, and use fused
+//! multiply-add everywhere, so that every machine computes the same bits.
+
+use rayon::prelude::*;
+
+const LANES: usize = 16;
+
+/// Runs `f` compiled for the best instruction set of this machine.
+#[inline]
+pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Sum of a row.
+#[inline(always)]
+pub(super) fn sum(x: &[f32]) -> f32 {
+    fold(x, x, |acc, x, _| acc + x)
+}
+
+/// Dot product of two rows.
+#[inline(always)]
+pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    fold(x, y, |acc, x, y| x.mul_add(y, acc))
+}
+
+/// Sums `f` over two rows in 16 lanes.
+#[inline(always)]
+pub(super) fn fold(x: &[f32], y: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (xc, yc) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let (xr, yr) = (xc.remainder(), yc.remainder());
+    for (x, y) in xc.zip(yc) {
+        for i in 0..LANES {
+            lanes[i] = f(lanes[i], x[i], y[i]);
+        }
+    }
+    for (lane, (x, y)) in lanes.iter_mut().zip(xr.iter().zip(yr)) {
+        *lane = f(*lane, *x, *y);
+    }
+    lanes.iter().sum()
+}
+
+/// Largest element of a row; negative infinity if it is empty.
+#[inline(always)]
+pub(super) fn max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for i in 0..LANES {
+            lanes[i] = if x[i] > lanes[i] { x[i] } else { lanes[i] };
+        }
+    }
+    rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
+/// `e^x` to about 1 ulp for `-87 <= x <= 88`, clamped outside (Cephes `expf`: Cody-Waite
+/// reduction, minimax polynomial of degree 6).
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-0.693_359_4, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4f32;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_65, 0.5] {
+        p = p.mul_add(r, c);
+    }
+    let p = p.mul_add(r * r, r + 1.0);
+    let scale = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
+    p * f32::from_bits(scale)
+}
+
+/// `erf(x)` to about 3e-7 (rational minimax approximation on [-4, 4], as in Eigen and XLA).
+#[inline(always)]
+pub(super) fn erf(x: f32) -> f32 {
+    let x = x.clamp(-3.832_506_9, 3.832_506_9);
+    let x2 = x * x;
+    let mut p = -2.726_142_3e-10f32;
+    for c in [
+        2.770_681_4e-8,
+        -2.101_024e-6,
+        -5.692_506_4e-5,
+        -7.349_906_3e-4,
+        -2.954_599_8e-3,
+        -1.609_603_3e-2,
+    ] {
+        p = p.mul_add(x2, c);
+    }
+    let mut q = -1.456_607_2e-5f32;
+    for c in [-2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_473_9e-2] {
+        q = q.mul_add(x2, c);
+    }
+    x * p / q
+}
+
+/// Rows a task takes at least, so that a task does about 16,000 elements.
+fn rows_per_task(width: usize) -> usize {
+    (16_384 / width.max(1)).max(1)
+}
+
+/// Calls `f(i, row)` for every row of `out`, in parallel.
+pub(super) fn for_rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    let block = rows_per_task(width);
+    out.par_chunks_mut(block * width).enumerate().for_each(|(task, rows)| {
+        vectorised(|| {
+            for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+                f(task * block + i, row);
+            }
+        });
+    });
+}
+
+/// As [`for_rows`], with one more number a row: `f(i, row, &mut side[i])`.
+pub(super) fn for_rows_with(
+    out: &mut [f32],
+    width: usize,
+    side: &mut [f32],
+    f: impl Fn(usize, &mut [f32], &mut f32) + Sync,
+) {
+    let block = rows_per_task(width);
+    let tasks = out.par_chunks_mut(block * width).zip(side.par_chunks_mut(block));
+    tasks.enumerate().for_each(|(task, (rows, side))| {
+        vectorised(|| {
+            for (i, (row, side)) in rows.chunks_exact_mut(width).zip(side).enumerate() {
+                f(task * block + i, row, side);
+            }
+        });
+    });
+}
+
+/// Sums what `f(i, sums)` adds for each of `rows` rows into `sums` (`width` elements). The blocks
+/// have a fixed size and are added in order: the result is the same on any number of threads.
+pub(super) fn sum_rows(
+    rows: usize,
+    width: usize,
+    f: impl Fn(usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    const BLOCK: usize = 64;
+    let partial: Vec<Vec<f32>> = (0..rows.div_ceil(BLOCK))
+        .into_par_iter()
+        .map(|task| {
+            let mut sums = vec![0.0; width];
+            vectorised(|| {
+                for i in task * BLOCK..((task + 1) * BLOCK).min(rows) {
+                    f(i, &mut sums);
+                }
+            });
+            sums
+        })
+        .collect();
+    let mut total = vec![0.0; width];
+    for sums in &partial {
+        for (t, s) in total.iter_mut().zip(sums) {
+            *t += s;
+        }
+    }
+    total
+}
+
+/// A pointer that tasks share to write disjoint elements.
+#[derive(Clone, Copy)]
+pub(super) struct Shared(*mut f32);
+
+// SAFETY: only a pointer; every use says which elements the task owns.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub fn new(data: &mut [f32]) -> Self {
+        Self(data.as_mut_ptr())
+    }
+
+    /// # Safety
+    /// `offset` must be inside the slice that `self` was made from.
+    pub unsafe fn at(self, offset: usize) -> *mut f32 {
+        // SAFETY: by this function's contract.
+        unsafe { self.0.add(offset) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_exact_to_a_few_ulp() {
+        for i in -870..=880 {
+            let x = i as f32 * 0.1;
+            let want = f64::from(x).exp();
+            assert!((f64::from(exp(x)) / want - 1.0).abs() < 3e-7, "{x}");
+        }
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(-1e30) < 2e-38);
+    }
+
+    #[test]
+    fn erf_is_exact_to_rounding() {
+        // Maclaurin series in f64: exact here to 1e-12.
+        let series = |x: f64| {
+            let (mut term, mut sum) = (x, x);
+            for n in 1..120 {
+                term *= -x * x / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
+            }
+            sum * 2.0 / std::f64::consts::PI.sqrt()
+        };
+        for i in -380..=380 {
+            let x = i as f32 * 0.01;
+            assert!((f64::from(erf(x)) - series(f64::from(x))).abs() < 4e-7, "{x}");
+        }
+        assert!((erf(9.0) - 1.0).abs() < 2e-7);
+    }
+
+    #[test]
+    fn reductions_take_every_element() {
+        for n in [0usize, 1, 15, 16, 17, 100] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            assert_eq!(sum(&x), (n * n.saturating_sub(1) / 2) as f32);
+            assert_eq!(max(&x), if n == 0 { f32::NEG_INFINITY } else { (n - 1) as f32 });
+        }
+        let total = sum_rows(130, 2, |i, s| {
+            s[0] += i as f32;
+            s[1] += 1.0;
+        });
+        assert_eq!(total, [8385.0, 130.0]);
+    }
+}
