@@ -3,7 +3,104 @@
 mod batch;
 mod example;
 mod image;
+mod loader;
+mod text;
 
 pub use batch::{Batch, IGNORE, TextRule, TokenRows};
 pub use example::{AnswerType, Dataset, Example, ImageSource, Split};
-pub use image::Picture;
+pub use image::{ImageRule, Picture};
+pub use loader::{Collator, Loader, Prepared};
+pub use text::Tokenizer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// Which data set a run reads: the `[data]` section of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DataSpec {
+    /// VQA-RAD in its native layout.
+    VqaRad {
+        /// The directory that holds `VQA_RAD Dataset Public.json`; `$NORMED_DATA/vqa-rad` if absent.
+        root: Option<PathBuf>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// SLAKE in its native layout.
+    Slake {
+        /// The directory that holds train.json; `$NORMED_DATA/slake` if absent.
+        root: Option<PathBuf>,
+        /// `en`, `zh`; both if absent.
+        #[serde(default)]
+        lang: Option<String>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// Plain JSON lines: `id, image, question, answer, answer_type, split` and, if given, `group`.
+    Jsonl {
+        /// The file.
+        file: PathBuf,
+        /// What image paths are relative to; the file's directory if absent.
+        #[serde(default)]
+        image_root: Option<PathBuf>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// Procedural pictures.
+    Phantom {
+        /// `source` or `shifted`.
+        domain: PhantomDomain,
+        /// How many examples the training split has.
+        train: usize,
+        /// How many the validation split has.
+        validate: usize,
+        /// How many the test split has.
+        test: usize,
+        /// What they are drawn from.
+        #[serde(default)]
+        seed: u64,
+    },
+}
+
+/// Where a phantom's pictures come from: the same anatomy and questions, another machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhantomDomain {
+    /// What the base model is trained on.
+    Source,
+    /// Another site: the pictures look different, the questions are the same.
+    Shifted,
+}
+
+/// What to do with a row that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBadExample {
+    /// Stop with an error that names file, line and cause.
+    #[default]
+    Stop,
+    /// Leave it out, count it and list it.
+    Skip,
+}
+
+/// A data set, opened.
+pub struct Opened {
+    /// All its examples; [`Example::split`] says which part each belongs to.
+    pub dataset: Arc<dyn Dataset>,
+    /// Rows that were left out: file, line and cause.
+    pub skipped: Vec<String>,
+    /// What a user should know about this data.
+    pub warnings: Vec<String>,
+}
+
+/// Opens a data set: rows are read and checked, images are looked for but not decoded.
+pub fn open(spec: &DataSpec) -> Result<Opened> {
+    todo!("{spec:?}")
+}

@@ -1,1 +1,1 @@
-//! TBD
+//! The step, the run, evaluation, checkpoints.
