@@ -10,27 +10,23 @@ use crate::models::GenerateRule;
 use crate::tuning::Tuning;
 
 /// Everything a run depends on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recipe {
     /// The base model's directory, relative to the recipe.
     pub model: PathBuf,
     /// Where the run directory goes; `runs/<the recipe's name>` if absent.
     pub output: Option<PathBuf>,
     /// What every random stream starts from.
-    #[serde(default)]
     pub seed: u64,
     /// The data.
     pub data: DataSpec,
     /// Another image size than the checkpoint's: position embeddings are interpolated.
-    #[serde(default)]
     pub image_size: Option<usize>,
     /// What is trained.
     pub tuning: Tuning,
     /// How it is trained.
     pub train: TrainSpec,
     /// How answers are generated when a checkpoint is judged.
-    #[serde(default)]
     pub generate: GenerateRule,
 }
 
