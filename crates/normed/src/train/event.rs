@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Scores;
 
 /// What happened. A line of events.jsonl, but for [`Event::Progress`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -130,8 +132,8 @@ pub enum Subject {
     TestBlind,
 }
 
-/// What came out of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What came out of a run: metrics.json.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The run directory.
     pub output: PathBuf,
@@ -157,7 +159,7 @@ pub struct Outcome {
 }
 
 /// How the test split was answered.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestScores {
     /// By the base as it came; absent where the run made its own base.
     pub before: Option<Scores>,
@@ -166,11 +168,4 @@ pub struct TestScores {
     /// By the best checkpoint, the images shuffled among the questions: what can be had without
     /// looking.
     pub blind: Scores,
-}
-
-/// Scores of one set of predictions.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Scores {
-    /// Exact match, all questions.
-    pub exact_match: f64,
 }

@@ -5,5 +5,5 @@ mod event;
 mod run;
 
 pub use evaluate::evaluate;
-pub use event::{Event, Outcome, Scores, Subject, TestScores};
+pub use event::{Event, Outcome, Subject, TestScores};
 pub use run::{RunOptions, run};
