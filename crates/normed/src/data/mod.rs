@@ -1,15 +1,23 @@
 //! Examples, and how they become batches. Host data only: nothing here knows of a model.
 
 mod batch;
+mod blind;
+mod collator;
 mod example;
 mod image;
+mod image_rule;
 mod loader;
+mod plan;
 mod text;
 
 pub use batch::{Batch, IGNORE, TextRule, TokenRows};
-pub use example::{AnswerType, Dataset, Example, ImageSource, Split};
-pub use image::{ImageRule, Picture};
-pub use loader::{Collator, Loader, Prepared};
+pub use blind::Blind;
+pub use collator::{Collator, Prepared};
+pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};
+pub use image::Picture;
+pub use image_rule::ImageRule;
+pub use loader::Loader;
+pub use plan::{epoch_plan, in_order_by_length};
 pub use text::Tokenizer;
 
 use std::path::PathBuf;

@@ -1,8 +1,18 @@
 //! Models: what they compute, how they are read from a directory, how they generate.
 
+mod bert;
+mod config;
 mod generate;
+mod init;
+mod miss;
+mod vit;
 
+pub use bert::{Bert, Head};
+pub use config::{MissConfig, TextConfig, VisionConfig};
 pub use generate::{GenerateRule, generate};
+pub use init::initialise;
+pub use miss::Miss;
+pub use vit::Vit;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +24,18 @@ use crate::tensor::{Graph, Parameters, Tensor, Var};
 
 /// What a model computes. It knows nothing of what is tuned; its parameters live in [`Parameters`].
 pub trait Model: Send + Sync {
-    /// Logits `[B, A, V]` of the decoder's positions, teacher-forced.
-    fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var;
+    /// Logits `[B, A, V]` of the decoder's positions, teacher-forced. Fails on a batch that was not
+    /// made for this model: another image size, unknown tokens, text longer than its positions.
+    fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var>;
 
-    /// Encodes the images and questions of `batch` for generation.
-    fn start<'m>(&'m self, params: &'m Parameters, batch: &Batch) -> Box<dyn Decoding + 'm>;
+    /// Encodes the images and questions of `batch` for answers of up to `max_new_tokens`. Fails
+    /// as [`Model::forward`] does, and where the positions do not go so far.
+    fn start<'m>(
+        &'m self,
+        params: &'m Parameters,
+        batch: &Batch,
+        max_new_tokens: usize,
+    ) -> Result<Box<dyn Decoding + 'm>>;
 }
 
 /// A batch being decoded, with its key-value cache: one row a sequence.
