@@ -106,11 +106,7 @@ pub fn open(spec: &DataSpec) -> Result<Opened> {
     match *spec {
         DataSpec::Phantom { domain, train, validate, test, seed } => {
             let phantom = phantom::Phantom::new(domain, [train, validate, test], seed)?;
-            Ok(Opened {
-                dataset: Arc::new(phantom),
-                skipped: Vec::new(),
-                warnings: Vec::new(),
-            })
+            Ok(Opened { dataset: Arc::new(phantom), skipped: Vec::new(), warnings: Vec::new() })
         }
         _ => todo!("{spec:?}"),
     }

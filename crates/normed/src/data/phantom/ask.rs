@@ -5,9 +5,10 @@
 //! chosen to match. And a question that a picture cannot answer, or may answer only sometimes to keep
 //! its answers even, gives way to one from [`Topic::GENERAL`], whose answers are even in every scene.
 
+use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
 use super::dice::Dice;
 use super::grammar::Topic;
-use super::scene::{Kind, Modality, Organ, Place, Region, Scene, Side};
+use super::scene::Scene;
 use crate::data::AnswerType;
 
 /// One question about a scene.

@@ -1,7 +1,7 @@
 //! A grey canvas with soft brushes.
 
+use super::anatomy::Oval;
 use super::dice::Dice;
-use super::scene::Oval;
 
 /// Grey values `[side, side]`, nominally 0 (black) to 1 (white), and a gentle warp that makes the
 /// outlines drawn on it uneven.

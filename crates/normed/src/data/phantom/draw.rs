@@ -1,8 +1,9 @@
 //! From a scene to a picture: each modality has its own tones, edges, texture and noise.
 
+use super::anatomy::{Kind, Modality, Oval, Place, Region};
 use super::canvas::{Canvas, waves};
 use super::dice::Dice;
-use super::scene::{Kind, Lesion, Modality, Oval, Place, Region, Scene};
+use super::scene::{Lesion, Scene};
 use super::site::Site;
 use crate::data::Picture;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
 use super::ask::number;
 use super::report;
-use super::scene::{Kind, Modality, Organ, Place, Region, Side};
 use crate::data::AnswerType;
 
 /// What a question is about.

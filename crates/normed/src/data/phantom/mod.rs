@@ -1,7 +1,8 @@
 //! Phantoms: procedural pictures that look a little like radiology, with questions that are true of
 //! them. Any number of examples comes from one seed, and each can be had without the others.
 //!
-//! - [`scene`]: what is to be seen: modality, region, organs, lesions;
+//! - [`anatomy`]: modalities, regions, organs, places, kinds of lesion, and their names;
+//! - [`scene`]: which of them one picture shows, and where;
 //! - [`ask`]: questions and answers that follow from a scene, balanced so that the picture decides;
 //! - [`grammar`]: their phrasings, and the vocabulary of it all;
 //! - [`report`]: a short report that is true of a scene;
@@ -12,6 +13,7 @@
 //! The two domains differ by their [`site::Site`] alone: the same seed gives the same scenes, questions
 //! and answers in both.
 
+mod anatomy;
 mod ask;
 mod canvas;
 mod dice;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
 use super::ask::Question;
 use super::grammar::Topic;
-use super::scene::{Kind, Lesion, Modality, Organ, Place, Region, Side};
+use super::scene::Lesion;
 use super::*;
 use crate::data::AnswerType;
 
