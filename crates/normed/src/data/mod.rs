@@ -8,12 +8,10 @@ mod image;
 mod image_rule;
 mod jsonl;
 mod loader;
+pub mod phantom;
 mod plan;
 mod rows;
 mod slake;
-=======
-pub mod phantom;
->>>>>>> wt-phantom
 mod text;
 mod vqa_rad;
 
@@ -33,7 +31,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Which data set a run reads: the `[data]` section of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -53,8 +53,7 @@ impl Evaluation<'_> {
             .collect();
         let plan =
             places.iter().map(|batch| batch.iter().map(|&p| self.which[p]).collect()).collect();
-        let loader =
-            Loader::new(Arc::clone(self.dataset), Arc::clone(self.collator), plan, 0);
+        let loader = Loader::new(Arc::clone(self.dataset), Arc::clone(self.collator), plan, 0);
         let mut predictions: Vec<Option<Prediction>> = vec![None; self.which.len()];
         let mut done = 0;
         for (places, item) in places.iter().zip(loader) {
