@@ -9,30 +9,34 @@ const LISTED: usize = 20;
 
 /// Gives every parameter its value out of `checkpoint`, whose names are Hugging Face's (see
 /// [`Checkpoint::canonical`]). Names that are missing, that no parameter has, and shapes that
-/// differ are one error, and then no parameter is changed.
-pub fn fill(params: &mut Parameters, checkpoint: &Checkpoint) -> Result<()> {
+/// differ are one error, and then no parameter is changed; `show` says how it spells a name.
+pub fn fill(
+    params: &mut Parameters,
+    checkpoint: &Checkpoint,
+    show: impl Fn(&str) -> String,
+) -> Result<()> {
     let mut missing = Vec::new();
     let mut misfits = Vec::new();
     let mut values = Vec::with_capacity(params.len());
     for (_, parameter) in params.iter() {
         let Some(stored) = checkpoint.tensors.get(&parameter.name) else {
-            missing.push(parameter.name.clone());
+            missing.push(show(&parameter.name));
             continue;
         };
         if stored.shape() != parameter.shape {
             let (file, model) = (stored.shape(), &parameter.shape);
-            misfits.push(format!("{} {file:?} instead of {model:?}", parameter.name));
+            misfits.push(format!("{} {file:?} instead of {model:?}", show(&parameter.name)));
         } else if let Some(value) = stored.to_tensor() {
             values.push(value);
         } else {
-            misfits.push(format!("{} of type {:?}", parameter.name, stored.dtype()));
+            misfits.push(format!("{} of type {:?}", show(&parameter.name), stored.dtype()));
         }
     }
     let unexpected: Vec<_> = checkpoint
         .tensors
         .keys()
         .filter(|name| params.find(name).is_none())
-        .map(String::to_owned)
+        .map(|name| show(name))
         .collect();
     let complaints: Vec<_> =
         [("missing", missing), ("unexpected", unexpected), ("of another shape or type", misfits)]

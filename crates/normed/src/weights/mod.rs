@@ -1,5 +1,6 @@
 //! Weights in files: checkpoints and adapters, in and out. Nothing here executes what it reads.
 
+mod adapter;
 mod fill;
 mod hash;
 mod interpolate;
@@ -10,6 +11,7 @@ mod save;
 mod stored;
 mod torch_file;
 
+pub use adapter::{AdapterCard, BaseCheck, LoadedAdapter, load_adapter, save_adapter};
 pub use fill::fill;
 pub use hash::content_hash;
 pub use interpolate::interpolate_positions;
