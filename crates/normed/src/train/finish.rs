@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::judge::{exact_match, likelihood, mean};
 use super::run::Run;
-use super::{Event, Outcome, Subject, TestScores, curve, log, peak_memory_bytes};
+use super::{Event, Outcome, Subject, TestScores, card, curve, log, peak_memory_bytes};
 use crate::Result;
 use crate::data::{Blind, Dataset, Subset};
 use crate::metrics::{Constants, Prediction, read_predictions, score, write_predictions};
+use crate::models::{self, Loaded};
 use crate::recipe::Base;
-use crate::weights::write_atomically;
+use crate::weights::{AdapterCard, save_adapter, write_atomically};
 
 /// In the run directory: the test split, answered by the base as it came.
 const BEFORE: &str = "predictions_before.jsonl";
@@ -64,9 +65,27 @@ impl Run<'_> {
             seconds: self.seconds(),
             peak_memory_bytes: peak_memory_bytes(),
         };
+        self.save_model(&outcome)?;
         self.directory.finish(&outcome)?;
         self.log.emit(Event::Finished { outcome: Box::new(outcome.clone()) })?;
         Ok(Some(outcome))
+    }
+
+    /// Writes adapter/ or, where the run made its base, model/; nothing where nothing is trained.
+    fn save_model(&self, outcome: &Outcome) -> Result<()> {
+        let Loaded { params, content_hash, .. } = &self.loaded;
+        match &self.recipe.base {
+            Base::Init(init) => {
+                models::save(&self.loaded, &self.directory.join("model"), init.save_bf16)
+            }
+            Base::Model(_) if outcome.trained == 0 => Ok(()),
+            Base::Model(dir) => {
+                let base = dir.to_string_lossy();
+                let readme = card::readme(self.recipe, outcome, (&base, content_hash));
+                let card = AdapterCard { base: &base, base_hash: content_hash, readme: &readme };
+                save_adapter(&self.directory.join("adapter"), params, &card)
+            }
+        }
     }
 
     /// Whether this run looks at the test split.

@@ -8,6 +8,8 @@
 
 mod adamw;
 mod alarm;
+mod base;
+mod card;
 mod checkpoint;
 mod curve;
 mod directory;

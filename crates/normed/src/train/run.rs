@@ -11,11 +11,11 @@ use super::log::Log;
 use super::schedule::learning_rate;
 use super::splits::Splits;
 use super::step::step;
-use super::{Event, Outcome};
+use super::{Event, Outcome, base};
 use crate::Result;
 use crate::data::{self, Collator, Loader, epoch_plan};
-use crate::models::{self, Loaded};
-use crate::recipe::{Base, Recipe};
+use crate::models::Loaded;
+use crate::recipe::Recipe;
 use crate::tuning::Tuned;
 
 /// What a run depends on beside its recipe: nothing here changes what it computes.
@@ -88,10 +88,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let opened = data::open(&recipe.data)?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
-        let mut loaded = match &recipe.base {
-            Base::Model(dir) => models::load(dir, recipe.image_size)?,
-            Base::Init(init) => todo!("{init:?}"),
-        };
+        let mut loaded = base::open(recipe)?;
         let tuned = recipe.tuning.apply(&mut loaded.params)?;
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
         let optimizer = AdamW::new(&loaded.params, &recipe.train);
