@@ -7,7 +7,7 @@
 
 use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
 use super::dice::Dice;
-use super::grammar::Topic;
+use super::grammar::{BOTH, LOWER, NO, NUMBERS, Topic, UPPER, YES, is_the};
 use super::scene::Scene;
 use crate::data::AnswerType;
 
@@ -100,8 +100,8 @@ fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
         Topic::IsEnlarged => about(is_the(region.main_organ()), yes_no(enlarged)),
         Topic::IsNormalSize => about(is_the(region.main_organ()), yes_no(!enlarged)),
 
-        Topic::Count => open(number(count)),
-        Topic::CountKind => about(kind.plural(), number(count)),
+        Topic::Count => open(NUMBERS[count]),
+        Topic::CountKind => about(kind.plural(), NUMBERS[count]),
         Topic::Several => open(yes_no(count > 1)),
         Topic::HasLesion => {
             // A third of the scenes with lesions is as many as there are without.
@@ -143,7 +143,7 @@ fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
         }
         Topic::Side => {
             only_if(count > 0)?;
-            open(scene.only_side().map_or("both", Side::name))
+            open(scene.only_side().map_or(BOTH, Side::name))
         }
         Topic::WhichSide => choice(Side::ALL.map(Side::name), scene.only_side()?.name(), dice),
         Topic::Where => about(kind.name(), scene.only_place()?.name()),
@@ -154,7 +154,7 @@ fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
             const CLEAR: f32 = 0.06;
             let below = lesion.y - 0.5;
             only_if(below.abs() > CLEAR)?;
-            choice(["upper", "lower"], if below < 0.0 { "upper" } else { "lower" }, dice)
+            choice([UPPER, LOWER], if below < 0.0 { UPPER } else { LOWER }, dice)
         }
     })
 }
@@ -199,23 +199,5 @@ fn choice([a, b]: [&'static str; 2], answer: &'static str, dice: &mut Dice) -> F
 }
 
 fn yes_no(truth: bool) -> &'static str {
-    if truth { "yes" } else { "no" }
-}
-
-/// How a question about an organ begins.
-fn is_the(organ: Organ) -> &'static str {
-    match organ {
-        Organ::Lung => "are the lungs",
-        Organ::Heart => "is the heart",
-        Organ::Liver => "is the liver",
-        Organ::Spleen => "is the spleen",
-        Organ::Kidney => "are the kidneys",
-        Organ::Brain => "is the brain",
-        Organ::Ventricles => "are the ventricles",
-    }
-}
-
-/// A count as an answer; a scene has at most three lesions.
-pub fn number(count: usize) -> &'static str {
-    ["zero", "one", "two", "three"][count]
+    if truth { YES } else { NO }
 }

@@ -138,3 +138,56 @@ pub fn waves(side: usize, knots: usize, dice: &mut Dice) -> Vec<f32> {
     }
     field
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dice::Purpose;
+    use super::*;
+
+    const OVAL: Oval = Oval { x: 0.5, y: 0.5, rx: 0.3, ry: 0.2 };
+
+    fn canvas() -> Canvas {
+        Canvas::new(64, 0.1, &mut Dice::new(0, 0, 0, Purpose::Draw))
+    }
+
+    #[test]
+    fn brushes_stay_in_their_ovals() {
+        let (mut filled, mut stroked) = (canvas(), canvas());
+        filled.fill(OVAL, 0.9, 0.02);
+        stroked.stroke(OVAL, 0.04, 0.9, 1.0);
+        for i in 0..64 * 64 {
+            let (x, y) = centre(64, i);
+            // As far in or out as warp and soft edge reach.
+            let (inside, outside) = (OVAL.reach(x, y) < 0.75, OVAL.reach(x, y) > 1.25);
+            if inside {
+                assert_eq!((filled.grey[i], stroked.grey[i]), (0.9, 0.1), "at {x}, {y}");
+            }
+            if outside {
+                assert_eq!((filled.grey[i], stroked.grey[i]), (0.1, 0.1), "at {x}, {y}");
+            }
+        }
+        assert!(stroked.grey.iter().filter(|&&grey| grey > 0.8).count() > 100);
+    }
+
+    #[test]
+    fn a_stamp_is_centred_where_it_is_put() {
+        let mut canvas = canvas();
+        canvas.stamp((0.25, 0.75), 0.1, |dx, dy, _| (1.0, f32::from(dx.hypot(dy) < 0.1)));
+        let (mut sum_x, mut sum_y, mut count) = (0.0, 0.0, 0.0);
+        for (i, _) in canvas.grey.iter().enumerate().filter(|(_, grey)| **grey == 1.0) {
+            let (x, y) = centre(64, i);
+            (sum_x, sum_y, count) = (sum_x + x, sum_y + y, count + 1.0);
+        }
+        assert!((sum_x / count - 0.25).abs() < 1e-3 && (sum_y / count - 0.75).abs() < 1e-3);
+    }
+
+    #[test]
+    fn waves_are_smooth_and_bounded() {
+        let field = waves(64, 5, &mut Dice::new(0, 0, 0, Purpose::Draw));
+        assert!(field.iter().all(|f| f.abs() <= 1.0));
+        // Four spans over 64 pixels: a step of at most 2 / 16 a pixel.
+        for row in field.chunks_exact(64) {
+            assert!(row.windows(2).all(|pair| (pair[1] - pair[0]).abs() <= 0.126));
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
-use super::ask::number;
 use super::report;
 use crate::data::AnswerType;
 
@@ -251,6 +250,32 @@ impl Topic {
     }
 }
 
+/// An answer.
+pub const YES: &str = "yes";
+/// An answer.
+pub const NO: &str = "no";
+/// An answer: both sides.
+pub const BOTH: &str = "both";
+/// An option, and an answer.
+pub const UPPER: &str = "upper";
+/// An option, and an answer.
+pub const LOWER: &str = "lower";
+/// Counts as answers; a scene has at most three lesions.
+pub const NUMBERS: [&str; 4] = ["zero", "one", "two", "three"];
+
+/// How a question about an organ begins.
+pub fn is_the(organ: Organ) -> &'static str {
+    match organ {
+        Organ::Lung => "are the lungs",
+        Organ::Heart => "is the heart",
+        Organ::Liver => "is the liver",
+        Organ::Spleen => "is the spleen",
+        Organ::Kidney => "are the kidneys",
+        Organ::Brain => "is the brain",
+        Organ::Ventricles => "are the ventricles",
+    }
+}
+
 /// Tokens with a part of their own, in the order of their ids. The text layout decides which it uses.
 const SPECIAL: [&str; 7] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"];
 
@@ -271,8 +296,9 @@ pub fn vocabulary() -> Vec<String> {
     Side::ALL.into_iter().map(Side::name).for_each(&mut read);
     Place::ALL.into_iter().map(Place::name).for_each(&mut read);
     Kind::ALL.into_iter().flat_map(|k| [k.name(), k.plural()]).for_each(&mut read);
-    (0..4).map(number).for_each(&mut read);
-    ["yes", "no", "both", "upper", "lower"].into_iter().for_each(&mut read);
+    Organ::ALL.into_iter().map(is_the).for_each(&mut read);
+    NUMBERS.into_iter().for_each(&mut read);
+    [YES, NO, BOTH, UPPER, LOWER].into_iter().for_each(&mut read);
     report::WORDING.iter().copied().for_each(&mut read);
 
     let characters = ('!'..='~').filter(|c| !c.is_ascii_uppercase());

@@ -1,6 +1,6 @@
 //! A short report that is true of a scene.
 
-use super::ask::number;
+use super::grammar::NUMBERS;
 use super::scene::Scene;
 
 /// The fixed wording of a report, from which the vocabulary takes its words.
@@ -34,10 +34,43 @@ fn findings(scene: &Scene) -> String {
             let what = match scene.lesions.iter().filter(|l| l.place == place).count() {
                 0 => return None,
                 1 => [A, scene.kind.name()].concat(),
-                several => [number(several), " ", scene.kind.plural()].concat(),
+                several => [NUMBERS[several], " ", scene.kind.plural()].concat(),
             };
             Some([&what, IN_THE, place.name()].concat())
         })
         .collect();
     if parts.is_empty() { NO_LESION.to_owned() } else { parts.join(AND) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::anatomy::{Kind, Modality, Place, Region};
+    use super::super::scene::Lesion;
+    use super::*;
+
+    #[test]
+    fn reports_read_well_and_count_by_place() {
+        let at = |place: Place| {
+            let outline = place.outline();
+            Lesion { place, x: outline.x, y: outline.y, radius: 0.05, angle: 0.0 }
+        };
+        let mut scene = Scene {
+            modality: Modality::Mri,
+            region: Region::Abdomen,
+            enlarged: false,
+            kind: Kind::Mass,
+            lesions: Vec::new(),
+            shift: (0.0, 0.0),
+        };
+        let normal = "an mri of the abdomen. no lesion is seen. the liver is normal in size.";
+        assert_eq!(report(&scene), normal);
+        scene.lesions = [Place::RightKidney, Place::Spleen, Place::RightKidney].map(at).to_vec();
+        assert_eq!(
+            report(&scene),
+            "an mri of the abdomen. a mass in the spleen and two masses in the right kidney. \
+             the liver is normal in size."
+        );
+        let head = Scene { region: Region::Head, enlarged: true, lesions: Vec::new(), ..scene };
+        assert!(report(&head).ends_with("the ventricles are enlarged."));
+    }
 }

@@ -94,7 +94,7 @@ impl Scene {
     fn is_free(&self, x: f32, y: f32, radius: f32) -> bool {
         let clear =
             |other: &Lesion| (x - other.x).hypot(y - other.y) > radius + other.radius + Self::GAP;
-        let in_heart = self.region == Region::Chest && self.main_oval().reach(x, y) < 1.0;
+        let in_heart = self.region == Region::Chest && self.main_oval().reach(x, y) < 1.1;
         !in_heart && self.lesions.iter().all(clear)
     }
 

@@ -98,3 +98,65 @@ fn blur(canvas: &mut Canvas, share: f32) {
         canvas.grey[i] = mix(at(row.saturating_sub(1)), rows[i], at((row + 1).min(side - 1)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::dice::Purpose;
+    use super::*;
+
+    const SIDE: usize = 16;
+
+    /// Does nothing to a picture.
+    const PLAIN: Site = Site { noise: 0.0, ..Site::SOURCE };
+
+    /// A bright square on dark ground, exposed.
+    fn exposed(site: Site) -> Vec<f32> {
+        let mut dice = Dice::new(0, 0, 0, Purpose::Draw);
+        let mut canvas = Canvas::new(SIDE, 0.0, &mut dice);
+        let inside = |t: f32| (0.25..0.75).contains(&t);
+        canvas.map(|x, y, _| if inside(x) && inside(y) { 0.8 } else { 0.2 });
+        site.expose(&mut canvas, &mut dice);
+        canvas.grey
+    }
+
+    #[test]
+    fn each_setting_does_what_it_says() {
+        let (dark, bright) = (0, SIDE * SIDE / 2 + SIDE / 2);
+        let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+        let both = |site| (exposed(site)[dark], exposed(site)[bright]);
+
+        let (low, high) = both(PLAIN);
+        near(low, 0.2);
+        near(high, 0.8);
+        let (low, high) = both(Site { invert: true, ..PLAIN });
+        near(low, 0.8);
+        near(high, 0.2);
+        let (low, high) = both(Site { gamma: 2.0, ..PLAIN });
+        near(low, 0.04);
+        near(high, 0.64);
+        let (low, high) = both(Site { gain: 0.5, offset: 0.1, ..PLAIN });
+        near(low, 0.45);
+        near(high, 0.75);
+        near(both(Site { collimator: 0.1, ..PLAIN }).0, 0.0);
+        assert_ne!(exposed(Site { bias_field: 0.2, ..PLAIN }), exposed(PLAIN));
+    }
+
+    #[test]
+    fn blur_softens_the_edge_and_keeps_the_sum() {
+        let (sharp, soft) = (exposed(PLAIN), exposed(Site { blur: 1.0, ..PLAIN }));
+        let sum = |grey: &[f32]| grey.iter().sum::<f32>();
+        assert!((sum(&sharp) - sum(&soft)).abs() < 1e-3);
+        // A straight edge between columns 3 and 4: a quarter of the step crosses it either way.
+        let middle = SIDE * SIDE / 2;
+        assert!((soft[middle + 3] - 0.35).abs() < 1e-5, "{}", soft[middle + 3]);
+        assert!((soft[middle + 4] - 0.65).abs() < 1e-5, "{}", soft[middle + 4]);
+    }
+
+    #[test]
+    fn noise_has_the_deviation_it_says() {
+        let (plain, noisy) = (exposed(PLAIN), exposed(Site { noise: 0.04, ..PLAIN }));
+        let squares = plain.iter().zip(&noisy).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        let deviation = (squares / plain.len() as f32).sqrt();
+        assert!((deviation - 0.04).abs() < 0.006, "{deviation}");
+    }
+}

@@ -248,6 +248,11 @@ fn the_vocabulary_holds_every_word_once() {
     let known: BTreeSet<&str> = vocabulary.iter().map(String::as_str).collect();
     assert_eq!(known.len(), vocabulary.len(), "a token twice");
     assert_eq!(vocabulary[0], "[PAD]");
+    // Any other lower-case text can be spelt: punctuation stands alone, words continue.
+    for c in ('!'..='~').filter(|c| !c.is_ascii_uppercase()) {
+        assert!(known.contains(String::from(c).as_str()), "{c}");
+        assert!(c.is_ascii_punctuation() || known.contains(format!("##{c}").as_str()), "##{c}");
+    }
     let mut unused: BTreeSet<&str> = known
         .iter()
         .copied()
