@@ -5,7 +5,8 @@
 
 Makes bench/.venv with PyTorch from PyPI unless $NORMED_BENCH_PYTHON names a Python that has torch
 and safetensors, builds the library's side, and runs the two in turn, so that a busy machine slows
-both. Fails if losses or gradients differ by more than 1e-3.
+both. `cpu ms` is what all threads of a process computed in a step: on a busy machine it says more
+than the clock. Fails if losses or gradients differ by more than 1e-3.
 """
 
 import argparse
@@ -25,8 +26,9 @@ TOLERANCE = 1e-3
 
 def run(*command, **environment):
     """The command's standard output."""
-    command = [str(c) for c in command]
-    done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    command = [str(part) for part in command]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"failed: {' '.join(command)}")
     return done.stdout
@@ -47,50 +49,68 @@ def python_with_torch():
 
 
 def build():
-    run("cargo", "build", "--release", "--package", "normed", "--example", "bench_step", "--manifest-path", ROOT / "Cargo.toml")
-    target = json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1", "--manifest-path", ROOT / "Cargo.toml"))
-    return Path(target["target_directory"]) / "release/examples/bench_step"
+    where = ("--manifest-path", ROOT / "Cargo.toml")
+    run("cargo", "build", "--release", "--package", "normed", "--example", "bench_step", *where)
+    metadata = json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1", *where))
+    return Path(metadata["target_directory"]) / "release/examples/bench_step"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=197, help="197 is 224 px, 577 is 384 px")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help=f"runs of each side; {TIMED} timed steps a run")
-    args = parser.parse_args()
-
+def measure(args):
+    """The runs of either side, and how far the first step's gradients are apart."""
     python, binary = python_with_torch(), build()
-    script = ROOT / "bench/pytorch_step.py"
+    script, steps = ROOT / "bench/pytorch_step.py", WARM_UP + TIMED
     with tempfile.TemporaryDirectory() as scratch:
-        scratch = Path(scratch)
-        workload = scratch / "workload.safetensors"
+        workload, theirs, ours = (Path(scratch) / name for name in ("workload", "theirs", "ours"))
         run(python, script, "make", workload, args.tokens, args.batch)
         sides = {
-            "PyTorch eager f32": (python, script, "step", workload, WARM_UP + TIMED, scratch / "0", args.threads),
-            "normed f32": (binary, workload, WARM_UP + TIMED, scratch / "1"),
+            "PyTorch eager f32": (python, script, "step", workload, steps, theirs, args.threads),
+            "normed f32": (binary, workload, steps, ours),
         }
         results = {name: [] for name in sides}
         for _ in range(args.rounds):
             for name, command in sides.items():
                 output = run(*command, RAYON_NUM_THREADS=str(args.threads))
                 results[name].append(json.loads(output))
-        gradients = json.loads(run(python, script, "compare", scratch / "1", scratch / "0"))
-    report(args, results, gradients)
+        return results, json.loads(run(python, script, "compare", ours, theirs))
+
+
+def timed(runs, key):
+    """Milliseconds of every step after the warm-up."""
+    return [seconds * 1e3 for run in runs for seconds in run[key][WARM_UP:]]
 
 
 def report(args, results, gradients):
-    print(f"ViT-B/16 encoder, {args.tokens} tokens, batch {args.batch}, LayerNorm-only step, {args.threads} threads")
-    print(f"{'':20} {'median ms':>10} {'fastest':>8} {'slowest':>8} {'peak MB':>8}")
+    print(f"ViT-B/16 encoder, {args.tokens} tokens, batch {args.batch}, LayerNorm-only step,")
+    print(f"{args.threads} threads, {args.rounds} runs of {TIMED} timed steps")
+    print(f"{'':18}{'median ms':>10}{'fastest':>9}{'slowest':>9}{'cpu ms':>9}{'peak MB':>9}")
     for name, runs in results.items():
-        times = [s * 1e3 for run in runs for s in run["seconds"][WARM_UP:]]
-        peak = max(run["peak_bytes"] for run in runs) / 1e6
-        print(f"{name:20} {statistics.median(times):10.0f} {min(times):8.0f} {max(times):8.0f} {peak:8.0f}")
+        times = timed(runs, "seconds")
+        columns = (
+            statistics.median(times),
+            min(times),
+            max(times),
+            statistics.median(timed(runs, "cpu_seconds")),
+            max(run["peak_bytes"] for run in runs) / 1e6,
+        )
+        print(f"{name:18}{columns[0]:10.0f}" + "".join(f"{c:9.0f}" for c in columns[1:]))
     reference, ours = (runs[0]["losses"] for runs in results.values())
     loss_error = max(abs(a - b) / abs(b) for a, b in zip(ours, reference))
-    print(f"relative error: losses of {len(ours)} steps {loss_error:.1e}, gradients {gradients['error']:.1e} ({gradients['tensor']})")
+    print(f"relative error of the losses of {len(ours)} steps: {loss_error:.1e}")
+    print(f"relative error of the gradients: {gradients['error']:.1e} ({gradients['tensor']})")
+    # Written so that NaN fails.
     if not max(loss_error, gradients["error"]) <= TOLERANCE:
-        sys.exit(f"the two sides do not compute the same: more than {TOLERANCE}")
+        sys.exit(f"the two sides do not compute the same: more than {TOLERANCE} apart")
+
+
+def main():
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
+    parser.add_argument("--tokens", type=int, default=197, help="197 is 224 px, 577 is 384 px")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    report(args, *measure(args))
 
 
 if __name__ == "__main__":

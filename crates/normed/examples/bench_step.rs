@@ -133,9 +133,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let mut optimizer = AdamW { step: 0, moments: BTreeMap::new() };
-    let (mut losses, mut seconds) = (Vec::new(), Vec::new());
+    let (mut losses, mut seconds, mut cpu_seconds) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..steps {
-        let start = Instant::now();
+        let (start, cpu_start) = (Instant::now(), cpu_time()?);
         let mut g = Graph::training(&params);
         let mut x = input.clone();
         for block in &blocks {
@@ -151,15 +151,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         g.backward(&y, seed, &mut gradients);
         optimizer.step(&mut params, &gradients);
         seconds.push(start.elapsed().as_secs_f64());
+        cpu_seconds.push(cpu_time()? - cpu_start);
         losses.push(loss);
         if step == 0 {
             save(gradients_out, &params, &gradients)?;
         }
     }
-    println!(
-        "{}",
-        serde_json::json!({"losses": losses, "seconds": seconds, "peak_bytes": peak_bytes()?})
-    );
+    let measured = serde_json::json!({
+        "losses": losses,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes": peak_bytes()?,
+    });
+    println!("{measured}");
     Ok(())
 }
 
@@ -202,4 +206,13 @@ fn peak_bytes() -> Result<u64, Box<dyn Error>> {
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes * 1024)
+}
+
+/// Seconds that all threads of this process have computed, to 10 ms (Linux counts in ticks).
+fn cpu_time() -> Result<f64, Box<dyn Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // After the name in parentheses, fields 14 and 15 of proc(5) are at 11 and 12.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    Ok(ticks.sum::<Result<u64, _>>()? as f64 / 100.0)
 }
