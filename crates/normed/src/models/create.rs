@@ -106,11 +106,15 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
     let place = dir.display();
     if bert.num_attention_heads != config.text.num_attention_heads {
         let (theirs, ours) = (bert.num_attention_heads, config.text.num_attention_heads);
-        let cause = format!("has {theirs} attention heads, init.text.num_attention_heads is {ours}");
+        let cause =
+            format!("has {theirs} attention heads, init.text.num_attention_heads is {ours}");
         return Err(Error::invalid(place, cause));
     }
     if bert.hidden_act != "gelu" || bert.position_embedding_type.is_some_and(|t| t != "absolute") {
-        return Err(Error::invalid(path.display(), "only GELU and absolute positions are supported"));
+        return Err(Error::invalid(
+            path.display(),
+            "only GELU and absolute positions are supported",
+        ));
     }
     let checkpoint = read_bert(dir)?;
     let mut wrong = Vec::new();

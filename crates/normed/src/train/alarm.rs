@@ -111,8 +111,8 @@ mod tests {
     use crate::recipe::TrainSpec;
     use crate::tensor::Tensor;
     use crate::train::adamw::AdamW;
-    use crate::train::step::step;
     use crate::train::toy::{Toy, batch};
+    use crate::train::{StepOptions, step};
 
     /// Trains for `steps` steps, after `plant` has spoilt something; what the alarm said, and when.
     fn train(
@@ -127,9 +127,15 @@ mod tests {
         let mut alarm = Alarm::new(&params);
         for n in 1..=steps {
             let batches = std::iter::once(Ok(batch(&[4, 5, 6])));
-            step(&toy, &mut params, &mut optimizer, batches, (&spec, 3, lr))
-                .and_then(|done| alarm.observe(&params, &done, (n, steps)))
-                .map_err(|error| (n, error))?;
+            step(
+                &toy,
+                &mut params,
+                &mut optimizer,
+                batches,
+                StepOptions { spec: &spec, seed: 3, lr },
+            )
+            .and_then(|done| alarm.observe(&params, &done, (n, steps)))
+            .map_err(|error| (n, error))?;
         }
         Ok(())
     }

@@ -191,8 +191,8 @@ fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a Tensor
 mod tests {
     use super::*;
     use crate::recipe::TrainSpec;
-    use crate::train::step::step;
     use crate::train::toy::{Toy, batch};
+    use crate::train::{StepOptions, step};
 
     /// Two steps into a run, the first of which was the best.
     fn state() -> (Parameters, State) {
@@ -202,7 +202,14 @@ mod tests {
         let mut state = State::new(&params, optimizer, "this run".into());
         for n in 1..=2 {
             let batches = std::iter::once(Ok(batch(&[1, 2])));
-            step(&toy, &mut params, &mut state.optimizer, batches, (&spec, 0, 0.1)).unwrap();
+            step(
+                &toy,
+                &mut params,
+                &mut state.optimizer,
+                batches,
+                StepOptions { spec: &spec, seed: 0, lr: 0.1 },
+            )
+            .unwrap();
             state.progress.step = n;
             if n == 1 {
                 // A value whose shortest decimal form is long.

@@ -1,7 +1,7 @@
 //! The step, the run, evaluation, checkpoints.
 //!
 //! - [`run()`]: a [`Recipe`](crate::recipe::Recipe) becomes a run directory;
-//! - `step`: one optimizer step, with `adamw`, `schedule` and the `alarm` over it;
+//! - [`step()`]: one optimizer step, with [`AdamW`], the `schedule` and the `alarm` over it;
 //! - `judge`, [`Evaluation`]: how good the parameters are, and which were the best;
 //! - `checkpoint`, `journal`, `directory`: what a killed run goes on from;
 //! - [`Event`]: what happened, with `log`, `tensorboard`, `curve` and `card` to show it.
@@ -33,3 +33,4 @@ pub use evaluate::{Evaluation, Likelihood};
 pub use event::{Event, Outcome, Subject, TestScores};
 pub use memory::peak_memory_bytes;
 pub use run::{RunOptions, run};
+pub use step::{StepOptions, Stepped, step};

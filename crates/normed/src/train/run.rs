@@ -10,7 +10,7 @@ use super::directory::RunDirectory;
 use super::log::Log;
 use super::schedule::learning_rate;
 use super::splits::Splits;
-use super::step::step;
+use super::step::{StepOptions, step};
 use super::{Event, Outcome, base};
 use crate::Result;
 use crate::data::{self, Collator, Loader, epoch_plan};
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
                 &mut self.loaded.params,
                 &mut self.state.optimizer,
                 loader.by_ref().take(examples.len().div_ceil(spec.batch_size)),
-                (spec, recipe.seed, lr),
+                StepOptions { spec, seed: recipe.seed, lr },
             )?;
             let progress = &mut self.state.progress;
             progress.step += 1;

@@ -12,9 +12,20 @@ use crate::ops;
 use crate::recipe::TrainSpec;
 use crate::tensor::{Gradients, Graph, Parameters, Tensor};
 
+/// How a step is made.
+#[derive(Debug, Clone, Copy)]
+pub struct StepOptions<'a> {
+    /// Label smoothing, dropout, clipping.
+    pub spec: &'a TrainSpec,
+    /// What dropout is drawn from, with the batches' keys.
+    pub seed: u64,
+    /// The learning rate.
+    pub lr: f32,
+}
+
 /// What a step did.
 #[derive(Debug)]
-pub(super) struct Stepped {
+pub struct Stepped {
     /// Mean over all target tokens in nats, label smoothing included.
     pub loss: f64,
     /// The gradient's norm before clipping.
@@ -29,12 +40,12 @@ pub(super) struct Stepped {
 
 /// One step over `micro_batches`, normalised by the target tokens of all of them together: how
 /// the examples are spread over micro-batches changes nothing but rounding.
-pub(super) fn step(
+pub fn step(
     model: &dyn Model,
     params: &mut Parameters,
     optimizer: &mut AdamW,
     micro_batches: impl Iterator<Item = Result<(Batch, Vec<Prepared>)>>,
-    (spec, seed, lr): (&TrainSpec, u64, f32),
+    StepOptions { spec, seed, lr }: StepOptions<'_>,
 ) -> Result<Stepped> {
     let noise = Noise { seed, dropout: spec.dropout, drop_path: spec.drop_path };
     let mut gradients = Gradients::new();
@@ -86,7 +97,13 @@ mod tests {
         let losses = (0..steps)
             .map(|_| {
                 let micro_batches = examples.chunks(micro_batch).map(|ids| Ok(batch(ids)));
-                let done = step(&toy, &mut params, &mut optimizer, micro_batches, (spec, 3, 0.05));
+                let done = step(
+                    &toy,
+                    &mut params,
+                    &mut optimizer,
+                    micro_batches,
+                    StepOptions { spec, seed: 3, lr: 0.05 },
+                );
                 done.unwrap().loss
             })
             .collect();
@@ -118,7 +135,14 @@ mod tests {
         let mut first_moment = |spec: &TrainSpec| {
             let mut optimizer = AdamW::new(&params, spec);
             let batches = std::iter::once(Ok(batch(&[1, 2, 3])));
-            let done = step(&toy, &mut params, &mut optimizer, batches, (spec, 3, 0.0)).unwrap();
+            let done = step(
+                &toy,
+                &mut params,
+                &mut optimizer,
+                batches,
+                StepOptions { spec, seed: 3, lr: 0.0 },
+            )
+            .unwrap();
             let moments = optimizer.moments.iter().map(|m| 10.0 * norm(m.first.data()));
             (done.grad_norm, moments.map(|n| n * n).sum::<f64>().sqrt())
         };
