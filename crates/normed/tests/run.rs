@@ -104,7 +104,7 @@ fn answer(
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    tiny::make(dir.path(), "method = \"full\"", "");
+    tiny::make(dir.path(), "method = \"full\"", "epochs = 4");
     for (name, threads) in [("one", 1), ("two", 2)] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| finish(dir.path(), name, false));
@@ -130,7 +130,7 @@ fn stop_after(root: &Path, name: &str, n: usize, resume: bool) {
 #[test]
 fn a_stopped_run_goes_on_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    tiny::make(dir.path(), LAYER_NORM, "checkpoint_every_steps = 100\npatience = 2");
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 4\npatience = 2");
     finish(dir.path(), "whole", false);
     // In the middle of an epoch, and after the last step of one, before its evaluation.
     stop_after(dir.path(), "broken", 8, false);
@@ -148,7 +148,7 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
 fn a_run_directory_is_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make(root, LAYER_NORM, "");
+    tiny::make(root, LAYER_NORM, "epochs = 4");
     stop_after(root, "run", 3, false);
     let options = RunOptions::default();
     let fails = |recipe: &normed::recipe::Recipe, options: &RunOptions| {
@@ -200,7 +200,7 @@ fn every_method_runs_and_where_nothing_is_trained_nothing_is_saved() {
 fn a_base_model_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make(root, LAYER_NORM, "");
+    tiny::make(root, LAYER_NORM, "epochs = 4");
     let words = fs::read_to_string(root.join("recipe.toml")).unwrap().replace(
         "model = \"base\"",
         "init.vocab = \"words.txt\"\ninit.vision_from = \"base\"\n\

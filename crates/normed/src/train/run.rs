@@ -125,6 +125,7 @@ impl<'a> Run<'a> {
             loaded.image_rule.clone(),
             loaded.text_rule.clone(),
         ));
+        directory.make_checkpoint_directory()?;
         let earlier = state.progress.seconds;
         Ok(Self {
             recipe,
