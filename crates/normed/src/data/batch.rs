@@ -15,6 +15,9 @@ pub struct TextRule {
     pub pad: u32,
     /// The longest question, special tokens included; longer ones are cut.
     pub max_question_tokens: usize,
+    /// The longest answer, start token included: as many positions as the decoder has. Longer ones
+    /// are errors, since a cut answer would be learnt and scored as if it were whole.
+    pub max_answer_tokens: usize,
 }
 
 /// Token ids `[B, T]`, row-major, padded on the right; row `b` holds `lengths[b]` real tokens.

@@ -1,10 +1,11 @@
 //! One question about one image, and a set of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// How a question can be answered, as the data set's `answer_type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,13 +30,34 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// The split that goes by `name`: `train`, `validate` (`val`, `valid`, `validation`) or `test`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "train" => Some(Self::Train),
+            "validate" | "val" | "valid" | "validation" => Some(Self::Validate),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+
+    /// Its name in files: `train`, `validate` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validate => "validate",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// Where an example's picture comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageSource {
     /// A file to decode.
     File(PathBuf),
     /// Pixels that a generator drew.
-    Drawn(std::sync::Arc<crate::data::Picture>),
+    Drawn(Arc<crate::data::Picture>),
 }
 
 /// One question about one image.
@@ -69,4 +91,90 @@ pub trait Dataset: Send + Sync {
     }
     /// Example `i`, with its picture as a source, not yet decoded.
     fn get(&self, i: usize) -> Result<Example>;
+}
+
+/// Examples in memory.
+impl Dataset for Vec<Example> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn get(&self, i: usize) -> Result<Example> {
+        let missing =
+            || Error::invalid("data", format!("no example {i}; there are {}", self.len()));
+        self.as_slice().get(i).cloned().ok_or_else(missing)
+    }
+}
+
+/// Some examples of another data set, in an order of their own.
+pub struct Subset {
+    dataset: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    /// Example `i` is example `indices[i]` of `dataset`.
+    pub fn new(dataset: Arc<dyn Dataset>, indices: Vec<usize>) -> Self {
+        Self { dataset, indices }
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn get(&self, i: usize) -> Result<Example> {
+        self.dataset.get(self.indices[i])
+    }
+}
+
+/// The examples of `split`, in order.
+pub fn indices_of(dataset: &dyn Dataset, split: Split) -> Result<Vec<usize>> {
+    let mut indices = Vec::new();
+    for i in 0..dataset.len() {
+        if dataset.get(i)?.split == split {
+            indices.push(i);
+        }
+    }
+    Ok(indices)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A closed question about the picture file `image`.
+    pub fn example(id: &str, image: &str) -> Example {
+        Example {
+            id: id.into(),
+            image: ImageSource::File(image.into()),
+            image_name: image.into(),
+            question: "Is it normal?".into(),
+            answer: "no".into(),
+            answer_type: AnswerType::Closed,
+            split: Split::Test,
+            group: None,
+        }
+    }
+
+    #[test]
+    fn a_subset_keeps_its_order() {
+        let mut rows = vec![example("a", "1"), example("b", "1"), example("c", "2")];
+        rows[1].split = Split::Train;
+        let dataset: Arc<dyn Dataset> = Arc::new(rows);
+        assert_eq!(indices_of(&*dataset, Split::Test).unwrap(), [0, 2]);
+        let subset = Subset::new(dataset.clone(), vec![2, 0]);
+        assert_eq!((subset.len(), subset.get(0).unwrap().id), (2, "c".into()));
+        assert!(dataset.get(3).is_err());
+    }
+
+    #[test]
+    fn names_of_splits() {
+        for split in [Split::Train, Split::Validate, Split::Test] {
+            assert_eq!(Split::from_name(split.name()), Some(split));
+        }
+        assert_eq!(Split::from_name("val"), Some(Split::Validate));
+        assert_eq!(Split::from_name("Test"), None);
+    }
 }

@@ -1,10 +1,16 @@
-//! Pictures: decoded, and made ready for a model.
+//! Pictures, decoded: JPEG, PNG, BMP or TIFF, whatever the file is called.
 
+use std::io::Cursor;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use image::{DynamicImage, ImageReader, Limits};
 
-use crate::Result;
+use crate::{Error, Result};
+
+/// The longest side that is decoded, in pixels: beyond it a small file could fill the memory.
+const MAX_SIDE: u32 = 16_384;
+/// The most memory that a decoder may take, in bytes.
+const MAX_DECODED_BYTES: u64 = 512 << 20;
 
 /// A decoded picture, 8 bits a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,31 +24,71 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Decodes a file: grey, CMYK and 16-bit pictures become RGB.
+    /// Decodes a file into RGB. Its content decides what it is, not its name.
+    ///
+    /// - Grey becomes three equal channels; CMYK is converted as the decoder has it.
+    /// - 16 bits become 8 by `round(v * 255 / 65535)`: the full range is mapped, nothing is clipped.
+    /// - What is transparent is laid over white, as transformers does.
+    /// - An orientation in EXIF is not applied, as Pillow applies none.
+    ///
+    /// Floating-point pictures, whose range is not known, are errors, as are broken files, empty
+    /// ones, and those longer than 16,384 pixels or larger than 512 MiB when decoded.
     pub fn decode(path: &Path) -> Result<Self> {
-        todo!("{path:?}")
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+        Self::from_bytes(&bytes).map_err(|cause| Error::invalid(path.display(), cause))
+    }
+
+    /// Whether a file's header is one that [`Picture::decode`] takes; pixels are not looked at.
+    pub fn check_header(path: &Path) -> Result<()> {
+        let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
+        let check = || reader(std::io::BufReader::new(file))?.into_dimensions().map_err(cause);
+        check().map(drop).map_err(|cause| Error::invalid(path.display(), cause))
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let decoded = reader(Cursor::new(bytes))?.decode().map_err(cause)?;
+        let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+        let rgb = match decoded {
+            DynamicImage::ImageRgb8(picture) => picture.into_raw(),
+            DynamicImage::ImageLuma8(_)
+            | DynamicImage::ImageLuma16(_)
+            | DynamicImage::ImageRgb16(_) => decoded.into_rgb8().into_raw(),
+            DynamicImage::ImageLumaA8(_)
+            | DynamicImage::ImageRgba8(_)
+            | DynamicImage::ImageLumaA16(_)
+            | DynamicImage::ImageRgba16(_) => over_white(&decoded.into_rgba8()),
+            other => return Err(format!("pixels of type {:?} are not supported", other.color())),
+        };
+        Ok(Self { width, height, rgb })
     }
 }
 
-/// How a picture becomes pixel values: preprocessor_config.json's `BlipImageProcessor`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ImageRule {
-    /// Height and width of the result.
-    pub size: usize,
-    /// Mean of each channel, on the scale 0..1.
-    pub image_mean: [f32; 3],
-    /// Deviation of each channel.
-    pub image_std: [f32; 3],
+/// A reader that knows the format from the content and keeps the limits.
+fn reader<R: std::io::BufRead + std::io::Seek>(source: R) -> Result<ImageReader<R>, String> {
+    let mut reader =
+        ImageReader::new(source).with_guessed_format().map_err(|error| error.to_string())?;
+    if reader.format().is_none() {
+        return Err("is not a picture: its content is none of JPEG, PNG, BMP, TIFF".into());
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    Ok(reader)
 }
 
-impl ImageRule {
-    /// Reads preprocessor_config.json in `dir`; BLIP's values where it is absent.
-    pub fn open(dir: &Path) -> Result<Self> {
-        todo!("{dir:?}")
-    }
+fn cause(error: image::ImageError) -> String {
+    format!("cannot be decoded: {error}")
+}
 
-    /// Pixel values `[3, size, size]`: bicubic (Pillow's), rescaled to 0..1, normalised.
-    pub fn apply(&self, picture: &Picture) -> Vec<f32> {
-        todo!("{picture:?}")
-    }
+/// RGBA over white, with the rounding of Pillow's `alpha_composite`: `(v + (v >> 8)) >> 8` stands
+/// for a division by 255, after a half is added.
+fn over_white(picture: &image::RgbaImage) -> Vec<u8> {
+    let over = |value: u8, alpha: u8| {
+        let (value, alpha) = (u32::from(value), u32::from(alpha));
+        let sum = ((value * alpha + 255 * (255 - alpha)) << 7) + (0x80 << 7);
+        ((((sum >> 8) + sum) >> 8) >> 7) as u8
+    };
+    picture.pixels().flat_map(|&image::Rgba([r, g, b, a])| [r, g, b].map(|v| over(v, a))).collect()
 }

@@ -1,52 +1,26 @@
-//! From examples to batches, on a thread of its own.
+//! Batches, made ahead on a thread of their own.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
-use super::{Batch, Dataset, Example, ImageRule, TextRule, Tokenizer};
-use crate::Result;
+use super::{Batch, Collator, Dataset, Prepared};
+use crate::{Error, Result};
 
-/// An example in the model's terms.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    /// What it was made from.
-    pub example: Example,
-    /// `[3, size, size]`.
-    pub pixels: Arc<[f32]>,
-    /// The question with its special tokens.
-    pub question: Vec<u32>,
-    /// The answer without special tokens.
-    pub answer: Vec<u32>,
-}
+/// Batches that wait to be used; one more is being made.
+const AHEAD: usize = 2;
 
-/// Makes batches by a model's rules. Decoded pictures are cached.
-pub struct Collator {
-    /// For questions and answers.
-    pub tokenizer: Arc<Tokenizer>,
-    /// For pictures.
-    pub image_rule: ImageRule,
-    /// For questions and answers.
-    pub text_rule: TextRule,
-}
-
-impl Collator {
-    /// One example in the model's terms.
-    pub fn prepare(&self, example: &Example) -> Result<Prepared> {
-        todo!("{example:?}")
-    }
-
-    /// A padded batch. `epoch` enters the dropout keys, with the examples' ids.
-    pub fn batch(&self, examples: &[Prepared], epoch: u64) -> Batch {
-        todo!("{examples:?} {epoch}")
-    }
-
-    /// Token counts of example `i`'s question and answer, for sorting; no picture is touched.
-    pub fn length(&self, example: &Example) -> usize {
-        todo!("{example:?}")
-    }
-}
+/// A batch and the examples in it.
+type Item = Result<(Batch, Vec<Prepared>)>;
 
 /// Batches in the order of `plan`, made ahead on another thread.
-pub struct Loader {}
+///
+/// An error comes in its batch's place, and ends the iteration. Dropping the loader ends the thread.
+pub struct Loader {
+    /// `None` once the iteration is over.
+    batches: Option<Receiver<Item>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Loader {
     /// `plan` lists the examples of each batch.
@@ -56,16 +30,67 @@ impl Loader {
         plan: Vec<Vec<usize>>,
         epoch: u64,
     ) -> Self {
-        let _ = (dataset, collator, plan, epoch);
-        todo!()
+        let (sender, receiver) = sync_channel(AHEAD);
+        let work = move || {
+            for indices in plan {
+                let item = make(&*dataset, &collator, &indices, epoch);
+                let over = item.is_err();
+                // The receiver is gone when the loader is dropped.
+                if send(&sender, item).is_none() || over {
+                    return;
+                }
+            }
+        };
+        match std::thread::Builder::new().name("loader".into()).spawn(work) {
+            Ok(thread) => Self { batches: Some(receiver), thread: Some(thread) },
+            Err(error) => {
+                // Nobody sends now: the error is the only item.
+                let (sender, receiver) = sync_channel(1);
+                send(&sender, Err(Error::failed("loader", format!("no thread: {error}"))));
+                Self { batches: Some(receiver), thread: None }
+            }
+        }
     }
 }
 
-impl Iterator for Loader {
-    /// A batch and the examples in it.
-    type Item = Result<(Batch, Vec<Prepared>)>;
+fn send(sender: &SyncSender<Item>, item: Item) -> Option<()> {
+    sender.send(item).ok()
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+fn make(dataset: &dyn Dataset, collator: &Collator, indices: &[usize], epoch: u64) -> Item {
+    let prepare = |&i: &usize| collator.prepare(&dataset.get(i)?);
+    let prepared = indices.iter().map(prepare).collect::<Result<Vec<_>>>()?;
+    Ok((collator.batch(&prepared, epoch), prepared))
+}
+
+impl Iterator for Loader {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        if let Ok(item) = self.batches.as_ref()?.recv() {
+            return Some(item);
+        }
+        // The thread is done. A panic in it must not pass for the end of the data.
+        self.batches = None;
+        match self.thread.take()?.join() {
+            Ok(()) => None,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                let cause = format!("stopped unexpectedly: {}", text.unwrap_or("no reason given"));
+                Some(Err(Error::failed("loader", cause)))
+            }
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next send fails, and it ends.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has nobody left to be told to.
+            let _ = thread.join();
+        }
     }
 }

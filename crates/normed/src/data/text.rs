@@ -1,41 +1,277 @@
 //! Text: token ids in, token ids out.
 
+use std::fs;
 use std::path::Path;
 
-use crate::Result;
+use serde::{Deserialize, Serialize};
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::{
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
+};
+
+use crate::{Error, Result};
+
+/// The token of a word that the vocabulary cannot spell.
+const UNKNOWN: &str = "[UNK]";
+/// BERT's special tokens: skipped by [`Tokenizer::decode`].
+const SPECIAL: [&str; 5] = [UNKNOWN, "[SEP]", "[PAD]", "[CLS]", "[MASK]"];
 
 /// A BERT word-piece tokenizer, read from tokenizer.json or vocab.txt.
+///
+/// Every step is BERT's own (normalizer, splitter, word pieces, decoder): [`Tokenizer::open`] turns
+/// other tokenizers down, and none of these steps can fail on any text.
 #[derive(Debug, Clone)]
-pub struct Tokenizer {}
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+}
+
+/// The keys of tokenizer_config.json that say how vocab.txt is to be used.
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+struct TokenizerConfig {
+    tokenizer_class: String,
+    do_lower_case: bool,
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: bool,
+}
+
+impl Default for TokenizerConfig {
+    fn default() -> Self {
+        Self {
+            tokenizer_class: "BertTokenizer".into(),
+            do_lower_case: true,
+            strip_accents: None,
+            tokenize_chinese_chars: true,
+        }
+    }
+}
 
 impl Tokenizer {
-    /// Reads tokenizer.json, or else vocab.txt, in `dir`.
+    /// Reads tokenizer.json, or else vocab.txt (with tokenizer_config.json where there is one), in
+    /// `dir`.
     pub fn open(dir: &Path) -> Result<Self> {
-        todo!("{dir:?}")
+        let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
+        if json.is_file() {
+            Self::from_json(&json)
+        } else if vocab.is_file() {
+            Self::from_vocab(&vocab, &dir.join("tokenizer_config.json"))
+        } else {
+            Err(Error::invalid(dir.display(), "holds neither tokenizer.json nor vocab.txt").hint(
+                "a model directory needs one of them; copy it from where the model came from",
+            ))
+        }
     }
 
-    /// Token ids of `text`, without special tokens.
+    fn from_json(path: &Path) -> Result<Self> {
+        let wrong = |cause: &dyn std::fmt::Display| Error::invalid(path.display(), cause);
+        let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| wrong(&e))?;
+        match inner.get_model() {
+            ModelWrapper::WordPiece(model) if inner.token_to_id(&model.unk_token).is_none() => {
+                return Err(wrong(&format!("`{}` is not in the vocabulary", model.unk_token)));
+            }
+            ModelWrapper::WordPiece(_) => {}
+            _ => return Err(wrong(&"the model is not WordPiece; only BERT's is supported")),
+        }
+        if !matches!(inner.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_))) {
+            return Err(wrong(&"the normalizer is not BertNormalizer"));
+        }
+        if !matches!(inner.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_))) {
+            return Err(wrong(&"the pre_tokenizer is not BertPreTokenizer"));
+        }
+        match inner.get_decoder() {
+            Some(DecoderWrapper::WordPiece(_)) => {}
+            None => _ = inner.with_decoder(Some(WordPieceDecoder::default())),
+            Some(_) => return Err(wrong(&"the decoder is not WordPiece")),
+        }
+        // Sentence encoders' files pad and cut by themselves; here the collator does.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| wrong(&e))?;
+        Ok(Self { inner })
+    }
+
+    fn from_vocab(path: &Path, config: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
+        let config: TokenizerConfig = if config.is_file() {
+            let bytes = fs::read(config).map_err(|e| Error::io(config, &e))?;
+            serde_json::from_slice(&bytes).map_err(|e| Error::invalid(config.display(), e))?
+        } else {
+            TokenizerConfig::default()
+        };
+        Self::build(path, &bytes, &config)
+    }
+
+    /// A tokenizer over `words`, a token a line as in vocab.txt, that treats text as
+    /// bert-base-uncased does; `place` names it in errors.
+    pub fn from_words(place: &Path, words: &str) -> Result<Self> {
+        Self::build(place, words.as_bytes(), &TokenizerConfig::default())
+    }
+
+    fn build(path: &Path, bytes: &[u8], config: &TokenizerConfig) -> Result<Self> {
+        let vocab = WordPiece::read_bytes(bytes).map_err(|e| Error::invalid(path.display(), e))?;
+        if !vocab.contains_key(UNKNOWN) {
+            return Err(Error::invalid(path.display(), format!("`{UNKNOWN}` is not in it")));
+        }
+        let lines = bytes.split_inclusive(|&b| b == b'\n').count();
+        if vocab.len() != lines {
+            let cause = format!("{lines} lines hold {} different tokens", vocab.len());
+            return Err(Error::invalid(path.display(), cause));
+        }
+        let special: Vec<_> = SPECIAL
+            .iter()
+            .filter(|&&token| vocab.contains_key(token))
+            .map(|&token| AddedToken::from(token, true))
+            .collect();
+        let model = WordPiece::builder()
+            .vocab(vocab)
+            .unk_token(UNKNOWN.into())
+            .build()
+            .map_err(|e| Error::invalid(path.display(), e))?;
+        let mut inner = tokenizers::Tokenizer::new(model);
+        inner
+            .with_normalizer(Some(BertNormalizer::new(
+                true,
+                config.tokenize_chinese_chars,
+                config.strip_accents,
+                config.do_lower_case,
+            )))
+            .with_pre_tokenizer(Some(BertPreTokenizer))
+            .with_decoder(Some(WordPieceDecoder::default()));
+        inner.add_special_tokens(&special);
+        Ok(Self { inner })
+    }
+
+    /// Token ids of `text`, without special tokens around it.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        todo!("{text}")
+        let encoding = self.inner.encode_fast(text, false);
+        encoding.expect("BERT's steps take any text; `open` lets no others in").get_ids().to_vec()
     }
 
     /// The text of `ids`, special tokens skipped, as transformers' `decode(skip_special_tokens=True)`.
     pub fn decode(&self, ids: &[u32]) -> String {
-        todo!("{ids:?}")
+        self.inner.decode(ids, true).expect("joining word pieces cannot fail")
     }
 
     /// The id of a token, `[CLS]` say.
     pub fn id(&self, token: &str) -> Option<u32> {
-        todo!("{token}")
+        self.inner.token_to_id(token)
     }
 
-    /// The number of tokens.
+    /// Makes sure that the special token `token` has the id `id`. BLIP adds `[DEC]` and `[ENC]`
+    /// behind BERT's vocabulary (30522 and 30523), and its checkpoints' tokenizer files may lack
+    /// them. An id that another token has, or one beyond the vocabulary's end, is an error.
+    pub fn add_special(&mut self, token: &str, id: u32) -> Result<()> {
+        let place = format!("tokenizer, `{token}`");
+        if let Some(found) = self.id(token).filter(|&found| found != id) {
+            return Err(Error::invalid(place, format!("has the id {found}, not {id}")));
+        }
+        if self.id(token).is_none() {
+            if let Some(other) = self.inner.id_to_token(id) {
+                return Err(Error::invalid(place, format!("should have the id {id} of `{other}`")));
+            }
+            if id as usize != self.len() {
+                let cause =
+                    format!("should have the id {id}, but the next free one is {}", self.len());
+                return Err(Error::invalid(place, cause));
+            }
+        }
+        self.inner.add_special_tokens(&[AddedToken::from(token, true)]);
+        Ok(())
+    }
+
+    /// The number of tokens, added ones included.
+    #[expect(clippy::len_without_is_empty, reason = "a vocabulary holds at least [UNK]")]
     pub fn len(&self) -> usize {
-        todo!()
+        self.inner.get_vocab_size(true)
     }
 
-    /// Writes the files that [`Tokenizer::open`] reads.
+    /// Writes tokenizer.json, which [`Tokenizer::open`] reads, and the tokenizer_config.json that
+    /// transformers wants beside it.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        todo!("{dir:?}")
+        let json = dir.join("tokenizer.json");
+        let text = self.inner.to_string(true).map_err(|e| Error::failed(json.display(), e))?;
+        fs::write(&json, text).map_err(|e| Error::io(&json, &e))?;
+
+        let mut config = TokenizerConfig::default();
+        if let Some(NormalizerWrapper::BertNormalizer(rule)) = self.inner.get_normalizer() {
+            config.do_lower_case = rule.lowercase;
+            config.strip_accents = rule.strip_accents;
+            config.tokenize_chinese_chars = rule.handle_chinese_chars;
+        }
+        let path = dir.join("tokenizer_config.json");
+        let text = serde_json::to_string_pretty(&config).expect("strings and flags serialise");
+        fs::write(&path, text + "\n").map_err(|e| Error::io(&path, &e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `[PAD] [UNK] [CLS] [SEP] [MASK] lung ##s no . é`
+    fn vocab_dir() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\n##s\nno\n.\né\n";
+        fs::write(dir.path().join("vocab.txt"), vocab).unwrap();
+        dir
+    }
+
+    #[test]
+    fn vocab_txt_lowers_and_strips() {
+        let tokenizer = Tokenizer::open(vocab_dir().path()).unwrap();
+        assert_eq!(tokenizer.encode("LÚNGS [SEP] no."), [5, 6, 3, 7, 8]);
+        assert_eq!(tokenizer.decode(&[2, 5, 6, 8, 3, 0]), "lungs.");
+        assert_eq!((tokenizer.id("[SEP]"), tokenizer.id("heart")), (Some(3), None));
+    }
+
+    #[test]
+    fn tokenizer_config_is_heard() {
+        let dir = vocab_dir();
+        fs::write(dir.path().join("tokenizer_config.json"), r#"{"do_lower_case": false}"#).unwrap();
+        let tokenizer = Tokenizer::open(dir.path()).unwrap();
+        assert_eq!(tokenizer.encode("lung Lung é"), [5, 1, 9]);
+    }
+
+    #[test]
+    fn added_tokens_follow_the_vocabulary() {
+        let mut tokenizer = Tokenizer::open(vocab_dir().path()).unwrap();
+        assert!(tokenizer.add_special("[ENC]", 11).is_err());
+        assert!(tokenizer.add_special("[DEC]", 5).is_err());
+        tokenizer.add_special("[DEC]", 10).unwrap();
+        tokenizer.add_special("[DEC]", 10).unwrap();
+        tokenizer.add_special("[ENC]", 11).unwrap();
+        assert!(tokenizer.add_special("[ENC]", 12).is_err());
+        assert_eq!((tokenizer.len(), tokenizer.id("[ENC]")), (12, Some(11)));
+        assert_eq!(tokenizer.decode(&[10, 7, 11]), "no");
+    }
+
+    #[test]
+    fn saving_and_opening_changes_nothing() {
+        let mut tokenizer = Tokenizer::open(vocab_dir().path()).unwrap();
+        tokenizer.add_special("[DEC]", 10).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        tokenizer.save(dir.path()).unwrap();
+        let again = Tokenizer::open(dir.path()).unwrap();
+        assert_eq!(again.encode("Lungs é [DEC]"), tokenizer.encode("Lungs é [DEC]"));
+        assert_eq!((again.len(), again.id("[DEC]")), (11, Some(10)));
+    }
+
+    #[test]
+    fn what_is_no_bert_tokenizer_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |name: &str, text: &str| {
+            fs::write(dir.path().join(name), text).unwrap();
+            Tokenizer::open(dir.path()).unwrap_err().to_string()
+        };
+        assert!(Tokenizer::open(dir.path()).unwrap_err().to_string().contains("neither"));
+        assert!(refused("vocab.txt", "a\nb\n").contains("[UNK]"));
+        assert!(refused("vocab.txt", "[UNK]\na\na\n").contains("3 lines hold 2"));
+        assert!(refused("tokenizer.json", "{").contains("tokenizer.json"));
+        let bpe = r#"{"version": "1.0", "added_tokens": [],
+            "model": {"type": "BPE", "vocab": {}, "merges": []}}"#;
+        assert!(refused("tokenizer.json", bpe).contains("not WordPiece"));
     }
 }

@@ -1,0 +1,93 @@
+//! Which examples make which batch.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Batches that are sorted together: enough for even lengths, few enough for another mix an epoch.
+const WINDOW: usize = 32;
+
+/// One epoch of training: every index of `lengths` once, in batches of `batch_size`.
+///
+/// The examples are shuffled by `seed` and `epoch`; within windows of 32 batches they are sorted
+/// by length, so that little is padding; then the batches are shuffled. At most one batch is short.
+pub fn epoch_plan(lengths: &[usize], batch_size: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
+    let batch_size = batch_size.max(1);
+    let mut rng = stream(seed, epoch);
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    shuffle(&mut order, &mut rng);
+    for window in order.chunks_mut(WINDOW * batch_size) {
+        window.sort_by_key(|&i| lengths[i]);
+    }
+    let mut batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
+    shuffle(&mut batches, &mut rng);
+    batches
+}
+
+/// Batches for evaluation: every index of `lengths` once, from the shortest to the longest.
+pub fn in_order_by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&i| lengths[i]);
+    order.chunks(batch_size.max(1)).map(<[usize]>::to_vec).collect()
+}
+
+/// The random stream number `number` of `seed`.
+pub(super) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
+    rng
+}
+
+/// Fisher and Yates's shuffle.
+pub(super) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+    for i in (1..items.len()).rev() {
+        items.swap(i, below(i + 1, rng));
+    }
+}
+
+/// A number in `0..end`. The high half of a 128-bit product; its bias, `end / 2^64`, is nothing.
+pub(super) fn below(end: usize, rng: &mut ChaCha8Rng) -> usize {
+    ((u128::from(rng.next_u64()) * end as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths() -> Vec<usize> {
+        (0..1003).map(|i| i * i % 37).collect()
+    }
+
+    #[test]
+    fn every_index_once_and_one_short_batch() {
+        let plan = epoch_plan(&lengths(), 8, 1, 0);
+        let mut seen = plan.concat();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..1003).collect::<Vec<_>>());
+        assert_eq!(plan.iter().filter(|batch| batch.len() != 8).count(), 1);
+    }
+
+    #[test]
+    fn an_epoch_is_a_function_of_seed_and_number() {
+        let plan = |seed, epoch| epoch_plan(&lengths(), 8, seed, epoch);
+        assert_eq!(plan(1, 2), plan(1, 2));
+        assert_ne!(plan(1, 2), plan(1, 3));
+        assert_ne!(plan(1, 2), plan(2, 2));
+    }
+
+    #[test]
+    fn little_is_padding_and_the_order_is_not_by_length() {
+        let lengths = lengths();
+        let plan = epoch_plan(&lengths, 8, 1, 0);
+        let longest = |batch: &Vec<usize>| batch.iter().map(|&i| lengths[i]).max().unwrap_or(0);
+        let padded: usize = plan.iter().map(|batch| longest(batch) * batch.len()).sum();
+        let real: usize = lengths.iter().sum();
+        assert!((padded as f64) < 1.1 * real as f64, "{padded} of {real}");
+        assert!(!plan.iter().map(longest).is_sorted());
+    }
+
+    #[test]
+    fn evaluation_goes_by_length() {
+        assert_eq!(in_order_by_length(&[3, 1, 3, 2], 3), [vec![1, 3, 0], vec![2]]);
+        assert!(in_order_by_length(&[], 3).is_empty());
+    }
+}
