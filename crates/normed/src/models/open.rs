@@ -59,11 +59,8 @@ pub fn describe(dir: &Path) -> Result<Description> {
     let mut params = Parameters::new();
     Miss::declare(&config, &mut params);
     let has_tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|f| dir.join(f).is_file());
-    let text_rule = if has_tokenizer {
-        text_rule(dir, &config, layout, &json, &Tokenizer::open(dir)?)?
-    } else {
-        config.text_rule()
-    };
+    let text_rule =
+        if has_tokenizer { open_text(dir, &config, layout, &json)?.1 } else { config.text_rule() };
     let architecture = match (layout, json["architectures"][0].as_str()) {
         (Layout::HuggingFace, Some(name)) => name.to_owned(),
         (Layout::HuggingFace, None) => "BlipForQuestionAnswering".to_owned(),
@@ -77,8 +74,7 @@ pub fn describe(dir: &Path) -> Result<Description> {
 /// preprocessor_config.json says of it notwithstanding.
 pub fn load(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
-    let tokenizer = Tokenizer::open(dir)?;
-    let text_rule = text_rule(dir, &config, layout, &json, &tokenizer)?;
+    let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
     let mut image_rule = ImageRule::open(dir)?;
 
     let checkpoint = open_weights(dir, layout)?;
@@ -157,17 +153,21 @@ impl ConfigFile {
     }
 }
 
-/// The config's rule, checked against the tokenizer. Hugging Face's question starts with whatever
-/// the tokenizer's [CLS] is, unless the config has our key for it.
-fn text_rule(
+/// The tokenizer, and the config's rule, which must agree. Hugging Face's question starts with
+/// whatever the tokenizer's [CLS] is, unless the config has our key for it; the original layout's
+/// tokenizer files lack [DEC] and [ENC], which its code adds to BERT's.
+fn open_text(
     dir: &Path,
     config: &MissConfig,
     layout: Layout,
     json: &Value,
-    tokenizer: &Tokenizer,
-) -> Result<TextRule> {
+) -> Result<(Tokenizer, TextRule)> {
+    let mut tokenizer = Tokenizer::open(dir)?;
     let mut rule = config.text_rule();
-    if layout == Layout::HuggingFace && json["text_config"]["question_token_id"].is_null() {
+    if layout == Layout::Original {
+        tokenizer.add_special("[DEC]", rule.decoder_start)?;
+        tokenizer.add_special("[ENC]", rule.question_start)?;
+    } else if json["text_config"]["question_token_id"].is_null() {
         rule.question_start = tokenizer.id("[CLS]").ok_or_else(|| {
             Error::invalid(dir.display(), "the tokenizer has no [CLS], which starts a question")
         })?;
@@ -185,7 +185,7 @@ fn text_rule(
         let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
         return Err(Error::invalid(dir.display(), cause));
     }
-    Ok(rule)
+    Ok((tokenizer, rule))
 }
 
 /// The weights in `dir` under Hugging Face's names.

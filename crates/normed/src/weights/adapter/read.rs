@@ -49,7 +49,7 @@ enum Modules {
     /// Whole paths or their ends.
     List(Vec<String>),
     /// A Python regular expression.
-    Pattern(String),
+    Pattern(#[expect(dead_code, reason = "only Python could evaluate it")] String),
     #[default]
     None,
 }
