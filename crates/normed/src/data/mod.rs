@@ -6,9 +6,14 @@ mod collator;
 mod example;
 mod image;
 mod image_rule;
+mod jsonl;
 mod loader;
+pub mod phantom;
 mod plan;
+mod rows;
+mod slake;
 mod text;
+mod vqa_rad;
 
 pub use batch::{Batch, IGNORE, TextRule, TokenRows};
 pub use blind::Blind;
@@ -16,6 +21,7 @@ pub use collator::{Collator, Prepared};
 pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};
 pub use image::Picture;
 pub use image_rule::ImageRule;
+pub use jsonl::open_jsonl_for_predict;
 pub use loader::Loader;
 pub use plan::{epoch_plan, in_order_by_length};
 pub use text::Tokenizer;
@@ -108,7 +114,22 @@ pub struct Opened {
     pub warnings: Vec<String>,
 }
 
-/// Opens a data set: rows are read and checked, images are looked for but not decoded.
+/// Opens a data set: rows are read and checked, pictures are looked for but not decoded (unless
+/// broken ones are to be skipped: then they are found out here).
 pub fn open(spec: &DataSpec) -> Result<Opened> {
-    todo!("{spec:?}")
+    match spec {
+        DataSpec::VqaRad { root, on_bad_example } => {
+            vqa_rad::open(root.as_deref(), *on_bad_example)
+        }
+        DataSpec::Slake { root, lang, on_bad_example } => {
+            slake::open(root.as_deref(), lang.as_deref(), *on_bad_example)
+        }
+        DataSpec::Jsonl { file, image_root, on_bad_example } => {
+            jsonl::open(file, image_root.as_deref(), *on_bad_example)
+        }
+        DataSpec::Phantom { domain, train, validate, test, seed } => {
+            let phantom = phantom::Phantom::new(*domain, [*train, *validate, *test], *seed)?;
+            Ok(Opened { dataset: Arc::new(phantom), skipped: Vec::new(), warnings: Vec::new() })
+        }
+    }
 }

@@ -1,0 +1,74 @@
+//! Plain JSON lines: `id`, `image`, `question`, `answer`, `answer_type` and, if given, `split` and
+//! `group`. Other keys are passed over.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::rows::{Checked, Fields, gather, jsonl_rows};
+use super::{Dataset, Example, ImageSource, OnBadExample, Opened, Split, Subset, indices_of};
+use crate::{Error, Result};
+
+/// Opens `file`; pictures are relative to `image_root`, or to the file's directory.
+///
+/// A row without `split` counts as test: a file that assigns no splits can be evaluated, and
+/// training on it is an error that says so rather than a guess.
+pub(super) fn open(
+    file: &Path,
+    image_root: Option<&Path>,
+    on_bad_example: OnBadExample,
+) -> Result<Opened> {
+    let images = image_root.or(file.parent()).unwrap_or(Path::new(""));
+    let rows = jsonl_rows(file)?;
+    let has_split = |row: &&super::rows::Row| {
+        row.fields().is_some_and(|fields| matches!(fields.optional_text("split"), Ok(Some(_))))
+    };
+    let (all, without) = (rows.len(), rows.len() - rows.iter().filter(has_split).count());
+    let mut warnings = Vec::new();
+    if (1..all).contains(&without) {
+        let place = file.display();
+        warnings
+            .push(format!("{place}: {without} of {all} rows have no `split`; they count as test"));
+    }
+    let rows: Vec<Checked> =
+        rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();
+    gather(rows, on_bad_example, warnings)
+}
+
+fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
+    let split = match fields.optional_text("split")? {
+        None => Split::Test,
+        Some(name) => Split::from_name(name.trim())
+            .ok_or_else(|| format!("`split` is `{name}`, not train, validate or test"))?,
+    };
+    let image_name = fields.text("image")?;
+    Ok(Example {
+        id: fields.text("id")?,
+        image: ImageSource::File(images.join(&image_name)),
+        image_name,
+        question: fields.text("question")?,
+        answer: fields.text("answer")?,
+        answer_type: fields.answer_type()?,
+        split,
+        group: fields.optional_text("group")?,
+    })
+}
+
+/// The rows of `file` that belong to `split`, or all of them: what `normed predict` reads. A broken
+/// row is an error, as predictions for a part of a file would pass for all of it.
+pub fn open_jsonl_for_predict(
+    file: &Path,
+    image_root: Option<&Path>,
+    split: Option<Split>,
+) -> Result<Opened> {
+    let mut opened = open(file, image_root, OnBadExample::Stop)?;
+    if let Some(split) = split {
+        let indices = indices_of(&*opened.dataset, split)?;
+        if indices.is_empty() {
+            let cause = format!("no row is in the split `{}`", split.name());
+            return Err(Error::invalid(file.display(), cause));
+        }
+        let dataset: Arc<dyn Dataset> = opened.dataset;
+        opened.dataset = Arc::new(Subset::new(dataset, indices));
+    }
+    Ok(opened)
+}

@@ -1,0 +1,298 @@
+//! Rows of annotation files: read, checked, and the broken ones stopped at or left out.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{AnswerType, Example, ImageSource, OnBadExample, Opened, Picture, Split};
+use crate::{Error, Result};
+
+/// One row of a file, its fields not yet looked at.
+pub(super) struct Row {
+    /// File and line.
+    pub place: String,
+    /// What stands before each cause: the row's number where a line can hold more than one.
+    pub prefix: String,
+    /// A JSON object, or why it is none.
+    fields: Result<Map<String, Value>, String>,
+}
+
+/// What came of a row: an example, or why it cannot be one.
+pub(super) struct Checked {
+    pub place: String,
+    pub example: Result<Example, String>,
+}
+
+impl Row {
+    /// The fields of `json`, a JSON object.
+    fn parse(place: String, prefix: String, json: &str) -> Self {
+        let fields = match serde_json::from_str(json) {
+            Ok(Value::Object(fields)) => Ok(fields),
+            Ok(other) => Err(format!("the row is {}, not an object", kind(&other))),
+            // Its own line number would be within the row.
+            Err(error) => Err(format!("not JSON: column {}: {error}", error.column())),
+        };
+        Self { place, prefix, fields }
+    }
+
+    /// Makes an example by `make`, with the row's place beside what is wrong with it.
+    pub fn check(self, make: impl FnOnce(&Fields<'_>) -> Result<Example, String>) -> Checked {
+        let example = match &self.fields {
+            Ok(fields) => make(&Fields(fields)),
+            Err(cause) => Err(cause.clone()),
+        };
+        let example = example.map_err(|cause| format!("{}{cause}", self.prefix));
+        Checked { place: self.place, example }
+    }
+
+    /// The row's fields, if it is an object.
+    pub fn fields(&self) -> Option<Fields<'_>> {
+        self.fields.as_ref().ok().map(Fields)
+    }
+}
+
+/// The fields of one row. `Err` says what is wrong with a field, and names it.
+pub(super) struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    /// A text, or a number as text, that may be empty.
+    pub fn any_text(&self, key: &str) -> Result<String, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Err(format!("`{key}` is missing")),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(Value::Number(number)) => Ok(number.to_string()),
+            Some(other) => Err(format!("`{key}` is {}, not a text or a number", kind(other))),
+        }
+    }
+
+    /// A text, or a number as text, with something in it.
+    pub fn text(&self, key: &str) -> Result<String, String> {
+        let text = self.any_text(key)?;
+        if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text) }
+    }
+
+    /// The same, where the key may be absent or null.
+    pub fn optional_text(&self, key: &str) -> Result<Option<String>, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.text(key).map(Some),
+        }
+    }
+
+    /// `answer_type`, blanks and case aside.
+    pub fn answer_type(&self) -> Result<AnswerType, String> {
+        let text = self.text("answer_type")?;
+        match text.trim().to_uppercase().as_str() {
+            "OPEN" => Ok(AnswerType::Open),
+            "CLOSED" => Ok(AnswerType::Closed),
+            _ => Err(format!("`answer_type` is `{text}`, not OPEN or CLOSED")),
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A text file, without the byte-order mark that some editors leave.
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count();
+        Error::invalid(format!("{}:{line}", path.display()), "is not UTF-8")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// The rows of a JSON file that is one list, each with the line that it starts on.
+pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
+    let text = read(path)?;
+    let raw: Vec<&RawValue> = serde_json::from_str(&text)
+        .map_err(|error| Error::invalid(format!("{}:{}", path.display(), error.line()), error))?;
+    let (mut line, mut counted) = (1, 0);
+    let rows = raw.iter().enumerate().map(|(i, raw)| {
+        // `raw` is a slice of `text`: the distance of their addresses is where it starts.
+        let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
+        line += text.as_bytes()[counted..start].iter().filter(|&&b| b == b'\n').count();
+        counted = start;
+        let place = format!("{}:{line}", path.display());
+        Row::parse(place, format!("row {}: ", i + 1), raw.get())
+    });
+    Ok(rows.collect())
+}
+
+/// The rows of a file of JSON lines; blank lines are passed over.
+pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
+    let text = read(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let row = |(i, line): (usize, &str)| {
+        Row::parse(format!("{}:{}", path.display(), i + 1), String::new(), line)
+    };
+    Ok(lines.map(row).collect())
+}
+
+/// The rows that can be used; others stop the run or are left out, as `on_bad_example` says.
+///
+/// An id must be unique, and a picture's file must exist and start as a picture does. When broken
+/// rows are to be left out, every picture is decoded here, so that none can stop the run later.
+pub(super) fn gather(
+    rows: Vec<Checked>,
+    on_bad_example: OnBadExample,
+    mut warnings: Vec<String>,
+) -> Result<Opened> {
+    let broken = broken_pictures(&rows, on_bad_example);
+    let mut first_place: HashMap<String, String> = HashMap::new();
+    let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
+    for Checked { place, example } in rows {
+        let checked = example.and_then(|example| {
+            if let ImageSource::File(path) = &example.image
+                && let Some(cause) = broken.get(path)
+            {
+                return Err(cause.clone());
+            }
+            if let Some(first) = first_place.get(&example.id) {
+                return Err(format!("the id `{}` is already that of {first}", example.id));
+            }
+            first_place.insert(example.id.clone(), place.clone());
+            Ok(example)
+        });
+        match (checked, on_bad_example) {
+            (Ok(example), _) => examples.push(example),
+            (Err(cause), OnBadExample::Skip) => skipped.push(format!("{place}: {cause}")),
+            (Err(cause), OnBadExample::Stop) => {
+                return Err(Error::invalid(place, cause)
+                    .hint("mend the row, or leave such rows out: on_bad_example = \"skip\""));
+            }
+        }
+    }
+    if examples.is_empty() {
+        let cause = match skipped.first() {
+            Some(first) => format!("all {} rows are broken; the first: {first}", skipped.len()),
+            None => "there are no rows".into(),
+        };
+        return Err(Error::invalid("data", cause));
+    }
+    warnings.extend(shared_pictures(&examples));
+    Ok(Opened { dataset: Arc::new(examples), skipped, warnings })
+}
+
+/// Why pictures cannot be used, by file.
+fn broken_pictures(rows: &[Checked], on_bad_example: OnBadExample) -> HashMap<PathBuf, String> {
+    let files = rows.iter().filter_map(|row| match &row.example {
+        Ok(Example { image: ImageSource::File(path), .. }) => Some(path.as_path()),
+        _ => None,
+    });
+    let files: HashSet<&Path> = files.collect();
+    let check = |path: &&Path| {
+        let checked = match on_bad_example {
+            OnBadExample::Stop => Picture::check_header(path),
+            OnBadExample::Skip => Picture::decode(path).map(drop),
+        };
+        checked.err().map(|error| (path.to_path_buf(), format!("picture {error}")))
+    };
+    files.par_iter().filter_map(check).collect()
+}
+
+/// A warning where pictures of the test split are also in the training split, by name.
+fn shared_pictures(examples: &[Example]) -> Option<String> {
+    let of = |split| -> HashSet<&str> {
+        let rows = examples.iter().filter(|example| example.split == split);
+        rows.map(|example| example.image_name.as_str()).collect()
+    };
+    let test = of(Split::Test);
+    let shared = test.intersection(&of(Split::Train)).count();
+    (shared > 0).then(|| {
+        format!(
+            "{shared} of {} test pictures are also in the training split: what is learnt of a \
+             picture in training can answer a question about it in the test",
+            test.len()
+        )
+    })
+}
+
+/// The directory of the data set called `name`: `root`, else `name` in `$NORMED_DATA`.
+pub(super) fn root(root: Option<&Path>, name: &str) -> Result<PathBuf> {
+    root_from(root, std::env::var_os("NORMED_DATA").as_deref(), name)
+}
+
+fn root_from(
+    root: Option<&Path>,
+    variable: Option<&std::ffi::OsStr>,
+    name: impl AsRef<Path> + Display,
+) -> Result<PathBuf> {
+    match (root, variable) {
+        (Some(root), _) => Ok(root.to_owned()),
+        (None, Some(data)) if !data.is_empty() => Ok(Path::new(data).join(name)),
+        _ => {
+            Err(Error::invalid("data", format!("where {name} is has not been said")).hint(format!(
+                "set `data.root` in the recipe to its directory, or the environment variable \
+             NORMED_DATA to the directory that holds `{name}`"
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_a_list_knows_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.json");
+        fs::write(&path, "\u{feff}[\n  {\"a\": 1,\n   \"b\": \"x\"}, {\"a\": 2},\n\n 7]").unwrap();
+        let rows = json_rows(&path).unwrap();
+        let lines: Vec<_> =
+            rows.iter().map(|row| row.place.rsplit(':').next().unwrap().to_owned()).collect();
+        assert_eq!(lines, ["2", "3", "5"]);
+        assert_eq!(rows[1].fields().unwrap().text("a").unwrap(), "2");
+        assert_eq!(rows[2].fields.as_ref().unwrap_err(), "the row is a number, not an object");
+        assert_eq!(rows[2].prefix, "row 3: ");
+
+        fs::write(&path, "[\n{},\n{]").unwrap();
+        assert!(json_rows(&path).err().unwrap().to_string().contains("rows.json:3: "));
+        fs::write(&path, b"[\n\xff").unwrap();
+        assert!(json_rows(&path).err().unwrap().to_string().contains("rows.json:2: is not UTF-8"));
+    }
+
+    #[test]
+    fn fields_say_what_is_wrong_with_them() {
+        let json = r#"{"i": 4, "t": "x", "e": " ", "l": [], "n": null, "answer_type": "CLOSED "}"#;
+        let row = Row::parse("f:1".into(), String::new(), json);
+        let fields = row.fields().unwrap();
+        assert_eq!(fields.text("i").unwrap(), "4");
+        assert_eq!(fields.any_text("e").unwrap(), " ");
+        assert_eq!(fields.text("e").unwrap_err(), "`e` is empty");
+        assert_eq!(fields.text("l").unwrap_err(), "`l` is a list, not a text or a number");
+        assert_eq!(fields.text("n").unwrap_err(), "`n` is missing");
+        assert_eq!(fields.optional_text("n").unwrap(), None);
+        assert!(fields.optional_text("l").is_err());
+        assert_eq!(fields.answer_type().unwrap(), AnswerType::Closed);
+    }
+
+    #[test]
+    fn where_data_is() {
+        let env = |text: &'static str| Some(std::ffi::OsStr::new(text));
+        let given = Path::new("/given");
+        assert_eq!(root_from(Some(given), env("/data"), "slake").unwrap(), given);
+        assert_eq!(root_from(None, env("/data"), "slake").unwrap(), Path::new("/data/slake"));
+        for absent in [None, env("")] {
+            let error = root_from(None, absent, "slake").unwrap_err().to_string();
+            assert!(error.contains("data.root") && error.contains("NORMED_DATA"), "{error}");
+        }
+    }
+}

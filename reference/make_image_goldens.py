@@ -1,0 +1,96 @@
+"""Writes what Pillow and transformers make of pictures, for tests/data_image.rs.
+
+    python make_image_goldens.py OUT_DIR
+
+- image_rule.safetensors: pictures `[H, W, 3]` and their pixel values `[3, S, S]` after
+  BlipImageProcessorPil, up- and down-scaled, square and not; and a 16th of the rows and columns of
+  one picture that a formula draws, at 384 pixels;
+- image_files/: small pictures in the formats and modes that a medical archive may hold;
+- image_files.safetensors: the RGB that transformers' convert_to_rgb makes of each.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+from transformers.image_transforms import convert_to_rgb
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+SHAPES = [(60, 80, 24), (24, 31, 48), (97, 33, 32), (32, 32, 32), (5, 90, 17), (1, 1, 8), (130, 7, 9)]
+
+
+def drawn(height, width):
+    """A picture by integer formula, the same in tests/data_image.rs."""
+    y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
+    return ((x * x // 7 + y * (c + 3) + (x * y >> 5) + 31 * c) % 256).astype(np.uint8)
+
+
+def soft(rng, height, width):
+    """Smooth shapes with some noise: more like a scan than white noise is."""
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    base = 127 + 120 * np.sin(9 * x + 5 * y * y)[..., None] * np.cos(np.array([4, 6, 8]) * y[..., None])
+    return np.clip(base + rng.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def pixel_values(picture, size):
+    processor = BlipImageProcessorPil(size={"height": size, "width": size})
+    return np.asarray(processor(Image.fromarray(picture))["pixel_values"][0], dtype=np.float32)
+
+
+def rule_goldens():
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for n, (height, width, size) in enumerate(SHAPES):
+        picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8) if n % 2 else soft(rng, height, width)
+        tensors[f"{n}.picture"] = picture
+        tensors[f"{n}.pixel_values"] = pixel_values(picture, size)
+    tensors["drawn.pixel_values"] = np.ascontiguousarray(pixel_values(drawn(701, 533), 384)[:, ::16, ::16])
+    return tensors
+
+
+def png16(array):
+    out = io.BytesIO()
+    Image.fromarray(array.astype(np.uint16)).save(out, "PNG")
+    return out.getvalue()
+
+
+def file_goldens(folder):
+    rng = np.random.default_rng(1)
+    rgb = soft(rng, 21, 34)
+    grey = Image.fromarray(rgb[..., 0])
+    alpha = np.concatenate([rgb, rng.integers(0, 256, (21, 34, 1), dtype=np.uint8)], axis=2)
+    cmyk = Image.fromarray(rgb).convert("CMYK")
+    grey.save(folder / "grey.jpg", quality=95)
+    Image.fromarray(rgb).save(folder / "rgb.jpg", quality=95, subsampling=0)
+    Image.fromarray(rgb).save(folder / "progressive.jpg", quality=95, subsampling=0, progressive=True)
+    cmyk.save(folder / "cmyk.jpg", quality=95)
+    grey.save(folder / "grey.png")
+    grey.convert("1").save(folder / "bits.png")
+    Image.fromarray(rgb).quantize(16).save(folder / "palette.png")
+    Image.fromarray(alpha).save(folder / "alpha.png")
+    Image.fromarray(alpha).convert("LA").save(folder / "grey_alpha.png")
+    Image.fromarray(rgb).save(folder / "rgb.bmp")
+    grey.save(folder / "grey.tiff", compression="tiff_lzw")
+    Image.fromarray(rgb).save(folder / "a_png_called.jpg", "PNG")
+    names = sorted(path.name for path in folder.iterdir())
+    tensors = {name: convert_to_rgb(Image.open(folder / name), return_numpy=True) for name in names}
+    # Pillow clips 16 bits to 255 instead of scaling them: the expected values are computed here.
+    deep = rng.integers(0, 65536, (9, 12), dtype=np.uint16)
+    deep[0, :4] = [0, 128, 129, 65535]
+    (folder / "deep.png").write_bytes(png16(deep))
+    Image.fromarray(deep).save(folder / "deep.tiff")
+    scaled = np.floor(deep * 255.0 / 65535.0 + 0.5).astype(np.uint8)[..., None].repeat(3, axis=2)
+    tensors["deep.png"] = tensors["deep.tiff"] = scaled
+    return tensors
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    (out / "image_files").mkdir(exist_ok=True)
+    for old in (out / "image_files").iterdir():
+        old.unlink()
+    save_file(rule_goldens(), out / "image_rule.safetensors")
+    save_file(file_goldens(out / "image_files"), out / "image_files.safetensors")
