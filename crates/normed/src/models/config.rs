@@ -387,6 +387,7 @@ impl MissConfig {
             end: self.text.sep_token_id,
             pad: self.text.pad_token_id,
             max_question_tokens: self.text.max_question_tokens,
+            max_answer_tokens: self.text.max_position_embeddings,
         }
     }
 

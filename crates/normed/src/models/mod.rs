@@ -2,6 +2,7 @@
 
 mod bert;
 mod config;
+mod create;
 mod generate;
 mod init;
 mod miss;
@@ -10,6 +11,7 @@ mod vit;
 
 pub use bert::{Bert, Head};
 pub use config::{MissConfig, TextConfig, VisionConfig};
+pub use create::{Beginning, create};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
 pub use miss::Miss;

@@ -6,7 +6,9 @@
 use rayon::prelude::*;
 
 use crate::recipe::TrainSpec;
-use crate::tensor::{EmbeddingPart, Gradients, ParamId, Parameters, Part, Role, Term};
+use crate::tensor::{
+    EmbeddingPart, Gradients, ParamId, Parameter, Parameters, Part, Role, Tensor, Term,
+};
 
 /// The work of one thread at a time, in elements: the update is element by element, so its size
 /// changes nothing in the result.
@@ -29,19 +31,21 @@ pub struct AdamW {
 pub(super) struct Moments {
     /// Whose.
     pub id: ParamId,
-    /// Of the gradient, shaped as the parameter.
-    pub first: Vec<f32>,
+    /// Of the gradient.
+    pub first: Tensor,
     /// Of its square.
-    pub second: Vec<f32>,
+    pub second: Tensor,
 }
 
 impl AdamW {
     /// No updates yet of what `params` trains.
     pub fn new(params: &Parameters, spec: &TrainSpec) -> Self {
-        let moments = params
-            .trained()
-            .map(|(id, p)| Moments { id, first: vec![0.0; p.len()], second: vec![0.0; p.len()] })
-            .collect();
+        let zeros = |id, p: &Parameter| Moments {
+            id,
+            first: Tensor::zeros(&p.shape),
+            second: Tensor::zeros(&p.shape),
+        };
+        let moments = params.trained().map(|(id, p)| zeros(id, p)).collect();
         Self {
             betas: spec.adam_betas,
             eps: spec.adam_eps,
@@ -77,6 +81,7 @@ impl AdamW {
             };
             let parameter = params.get_mut(*id);
             let keep = if decays(&parameter.role) { decay } else { 1.0 };
+            let (first, second) = (first.data_mut(), second.data_mut());
             let changed = parameter
                 .value_mut()
                 .data_mut()
@@ -111,7 +116,7 @@ fn decays(role: &Role) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{NormPlace, Tensor, Tower};
+    use crate::tensor::{NormPlace, Tower};
 
     /// A head's matrix, which decays, and a norm's gain, which does not.
     fn parameters() -> Parameters {

@@ -108,8 +108,8 @@ pub enum Event {
         step: usize,
         /// Steps in all.
         of: usize,
-        /// Where it goes on from.
-        checkpoint: PathBuf,
+        /// The run directory, from which it goes on.
+        output: PathBuf,
     },
     /// The run is over.
     Finished {
@@ -135,7 +135,8 @@ pub enum Subject {
 /// What came out of a run: metrics.json.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The run directory.
+    /// The run directory; not part of the file in it.
+    #[serde(skip)]
     pub output: PathBuf,
     /// Elements trained.
     pub trained: usize,
@@ -145,10 +146,10 @@ pub struct Outcome {
     pub steps: usize,
     /// Whether patience ended the run before its last epoch.
     pub stopped_early: bool,
-    /// The epoch whose parameters were kept, counted from 1.
+    /// The epoch whose parameters were kept, counted from 1; 0 if nothing was trained.
     pub best_epoch: usize,
     /// What the choice went by there: exact match or loss on the validation examples; absent where
-    /// there were none.
+    /// the last parameters were kept whatever they are worth.
     pub best_value: Option<f64>,
     /// The test split, where the data has one and the run was asked to look.
     pub test: Option<TestScores>,
@@ -166,6 +167,6 @@ pub struct TestScores {
     /// By the best checkpoint.
     pub after: Scores,
     /// By the best checkpoint, the images shuffled among the questions: what can be had without
-    /// looking.
-    pub blind: Scores,
+    /// looking. Absent where there is only one image.
+    pub blind: Option<Scores>,
 }

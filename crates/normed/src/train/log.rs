@@ -1,65 +1,78 @@
-//! events.jsonl, and the file under it: one that only grows, and can be cut back to where a
-//! checkpoint left it.
+//! What happened, to whoever asked and into events.jsonl and the TensorBoard file.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Event;
+use super::journal::Journal;
+use super::{Event, Subject, tensorboard};
 use crate::{Error, Result};
 
-/// A file that only grows.
-#[derive(Debug)]
-pub(super) struct Journal {
-    path: PathBuf,
-    file: File,
-    length: u64,
+/// In the run directory: one event a line.
+pub(super) const EVENTS: &str = "events.jsonl";
+
+/// In the run directory; TensorBoard looks for `tfevents` in a name.
+const TENSORBOARD: &str = "events.out.tfevents.normed";
+
+/// Hands events on.
+pub(super) struct Log<'a> {
+    on_event: &'a mut dyn FnMut(&Event),
+    events: Journal,
+    tensorboard: Journal,
 }
 
-impl Journal {
-    /// Opens `path` and cuts it back to `length`: what a killed process wrote after its last
-    /// checkpoint is written again.
-    pub fn open(path: &Path, length: u64) -> Result<Self> {
-        let cut = || -> std::io::Result<(File, u64)> {
-            let mut file =
-                OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
-            let length = length.min(file.metadata()?.len());
-            file.set_len(length)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok((file, length))
-        };
-        let (file, length) = cut().map_err(|e| Error::io(path, &e))?;
-        Ok(Self { path: path.to_owned(), file, length })
+impl<'a> Log<'a> {
+    /// The files in `directory`, cut back to these lengths.
+    pub fn open(
+        directory: &Path,
+        (events, tensorboard): (u64, u64),
+        on_event: &'a mut dyn FnMut(&Event),
+    ) -> Result<Self> {
+        let events = Journal::open(&directory.join(EVENTS), events)?;
+        let mut scalars = Journal::open(&directory.join(TENSORBOARD), tensorboard)?;
+        if tensorboard == 0 {
+            tensorboard::write_version(&mut scalars, wall_time())?;
+        }
+        Ok(Self { on_event, events, tensorboard: scalars })
     }
 
-    /// Appends.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| Error::io(&self.path, &e))?;
-        self.length += bytes.len() as u64;
-        Ok(())
+    /// Tells of `event` without writing it.
+    pub fn tell(&mut self, event: &Event) {
+        (self.on_event)(event);
     }
 
-    /// Makes it last through a power failure; its length in bytes.
-    pub fn sync(&mut self) -> Result<u64> {
-        self.file.sync_all().map_err(|e| Error::io(&self.path, &e))?;
-        Ok(self.length)
+    /// Tells of `event` and writes it.
+    pub fn emit(&mut self, event: Event) -> Result<()> {
+        self.tell(&event);
+        match &event {
+            Event::StepDone { step, loss, lr, grad_norm, .. } => {
+                let scalars = [
+                    ("train/loss", *loss),
+                    ("train/lr", f64::from(*lr)),
+                    ("train/grad_norm", *grad_norm),
+                ];
+                tensorboard::write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
+            }
+            Event::Evaluated { of: Subject::Validation, step, loss, exact_match, .. } => {
+                let mut scalars = vec![("validation/loss", *loss)];
+                scalars.extend(exact_match.map(|value| ("validation/exact_match", value)));
+                tensorboard::write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
+            }
+            _ => {}
+        }
+        let mut line = serde_json::to_vec(&event).map_err(|e| Error::failed(EVENTS, e))?;
+        line.push(b'\n');
+        self.events.write(&line)
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Makes both files last through a power failure; their lengths.
+    pub fn sync(&mut self) -> Result<(u64, u64)> {
+        Ok((self.events.sync()?, self.tensorboard.sync()?))
     }
 }
 
-/// Appends `event` to events.jsonl, one line each; [`Event::Progress`] is left out.
-pub(super) fn write_event(journal: &mut Journal, event: &Event) -> Result<()> {
-    if matches!(event, Event::Progress { .. }) {
-        return Ok(());
-    }
-    let mut line = serde_json::to_vec(event)
-        .map_err(|e| Error::failed(journal.path().display(), format!("{event:?}: {e}")))?;
-    line.push(b'\n');
-    journal.write(&line)
+/// Seconds since 1970.
+fn wall_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -67,27 +80,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_grows_from_where_it_was_cut() {
+    fn progress_is_told_but_not_written() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("journal");
-        let mut journal = Journal::open(&path, 0).unwrap();
-        journal.write(b"one").unwrap();
-        let length = journal.sync().unwrap();
-        journal.write(b"lost").unwrap();
-        drop(journal);
-        let mut journal = Journal::open(&path, length).unwrap();
-        journal.write(b"two").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"onetwo");
-        assert_eq!(Journal::open(&path, 100).unwrap().sync().unwrap(), 6);
-    }
-
-    #[test]
-    fn an_event_is_a_line_with_its_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("events.jsonl");
-        let mut journal = Journal::open(&path, 0).unwrap();
-        write_event(&mut journal, &Event::Warning { message: "a\nb".into() }).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let mut told = 0;
+        let mut count = |_: &Event| told += 1;
+        let mut log = Log::open(dir.path(), (0, 0), &mut count).unwrap();
+        log.emit(Event::Warning { message: "a\nb".into() }).unwrap();
+        log.tell(&Event::Progress { of: Subject::TestAfter, done: 1, examples: 2 });
+        assert_eq!(told, 2);
+        let text = std::fs::read_to_string(dir.path().join(EVENTS)).unwrap();
         assert_eq!(text, "{\"event\":\"warning\",\"message\":\"a\\nb\"}\n");
     }
 }

@@ -10,7 +10,8 @@ use crate::recipe::{Schedule, TrainSpec};
 /// last of these; no step is made at rate 0. Then it falls, as the schedule says, from `lr`
 /// towards `min_lr`, which it would reach one step after the last.
 pub(super) fn learning_rate(spec: &TrainSpec, step: usize, steps: usize) -> f32 {
-    let warmup = (f64::from(spec.warmup_ratio) * steps as f64).ceil() as usize;
+    // In f32, where 0.1 of 100 is 10; in f64 the f32 nearest to 0.1 gives more, and 11 steps.
+    let warmup = (spec.warmup_ratio * steps as f32).ceil() as usize;
     let (peak, floor) = (f64::from(spec.lr), f64::from(spec.min_lr));
     if step < warmup {
         return (peak * (step + 1) as f64 / warmup as f64) as f32;

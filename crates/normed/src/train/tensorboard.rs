@@ -7,7 +7,7 @@
 //! file_version = 3; Summary summary = 5`, with `Summary { repeated Value value = 1 }` and
 //! `Value { string tag = 1; float simple_value = 2 }`.
 
-use super::log::Journal;
+use super::journal::Journal;
 use crate::Result;
 
 /// The record that opens a file.
