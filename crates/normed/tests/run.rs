@@ -223,3 +223,19 @@ fn a_base_model_is_made() {
     let answers = answer(&made, &tiny::recipe(root, "run"));
     assert_eq!(answers.len(), 12);
 }
+
+#[test]
+fn a_nan_in_the_base_stops_the_run_and_names_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tiny::make(root, LAYER_NORM, "epochs = 4");
+    let mut base = models::load(&root.join("base"), None).unwrap();
+    let id = base.params.find("text_decoder.cls.predictions.bias").unwrap();
+    base.params.get_mut(id).value_mut().data_mut()[0] = f32::NAN;
+    models::save(&base, &root.join("base"), false).unwrap();
+    let options = RunOptions::default();
+    let error = run(&tiny::recipe(root, "run"), &options, &mut |_| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().starts_with("example "), "{error}");
+    assert!(!root.join("run/adapter").exists());
+}
