@@ -28,7 +28,10 @@ def run(*command, **environment):
     """The command's standard output."""
     command = [str(part) for part in command]
     environment = {**os.environ, **environment}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    except OSError as error:
+        sys.exit(f"failed: {' '.join(command)}: {error}")
     if done.returncode != 0:
         sys.exit(f"failed: {' '.join(command)}")
     return done.stdout

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use normed::data::{self, Blind, Collator, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of};
+use normed::data::{
+    self, Blind, Collator, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of,
+};
 use normed::metrics::{Constants, Prediction};
 use normed::models::{self, GenerateRule, Loaded};
 use normed::recipe::{Base, Recipe};
@@ -22,6 +24,8 @@ pub struct Answers {
     questions: Arc<dyn Dataset>,
     rule: GenerateRule,
     batch_size: usize,
+    /// By which images are exchanged: the recipe's, as in the run itself.
+    seed: u64,
     voice: Voice,
     /// Chosen by the training split; absent where the data set has none.
     pub constants: Option<Constants>,
@@ -36,6 +40,7 @@ impl Answers {
         let (questions, constants) = questions(args, recipe.as_ref())?;
         let loaded = model(args, recipe.as_ref())?;
 
+        let seed = recipe.as_ref().map_or(0, |recipe| recipe.seed);
         let mut rule = recipe.map(|recipe| recipe.generate).unwrap_or_default();
         rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
         rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
@@ -45,7 +50,7 @@ impl Answers {
             loaded.text_rule.clone(),
         ));
         let (batch_size, voice) = (args.batch_size, args.voice);
-        Ok(Self { loaded, collator, questions, rule, batch_size, voice, constants })
+        Ok(Self { loaded, collator, questions, rule, batch_size, seed, voice, constants })
     }
 
     /// Answers all questions.
@@ -55,7 +60,7 @@ impl Answers {
 
     /// Answers all questions, the images exchanged among them.
     pub fn predict_blind(&self) -> Result<Vec<Prediction>> {
-        let blind: Arc<dyn Dataset> = Arc::new(Blind::new(Arc::clone(&self.questions), 0)?);
+        let blind: Arc<dyn Dataset> = Arc::new(Blind::new(Arc::clone(&self.questions), self.seed)?);
         self.answer(&blind, "answering blind")
     }
 
@@ -117,7 +122,10 @@ fn questions(
     };
     if questions.is_empty() {
         let split = split.map_or("file", Split::name);
-        return Err(Error::invalid(place.display(), format!("there are no questions in the {split}")));
+        return Err(Error::invalid(
+            place.display(),
+            format!("there are no questions in the {split}"),
+        ));
     }
     Ok((questions, constants))
 }

@@ -7,7 +7,7 @@ pub fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -65,7 +65,8 @@ pub fn scores(scores: &Scores, beside: &[(&str, &Scores)]) -> String {
             (Some(lo), Some(hi)) => format!("{} to {}", number(Some(lo)), number(Some(hi))),
             _ => "-".to_owned(),
         };
-        let mut cells = vec![row.name.to_owned(), number(row.value), interval, number(row.constant)];
+        let mut cells =
+            vec![row.name.to_owned(), number(row.value), interval, number(row.constant)];
         cells.extend(beside.iter().map(|rows| number(rows[i].value)));
         cells.push(grouped(row.n));
         rows.push(cells);
@@ -79,10 +80,7 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(
-            [0, 999, 1000, 361_478_972].map(grouped),
-            ["0", "999", "1,000", "361,478,972"]
-        );
+        assert_eq!([0, 999, 1000, 361_478_972].map(grouped), ["0", "999", "1,000", "361,478,972"]);
         assert_eq!(
             [0.0, 0.042_49, 1.5, 100.0].map(percent),
             ["0.0 %", "0.0425 %", "1.50 %", "100.0 %"]

@@ -39,7 +39,10 @@ fn main() -> ExitCode {
 /// thread it is in.
 fn confess(panic: &std::panic::PanicHookInfo<'_>) {
     let cause = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");
-    let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-    output::complain(format_args!("error: this is a bug in normed: {cause}{place}; please report it"));
+    let place =
+        panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+    output::complain(format_args!(
+        "error: this is a bug in normed: {cause}{place}; please report it"
+    ));
     std::process::exit(1);
 }

@@ -160,10 +160,15 @@ fn summary(outcome: &Outcome) -> String {
     if outcome.stopped_early {
         text.push_str("; stopped early, as nothing got better");
     }
-    text.push_str(&format!("\nkept epoch {}; all of it is in {}", outcome.best_epoch, outcome.output.display()));
+    text.push_str(&format!(
+        "\nkept epoch {}; all of it is in {}",
+        outcome.best_epoch,
+        outcome.output.display()
+    ));
     if let Some(test) = &outcome.test {
         let before = test.before.iter().map(|scores| ("before", scores));
-        let beside: Vec<_> = before.chain([("blind", &test.blind)]).collect();
+        let blind = test.blind.iter().map(|scores| ("blind", scores));
+        let beside: Vec<_> = before.chain(blind).collect();
         text.push_str(&format!("\n\n{}", format::scores(&test.after, &beside)));
     }
     text

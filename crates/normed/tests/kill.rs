@@ -39,7 +39,11 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
     let kills: usize =
         std::env::var("NORMED_KILLS").map_or(20, |kills| kills.parse().expect("a number of kills"));
     let dir = tempfile::tempdir().unwrap();
-    tiny::make(dir.path(), "method = \"layer_norm\"\nalso = [\"head\"]", "epochs = 6");
+    tiny::make(
+        dir.path(),
+        "method = \"layer_norm\"\nalso = [\"head\"]",
+        "epochs = 6\ncheckpoint_every_steps = 1",
+    );
     let began = Instant::now();
     assert!(start(dir.path(), "whole").wait().unwrap().success());
     let whole = began.elapsed();

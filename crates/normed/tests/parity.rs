@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
-use normed::data::{Batch, IGNORE, TokenRows};
+use normed::data::{AnswerType, Batch, Example, IGNORE, ImageSource, Prepared, Split, TokenRows};
 use normed::models::{GenerateRule, Miss, MissConfig, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
+use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Tensor, Tower};
+use normed::train::{self, StepOptions, step};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -159,7 +161,7 @@ fn train_norms(params: &mut Parameters, towers: &[Tower]) -> Vec<ParamId> {
 }
 
 /// The mean loss and its gradients.
-fn step(golden: &Golden, gradients: &mut Gradients) -> f64 {
+fn backward(golden: &Golden, gradients: &mut Gradients) -> f64 {
     let mut g = Graph::training(&golden.params);
     let batch = &golden.batch;
     let logits = golden.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
@@ -205,7 +207,7 @@ fn loss_and_norm_gradients_are_transformers() {
         let trained = train_norms(&mut golden.params, towers);
         assert!(!trained.is_empty());
         let mut gradients = Gradients::new();
-        let loss = step(&golden, &mut gradients);
+        let loss = backward(&golden, &mut gradients);
         let theirs = golden.record.losses[0];
         assert!((loss - theirs).abs() <= TOLERANCE * theirs, "loss {loss}, not {theirs}");
         let tensors = SafeTensors::deserialize(&golden.file).unwrap();
@@ -237,31 +239,43 @@ fn frozen_towers_below_record_nothing() {
     assert_eq!(none, 0);
 }
 
+/// The loss curve of training as it is: every example a micro-batch of its own, so that the loss of
+/// an example and the normalisation over all of them are put to the test too.
 #[test]
-fn ten_adamw_steps_are_torchs() {
-    let mut golden = read();
-    let AdamW { lr, betas: [beta1, beta2], eps, weight_decay } = golden.record.adamw;
-    assert_eq!(weight_decay, 0.0);
-    let trained = train_norms(&mut golden.params, &Tower::ALL);
-    let mut moments: Vec<_> =
-        trained.iter().map(|&id| vec![[0.0f64; 2]; golden.params.get(id).len()]).collect();
-    for t in 0..golden.record.losses.len() {
-        let mut gradients = Gradients::new();
-        let (loss, theirs) = (step(&golden, &mut gradients), golden.record.losses[t]);
-        assert!((loss - theirs).abs() <= TOLERANCE * theirs, "step {t}: {loss}, not {theirs}");
-        let corrections = [beta1, beta2].map(|beta| 1.0 - beta.powi(t as i32 + 1));
-        for (&id, moments) in trained.iter().zip(&mut moments) {
-            let values = golden.params.get_mut(id).value_mut().data_mut();
-            let gradient = gradients.param(id).unwrap().data();
-            for ((x, &d), [m, v]) in values.iter_mut().zip(gradient).zip(moments) {
-                let d = f64::from(d);
-                *m = beta1 * *m + (1.0 - beta1) * d;
-                *v = beta2 * *v + (1.0 - beta2) * d * d;
-                let update = *m / corrections[0] / ((*v / corrections[1]).sqrt() + eps);
-                *x -= (lr * update) as f32;
-            }
-        }
+fn ten_training_steps_are_torchs() {
+    let Golden { record, model, mut params, batch, .. } = read();
+    train_norms(&mut params, &Tower::ALL);
+    let AdamW { lr, betas: [beta1, beta2], eps, weight_decay } = record.adamw;
+    let spec = TrainSpec {
+        adam_betas: (beta1 as f32, beta2 as f32),
+        adam_eps: eps as f32,
+        weight_decay: weight_decay as f32,
+        label_smoothing: record.label_smoothing,
+        max_grad_norm: 0.0,
+        ..TrainSpec::default()
+    };
+    let options = StepOptions { spec: &spec, seed: 0, lr: lr as f32 };
+    let mut optimizer = train::AdamW::new(&params, &spec);
+    for (t, theirs) in record.losses.iter().enumerate() {
+        let examples = (0..batch.keys.len()).map(|i| Ok((alone(&batch, i), vec![prepared(i)])));
+        let ours = step(&model, &mut params, &mut optimizer, examples, options).unwrap().loss;
+        assert!((ours - theirs).abs() <= TOLERANCE * theirs, "step {t}: {ours}, not {theirs}");
     }
+}
+
+/// What a step names in its errors.
+fn prepared(i: usize) -> Prepared {
+    let example = Example {
+        id: i.to_string(),
+        image: ImageSource::File(PathBuf::new()),
+        image_name: String::new(),
+        question: String::new(),
+        answer: String::new(),
+        answer_type: AnswerType::Open,
+        split: Split::Train,
+        group: None,
+    };
+    Prepared { example, pixels: [].into(), question: vec![], answer: vec![] }
 }
 
 fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {

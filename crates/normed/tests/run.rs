@@ -25,7 +25,9 @@ fn finish(root: &Path, name: &str, resume: bool) -> (Outcome, Vec<Event>) {
 #[test]
 fn a_run_leaves_all_it_promises() {
     let dir = tempfile::tempdir().unwrap();
-    tiny::make(dir.path(), LAYER_NORM, "epochs = 6");
+    // LayerNorms alone cannot teach a random model much.
+    let tuning = "method = \"layer_norm\"\nalso = [\"head\", \"embeddings\"]";
+    tiny::make(dir.path(), tuning, "epochs = 6");
     let (outcome, events) = finish(dir.path(), "run", false);
     let run = dir.path().join("run");
     for file in [
@@ -104,7 +106,7 @@ fn answer(
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    tiny::make(dir.path(), "method = \"full\"", "");
+    tiny::make(dir.path(), "method = \"full\"", "epochs = 4");
     for (name, threads) in [("one", 1), ("two", 2)] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| finish(dir.path(), name, false));
@@ -130,7 +132,7 @@ fn stop_after(root: &Path, name: &str, n: usize, resume: bool) {
 #[test]
 fn a_stopped_run_goes_on_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    tiny::make(dir.path(), LAYER_NORM, "checkpoint_every_steps = 100\npatience = 2");
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 4\npatience = 2");
     finish(dir.path(), "whole", false);
     // In the middle of an epoch, and after the last step of one, before its evaluation.
     stop_after(dir.path(), "broken", 8, false);
@@ -148,7 +150,7 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
 fn a_run_directory_is_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make(root, LAYER_NORM, "");
+    tiny::make(root, LAYER_NORM, "epochs = 4");
     stop_after(root, "run", 3, false);
     let options = RunOptions::default();
     let fails = |recipe: &normed::recipe::Recipe, options: &RunOptions| {
@@ -200,7 +202,7 @@ fn every_method_runs_and_where_nothing_is_trained_nothing_is_saved() {
 fn a_base_model_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make(root, LAYER_NORM, "");
+    tiny::make(root, LAYER_NORM, "epochs = 4");
     let words = fs::read_to_string(root.join("recipe.toml")).unwrap().replace(
         "model = \"base\"",
         "init.vocab = \"words.txt\"\ninit.vision_from = \"base\"\n\
@@ -220,4 +222,20 @@ fn a_base_model_is_made() {
     assert_eq!(made.image_rule.size, 24);
     let answers = answer(&made, &tiny::recipe(root, "run"));
     assert_eq!(answers.len(), 12);
+}
+
+#[test]
+fn a_nan_in_the_base_stops_the_run_and_names_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tiny::make(root, LAYER_NORM, "epochs = 4");
+    let mut base = models::load(&root.join("base"), None).unwrap();
+    let id = base.params.find("text_decoder.cls.predictions.bias").unwrap();
+    base.params.get_mut(id).value_mut().data_mut()[0] = f32::NAN;
+    models::save(&base, &root.join("base"), false).unwrap();
+    let options = RunOptions::default();
+    let error = run(&tiny::recipe(root, "run"), &options, &mut |_| {}).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().starts_with("example "), "{error}");
+    assert!(!root.join("run/adapter").exists());
 }

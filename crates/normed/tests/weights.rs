@@ -243,7 +243,7 @@ fn damaged_files_never_panic() {
 /// Positions where formats have their structure: the start, the end, and a spread between.
 fn interesting(bytes: &[u8]) -> Vec<usize> {
     let n = bytes.len();
-    let spread = (0..n).step_by(n / 200 + 1);
-    let ends = (0..n.min(200)).chain(n.saturating_sub(200)..n);
+    let spread = (0..n).step_by(n / 100 + 1);
+    let ends = (0..n.min(80)).chain(n.saturating_sub(80)..n);
     spread.chain(ends).collect()
 }

@@ -16,8 +16,10 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let recipe = Recipe::open(&args.recipe, &args.settings)?;
     match recipe.base {
         Base::Model(_) => follow(recipe, args, "train"),
-        Base::Init(_) => Err(Error::invalid(args.recipe.display(), "makes a base model from [init]")
-            .hint(format!("normed pretrain {}", args.recipe.display()))),
+        Base::Init(_) => {
+            Err(Error::invalid(args.recipe.display(), "makes a base model from [init]")
+                .hint(format!("normed pretrain {}", args.recipe.display())))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Examples, and how they become batches. Host data only: nothing here knows of a model.
 
+mod assign;
 mod batch;
 mod blind;
 mod collator;
@@ -15,6 +16,7 @@ mod slake;
 mod text;
 mod vqa_rad;
 
+pub use assign::{SplitRule, SplitSize, assign_splits};
 pub use batch::{Batch, IGNORE, TextRule, TokenRows};
 pub use blind::Blind;
 pub use collator::{Collator, Prepared};

@@ -51,6 +51,12 @@ impl Row {
         Checked { place: self.place, example }
     }
 
+    /// The JSON object as it was written.
+    pub fn into_object(self) -> Result<Map<String, Value>> {
+        let Self { place, prefix, fields } = self;
+        fields.map_err(|cause| Error::invalid(place, format!("{prefix}{cause}")))
+    }
+
     /// The row's fields, if it is an object.
     pub fn fields(&self) -> Option<Fields<'_>> {
         self.fields.as_ref().ok().map(Fields)

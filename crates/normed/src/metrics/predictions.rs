@@ -67,6 +67,8 @@ pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> 
 fn write(path: &Path, predictions: &[Prediction]) -> std::io::Result<()> {
     let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
+    // By this name a run that goes on after a kill finds and removes what was left half written.
+    builder.prefix(".writing-");
     // As any new file: the process's umask decides who may read it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

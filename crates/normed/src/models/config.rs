@@ -497,3 +497,100 @@ fn check_activation(place: &str, name: Option<&str>) -> Result<()> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Part, Tower};
+
+    fn parse(text: &str) -> Result<(MissConfig, Layout)> {
+        MissConfig::parse("config.json", text)
+    }
+
+    fn counts(config: &MissConfig, norms: bool) -> [usize; 3] {
+        let mut params = Parameters::new();
+        Miss::declare(config, &mut params);
+        Tower::ALL.map(|tower| {
+            params
+                .iter()
+                .filter(|(_, p)| p.role.tower == tower)
+                .filter(|(_, p)| !norms || matches!(p.role.part, Part::Norm(_)))
+                .map(|(_, p)| p.len())
+                .sum()
+        })
+    }
+
+    /// The counts of paper.md, which reproduce the percentages that MILE published.
+    #[test]
+    fn miss_base_has_the_known_counts() {
+        let (config, layout) = parse(r#"{"vit": "base", "image_size": 480}"#).unwrap();
+        assert_eq!(layout, Layout::Original);
+        assert_eq!(config.num_parameters(), 361_478_972);
+        assert_eq!(counts(&config, false), [86_339_328, 137_258_496, 137_881_148]);
+        assert_eq!(counts(&config, true), [38_400, 56_832, 58_368]);
+    }
+
+    #[test]
+    fn absent_keys_take_the_defaults_of_their_layout() {
+        let (hf, layout) = parse(r#"{"model_type": "blip"}"#).unwrap();
+        assert_eq!(layout, Layout::HuggingFace);
+        assert_eq!((hf.text.num_attention_heads, hf.vision.layer_norm_eps), (8, 1e-5));
+        assert_eq!((hf.vision.image_size, hf.text.hidden_dropout_prob), (384, 0.0));
+        let rule = hf.text_rule();
+        assert_eq!((rule.question_start, rule.decoder_start, rule.end), (101, 30522, 102));
+        assert_eq!(rule.max_question_tokens, 512);
+
+        let (original, _) = parse(r#"{"vit": "large"}"#).unwrap();
+        assert_eq!((original.text.num_attention_heads, original.vision.layer_norm_eps), (12, 1e-6));
+        assert_eq!((original.vision.hidden_size, original.vision.intermediate_size), (1024, 4096));
+        assert_eq!((original.vision.image_size, original.text.hidden_dropout_prob), (480, 0.1));
+        let rule = original.text_rule();
+        assert_eq!((rule.question_start, rule.decoder_start, rule.end), (30523, 30522, 102));
+        assert_eq!(rule.max_question_tokens, 35);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let (original, _) =
+            parse(r#"{"vit": "base", "hidden_size": 384, "vision": {"hidden_size": 192}}"#)
+                .unwrap();
+        let (read, layout) = parse(&original.to_hugging_face().to_string()).unwrap();
+        assert_eq!((read, layout), (original, Layout::HuggingFace));
+    }
+
+    #[test]
+    fn impossible_configs_are_named() {
+        let vision = |keys: &str| format!(r#"{{"vision_config": {{{keys}}}}}"#);
+        let text = |keys: &str| format!(r#"{{"text_config": {{{keys}}}}}"#);
+        let huge = r#""hidden_size": 65536, "num_attention_heads": 64, "num_hidden_layers": 999"#;
+        for (json, cause) in [
+            (vision(r#""num_attention_heads": 0"#), "num_attention_heads is 0"),
+            (vision(r#""num_attention_heads": 7"#), "hidden_size 768 is not a multiple"),
+            (vision(r#""patch_size": 0"#), "patch_size is 0"),
+            (vision(r#""image_size": 380"#), "image_size 380 is not a multiple"),
+            (vision(r#""image_size": [384, 256]"#), "only squares"),
+            (
+                vision(r#""hidden_size": 18446744073709551615"#),
+                "hidden_size is 18446744073709551615",
+            ),
+            (vision(r#""layer_norm_eps": 0.0"#), "layer_norm_eps is 0"),
+            (vision(r#""hidden_act": "quick_gelu""#), "hidden_act is \"quick_gelu\""),
+            (vision(r#""attention_dropout": 1.0"#), "attention_dropout is 1"),
+            (text(r#""hidden_dropout_prob": -0.1"#), "hidden_dropout_prob is -0.1"),
+            (text(r#""vocab_size": 100"#), "bos_token_id 30522 is outside"),
+            (text(r#""num_hidden_layers": -1"#), "invalid value"),
+            (text(huge), "parameters"),
+            (r#"{"vit": "huge"}"#.into(), "vit is \"huge\""),
+            (r#"{"vit": "base", "encoder_width": 1024}"#.into(), "encoder_width is 1024"),
+            (r#"{"model_type": "llava"}"#.into(), "no BLIP or MISS"),
+            (r#"{"model_type": "blip", "architectures": ["BlipModel"]}"#.into(), "architectures"),
+            ("[]".into(), "no BLIP or MISS"),
+            ("{".into(), "EOF"),
+        ] {
+            let error = parse(&json).expect_err(&json);
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(error.starts_with("config.json: ") && error.contains(cause), "{json}: {error}");
+        }
+    }
+}

@@ -235,3 +235,174 @@ fn content_hash(params: &Parameters) -> String {
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+    use crate::models::{TextConfig, VisionConfig};
+    use crate::weights::{Precision, write_safetensors};
+
+    const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\n";
+
+    fn config(image_size: usize) -> MissConfig {
+        MissConfig {
+            vision: VisionConfig {
+                hidden_size: 4,
+                intermediate_size: 8,
+                num_hidden_layers: 1,
+                num_attention_heads: 2,
+                image_size,
+                patch_size: 8,
+                layer_norm_eps: 1e-6,
+                attention_dropout: 0.0,
+            },
+            text: TextConfig {
+                vocab_size: 0,
+                hidden_size: 4,
+                intermediate_size: 8,
+                num_hidden_layers: 1,
+                num_attention_heads: 2,
+                max_position_embeddings: 3,
+                layer_norm_eps: 1e-12,
+                hidden_dropout_prob: 0.1,
+                attention_probs_dropout_prob: 0.1,
+                bos_token_id: 0,
+                sep_token_id: 0,
+                pad_token_id: 0,
+                question_token_id: 0,
+                max_question_tokens: 0,
+            },
+        }
+    }
+
+    fn beginning(image_size: usize) -> Beginning<'static> {
+        Beginning {
+            config: config(image_size),
+            tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
+            text_from: None,
+            vision_from: None,
+            seed: 3,
+        }
+    }
+
+    fn value<'a>(loaded: &'a Loaded, name: &str) -> &'a [f32] {
+        let id = loaded.params.find(name).unwrap_or_else(|| panic!("{name}"));
+        loaded.params.get(id).value().data()
+    }
+
+    #[test]
+    fn what_is_drawn_depends_on_the_seed() {
+        let (a, b) = (create(beginning(16)).unwrap(), create(beginning(16)).unwrap());
+        assert_eq!(a.content_hash, b.content_hash);
+        let c = create(Beginning { seed: 4, ..beginning(16) }).unwrap();
+        assert_ne!(a.content_hash, c.content_hash);
+        // Six words, and [DEC] and [ENC] behind them.
+        assert_eq!((a.config.text.vocab_size, a.text_rule.decoder_start), (8, 6));
+        assert_eq!((a.text_rule.question_start, a.text_rule.end, a.text_rule.pad), (2, 3, 0));
+    }
+
+    /// A BERT of two blocks and four positions, every element of every tensor its own number.
+    fn bert(dir: &Path, prefix: &str, skip: &str) {
+        let mut shapes: Vec<(String, Vec<usize>)> = vec![
+            ("embeddings.word_embeddings.weight".into(), vec![6, 4]),
+            ("embeddings.position_embeddings.weight".into(), vec![4, 4]),
+            ("embeddings.token_type_embeddings.weight".into(), vec![2, 4]),
+            ("embeddings.LayerNorm.weight".into(), vec![4]),
+            ("embeddings.LayerNorm.bias".into(), vec![4]),
+            ("pooler.dense.weight".into(), vec![4, 4]),
+        ];
+        for layer in 0..2 {
+            for (name, shape) in [
+                ("attention.self.query", vec![4, 4]),
+                ("attention.self.key", vec![4, 4]),
+                ("attention.self.value", vec![4, 4]),
+                ("attention.output.dense", vec![4, 4]),
+                ("attention.output.LayerNorm", vec![4]),
+                ("intermediate.dense", vec![8, 4]),
+                ("output.dense", vec![4, 8]),
+                ("output.LayerNorm", vec![4]),
+            ] {
+                let name = format!("encoder.layer.{layer}.{name}");
+                shapes.push((format!("{name}.bias"), vec![shape[0]]));
+                shapes.push((format!("{name}.weight"), shape));
+            }
+        }
+        shapes.retain(|(name, _)| name != skip);
+        let mut next = 0.0;
+        let tensors: Vec<_> = shapes
+            .iter()
+            .map(|(name, shape)| {
+                let data = (0..shape.iter().product()).map(|_| {
+                    next += 1.0;
+                    next
+                });
+                (format!("{prefix}{name}"), Tensor::new(shape, data.collect()))
+            })
+            .collect();
+        let list: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        let file = dir.join("model.safetensors");
+        write_safetensors(&file, &list, Precision::F32, &BTreeMap::new()).unwrap();
+        fs::write(dir.join("config.json"), r#"{"num_attention_heads":2}"#).unwrap();
+    }
+
+    #[test]
+    fn both_text_towers_start_from_a_bert() {
+        for prefix in ["", "bert."] {
+            let dir = tempfile::tempdir().unwrap();
+            bert(dir.path(), prefix, "");
+            let drawn = create(beginning(16)).unwrap();
+            let made = create(Beginning { text_from: Some(dir.path()), ..beginning(16) }).unwrap();
+            for tower in ["text_encoder", "text_decoder.bert"] {
+                let of = |name: &str| value(&made, &format!("{tower}.{name}"));
+                // 24 numbers of the words, 16 of the positions, then those of type 0: 41 to 44.
+                let words = of("embeddings.word_embeddings.weight");
+                assert_eq!(words[..24], (1..=24).map(|x| x as f32).collect::<Vec<_>>());
+                let name = format!("{tower}.embeddings.word_embeddings.weight");
+                assert_eq!(words[24..], value(&drawn, &name)[24..]);
+                let positions = of("embeddings.position_embeddings.weight");
+                assert_eq!(positions[..6], [66.0, 68.0, 70.0, 72.0, 70.0, 72.0]);
+                assert_eq!(positions.len(), 12);
+                assert_eq!(of("embeddings.LayerNorm.weight")[0], 49.0);
+                let name = format!("{tower}.encoder.layer.0.crossattention.self.query.weight");
+                assert_eq!(value(&made, &name), value(&drawn, &name));
+            }
+            let head = "text_decoder.cls.predictions.transform.dense.weight";
+            assert_eq!(value(&made, head), value(&drawn, head));
+        }
+    }
+
+    #[test]
+    fn what_a_bert_lacks_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        bert(dir.path(), "", "encoder.layer.0.attention.self.key.bias");
+        let from = || Beginning { text_from: Some(dir.path()), ..beginning(16) };
+        let error = create(from()).err().unwrap().to_string();
+        assert!(error.contains("encoder.layer.0.attention.self.key.bias is None"), "{error}");
+        fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":4}"#).unwrap();
+        let error = create(from()).err().unwrap().to_string();
+        assert!(error.contains("4 attention heads"), "{error}");
+        fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":2}"#).unwrap();
+        bert(dir.path(), "", "");
+        let other = Tokenizer::from_words(Path::new("words"), &(WORDS.to_owned() + "no\n"));
+        let error = create(Beginning { tokenizer: other.unwrap(), ..from() }).err().unwrap();
+        assert!(error.to_string().contains("embeddings.word_embeddings.weight"), "{error}");
+    }
+
+    #[test]
+    fn a_vision_tower_is_taken_and_its_positions_fitted() {
+        let dir = tempfile::tempdir().unwrap();
+        let donor = create(beginning(16)).unwrap();
+        crate::models::save(&donor, dir.path(), false).unwrap();
+        let from = Beginning { vision_from: Some(dir.path()), seed: 9, ..beginning(24) };
+        let made = create(from).unwrap();
+        let patch = "vision_model.embeddings.patch_embedding.weight";
+        assert_eq!(value(&made, patch), value(&donor, patch));
+        let positions = "vision_model.embeddings.position_embedding";
+        assert_eq!(value(&made, positions).len(), 10 * 4);
+        assert_eq!(value(&made, positions)[..4], value(&donor, positions)[..4]);
+        assert_eq!(made.image_rule.size, 24);
+    }
+}

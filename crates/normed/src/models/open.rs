@@ -75,6 +75,7 @@ pub fn describe(dir: &Path) -> Result<Description> {
 pub fn load(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
     let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
+    config.text.question_token_id = text_rule.question_start;
     let mut image_rule = ImageRule::open(dir)?;
 
     let checkpoint = open_weights(dir, layout)?;

@@ -80,7 +80,7 @@ pub(super) fn exp(x: f32) -> f32 {
 /// `erf(x)` to about 3e-7 (rational minimax approximation on [-4, 4], as in Eigen and XLA).
 #[inline(always)]
 pub(super) fn erf(x: f32) -> f32 {
-    let x = x.clamp(-3.832_506_9, 3.832_506_9);
+    let x = x.clamp(-3.832_507, 3.832_507);
     let x2 = x * x;
     let mut p = -2.726_142_3e-10f32;
     for c in [
@@ -88,7 +88,7 @@ pub(super) fn erf(x: f32) -> f32 {
         -2.101_024e-6,
         -5.692_506_4e-5,
         -7.349_906_3e-4,
-        -2.954_599_8e-3,
+        -2.954_6e-3,
         -1.609_603_3e-2,
     ] {
         p = p.mul_add(x2, c);

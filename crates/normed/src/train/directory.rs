@@ -64,10 +64,7 @@ impl RunDirectory {
             Err(TryLockError::Error(e)) => return Err(Error::io(&recipe_path, &e)),
         }
         let directory = Self { path: path.clone(), _lock: lock };
-        let checkpoints = directory.path.join(CHECKPOINT);
-        fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, &e))?;
         sweep(path)?;
-        sweep(&checkpoints)?;
         Ok(directory)
     }
 
@@ -86,6 +83,12 @@ impl RunDirectory {
         self.path.join(CHECKPOINT).join("checkpoint.safetensors")
     }
 
+    /// Makes the directory that the checkpoint stands in.
+    pub fn make_checkpoint_directory(&self) -> Result<()> {
+        let path = self.path.join(CHECKPOINT);
+        fs::create_dir_all(&path).map_err(|e| Error::io(&path, &e))
+    }
+
     /// What came out, if the run is over.
     pub fn outcome(&self) -> Result<Option<Outcome>> {
         let path = self.path.join(METRICS);
@@ -96,6 +99,8 @@ impl RunDirectory {
         let mut outcome: Outcome =
             serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
         outcome.output = self.path.clone();
+        // The process may have been killed just before it did.
+        self.remove_checkpoint()?;
         Ok(Some(outcome))
     }
 
@@ -107,8 +112,15 @@ impl RunDirectory {
             serde_json::to_vec_pretty(outcome).map_err(|e| Error::failed(path.display(), e))?;
         text.push(b'\n');
         write_atomically(&path, |out| out.write_all(&text))?;
-        let checkpoints = self.path.join(CHECKPOINT);
-        fs::remove_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, &e))
+        self.remove_checkpoint()
+    }
+
+    fn remove_checkpoint(&self) -> Result<()> {
+        let path = self.path.join(CHECKPOINT);
+        match fs::remove_dir_all(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, &e)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -120,11 +132,15 @@ fn entries(path: &Path) -> Result<Vec<String>> {
     read().map_err(|e| Error::io(path, &e))
 }
 
-/// Removes what a killed process was writing.
+/// Removes what a killed process was writing, in the directory and below it.
 fn sweep(path: &Path) -> Result<()> {
-    for name in entries(path)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
-        let leftover = path.join(name);
-        fs::remove_file(&leftover).map_err(|e| Error::io(&leftover, &e))?;
+    for name in entries(path)? {
+        let entry = path.join(&name);
+        if name.starts_with(TEMPORARY) {
+            fs::remove_file(&entry).map_err(|e| Error::io(&entry, &e))?;
+        } else if entry.is_dir() {
+            sweep(&entry)?;
+        }
     }
     Ok(())
 }

@@ -61,9 +61,9 @@ pub enum Event {
         lr: f32,
         /// The gradient's norm before clipping.
         grad_norm: f64,
-        /// Since this process began to train, evaluations excepted.
+        /// In this step, the wait for its batches included.
         examples_per_second: f64,
-        /// Since this process began, everything included.
+        /// Spent on the run so far, by all its processes.
         seconds: f64,
     },
     /// How far an evaluation is. Not written to events.jsonl.

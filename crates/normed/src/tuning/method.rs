@@ -23,6 +23,10 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method.
+    pub const ALL: [Method; 5] =
+        [Method::None, Method::Full, Method::LayerNorm, Method::Attention, Method::Ffn];
+
     /// Whether the method trains the parameters of such a layer.
     pub fn selects(self, part: Part) -> bool {
         match self {

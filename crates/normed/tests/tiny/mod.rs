@@ -36,8 +36,8 @@ pub fn make(root: &Path, tuning: &str, settings: &str) {
     base(&root.join("base"));
     let recipe = format!(
         "model = \"base\"\nseed = 5\n\n[data]\nname = \"jsonl\"\nfile = \"data.jsonl\"\n\n\
-         [tuning]\n{tuning}\n\n[train]\nepochs = 4\nbatch_size = 4\ngrad_accum_steps = 2\n\
-         lr = 0.02\ncheckpoint_every_steps = 1\ndropout = 0.1\ndrop_path = 0.1\n{settings}\n"
+         [tuning]\n{tuning}\n\n[train]\nbatch_size = 4\ngrad_accum_steps = 2\nlr = 0.02\n\
+         dropout = 0.1\ndrop_path = 0.1\n{settings}\n"
     );
     fs::write(root.join("recipe.toml"), recipe).unwrap();
 }

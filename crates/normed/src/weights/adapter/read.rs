@@ -93,12 +93,14 @@ pub fn load_adapter(
     let mut complaints = Vec::new();
     // By PEFT's names of the parameters.
     let mut found: BTreeMap<String, Tensor> = BTreeMap::new();
+    let mut named = BTreeSet::new();
     for (key, stored) in &file.tensors {
         let Some((name, id)) = locate(key, &config, params) else {
             complaints.push(format!("{key} is unexpected"));
             continue;
         };
         let shape = &params.get(id).shape;
+        named.insert(name.clone());
         if stored.shape() != shape {
             complaints.push(format!("{key} is {:?} instead of {shape:?}", stored.shape()));
         } else if let Some(value) = stored.to_tensor() {
@@ -110,7 +112,7 @@ pub fn load_adapter(
         }
     }
     complaints
-        .extend(missing(&found, &config, params).into_iter().map(|m| format!("{m} is missing")));
+        .extend(missing(&named, &config, params).into_iter().map(|m| format!("{m} is missing")));
     if complaints.is_empty() {
         complaints = untied(&found, params);
     }
@@ -174,12 +176,8 @@ fn first_name(name: &str) -> &str {
 }
 
 /// Parameters of modules that the adapter says it holds, and does not.
-fn missing(
-    found: &BTreeMap<String, Tensor>,
-    config: &Config,
-    params: &Parameters,
-) -> BTreeSet<String> {
-    let modules: BTreeSet<_> = found.keys().map(|name| module_of(name)).collect();
+fn missing(found: &BTreeSet<String>, config: &Config, params: &Parameters) -> BTreeSet<String> {
+    let modules: BTreeSet<_> = found.iter().map(|name| module_of(name)).collect();
     let listed = |module: &str| {
         let excluded = match &config.exclude_modules {
             Modules::Pattern(_) => true, // cannot be told
@@ -196,7 +194,7 @@ fn missing(
     let mut missing: BTreeSet<_> = params
         .iter()
         .map(|(_, parameter)| peft_name(&parameter.name))
-        .filter(|name| wanted(name) && !found.contains_key(*name))
+        .filter(|name| wanted(name) && !found.contains(*name))
         .map(str::to_owned)
         .collect();
     // Entries that no module of the model matches.

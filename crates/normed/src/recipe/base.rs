@@ -2,29 +2,31 @@
 
 use std::path::Path;
 
-use crate::data::Tokenizer;
+use super::{Base, InitSpec, Recipe, Vocab};
+use crate::data::{Tokenizer, phantom};
 use crate::models::{self, Beginning, Loaded, MissConfig, TextConfig, VisionConfig};
-use crate::recipe::{Base, InitSpec, Recipe, Vocab};
 use crate::{Error, Result};
 
-/// Reads or makes it.
-pub(super) fn open(recipe: &Recipe) -> Result<Loaded> {
-    match &recipe.base {
-        Base::Model(dir) => models::load(dir, recipe.image_size),
-        Base::Init(init) => models::create(Beginning {
-            config: config(init),
-            tokenizer: tokenizer(&init.vocab)?,
-            text_from: init.text_from.as_deref(),
-            vision_from: init.vision_from.as_deref(),
-            seed: recipe.seed,
-        }),
+impl Recipe {
+    /// Reads the base model, or makes it.
+    pub fn open_base(&self) -> Result<Loaded> {
+        match &self.base {
+            Base::Model(dir) => models::load(dir, self.image_size),
+            Base::Init(init) => models::create(Beginning {
+                config: config(init),
+                tokenizer: tokenizer(&init.vocab)?,
+                text_from: init.text_from.as_deref(),
+                vision_from: init.vision_from.as_deref(),
+                seed: self.seed,
+            }),
+        }
     }
 }
 
 fn tokenizer(vocab: &Vocab) -> Result<Tokenizer> {
     match vocab {
         Vocab::Phantom => {
-            let words = crate::data::phantom::vocabulary().join("\n") + "\n";
+            let words = phantom::vocabulary().join("\n") + "\n";
             Tokenizer::from_words(Path::new("the phantom's vocabulary"), &words)
         }
         Vocab::At(path) if path.is_dir() => Tokenizer::open(path),

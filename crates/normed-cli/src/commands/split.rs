@@ -1,0 +1,32 @@
+//! `normed split`.
+
+use std::process::ExitCode;
+
+use normed::Result;
+use normed::data::{SplitRule, assign_splits};
+use normed::weights::write_atomically;
+
+use crate::args::{By, SplitArgs};
+use crate::format::grouped;
+use crate::output::say;
+
+/// Assigns train, validate and test to the rows of a file.
+pub fn split(args: &SplitArgs) -> Result<ExitCode> {
+    let rule = SplitRule {
+        by_group: args.by == By::Group,
+        validate: args.validate,
+        test: args.test,
+        seed: args.seed,
+    };
+    let (lines, sizes) = assign_splits(&args.data, &rule)?;
+    write_atomically(&args.out, |out| out.write_all(lines.as_bytes()))?;
+    let sets = match args.by {
+        By::Group => "groups",
+        By::Image => "images",
+    };
+    for size in sizes {
+        let (name, rows) = (size.split.name(), grouped(size.rows));
+        say(format_args!("{name:<8}  {rows} rows of {} {sets}", grouped(size.clusters)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
