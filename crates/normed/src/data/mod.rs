@@ -11,6 +11,7 @@ mod loader;
 mod plan;
 mod rows;
 mod slake;
+mod split;
 mod text;
 mod vqa_rad;
 
@@ -23,6 +24,7 @@ pub use image_rule::ImageRule;
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::Loader;
 pub use plan::{epoch_plan, in_order_by_length};
+pub use split::{Fractions, holdout, split_by_group, write_jsonl};
 pub use text::Tokenizer;
 
 use std::path::PathBuf;

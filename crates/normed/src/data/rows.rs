@@ -51,6 +51,11 @@ impl Row {
         Checked { place: self.place, example }
     }
 
+    /// The row's fields, or why it has none.
+    pub fn into_fields(self) -> Result<Map<String, Value>, String> {
+        self.fields
+    }
+
     /// The row's fields, if it is an object.
     pub fn fields(&self) -> Option<Fields<'_>> {
         self.fields.as_ref().ok().map(Fields)
@@ -58,7 +63,7 @@ impl Row {
 }
 
 /// The fields of one row. `Err` says what is wrong with a field, and names it.
-pub(super) struct Fields<'a>(&'a Map<String, Value>);
+pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
 
 impl Fields<'_> {
     /// A text, or a number as text, that may be empty.
