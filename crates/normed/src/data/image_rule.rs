@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Picture;
+use super::{Picture, resize};
 use crate::{Error, Result};
 
 /// How a picture becomes pixel values: what transformers' `BlipImageProcessor` does.
@@ -172,20 +170,9 @@ impl ImageRule {
         self.normalise(&self.resize(picture))
     }
 
-    /// The picture at `size` x `size`: Pillow's bicubic, a = -0.5, widened by the scale when it
-    /// shrinks, rounded to 8 bits after each direction.
+    /// The picture at `size` x `size`, by Pillow's bicubic.
     pub fn resize(&self, picture: &Picture) -> Picture {
-        let side = self.size as u32;
-        let (width, height) = (picture.width as u32, picture.height as u32);
-        let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
-            .expect("a picture holds 3 bytes a pixel");
-        let mut resized = Image::new(side, side, PixelType::U8x3);
-        let bicubic =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-        Resizer::new()
-            .resize(&source, &mut resized, &bicubic)
-            .expect("both have the same pixel type and no crop box is set");
-        Picture { width: self.size, height: self.size, rgb: resized.into_vec() }
+        resize::bicubic(picture, self.size, self.size)
     }
 
     /// Pixel values `[3, H, W]` of a picture that is not resized: rescaled in f64, normalised in f32.

@@ -26,7 +26,8 @@ pub(super) fn open(
     let mut warnings = Vec::new();
     if (1..all).contains(&without) {
         let place = file.display();
-        warnings.push(format!("{place}: {without} of {all} rows have no `split`; they count as test"));
+        warnings
+            .push(format!("{place}: {without} of {all} rows have no `split`; they count as test"));
     }
     let rows: Vec<Checked> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();

@@ -9,6 +9,7 @@ mod image_rule;
 mod jsonl;
 mod loader;
 mod plan;
+mod resize;
 mod rows;
 mod slake;
 mod split;

@@ -126,9 +126,8 @@ fn read(path: &Path) -> Result<String> {
 /// The rows of a JSON file that is one list, each with the line that it starts on.
 pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
     let text = read(path)?;
-    let raw: Vec<&RawValue> = serde_json::from_str(&text).map_err(|error| {
-        Error::invalid(format!("{}:{}", path.display(), error.line()), error)
-    })?;
+    let raw: Vec<&RawValue> = serde_json::from_str(&text)
+        .map_err(|error| Error::invalid(format!("{}:{}", path.display(), error.line()), error))?;
     let (mut line, mut counted) = (1, 0);
     let rows = raw.iter().enumerate().map(|(i, raw)| {
         // `raw` is a slice of `text`: the distance of their addresses is where it starts.
@@ -243,10 +242,12 @@ fn root_from(
     match (root, variable) {
         (Some(root), _) => Ok(root.to_owned()),
         (None, Some(data)) if !data.is_empty() => Ok(Path::new(data).join(name)),
-        _ => Err(Error::invalid("data", format!("where {name} is has not been said")).hint(format!(
-            "set `data.root` in the recipe to its directory, or the environment variable \
+        _ => {
+            Err(Error::invalid("data", format!("where {name} is has not been said")).hint(format!(
+                "set `data.root` in the recipe to its directory, or the environment variable \
              NORMED_DATA to the directory that holds `{name}`"
-        ))),
+            )))
+        }
     }
 }
 
