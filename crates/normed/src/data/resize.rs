@@ -14,16 +14,29 @@ const REACH: f64 = 2.0;
 const PLACES: u32 = 22;
 
 /// The picture at `width` x `height`.
+///
+/// Pillow 13 begins with the columns where the height shrinks by more than twice what the width does;
+/// older ones always begin with the rows. As each pass rounds, the order shows (a few levels at most).
 pub(super) fn bicubic(picture: &Picture, width: usize, height: usize) -> Picture {
-    let mut rgb = None;
-    if width != picture.width {
-        rgb = Some(along_rows(&picture.rgb, picture.width, width));
+    let rows = |p: Picture| {
+        if width == p.width {
+            return p;
+        }
+        Picture { width, height: p.height, rgb: along_rows(&p.rgb, p.width, width) }
+    };
+    let columns = |p: Picture| {
+        if height == p.height {
+            return p;
+        }
+        Picture { width: p.width, height, rgb: along_columns(&p.rgb, p.height, p.width, height) }
+    };
+    let shrinks = |from: usize, to: usize| from as i64 - to as i64;
+    let (down, across) = (shrinks(picture.height, height), shrinks(picture.width, width));
+    if down > 0 && down > 2 * across {
+        rows(columns(picture.clone()))
+    } else {
+        columns(rows(picture.clone()))
     }
-    if height != picture.height {
-        let rows = rgb.as_ref().unwrap_or(&picture.rgb);
-        rgb = Some(along_columns(rows, picture.height, width, height));
-    }
-    Picture { width, height, rgb: rgb.unwrap_or_else(|| picture.rgb.clone()) }
 }
 
 /// What one output is made of: inputs from `first` on, one a weight.
