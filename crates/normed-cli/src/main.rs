@@ -1,2 +1,45 @@
-//! The command line of normed.
-fn main() {}
+//! `normed`: the command line over the library. It reads arguments, prints, and sets the exit code;
+//! everything else is the library's.
+//!
+//! Exit codes: 0, done; 1, a failure of the machine or the run; 2, a mistake in what was given;
+//! 130, stopped by Ctrl-C with everything saved.
+
+mod answers;
+mod args;
+mod commands;
+mod format;
+mod interrupt;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(confess));
+    let args = Args::parse();
+    let result = match &args.command {
+        Command::Train(args) => commands::train(args),
+        Command::Pretrain(args) => commands::pretrain(args),
+        Command::Evaluate(args) => commands::evaluate(args),
+        Command::Predict(args) => commands::predict(args),
+        Command::Inspect(args) => commands::inspect(args),
+        Command::Split(args) => commands::split(args),
+    };
+    result.unwrap_or_else(|error| {
+        output::complain(format_args!("error: {error}"));
+        ExitCode::from(error.exit_code())
+    })
+}
+
+/// A panic is our mistake, never the user's: says so in one line, and ends the process, whatever
+/// thread it is in.
+fn confess(panic: &std::panic::PanicHookInfo<'_>) {
+    let cause = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");
+    let place = panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
+    output::complain(format_args!("error: this is a bug in normed: {cause}{place}; please report it"));
+    std::process::exit(1);
+}

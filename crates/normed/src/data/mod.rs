@@ -8,6 +8,7 @@ mod image;
 mod image_rule;
 mod jsonl;
 mod loader;
+pub mod phantom;
 mod plan;
 mod resize;
 mod rows;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Which data set a run reads: the `[data]` section of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,6 +130,9 @@ pub fn open(spec: &DataSpec) -> Result<Opened> {
         DataSpec::Jsonl { file, image_root, on_bad_example } => {
             jsonl::open(file, image_root.as_deref(), *on_bad_example)
         }
-        DataSpec::Phantom { .. } => Err(Error::failed("data", "phantom is not there yet")),
+        DataSpec::Phantom { domain, train, validate, test, seed } => {
+            let phantom = phantom::Phantom::new(*domain, [*train, *validate, *test], *seed)?;
+            Ok(Opened { dataset: Arc::new(phantom), skipped: Vec::new(), warnings: Vec::new() })
+        }
     }
 }

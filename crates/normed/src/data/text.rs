@@ -95,7 +95,23 @@ impl Tokenizer {
 
     fn from_vocab(path: &Path, config: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
-        let vocab = WordPiece::read_bytes(&bytes).map_err(|e| Error::invalid(path.display(), e))?;
+        let config: TokenizerConfig = if config.is_file() {
+            let bytes = fs::read(config).map_err(|e| Error::io(config, &e))?;
+            serde_json::from_slice(&bytes).map_err(|e| Error::invalid(config.display(), e))?
+        } else {
+            TokenizerConfig::default()
+        };
+        Self::build(path, &bytes, &config)
+    }
+
+    /// A tokenizer over `words`, a token a line as in vocab.txt, that treats text as
+    /// bert-base-uncased does; `place` names it in errors.
+    pub fn from_words(place: &Path, words: &str) -> Result<Self> {
+        Self::build(place, words.as_bytes(), &TokenizerConfig::default())
+    }
+
+    fn build(path: &Path, bytes: &[u8], config: &TokenizerConfig) -> Result<Self> {
+        let vocab = WordPiece::read_bytes(bytes).map_err(|e| Error::invalid(path.display(), e))?;
         if !vocab.contains_key(UNKNOWN) {
             return Err(Error::invalid(path.display(), format!("`{UNKNOWN}` is not in it")));
         }
@@ -104,12 +120,6 @@ impl Tokenizer {
             let cause = format!("{lines} lines hold {} different tokens", vocab.len());
             return Err(Error::invalid(path.display(), cause));
         }
-        let config: TokenizerConfig = if config.is_file() {
-            let bytes = fs::read(config).map_err(|e| Error::io(config, &e))?;
-            serde_json::from_slice(&bytes).map_err(|e| Error::invalid(config.display(), e))?
-        } else {
-            TokenizerConfig::default()
-        };
         let special: Vec<_> = SPECIAL
             .iter()
             .filter(|&&token| vocab.contains_key(token))

@@ -1,27 +1,22 @@
 //! Predictions in, numbers out. Nothing here knows of tensors or models.
+//!
+//! - [`protocol`]: when two answers are the same, and how much they share;
+//! - [`Metric`]: what is counted, over which questions;
+//! - [`Constants`]: the best that an answerer who never looks can do;
+//! - [`Scores`]: every metric of a set of predictions, each with its interval and constant;
+//! - [`Comparison`]: two sets of predictions of the same examples.
 
-use serde::{Deserialize, Serialize};
+mod bootstrap;
+mod comparison;
+mod constants;
+mod metric;
+mod predictions;
+pub mod protocol;
+mod scores;
 
-use crate::data::AnswerType;
-
-/// A line of predictions.jsonl.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// The example's id.
-    pub id: String,
-    /// The question, as written.
-    pub question: String,
-    /// What the model generated.
-    pub prediction: String,
-    /// The answer, as written.
-    pub target: String,
-    /// `OPEN` or `CLOSED`.
-    pub answer_type: AnswerType,
-    /// Summed negative log-likelihood in nats of the answer's tokens and the closing one.
-    pub nll: f64,
-    /// The number of tokens that `nll` sums over.
-    pub num_target_tokens: usize,
-    /// What intervals cluster by: the example's group, else its image.
-    #[serde(default)]
-    pub cluster: String,
-}
+pub use bootstrap::Interval;
+pub use comparison::{Comparison, Difference, compare};
+pub use constants::{Constant, Constants, ConstantsFrom};
+pub use metric::Metric;
+pub use predictions::{Prediction, read_predictions, write_predictions};
+pub use scores::{Row, Score, Scores, score};

@@ -1,10 +1,12 @@
-//! Generation: greedy and beam search.
+//! Generation: greedy and beam search, as transformers' `generate(do_sample=False)`.
 
 use serde::{Deserialize, Serialize};
 
 use super::Model;
 use crate::data::{Batch, TextRule};
+use crate::ops::log_softmax;
 use crate::tensor::Parameters;
+use crate::{Error, Result};
 
 /// How answers are generated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,14 +26,160 @@ impl Default for GenerateRule {
     }
 }
 
-/// The generated tokens of each example, without start and end tokens.
+/// More beams than this are a mistake.
+const MAX_BEAMS: usize = 1000;
+
+/// The generated tokens of each example, without start and end tokens. An example's answer does not
+/// depend on the others in the batch.
 pub fn generate(
     model: &dyn Model,
     params: &Parameters,
     batch: &Batch,
     rule: &GenerateRule,
     text: &TextRule,
-) -> Vec<Vec<u32>> {
-    let _ = (model, params, batch, rule, text);
-    todo!()
+) -> Result<Vec<Vec<u32>>> {
+    check(rule)?;
+    let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
+    let mut searches: Vec<_> = batch.keys.iter().map(|_| Search::new(text)).collect();
+    // The examples that still go on; each has one row a running beam.
+    let mut open: Vec<usize> = (0..searches.len()).collect();
+    while !open.is_empty() {
+        let last = open.iter().flat_map(|&e| searches[e].last_tokens()).collect::<Vec<_>>();
+        let mut logits = decoding.step(&last);
+        let width = logits.width();
+        let mut rows = logits.data_mut().chunks_exact_mut(width);
+        let (mut from, mut first) = (Vec::new(), 0);
+        open.retain(|&e| {
+            let search = &mut searches[e];
+            let beams = search.running.len();
+            let origins = search.advance(rows.by_ref().take(beams), rule);
+            from.extend(origins.iter().map(|beam| first + beam));
+            first += beams;
+            !origins.is_empty()
+        });
+        decoding.reorder(&from);
+    }
+    Ok(searches.into_iter().map(Search::answer).collect())
+}
+
+fn check(rule: &GenerateRule) -> Result<()> {
+    let must = |key, what| Err(Error::invalid(format!("generate.{key}"), what));
+    if !(1..=MAX_BEAMS).contains(&rule.num_beams) {
+        return must("num_beams", format!("{} is not 1 to {MAX_BEAMS}", rule.num_beams));
+    }
+    if rule.max_new_tokens == 0 {
+        return must("max_new_tokens", "must be at least 1".to_owned());
+    }
+    if !rule.length_penalty.is_finite() {
+        return must("length_penalty", format!("{} is not finite", rule.length_penalty));
+    }
+    Ok(())
+}
+
+/// The search of one example. Greedy search is a beam search with one beam that stops at its first
+/// end; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
+struct Search {
+    start: u32,
+    end: u32,
+    running: Vec<Hypothesis>,
+    /// The best that have ended, best first, at most as many as beams.
+    finished: Vec<Hypothesis>,
+    length: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Hypothesis {
+    tokens: Vec<u32>,
+    score: f32,
+}
+
+/// One way to go on: beam `beam` followed by `token`.
+#[derive(Debug, Clone, Copy)]
+struct Continuation {
+    beam: usize,
+    token: u32,
+    score: f32,
+}
+
+impl Search {
+    fn new(text: &TextRule) -> Self {
+        let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
+        Self { start: text.decoder_start, end: text.end, running, finished: Vec::new(), length: 0 }
+    }
+
+    /// What each running beam feeds next.
+    fn last_tokens(&self) -> impl Iterator<Item = u32> {
+        self.running.iter().map(|beam| beam.tokens.last().copied().unwrap_or(self.start))
+    }
+
+    /// Takes one row of logits a running beam; gives the beam that each beam running from now on
+    /// went on from, none if the search is over.
+    fn advance<'l>(
+        &mut self,
+        logits: impl Iterator<Item = &'l mut [f32]>,
+        rule: &GenerateRule,
+    ) -> Vec<usize> {
+        let beams = rule.num_beams;
+        // Twice as many as beams: as many as beams may end here, the others go on.
+        let best = best_continuations(&self.running, logits, 2 * beams);
+        self.length += 1;
+        let last = self.length == rule.max_new_tokens;
+        let normaliser = f64::from(self.length as u32).powf(f64::from(rule.length_penalty)) as f32;
+        let mut running = Vec::with_capacity(beams);
+        let mut origins = Vec::with_capacity(beams);
+        for (rank, next) in best.into_iter().enumerate() {
+            let ends = next.token == self.end;
+            let mut tokens = self.running[next.beam].tokens.clone();
+            if !ends {
+                tokens.push(next.token);
+            }
+            if (ends || last) && rank < beams {
+                let score = next.score / normaliser;
+                let at = self.finished.partition_point(|f| f.score >= score);
+                self.finished.insert(at, Hypothesis { tokens, score });
+                self.finished.truncate(beams);
+            } else if !(ends || last) && running.len() < beams {
+                running.push(Hypothesis { tokens, score: next.score });
+                origins.push(next.beam);
+            }
+        }
+        self.running = running;
+        if self.is_over(beams, normaliser) {
+            origins.clear();
+        }
+        origins
+    }
+
+    /// Whether no running beam can be expected to do better than what has ended: transformers'
+    /// heuristic for `early_stopping=False` takes the best beam's score at its present length.
+    fn is_over(&self, beams: usize, normaliser: f32) -> bool {
+        let Some(best) = self.running.first() else { return true };
+        let worst = self.finished.last().filter(|_| self.finished.len() == beams);
+        worst.is_some_and(|worst| best.score / normaliser <= worst.score)
+    }
+
+    fn answer(self) -> Vec<u32> {
+        self.finished.into_iter().next().map(|best| best.tokens).unwrap_or_default()
+    }
+}
+
+/// The `n` best continuations of `beams` by `logits`, one row a beam; best first, ties in order.
+fn best_continuations<'l>(
+    beams: &[Hypothesis],
+    logits: impl Iterator<Item = &'l mut [f32]>,
+    n: usize,
+) -> Vec<Continuation> {
+    let mut best: Vec<Continuation> = Vec::with_capacity(n + 1);
+    for (beam, (hypothesis, row)) in beams.iter().zip(logits).enumerate() {
+        log_softmax(row);
+        for (token, log_probability) in (0..).zip(&*row) {
+            let score = hypothesis.score + log_probability;
+            if best.len() < n || best.last().is_some_and(|worst| score > worst.score) {
+                let at = best.partition_point(|c| c.score >= score);
+                best.insert(at, Continuation { beam, token, score });
+                best.truncate(n);
+            }
+        }
+    }
+    best
 }

@@ -195,14 +195,17 @@ fn forward(
                 let keys = visible(spec, b, from + rows - 1, tq, tk);
                 let (qm, km) = (q.head(b, from, rows, h, dim), k.head(b, 0, keys, h, dim));
                 matmul(qm, km.t(), scores, keys, false, Threads::One);
-                vectorised(|| {
-                    for (i, row) in scores.chunks_exact_mut(keys).take(rows).enumerate() {
-                        let seen = visible(spec, b, from + i, tq, tk);
-                        lse[from + i] = softmax(&mut row[..seen], scale);
-                        row[seen..].fill(0.0);
-                        drop_probabilities(row, spec, b, (h * tq + from + i) as u64);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (i, row) in scores.chunks_exact_mut(keys).take(rows).enumerate() {
+                            let seen = visible(spec, b, from + i, tq, tk);
+                            lse[from + i] = softmax(&mut row[..seen], scale);
+                            row[seen..].fill(0.0);
+                            drop_probabilities(row, spec, b, (h * tq + from + i) as u64);
+                        }
+                    },
+                );
                 let vm = v.head(b, 0, keys, h, dim);
                 let start = (b * tq + from) * channels + h * dim;
                 // SAFETY: this task alone writes head `h` of sequence `b`, inside `out`.
@@ -279,18 +282,21 @@ fn backward(
                 let dm = dy.head(b, from, rows, h, dim);
                 matmul(qm, km.t(), p, keys, false, Threads::One);
                 matmul(dm, vm.t(), ds, keys, false, Threads::One);
-                vectorised(|| {
-                    let blocks = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));
-                    for (i, (p, ds)) in blocks.take(rows).enumerate() {
-                        let seen = visible(spec, b, from + i, tq, tk);
-                        let place = (h * tq + from + i) as u64;
-                        drop_probabilities(&mut ds[..seen], spec, b, place);
-                        score_gradient(&mut p[..seen], &mut ds[..seen], lse[from + i], scale);
-                        p[seen..].fill(0.0);
-                        ds[seen..].fill(0.0);
-                        drop_probabilities(&mut p[..seen], spec, b, place);
-                    }
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let blocks = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));
+                        for (i, (p, ds)) in blocks.take(rows).enumerate() {
+                            let seen = visible(spec, b, from + i, tq, tk);
+                            let place = (h * tq + from + i) as u64;
+                            drop_probabilities(&mut ds[..seen], spec, b, place);
+                            score_gradient(&mut p[..seen], &mut ds[..seen], lse[from + i], scale);
+                            p[seen..].fill(0.0);
+                            ds[seen..].fill(0.0);
+                            drop_probabilities(&mut p[..seen], spec, b, place);
+                        }
+                    },
+                );
                 let (pm, dsm) =
                     (Matrix::new(p, rows, keys, keys), Matrix::new(ds, rows, keys, keys));
                 let later = from > 0;

@@ -31,25 +31,31 @@ pub fn cross_entropy(
     let mut rows = logits.value.into_data();
     let mut positions = vec![0.0; labels.len()];
     assert_eq!(rows.len(), labels.len() * width);
-    for_rows_with(&mut rows, width, &mut positions, |i, row, loss| {
-        let label = labels[i];
-        if label == IGNORE {
-            row.fill(0.0);
-            return;
-        }
-        let top = max(row);
-        let at_label = row[label as usize];
-        let mean = sum(row) / width as f32;
-        let total = fold(row, row, |acc, x, _| acc + exp(x - top));
-        let log_total = total.ln() + top;
-        let (nll, smooth) = (log_total - at_label, log_total - mean);
-        *loss = (1.0 - label_smoothing).mul_add(nll, label_smoothing * smooth);
-        let floor = label_smoothing / width as f32;
-        for x in row.iter_mut() {
-            *x = exp(*x - top) / total - floor;
-        }
-        row[label as usize] -= 1.0 - label_smoothing;
-    });
+    for_rows_with(
+        &mut rows,
+        width,
+        &mut positions,
+        #[inline(always)]
+        |i, row, loss| {
+            let label = labels[i];
+            if label == IGNORE {
+                row.fill(0.0);
+                return;
+            }
+            let top = max(row);
+            let at_label = row[label as usize];
+            let mean = sum(row) / width as f32;
+            let total = fold(row, row, |acc, x, _| acc + exp(x - top));
+            let log_total = total.ln() + top;
+            let (nll, smooth) = (log_total - at_label, log_total - mean);
+            *loss = (1.0 - label_smoothing).mul_add(nll, label_smoothing * smooth);
+            let floor = label_smoothing / width as f32;
+            for x in row.iter_mut() {
+                *x = exp(*x - top) / total - floor;
+            }
+            row[label as usize] -= 1.0 - label_smoothing;
+        },
+    );
     let total = positions.iter().map(|&x| f64::from(x)).sum();
     let shape = [labels.len(), width];
     let value = Tensor::new(&[1], vec![total as f32]);

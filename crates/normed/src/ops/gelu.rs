@@ -13,22 +13,30 @@ const CHUNK: usize = 4096;
 /// `x [..] -> [..]`.
 pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
     let mut y = x.value.data().to_vec();
-    elementwise(&mut y, |_, y| {
-        for y in y {
-            *y *= normal_cdf(*y);
-        }
-    });
+    elementwise(
+        &mut y,
+        #[inline(always)]
+        |_, y| {
+            for y in y {
+                *y *= normal_cdf(*y);
+            }
+        },
+    );
     let input = x.source();
     let kept = input.needs_gradient().then(|| x.value.clone());
     g.record(Tensor::new(x.shape(), y), kept.is_some(), move |mut dy, gradients| {
         let Some(kept) = kept else { return };
         let x = kept.data();
-        elementwise(dy.data_mut(), |start, dy| {
-            for (d, x) in dy.iter_mut().zip(&x[start..]) {
-                let density = exp(-0.5 * x * x) * 0.398_942_3;
-                *d *= x.mul_add(density, normal_cdf(*x));
-            }
-        });
+        elementwise(
+            dy.data_mut(),
+            #[inline(always)]
+            |start, dy| {
+                for (d, x) in dy.iter_mut().zip(&x[start..]) {
+                    let density = exp(-0.5 * x * x) * 0.398_942_3;
+                    *d *= x.mul_add(density, normal_cdf(*x));
+                }
+            },
+        );
         gradients.add(input, dy);
     })
 }
@@ -43,10 +51,20 @@ fn normal_cdf(x: f32) -> f32 {
 fn elementwise(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
     let whole = data.len() / CHUNK * CHUNK;
     let (head, tail) = data.split_at_mut(whole);
-    for_rows(head, CHUNK, |i, row| f(i * CHUNK, row));
+    for_rows(
+        head,
+        CHUNK,
+        #[inline(always)]
+        |i, row| f(i * CHUNK, row),
+    );
     if !tail.is_empty() {
         let width = tail.len();
-        for_rows(tail, width, |_, row| f(whole, row));
+        for_rows(
+            tail,
+            width,
+            #[inline(always)]
+            |_, row| f(whole, row),
+        );
     }
 }
 

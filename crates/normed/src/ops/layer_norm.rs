@@ -21,32 +21,47 @@ pub fn layer_norm(g: &mut Graph<'_>, x: &Var, weight: ParamId, bias: ParamId, ep
     if !needed {
         // Nothing is kept: the output takes the normalised input's place.
         let mut y = normalised;
-        for_rows(&mut y, width, |_, row| {
-            for ((y, w), b) in row.iter_mut().zip(w.data()).zip(b.data()) {
-                *y = y.mul_add(*w, *b);
-            }
-        });
+        for_rows(
+            &mut y,
+            width,
+            #[inline(always)]
+            |_, row| {
+                for ((y, w), b) in row.iter_mut().zip(w.data()).zip(b.data()) {
+                    *y = y.mul_add(*w, *b);
+                }
+            },
+        );
         return g.record(Tensor::new(&shape, y), false, |_, _| {});
     }
     let mut y = vec![0.0; normalised.len()];
-    for_rows(&mut y, width, |i, row| {
-        let h = &normalised[i * width..][..width];
-        for (((y, h), w), b) in row.iter_mut().zip(h).zip(w.data()).zip(b.data()) {
-            *y = h.mul_add(*w, *b);
-        }
-    });
+    for_rows(
+        &mut y,
+        width,
+        #[inline(always)]
+        |i, row| {
+            let h = &normalised[i * width..][..width];
+            for (((y, h), w), b) in row.iter_mut().zip(h).zip(w.data()).zip(b.data()) {
+                *y = h.mul_add(*w, *b);
+            }
+        },
+    );
     g.record(Tensor::new(&shape, y), true, move |dy, gradients| {
         let rows = deviation.len();
         if train_w || train_b {
-            let sums = sum_rows(rows, 2 * width, |i, sums| {
-                let (dw, db) = sums.split_at_mut(width);
-                let dy = &dy.data()[i * width..][..width];
-                let h = &normalised[i * width..][..width];
-                for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
-                    *dw = dy.mul_add(*h, *dw);
-                    *db += dy;
-                }
-            });
+            let sums = sum_rows(
+                rows,
+                2 * width,
+                #[inline(always)]
+                |i, sums| {
+                    let (dw, db) = sums.split_at_mut(width);
+                    let dy = &dy.data()[i * width..][..width];
+                    let h = &normalised[i * width..][..width];
+                    for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
+                        *dw = dy.mul_add(*h, *dw);
+                        *db += dy;
+                    }
+                },
+            );
             if train_w {
                 gradients.add_param(weight, Tensor::new(&[width], sums[..width].to_vec()));
             }
@@ -56,17 +71,22 @@ pub fn layer_norm(g: &mut Graph<'_>, x: &Var, weight: ParamId, bias: ParamId, ep
         }
         if input.needs_gradient() {
             let mut dx = dy;
-            for_rows(dx.data_mut(), width, |i, row| {
-                let h = &normalised[i * width..][..width];
-                for (d, w) in row.iter_mut().zip(w.data()) {
-                    *d *= w;
-                }
-                let scale = 1.0 / width as f32;
-                let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
-                for (d, h) in row.iter_mut().zip(h) {
-                    *d = (*d - mean - h * along) * deviation[i];
-                }
-            });
+            for_rows(
+                dx.data_mut(),
+                width,
+                #[inline(always)]
+                |i, row| {
+                    let h = &normalised[i * width..][..width];
+                    for (d, w) in row.iter_mut().zip(w.data()) {
+                        *d *= w;
+                    }
+                    let scale = 1.0 / width as f32;
+                    let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
+                    for (d, h) in row.iter_mut().zip(h) {
+                        *d = (*d - mean - h * along) * deviation[i];
+                    }
+                },
+            );
             gradients.add(input, dx);
         }
     })
@@ -76,17 +96,23 @@ pub fn layer_norm(g: &mut Graph<'_>, x: &Var, weight: ParamId, bias: ParamId, ep
 fn normalise(x: &[f32], width: usize, eps: f32) -> (Vec<f32>, Vec<f32>) {
     let mut normalised = vec![0.0; x.len()];
     let mut deviation = vec![0.0; x.len() / width];
-    for_rows_with(&mut normalised, width, &mut deviation, |i, row, deviation| {
-        let x = &x[i * width..][..width];
-        let mean = sum(x) / width as f32;
-        for (h, x) in row.iter_mut().zip(x) {
-            *h = x - mean;
-        }
-        *deviation = 1.0 / (dot(row, row) / width as f32 + eps).sqrt();
-        for h in row.iter_mut() {
-            *h *= *deviation;
-        }
-    });
+    for_rows_with(
+        &mut normalised,
+        width,
+        &mut deviation,
+        #[inline(always)]
+        |i, row, deviation| {
+            let x = &x[i * width..][..width];
+            let mean = sum(x) / width as f32;
+            for (h, x) in row.iter_mut().zip(x) {
+                *h = x - mean;
+            }
+            *deviation = 1.0 / (dot(row, row) / width as f32 + eps).sqrt();
+            for h in row.iter_mut() {
+                *h *= *deviation;
+            }
+        },
+    );
     (normalised, deviation)
 }
 

@@ -1,42 +1,75 @@
 //! A whole run as data.
 
+mod init;
+mod read;
+mod section;
+mod source;
+
+pub use init::{InitSpec, TextSize, VisionSize, Vocab};
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use section::{Mistakes, Section};
+
 use crate::data::DataSpec;
 use crate::models::GenerateRule;
 use crate::tuning::Tuning;
+use crate::{Error, Result};
 
 /// Everything a run depends on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// ```toml
+/// model = "models/phantom"   # relative to the recipe, as every path in it but `output`
+/// seed = 7
+///
+/// [data]
+/// name = "vqa_rad"
+///
+/// [tuning]
+/// method = "layer_norm"
+///
+/// [train]
+/// lr = 3e-3
+/// ```
+///
+/// Where `model` stands, `[init]` can stand instead: the run makes a base model then.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recipe {
-    /// The base model's directory, relative to the recipe.
-    pub model: PathBuf,
-    /// Where the run directory goes; `runs/<the recipe's name>` if absent.
-    pub output: Option<PathBuf>,
-    /// What every random stream starts from.
-    #[serde(default)]
+    /// Where the base model comes from: `model` or `[init]`.
+    #[serde(flatten)]
+    pub base: Base,
+    /// Where the run directory goes, relative to the current directory; `runs/<the recipe's name>`
+    /// if absent.
+    pub output: PathBuf,
+    /// What every random stream starts from; 0 if absent.
     pub seed: u64,
+    /// Another image size than the checkpoint's: position embeddings are interpolated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_size: Option<usize>,
     /// The data.
     pub data: DataSpec,
-    /// Another image size than the checkpoint's: position embeddings are interpolated.
-    #[serde(default)]
-    pub image_size: Option<usize>,
-    /// What is trained.
+    /// What is trained. To be absent is a mistake; for a model that is made, it means everything.
     pub tuning: Tuning,
     /// How it is trained.
     pub train: TrainSpec,
     /// How answers are generated when a checkpoint is judged.
-    #[serde(default)]
     pub generate: GenerateRule,
 }
 
+/// Where the base model comes from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// It is read from this directory.
+    Model(PathBuf),
+    /// It is made: `normed pretrain`.
+    Init(InitSpec),
+}
+
 /// The `[train]` section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TrainSpec {
     /// Passes over the training split.
     pub epochs: usize,
@@ -133,9 +166,42 @@ impl Default for TrainSpec {
 }
 
 impl Recipe {
-    /// Reads a recipe, with `key=value` settings on top. All mistakes are one error, each with the
-    /// nearest valid name. Relative paths are resolved against the recipe's directory.
+    /// Reads the recipe at `path`, with `key=value` settings laid over it.
+    ///
+    /// All mistakes are one error: each with its line or setting, its key, and the nearest valid
+    /// name. A path in the recipe is relative to the recipe, one in a setting to the current
+    /// directory; both come out absolute.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
-        todo!("{path:?} {settings:?}")
+        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => Error::invalid(path.display(), "is not text"),
+            _ => Error::io(path, &error),
+        })?;
+        let mistakes = Mistakes::default();
+        let mut table = source::parse(&text).unwrap_or_else(|errors| {
+            for (place, cause) in errors {
+                mistakes.add(Some(&place), cause, None);
+            }
+            Vec::new()
+        });
+        if let Some(error) = mistakes.take(path) {
+            return Err(error); // half a file says nothing about its keys
+        }
+        for (n, setting) in settings.iter().enumerate() {
+            if let Err(cause) = source::lay_over(&mut table, n, setting) {
+                mistakes.add(Some(&source::Place::Setting(n, setting.clone())), cause, None);
+            }
+        }
+        let name = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let recipe = Section::root(&table, directory, &mistakes, |s| read::recipe(s, &name));
+        mistakes.take(path).map_or(Ok(recipe), Err)
+    }
+
+    /// The recipe as TOML, every default written out. To open it again gives the same recipe.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::failed("recipe", error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,36 @@
 //! The step, the run, evaluation, checkpoints.
+//!
+//! - [`run()`]: a [`Recipe`](crate::recipe::Recipe) becomes a run directory;
+//! - [`step()`]: one optimizer step, with [`AdamW`], the `schedule` and the `alarm` over it;
+//! - `judge`, [`Evaluation`]: how good the parameters are, and which were the best;
+//! - `checkpoint`, `journal`, `directory`: what a killed run goes on from;
+//! - [`Event`]: what happened, with `log`, `tensorboard`, `curve` and `card` to show it.
+
+mod adamw;
+mod alarm;
+mod base;
+mod card;
+mod checkpoint;
+mod curve;
+mod directory;
+mod evaluate;
+mod event;
+mod finish;
+mod journal;
+mod judge;
+mod log;
+mod memory;
+mod run;
+mod schedule;
+mod splits;
+mod step;
+mod tensorboard;
+#[cfg(test)]
+mod toy;
+
+pub use adamw::AdamW;
+pub use evaluate::{Evaluation, Likelihood};
+pub use event::{Event, Outcome, Subject, TestScores};
+pub use memory::peak_memory_bytes;
+pub use run::{RunOptions, run};
+pub use step::{StepOptions, Stepped, step};

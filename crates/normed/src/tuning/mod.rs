@@ -1,9 +1,23 @@
 //! Which parameters are trained. A method knows roles, never a model.
+//!
+//! A [`Tuning`] is made of [`Rule`]s, a rule of a [`Method`] and of the towers and blocks where it
+//! holds. Each is a predicate over [`Role`](crate::tensor::Role): what a layer said of its
+//! parameters when it declared them. Names are never looked at.
 
-use serde::{Deserialize, Serialize};
+mod layers;
+mod method;
+mod rule;
+mod table;
 
-use crate::Result;
+pub use layers::Layers;
+pub use method::{Also, Method};
+pub use rule::Rule;
+pub use table::{Kind, Row, Table};
+
+use serde::Serialize;
+
 use crate::tensor::{Parameters, Tower};
+use crate::{Error, Result};
 
 /// What is trained: the `[tuning]` section of a recipe.
 ///
@@ -11,66 +25,33 @@ use crate::tensor::{Parameters, Tower};
 /// [tuning]
 /// method = "layer_norm"
 /// towers = ["text", "decoder"]   # all if absent
-/// layers = "6.."                 # all if absent; norms outside the blocks are left out then
+/// layers = "6.."                 # all if absent; what stands outside the blocks is left out then
 /// also = ["head"]
 /// ```
-/// or, tower by tower, `tuning.vision.method = "none"`, `tuning.text.method = "full"`, ...
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// or, tower by tower, the rows of the papers' tables (`ViT | JTM | Dec`):
+/// ```toml
+/// [tuning]
+/// vision.method = "none"         # as if it were absent
+/// text.method = "full"
+/// decoder.method = "layer_norm"
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Tuning {
     /// One rule for all towers it names.
     One(Rule),
-    /// A rule a tower.
+    /// A rule a tower; a tower without one is frozen.
     PerTower {
         /// The image encoder's.
+        #[serde(skip_serializing_if = "Option::is_none")]
         vision: Option<Rule>,
         /// The question encoder's.
+        #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<Rule>,
         /// The decoder's.
+        #[serde(skip_serializing_if = "Option::is_none")]
         decoder: Option<Rule>,
     },
-}
-
-/// One method and where it applies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rule {
-    /// What kind of parameters.
-    pub method: Method,
-    /// In which towers; all if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub towers: Option<Vec<Tower>>,
-    /// In which blocks, `"6.."` or `"0..6"`; all, and what stands outside the blocks, if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layers: Option<String>,
-    /// Roles that train beside.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub also: Vec<Also>,
-}
-
-/// The tuning methods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Nothing.
-    None,
-    /// Everything.
-    Full,
-    /// The LayerNorms.
-    LayerNorm,
-    /// The projections of self- and cross-attention.
-    Attention,
-    /// The feed-forward networks.
-    Ffn,
-}
-
-/// Roles that can train beside a method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Also {
-    /// The prediction head.
-    Head,
-    /// The embeddings.
-    Embeddings,
 }
 
 /// What a tuning caught.
@@ -85,8 +66,197 @@ pub struct Tuned {
 }
 
 impl Tuning {
-    /// Freezes everything, then selects. To catch nothing (but by `none`) is an error.
+    /// `method` in all towers.
+    pub fn new(method: Method) -> Self {
+        Self::One(Rule::new(method))
+    }
+
+    /// Freezes everything, then selects.
+    ///
+    /// A rule that catches nothing, in one of the towers it names or by one of its `also`, is an
+    /// error, but by `none`. Inert parameters are never trained.
     pub fn apply(&self, params: &mut Parameters) -> Result<Tuned> {
-        todo!("{params:?}")
+        let rules = self.rules();
+        for (place, rule) in &rules {
+            rule.check(params).map_err(|cause| {
+                Error::invalid(place, format!("{rule} catches nothing: {cause}"))
+                    .hint("`normed inspect DIR` lists what a model has, by tower and role")
+            })?;
+        }
+
+        let total = params.count();
+        let mut inert = Vec::new();
+        for (_, parameter) in params.iter_mut() {
+            let chosen = rules.iter().any(|(_, rule)| rule.selects(&parameter.role));
+            parameter.trained = chosen && parameter.inert.is_none();
+            if let (true, Some(why)) = (chosen, parameter.inert) {
+                inert.push((parameter.name.clone(), why.to_owned()));
+            }
+        }
+        Ok(Tuned { trained: params.trained_count(), total, inert })
+    }
+
+    /// The rules, each confined to its tower, with the recipe key where it stands.
+    fn rules(&self) -> Vec<(String, Rule)> {
+        match self {
+            Self::One(rule) => vec![("tuning".to_owned(), rule.clone())],
+            Self::PerTower { vision, text, decoder } => Tower::ALL
+                .into_iter()
+                .zip([vision, text, decoder])
+                .filter_map(|(tower, rule)| {
+                    let rule = Rule { towers: Some(vec![tower]), ..rule.clone()? };
+                    Some((format!("tuning.{tower}"), rule))
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{AttentionPart as A, EmbeddingPart as E, NormPlace as N, Part, Term};
+
+    /// Towers of `blocks` blocks, each parameter with one element; the vision tower has no
+    /// cross-attention, the decoder alone has a head, a key bias is inert.
+    fn toy(blocks: usize) -> Parameters {
+        let mut params = Parameters::new();
+        for tower in Tower::ALL {
+            let mut scope = params.scope(tower, tower.name());
+            scope.declare("embeddings", &[1], Part::Embedding(E::Token), Term::Weight);
+            scope.declare("embeddings_norm", &[1], Part::Norm(N::Embedding), Term::Weight);
+            for i in 0..blocks {
+                let mut block = scope.layer("layer", i);
+                block.declare("attention", &[1], Part::Attention(A::Query), Term::Weight);
+                let key = block.declare("key_bias", &[1], Part::Attention(A::Key), Term::Bias);
+                block.mark_inert(key, "a softmax does not see it");
+                block.declare("attention_norm", &[1], Part::Norm(N::Attention), Term::Weight);
+                if tower != Tower::Vision {
+                    let part = Part::CrossAttention(A::Value);
+                    block.declare("cross", &[1], part, Term::Weight);
+                }
+                block.declare("fc1", &[1], Part::Fc1, Term::Weight);
+                block.declare("fc2", &[1], Part::Fc2, Term::Bias);
+            }
+            if tower == Tower::Decoder {
+                scope.declare("head", &[1], Part::Head, Term::Weight);
+                scope.declare("head_norm", &[1], Part::Norm(N::Head), Term::Weight);
+            }
+        }
+        params
+    }
+
+    fn caught(tuning: &Tuning) -> Result<Vec<String>> {
+        let mut params = toy(2);
+        params.iter_mut().for_each(|(_, p)| p.trained = true); // apply must freeze them first
+        let tuned = tuning.apply(&mut params)?;
+        let names: Vec<_> = params.trained().map(|(_, p)| p.name.clone()).collect();
+        assert_eq!(tuned.trained, names.len());
+        assert_eq!(tuned.total, params.len());
+        Ok(names)
+    }
+
+    fn rule(method: Method, tower: Tower) -> Rule {
+        Rule { towers: Some(vec![tower]), ..Rule::new(method) }
+    }
+
+    #[test]
+    fn each_method_trains_its_roles_and_no_others() {
+        let of = |method| caught(&Tuning::One(rule(method, Tower::Decoder))).unwrap();
+        assert_eq!(of(Method::None), [""; 0]);
+        assert_eq!(
+            of(Method::LayerNorm),
+            [
+                "decoder.embeddings_norm",
+                "decoder.layer.0.attention_norm",
+                "decoder.layer.1.attention_norm",
+                "decoder.head_norm"
+            ]
+        );
+        assert_eq!(
+            of(Method::Attention),
+            [
+                "decoder.layer.0.attention",
+                "decoder.layer.0.cross",
+                "decoder.layer.1.attention",
+                "decoder.layer.1.cross"
+            ]
+        );
+        assert_eq!(
+            of(Method::Ffn),
+            [
+                "decoder.layer.0.fc1",
+                "decoder.layer.0.fc2",
+                "decoder.layer.1.fc1",
+                "decoder.layer.1.fc2"
+            ]
+        );
+        assert_eq!(of(Method::Full).len(), 14);
+    }
+
+    #[test]
+    fn layers_leave_out_what_stands_outside_the_blocks_but_not_what_trains_beside() {
+        let tuning = Tuning::One(Rule {
+            layers: Some("1..".parse().unwrap()),
+            also: vec![Also::Head, Also::Embeddings],
+            ..rule(Method::LayerNorm, Tower::Decoder)
+        });
+        assert_eq!(
+            caught(&tuning).unwrap(),
+            ["decoder.embeddings", "decoder.layer.1.attention_norm", "decoder.head"]
+        );
+    }
+
+    #[test]
+    fn towers_combine() {
+        let tuning = Tuning::PerTower {
+            vision: Some(Rule::new(Method::None)),
+            text: Some(Rule::new(Method::Full)),
+            decoder: Some(Rule::new(Method::LayerNorm)),
+        };
+        let names = caught(&tuning).unwrap();
+        let count = |tower: &str| names.iter().filter(|n| n.starts_with(tower)).count();
+        assert_eq!((count("vision"), count("text"), count("decoder")), (0, 12, 4));
+    }
+
+    #[test]
+    fn inert_parameters_are_named_and_not_trained() {
+        let mut params = toy(1);
+        let tuned = Tuning::new(Method::Attention).apply(&mut params).unwrap();
+        let names: Vec<_> = tuned.inert.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["vision.layer.0.key_bias", "text.layer.0.key_bias", "decoder.layer.0.key_bias"]
+        );
+        assert!(params.iter().all(|(_, p)| !(p.trained && p.inert.is_some())));
+        assert!(Tuning::new(Method::Ffn).apply(&mut params).unwrap().inert.is_empty());
+    }
+
+    #[test]
+    fn to_catch_nothing_is_an_error_that_names_the_rule() {
+        let beyond = Tuning::One(Rule {
+            layers: Some("6..".parse().unwrap()),
+            ..rule(Method::LayerNorm, Tower::Text)
+        });
+        let error = caught(&beyond).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(text.contains("layer_norm in text, layers 6.. catches nothing"), "{text}");
+        assert!(text.contains("2 blocks"), "{text}");
+
+        let headless = Rule { also: vec![Also::Head], ..Rule::new(Method::LayerNorm) };
+        let headless = Tuning::PerTower { vision: Some(headless), text: None, decoder: None };
+        let text = caught(&headless).unwrap_err().to_string();
+        assert!(text.contains("tuning.vision") && text.contains("head"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_that_catches_only_inert_parameters_catches_nothing() {
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Text, "");
+        let id = scope.declare("norm", &[1], Part::Norm(N::Final), Term::Bias);
+        scope.mark_inert(id, "nothing reads it");
+        let text = Tuning::new(Method::LayerNorm).apply(&mut params).unwrap_err().to_string();
+        assert!(text.contains("no loss can move"), "{text}");
     }
 }

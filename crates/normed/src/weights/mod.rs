@@ -1,1 +1,22 @@
-//! TBD
+//! Weights in files: checkpoints and adapters, in and out. Nothing here executes what it reads.
+
+mod adapter;
+mod fill;
+mod hash;
+mod interpolate;
+mod names;
+mod pickle;
+mod safetensors_file;
+mod save;
+mod stored;
+mod torch_file;
+
+pub use adapter::{AdapterCard, BaseCheck, LoadedAdapter, load_adapter, save_adapter};
+pub use fill::fill;
+pub use hash::content_hash;
+pub use interpolate::interpolate_positions;
+pub use names::{to_hugging_face, to_original};
+pub use safetensors_file::{read_safetensors, read_sharded};
+pub use save::{Precision, write_atomically, write_safetensors};
+pub use stored::{Checkpoint, Stored};
+pub use torch_file::read_torch;

@@ -1,0 +1,141 @@
+//! A model and the questions it is to answer, as `predict` and `evaluate` are told them.
+
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use normed::data::{self, Blind, Collator, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of};
+use normed::metrics::{Constants, Prediction};
+use normed::models::{self, GenerateRule, Loaded};
+use normed::recipe::{Base, Recipe};
+use normed::train::Evaluation;
+use normed::weights::{BaseCheck, load_adapter};
+use normed::{Error, Result};
+
+use crate::args::{AnswerArgs, Precision, Voice};
+use crate::output::complain;
+use crate::progress::counting_bar;
+
+/// A model, opened, and the questions it is to answer.
+pub struct Answers {
+    loaded: Loaded,
+    collator: Arc<Collator>,
+    questions: Arc<dyn Dataset>,
+    rule: GenerateRule,
+    batch_size: usize,
+    voice: Voice,
+    /// Chosen by the training split; absent where the data set has none.
+    pub constants: Option<Constants>,
+}
+
+impl Answers {
+    /// Opens everything.
+    pub fn open(args: &AnswerArgs) -> Result<Self> {
+        let Precision::F32 = args.precision;
+        let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
+        let recipe = recipe.transpose()?;
+        let (questions, constants) = questions(args, recipe.as_ref())?;
+        let loaded = model(args, recipe.as_ref())?;
+
+        let mut rule = recipe.map(|recipe| recipe.generate).unwrap_or_default();
+        rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
+        rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
+        let collator = Arc::new(Collator::new(
+            Arc::clone(&loaded.tokenizer),
+            loaded.image_rule.clone(),
+            loaded.text_rule.clone(),
+        ));
+        let (batch_size, voice) = (args.batch_size, args.voice);
+        Ok(Self { loaded, collator, questions, rule, batch_size, voice, constants })
+    }
+
+    /// Answers all questions.
+    pub fn predict(&self) -> Result<Vec<Prediction>> {
+        self.answer(&self.questions, "answering")
+    }
+
+    /// Answers all questions, the images exchanged among them.
+    pub fn predict_blind(&self) -> Result<Vec<Prediction>> {
+        let blind: Arc<dyn Dataset> = Arc::new(Blind::new(Arc::clone(&self.questions), 0)?);
+        self.answer(&blind, "answering blind")
+    }
+
+    fn answer(&self, dataset: &Arc<dyn Dataset>, what: &'static str) -> Result<Vec<Prediction>> {
+        let which: Vec<usize> = (0..dataset.len()).collect();
+        let bar: ProgressBar = counting_bar(which.len(), what, self.voice);
+        let evaluation = Evaluation {
+            loaded: &self.loaded,
+            collator: &self.collator,
+            dataset,
+            which: &which,
+            batch_size: self.batch_size,
+        };
+        let predictions = evaluation.predict(&self.rule, &mut |done| {
+            bar.inc(done as u64);
+            true
+        })?;
+        bar.finish_and_clear();
+        Ok(predictions.unwrap_or_default()) // none only if the closure above had said no
+    }
+}
+
+/// The questions, and the best constants of their training split.
+fn questions(
+    args: &AnswerArgs,
+    recipe: Option<&Recipe>,
+) -> Result<(Arc<dyn Dataset>, Option<Constants>)> {
+    let (spec, split, place) = match (recipe, &args.data, &args.recipe) {
+        (Some(recipe), _, Some(path)) => {
+            (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
+        }
+        (_, Some(file), _) => {
+            // Answers to a part of a file would pass for answers to all of it.
+            let on_bad_example = OnBadExample::Stop;
+            let image_root = args.image_root.clone();
+            let spec = DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example };
+            (spec, args.split, file)
+        }
+        _ => return Err(Error::invalid("arguments", "neither --data nor --recipe is given")),
+    };
+    let opened = data::open(&spec)?;
+    opened.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    if !opened.skipped.is_empty() {
+        complain(format_args!("warning: {} rows are left out:", opened.skipped.len()));
+        opened.skipped.iter().for_each(|row| complain(format_args!("  {row}")));
+    }
+    let mut training = Vec::new();
+    for i in indices_of(&*opened.dataset, Split::Train)? {
+        training.push(opened.dataset.get(i)?);
+    }
+    let training = training.iter().map(|example| (example.answer.as_str(), example.answer_type));
+    let constants = (training.len() > 0).then(|| Constants::of_training(training));
+    let questions: Arc<dyn Dataset> = match split {
+        None => opened.dataset,
+        Some(split) => {
+            let indices = indices_of(&*opened.dataset, split)?;
+            Arc::new(Subset::new(opened.dataset, indices))
+        }
+    };
+    if questions.is_empty() {
+        let split = split.map_or("file", Split::name);
+        return Err(Error::invalid(place.display(), format!("there are no questions in the {split}")));
+    }
+    Ok((questions, constants))
+}
+
+/// The model, with its adapter if it has one.
+fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
+    let dir = match (&args.model, recipe.map(|recipe| &recipe.base)) {
+        (Some(dir), _) | (None, Some(Base::Model(dir))) => dir,
+        _ => {
+            return Err(Error::invalid("arguments", "no model: the recipe makes one")
+                .hint("name the model it made with --model"));
+        }
+    };
+    let mut loaded = models::load(dir, recipe.and_then(|recipe| recipe.image_size))?;
+    if let Some(adapter) = &args.adapter {
+        let base = BaseCheck::Is(&loaded.content_hash);
+        let adapter = load_adapter(adapter, &mut loaded.params, base)?;
+        adapter.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,235 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use normed::data::Split;
+use normed::tuning::Method;
+
+/// Adapts medical vision-language models by tuning their LayerNorms.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train what a recipe says.
+    Train(TrainArgs),
+    /// Make a base model, from a recipe with an [init] section.
+    Pretrain(TrainArgs),
+    /// Answer questions and score the answers.
+    Evaluate(EvaluateArgs),
+    /// Answer questions and write the answers to a file.
+    Predict(PredictArgs),
+    /// Show a model's parameters by tower and role, and what a method would train.
+    Inspect(InspectArgs),
+    /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
+    Split(SplitArgs),
+}
+
+#[derive(clap::Args)]
+pub struct TrainArgs {
+    /// The recipe, a TOML file.
+    pub recipe: PathBuf,
+    /// Sets a key of the recipe; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// The run directory, instead of the recipe's.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Go on from where this run was stopped or killed.
+    #[arg(long)]
+    pub resume: bool,
+    /// Leave the test split alone.
+    #[arg(long)]
+    pub no_test: bool,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// How much is printed.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Voice {
+    /// Print warnings and errors only.
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+/// A model, and the questions it is to answer.
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("questions").required(true).args(["data", "recipe"]))]
+pub struct AnswerArgs {
+    /// The model's directory.
+    #[arg(long, value_name = "DIR", required_unless_present = "recipe")]
+    pub model: Option<PathBuf>,
+    /// What a run trained: an adapter's directory.
+    #[arg(long, value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// The questions: JSON lines of id, image, question, answer, answer_type, split.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub data: Option<PathBuf>,
+    /// What image paths are relative to; the data file's directory if absent.
+    #[arg(long, value_name = "DIR", requires = "data")]
+    pub image_root: Option<PathBuf>,
+    /// Take the data set of this recipe, and its model and rules of generation where no others are
+    /// given.
+    #[arg(long, value_name = "RECIPE")]
+    pub recipe: Option<PathBuf>,
+    /// Sets a key of the recipe; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "recipe")]
+    pub settings: Vec<String>,
+    /// train, validate or test; if absent, all rows of a file, the test split of a recipe.
+    #[arg(long, value_name = "NAME", value_parser = split)]
+    pub split: Option<Split>,
+    /// The longest answer in tokens, the closing one included; 10 if nothing says otherwise.
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub max_new_tokens: Option<usize>,
+    /// Beams; 1 is greedy, and what is done if nothing says otherwise.
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub num_beams: Option<usize>,
+    /// Examples answered at a time; changes nothing but rounding.
+    #[arg(long, value_name = "N", default_value = "16", value_parser = at_least_1)]
+    pub batch_size: usize,
+    /// The arithmetic.
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// The arithmetic.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+}
+
+#[derive(clap::Args)]
+pub struct PredictArgs {
+    #[command(flatten)]
+    pub answers: AnswerArgs,
+    /// Where the answers go.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    pub answers: AnswerArgs,
+    /// Also score answers to the same questions with the images exchanged among them: what can be
+    /// had without looking.
+    #[arg(long)]
+    pub blind: bool,
+    /// Where the answers go, if they are to be kept.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub struct InspectArgs {
+    /// The model's directory; config.json is enough.
+    pub dir: PathBuf,
+    /// Count what this method would train.
+    #[arg(long, value_name = "METHOD", value_parser = method())]
+    pub method: Option<Method>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct SplitArgs {
+    /// The rows: JSON lines.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub data: PathBuf,
+    /// What no two splits may share. A row without a group stands for its image.
+    #[arg(long, value_enum)]
+    pub by: By,
+    /// The part of the groups that is held out for choosing a checkpoint.
+    #[arg(long, value_name = "PART", default_value_t = 0.1)]
+    pub validate: f64,
+    /// The part of the groups that is held out for the figures that are reported.
+    #[arg(long, value_name = "PART", default_value_t = 0.2)]
+    pub test: f64,
+    /// Another seed, other splits.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Where the rows go, with their splits.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub out: PathBuf,
+}
+
+/// What no two splits may share.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// The patient or study that a row's `group` names.
+    Group,
+    /// The image.
+    Image,
+}
+
+fn split(name: &str) -> Result<Split, String> {
+    Split::from_name(name).ok_or_else(|| "there are train, validate and test".to_owned())
+}
+
+fn at_least_1(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n >= 1 => Ok(n),
+        _ => Err("must be a whole number from 1 up".to_owned()),
+    }
+}
+
+fn method() -> impl clap::builder::TypedValueParser<Value = Method> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(Method::ALL.map(Method::name)).map(|name| {
+        let known = Method::ALL.into_iter().find(|method| method.name() == name);
+        known.expect("the parser lets only these names pass")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+        fn parse(line: &str) -> Result<Args, clap::Error> {
+            Args::try_parse_from(line.split_whitespace())
+        }
+        for line in [
+            "normed predict --model m --adapter a --data d.jsonl --image-root i --split test \
+             --max-new-tokens 3 --num-beams 3 --out p.jsonl",
+            "normed evaluate --model m --data d.jsonl --blind --json",
+            "normed evaluate --recipe r.toml --split val --set data.root=x",
+            "normed inspect m --method layer_norm --json",
+            "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
+            "normed pretrain r.toml",
+            "normed split --data d.jsonl --by group --out s.jsonl",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "normed predict --model m --out p.jsonl",
+            "normed predict --data d.jsonl --out p.jsonl",
+            "normed predict --model m --data d --recipe r --out p",
+            "normed predict --model m --data d --out p --precision bf16",
+            "normed predict --model m --data d --out p --num-beams 0",
+            "normed evaluate --recipe r --image-root i",
+            "normed inspect m --method lora",
+            "normed train r.toml --quiet --json",
+        ] {
+            let error = parse(line).err().unwrap_or_else(|| panic!("{line} passed"));
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

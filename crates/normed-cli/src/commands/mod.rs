@@ -1,0 +1,13 @@
+//! The commands, one a file. Each gives the process's exit code or the error that stands for it.
+
+mod evaluate;
+mod inspect;
+mod predict;
+mod split;
+mod train;
+
+pub use evaluate::evaluate;
+pub use inspect::inspect;
+pub use predict::predict;
+pub use split::split;
+pub use train::{pretrain, train};

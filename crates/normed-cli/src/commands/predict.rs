@@ -1,0 +1,24 @@
+//! `normed predict`.
+
+use std::process::ExitCode;
+
+use normed::Result;
+use normed::metrics::write_predictions;
+use serde_json::json;
+
+use crate::answers::Answers;
+use crate::args::PredictArgs;
+use crate::output::say;
+
+/// Answers questions and writes the answers to a file.
+pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
+    let predictions = Answers::open(&args.answers)?.predict()?;
+    write_predictions(&args.out, &predictions)?;
+    let (n, out, voice) = (predictions.len(), args.out.display(), args.answers.voice);
+    if voice.json {
+        say(json!({ "predictions": n, "out": args.out }));
+    } else if !voice.quiet {
+        say(format_args!("{n} answers in {out}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,88 @@
+//! `normed train` and `normed pretrain`: the same run, from a base that is read or one that is made.
+
+use std::process::ExitCode;
+
+use normed::recipe::{Base, Recipe};
+use normed::train::{RunOptions, run};
+use normed::{Error, Result};
+
+use crate::args::TrainArgs;
+use crate::interrupt;
+use crate::output::complain;
+use crate::progress::Progress;
+
+/// Trains what a recipe says.
+pub fn train(args: &TrainArgs) -> Result<ExitCode> {
+    let recipe = Recipe::open(&args.recipe, &args.settings)?;
+    match recipe.base {
+        Base::Model(_) => follow(recipe, args, "train"),
+        Base::Init(_) => Err(Error::invalid(args.recipe.display(), "makes a base model from [init]")
+            .hint(format!("normed pretrain {}", args.recipe.display()))),
+    }
+}
+
+/// Makes a base model.
+pub fn pretrain(args: &TrainArgs) -> Result<ExitCode> {
+    let recipe = Recipe::open(&args.recipe, &args.settings)?;
+    match recipe.base {
+        Base::Init(_) => follow(recipe, args, "pretrain"),
+        Base::Model(_) => Err(Error::invalid(args.recipe.display(), "has a model, and no [init]")
+            .hint(format!("normed train {}", args.recipe.display()))),
+    }
+}
+
+fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCode> {
+    if let Some(output) = &args.output {
+        recipe.output.clone_from(output);
+    }
+    let stop = interrupt::flag()?;
+    let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
+    let mut progress = Progress::new(args.voice);
+    let outcome = run(&recipe, &options, &mut |event| progress.show(event))?;
+    if outcome.is_some() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain(format_args!("to go on: {}", resume_command(args, command)));
+    Ok(ExitCode::from(interrupt::STOPPED))
+}
+
+/// What to type to go on with a run that was stopped.
+fn resume_command(args: &TrainArgs, command: &str) -> String {
+    let mut words = vec!["normed".to_owned(), command.to_owned(), quoted(&args.recipe.display())];
+    words.extend(args.settings.iter().flat_map(|setting| ["--set".to_owned(), quoted(setting)]));
+    if let Some(output) = &args.output {
+        words.extend(["--output".to_owned(), quoted(&output.display())]);
+    }
+    words.extend(args.no_test.then(|| "--no-test".to_owned()));
+    words.push("--resume".to_owned());
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &impl ToString) -> String {
+    let word = word.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Args, Command};
+    use clap::Parser;
+
+    #[test]
+    fn the_command_to_resume_can_be_typed() {
+        let line = ["normed", "train", "my recipes/a.toml", "--set", "tuning.also=[\"head\"]"];
+        let Command::Train(args) = Args::parse_from(line).command else { panic!() };
+        assert_eq!(
+            resume_command(&args, "train"),
+            "normed train 'my recipes/a.toml' --set 'tuning.also=[\"head\"]' --resume"
+        );
+        assert_eq!(quoted(&"it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,98 @@
+//! Numbers and tables as text.
+
+use normed::metrics::{Metric, Row, Scores};
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A part in percent, with three significant digits at least.
+pub fn percent(percent: f64) -> String {
+    match percent {
+        p if p == 0.0 || p >= 10.0 => format!("{p:.1} %"),
+        p if p >= 1.0 => format!("{p:.2} %"),
+        p => format!("{p:.4} %"),
+    }
+}
+
+/// Seconds as `8.1 s`, `2 min 05 s`, `1 h 02 min`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// Rows in columns; the first `left` columns are flush left, the others flush right.
+pub fn columns(rows: &[Vec<String>], left: usize) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max();
+    let widths: Vec<_> = (0..count).map(|i| width(i).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, &width))| {
+            if i < left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Every metric: its score with interval and best constant, and the scores `beside` it.
+pub fn scores(scores: &Scores, beside: &[(&str, &Scores)]) -> String {
+    let mut head = vec!["metric", "score", "95 % interval", "best constant"];
+    head.extend(beside.iter().map(|(name, _)| name));
+    head.push("n");
+    let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
+    let beside: Vec<Vec<Row>> = beside.iter().map(|(_, scores)| scores.rows()).collect();
+    for (i, (metric, row)) in Metric::ALL.into_iter().zip(scores.rows()).enumerate() {
+        let number = |value: Option<f64>| match value {
+            Some(value) if metric == Metric::NllPerToken => format!("{value:.3}"),
+            Some(value) => format!("{:.1}", 100.0 * value),
+            None => "-".to_owned(),
+        };
+        let interval = match (row.lo, row.hi) {
+            (Some(lo), Some(hi)) => format!("{} to {}", number(Some(lo)), number(Some(hi))),
+            _ => "-".to_owned(),
+        };
+        let mut cells = vec![row.name.to_owned(), number(row.value), interval, number(row.constant)];
+        cells.extend(beside.iter().map(|rows| number(rows[i].value)));
+        cells.push(grouped(row.n));
+        rows.push(cells);
+    }
+    columns(&rows, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            [0, 999, 1000, 361_478_972].map(grouped),
+            ["0", "999", "1,000", "361,478,972"]
+        );
+        assert_eq!(
+            [0.0, 0.042_49, 1.5, 100.0].map(percent),
+            ["0.0 %", "0.0425 %", "1.50 %", "100.0 %"]
+        );
+        assert_eq!([8.06, 125.0, 3725.0].map(duration), ["8.1 s", "2 min 05 s", "1 h 02 min"]);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a", "1"], ["bcd", "22"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(columns(&rows, 1), "a     1\nbcd  22");
+    }
+}

@@ -1,0 +1,170 @@
+//! What a run says while it runs: a bar on a terminal, plain lines elsewhere, JSON, or nothing.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use normed::train::{Event, Outcome, Subject};
+
+use crate::args::Voice;
+use crate::format::{self, duration, grouped, percent};
+use crate::output::{complain, say};
+
+/// Plain lines about steps, at most, in a run.
+const LINES: usize = 20;
+
+/// Shows the events of a run.
+pub struct Progress {
+    voice: Voice,
+    bar: ProgressBar,
+}
+
+impl Progress {
+    /// A bar on a terminal, plain lines elsewhere.
+    pub fn new(voice: Voice) -> Self {
+        Self { voice, bar: ProgressBar::hidden() }
+    }
+
+    /// Shows one event.
+    pub fn show(&mut self, event: &Event) {
+        if self.voice.json {
+            return self.show_json(event);
+        }
+        match event {
+            Event::Warning { message } => self.warn(&format!("warning: {message}")),
+            Event::Skipped { rows } => {
+                self.warn(&format!("warning: {} rows are left out:", rows.len()));
+                rows.iter().for_each(|row| self.warn(&format!("  {row}")));
+            }
+            _ if self.voice.quiet => {}
+            Event::Started { output, resumed_at, train, validate, test, steps, epochs } => {
+                let from = resumed_at.map(|step| format!(", going on after step {step}"));
+                self.line(&format!(
+                    "{}: {epochs} epochs of {train} examples, {steps} steps{}; {validate} examples \
+                     to choose by, {test} to report",
+                    output.display(),
+                    from.unwrap_or_default(),
+                ));
+                if steps_on_terminal() {
+                    self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
+                }
+            }
+            Event::Tuned { trained, total, inert } => {
+                let part = percent(100.0 * *trained as f64 / (*total).max(1) as f64);
+                let (trained, total) = (grouped(*trained), grouped(*total));
+                self.line(&format!("training {trained} of {total} parameters ({part})"));
+                if !inert.is_empty() {
+                    self.line(&format!(
+                        "{} parameters are left out, as no loss can move them (normed inspect)",
+                        inert.len()
+                    ));
+                }
+            }
+            Event::StepDone { step, of, epoch, loss, lr, examples_per_second, .. } => {
+                let state = format!("loss {loss:.3}, rate {lr:.1e}, {examples_per_second:.0}/s");
+                self.bar.set_position(*step as u64);
+                self.bar.set_message(state.clone());
+                let due = *step == 1 || step == of || step % of.div_ceil(LINES).max(1) == 0;
+                if self.bar.is_hidden() && due {
+                    say(format_args!("epoch {epoch}, step {step} of {of}: {state}"));
+                }
+            }
+            Event::Progress { of, done, examples } => {
+                self.bar.set_message(format!("{}: {done} of {examples}", subject(*of)));
+            }
+            Event::Evaluated { of, epoch, loss, exact_match, best, seconds, .. } => {
+                let right = exact_match.map(|part| format!(", exact match {:.1} %", 100.0 * part));
+                self.line(&format!(
+                    "{} after epoch {epoch}: loss {loss:.3}{} ({}){}",
+                    subject(*of),
+                    right.unwrap_or_default(),
+                    duration(*seconds),
+                    if *best && *of == Subject::Validation { ", the best so far" } else { "" },
+                ));
+            }
+            Event::Saved { .. } => {}
+            Event::Stopped { step, of, output } => {
+                self.bar.finish_and_clear();
+                complain(format_args!(
+                    "stopped after step {step} of {of}; everything is saved in {}",
+                    output.display()
+                ));
+            }
+            Event::Finished { outcome } => {
+                self.bar.finish_and_clear();
+                say(summary(outcome));
+            }
+        }
+    }
+
+    fn show_json(&self, event: &Event) {
+        match serde_json::to_string(event) {
+            Ok(line) => say(line),
+            Err(error) => complain(format_args!("warning: an event cannot be written: {error}")),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| say(text));
+    }
+
+    fn warn(&self, text: &str) {
+        self.bar.suspend(|| complain(text));
+    }
+}
+
+/// A bar that counts `examples`; hidden unless somebody looks.
+pub fn counting_bar(examples: usize, what: &'static str, voice: Voice) -> ProgressBar {
+    if voice.quiet || voice.json || !steps_on_terminal() {
+        return ProgressBar::hidden();
+    }
+    bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)
+}
+
+fn step_bar(steps: usize, done: usize) -> ProgressBar {
+    let bar = bar(steps, "{wide_bar} step {pos} of {len}, {eta} left; {msg}");
+    bar.set_position(done as u64);
+    bar.reset_eta();
+    bar
+}
+
+fn bar(length: usize, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the templates above are valid");
+    ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr())
+        .with_style(style)
+}
+
+fn steps_on_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+fn subject(of: Subject) -> &'static str {
+    match of {
+        Subject::Validation => "validation",
+        Subject::TestBefore => "test, before training",
+        Subject::TestAfter => "test",
+        Subject::TestBlind => "test, images exchanged",
+    }
+}
+
+fn summary(outcome: &Outcome) -> String {
+    let part = percent(100.0 * outcome.trained as f64 / outcome.total.max(1) as f64);
+    let (trained, total) = (grouped(outcome.trained), grouped(outcome.total));
+    let mut text = format!(
+        "trained {trained} of {total} parameters ({part}) in {} steps, {}",
+        outcome.steps,
+        duration(outcome.seconds)
+    );
+    if let Some(bytes) = outcome.peak_memory_bytes {
+        text.push_str(&format!(", peak memory {} MB", bytes.div_ceil(1_000_000)));
+    }
+    if outcome.stopped_early {
+        text.push_str("; stopped early, as nothing got better");
+    }
+    text.push_str(&format!("\nkept epoch {}; all of it is in {}", outcome.best_epoch, outcome.output.display()));
+    if let Some(test) = &outcome.test {
+        let before = test.before.iter().map(|scores| ("before", scores));
+        let beside: Vec<_> = before.chain([("blind", &test.blind)]).collect();
+        text.push_str(&format!("\n\n{}", format::scores(&test.after, &beside)));
+    }
+    text
+}

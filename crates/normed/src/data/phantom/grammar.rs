@@ -1,0 +1,313 @@
+//! The words: what is asked about, in which phrasings, and the vocabulary that all of it makes.
+
+use std::collections::BTreeSet;
+
+use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
+use super::report;
+use crate::data::AnswerType;
+
+/// What a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    Modality,
+    Region,
+    IsModality,
+    IsRegion,
+    ShowsOrgan,
+    WhichModality,
+    WhichRegion,
+    IsEnlarged,
+    IsNormalSize,
+    Count,
+    CountKind,
+    Several,
+    HasLesion,
+    HasKind,
+    HasOnSide,
+    HasInPlace,
+    HasKindInPlace,
+    Kind,
+    KindInPlace,
+    WhichKind,
+    Side,
+    WhichSide,
+    Where,
+    AbnormalOrgan,
+    Half,
+}
+
+impl Topic {
+    /// Topics that every scene answers, and whose answers depend on no lesion.
+    pub const GENERAL: &[Self] = &[
+        Self::Modality,
+        Self::Region,
+        Self::IsModality,
+        Self::IsRegion,
+        Self::ShowsOrgan,
+        Self::WhichModality,
+        Self::WhichRegion,
+        Self::IsEnlarged,
+        Self::IsNormalSize,
+    ];
+
+    /// Topics about lesions, which are asked first.
+    pub const SPECIFIC: &[Self] = &[
+        Self::Count,
+        Self::CountKind,
+        Self::Several,
+        Self::HasLesion,
+        Self::HasKind,
+        Self::HasOnSide,
+        Self::HasInPlace,
+        Self::HasKindInPlace,
+        Self::Kind,
+        Self::KindInPlace,
+        Self::WhichKind,
+        Self::Side,
+        Self::WhichSide,
+        Self::Where,
+        Self::AbnormalOrgan,
+        Self::Half,
+    ];
+
+    /// How it is asked; `{a}` and `{b}` stand for names.
+    pub fn phrasings(self) -> &'static [&'static str] {
+        match self {
+            Self::Modality => &[
+                "what modality is this?",
+                "which imaging modality was used?",
+                "how was this image made?",
+                "what kind of scan is this?",
+                "what type of study is this?",
+            ],
+            Self::Region => &[
+                "what part of the body is shown?",
+                "which body region is this?",
+                "which region was imaged?",
+                "what region does the image show?",
+            ],
+            Self::IsModality => &[
+                "is this {a}?",
+                "is this image {a}?",
+                "was {a} used to make this image?",
+                "does this look like {a}?",
+            ],
+            Self::IsRegion => &[
+                "is this the {a}?",
+                "does this image show the {a}?",
+                "was the {a} imaged?",
+                "is the {a} shown here?",
+            ],
+            Self::ShowsOrgan => &[
+                "can the {a} be seen?",
+                "does the image include the {a}?",
+                "would you find the {a} in this image?",
+                "does this study cover the {a}?",
+            ],
+            Self::WhichModality => {
+                &["is this {a} or {b}?", "which is it, {a} or {b}?", "was this made as {a} or {b}?"]
+            }
+            Self::WhichRegion => &[
+                "is this the {a} or the {b}?",
+                "does the image show the {a} or the {b}?",
+                "which was imaged, the {a} or the {b}?",
+            ],
+            Self::IsEnlarged => &[
+                "{a} enlarged?",
+                "{a} too large?",
+                "{a} larger than normal?",
+                "{a} abnormally large?",
+            ],
+            Self::IsNormalSize => {
+                &["{a} normal in size?", "{a} of normal size?", "{a} within normal limits?"]
+            }
+            Self::Count => &[
+                "how many lesions are there?",
+                "how many lesions can be seen?",
+                "what is the number of lesions?",
+                "how many abnormalities do you count?",
+            ],
+            Self::CountKind => &[
+                "how many {a} are there?",
+                "how many {a} can be seen?",
+                "what is the number of {a}?",
+                "how many {a} do you count?",
+            ],
+            Self::Several => &[
+                "is there more than one lesion?",
+                "are there several lesions?",
+                "are multiple lesions present?",
+                "do you see at least two lesions?",
+            ],
+            Self::HasLesion => &[
+                "is there any lesion?",
+                "does the image show a lesion?",
+                "are any lesions present?",
+                "is there a focal abnormality?",
+            ],
+            Self::HasKind => &[
+                "is there a {a}?",
+                "is a {a} present?",
+                "does the image show a {a}?",
+                "can a {a} be seen?",
+                "is there evidence of a {a}?",
+            ],
+            Self::HasOnSide => &[
+                "is there a lesion on the {a} side?",
+                "does the {a} side show a lesion?",
+                "is there a lesion on the {a}?",
+                "is the {a} side affected?",
+            ],
+            Self::HasInPlace => &[
+                "is there a lesion in the {a}?",
+                "does the {a} contain a lesion?",
+                "is the {a} affected by a lesion?",
+                "do you see any lesion in the {a}?",
+            ],
+            Self::HasKindInPlace => &[
+                "is there a {a} in the {b}?",
+                "does the {b} contain a {a}?",
+                "do you see a {a} in the {b}?",
+                "can a {a} be seen in the {b}?",
+            ],
+            Self::Kind => &[
+                "what kind of lesion is seen?",
+                "what type of lesion is this?",
+                "what is the main finding?",
+                "what focal abnormality does the image show?",
+            ],
+            Self::KindInPlace => &[
+                "what is seen in the {a}?",
+                "what kind of lesion is in the {a}?",
+                "what does the {a} contain?",
+                "which type of lesion affects the {a}?",
+            ],
+            Self::WhichKind => &[
+                "is the lesion a {a} or a {b}?",
+                "is the finding a {a} or a {b}?",
+                "do you see a {a} or a {b}?",
+            ],
+            Self::Side => &[
+                "which side is affected?",
+                "on which side is there a lesion?",
+                "what side shows a lesion?",
+                "which side of the body has a lesion?",
+            ],
+            Self::WhichSide => &[
+                "is the finding on the {a} or the {b} side?",
+                "is the {a} or the {b} side affected?",
+                "which side has the lesion, {a} or {b}?",
+            ],
+            Self::Where => &[
+                "where is the {a}?",
+                "where do you see a {a}?",
+                "where is the {a} located?",
+                "in which place is a {a} present?",
+            ],
+            Self::AbnormalOrgan => &[
+                "which organ is abnormal?",
+                "what organ is affected?",
+                "which organ shows an abnormality?",
+                "where is the abnormality located?",
+            ],
+            Self::Half => &[
+                "is the lesion in the {a} or the {b} half?",
+                "which half shows the lesion, {a} or {b}?",
+                "is the {a} or the {b} half of the image affected?",
+            ],
+        }
+    }
+
+    /// Open, or yes, no and choices.
+    pub fn answer_type(self) -> AnswerType {
+        match self {
+            Self::Modality
+            | Self::Region
+            | Self::Count
+            | Self::CountKind
+            | Self::Kind
+            | Self::KindInPlace
+            | Self::Side
+            | Self::Where
+            | Self::AbnormalOrgan => AnswerType::Open,
+            Self::IsModality
+            | Self::IsRegion
+            | Self::ShowsOrgan
+            | Self::WhichModality
+            | Self::WhichRegion
+            | Self::IsEnlarged
+            | Self::IsNormalSize
+            | Self::Several
+            | Self::HasLesion
+            | Self::HasKind
+            | Self::HasOnSide
+            | Self::HasInPlace
+            | Self::HasKindInPlace
+            | Self::WhichKind
+            | Self::WhichSide
+            | Self::Half => AnswerType::Closed,
+        }
+    }
+}
+
+/// An answer.
+pub const YES: &str = "yes";
+/// An answer.
+pub const NO: &str = "no";
+/// An answer: both sides.
+pub const BOTH: &str = "both";
+/// An option, and an answer.
+pub const UPPER: &str = "upper";
+/// An option, and an answer.
+pub const LOWER: &str = "lower";
+/// Counts as answers; a scene has at most three lesions.
+pub const NUMBERS: [&str; 4] = ["zero", "one", "two", "three"];
+
+/// How a question about an organ begins.
+pub fn is_the(organ: Organ) -> &'static str {
+    match organ {
+        Organ::Lung => "are the lungs",
+        Organ::Heart => "is the heart",
+        Organ::Liver => "is the liver",
+        Organ::Spleen => "is the spleen",
+        Organ::Kidney => "are the kidneys",
+        Organ::Brain => "is the brain",
+        Organ::Ventricles => "are the ventricles",
+    }
+}
+
+/// Tokens with a part of their own, in the order of their ids. The text layout decides which it uses.
+const SPECIAL: [&str; 7] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"];
+
+/// The lines of a WordPiece vocab.txt: the special tokens, every printable ASCII character, the
+/// letters and digits as continuations (so that any lower-case ASCII text can be written), and every
+/// word of the questions, answers and reports.
+pub fn vocabulary() -> Vec<String> {
+    let mut words = BTreeSet::new();
+    let mut read = |text: &'static str| {
+        words.extend(text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| w.len() > 1));
+    };
+    for topic in [Topic::GENERAL, Topic::SPECIFIC].concat() {
+        topic.phrasings().iter().copied().for_each(&mut read);
+    }
+    Modality::ALL.into_iter().flat_map(|m| [m.name(), m.a_name()]).for_each(&mut read);
+    Region::ALL.into_iter().map(Region::name).for_each(&mut read);
+    Organ::ALL.into_iter().flat_map(|o| [o.name(), o.all_of_it()]).for_each(&mut read);
+    Side::ALL.into_iter().map(Side::name).for_each(&mut read);
+    Place::ALL.into_iter().map(Place::name).for_each(&mut read);
+    Kind::ALL.into_iter().flat_map(|k| [k.name(), k.plural()]).for_each(&mut read);
+    Organ::ALL.into_iter().map(is_the).for_each(&mut read);
+    NUMBERS.into_iter().for_each(&mut read);
+    [YES, NO, BOTH, UPPER, LOWER].into_iter().for_each(&mut read);
+    report::WORDING.iter().copied().for_each(&mut read);
+
+    let characters = ('!'..='~').filter(|c| !c.is_ascii_uppercase());
+    let continuations = characters.clone().filter(char::is_ascii_alphanumeric);
+    SPECIAL
+        .into_iter()
+        .map(str::to_owned)
+        .chain(characters.map(String::from))
+        .chain(continuations.map(|c| format!("##{c}")))
+        .chain(words.into_iter().map(str::to_owned))
+        .collect()
+}

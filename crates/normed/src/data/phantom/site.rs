@@ -1,0 +1,162 @@
+//! Where a picture was taken: what one site's machines do to every picture.
+
+use super::canvas::{Canvas, waves};
+use super::dice::Dice;
+use crate::data::PhantomDomain;
+
+/// A site's rendering, applied in the order of the fields to a picture in 0..1. Patients and
+/// questions are the same everywhere, so what a model loses from one site to another is owed to this
+/// alone. Strengths are the same for every picture of a site, as a scanner's are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Site {
+    /// Share of a 3x3 binomial blur that is mixed in, 0 to 1.
+    pub blur: f32,
+    /// Exponent: above 1 darkens the middle greys, below 1 lightens them.
+    pub gamma: f32,
+    /// Relative strength of a slow brightness drift over the picture, another one in each picture.
+    pub bias_field: f32,
+    /// Contrast about middle grey.
+    pub gain: f32,
+    /// Brightness added.
+    pub offset: f32,
+    /// Black and white change places, as in DICOM's MONOCHROME1.
+    pub invert: bool,
+    /// Deviation of the noise added to each pixel.
+    pub noise: f32,
+    /// Width of the collimator's black border, as a fraction of the side.
+    pub collimator: f32,
+}
+
+impl Site {
+    /// What base models are trained on.
+    pub const SOURCE: Self = Self {
+        blur: 0.0,
+        gamma: 1.0,
+        bias_field: 0.0,
+        gain: 1.0,
+        offset: 0.0,
+        invert: false,
+        noise: 0.02,
+        collimator: 0.0,
+    };
+
+    /// The other site. The strength of the shift is set here and nowhere else.
+    pub const SHIFTED: Self = Self {
+        blur: 0.5,
+        gamma: 1.4,
+        bias_field: 0.15,
+        gain: 0.65,
+        offset: -0.05,
+        invert: true,
+        noise: 0.04,
+        collimator: 0.03,
+    };
+
+    /// The site of a domain.
+    pub fn of(domain: PhantomDomain) -> Self {
+        match domain {
+            PhantomDomain::Source => Self::SOURCE,
+            PhantomDomain::Shifted => Self::SHIFTED,
+        }
+    }
+
+    /// Makes of an ideal picture what this site's machine shows.
+    pub fn expose(&self, canvas: &mut Canvas, dice: &mut Dice) {
+        if self.blur > 0.0 {
+            blur(canvas, self.blur);
+        }
+        // Drawn at every site, so that the noise that follows is the same at all of them.
+        let drift = waves(canvas.side, 3, dice);
+        canvas.map(|_, _, grey| grey.clamp(0.0, 1.0));
+        if self.gamma != 1.0 {
+            canvas.map(|_, _, grey| grey.powf(self.gamma));
+        }
+        canvas.modulate(&drift, self.bias_field);
+        canvas.map(|x, y, grey| {
+            let grey = 0.5 + self.gain * (grey - 0.5) + self.offset;
+            let grey = if self.invert { 1.0 - grey } else { grey };
+            let grey = grey + self.noise * dice.normal();
+            let border = x.min(1.0 - x).min(y).min(1.0 - y) < self.collimator;
+            if border { 0.0 } else { grey.clamp(0.0, 1.0) }
+        });
+    }
+}
+
+/// Mixes in `share` of a 3x3 binomial blur; the edge repeats.
+fn blur(canvas: &mut Canvas, share: f32) {
+    let side = canvas.side;
+    let mix = |a: f32, b: f32, c: f32| b + share * (0.25 * (a + c) - 0.5 * b);
+    let mut rows = canvas.grey.clone();
+    for (line, out) in canvas.grey.chunks_exact(side).zip(rows.chunks_exact_mut(side)) {
+        for i in 0..side {
+            out[i] = mix(line[i.saturating_sub(1)], line[i], line[(i + 1).min(side - 1)]);
+        }
+    }
+    for i in 0..side * side {
+        let (row, column) = (i / side, i % side);
+        let at = |r: usize| rows[r * side + column];
+        canvas.grey[i] = mix(at(row.saturating_sub(1)), rows[i], at((row + 1).min(side - 1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dice::Purpose;
+    use super::*;
+
+    const SIDE: usize = 16;
+
+    /// Does nothing to a picture.
+    const PLAIN: Site = Site { noise: 0.0, ..Site::SOURCE };
+
+    /// A bright square on dark ground, exposed.
+    fn exposed(site: Site) -> Vec<f32> {
+        let mut dice = Dice::new(0, 0, 0, Purpose::Draw);
+        let mut canvas = Canvas::new(SIDE, 0.0, &mut dice);
+        let inside = |t: f32| (0.25..0.75).contains(&t);
+        canvas.map(|x, y, _| if inside(x) && inside(y) { 0.8 } else { 0.2 });
+        site.expose(&mut canvas, &mut dice);
+        canvas.grey
+    }
+
+    #[test]
+    fn each_setting_does_what_it_says() {
+        let (dark, bright) = (0, SIDE * SIDE / 2 + SIDE / 2);
+        let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
+        let both = |site| (exposed(site)[dark], exposed(site)[bright]);
+
+        let (low, high) = both(PLAIN);
+        near(low, 0.2);
+        near(high, 0.8);
+        let (low, high) = both(Site { invert: true, ..PLAIN });
+        near(low, 0.8);
+        near(high, 0.2);
+        let (low, high) = both(Site { gamma: 2.0, ..PLAIN });
+        near(low, 0.04);
+        near(high, 0.64);
+        let (low, high) = both(Site { gain: 0.5, offset: 0.1, ..PLAIN });
+        near(low, 0.45);
+        near(high, 0.75);
+        near(both(Site { collimator: 0.1, ..PLAIN }).0, 0.0);
+        assert_ne!(exposed(Site { bias_field: 0.2, ..PLAIN }), exposed(PLAIN));
+    }
+
+    #[test]
+    fn blur_softens_the_edge_and_keeps_the_sum() {
+        let (sharp, soft) = (exposed(PLAIN), exposed(Site { blur: 1.0, ..PLAIN }));
+        let sum = |grey: &[f32]| grey.iter().sum::<f32>();
+        assert!((sum(&sharp) - sum(&soft)).abs() < 1e-3);
+        // A straight edge between columns 3 and 4: a quarter of the step crosses it either way.
+        let middle = SIDE * SIDE / 2;
+        assert!((soft[middle + 3] - 0.35).abs() < 1e-5, "{}", soft[middle + 3]);
+        assert!((soft[middle + 4] - 0.65).abs() < 1e-5, "{}", soft[middle + 4]);
+    }
+
+    #[test]
+    fn noise_has_the_deviation_it_says() {
+        let (plain, noisy) = (exposed(PLAIN), exposed(Site { noise: 0.04, ..PLAIN }));
+        let squares = plain.iter().zip(&noisy).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        let deviation = (squares / plain.len() as f32).sqrt();
+        assert!((deviation - 0.04).abs() < 0.006, "{deviation}");
+    }
+}

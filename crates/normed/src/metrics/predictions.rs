@@ -1,0 +1,155 @@
+//! predictions.jsonl: one JSON object a line.
+
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::AnswerType;
+use crate::{Error, Result};
+
+/// A line of predictions.jsonl.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The example's id.
+    pub id: String,
+    /// The question, as written.
+    pub question: String,
+    /// What the model generated.
+    pub prediction: String,
+    /// The answer, as written.
+    pub target: String,
+    /// `OPEN` or `CLOSED`.
+    pub answer_type: AnswerType,
+    /// Summed negative log-likelihood in nats of the answer's tokens and the closing one.
+    pub nll: f64,
+    /// The number of tokens that `nll` sums over.
+    pub num_target_tokens: usize,
+    /// What intervals cluster by: the example's group, else its image. Lines without one are of
+    /// one and the same cluster: where nothing says which belong together, no interval is given.
+    #[serde(default)]
+    pub cluster: String,
+}
+
+/// Reads predictions; blank lines are passed over.
+pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
+    let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
+    let mut predictions = Vec::new();
+    for (i, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.map_err(|e| Error::io(path, &e))?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        // The parser sees one line, so its "line 1" would mislead: only its column is kept.
+        let prediction = serde_json::from_slice(&line).map_err(|e| {
+            let (cause, column) = (e.to_string(), e.column());
+            let cause = cause.split(" at line ").next().unwrap_or(&cause);
+            Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause).hint(
+                "a line is {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
+                 num_target_tokens, cluster}",
+            )
+        })?;
+        predictions.push(prediction);
+    }
+    Ok(predictions)
+}
+
+/// Writes predictions to a temporary file beside `path`, syncs it and renames it: `path` holds all
+/// of them or is untouched.
+pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
+    if let Some(p) = predictions.iter().find(|p| !p.nll.is_finite()) {
+        let place = format!("{}, example `{}`", path.display(), p.id);
+        return Err(Error::failed(place, format!("the loss is {}", p.nll)));
+    }
+    write(path, predictions).map_err(|e| Error::io(path, &e))
+}
+
+fn write(path: &Path, predictions: &[Prediction]) -> std::io::Result<()> {
+    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // As any new file: the process's umask decides who may read it.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(directory)?;
+    let mut out = BufWriter::new(&mut file);
+    for prediction in predictions {
+        serde_json::to_writer(&mut out, prediction)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    drop(out);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prediction(id: &str) -> Prediction {
+        Prediction {
+            id: id.into(),
+            question: "Is the \"lung\" clear?\n".into(),
+            prediction: "nö".into(),
+            target: String::new(),
+            answer_type: AnswerType::Closed,
+            nll: 0.1 + 0.2,
+            num_target_tokens: 3,
+            cluster: "a.png".into(),
+        }
+    }
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = directory();
+        let path = dir.path().join("predictions.jsonl");
+        let written = [prediction("1"), prediction("2")];
+        write_predictions(&path, &written[..1]).expect("written");
+        write_predictions(&path, &written).expect("overwritten");
+        assert_eq!(read_predictions(&path).expect("read"), written);
+        // Nothing temporary is left beside it.
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+
+    #[test]
+    fn a_broken_line_is_named() {
+        let dir = directory();
+        let path = dir.path().join("predictions.jsonl");
+        let good = serde_json::to_string(&prediction("1")).expect("json");
+        for (bad, want) in [
+            ("{", ":3:1: EOF while parsing an object"),
+            ("{\"id\": 7}", ":3:8: invalid type: integer `7`"),
+            ("{\"id\": \"7\"}", ":3:11: missing field `question`"),
+            (&good.replace("CLOSED", "YESNO"), "unknown variant `YESNO`"),
+        ] {
+            std::fs::write(&path, format!("{good}\n\n{bad}\n")).expect("written");
+            let error = read_predictions(&path).expect_err("a broken line").to_string();
+            assert!(error.contains(want) && error.contains("hint:"), "{error}");
+        }
+        std::fs::write(&path, b"\xff\xfe\n").expect("written");
+        assert!(read_predictions(&path).is_err());
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_is_not_written() {
+        let dir = directory();
+        let path = dir.path().join("predictions.jsonl");
+        let broken = Prediction { nll: f64::NAN, ..prediction("17") };
+        let error = write_predictions(&path, &[broken]).expect_err("a NaN");
+        assert!(error.to_string().contains("`17`") && error.exit_code() == 1, "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_missing_directory_leaves_an_error_and_no_file() {
+        let dir = directory();
+        let path = dir.path().join("absent").join("predictions.jsonl");
+        assert_eq!(write_predictions(&path, &[]).expect_err("no directory").exit_code(), 2);
+        assert_eq!(read_predictions(&path).expect_err("no file").exit_code(), 2);
+    }
+}

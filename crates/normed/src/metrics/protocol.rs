@@ -1,0 +1,163 @@
+//! The `strict` protocol: when two answers are the same, and how much they share.
+//!
+//! An answer is normalised thus, and in no other way:
+//! 1. letters become lower case;
+//! 2. runs of blanks become one blank; blanks at either end go;
+//! 3. blanks beside a character that is neither letter nor digit go, as do those beside a Chinese,
+//!    Japanese or Korean character: tokenizers of the BERT family put blanks there that nobody
+//!    wrote (`x-ray` comes back as `x - ray`);
+//! 4. full stops at the end go.
+//!
+//! Nothing else is forgiven: no articles dropped, no numerals spelled out, no substring taken for a
+//! match. Tokens are the runs of letters and digits in a normalised answer; a Chinese, Japanese or
+//! Korean character is a token of its own.
+
+/// The name of these rules, as metrics.json records it.
+pub const NAME: &str = "strict";
+
+/// An answer, normalised.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Answer {
+    text: String,
+    /// Sorted, so that two answers are compared in one walk.
+    tokens: Vec<String>,
+}
+
+impl Answer {
+    /// Normalises what somebody or some model wrote.
+    pub fn new(written: &str) -> Self {
+        let text = normalise(written);
+        let mut tokens = tokens(&text);
+        tokens.sort_unstable();
+        Self { text, tokens }
+    }
+
+    /// The normalised text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the answer is yes or no.
+    pub fn is_yes_no(&self) -> bool {
+        matches!(self.text.as_str(), "yes" | "no")
+    }
+
+    /// 1 if the normalised texts are equal, else 0.
+    pub fn exact_match(&self, target: &Answer) -> f64 {
+        f64::from(u8::from(self.text == target.text))
+    }
+
+    /// The part of the target's tokens that are in this answer, each as often as it occurs
+    /// (multisets, as SQuAD: Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1). If either side
+    /// has no tokens: 1 if both have none, else 0.
+    pub fn token_recall(&self, target: &Answer) -> f64 {
+        self.shared(target, target.tokens.len(), 1)
+    }
+
+    /// The harmonic mean of [`Answer::token_recall`] in either direction.
+    pub fn token_f1(&self, target: &Answer) -> f64 {
+        self.shared(target, self.tokens.len() + target.tokens.len(), 2)
+    }
+
+    /// `times * |self ∩ target| / of`.
+    fn shared(&self, target: &Answer, of: usize, times: usize) -> f64 {
+        let (a, b) = (&self.tokens, &target.tokens);
+        if a.is_empty() || b.is_empty() {
+            return f64::from(u8::from(a.is_empty() && b.is_empty()));
+        }
+        let (mut i, mut j, mut common) = (0, 0, 0);
+        while i < a.len() && j < b.len() {
+            match a[i].cmp(&b[j]) {
+                std::cmp::Ordering::Less => i += 1,
+                std::cmp::Ordering::Greater => j += 1,
+                std::cmp::Ordering::Equal => (i, j, common) = (i + 1, j + 1, common + 1),
+            }
+        }
+        (times * common) as f64 / of as f64
+    }
+}
+
+fn normalise(written: &str) -> String {
+    let lower = written.to_lowercase();
+    let mut text = String::with_capacity(lower.len());
+    for word in lower.split_whitespace() {
+        let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && !is_cjk(c));
+        if joins(text.chars().next_back()) && joins(word.chars().next()) {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
+    text.truncate(text.trim_end_matches('.').len());
+    text
+}
+
+fn tokens(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for run in text.split(|c: char| !c.is_alphanumeric()) {
+        for piece in run.split_inclusive(is_cjk) {
+            // A piece is a run of other letters, then perhaps one CJK character.
+            let last = piece.chars().next_back().filter(|&c| is_cjk(c));
+            let (letters, last) = piece.split_at(piece.len() - last.map_or(0, char::len_utf8));
+            tokens
+                .extend([letters, last].iter().filter(|t| !t.is_empty()).map(ToString::to_string));
+        }
+    }
+    tokens
+}
+
+/// Ideographs, kana and Hangul syllables of the basic plane.
+fn is_cjk(c: char) -> bool {
+    matches!(c, '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalises_as_documented() {
+        for (written, want) in [
+            ("Yes", "yes"),
+            ("  The \t left\u{a0}lung . ", "the left lung"),
+            ("x - ray", "x-ray"),
+            ("5 . 5 CM", "5.5 cm"),
+            ("T2 , FLAIR...", "t2,flair"),
+            ("肺 部", "肺部"),
+            ("not seen", "not seen"),
+            ("1.", "1"),
+            ("...", ""),
+            ("", ""),
+            ("Ödem", "ödem"),
+        ] {
+            assert_eq!(Answer::new(written).text(), want, "{written:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_runs_of_letters_and_digits() {
+        assert_eq!(tokens("x-ray,of the 2nd"), ["x", "ray", "of", "the", "2nd"]);
+        assert_eq!(tokens("ct肺部b"), ["ct", "肺", "部", "b"]);
+        assert!(tokens("?!").is_empty());
+    }
+
+    #[test]
+    fn shared_tokens_count_as_often_as_they_occur() {
+        let [p, t] = ["the the the lung", "the left lung, the"].map(Answer::new);
+        assert_eq!(p.token_recall(&t), 0.75);
+        assert_eq!(t.token_recall(&p), 0.75);
+        let [p, t] = ["lung lung lung", "left lung"].map(Answer::new);
+        assert_eq!((p.token_recall(&t), p.token_f1(&t)), (0.5, 0.4));
+        let [empty, dots] = ["", "?"].map(Answer::new);
+        assert_eq!((empty.token_recall(&dots), empty.token_f1(&dots)), (1.0, 1.0));
+        assert_eq!((empty.token_recall(&t), t.token_f1(&empty)), (0.0, 0.0));
+        assert_eq!(empty.exact_match(&dots), 0.0);
+    }
+
+    #[test]
+    fn no_is_not_found_inside_other_words() {
+        let [normal, no] = ["Normal", "No."].map(Answer::new);
+        assert_eq!(normal.exact_match(&no), 0.0);
+        assert!(no.is_yes_no() && !normal.is_yes_no());
+    }
+}

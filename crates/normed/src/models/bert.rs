@@ -1,0 +1,112 @@
+//! BERT (Devlin et al. 2018, arXiv 1810.04805) with cross-attention in every block, as BLIP's text
+//! encoder and decoder have it, and the decoder's prediction head.
+
+use super::config::TextConfig;
+use crate::data::TokenRows;
+use crate::nn::{BlockCache, Drops, LayerNorm, Linear, PostNormBlock, Seen, TextEmbedding};
+use crate::ops;
+use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};
+
+/// A text tower.
+#[derive(Debug, Clone)]
+pub struct Bert {
+    embeddings: TextEmbedding,
+    blocks: Vec<PostNormBlock>,
+}
+
+impl Bert {
+    /// Declares `embeddings` and `encoder.layer`, with cross-attention to a sequence `source` wide.
+    pub fn declare(scope: &mut Scope<'_>, config: &TextConfig, source: usize) -> Self {
+        let embeddings = TextEmbedding::declare(
+            &mut scope.sub("embeddings"),
+            config.vocab_size,
+            config.max_position_embeddings,
+            config.hidden_size,
+            config.layer_norm_eps as f32,
+        );
+        let blocks = (0..config.num_hidden_layers)
+            .map(|i| {
+                let mut encoder = scope.sub("encoder");
+                PostNormBlock::declare(&mut encoder.layer("layer", i), config.widths(), source)
+            })
+            .collect();
+        Self { embeddings, blocks }
+    }
+
+    /// The word embeddings, to which a prediction head is tied.
+    pub fn words(&self) -> ParamId {
+        self.embeddings.words
+    }
+
+    /// `rows [B, T]`, attending to itself as `own` says and to `source [B, S, C']` as `cross` says.
+    /// Gives `[B, T, C]`.
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        rows: &TokenRows,
+        own: &Seen,
+        source: &Var,
+        cross: &Seen,
+        drops: &Drops<'_>,
+    ) -> Var {
+        let mut x = self.embeddings.forward(g, &rows.ids, rows.width, 0, drops);
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(g, x, own, source, cross, &drops.at_layer(i, 0.0));
+        }
+        x
+    }
+
+    /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
+    pub fn caches(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> Vec<BlockCache> {
+        self.blocks.iter().map(|block| block.cache(g, source, room)).collect()
+    }
+
+    /// One more token a row, at `position`. Gives `[B, 1, C]`.
+    pub fn step(
+        &self,
+        g: &mut Graph<'_>,
+        tokens: &[u32],
+        position: usize,
+        caches: &mut [BlockCache],
+        cross: &Seen,
+    ) -> Var {
+        let mut x = self.embeddings.forward(g, tokens, 1, position, &Drops::none());
+        for (block, cache) in self.blocks.iter().zip(caches) {
+            x = block.step(g, x, cache, cross);
+        }
+        x
+    }
+}
+
+/// BERT's masked-language-model head, here predicting the next token:
+/// `LayerNorm(gelu(dense(x))) Wᵀ + b`, where `W` are the word embeddings.
+#[derive(Debug, Clone)]
+pub struct Head {
+    dense: Linear,
+    norm: LayerNorm,
+    words: ParamId,
+    bias: ParamId,
+}
+
+impl Head {
+    /// Declares `bias`, `transform.dense`, `transform.LayerNorm`.
+    pub fn declare(scope: &mut Scope<'_>, config: &TextConfig, words: ParamId) -> Self {
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps as f32);
+        let bias = scope.declare("bias", &[config.vocab_size], Part::Head, Term::Bias);
+        let transform = &mut scope.sub("transform");
+        Self {
+            dense: Linear::declare(transform, "dense", [width, width], Part::Head),
+            norm: LayerNorm::declare(transform, "LayerNorm", width, eps, NormPlace::Head),
+            words,
+            bias,
+        }
+    }
+
+    /// `[.., C] -> [.., V]`.
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        let h = self.dense.forward(g, x);
+        let h = ops::gelu(g, &h);
+        let h = self.norm.forward(g, &h);
+        ops::linear(g, &h, self.words, Some(self.bias), None)
+    }
+}

@@ -1,0 +1,237 @@
+//! A model that is made, not read: drawn from a seed, its towers filled from checkpoints where some
+//! are named.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{Layout, Loaded, Miss, MissConfig, initialise, load};
+use crate::data::{ImageRule, Tokenizer};
+use crate::tensor::{NormPlace, Parameter, Parameters, Part, Tensor, Tower};
+use crate::weights;
+use crate::{Error, Result};
+
+/// What a new model is made of.
+pub struct Beginning<'a> {
+    /// Its sizes. What the tokenizer says is filled in: the size of the vocabulary and the special
+    /// tokens' ids.
+    pub config: MissConfig,
+    /// Its word pieces; `[DEC]` and `[ENC]` are appended if they are not there.
+    pub tokenizer: Tokenizer,
+    /// A directory with a checkpoint of the BERT family, from which both text towers start.
+    pub text_from: Option<&'a Path>,
+    /// A directory with a model of ours, from whose vision tower this one's starts. Its position
+    /// embeddings are interpolated if the image size differs.
+    pub vision_from: Option<&'a Path>,
+    /// What everything else is drawn from.
+    pub seed: u64,
+}
+
+/// Makes a model in Hugging Face's layout. What no checkpoint fills is drawn as [`initialise`] says:
+/// both cross-attentions (Rothe et al. 2020, arXiv 1907.12461, do the same with BERT), the
+/// prediction head, and the rows of the word table that the checkpoint does not have.
+pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
+    let Beginning { mut config, mut tokenizer, text_from, vision_from, seed } = beginning;
+    let words = tokenizer.len();
+    for token in ["[DEC]", "[ENC]"] {
+        if tokenizer.id(token).is_none() {
+            let next = u32::try_from(tokenizer.len()).map_err(|e| Error::invalid(token, e))?;
+            tokenizer.add_special(token, next)?;
+        }
+    }
+    let id = |token: &str| {
+        let missing = || Error::invalid("init.vocab", format!("the vocabulary has no {token}"));
+        tokenizer.id(token).ok_or_else(missing)
+    };
+    let text = &mut config.text;
+    text.vocab_size = tokenizer.len();
+    text.bos_token_id = id("[DEC]")?;
+    text.sep_token_id = id("[SEP]")?;
+    text.pad_token_id = id("[PAD]")?;
+    text.question_token_id = id("[CLS]")?;
+    text.max_question_tokens = text.max_position_embeddings;
+    config.check("init")?;
+    if config.vision.hidden_size != config.text.hidden_size {
+        return Err(Error::invalid("init", "vision.hidden_size and text.hidden_size differ")
+            .hint("the model is saved in Hugging Face's layout, which has one key for both"));
+    }
+
+    let mut params = Parameters::new();
+    let model = Miss::declare(&config, &mut params);
+    initialise(&mut params, seed);
+    if let Some(dir) = text_from {
+        fill_text(&mut params, &config, words, dir)?;
+    }
+    if let Some(dir) = vision_from {
+        fill_vision(&mut params, config.vision.image_size, dir)?;
+    }
+    let content_hash = content_hash(&params);
+    Ok(Loaded {
+        model: Box::new(model),
+        image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
+        text_rule: config.text_rule(),
+        config,
+        params,
+        tokenizer: Arc::new(tokenizer),
+        layout: Layout::HuggingFace,
+        dir: PathBuf::new(),
+        content_hash,
+    })
+}
+
+/// The part of a BERT's config.json that its shapes do not say.
+#[derive(Deserialize)]
+struct BertConfig {
+    num_attention_heads: usize,
+    #[serde(default = "gelu")]
+    hidden_act: String,
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+}
+
+fn gelu() -> String {
+    "gelu".to_owned()
+}
+
+/// Fills both text towers from the BERT in `dir`, its first blocks if it has more of them, whose
+/// vocabulary has `words` entries.
+fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &Path) -> Result<()> {
+    let path = dir.join("config.json");
+    let text = std::fs::read(&path).map_err(|e| Error::io(&path, &e))?;
+    let bert: BertConfig =
+        serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+    let place = dir.display();
+    if bert.num_attention_heads != config.text.num_attention_heads {
+        let (theirs, ours) = (bert.num_attention_heads, config.text.num_attention_heads);
+        let cause =
+            format!("has {theirs} attention heads, init.text.num_attention_heads is {ours}");
+        return Err(Error::invalid(place, cause));
+    }
+    if bert.hidden_act != "gelu" || bert.position_embedding_type.is_some_and(|t| t != "absolute") {
+        return Err(Error::invalid(
+            path.display(),
+            "only GELU and absolute positions are supported",
+        ));
+    }
+    let checkpoint = read_bert(dir)?;
+    let mut wrong = Vec::new();
+    for (_, p) in params.iter_mut() {
+        let Some(name) = bert_name(p) else { continue };
+        let value = match name {
+            "embeddings.word_embeddings.weight" => words_with(p.value(), &checkpoint, name, words),
+            "embeddings.position_embeddings.weight" => positions(p.len(), &checkpoint, name),
+            _ => checkpoint.get(name).cloned(),
+        };
+        match value {
+            Some(value) if value.len() == p.len() => p.set(value.reshaped(&p.shape.clone())),
+            _ => {
+                let theirs = checkpoint.get(name).map(Tensor::shape);
+                wrong.push(format!("{name} is {theirs:?}, not {:?}", p.shape));
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::invalid(place, wrong.join("; "))
+            .hint("init.text must have its sizes, and init.vocab must be its vocabulary")),
+    }
+}
+
+/// What a BERT calls a parameter of a text tower; none for what a BERT does not have: it has no
+/// cross-attention, and its prediction head is not one for answers.
+fn bert_name(p: &Parameter) -> Option<&str> {
+    let tower = match p.role.tower {
+        Tower::Vision => return None,
+        Tower::Text => "text_encoder.",
+        Tower::Decoder => "text_decoder.bert.",
+    };
+    match p.role.part {
+        Part::Head | Part::CrossAttention(_) => None,
+        Part::Norm(NormPlace::Head | NormPlace::CrossAttention) => None,
+        _ => p.name.strip_prefix(tower),
+    }
+}
+
+/// The tensors of the BERT in `dir`, `bert.` taken off their names.
+fn read_bert(dir: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let (safetensors, torch) = (dir.join("model.safetensors"), dir.join("pytorch_model.bin"));
+    let checkpoint = if safetensors.is_file() {
+        weights::read_safetensors(&safetensors)?
+    } else if torch.is_file() {
+        weights::read_torch(&torch)?
+    } else {
+        return Err(Error::invalid(dir.display(), "holds no weights")
+            .hint("it must hold model.safetensors or pytorch_model.bin"));
+    };
+    let tensors = checkpoint.tensors.iter().filter_map(|(name, stored)| {
+        let name = name.strip_prefix("bert.").unwrap_or(name);
+        Some((name.to_owned(), stored.to_tensor()?))
+    });
+    Ok(tensors.collect())
+}
+
+/// The word table `name`, which must have `words` rows; the rows that `drawn` has behind them,
+/// those of `[DEC]` and `[ENC]`, stay as they were drawn.
+fn words_with(
+    drawn: &Tensor,
+    checkpoint: &BTreeMap<String, Tensor>,
+    name: &str,
+    words: usize,
+) -> Option<Tensor> {
+    let table = checkpoint.get(name).filter(|t| t.rows() == words && t.width() == drawn.width())?;
+    let mut rows = table.data().to_vec();
+    rows.extend_from_slice(drawn.data().get(rows.len()..)?);
+    Some(Tensor::new(drawn.shape(), rows))
+}
+
+/// The first `len` elements of the position table `name`. Every token is of type 0 here, so that
+/// type's embedding becomes a part of every position.
+fn positions(len: usize, checkpoint: &BTreeMap<String, Tensor>, name: &str) -> Option<Tensor> {
+    let table = checkpoint.get(name)?;
+    let types = checkpoint.get("embeddings.token_type_embeddings.weight")?;
+    let first_type = types.data().get(..table.width())?;
+    let mut rows = table.data().get(..len)?.to_vec();
+    for row in rows.chunks_mut(first_type.len()) {
+        row.iter_mut().zip(first_type).for_each(|(x, t)| *x += t);
+    }
+    Some(Tensor::new(&[len], rows))
+}
+
+/// Fills the vision tower from that of the model in `dir`, made ready for this image size.
+fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result<()> {
+    let donor = load(dir, Some(image_size))?.params;
+    let mut wrong = Vec::new();
+    for (_, p) in params.iter_mut().filter(|(_, p)| p.role.tower == Tower::Vision) {
+        match donor.find(&p.name).map(|id| donor.get(id).value()) {
+            Some(value) if value.shape() == p.shape => p.set(value.clone()),
+            other => {
+                let theirs = other.map(Tensor::shape);
+                wrong.push(format!("{} is {theirs:?}, not {:?}", p.name, p.shape));
+            }
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::invalid(dir.display(), wrong.join("; "))
+            .hint("init.vision must have its sizes, but for the image's")),
+    }
+}
+
+/// SHA-256, hexadecimal, over the names and values that it starts from.
+fn content_hash(params: &Parameters) -> String {
+    let mut hash = Sha256::new();
+    for (_, p) in params.iter() {
+        hash.update((p.name.len() as u64).to_le_bytes());
+        hash.update(&p.name);
+        hash.update((p.len() as u64).to_le_bytes());
+        for block in p.value().data().chunks(1 << 12) {
+            hash.update(block.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,42 @@
+//! The weights that a model starts from when there is no checkpoint.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::tensor::{Parameters, Part, Tensor, Term};
+
+/// Standard deviation of every matrix and table, as in BERT and in BLIP's ViT.
+const DEVIATION: f32 = 0.02;
+
+/// Gives every parameter a value: matrices and tables are normal with deviation 0.02, gains 1,
+/// biases 0. A parameter's numbers depend on `seed` and its name alone.
+pub fn initialise(params: &mut Parameters, seed: u64) {
+    let mut list: Vec<_> = params.iter_mut().map(|(_, p)| p).collect();
+    list.par_iter_mut().for_each(|p| {
+        let n = p.len();
+        let data = match (p.role.part, p.role.term) {
+            (_, Term::Bias) => vec![0.0; n],
+            (Part::Norm(_), Term::Weight) => vec![1.0; n],
+            (_, Term::Weight) => normal(n, DEVIATION, seed, &p.name),
+        };
+        p.set(Tensor::new(&p.shape.clone(), data));
+    });
+}
+
+/// `n` normal numbers (Box & Muller 1958) from the stream that `seed` and `name` choose.
+fn normal(n: usize, deviation: f32, seed: u64, name: &str) -> Vec<f32> {
+    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize();
+    let mut rng = ChaCha8Rng::from_seed(digest.into());
+    // In (0, 1), so that its logarithm is finite.
+    let mut uniform = || (f64::from(rng.next_u32()) + 0.5) / 4_294_967_296.0;
+    let mut numbers = Vec::with_capacity(n + 1);
+    while numbers.len() < n {
+        let radius = f64::from(deviation) * (-2.0 * uniform().ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * uniform()).sin_cos();
+        numbers.extend([(radius * cos) as f32, (radius * sin) as f32]);
+    }
+    numbers.truncate(n);
+    numbers
+}

@@ -1,0 +1,155 @@
+//! Attention layers: a vision transformer's, with one matrix for queries, keys and values, and
+//! BERT's, with three, over its own tower or another.
+
+use std::sync::Arc;
+
+use super::{Drops, LayerNorm, Linear, Place};
+use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues};
+use crate::tensor::{AttentionPart, Graph, NormPlace, Part, Scope, Tensor, Var};
+
+/// Why a key bias is never trained: it adds the same to every score of a query's row.
+const KEY_BIAS: &str = "a key bias shifts all scores of a row alike, and softmax undoes that";
+
+/// Self-attention whose queries, keys and values come from one matrix.
+#[derive(Debug, Clone)]
+pub struct FusedAttention {
+    qkv: Linear,
+    projection: Linear,
+    heads: usize,
+}
+
+impl FusedAttention {
+    /// Declares `qkv [3C, C]` and `projection [C, C]`. (The key third of the qkv bias gets no
+    /// gradient, but it is no parameter of its own.)
+    pub fn declare(scope: &mut Scope<'_>, width: usize, heads: usize) -> Self {
+        let (qkv, output) = (AttentionPart::QueryKeyValue, AttentionPart::Output);
+        Self {
+            qkv: Linear::declare(scope, "qkv", [3 * width, width], Part::Attention(qkv)),
+            projection: Linear::declare(
+                scope,
+                "projection",
+                [width, width],
+                Part::Attention(output),
+            ),
+            heads,
+        }
+    }
+
+    /// `residual + attention(x)`, both `[B, T, C]`.
+    pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var, drops: &Drops<'_>) -> Var {
+        let qkv = self.qkv.forward(g, x);
+        let spec = AttentionSpec {
+            heads: self.heads,
+            dropout: drops.probabilities(Place::Probabilities),
+            ..AttentionSpec::default()
+        };
+        let context = ops::self_attention(g, &qkv, spec);
+        drop(qkv);
+        self.projection.add_path(g, &context, residual, drops.path(Place::Attention))
+    }
+}
+
+/// Which keys a query sees.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Only those up to its own position.
+    pub causal: bool,
+    /// `[B]`: only the first so many; all of them if absent.
+    pub lengths: Option<Arc<[usize]>>,
+}
+
+/// BERT's attention: `LayerNorm(x + dropout(dense(attention(x, source))))`.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    dense: Linear,
+    norm: LayerNorm,
+    heads: usize,
+    /// Where its probabilities and its output are dropped.
+    places: [Place; 2],
+}
+
+impl Attention {
+    /// Self-attention: declares `self.{query,key,value}` and `output.{dense,LayerNorm}`.
+    pub fn declare_self(scope: &mut Scope<'_>, width: usize, heads: usize, eps: f32) -> Self {
+        let places = [Place::Probabilities, Place::Attention];
+        let role = (Part::Attention as fn(_) -> _, NormPlace::Attention, places);
+        Self::declare(scope, [width; 2], heads, eps, role)
+    }
+
+    /// Cross-attention to a sequence `source` wide: the same names.
+    pub fn declare_cross(
+        scope: &mut Scope<'_>,
+        width: usize,
+        source: usize,
+        heads: usize,
+        eps: f32,
+    ) -> Self {
+        let places = [Place::CrossProbabilities, Place::CrossAttention];
+        let role = (Part::CrossAttention as fn(_) -> _, NormPlace::CrossAttention, places);
+        Self::declare(scope, [width, source], heads, eps, role)
+    }
+
+    fn declare(
+        scope: &mut Scope<'_>,
+        [width, source]: [usize; 2],
+        heads: usize,
+        eps: f32,
+        (part, norm, places): (fn(AttentionPart) -> Part, NormPlace, [Place; 2]),
+    ) -> Self {
+        let mut linear = |name: &str, inner: usize, which: AttentionPart| {
+            Linear::declare(scope, name, [width, inner], part(which))
+        };
+        let query = linear("self.query", width, AttentionPart::Query);
+        let key = linear("self.key", source, AttentionPart::Key);
+        let value = linear("self.value", source, AttentionPart::Value);
+        let dense = linear("output.dense", width, AttentionPart::Output);
+        let norm = LayerNorm::declare(scope, "output.LayerNorm", width, eps, norm);
+        scope.mark_inert(key.bias, KEY_BIAS);
+        Self { query, key, value, dense, norm, heads, places }
+    }
+
+    /// Queries from `x [B, Tq, C]`, keys and values from `source [B, Tk, S]` (`x` itself in
+    /// self-attention). Gives `[B, Tq, C]`.
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        source: &Var,
+        seen: &Seen,
+        drops: &Drops<'_>,
+    ) -> Var {
+        let q = self.query.forward(g, x);
+        let k = self.key.forward(g, source);
+        let v = self.value.forward(g, source);
+        let spec = self.spec(seen, drops.probabilities(self.places[0]));
+        let context = ops::attention(g, &q, &k, &v, spec);
+        drop((q, k, v));
+        let y = self.dense.add(g, &context, x, drops.hidden(self.places[1]));
+        self.norm.forward(g, &y)
+    }
+
+    /// Keys and values of `source [B, T, S]`, each `[B, T, C]`, for a cache.
+    pub fn keys_values(&self, g: &mut Graph<'_>, source: &Var) -> [Tensor; 2] {
+        [&self.key, &self.value].map(|layer| layer.forward(g, source).value)
+    }
+
+    /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
+    pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KeyValues, seen: &Seen) -> Var {
+        let q = self.query.forward(g, x);
+        let context = ops::attention_over(&q.value, cache, &self.spec(seen, None));
+        let y = self.dense.add(g, &Var::constant(context), x, None);
+        self.norm.forward(g, &y)
+    }
+
+    fn spec(&self, seen: &Seen, dropout: Option<DropoutStream>) -> AttentionSpec {
+        AttentionSpec {
+            heads: self.heads,
+            causal: seen.causal,
+            key_lengths: seen.lengths.clone(),
+            dropout,
+        }
+    }
+}

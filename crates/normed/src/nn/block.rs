@@ -1,0 +1,124 @@
+//! Transformer blocks: the vision transformer's (norms before) and BERT's (norms after).
+
+use super::{Attention, Drops, FusedAttention, LayerNorm, Mlp, Place, Seen};
+use crate::ops::KeyValues;
+use crate::tensor::{Graph, NormPlace, Scope, Var};
+
+/// The sizes of a block.
+#[derive(Debug, Clone, Copy)]
+pub struct Widths {
+    /// The residual stream.
+    pub hidden: usize,
+    /// Inside the feed-forward network.
+    pub intermediate: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Of the norms.
+    pub eps: f32,
+}
+
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))` (Dosovitskiy et al. 2020, arXiv 2010.11929,
+/// eq. 2 and 3).
+#[derive(Debug, Clone)]
+pub struct PreNormBlock {
+    attention: FusedAttention,
+    norm1: LayerNorm,
+    mlp: Mlp,
+    norm2: LayerNorm,
+}
+
+impl PreNormBlock {
+    /// Declares `self_attn`, `layer_norm1`, `mlp`, `layer_norm2`.
+    pub fn declare(scope: &mut Scope<'_>, w: Widths) -> Self {
+        Self {
+            attention: FusedAttention::declare(&mut scope.sub("self_attn"), w.hidden, w.heads),
+            norm1: LayerNorm::declare(scope, "layer_norm1", w.hidden, w.eps, NormPlace::Attention),
+            mlp: Mlp::declare(&mut scope.sub("mlp"), ["fc1", "fc2"], w.hidden, w.intermediate),
+            norm2: LayerNorm::declare(scope, "layer_norm2", w.hidden, w.eps, NormPlace::Ffn),
+        }
+    }
+
+    /// `[B, T, C] -> [B, T, C]`.
+    pub fn forward(&self, g: &mut Graph<'_>, x: Var, drops: &Drops<'_>) -> Var {
+        let h = self.norm1.forward(g, &x);
+        let x = self.attention.add(g, &h, &x, drops);
+        let h = self.norm2.forward(g, &x);
+        let h = self.mlp.activations(g, &h);
+        self.mlp.fc2.add_path(g, &h, &x, drops.path(Place::Ffn))
+    }
+}
+
+/// `norm(x + attention(x))`, `norm(x + cross_attention(x, source))`, `norm(x + mlp(x))`: BERT's
+/// block with BLIP's cross-attention between (Li et al. 2022, arXiv 2201.12086, section 3.1).
+#[derive(Debug, Clone)]
+pub struct PostNormBlock {
+    attention: Attention,
+    cross_attention: Attention,
+    mlp: Mlp,
+    norm: LayerNorm,
+}
+
+/// What a block remembers of a batch being decoded.
+#[derive(Debug, Clone)]
+pub struct BlockCache {
+    /// Of the tokens so far.
+    pub own: KeyValues,
+    /// Of the sequence that is cross-attended to.
+    pub cross: KeyValues,
+}
+
+impl PostNormBlock {
+    /// Declares `attention`, `crossattention` to a sequence `source` wide, `intermediate`, `output`.
+    pub fn declare(scope: &mut Scope<'_>, w: Widths, source: usize) -> Self {
+        let attention = &mut scope.sub("attention");
+        let attention = Attention::declare_self(attention, w.hidden, w.heads, w.eps);
+        let cross = &mut scope.sub("crossattention");
+        let names = ["intermediate.dense", "output.dense"];
+        Self {
+            attention,
+            cross_attention: Attention::declare_cross(cross, w.hidden, source, w.heads, w.eps),
+            mlp: Mlp::declare(scope, names, w.hidden, w.intermediate),
+            norm: LayerNorm::declare(scope, "output.LayerNorm", w.hidden, w.eps, NormPlace::Ffn),
+        }
+    }
+
+    /// `x [B, T, C]` attends to itself as `own` says and to `source [B, S, C']` as `cross` says.
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        x: Var,
+        own: &Seen,
+        source: &Var,
+        cross: &Seen,
+        drops: &Drops<'_>,
+    ) -> Var {
+        let x = self.attention.forward(g, &x, &x, own, drops);
+        let x = self.cross_attention.forward(g, &x, source, cross, drops);
+        self.feed_forward(g, &x, drops)
+    }
+
+    /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
+    pub fn cache(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> BlockCache {
+        let [keys, values] = self.cross_attention.keys_values(g, source);
+        let (batch, length, width) = (keys.shape()[0], keys.shape()[1], keys.width());
+        let mut cross = KeyValues::new(batch, length, width);
+        cross.append(&keys, &values);
+        BlockCache { own: KeyValues::new(batch, room, width), cross }
+    }
+
+    /// Tokens `x [B, T, C]` that follow those in the cache, without gradients.
+    pub fn step(&self, g: &mut Graph<'_>, x: Var, cache: &mut BlockCache, cross: &Seen) -> Var {
+        let [keys, values] = self.attention.keys_values(g, &x);
+        cache.own.append(&keys, &values);
+        let own = Seen { causal: true, lengths: None };
+        let x = self.attention.forward_over(g, &x, &cache.own, &own);
+        let x = self.cross_attention.forward_over(g, &x, &cache.cross, cross);
+        self.feed_forward(g, &x, &Drops::none())
+    }
+
+    fn feed_forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops<'_>) -> Var {
+        let h = self.mlp.activations(g, x);
+        let y = self.mlp.fc2.add(g, &h, x, drops.hidden(Place::Ffn));
+        self.norm.forward(g, &y)
+    }
+}

@@ -1,0 +1,35 @@
+//! LayerNorm: what this project tunes.
+
+use crate::ops;
+use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};
+
+/// LayerNorm over the last dimension.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    /// `[C]`, the gain.
+    pub weight: ParamId,
+    /// `[C]`.
+    pub bias: ParamId,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// Declares `name.weight [C]` and `name.bias [C]`.
+    pub fn declare(
+        scope: &mut Scope<'_>,
+        name: &str,
+        width: usize,
+        eps: f32,
+        place: NormPlace,
+    ) -> Self {
+        let mut scope = scope.sub(name);
+        let weight = scope.declare("weight", &[width], Part::Norm(place), Term::Weight);
+        let bias = scope.declare("bias", &[width], Part::Norm(place), Term::Bias);
+        Self { weight, bias, eps }
+    }
+
+    /// `x [.., C] -> [.., C]`.
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        ops::layer_norm(g, x, self.weight, self.bias, self.eps)
+    }
+}

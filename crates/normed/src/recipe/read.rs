@@ -1,0 +1,265 @@
+//! The keys of a recipe, section by section: what each is called, what it must be, and what stands
+//! in its place where it is absent.
+//!
+//! After a mistake some value stands in too, so that reading goes on and finds the next mistake; a
+//! recipe with mistakes never leaves this module's caller.
+
+use std::path::PathBuf;
+
+use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
+use super::source::{Node, Value};
+use super::{Base, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab};
+use crate::data::{DataSpec, PhantomDomain};
+use crate::models::GenerateRule;
+use crate::tensor::Tower;
+use crate::tuning::{Layers, Method, Rule, Tuning};
+
+/// The whole recipe; `name` is what its run directory is called by default.
+pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
+    let base = base(s);
+    let tuning = match base {
+        Base::Model(_) => s.require_section("tuning", tuning),
+        Base::Init(_) => s.section("tuning", tuning),
+    };
+    if s.has("image_size") && matches!(base, Base::Init(_)) {
+        s.wrong("image_size", "a new model's image size is init.vision.image_size");
+    }
+    Recipe {
+        output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
+        seed: s.get("seed", a_seed()).unwrap_or(0),
+        image_size: s.get("image_size", at_least_1()),
+        data: s.require_section("data", data).flatten().unwrap_or(PLACEHOLDER),
+        tuning: tuning.unwrap_or_else(|| Tuning::new(Method::Full)),
+        train: s.section("train", train).unwrap_or_default(),
+        generate: s.section("generate", generate).unwrap_or_default(),
+        base,
+    }
+}
+
+/// Stands for a data set that could not be read.
+const PLACEHOLDER: DataSpec =
+    DataSpec::Phantom { domain: PhantomDomain::Source, train: 0, validate: 0, test: 0, seed: 0 };
+
+fn base(s: &Section<'_>) -> Base {
+    match (s.has("model"), s.section("init", init)) {
+        (false, Some(init)) => Base::Init(init),
+        (model, init) => {
+            if model && init.is_some() {
+                s.wrong("init", "a recipe has either a model or an [init] that makes one");
+            } else if !model && !s.has("init") {
+                s.wrong("model", "is missing: the directory of the base model");
+            }
+            Base::Model(s.get("model", a_directory(s)).unwrap_or_default())
+        }
+    }
+}
+
+fn init(s: &Section<'_>) -> InitSpec {
+    let vision = s.require_section("vision", |s| VisionSize {
+        hidden_size: size(s, "hidden_size"),
+        num_hidden_layers: size(s, "num_hidden_layers"),
+        num_attention_heads: divisor(s, "num_attention_heads", "hidden_size"),
+        intermediate_size: size(s, "intermediate_size"),
+        image_size: size(s, "image_size"),
+        patch_size: divisor(s, "patch_size", "image_size"),
+    });
+    let text = s.require_section("text", |s| TextSize {
+        hidden_size: size(s, "hidden_size"),
+        num_hidden_layers: size(s, "num_hidden_layers"),
+        num_attention_heads: divisor(s, "num_attention_heads", "hidden_size"),
+        intermediate_size: size(s, "intermediate_size"),
+        max_position_embeddings: s.get("max_position_embeddings", at_least_1()).unwrap_or(512),
+    });
+    let vocab = |node: &Node| match &node.value {
+        Value::Text(name) if name == "phantom" => Ok(Vocab::Phantom),
+        _ => existing(s, |_| true, "file or directory")(node).map(Vocab::At),
+    };
+    InitSpec {
+        vocab: s.require("vocab", vocab).unwrap_or(Vocab::Phantom),
+        text_from: s.get("text_from", a_directory(s)),
+        vision_from: s.get("vision_from", a_directory(s)),
+        save_bf16: s.get("save_bf16", truth).unwrap_or(true),
+        vision: vision.unwrap_or(VisionSize {
+            hidden_size: 1,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            intermediate_size: 1,
+            image_size: 1,
+            patch_size: 1,
+        }),
+        text: text.unwrap_or(TextSize {
+            hidden_size: 1,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            intermediate_size: 1,
+            max_position_embeddings: 1,
+        }),
+    }
+}
+
+/// Reads the keys of one data set.
+type ReadData = fn(&Section<'_>) -> DataSpec;
+
+/// Each data set, by name, and the keys it has. Whether its files are there is found out by opening.
+const DATA_SETS: [(&str, ReadData); 4] = [
+    ("vqa_rad", |s| DataSpec::VqaRad {
+        root: s.get("root", s.a_path()),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("slake", |s| DataSpec::Slake {
+        root: s.get("root", s.a_path()),
+        lang: s.get("lang", text),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("jsonl", |s| DataSpec::Jsonl {
+        file: s.require("file", s.a_path()).unwrap_or_default(),
+        image_root: s.get("image_root", s.a_path()),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("phantom", |s| DataSpec::Phantom {
+        domain: s.require("domain", one_of).unwrap_or(PhantomDomain::Source),
+        train: s.require("train", from_0()).unwrap_or(0),
+        validate: s.require("validate", from_0()).unwrap_or(0),
+        test: s.require("test", from_0()).unwrap_or(0),
+        seed: s.get("seed", a_seed()).unwrap_or(0),
+    }),
+];
+
+/// None if there is no such data set: its keys are then not looked at.
+fn data(s: &Section<'_>) -> Option<DataSpec> {
+    let read = s.require("name", |node| {
+        let name = text(node)?;
+        let known = DATA_SETS.iter().find(|(known, _)| *known == name);
+        known.map(|(_, read)| read).ok_or_else(|| unknown(&name, &DATA_SETS.map(|(name, _)| name)))
+    });
+    match read {
+        Some(read) => Some(read(s)),
+        None => {
+            s.abandon();
+            None
+        }
+    }
+}
+
+fn tuning(s: &Section<'_>) -> Tuning {
+    let towers = Tower::ALL.map(|tower| s.section(tower.name(), |s| rule(s, None)));
+    if towers.iter().all(Option::is_none) {
+        return Tuning::One(rule(s, s.get("towers", list(one_of))));
+    }
+    for key in ["method", "towers", "layers", "also"].into_iter().filter(|key| s.has(key)) {
+        s.wrong(key, "stands beside a rule for one tower; write it for that tower");
+    }
+    let [vision, text, decoder] = towers;
+    Tuning::PerTower { vision, text, decoder }
+}
+
+fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
+    let layers = |node: &Node| -> Result<Layers, Wrong> {
+        match &node.value {
+            Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
+            other => Err(Wrong::new(format!("must be blocks, as in \"6..\", is {other}"))),
+        }
+    };
+    Rule {
+        method: s.require("method", one_of).unwrap_or(Method::None),
+        towers,
+        layers: s.get("layers", layers),
+        also: s.get("also", list(one_of)).unwrap_or_default(),
+    }
+}
+
+fn train(s: &Section<'_>) -> TrainSpec {
+    let default = TrainSpec::default();
+    let above_0 = || real("above 0", |x| *x > 0.0);
+    let not_negative = || real("from 0 up", |x| *x >= 0.0);
+    let part = || real("from 0 to less than 1", |x| (0.0..1.0).contains(x));
+    let spec = TrainSpec {
+        epochs: s.get("epochs", at_least_1()).unwrap_or(default.epochs),
+        batch_size: s.get("batch_size", at_least_1()).unwrap_or(default.batch_size),
+        grad_accum_steps: s
+            .get("grad_accum_steps", at_least_1())
+            .unwrap_or(default.grad_accum_steps),
+        lr: s.get("lr", above_0()).unwrap_or(default.lr),
+        min_lr: s.get("min_lr", not_negative()).unwrap_or(default.min_lr),
+        weight_decay: s.get("weight_decay", not_negative()).unwrap_or(default.weight_decay),
+        adam_betas: s.get("adam_betas", pair(part())).unwrap_or(default.adam_betas),
+        adam_eps: s.get("adam_eps", above_0()).unwrap_or(default.adam_eps),
+        schedule: s.get("schedule", one_of).unwrap_or(default.schedule),
+        warmup_ratio: s.get("warmup_ratio", part()).unwrap_or(default.warmup_ratio),
+        label_smoothing: s.get("label_smoothing", part()).unwrap_or(default.label_smoothing),
+        max_grad_norm: s.get("max_grad_norm", not_negative()).unwrap_or(default.max_grad_norm),
+        dropout: s.get("dropout", part()),
+        drop_path: s.get("drop_path", part()).unwrap_or(default.drop_path),
+        eval_every_epochs: s
+            .get("eval_every_epochs", at_least_1())
+            .unwrap_or(default.eval_every_epochs),
+        patience: s.get("patience", from_0()).unwrap_or(default.patience),
+        metric: s.get("metric", one_of).unwrap_or(default.metric),
+        checkpoint_every_steps: s
+            .get("checkpoint_every_steps", at_least_1())
+            .unwrap_or(default.checkpoint_every_steps),
+        holdout: s.get("holdout", part()).unwrap_or(default.holdout),
+        eval_examples: s.get("eval_examples", at_least_1()),
+    };
+    if spec.min_lr > spec.lr {
+        let key = if s.has("min_lr") { "min_lr" } else { "lr" };
+        s.wrong(key, format!("min_lr {} is above lr {}", spec.min_lr, spec.lr));
+    }
+    spec
+}
+
+fn generate(s: &Section<'_>) -> GenerateRule {
+    let default = GenerateRule::default();
+    GenerateRule {
+        num_beams: s.get("num_beams", at_least_1()).unwrap_or(default.num_beams),
+        max_new_tokens: s.get("max_new_tokens", at_least_1()).unwrap_or(default.max_new_tokens),
+        length_penalty: s
+            .get("length_penalty", real("that is finite", |_| true))
+            .unwrap_or(default.length_penalty),
+    }
+}
+
+fn at_least_1() -> impl Fn(&Node) -> Result<usize, Wrong> {
+    whole("from 1 up", |&n| n >= 1)
+}
+
+fn from_0() -> impl Fn(&Node) -> Result<usize, Wrong> {
+    whole("from 0 up", |_| true)
+}
+
+/// TOML's whole numbers end there.
+fn a_seed() -> impl Fn(&Node) -> Result<u64, Wrong> {
+    whole("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok())
+}
+
+fn size(s: &Section<'_>, key: &'static str) -> usize {
+    s.require(key, at_least_1()).unwrap_or(1)
+}
+
+/// A size that must divide the size `of`.
+fn divisor(s: &Section<'_>, key: &'static str, of: &'static str) -> usize {
+    let (part, whole) = (size(s, key), s.get(of, at_least_1()));
+    if let Some(whole) = whole.filter(|whole| whole % part != 0) {
+        s.wrong(key, format!("{part} does not divide {of} {whole}"));
+    }
+    part
+}
+
+fn a_directory(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+    existing(s, |path| path.is_dir(), "directory")
+}
+
+fn existing(
+    s: &Section<'_>,
+    right: impl Fn(&std::path::Path) -> bool,
+    kind: &str,
+) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+    let read = s.a_path();
+    move |node| {
+        let path = read(node)?;
+        if path.exists() && right(&path) {
+            return Ok(path);
+        }
+        Err(Wrong::new(format!("there is no {kind} {}", path.display())))
+    }
+}

@@ -1,0 +1,332 @@
+//! Reading a table key by key. The keys asked for are the keys there are: what nobody asks for is a
+//! mistake, and so no list of valid names can go stale.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::de::{DeserializeOwned, IntoDeserializer};
+
+use super::source::{Node, Place, Table, Value};
+use crate::Error;
+
+/// Everything that is wrong with a recipe.
+#[derive(Default)]
+pub(super) struct Mistakes(RefCell<Vec<Mistake>>);
+
+#[derive(PartialEq)]
+struct Mistake {
+    place: Option<Place>,
+    cause: String,
+    hint: Option<String>,
+}
+
+impl Mistakes {
+    /// Notes one, once. Without a place, it is about the recipe as a whole.
+    pub fn add(&self, place: Option<&Place>, cause: String, hint: Option<String>) {
+        let mistake = Mistake { place: place.cloned(), cause, hint };
+        let mut list = self.0.borrow_mut();
+        if !list.contains(&mistake) {
+            list.push(mistake);
+        }
+    }
+
+    /// One error that lists them all, in the order of writing; none if nothing is wrong.
+    pub fn take(&self, recipe: &Path) -> Option<Error> {
+        let mut list = self.0.take();
+        list.sort_by_key(|mistake| match mistake.place {
+            None => (0, 0),
+            Some(Place::Line(line)) => (1, line),
+            Some(Place::Setting(n, _)) => (2, n),
+        });
+        let at = |place: Option<Place>| place.map(|p| format!("{p}: ")).unwrap_or_default();
+        match list.len() {
+            0 => None,
+            1 => list.pop().map(|Mistake { place, cause, hint }| {
+                let error = Error::invalid(recipe.display(), at(place) + &cause);
+                if let Some(hint) = hint { error.hint(hint) } else { error }
+            }),
+            n => {
+                let mut text = format!("{n} mistakes");
+                for Mistake { place, cause, hint } in list {
+                    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    text.push_str(&format!("\n  {}{cause}{hint}", at(place)));
+                }
+                Some(Error::invalid(recipe.display(), text))
+            }
+        }
+    }
+}
+
+/// A table being read.
+pub(super) struct Section<'a> {
+    name: String,
+    place: Option<Place>,
+    table: &'a Table,
+    directory: &'a Path,
+    asked: RefCell<Vec<&'static str>>,
+    abandoned: Cell<bool>,
+    mistakes: &'a Mistakes,
+}
+
+impl<'a> Section<'a> {
+    /// Reads a whole recipe, whose relative paths start from `directory`.
+    pub fn root<T>(
+        table: &'a Table,
+        directory: &'a Path,
+        mistakes: &'a Mistakes,
+        read: impl FnOnce(&Section<'a>) -> T,
+    ) -> T {
+        Section {
+            name: String::new(),
+            place: None,
+            table,
+            directory,
+            asked: RefCell::default(),
+            abandoned: Cell::default(),
+            mistakes,
+        }
+        .finish(read)
+    }
+
+    /// The value of `key`, if it is there and `read` takes it; what `read` says against it is a
+    /// mistake.
+    pub fn get<T>(&self, key: &'static str, read: impl Fn(&Node) -> Result<T, Wrong>) -> Option<T> {
+        let node = self.find(key)?;
+        read(node)
+            .map_err(|Wrong { cause, hint }| {
+                self.mistakes.add(Some(&node.place), format!("{}: {cause}", self.path(key)), hint);
+            })
+            .ok()
+    }
+
+    /// As [`get`](Self::get), but to be absent is a mistake.
+    pub fn require<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Node) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.wrong(key, "is missing");
+        }
+        self.get(key, read)
+    }
+
+    /// The table `key`, if it is there.
+    pub fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section<'a>) -> T) -> Option<T> {
+        let node = self.find(key)?;
+        let Value::Table(table) = &node.value else {
+            self.wrong(key, format!("must be a table, is {}", node.value));
+            return None;
+        };
+        let below = Section {
+            name: self.path(key),
+            place: Some(node.place.clone()),
+            table,
+            directory: self.directory,
+            asked: RefCell::default(),
+            abandoned: Cell::default(),
+            mistakes: self.mistakes,
+        };
+        Some(below.finish(read))
+    }
+
+    /// The table `key`; to be absent is a mistake.
+    pub fn require_section<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Section<'a>) -> T,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.wrong(key, "this table is missing");
+        }
+        self.section(key, read)
+    }
+
+    /// Whether `key` is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.iter().any(|(name, _)| name == key)
+    }
+
+    /// Says that something is wrong with `key`: at its place, or at this table's if it is absent.
+    pub fn wrong(&self, key: &'static str, cause: impl Display) {
+        self.asked.borrow_mut().push(key);
+        let node = self.table.iter().find(|(name, _)| name == key).map(|(_, node)| &node.place);
+        let cause = format!("{}: {cause}", self.path(key));
+        self.mistakes.add(node.or(self.place.as_ref()), cause, None);
+    }
+
+    /// Gives up: without knowing what this table describes, nothing can be said of its other keys.
+    pub fn abandon(&self) {
+        self.abandoned.set(true);
+    }
+
+    /// Reads a path: relative to the recipe if it was written there, to the current directory if it
+    /// came as a setting.
+    pub fn a_path(&self) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+        let directory = self.directory.to_owned();
+        move |node| {
+            let path = PathBuf::from(text(node)?);
+            let path = match node.place {
+                Place::Line(_) => directory.join(path),
+                Place::Setting(..) => path,
+            };
+            let absolute = path.canonicalize().or_else(|_| std::path::absolute(&path));
+            absolute.map_err(|error| Wrong::new(format!("{}: {error}", path.display())))
+        }
+    }
+
+    fn find(&self, key: &'static str) -> Option<&'a Node> {
+        self.asked.borrow_mut().push(key);
+        self.table.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn finish<T>(self, read: impl FnOnce(&Section<'a>) -> T) -> T {
+        let result = read(&self);
+        let mut asked = self.asked.borrow_mut();
+        asked.sort_unstable();
+        asked.dedup();
+        for (key, node) in self.table {
+            if !asked.contains(&key.as_str()) && !self.abandoned.get() {
+                let cause = format!("{}: no such key", self.path(key));
+                self.mistakes.add(Some(&node.place), cause, Some(suggest(key, &asked)));
+            }
+        }
+        drop(asked);
+        result
+    }
+}
+
+/// What is wrong with a value.
+pub(super) struct Wrong {
+    cause: String,
+    hint: Option<String>,
+}
+
+impl Wrong {
+    /// Without a remedy.
+    pub fn new(cause: impl Display) -> Self {
+        Self { cause: cause.to_string(), hint: None }
+    }
+}
+
+/// Text.
+pub(super) fn text(node: &Node) -> Result<String, Wrong> {
+    match &node.value {
+        Value::Text(text) => Ok(text.clone()),
+        other => Err(Wrong::new(format!("must be text, is {other}"))),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn truth(node: &Node) -> Result<bool, Wrong> {
+    match &node.value {
+        Value::Truth(truth) => Ok(*truth),
+        other => Err(Wrong::new(format!("must be true or false, is {other}"))),
+    }
+}
+
+/// A whole number that is `wanted` ("from 1 up").
+pub(super) fn whole<T: FromStr>(
+    wanted: &str,
+    right: impl Fn(&T) -> bool,
+) -> impl Fn(&Node) -> Result<T, Wrong> {
+    number("a whole number", wanted, right)
+}
+
+/// A finite number that is `wanted` ("above 0").
+pub(super) fn real(
+    wanted: &str,
+    right: impl Fn(&f32) -> bool,
+) -> impl Fn(&Node) -> Result<f32, Wrong> {
+    number("a number", wanted, move |x: &f32| x.is_finite() && right(x))
+}
+
+fn number<T: FromStr>(
+    kind: &str,
+    wanted: &str,
+    right: impl Fn(&T) -> bool,
+) -> impl Fn(&Node) -> Result<T, Wrong> {
+    move |node| {
+        let read = match &node.value {
+            Value::Number(text) => text.parse().ok().filter(|number| right(number)),
+            _ => None,
+        };
+        read.ok_or_else(|| Wrong::new(format!("must be {kind} {wanted}, is {}", node.value)))
+    }
+}
+
+/// Two values, as a list.
+pub(super) fn pair<T>(
+    read: impl Fn(&Node) -> Result<T, Wrong>,
+) -> impl Fn(&Node) -> Result<(T, T), Wrong> {
+    move |node| match &node.value {
+        Value::List(list) if list.len() == 2 => Ok((read(&list[0])?, read(&list[1])?)),
+        other => Err(Wrong::new(format!("must be a list of two, is {other}"))),
+    }
+}
+
+/// At least one value, as a list.
+pub(super) fn list<T>(
+    read: impl Fn(&Node) -> Result<T, Wrong>,
+) -> impl Fn(&Node) -> Result<Vec<T>, Wrong> {
+    move |node| match &node.value {
+        Value::List(list) if !list.is_empty() => list.iter().map(&read).collect(),
+        Value::List(_) => Err(Wrong::new("must not be empty")),
+        other => Err(Wrong::new(format!("must be a list, is {other}"))),
+    }
+}
+
+/// One of an enum's variants, by the name that serde knows it by.
+pub(super) fn one_of<T: DeserializeOwned>(node: &Node) -> Result<T, Wrong> {
+    let name = text(node)?;
+    T::deserialize(name.as_str().into_deserializer())
+        .map_err(|Unknown(names)| unknown(&name, names))
+}
+
+/// What is wrong with a name that is none of `names`.
+pub(super) fn unknown(name: &str, names: &[&str]) -> Wrong {
+    Wrong { cause: format!("there is no \"{name}\""), hint: Some(suggest(name, names)) }
+}
+
+/// The names that an enum has, as serde reports them when it is asked for another.
+#[derive(Debug)]
+struct Unknown(&'static [&'static str]);
+
+impl serde::de::Error for Unknown {
+    fn custom<T: Display>(_: T) -> Self {
+        Self(&[])
+    }
+
+    fn unknown_variant(_: &str, names: &'static [&'static str]) -> Self {
+        Self(names)
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+impl Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "one of {}", self.0.join(", "))
+    }
+}
+
+/// The nearest of `names`, or all of them where none is near.
+fn suggest(name: &str, names: &[&str]) -> String {
+    let within = |a: &str, b: &str| a.len() >= 3 && b.contains(a);
+    let distance = |known: &str| match strsim::damerau_levenshtein(name, known) {
+        _ if within(name, known) || within(known, name) => 1,
+        distance => distance,
+    };
+    match names.iter().map(|known| (distance(known), known)).min() {
+        Some((distance, known)) if distance <= 1 + known.len() / 4 => {
+            format!("did you mean `{known}`?")
+        }
+        _ => format!("there are {}", names.join(", ")),
+    }
+}

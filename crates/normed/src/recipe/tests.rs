@@ -1,0 +1,390 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::data::{OnBadExample, PhantomDomain};
+use crate::tensor::Tower;
+use crate::tuning::{Also, Method, Rule};
+
+const SMALL: &str = r#"
+model = "base"
+
+[data]
+name = "vqa_rad"
+
+[tuning]
+method = "layer_norm"
+"#;
+
+/// A directory with a model directory `base` and `recipe.toml`, which holds `text`.
+fn write(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("base")).unwrap();
+    let path = dir.path().join("recipe.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn open(text: &str, settings: &[&str]) -> Result<Recipe> {
+    let settings: Vec<_> = settings.iter().map(|s| (*s).to_owned()).collect();
+    let (_dir, path) = write(text);
+    Recipe::open(&path, &settings)
+}
+
+fn complaint(text: &str, settings: &[&str]) -> String {
+    let error = open(text, settings).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    error.to_string()
+}
+
+#[test]
+fn defaults_stand_in() {
+    let (dir, path) = write(SMALL);
+    let recipe = Recipe::open(&path, &[]).unwrap();
+    let expected = Recipe {
+        base: Base::Model(dir.path().canonicalize().unwrap().join("base")),
+        output: "runs/recipe".into(),
+        seed: 0,
+        image_size: None,
+        data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop },
+        tuning: Tuning::new(Method::LayerNorm),
+        train: TrainSpec::default(),
+        generate: GenerateRule::default(),
+    };
+    assert_eq!(recipe, expected);
+}
+
+#[test]
+fn all_mistakes_are_one_error() {
+    let text = r#"
+model = "elsewhere"
+sed = 7
+
+[data]
+name = "vqa-rad"
+whatever = 1
+
+[tuning]
+method = "layernorm"
+towers = ["text", "decodr"]
+layers = "6..6"
+
+[train]
+epochs = 0
+lr = "fast"
+adam_betas = [0.9, 1.0]
+label_smoothing = -0.1
+gradient_checkpointing = true
+metric = "f1"
+"#;
+    let error = complaint(text, &["train.batch_size=many", "generate.beams=3", "nonsense"]);
+    let (first, rest) = error.split_once('\n').unwrap();
+    assert!(first.ends_with("recipe.toml: 15 mistakes"), "{first}");
+    let expected = [
+        "line 2: model: there is no directory ",
+        "line 3: sed: no such key (did you mean `seed`?)",
+        "line 6: data.name: there is no \"vqa-rad\" (did you mean `vqa_rad`?)",
+        "line 10: tuning.method: there is no \"layernorm\" (did you mean `layer_norm`?)",
+        "line 11: tuning.towers: there is no \"decodr\" (did you mean `decoder`?)",
+        "line 12: tuning.layers: `6..6` is empty: the end is not among the blocks",
+        "line 15: train.epochs: must be a whole number from 1 up, is 0",
+        "line 16: train.lr: must be a number above 0, is \"fast\"",
+        "line 17: train.adam_betas: must be a number from 0 to less than 1, is 1.0",
+        "line 18: train.label_smoothing: must be a number from 0 to less than 1, is -0.1",
+        "line 19: train.gradient_checkpointing: no such key (there are adam_betas, ",
+        "line 20: train.metric: there is no \"f1\" (there are exact_match, loss, last)",
+        "--set train.batch_size=many: train.batch_size: must be a whole number from 1 up, is \"many\"",
+        "--set generate.beams=3: generate.beams: no such key (did you mean `num_beams`?)",
+        "--set nonsense: a setting is written key=value",
+    ];
+    let lines: Vec<_> = rest.lines().map(str::trim).collect();
+    assert_eq!(lines.len(), expected.len(), "{error}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+}
+
+#[test]
+fn a_single_mistake_has_its_remedy_as_a_hint() {
+    let error = complaint(SMALL, &["train.lrr=1"]);
+    assert!(
+        error.ends_with("--set train.lrr=1: train.lrr: no such key\n  hint: did you mean `lr`?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let error = complaint("", &[]);
+    for missing in ["model: is missing", "data: this table is missing", "tuning: this table"] {
+        assert!(error.contains(missing), "{error}");
+    }
+    let text = SMALL.replace("vqa_rad", "phantom").replace("method", "also = [\"head\"] #");
+    let error = complaint(&text, &[]);
+    for key in ["domain", "train", "validate", "test"] {
+        assert!(error.contains(&format!("data.{key}: is missing")), "{error}");
+    }
+    assert!(error.contains("tuning.method: is missing"), "{error}");
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    for setting in [
+        "seed=-1",
+        "seed=9223372036854775808",
+        "image_size=0",
+        "model=3",
+        "output=1",
+        "data=vqa_rad",
+        "data.root=true",
+        "train=fast",
+        "train.epochs=1.5",
+        "train.batch_size=0",
+        "train.grad_accum_steps=0",
+        "train.lr=0",
+        "train.lr=-1e-3",
+        "train.lr=nan",
+        "train.lr=inf",
+        "train.lr=1e-60",
+        "train.lr=1e60",
+        "train.min_lr=1",
+        "train.weight_decay=-0.1",
+        "train.adam_betas=0.9",
+        "train.adam_betas=[0.9]",
+        "train.adam_eps=0",
+        "train.schedule=step",
+        "train.warmup_ratio=1",
+        "train.max_grad_norm=-1",
+        "train.dropout=1",
+        "train.drop_path=1.5",
+        "train.eval_every_epochs=0",
+        "train.checkpoint_every_steps=0",
+        "train.holdout=1",
+        "train.eval_examples=0",
+        "train.patience=-1",
+        "tuning.method=[]",
+        "tuning.towers=[]",
+        "tuning.towers=text",
+        "tuning.layers=1.5",
+        "tuning.also=[\"norm\"]",
+        "tuning.text.method=full",
+        "generate.num_beams=0",
+        "generate.max_new_tokens=0",
+        "generate.length_penalty=inf",
+        "init.vocab=phantom",
+    ] {
+        assert!(open(SMALL, &[setting]).is_err(), "{setting} passed");
+    }
+}
+
+#[test]
+fn syntax_errors_have_their_line() {
+    let error = complaint("model = \"base\"\nseed = = 1\n", &[]);
+    assert!(error.contains("\n  line 2: "), "{error}");
+    let (_dir, path) = write("");
+    std::fs::write(&path, [0xff]).unwrap();
+    assert_eq!(Recipe::open(&path, &[]).unwrap_err().exit_code(), 2);
+    assert_eq!(Recipe::open(Path::new("nowhere.toml"), &[]).unwrap_err().exit_code(), 2);
+}
+
+#[test]
+fn paths_start_from_the_recipe_and_in_settings_from_here() {
+    let (dir, path) = write(SMALL);
+    let open = |setting: &str| Recipe::open(&path, &[setting.to_owned()]);
+    let text = SMALL.replace("[tuning]", "root = \"pictures\"\n[tuning]");
+    std::fs::write(&path, text).unwrap();
+    let root = |recipe: Recipe| match recipe.data {
+        DataSpec::VqaRad { root, .. } => root.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(root(open("seed=1").unwrap()), dir.path().join("pictures"));
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(root(open("data.root=pictures").unwrap()), here.join("pictures"));
+    assert_eq!(open("output=out").unwrap().output, Path::new("out"));
+}
+
+#[test]
+fn layers_and_towers_are_read() {
+    let rule = |settings: &[&str]| open(SMALL, settings).unwrap().tuning;
+    let expected = Rule {
+        towers: Some(vec![Tower::Text, Tower::Decoder]),
+        layers: Some("3..4".parse().unwrap()),
+        also: vec![Also::Head],
+        ..Rule::new(Method::LayerNorm)
+    };
+    let settings =
+        ["tuning.towers=[\"text\", \"decoder\"]", "tuning.layers=3", "tuning.also=[\"head\"]"];
+    assert_eq!(rule(&settings), Tuning::One(expected));
+
+    let text = SMALL.replace("method = \"layer_norm\"", "text.method = \"full\"");
+    let tuning = open(&text, &["tuning.decoder.method=ffn", "tuning.decoder.layers=0..6"]);
+    let decoder = Rule { layers: Some("..6".parse().unwrap()), ..Rule::new(Method::Ffn) };
+    assert_eq!(
+        tuning.unwrap().tuning,
+        Tuning::PerTower {
+            vision: None,
+            text: Some(Rule::new(Method::Full)),
+            decoder: Some(decoder)
+        }
+    );
+    let error = complaint(&text, &["tuning.decoder.towers=[]", "tuning.decoder.method=ffn"]);
+    assert!(error.contains("tuning.decoder.towers: no such key"), "{error}");
+}
+
+/// Every field differs from its default: one that is not read, or not written, comes back wrong.
+#[test]
+fn a_recipe_comes_back_as_it_was_written() {
+    let (dir, path) = write(SMALL);
+    let here = dir.path().canonicalize().unwrap();
+    let train = TrainSpec {
+        epochs: 3,
+        batch_size: 5,
+        grad_accum_steps: 2,
+        lr: 0.012_345_67,
+        min_lr: 1e-7,
+        weight_decay: 0.1,
+        adam_betas: (0.8, 0.95),
+        adam_eps: 1e-6,
+        schedule: Schedule::Linear,
+        warmup_ratio: 0.2,
+        label_smoothing: 0.3,
+        max_grad_norm: 0.0,
+        dropout: Some(0.1),
+        drop_path: 0.2,
+        eval_every_epochs: 4,
+        patience: 6,
+        metric: BestBy::Loss,
+        checkpoint_every_steps: 7,
+        holdout: 0.25,
+        eval_examples: Some(8),
+    };
+    let rule = Rule {
+        method: Method::Attention,
+        towers: Some(vec![Tower::Vision]),
+        layers: Some("2..".parse().unwrap()),
+        also: vec![Also::Embeddings, Also::Head],
+    };
+    let init = InitSpec {
+        vocab: Vocab::At(here.join("base")),
+        text_from: Some(here.join("base")),
+        vision_from: Some(here.join("base")),
+        save_bf16: false,
+        vision: VisionSize {
+            hidden_size: 12,
+            num_hidden_layers: 3,
+            num_attention_heads: 4,
+            intermediate_size: 5,
+            image_size: 6,
+            patch_size: 2,
+        },
+        text: TextSize {
+            hidden_size: 12,
+            num_hidden_layers: 1,
+            num_attention_heads: 6,
+            intermediate_size: 7,
+            max_position_embeddings: 8,
+        },
+    };
+    let mut recipe = Recipe {
+        base: Base::Model(here.join("base")),
+        output: "elsewhere".into(),
+        seed: 7,
+        image_size: Some(224),
+        data: DataSpec::VqaRad { root: Some(here.join("rad")), on_bad_example: OnBadExample::Skip },
+        tuning: Tuning::One(rule.clone()),
+        train,
+        generate: GenerateRule { num_beams: 3, max_new_tokens: 20, length_penalty: 0.5 },
+    };
+    let check = |recipe: &Recipe| {
+        let text = recipe.to_toml().unwrap();
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(Recipe::open(&path, &[]).unwrap(), *recipe, "{text}");
+    };
+    check(&recipe);
+
+    for data in [
+        DataSpec::Slake {
+            root: Some(here.join("slake")),
+            lang: Some("en".into()),
+            on_bad_example: OnBadExample::Skip,
+        },
+        DataSpec::Jsonl {
+            file: here.join("rows.jsonl"),
+            image_root: Some(here.join("images")),
+            on_bad_example: OnBadExample::Skip,
+        },
+        DataSpec::Phantom {
+            domain: PhantomDomain::Shifted,
+            train: 1,
+            validate: 2,
+            test: 3,
+            seed: 4,
+        },
+    ] {
+        recipe.data = data;
+        check(&recipe);
+    }
+    let rule = Rule { towers: None, ..rule };
+    recipe.tuning =
+        Tuning::PerTower { vision: Some(rule.clone()), text: None, decoder: Some(rule) };
+    check(&recipe);
+    recipe.image_size = None;
+    recipe.base = Base::Init(init);
+    check(&recipe);
+}
+
+#[test]
+fn a_model_can_be_made() {
+    let text = r#"
+[init]
+vocab = "phantom"
+vision = { hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 16, image_size = 16, patch_size = 4 }
+text = { hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 16 }
+
+[data]
+name = "phantom"
+domain = "source"
+train = 10
+validate = 5
+test = 5
+"#;
+    let recipe = open(text, &[]).unwrap();
+    let Base::Init(init) = &recipe.base else { panic!("{recipe:?}") };
+    assert_eq!((init.vocab.clone(), init.save_bf16), (Vocab::Phantom, true));
+    assert_eq!(init.text.max_position_embeddings, 512);
+    assert_eq!(recipe.tuning, Tuning::new(Method::Full));
+
+    let error = complaint(
+        text,
+        &[
+            "init.vision.patch_size=5",
+            "init.text.num_attention_heads=3",
+            "init.vocab=nowhere",
+            "init.txt={}",
+            "image_size=32",
+        ],
+    );
+    for expected in [
+        "init.vision.patch_size: 5 does not divide image_size 16",
+        "init.text.num_attention_heads: 3 does not divide hidden_size 8",
+        "init.vocab: there is no file or directory",
+        "init.txt: no such key (did you mean `text`?)",
+        "image_size: a new model's image size is init.vision.image_size",
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+    let both = complaint(text, &["model=."]);
+    assert!(both.contains("either a model or an [init]"), "{both}");
+}
+
+/// The data sets of a recipe are those of the library: serde reports their names.
+#[test]
+fn every_data_set_can_be_read() {
+    let error = toml::from_str::<DataSpec>("name = \"?\"").unwrap_err().to_string();
+    let names: Vec<_> = error.split('`').skip(3).step_by(2).collect();
+    assert!(!names.is_empty(), "{error}");
+    for name in names {
+        let error = open(SMALL, &[&format!("data.name={name}")]);
+        let unknown = error.is_err_and(|e| e.to_string().contains("data.name"));
+        assert!(!unknown, "{name}");
+    }
+}

@@ -1,0 +1,70 @@
+//! The model that a run starts from: read, or made.
+
+use std::path::Path;
+
+use crate::data::Tokenizer;
+use crate::models::{self, Beginning, Loaded, MissConfig, TextConfig, VisionConfig};
+use crate::recipe::{Base, InitSpec, Recipe, Vocab};
+use crate::{Error, Result};
+
+/// Reads or makes it.
+pub(super) fn open(recipe: &Recipe) -> Result<Loaded> {
+    match &recipe.base {
+        Base::Model(dir) => models::load(dir, recipe.image_size),
+        Base::Init(init) => models::create(Beginning {
+            config: config(init),
+            tokenizer: tokenizer(&init.vocab)?,
+            text_from: init.text_from.as_deref(),
+            vision_from: init.vision_from.as_deref(),
+            seed: recipe.seed,
+        }),
+    }
+}
+
+fn tokenizer(vocab: &Vocab) -> Result<Tokenizer> {
+    match vocab {
+        Vocab::Phantom => {
+            let words = crate::data::phantom::vocabulary().join("\n") + "\n";
+            Tokenizer::from_words(Path::new("the phantom's vocabulary"), &words)
+        }
+        Vocab::At(path) if path.is_dir() => Tokenizer::open(path),
+        Vocab::At(path) => {
+            let words = std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?;
+            Tokenizer::from_words(path, &words)
+        }
+    }
+}
+
+/// What a recipe does not say is as in BLIP's ViT and BERT.
+fn config(init: &InitSpec) -> MissConfig {
+    let (vision, text) = (&init.vision, &init.text);
+    MissConfig {
+        vision: VisionConfig {
+            hidden_size: vision.hidden_size,
+            intermediate_size: vision.intermediate_size,
+            num_hidden_layers: vision.num_hidden_layers,
+            num_attention_heads: vision.num_attention_heads,
+            image_size: vision.image_size,
+            patch_size: vision.patch_size,
+            layer_norm_eps: 1e-6,
+            attention_dropout: 0.0,
+        },
+        text: TextConfig {
+            hidden_size: text.hidden_size,
+            intermediate_size: text.intermediate_size,
+            num_hidden_layers: text.num_hidden_layers,
+            num_attention_heads: text.num_attention_heads,
+            max_position_embeddings: text.max_position_embeddings,
+            layer_norm_eps: 1e-12,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            // The tokenizer has the say.
+            vocab_size: 0,
+            bos_token_id: 0,
+            sep_token_id: 0,
+            pad_token_id: 0,
+            question_token_id: 0,
+            max_question_tokens: 0,
+        },
+    }
+}

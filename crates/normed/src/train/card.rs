@@ -1,0 +1,57 @@
+//! The adapter's README.md: what it is, what it was trained on, how well it does.
+
+use std::fmt::Write as _;
+
+use super::Outcome;
+use crate::metrics::Scores;
+use crate::recipe::Recipe;
+
+/// A model card as the Hugging Face hub and PEFT lay it out. `base` is the base model's path and
+/// content hash.
+pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &str)) -> String {
+    let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
+    let Outcome { trained, total, steps, best_epoch, .. } = outcome;
+    let mut text = format!(
+        "---\nbase_model: {base:?}\nlibrary_name: peft\ntags:\n- medical\n- visual-question-answering\n\
+         - layer-norm-tuning\n---\n\n\
+         # An adapter trained by normed\n\n\
+         - Base model: `{base}`, weights with SHA-256 `{hash}`\n\
+         - Trained: {trained} of {total} parameters ({percent:.4} %)\n\
+         - Kept: the parameters after epoch {best_epoch}, of {steps} optimizer steps in all\n"
+    );
+    if let Some(test) = &outcome.test {
+        text += "\n## On the test split\n\n\
+                 | metric | before | after | 95 % interval | image-blind | best constant |\n\
+                 |---|---|---|---|---|---|\n";
+        let column = |scores: &Option<Scores>, i: usize| {
+            scores.as_ref().and_then(|scores| scores.rows()[i].value)
+        };
+        for (i, row) in test.after.rows().iter().enumerate().filter(|(_, row)| row.n > 0) {
+            let interval = match (row.lo, row.hi) {
+                (Some(lo), Some(hi)) => format!("{lo:.3} to {hi:.3}"),
+                _ => "-".to_owned(),
+            };
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "| {} (n = {}) | {} | {} | {interval} | {} | {} |",
+                row.name,
+                row.n,
+                show(column(&test.before, i)),
+                show(row.value),
+                show(column(&test.blind, i)),
+                show(row.constant),
+            );
+        }
+        text += "\nImage-blind: the images shuffled among the questions. Best constant: the one \
+                 answer that earns most on the training answers.\n";
+    }
+    if let Ok(recipe) = recipe.to_toml() {
+        let _ = write!(text, "\n## The recipe\n\n```toml\n{recipe}```\n");
+    }
+    text
+}
+
+fn show(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
+}

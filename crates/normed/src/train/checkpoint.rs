@@ -1,0 +1,296 @@
+//! What a killed run goes on from: one safetensors file that is whole or not there.
+//!
+//! It holds every trained tensor, both moments of each, and the best checkpoint's tensors; its
+//! metadata holds the position and everything else as JSON, and a SHA-256 over all of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::adamw::AdamW;
+use super::alarm::Alarm;
+use crate::tensor::{Parameters, Tensor};
+use crate::weights::{Precision, read_safetensors, write_safetensors};
+use crate::{Error, Result};
+
+/// Everything about a run under way but its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Of recipe, base and data: whether this is the same run.
+    pub fingerprint: String,
+    /// Epochs done.
+    pub epoch: usize,
+    /// Steps done in the epoch under way.
+    pub step_in_epoch: usize,
+    /// Steps done in all.
+    pub step: usize,
+    /// Whether patience has run out.
+    pub stopped_early: bool,
+    /// The best evaluation so far.
+    pub best: Option<Best>,
+    /// Evaluations since then.
+    pub stale: usize,
+    /// What the first steps did.
+    pub alarm: Alarm,
+    /// Seconds spent so far.
+    pub seconds: f64,
+    /// Where events.jsonl stood.
+    pub log_length: u64,
+    /// Where the TensorBoard file stood.
+    pub tensorboard_length: u64,
+}
+
+/// An evaluation that was the best.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Best {
+    /// After this epoch, counted from 1.
+    pub epoch: usize,
+    /// Exact match or loss.
+    pub value: f64,
+}
+
+/// Everything that a run changes.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Where it is.
+    pub progress: Progress,
+    /// The moments.
+    pub optimizer: AdamW,
+    /// The trained tensors at the best evaluation, in the order of [`Parameters::trained`].
+    pub best: Vec<Tensor>,
+}
+
+/// The metadata's key for [`Header`] as JSON.
+const HEADER: &str = "normed.checkpoint";
+
+/// The metadata's key for the checksum.
+const CHECKSUM: &str = "normed.sha256";
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    progress: Progress,
+    optimizer_steps: u64,
+}
+
+impl State {
+    /// Before the first step of the run with this fingerprint.
+    pub fn new(params: &Parameters, optimizer: AdamW, fingerprint: String) -> Self {
+        let progress = Progress {
+            fingerprint,
+            epoch: 0,
+            step_in_epoch: 0,
+            step: 0,
+            stopped_early: false,
+            best: None,
+            stale: 0,
+            alarm: Alarm::new(params),
+            seconds: 0.0,
+            log_length: 0,
+            tensorboard_length: 0,
+        };
+        Self { progress, optimizer, best: Vec::new() }
+    }
+
+    /// Writes the checkpoint; the previous one stays until this one is complete.
+    pub fn save(&self, params: &Parameters, path: &Path) -> Result<()> {
+        let mut tensors: Vec<(String, &Tensor)> = Vec::new();
+        for (i, (_, p)) in params.trained().enumerate() {
+            let moments = &self.optimizer.moments[i];
+            tensors.push((key("value", &p.name), p.value()));
+            tensors.push((key("first", &p.name), &moments.first));
+            tensors.push((key("second", &p.name), &moments.second));
+            if let Some(best) = self.best.get(i) {
+                tensors.push((key("best", &p.name), best));
+            }
+        }
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        let tensors: Vec<_> = tensors.iter().map(|(key, tensor)| (key.as_str(), *tensor)).collect();
+        let header =
+            Header { progress: self.progress.clone(), optimizer_steps: self.optimizer.steps };
+        let header = serde_json::to_string(&header)
+            .map_err(|e| Error::failed(path.display(), format!("its header: {e}")))?;
+        let sum = checksum(&header, tensors.iter().copied());
+        let metadata = BTreeMap::from([(HEADER.to_owned(), header), (CHECKSUM.to_owned(), sum)]);
+        write_safetensors(path, &tensors, Precision::F32, &metadata)
+    }
+
+    /// Goes back to the checkpoint at `path`, which must be of a run with this state's
+    /// fingerprint; `params` and `self` change only if all of it is there and right.
+    pub fn restore(&mut self, params: &mut Parameters, path: &Path) -> Result<()> {
+        let damaged = |cause: &dyn std::fmt::Display| {
+            Error::failed(path.display(), format!("is damaged: {cause}"))
+                .hint("start again in another --output")
+        };
+        let file = read_safetensors(path).map_err(|e| damaged(&e))?;
+        let entry = |key: &str| file.metadata.get(key).ok_or_else(|| damaged(&"it lacks a header"));
+        let (header, sum) = (entry(HEADER)?, entry(CHECKSUM)?);
+        let mut tensors = BTreeMap::new();
+        for (key, stored) in &file.tensors {
+            let tensor =
+                stored.to_tensor().ok_or_else(|| damaged(&format!("{key} is no float")))?;
+            tensors.insert(key.as_str(), tensor);
+        }
+        if checksum(header, tensors.iter().map(|(key, tensor)| (*key, tensor))) != *sum {
+            return Err(damaged(&"its checksum does not fit"));
+        }
+        let header: Header = serde_json::from_str(header).map_err(|e| damaged(&e))?;
+        if header.progress.fingerprint != self.progress.fingerprint {
+            let cause = "was made with another base model or other data";
+            return Err(Error::invalid(path.display(), cause)
+                .hint("put them back as they were, or start again in another --output"));
+        }
+        let take = |kind: &str, name: &str, shape: &[usize]| -> Result<Tensor> {
+            let key = key(kind, name);
+            let tensor = tensors.get(key.as_str()).filter(|t| t.shape() == shape);
+            let tensor =
+                tensor.ok_or_else(|| damaged(&format!("{key} is missing or misshapen")))?;
+            // A copy: the file will be replaced by the next checkpoint.
+            Ok(Tensor::new(shape, tensor.data().to_vec()))
+        };
+        let mut values = Vec::new();
+        let mut state =
+            Self { progress: header.progress, optimizer: self.optimizer.clone(), best: Vec::new() };
+        state.optimizer.steps = header.optimizer_steps;
+        for ((id, p), moments) in params.trained().zip(&mut state.optimizer.moments) {
+            values.push((id, take("value", &p.name, &p.shape)?));
+            moments.first = take("first", &p.name, &p.shape)?;
+            moments.second = take("second", &p.name, &p.shape)?;
+            if state.progress.best.is_some() {
+                state.best.push(take("best", &p.name, &p.shape)?);
+            }
+        }
+        for (id, value) in values {
+            params.get_mut(id).set(value);
+        }
+        *self = state;
+        Ok(())
+    }
+}
+
+fn key(kind: &str, name: &str) -> String {
+    format!("{kind}/{name}")
+}
+
+/// SHA-256, hexadecimal, over the header and the tensors, sorted by key.
+fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> String {
+    let mut hash = Sha256::new().chain_update(header);
+    for (key, tensor) in tensors {
+        hash.update(key);
+        hash.update((tensor.len() as u64).to_le_bytes());
+        for block in tensor.data().chunks(1 << 12) {
+            let bytes: Vec<u8> = block.iter().flat_map(|x| x.to_le_bytes()).collect();
+            hash.update(bytes);
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::TrainSpec;
+    use crate::train::toy::{Toy, batch};
+    use crate::train::{StepOptions, step};
+
+    /// Two steps into a run, the first of which was the best.
+    fn state() -> (Parameters, State) {
+        let (toy, mut params) = Toy::new();
+        let spec = TrainSpec::default();
+        let optimizer = AdamW::new(&params, &spec);
+        let mut state = State::new(&params, optimizer, "this run".into());
+        for n in 1..=2 {
+            let batches = std::iter::once(Ok(batch(&[1, 2])));
+            step(
+                &toy,
+                &mut params,
+                &mut state.optimizer,
+                batches,
+                StepOptions { spec: &spec, seed: 0, lr: 0.1 },
+            )
+            .unwrap();
+            state.progress.step = n;
+            if n == 1 {
+                // A value whose shortest decimal form is long.
+                state.progress.best = Some(Best { epoch: 1, value: 0.1 + 0.2 });
+                state.best = params.trained().map(|(_, p)| p.value().clone()).collect();
+            }
+        }
+        (params, state)
+    }
+
+    fn fresh() -> (Parameters, State) {
+        let (_, params) = Toy::new();
+        let optimizer = AdamW::new(&params, &TrainSpec::default());
+        let state = State::new(&params, optimizer, "this run".into());
+        (params, state)
+    }
+
+    fn floats<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Vec<u32> {
+        tensors.flat_map(|t| t.data().iter().map(|x| x.to_bits()).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn what_is_restored_is_what_was_saved_to_the_bit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        let (params, state) = state();
+        state.save(&params, &path).unwrap();
+        let (mut params2, mut state2) = fresh();
+        state2.restore(&mut params2, &path).unwrap();
+        assert_eq!(state2.progress, state.progress);
+        assert_eq!(state2.optimizer.steps, 2);
+        let values = |p: &Parameters| floats(p.trained().map(|(_, p)| p.value()));
+        assert_eq!(values(&params2), values(&params));
+        let moments =
+            |s: &State| floats(s.optimizer.moments.iter().flat_map(|m| [&m.first, &m.second]));
+        assert_eq!(moments(&state2), moments(&state));
+        assert_eq!(floats(state2.best.iter()), floats(state.best.iter()));
+        assert_ne!(floats(state2.best.iter()), values(&params));
+    }
+
+    #[test]
+    fn no_damaged_byte_is_let_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        let (params, state) = state();
+        state.save(&params, &path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let (mut params2, mut state2) = fresh();
+        let before = floats(params2.trained().map(|(_, p)| p.value()));
+        let mut damaged = 0;
+        for at in (0..whole.len()).step_by(7) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            std::fs::write(&path, &bytes).unwrap();
+            match state2.restore(&mut params2, &path) {
+                Err(_) => damaged += 1,
+                // The names beside the header's entries and its padding mean nothing.
+                Ok(()) => assert_eq!(state2.progress, state.progress, "byte {at}"),
+            }
+            if damaged > 0 && state2.progress.step == 0 {
+                assert_eq!(floats(params2.trained().map(|(_, p)| p.value())), before);
+            }
+        }
+        assert!(damaged > whole.len() / 7 * 99 / 100, "{damaged} of {}", whole.len() / 7);
+        for end in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            let error = state2.restore(&mut params2, &path).unwrap_err();
+            assert_eq!(error.exit_code(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn another_runs_checkpoint_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint.safetensors");
+        let (params, state) = state();
+        state.save(&params, &path).unwrap();
+        let (mut params2, mut state2) = fresh();
+        state2.progress.fingerprint = "another".into();
+        let error = state2.restore(&mut params2, &path).unwrap_err();
+        assert!(error.to_string().contains("another base model"), "{error}");
+        assert_eq!(state2.progress.step, 0);
+    }
+}

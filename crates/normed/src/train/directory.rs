@@ -1,0 +1,177 @@
+//! The run directory: whose it is, and what may be done with it.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::Outcome;
+use crate::recipe::Recipe;
+use crate::weights::write_atomically;
+use crate::{Error, Result};
+
+const RECIPE: &str = "recipe.toml";
+const METRICS: &str = "metrics.json";
+const CHECKPOINT: &str = "checkpoint";
+
+/// The temporary names that [`write_atomically`] gives begin so: a killed process leaves them.
+const TEMPORARY: &str = ".writing-";
+
+/// A run's directory, this process's alone while it is held.
+#[derive(Debug)]
+pub(super) struct RunDirectory {
+    path: PathBuf,
+    /// Locked; the system unlocks it whenever the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Makes the directory and writes recipe.toml, or takes up one that a run of the same recipe
+    /// left. Nothing of another run's is ever overwritten.
+    pub fn open(recipe: &Recipe, resume: bool) -> Result<Self> {
+        let (path, text) = (&recipe.output, recipe.to_toml()?);
+        fs::create_dir_all(path).map_err(|e| Error::io(path, &e))?;
+        let recipe_path = path.join(RECIPE);
+        if recipe_path.exists() {
+            if !resume {
+                return Err(Error::invalid(path.display(), "holds a run already")
+                    .hint("go on with it by --resume, or choose another --output"));
+            }
+            let written =
+                fs::read_to_string(&recipe_path).map_err(|e| Error::io(&recipe_path, &e))?;
+            let changed = changed_keys(&written, &text)
+                .map_err(|e| Error::invalid(recipe_path.display(), e))?;
+            if !changed.is_empty() {
+                return Err(Error::invalid(
+                    path.display(),
+                    format!("the recipe is not the one it began with: {}", changed.join("; ")),
+                )
+                .hint("resume with the recipe as it was, or choose another --output"));
+            }
+        } else {
+            if entries(path)?.iter().any(|name| !name.starts_with(TEMPORARY)) {
+                return Err(Error::invalid(path.display(), "is not empty, and holds no run")
+                    .hint("choose another --output"));
+            }
+            write_atomically(&recipe_path, |out| out.write_all(text.as_bytes()))?;
+        }
+        let lock = File::open(&recipe_path).map_err(|e| Error::io(&recipe_path, &e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::invalid(path.display(), "another process is running it"));
+            }
+            Err(TryLockError::Error(e)) => return Err(Error::io(&recipe_path, &e)),
+        }
+        let directory = Self { path: path.clone(), _lock: lock };
+        let checkpoints = directory.path.join(CHECKPOINT);
+        fs::create_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, &e))?;
+        sweep(path)?;
+        sweep(&checkpoints)?;
+        Ok(directory)
+    }
+
+    /// A file or directory in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the checkpoint is or will be.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.path.join(CHECKPOINT).join("checkpoint.safetensors")
+    }
+
+    /// What came out, if the run is over.
+    pub fn outcome(&self) -> Result<Option<Outcome>> {
+        let path = self.path.join(METRICS);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
+        let mut outcome: Outcome =
+            serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+        outcome.output = self.path.clone();
+        Ok(Some(outcome))
+    }
+
+    /// Ends the run: writes metrics.json, which says that all other files are complete, and then
+    /// removes the checkpoint.
+    pub fn finish(&self, outcome: &Outcome) -> Result<()> {
+        let path = self.path.join(METRICS);
+        let mut text =
+            serde_json::to_vec_pretty(outcome).map_err(|e| Error::failed(path.display(), e))?;
+        text.push(b'\n');
+        write_atomically(&path, |out| out.write_all(&text))?;
+        let checkpoints = self.path.join(CHECKPOINT);
+        fs::remove_dir_all(&checkpoints).map_err(|e| Error::io(&checkpoints, &e))
+    }
+}
+
+/// The names in a directory.
+fn entries(path: &Path) -> Result<Vec<String>> {
+    let read = || -> std::io::Result<Vec<String>> {
+        fs::read_dir(path)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()
+    };
+    read().map_err(|e| Error::io(path, &e))
+}
+
+/// Removes what a killed process was writing.
+fn sweep(path: &Path) -> Result<()> {
+    for name in entries(path)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
+        let leftover = path.join(name);
+        fs::remove_file(&leftover).map_err(|e| Error::io(&leftover, &e))?;
+    }
+    Ok(())
+}
+
+/// The keys in which two recipes differ, with both values; where the run directory is does not
+/// count.
+fn changed_keys(before: &str, now: &str) -> Result<Vec<String>, toml::de::Error> {
+    let (mut before, mut now): (Table, Table) = (toml::from_str(before)?, toml::from_str(now)?);
+    before.remove("output");
+    now.remove("output");
+    let mut changed = Vec::new();
+    compare("", &before, &now, &mut changed);
+    Ok(changed)
+}
+
+fn compare(prefix: &str, before: &Table, now: &Table, changed: &mut Vec<String>) {
+    let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let name = format!("{prefix}{key}");
+        match (before.get(key), now.get(key)) {
+            (Some(Value::Table(before)), Some(Value::Table(now))) => {
+                compare(&format!("{name}."), before, now, changed);
+            }
+            (before, now) if before != now => {
+                let show = |value: Option<&Value>| {
+                    value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+                };
+                changed.push(format!("{name} was {}, is {}", show(before), show(now)));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differing_keys_are_named_with_both_values() {
+        let before = "seed = 1\noutput = 'a'\n[train]\nlr = 0.1\nepochs = 2\n";
+        let now = "seed = 1\noutput = 'b'\nimage_size = 96\n[train]\nlr = 0.2\nepochs = 2\n";
+        assert_eq!(
+            changed_keys(before, now).unwrap(),
+            ["image_size was absent, is 96", "train.lr was 0.1, is 0.2"]
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! What happens during a run. The library is silent: whoever runs it is told, and prints or not.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Scores;
+
+/// What happened. A line of events.jsonl, but for [`Event::Progress`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Model and data are open; nothing has been trained yet.
+    Started {
+        /// The run directory.
+        output: PathBuf,
+        /// The step after which a resumed run goes on; absent if it starts afresh.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resumed_at: Option<usize>,
+        /// Examples trained on.
+        train: usize,
+        /// Examples by which the best checkpoint is chosen.
+        validate: usize,
+        /// Examples that the reported figures are of.
+        test: usize,
+        /// Optimizer steps in all, unless patience ends first.
+        steps: usize,
+        /// Passes over the training examples.
+        epochs: usize,
+    },
+    /// The parameters to train were chosen.
+    Tuned {
+        /// Elements trained.
+        trained: usize,
+        /// Elements in all.
+        total: usize,
+        /// Parameters asked for that no loss can move, with the reason.
+        inert: Vec<(String, String)>,
+    },
+    /// Rows of the data set that were left out: file, line and cause of each.
+    Skipped {
+        /// One line a row.
+        rows: Vec<String>,
+    },
+    /// Something a user should know.
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// An optimizer step.
+    StepDone {
+        /// Counted from 1.
+        step: usize,
+        /// Steps in all.
+        of: usize,
+        /// Counted from 1.
+        epoch: usize,
+        /// Mean over the step's target tokens in nats, label smoothing included.
+        loss: f64,
+        /// The learning rate it was made with.
+        lr: f32,
+        /// The gradient's norm before clipping.
+        grad_norm: f64,
+        /// Since this process began to train, evaluations excepted.
+        examples_per_second: f64,
+        /// Since this process began, everything included.
+        seconds: f64,
+    },
+    /// How far an evaluation is. Not written to events.jsonl.
+    Progress {
+        /// What is being evaluated.
+        of: Subject,
+        /// Examples done.
+        done: usize,
+        /// Examples in all.
+        examples: usize,
+    },
+    /// An evaluation.
+    Evaluated {
+        /// What was evaluated.
+        of: Subject,
+        /// After this step.
+        step: usize,
+        /// After this epoch.
+        epoch: usize,
+        /// Mean negative log-likelihood of the target tokens in nats, without label smoothing.
+        loss: f64,
+        /// The part of the generated answers that are right; absent where none were generated.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        exact_match: Option<f64>,
+        /// Examples that answers were generated for.
+        generated: usize,
+        /// Whether it is the best checkpoint so far.
+        best: bool,
+        /// What it took.
+        seconds: f64,
+    },
+    /// A checkpoint from which a killed run goes on was written.
+    Saved {
+        /// After this step.
+        step: usize,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The run was asked to stop, and can go on later.
+    Stopped {
+        /// After this step.
+        step: usize,
+        /// Steps in all.
+        of: usize,
+        /// The run directory, from which it goes on.
+        output: PathBuf,
+    },
+    /// The run is over.
+    Finished {
+        /// What came out.
+        outcome: Box<Outcome>,
+    },
+}
+
+/// What an evaluation is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The validation examples, with the parameters as they are.
+    Validation,
+    /// The test split, with the base as it came.
+    TestBefore,
+    /// The test split, with the best checkpoint.
+    TestAfter,
+    /// The test split with its images shuffled among the questions, with the best checkpoint.
+    TestBlind,
+}
+
+/// What came out of a run: metrics.json.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The run directory; not part of the file in it.
+    #[serde(skip)]
+    pub output: PathBuf,
+    /// Elements trained.
+    pub trained: usize,
+    /// Elements in all.
+    pub total: usize,
+    /// Optimizer steps made.
+    pub steps: usize,
+    /// Whether patience ended the run before its last epoch.
+    pub stopped_early: bool,
+    /// The epoch whose parameters were kept, counted from 1; 0 if nothing was trained.
+    pub best_epoch: usize,
+    /// What the choice went by there: exact match or loss on the validation examples; absent where
+    /// the last parameters were kept whatever they are worth.
+    pub best_value: Option<f64>,
+    /// The test split, where the data has one and the run was asked to look.
+    pub test: Option<TestScores>,
+    /// Of this and, if it was resumed, all earlier processes.
+    pub seconds: f64,
+    /// The largest resident set of this process, where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// How the test split was answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestScores {
+    /// By the base as it came; absent where the run made its own base.
+    pub before: Option<Scores>,
+    /// By the best checkpoint.
+    pub after: Scores,
+    /// By the best checkpoint, the images shuffled among the questions: what can be had without
+    /// looking. Absent where there is only one image.
+    pub blind: Option<Scores>,
+}

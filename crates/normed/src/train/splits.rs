@@ -1,0 +1,159 @@
+//! Which examples a run trains on, chooses by, and reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::data::{Dataset, Example, Split};
+use crate::recipe::{BestBy, TrainSpec};
+use crate::{Error, Result};
+
+/// The examples of each part, in the data set's order.
+pub(super) struct Splits {
+    /// All examples.
+    pub dataset: Arc<dyn Dataset>,
+    /// Those trained on.
+    pub train: Vec<usize>,
+    /// Those by which the best checkpoint is chosen.
+    pub validate: Vec<usize>,
+    /// Those whose figures are reported.
+    pub test: Vec<usize>,
+    /// How many images or groups were held out of training for validation.
+    pub held_out: usize,
+    /// SHA-256 over what training depends on: ids, images' names, questions, answers.
+    pub fingerprint: String,
+}
+
+impl Splits {
+    /// The official splits. Where the data set has no validation split and the best checkpoint is
+    /// chosen by one, `train.holdout` of the training images (or groups) are held out of training.
+    pub fn new(dataset: Arc<dyn Dataset>, spec: &TrainSpec, seed: u64) -> Result<Self> {
+        let (mut train, mut validate, mut test) = (Vec::new(), Vec::new(), Vec::new());
+        let mut clusters: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut hash = Sha256::new();
+        for i in 0..dataset.len() {
+            let example = dataset.get(i)?;
+            match example.split {
+                Split::Train => {
+                    clusters.entry(cluster(&example)).or_default().push(i);
+                    train.push(i);
+                }
+                Split::Validate => validate.push(i),
+                Split::Test => test.push(i),
+            }
+            for text in [&example.id, &example.image_name, &example.question, &example.answer] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
+            }
+        }
+        if train.is_empty() {
+            return Err(Error::invalid("data", "there is nothing to train on")
+                .hint("its training split is empty"));
+        }
+        let mut held_out = 0;
+        if validate.is_empty() && spec.metric != BestBy::Last {
+            held_out = (f64::from(spec.holdout) * clusters.len() as f64).round() as usize;
+            if held_out == 0 || held_out == clusters.len() {
+                let cause = format!(
+                    "the data set has no validation split, and {} of {} training images would \
+                     be held out for one",
+                    held_out,
+                    clusters.len()
+                );
+                return Err(Error::invalid("train.holdout", cause)
+                    .hint("choose another part, or train.metric = \"last\""));
+            }
+            // In the order of a hash: random, and the same on every machine.
+            let mut order: Vec<_> =
+                clusters.into_iter().map(|(c, i)| (draw(seed, &c), i)).collect();
+            order.sort_unstable();
+            validate = order.drain(..held_out).flat_map(|(_, i)| i).collect();
+            validate.sort_unstable();
+            train = order.into_iter().flat_map(|(_, i)| i).collect();
+            train.sort_unstable();
+        }
+        let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { dataset, train, validate, test, held_out, fingerprint })
+    }
+
+    /// What a user should know about them.
+    pub fn warning(&self) -> Option<String> {
+        (self.held_out > 0).then(|| {
+            format!(
+                "the data set has no validation split: {} training examples of {} images or groups \
+                 are held out to choose the best checkpoint by",
+                self.validate.len(),
+                self.held_out
+            )
+        })
+    }
+}
+
+/// What never is on both sides of a split.
+fn cluster(example: &Example) -> String {
+    match &example.group {
+        Some(group) => format!("group {group}"),
+        None => format!("image {}", example.image_name),
+    }
+}
+
+fn draw(seed: u64, cluster: &str) -> Vec<u8> {
+    Sha256::new().chain_update(seed.to_le_bytes()).chain_update(cluster).finalize().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{AnswerType, ImageSource};
+
+    /// Three questions each about `images` pictures, a patient to every two pictures.
+    fn dataset(images: usize, grouped: bool) -> Arc<dyn Dataset> {
+        let example = |i: usize| Example {
+            id: i.to_string(),
+            image: ImageSource::File(format!("{}.png", i / 3).into()),
+            image_name: format!("{}.png", i / 3),
+            question: "normal?".into(),
+            answer: "no".into(),
+            answer_type: AnswerType::Closed,
+            split: Split::Train,
+            group: grouped.then(|| format!("patient {}", i / 6)),
+        };
+        Arc::new((0..3 * images).map(example).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_part_of_the_images_is_held_out_whole() {
+        for (grouped, per_cluster, held_out) in [(false, 3, 4), (true, 6, 2)] {
+            let spec = TrainSpec { holdout: 0.2, ..TrainSpec::default() };
+            let splits = Splits::new(dataset(20, grouped), &spec, 1).unwrap();
+            assert_eq!(splits.held_out, held_out);
+            assert_eq!(splits.validate.len(), held_out * per_cluster);
+            assert_eq!(splits.train.len() + splits.validate.len(), 60);
+            let clusters = |part: &[usize]| -> std::collections::BTreeSet<usize> {
+                part.iter().map(|i| i / per_cluster).collect()
+            };
+            assert!(clusters(&splits.train).is_disjoint(&clusters(&splits.validate)));
+            let again = Splits::new(dataset(20, grouped), &spec, 1).unwrap();
+            assert_eq!(again.validate, splits.validate);
+            let other = Splits::new(dataset(20, grouped), &spec, 2).unwrap();
+            assert_ne!(other.validate, splits.validate);
+        }
+    }
+
+    #[test]
+    fn nothing_is_held_out_where_the_last_checkpoint_is_kept() {
+        let spec = TrainSpec { metric: BestBy::Last, ..TrainSpec::default() };
+        let splits = Splits::new(dataset(20, false), &spec, 1).unwrap();
+        assert_eq!((splits.train.len(), splits.validate.len()), (60, 0));
+    }
+
+    #[test]
+    fn to_hold_out_nothing_or_all_is_an_error() {
+        for holdout in [0.0, 1.0] {
+            let spec = TrainSpec { holdout, ..TrainSpec::default() };
+            let error = Splits::new(dataset(20, false), &spec, 1).err().unwrap();
+            assert!(error.to_string().contains("train.holdout"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One optimizer step: forward, loss, backward for each micro-batch, then clip and update.
+
+use rayon::prelude::*;
+
+use super::adamw::AdamW;
+use super::alarm;
+use crate::Result;
+use crate::data::{Batch, Prepared};
+use crate::models::Model;
+use crate::nn::{Mode, Noise};
+use crate::ops;
+use crate::recipe::TrainSpec;
+use crate::tensor::{Gradients, Graph, Parameters, Tensor};
+
+/// How a step is made.
+#[derive(Debug, Clone, Copy)]
+pub struct StepOptions<'a> {
+    /// Label smoothing, dropout, clipping.
+    pub spec: &'a TrainSpec,
+    /// What dropout is drawn from, with the batches' keys.
+    pub seed: u64,
+    /// The learning rate.
+    pub lr: f32,
+}
+
+/// What a step did.
+#[derive(Debug)]
+pub struct Stepped {
+    /// Mean over all target tokens in nats, label smoothing included.
+    pub loss: f64,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f64,
+    /// The examples seen.
+    pub examples: usize,
+    /// For each trained parameter: whether a gradient other than zero reached it.
+    pub reached: Vec<bool>,
+    /// For each trained parameter: whether it changed.
+    pub moved: Vec<bool>,
+}
+
+/// One step over `micro_batches`, normalised by the target tokens of all of them together: how
+/// the examples are spread over micro-batches changes nothing but rounding.
+pub fn step(
+    model: &dyn Model,
+    params: &mut Parameters,
+    optimizer: &mut AdamW,
+    micro_batches: impl Iterator<Item = Result<(Batch, Vec<Prepared>)>>,
+    StepOptions { spec, seed, lr }: StepOptions<'_>,
+) -> Result<Stepped> {
+    let noise = Noise { seed, dropout: spec.dropout, drop_path: spec.drop_path };
+    let mut gradients = Gradients::new();
+    let (mut loss, mut targets, mut examples) = (0.0, 0, 0);
+    for item in micro_batches {
+        let (batch, prepared) = item?;
+        let mut g = Graph::training(params);
+        let logits = model.forward(&mut g, &batch, Mode::Train(noise))?;
+        let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
+        alarm::check_loss(&ce, &prepared)?;
+        g.backward(&ce.output, Tensor::new(&[1], vec![1.0]), &mut gradients);
+        loss += ce.sum;
+        targets += batch.target_count;
+        examples += prepared.len();
+    }
+    let per_target = 1.0 / targets.max(1) as f64;
+    let norms: Vec<f64> = params
+        .trained()
+        .map(|(id, _)| gradients.param(id).map_or(0.0, |g| per_target * norm(g.data())))
+        .collect();
+    alarm::check_gradients(params, &norms)?;
+    let grad_norm = norms.iter().map(|n| n * n).sum::<f64>().sqrt();
+    let clip = match f64::from(spec.max_grad_norm) {
+        longest if longest > 0.0 => (longest / (grad_norm + 1e-6)).min(1.0),
+        _ => 1.0,
+    };
+    let moved = optimizer.update(params, &gradients, (per_target * clip) as f32, lr);
+    let reached = norms.iter().map(|&n| n > 0.0).collect();
+    Ok(Stepped { loss: loss * per_target, grad_norm, examples, reached, moved })
+}
+
+/// The Euclidean norm, summed over blocks of fixed size and then in order.
+fn norm(values: &[f32]) -> f64 {
+    let square = |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+    let blocks: Vec<f64> = values.par_chunks(1 << 15).map(square).collect();
+    blocks.iter().sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::toy::{Toy, batch};
+
+    /// The parameters after `steps` steps over the same twelve examples, and the losses.
+    fn train(micro_batch: usize, steps: usize, spec: &TrainSpec) -> (Vec<f32>, Vec<f64>) {
+        let (toy, mut params) = Toy::new();
+        let mut optimizer = AdamW::new(&params, spec);
+        let examples: Vec<usize> = (0..12).collect();
+        let losses = (0..steps)
+            .map(|_| {
+                let micro_batches = examples.chunks(micro_batch).map(|ids| Ok(batch(ids)));
+                let done = step(
+                    &toy,
+                    &mut params,
+                    &mut optimizer,
+                    micro_batches,
+                    StepOptions { spec, seed: 3, lr: 0.05 },
+                );
+                done.unwrap().loss
+            })
+            .collect();
+        (params.trained().flat_map(|(_, p)| p.value().data().to_vec()).collect(), losses)
+    }
+
+    #[test]
+    fn the_micro_batch_changes_nothing_but_rounding() {
+        // Answers of 1 to 4 tokens: a mean of micro-batch means would differ.
+        let spec = TrainSpec { dropout: Some(0.2), ..TrainSpec::default() };
+        let (whole, _) = train(12, 4, &spec);
+        for micro_batch in [1, 5] {
+            let (parts, _) = train(micro_batch, 4, &spec);
+            for (a, b) in whole.iter().zip(&parts) {
+                assert!((a - b).abs() < 2e-4, "micro-batches of {micro_batch}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_learns_and_clips() {
+        let spec = TrainSpec { label_smoothing: 0.0, weight_decay: 0.0, ..TrainSpec::default() };
+        let (_, losses) = train(12, 60, &spec);
+        assert!(losses[0] > 2.0 && losses[59] < 0.1, "{losses:?}");
+
+        let (toy, mut params) = Toy::new();
+        let loose = TrainSpec { max_grad_norm: 0.0, ..spec.clone() };
+        let tight = TrainSpec { max_grad_norm: 1e-3, ..spec };
+        let mut first_moment = |spec: &TrainSpec| {
+            let mut optimizer = AdamW::new(&params, spec);
+            let batches = std::iter::once(Ok(batch(&[1, 2, 3])));
+            let done = step(
+                &toy,
+                &mut params,
+                &mut optimizer,
+                batches,
+                StepOptions { spec, seed: 3, lr: 0.0 },
+            )
+            .unwrap();
+            let moments = optimizer.moments.iter().map(|m| 10.0 * norm(m.first.data()));
+            (done.grad_norm, moments.map(|n| n * n).sum::<f64>().sqrt())
+        };
+        let (norm, kept) = first_moment(&loose);
+        assert!((norm / kept - 1.0).abs() < 1e-5, "{norm} {kept}");
+        let (same_norm, clipped) = first_moment(&tight);
+        assert!(
+            (norm - same_norm).abs() < 1e-12 && (clipped / 1e-3 - 1.0).abs() < 1e-2,
+            "{clipped}"
+        );
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bytes() {
+        let spec = TrainSpec { dropout: Some(0.2), ..TrainSpec::default() };
+        let with = |n| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            pool.install(|| train(5, 5, &spec))
+        };
+        assert_eq!(with(1), with(2));
+    }
+}

@@ -1,0 +1,109 @@
+//! A small model and small batches for the tests of this floor.
+
+use crate::Result;
+use crate::data::{AnswerType, Batch, Example, IGNORE, ImageSource, Prepared, Split, TokenRows};
+use crate::models::{Decoding, Model};
+use crate::nn::Mode;
+use crate::ops::{self, DropoutStream};
+use crate::tensor::{
+    EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Tensor, Term, Tower, Var,
+};
+
+pub(super) const VOCABULARY: usize = 13;
+const WIDTH: usize = 8;
+const ANSWER: usize = 5;
+
+/// Predicts a token from the one before: embedding, dropout, LayerNorm, head.
+pub(super) struct Toy {
+    words: ParamId,
+    positions: ParamId,
+    gain: ParamId,
+    bias: ParamId,
+    head: ParamId,
+}
+
+impl Toy {
+    /// With all its parameters trained, and beside them `norm.loose`, which no loss reaches.
+    pub fn new() -> (Self, Parameters) {
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Decoder, "");
+        let words = Part::Embedding(EmbeddingPart::Token);
+        let positions = Part::Embedding(EmbeddingPart::Position);
+        let norm = Part::Norm(NormPlace::Final);
+        let toy = Self {
+            words: scope.declare("words", &[VOCABULARY, WIDTH], words, Term::Weight),
+            positions: scope.declare("positions", &[ANSWER, WIDTH], positions, Term::Weight),
+            gain: scope.declare("norm.weight", &[WIDTH], norm, Term::Weight),
+            bias: scope.declare("norm.bias", &[WIDTH], norm, Term::Bias),
+            head: scope.declare("head", &[VOCABULARY, WIDTH], Part::Head, Term::Weight),
+        };
+        scope.declare("norm.loose", &[WIDTH], norm, Term::Weight);
+        crate::models::initialise(&mut params, 7);
+        for (_, p) in params.iter_mut() {
+            p.trained = p.name != "norm.loose";
+        }
+        (toy, params)
+    }
+}
+
+impl Model for Toy {
+    fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
+        let ids = &batch.decoder_input_ids;
+        let x = ops::embedding(g, &ids.ids, ids.width, self.words, self.positions, 0);
+        let stream = match mode {
+            Mode::Evaluate => None,
+            Mode::Train(noise) => {
+                noise.dropout.map(|rate| DropoutStream::new(&batch.keys, noise.seed, 0, rate))
+            }
+        };
+        let x = ops::dropout(g, x, stream);
+        let x = ops::layer_norm(g, &x, self.gain, self.bias, 1e-5);
+        Ok(ops::linear(g, &x, self.head, None, None))
+    }
+
+    fn start<'m>(
+        &'m self,
+        _: &'m Parameters,
+        _: &Batch,
+        _: usize,
+    ) -> Result<Box<dyn Decoding + 'm>> {
+        unreachable!("these tests do not generate")
+    }
+}
+
+/// The examples `ids` as a batch: example `i` counts upwards from `i`, for 1 to 4 tokens.
+pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
+    let tokens = |i: usize, n: usize| (0..n).map(move |k| ((i + k) % VOCABULARY) as u32);
+    let lengths: Vec<usize> = ids.iter().map(|i| 1 + i % 4).collect();
+    let width = lengths.iter().copied().max().unwrap_or(0);
+    let (mut inputs, mut labels) = (Vec::new(), Vec::new());
+    for (row, (&i, &n)) in ids.iter().zip(&lengths).enumerate() {
+        inputs.extend(tokens(i, n));
+        labels.extend(tokens(i + 1, n));
+        inputs.resize((row + 1) * width, 0);
+        labels.resize((row + 1) * width, IGNORE);
+    }
+    let batch = Batch {
+        pixel_values: Tensor::zeros(&[ids.len(), 3, 0, 0]),
+        input_ids: TokenRows { ids: vec![], lengths: vec![0; ids.len()], width: 0 },
+        target_count: lengths.iter().sum(),
+        decoder_input_ids: TokenRows { ids: inputs, lengths, width },
+        labels,
+        keys: ids.iter().map(|&i| 1000 + i as u64).collect(),
+    };
+    (batch, ids.iter().map(|&i| prepared(i)).collect())
+}
+
+fn prepared(i: usize) -> Prepared {
+    let example = Example {
+        id: format!("example-{i}"),
+        image: ImageSource::File("none.png".into()),
+        image_name: "none.png".into(),
+        question: String::new(),
+        answer: String::new(),
+        answer_type: AnswerType::Open,
+        split: Split::Train,
+        group: None,
+    };
+    Prepared { example, pixels: [].into(), question: vec![], answer: vec![] }
+}

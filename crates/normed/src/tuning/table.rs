@@ -1,0 +1,142 @@
+//! How many parameters a model has, by tower and role, and how many of them are trained.
+
+use serde::Serialize;
+
+use crate::tensor::{Parameters, Part, Tower};
+
+/// Which kind of layer, as coarse as a table wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Embeddings.
+    Embedding,
+    /// LayerNorms.
+    Norm,
+    /// Projections of self-attention.
+    Attention,
+    /// Projections of cross-attention.
+    CrossAttention,
+    /// Feed-forward networks.
+    Ffn,
+    /// The prediction head.
+    Head,
+}
+
+impl Kind {
+    /// Every kind, in the order of a table's rows.
+    pub const ALL: [Kind; 6] =
+        [Kind::Embedding, Kind::Norm, Kind::Attention, Kind::CrossAttention, Kind::Ffn, Kind::Head];
+
+    /// The kind of a layer.
+    pub fn of(part: Part) -> Self {
+        match part {
+            Part::Embedding(_) => Self::Embedding,
+            Part::Norm(_) => Self::Norm,
+            Part::Attention(_) => Self::Attention,
+            Part::CrossAttention(_) => Self::CrossAttention,
+            Part::Fc1 | Part::Fc2 => Self::Ffn,
+            Part::Head => Self::Head,
+        }
+    }
+
+    /// What a table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedding => "embedding",
+            Self::Norm => "norm",
+            Self::Attention => "attention",
+            Self::CrossAttention => "cross-attention",
+            Self::Ffn => "ffn",
+            Self::Head => "head",
+        }
+    }
+}
+
+/// The parameters of one kind in one tower.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Where.
+    pub tower: Tower,
+    /// Of which kind.
+    pub role: Kind,
+    /// Elements.
+    pub parameters: usize,
+    /// Elements that are trained.
+    pub trained: usize,
+    /// The trained part of these elements, in percent.
+    pub percent: f64,
+}
+
+/// A model's parameters by tower and role; rows without any are left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Table {
+    /// By tower, then by kind.
+    pub rows: Vec<Row>,
+    /// Elements in all.
+    pub parameters: usize,
+    /// Elements that are trained.
+    pub trained: usize,
+    /// The trained part of all elements, in percent.
+    pub percent: f64,
+}
+
+impl Table {
+    /// Counts.
+    pub fn of(params: &Parameters) -> Self {
+        let row = |tower, role| {
+            let here = || {
+                let all = params.iter().map(|(_, p)| p);
+                all.filter(move |p| p.role.tower == tower && Kind::of(p.role.part) == role)
+            };
+            let parameters = here().map(|p| p.len()).sum();
+            let trained = here().filter(|p| p.trained).map(|p| p.len()).sum();
+            Row { tower, role, parameters, trained, percent: percent(trained, parameters) }
+        };
+        let rows = Tower::ALL.into_iter().flat_map(|tower| Kind::ALL.map(|kind| row(tower, kind)));
+        let (parameters, trained) = (params.count(), params.trained_count());
+        Self {
+            rows: rows.filter(|row| row.parameters > 0).collect(),
+            parameters,
+            trained,
+            percent: percent(trained, parameters),
+        }
+    }
+}
+
+/// `part` of `whole`, in percent; of nothing, 0.
+fn percent(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{AttentionPart, NormPlace, Term};
+    use crate::tuning::{Method, Tuning};
+
+    #[test]
+    fn counts_elements_by_tower_and_kind() {
+        let mut params = Parameters::new();
+        let mut text = params.scope(Tower::Text, "text");
+        text.declare("fc1", &[8, 4], Part::Fc1, Term::Weight);
+        text.declare("fc2", &[4, 8], Part::Fc2, Term::Weight);
+        text.declare("norm", &[4], Part::Norm(NormPlace::Ffn), Term::Weight);
+        let cross = Part::CrossAttention(AttentionPart::Value);
+        params.scope(Tower::Decoder, "decoder").declare("cross", &[2, 2], cross, Term::Weight);
+        Tuning::new(Method::LayerNorm).apply(&mut params).unwrap();
+
+        let table = Table::of(&params);
+        let rows: Vec<_> =
+            table.rows.iter().map(|r| (r.tower, r.role, r.parameters, r.trained)).collect();
+        assert_eq!(
+            rows,
+            [
+                (Tower::Text, Kind::Norm, 4, 4),
+                (Tower::Text, Kind::Ffn, 64, 0),
+                (Tower::Decoder, Kind::CrossAttention, 4, 0),
+            ]
+        );
+        assert_eq!((table.parameters, table.trained), (72, 4));
+        assert!((table.percent - 100.0 * 4.0 / 72.0).abs() < 1e-12);
+    }
+}

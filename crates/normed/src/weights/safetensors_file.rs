@@ -1,0 +1,221 @@
+//! safetensors, one file or several with an index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use super::stored::{Checkpoint, Stored, map_file};
+use crate::{Error, Result};
+
+/// The bytes that say how long the header is.
+const LENGTH: usize = 8;
+
+/// Reads `path`, one safetensors file.
+pub fn read_safetensors(path: &Path) -> Result<Checkpoint> {
+    let map = map_file(path)?;
+    let broken = |cause: String| {
+        Error::invalid(path.display(), format!("not a whole safetensors file: {cause}"))
+            .hint("copy or download it again")
+    };
+    let (header, start) = parse_header(&map).map_err(broken)?;
+    let Header { metadata, mut tensors } = header;
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+    // Ends are checked first: the crate's own arithmetic on them may overflow.
+    let length = map.len() - start;
+    if let Some((name, _)) = tensors.iter().find(|(_, info)| info.data_offsets.1 > length) {
+        return Err(broken(format!("`{name}` ends behind the end of the file")));
+    }
+    let end = tensors.last().map_or(0, |(_, info)| info.data_offsets.1);
+    if end != length {
+        return Err(broken(format!("{length} bytes of data, {end} described")));
+    }
+    // Ranges that neither overlap nor leave holes, and that fit the shapes.
+    Metadata::new(None, tensors.clone()).map_err(|e| broken(e.to_string()))?;
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, info)| {
+            let offset = start + info.data_offsets.0;
+            match Stored::dense(&map, offset, info.dtype, info.shape) {
+                Some(stored) => Ok((name, stored)),
+                None => Err(broken(format!("`{name}` is outside the file"))),
+            }
+        })
+        .collect::<Result<_>>()?;
+    Ok(Checkpoint { path: path.to_owned(), tensors, metadata })
+}
+
+/// Reads the files that `path`, a `model.safetensors.index.json`, names.
+pub fn read_sharded(path: &Path) -> Result<Checkpoint> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let text = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+    let index: Index =
+        serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut tensors = BTreeMap::new();
+    for file in index.weight_map.values().collect::<BTreeSet<_>>() {
+        if Path::new(file).components().count() != 1 || file.contains(['/', '\\']) || file == ".." {
+            return Err(Error::invalid(
+                path.display(),
+                format!("`{file}` is not a file beside it"),
+            ));
+        }
+        for (name, stored) in read_safetensors(&dir.join(file))?.tensors {
+            match index.weight_map.get(&name) {
+                Some(at) if at == file => drop(tensors.insert(name, stored)),
+                Some(at) => {
+                    let cause = format!("holds `{name}`, which the index places in {at}");
+                    return Err(Error::invalid(dir.join(file).display(), cause));
+                }
+                None => {
+                    let cause = format!("holds `{name}`, which the index does not know");
+                    return Err(Error::invalid(dir.join(file).display(), cause));
+                }
+            }
+        }
+    }
+    match index.weight_map.iter().find(|(name, _)| !tensors.contains_key(*name)) {
+        Some((name, file)) => {
+            Err(Error::invalid(dir.join(file).display(), format!("lacks `{name}`"))
+                .hint("the index places it here; copy or download the file again"))
+        }
+        None => Ok(Checkpoint { path: path.to_owned(), tensors, metadata: BTreeMap::new() }),
+    }
+}
+
+/// The header and where the data start.
+fn parse_header(map: &Arc<Mmap>) -> Result<(Header, usize), String> {
+    let length = map.first_chunk::<LENGTH>().ok_or("it is shorter than a header")?;
+    let length = u64::from_le_bytes(*length);
+    let end = usize::try_from(length)
+        .ok()
+        .and_then(|n| n.checked_add(LENGTH))
+        .filter(|&end| end <= map.len())
+        .ok_or_else(|| format!("the header claims {length} bytes, the file has {}", map.len()))?;
+    let header = serde_json::from_slice(&map[LENGTH..end]).map_err(|e| format!("header: {e}"))?;
+    Ok((header, end))
+}
+
+/// A safetensors header in which no name may come twice (the crate's own keeps the last).
+struct Header {
+    metadata: BTreeMap<String, String>,
+    tensors: Vec<(String, TensorInfo)>,
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+                let mut header = Header { metadata: BTreeMap::new(), tensors: Vec::new() };
+                let mut seen = BTreeSet::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        let entries: Option<HashMap<String, String>> = map.next_value()?;
+                        header.metadata = entries.unwrap_or_default().into_iter().collect();
+                    } else {
+                        header.tensors.push((name.clone(), map.next_value()?));
+                    }
+                    if !seen.insert(name.clone()) {
+                        return Err(A::Error::custom(format!("`{name}` comes twice")));
+                    }
+                }
+                Ok(header)
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<Checkpoint> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        read_safetensors(file.path())
+    }
+
+    #[track_caller]
+    fn fails(bytes: &[u8], cause: &str) {
+        let error = read(bytes).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(cause), "{error}");
+    }
+
+    const ONE: &str = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+
+    #[test]
+    fn reads_a_misaligned_file() {
+        let one = read(&file(ONE, &2.5f32.to_le_bytes())).unwrap();
+        assert_eq!(one.tensors["a"].to_tensor().unwrap().data(), [2.5]);
+    }
+
+    #[test]
+    fn hostile_headers_are_errors() {
+        fails(b"", "shorter than a header");
+        fails(&u64::MAX.to_le_bytes(), "the header claims 18446744073709551615 bytes");
+        fails(&file("[]", &[]), "an object of tensors");
+        fails(&file("{", &[]), "EOF");
+        fails(&file(ONE, &[0; 3]), "`a` ends behind the end");
+        fails(&file(ONE, &[0; 5]), "5 bytes of data, 4 described");
+        let twice = ONE.replace(
+            "}}",
+            r#"},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+        );
+        fails(&file(&twice, &[0; 8]), "`b` comes twice");
+        let entry = |shape: &str, offsets: &str| {
+            file(
+                &format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#),
+                &[0; 4],
+            )
+        };
+        fails(&entry("[2]", "[0,4]"), "not a whole safetensors file");
+        fails(&entry("[1]", "[4,0]"), "0 described");
+        fails(&entry("[9223372036854775807,4]", "[0,4]"), "not a whole");
+        fails(&entry("[-1]", "[0,4]"), "invalid value");
+        fails(&entry("[1]", "[0,18446744073709551615]"), "ends behind");
+        let overlapping = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        fails(&file(overlapping, &[0; 4]), "not a whole");
+    }
+
+    #[test]
+    fn an_index_must_agree_with_its_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = dir.path().join("model.safetensors.index.json");
+        fs::write(dir.path().join("1.safetensors"), file(ONE, &1f32.to_le_bytes())).unwrap();
+        let with = |map: &str| {
+            fs::write(&index, format!(r#"{{"weight_map":{map}}}"#)).unwrap();
+            read_sharded(&index).map(|c| c.tensors.len()).map_err(|e| e.to_string())
+        };
+        assert_eq!(with(r#"{"a":"1.safetensors"}"#), Ok(1));
+        let fails = |map, cause| assert!(with(map).unwrap_err().contains(cause));
+        fails(r#"{"a":"1.safetensors","b":"1.safetensors"}"#, "lacks `b`");
+        fails(r#"{"b":"1.safetensors"}"#, "the index does not know");
+        fails(r#"{"a":"2.safetensors"}"#, "no such file");
+        fails(r#"{"a":"../1.safetensors"}"#, "not a file beside it");
+    }
+}

@@ -1,0 +1,144 @@
+//! Files that are whole or not there.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use half::bf16;
+use serde_json::{Map, Value, json};
+
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// The element type that weights are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are in memory.
+    F32,
+    /// Rounded to the nearest, half the size.
+    Bf16,
+}
+
+/// Writes `path` by way of a temporary file beside it that takes its name when all is on disk: a
+/// full disk or a killed process leaves what was there before.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let attempt = || -> io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".writing-");
+        // Readable by others as any new file is, within the umask; the crate's default is not.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let file = builder.tempfile_in(dir)?;
+        let mut buffer = BufWriter::with_capacity(1 << 20, file.as_file());
+        write(&mut buffer)?;
+        buffer.flush()?;
+        drop(buffer);
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        // The new name itself is on disk only once the directory is.
+        #[cfg(unix)]
+        File::open(dir)?.sync_all()?;
+        Ok(())
+    };
+    attempt().map_err(|e| match e.kind() {
+        io::ErrorKind::StorageFull => Error::failed(path.display(), "the disk is full")
+            .hint("free some space; what was there before is unchanged"),
+        _ => Error::io(path, &e),
+    })
+}
+
+/// Writes `tensors`, in this order, as a safetensors file. `metadata` beside `{"format": "pt"}`,
+/// which transformers wants to see.
+///
+/// The crate's own writer neither syncs nor keeps the metadata in order, and so neither survives a
+/// power cut nor gives the same bytes twice.
+pub fn write_safetensors<'a>(
+    path: &Path,
+    tensors: &[(&'a str, &'a Tensor)],
+    precision: Precision,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let (dtype, size) = match precision {
+        Precision::F32 => ("F32", 4),
+        Precision::Bf16 => ("BF16", 2),
+    };
+    let mut header = Map::new();
+    let mut entries = json!({ "format": "pt" });
+    for (key, value) in metadata {
+        entries[key] = json!(value);
+    }
+    header.insert("__metadata__".into(), entries);
+    let mut offset = 0;
+    for (name, tensor) in tensors {
+        let end = offset + tensor.len() * size;
+        let entry = json!({
+            "dtype": dtype, "shape": tensor.shape(), "data_offsets": [offset, end],
+        });
+        header.insert((*name).to_owned(), entry);
+        offset = end;
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    // Data that start at a multiple of 8 can be mapped.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for (_, tensor) in tensors {
+            for &value in tensor.data() {
+                match precision {
+                    Precision::F32 => out.write_all(&value.to_le_bytes())?,
+                    Precision::Bf16 => out.write_all(&bf16::from_f32(value).to_le_bytes())?,
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::weights::read_safetensors;
+
+    #[test]
+    fn what_is_written_is_read_back_and_is_mapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let (a, b) = (Tensor::new(&[2, 1], vec![1.0, -2.5]), Tensor::new(&[1], vec![1.0 / 3.0]));
+        let metadata = BTreeMap::from([("key".to_owned(), "value".to_owned())]);
+        for (precision, third) in [(Precision::F32, 1.0 / 3.0), (Precision::Bf16, 0.333_984_38)] {
+            write_safetensors(&path, &[("b", &b), ("a", &a)], precision, &metadata).unwrap();
+            let read = read_safetensors(&path).unwrap();
+            assert_eq!(read.metadata["format"], "pt");
+            assert_eq!(read.metadata["key"], "value");
+            let value = |name: &str| read.tensors[name].to_tensor().unwrap();
+            assert_eq!((value("a").shape(), value("a").data()), (&[2, 1][..], &[1.0, -2.5][..]));
+            assert_eq!(value("b").data(), [third]);
+        }
+    }
+
+    #[test]
+    fn a_failure_leaves_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "before").unwrap();
+        let error = write_atomically(&path, |out| {
+            out.write_all(b"half")?;
+            Err(io::ErrorKind::StorageFull.into())
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file stays");
+    }
+}

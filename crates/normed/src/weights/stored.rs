@@ -1,0 +1,239 @@
+//! A tensor as a file holds it: mapped, any element type, any strides; and the map itself.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::Dtype;
+
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// What a checkpoint holds, by name.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The file, or the index of several.
+    pub path: PathBuf,
+    /// The tensors.
+    pub tensors: BTreeMap<String, Stored>,
+    /// Free text that the file carries beside them.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A tensor inside a mapped file. Nothing is read until it is asked for.
+#[derive(Clone)]
+pub struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// In elements; `None` where the elements lie row-major and dense.
+    strides: Option<Vec<usize>>,
+    map: Arc<Mmap>,
+    /// In bytes.
+    offset: usize,
+}
+
+impl Stored {
+    /// Row-major elements at `offset`; `None` if they are not all inside the file.
+    pub(super) fn dense(
+        map: &Arc<Mmap>,
+        offset: usize,
+        dtype: Dtype,
+        shape: Vec<usize>,
+    ) -> Option<Self> {
+        let bytes = element_count(&shape)?.checked_mul(element_size(dtype))?;
+        (offset.checked_add(bytes)? <= map.len()).then(|| Self {
+            dtype,
+            shape,
+            strides: None,
+            map: Arc::clone(map),
+            offset,
+        })
+    }
+
+    /// Elements at `offset` that lie `strides` apart; `None` if any is outside `[offset, end)`, or
+    /// if more are claimed than that range holds (a stride of 0 could claim any number).
+    pub(super) fn strided(
+        map: &Arc<Mmap>,
+        offset: usize,
+        end: usize,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+    ) -> Option<Self> {
+        let count = element_count(&shape)?;
+        let mut reach = usize::from(count > 0);
+        let mut step = 1;
+        let mut is_dense = true;
+        for (&extent, &stride) in shape.iter().zip(&strides).rev() {
+            if count > 0 && extent > 1 {
+                reach = reach.checked_add((extent - 1).checked_mul(stride)?)?;
+                is_dense &= stride == step;
+                step *= extent;
+            }
+        }
+        let size = element_size(dtype);
+        let last = offset.checked_add(reach.max(count).checked_mul(size)?)?;
+        (strides.len() == shape.len() && last <= end && end <= map.len()).then(|| Self {
+            dtype,
+            shape,
+            strides: (!is_dense).then_some(strides),
+            map: Arc::clone(map),
+            offset,
+        })
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The extent of each dimension.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements' bytes, little-endian and row-major; copied only if they lie otherwise.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        let size = element_size(self.dtype);
+        let count = self.shape.iter().product::<usize>();
+        let Some(strides) = &self.strides else {
+            return Cow::Borrowed(&self.map[self.offset..self.offset + count * size]);
+        };
+        let mut bytes = Vec::with_capacity(count * size);
+        let mut at = vec![0; self.shape.len()];
+        for _ in 0..count {
+            let index: usize = at.iter().zip(strides).map(|(i, stride)| i * stride).sum();
+            let start = self.offset + index * size;
+            bytes.extend_from_slice(&self.map[start..start + size]);
+            for d in (0..at.len()).rev() {
+                at[d] += 1;
+                if at[d] < self.shape[d] {
+                    break;
+                }
+                at[d] = 0;
+            }
+        }
+        Cow::Owned(bytes)
+    }
+
+    /// The value in f32: a view of the file where it holds aligned f32, a copy otherwise. `None` for
+    /// an element type other than F32, BF16 and F16.
+    pub fn to_tensor(&self) -> Option<Tensor> {
+        let data = match self.dtype {
+            Dtype::F32 => {
+                if self.strides.is_none()
+                    && let Some(tensor) = Tensor::mapped(&self.shape, &self.map, self.offset)
+                {
+                    return Some(tensor);
+                }
+                widen(&self.bytes(), f32::from_le_bytes)
+            }
+            Dtype::BF16 => widen(&self.bytes(), |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F16 => widen(&self.bytes(), |b| f16::from_le_bytes(b).to_f32()),
+            _ => return None,
+        };
+        Some(Tensor::new(&self.shape, data))
+    }
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}{:?}", self.dtype, self.shape)
+    }
+}
+
+/// Maps `path` for reading.
+pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
+    let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+    let kind = file.metadata().map_err(|e| Error::io(path, &e))?;
+    if !kind.is_file() {
+        return Err(Error::invalid(path.display(), "not a file"));
+    }
+    // SAFETY: the map is only read. A file that another process cuts or changes underneath is
+    // outside what any program that maps files can promise; normed itself replaces files by
+    // renaming, which leaves maps of the old file whole.
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, &e))?;
+    Ok(Arc::new(map))
+}
+
+/// Bytes an element takes; 0 for the sub-byte types, which nothing here reads.
+fn element_size(dtype: Dtype) -> usize {
+    dtype.bitsize() / 8
+}
+
+fn element_count(shape: &[usize]) -> Option<usize> {
+    // Zeros first: a product that is zero must not overflow on its way there.
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1usize, |a, &n| a.checked_mul(n))
+}
+
+fn widen<const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<N>().0.iter().map(|&b| element(b)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map_of(bytes: &[u8]) -> Arc<Mmap> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        map_file(file.path()).unwrap()
+    }
+
+    fn floats(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|v| v.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn aligned_f32_is_not_copied() {
+        let map = map_of(&floats(&[1.0, 2.0, 3.0]));
+        let stored = Stored::dense(&map, 4, Dtype::F32, vec![2]).unwrap();
+        let tensor = stored.to_tensor().unwrap();
+        assert_eq!(tensor.data(), [2.0, 3.0]);
+        assert_eq!(tensor.data().as_ptr().cast(), map[4..].as_ptr());
+    }
+
+    #[test]
+    fn misaligned_f32_is_copied() {
+        let mut bytes = vec![7];
+        bytes.extend(floats(&[1.5, -2.0]));
+        let stored = Stored::dense(&map_of(&bytes), 1, Dtype::F32, vec![2]).unwrap();
+        assert_eq!(stored.to_tensor().unwrap().data(), [1.5, -2.0]);
+    }
+
+    #[test]
+    fn half_types_widen() {
+        let mut bytes = bf16::from_f32(-1.5).to_le_bytes().to_vec();
+        bytes.extend(f16::from_f32(0.25).to_le_bytes());
+        let map = map_of(&bytes);
+        let read = |offset, dtype| {
+            let stored = Stored::dense(&map, offset, dtype, vec![1]).unwrap();
+            stored.to_tensor().unwrap().data()[0]
+        };
+        assert_eq!((read(0, Dtype::BF16), read(2, Dtype::F16)), (-1.5, 0.25));
+    }
+
+    #[test]
+    fn strides_are_honoured_and_kept_inside_the_range() {
+        let map = map_of(&floats(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
+        let strided = |shape: &[usize], strides: &[usize]| {
+            Stored::strided(&map, 0, 24, Dtype::F32, shape.to_vec(), strides.to_vec())
+        };
+        // A transposed [2, 3] matrix.
+        let transposed = strided(&[3, 2], &[1, 3]).unwrap().to_tensor().unwrap();
+        assert_eq!(transposed.data(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        // A dimension of extent 1 may have any stride: still dense.
+        assert!(strided(&[1, 6], &[999, 1]).unwrap().strides.is_none());
+        assert!(strided(&[3, 2], &[1, 4]).is_none(), "reaches past the end");
+        assert!(strided(&[1 << 40], &[0]).is_none(), "more elements than the range holds");
+        assert!(strided(&[2], &[usize::MAX]).is_none());
+        assert!(strided(&[usize::MAX, 0], &[1, 1]).is_some(), "nothing to read");
+    }
+}

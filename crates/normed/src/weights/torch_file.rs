@@ -1,0 +1,118 @@
+//! PyTorch's `.pth` and `.bin`: a zip archive of a pickle and raw storages.
+//!
+//! No maintained crate reads these on its own (candle's and burn's readers are part of their
+//! frameworks), so the pickle is read by the small machine of [`super::pickle`].
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::pickle::{Pickle, Value};
+use super::stored::{Checkpoint, Stored, map_file};
+use crate::{Error, Result};
+
+/// How the format before PyTorch 1.6 begins: a pickle of a fixed number.
+const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+
+/// Under which names training scripts put the state dict beside an optimizer's: BLIP's, Lightning's.
+const NESTED: [&str; 2] = ["model", "state_dict"];
+
+/// Reads `path`, a state dict that `torch.save` wrote, on its own or under `model` or `state_dict`.
+pub fn read_torch(path: &Path) -> Result<Checkpoint> {
+    let map = map_file(path)?;
+    if map.starts_with(LEGACY) {
+        let cause = "written in the format before PyTorch 1.6, which is not read here";
+        return Err(Error::invalid(path.display(), cause)
+            .hint("re-save it once in Python: torch.save(torch.load(path), new_path)"));
+    }
+    let broken = |cause: String| {
+        Error::invalid(path.display(), cause)
+            .hint("it must be a plain state dict: torch.save(model.state_dict(), path)")
+    };
+    let tensors = read_archive(&map).map_err(broken)?;
+    Ok(Checkpoint { path: path.to_owned(), tensors, metadata: BTreeMap::new() })
+}
+
+fn read_archive(map: &Arc<Mmap>) -> Result<BTreeMap<String, Stored>, String> {
+    let entries = list_entries(map)?;
+    let mut pickles = entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
+    let (Some(root), None) = (pickles.next(), pickles.next()) else {
+        return Err("not one PyTorch checkpoint: the archive must have one data.pkl".into());
+    };
+    if let Some(order) = entries.get(&format!("{root}byteorder"))
+        && &map[order.clone()] != b"little"
+    {
+        return Err("its numbers are not little-endian".into());
+    }
+    let (pickle, value) = Pickle::parse(&map[entries[&format!("{root}data.pkl")].clone()])?;
+    state_dict(&pickle, value)?
+        .into_iter()
+        .map(|(name, tensor)| {
+            let view = &pickle.tensors[tensor];
+            let storage = &pickle.storages[view.storage];
+            let range = entries
+                .get(&format!("{root}data/{}", storage.key))
+                .ok_or_else(|| format!("`{name}` is in data/{}, which is missing", storage.key))?;
+            let stored = view
+                .offset
+                .checked_mul(storage.dtype.bitsize() / 8)
+                .and_then(|offset| offset.checked_add(range.start))
+                .and_then(|offset| {
+                    let (shape, strides) = (view.shape.clone(), view.strides.clone());
+                    Stored::strided(map, offset, range.end, storage.dtype, shape, strides)
+                })
+                .ok_or_else(|| format!("`{name}` is larger than data/{}", storage.key))?;
+            Ok((name, stored))
+        })
+        .collect()
+}
+
+/// Where each entry's bytes lie in the file.
+fn list_entries(map: &Arc<Mmap>) -> Result<BTreeMap<String, Range<usize>>, String> {
+    let bytes: &[u8] = map;
+    let mut archive =
+        ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("not a PyTorch file: {e}"))?;
+    let mut entries = BTreeMap::new();
+    for i in 0..archive.len() {
+        let entry = archive.by_index_raw(i).map_err(|e| e.to_string())?;
+        let name = entry.name().map_err(|e| e.to_string())?.into_owned();
+        if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
+            return Err(format!("{name} is compressed, which PyTorch never does"));
+        }
+        let range = entry
+            .data_start()
+            .zip(entry.data_start().and_then(|start| start.checked_add(entry.size())))
+            .and_then(|(start, end)| Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?))
+            .filter(|range| range.end <= bytes.len())
+            .ok_or_else(|| format!("{name} ends behind the end of the file"))?;
+        entries.insert(name, range);
+    }
+    Ok(entries)
+}
+
+/// Names and tensors of the state dict in `root`.
+fn state_dict(pickle: &Pickle, root: Value) -> Result<Vec<(String, usize)>, String> {
+    let Value::Dict(outer) = root else {
+        return Err("it holds no dict of tensors".into());
+    };
+    let nested = pickle.dicts[outer].iter().find_map(|&(key, value)| match value {
+        Value::Dict(inner) if NESTED.contains(&pickle.text(key)?) => Some(inner),
+        _ => None,
+    });
+    let mut list: BTreeMap<String, usize> = BTreeMap::new();
+    for &(key, value) in &pickle.dicts[nested.unwrap_or(outer)] {
+        let name = pickle.text(key).ok_or("a tensor without a name")?;
+        let Value::Tensor(tensor) = value else {
+            return Err(format!("`{name}` is not a tensor"));
+        };
+        if list.insert(name.to_owned(), tensor).is_some() {
+            return Err(format!("`{name}` comes twice"));
+        }
+    }
+    Ok(list.into_iter().collect())
+}

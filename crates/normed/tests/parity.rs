@@ -1,0 +1,295 @@
+//! Our MISS against transformers' `BlipForQuestionAnswering`, on what
+//! `reference/make_blip_goldens.py` wrote.
+
+use std::path::PathBuf;
+
+use normed::data::{Batch, IGNORE, TokenRows};
+use normed::models::{GenerateRule, Miss, MissConfig, Model, generate};
+use normed::nn::Mode;
+use normed::ops::cross_entropy;
+use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Tensor, Tower};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+/// Relative error allowed in logits, loss and gradients.
+const TOLERANCE: f64 = 1e-4;
+
+#[derive(Deserialize)]
+struct Record {
+    config: serde_json::Value,
+    losses: Vec<f64>,
+    label_smoothing: f32,
+    adamw: AdamW,
+    max_new_tokens: usize,
+    searches: Vec<Search>,
+}
+
+/// The answers that a search finds, one an example.
+#[derive(Deserialize)]
+struct Search {
+    num_beams: usize,
+    length_penalty: f32,
+    answers: Vec<Vec<u32>>,
+}
+
+#[derive(Deserialize)]
+struct AdamW {
+    lr: f64,
+    betas: [f64; 2],
+    eps: f64,
+    weight_decay: f64,
+}
+
+/// The golden files, and our model with their weights.
+struct Golden {
+    file: Vec<u8>,
+    record: Record,
+    model: Miss,
+    params: Parameters,
+    batch: Batch,
+}
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn read() -> Golden {
+    let record: Record =
+        serde_json::from_slice(&std::fs::read(golden("blip.json")).unwrap()).unwrap();
+    let file = std::fs::read(golden("blip.safetensors")).unwrap();
+    let (config, _) = MissConfig::parse("blip.json", &record.config.to_string()).unwrap();
+    let mut params = Parameters::new();
+    let model = Miss::declare(&config, &mut params);
+    let batch = {
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        let names = tensors.names();
+        let mut expected: Vec<_> = names.iter().filter_map(|n| n.strip_prefix("model.")).collect();
+        let mut declared: Vec<_> = params.iter().map(|(_, p)| p.name.clone()).collect();
+        expected.sort_unstable();
+        declared.sort_unstable();
+        assert_eq!(declared, expected);
+        for (_, p) in params.iter_mut() {
+            p.set(floats(&tensors, &format!("model.{}", p.name)));
+        }
+        batch(&tensors, &config, record.searches[0].answers.len())
+    };
+    Golden { file, record, model, params, batch }
+}
+
+fn floats(tensors: &SafeTensors<'_>, name: &str) -> Tensor {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), Dtype::F32, "{name}");
+    let data = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+    Tensor::new(view.shape(), data)
+}
+
+fn integers(tensors: &SafeTensors<'_>, name: &str) -> Vec<u32> {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), Dtype::I64, "{name}");
+    view.data().as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as u32).collect()
+}
+
+fn rows(rows: &[Vec<u32>], pad: u32) -> TokenRows {
+    let lengths: Vec<_> = rows.iter().map(Vec::len).collect();
+    let width = lengths.iter().copied().max().unwrap();
+    let padded = |row: &Vec<u32>| {
+        let padding = std::iter::repeat_n(pad, width - row.len());
+        row.iter().copied().chain(padding).collect::<Vec<_>>()
+    };
+    TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
+}
+
+/// All examples in one padded batch.
+fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Batch {
+    let each = |key: &str| -> Vec<Vec<u32>> {
+        (0..examples).map(|i| integers(tensors, &format!("example.{i}.{key}"))).collect()
+    };
+    let size = config.vision.image_size;
+    let pad = config.text.pad_token_id;
+    // Labels there are the decoder's input with its end; ours are shifted.
+    let answers = each("labels");
+    let input: Vec<_> = answers.iter().map(|a| a[..a.len() - 1].to_vec()).collect();
+    let labels: Vec<_> = answers.iter().map(|a| a[1..].to_vec()).collect();
+    let pixels = (0..examples)
+        .flat_map(|i| floats(tensors, &format!("example.{i}.pixel_values")).into_data())
+        .collect();
+    Batch {
+        pixel_values: Tensor::new(&[examples, 3, size, size], pixels),
+        input_ids: rows(&each("input_ids"), pad),
+        decoder_input_ids: rows(&input, pad),
+        labels: rows(&labels, IGNORE).ids,
+        target_count: labels.iter().map(Vec::len).sum(),
+        keys: (0..examples as u64).collect(),
+    }
+}
+
+/// Example `i` of `batch`, unpadded.
+fn alone(batch: &Batch, i: usize) -> Batch {
+    let row = |r: &TokenRows| TokenRows {
+        ids: r.ids[i * r.width..][..r.lengths[i]].to_vec(),
+        lengths: vec![r.lengths[i]],
+        width: r.lengths[i],
+    };
+    let (width, n) = (batch.decoder_input_ids.width, batch.decoder_input_ids.lengths[i]);
+    let mut shape = batch.pixel_values.shape().to_vec();
+    let pixels = batch.pixel_values.len() / shape[0];
+    shape[0] = 1;
+    Batch {
+        pixel_values: Tensor::new(
+            &shape,
+            batch.pixel_values.data()[i * pixels..][..pixels].to_vec(),
+        ),
+        input_ids: row(&batch.input_ids),
+        decoder_input_ids: row(&batch.decoder_input_ids),
+        labels: batch.labels[i * width..][..n].to_vec(),
+        target_count: n,
+        keys: vec![batch.keys[i]],
+    }
+}
+
+fn train_norms(params: &mut Parameters, towers: &[Tower]) -> Vec<ParamId> {
+    let mut trained = Vec::new();
+    for (id, p) in params.iter_mut() {
+        p.trained = matches!(p.role.part, Part::Norm(_)) && towers.contains(&p.role.tower);
+        if p.trained {
+            trained.push(id);
+        }
+    }
+    trained
+}
+
+/// The mean loss and its gradients.
+fn step(golden: &Golden, gradients: &mut Gradients) -> f64 {
+    let mut g = Graph::training(&golden.params);
+    let batch = &golden.batch;
+    let logits = golden.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
+    let loss = cross_entropy(&mut g, logits, &batch.labels, golden.record.label_smoothing);
+    let count = batch.target_count as f64;
+    g.backward(&loss.output, Tensor::new(&[1], vec![(1.0 / count) as f32]), gradients);
+    loss.sum / count
+}
+
+/// Asserts that the largest difference is below [`TOLERANCE`] of the largest value.
+fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let largest = theirs.iter().fold(0.0f64, |m, x| m.max(f64::from(x.abs())));
+    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        let difference = f64::from((a - b).abs());
+        assert!(difference <= TOLERANCE * largest, "{what}[{i}]: {a}, not {b}");
+    }
+}
+
+#[test]
+fn logits_are_transformers() {
+    let golden = read();
+    let tensors = SafeTensors::deserialize(&golden.file).unwrap();
+    let batch = &golden.batch;
+    let mut g = Graph::inference(&golden.params);
+    let ours = golden.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
+    let (width, vocab_size) = (batch.decoder_input_ids.width, ours.value.width());
+    assert_eq!(ours.shape(), [batch.keys.len(), width, vocab_size]);
+    for (b, &length) in batch.decoder_input_ids.lengths.iter().enumerate() {
+        let theirs = floats(&tensors, &format!("example.{b}.logits"));
+        assert_close(
+            &format!("logits of example {b}"),
+            &ours.value.data()[b * width * vocab_size..][..length * vocab_size],
+            &theirs.data()[..length * vocab_size],
+        );
+    }
+}
+
+#[test]
+fn loss_and_norm_gradients_are_transformers() {
+    let mut golden = read();
+    for towers in [&Tower::ALL[..], &[Tower::Vision], &[Tower::Text], &[Tower::Decoder]] {
+        let trained = train_norms(&mut golden.params, towers);
+        assert!(!trained.is_empty());
+        let mut gradients = Gradients::new();
+        let loss = step(&golden, &mut gradients);
+        let theirs = golden.record.losses[0];
+        assert!((loss - theirs).abs() <= TOLERANCE * theirs, "loss {loss}, not {theirs}");
+        let tensors = SafeTensors::deserialize(&golden.file).unwrap();
+        for (id, p) in golden.params.iter() {
+            let ours = gradients.param(id);
+            assert_eq!(ours.is_some(), trained.contains(&id), "{towers:?} trained: {}", p.name);
+            if let Some(ours) = ours {
+                let theirs = floats(&tensors, &format!("grad.{}", p.name));
+                assert_close(&p.name, ours.data(), theirs.data());
+            }
+        }
+    }
+}
+
+/// The tape starts at the first trained parameter.
+#[test]
+fn frozen_towers_below_record_nothing() {
+    let mut golden = read();
+    let mut recorded = |towers: &[Tower]| {
+        train_norms(&mut golden.params, towers);
+        let mut g = Graph::training(&golden.params);
+        golden.model.forward(&mut g, &golden.batch, Mode::Evaluate).unwrap();
+        g.recorded()
+    };
+    let [all, text, decoder, none] =
+        [&Tower::ALL[..], &[Tower::Text, Tower::Decoder], &[Tower::Decoder], &[]]
+            .map(&mut recorded);
+    assert!(all > text && text > decoder && decoder > none, "{all} {text} {decoder} {none}");
+    assert_eq!(none, 0);
+}
+
+#[test]
+fn ten_adamw_steps_are_torchs() {
+    let mut golden = read();
+    let AdamW { lr, betas: [beta1, beta2], eps, weight_decay } = golden.record.adamw;
+    assert_eq!(weight_decay, 0.0);
+    let trained = train_norms(&mut golden.params, &Tower::ALL);
+    let mut moments: Vec<_> =
+        trained.iter().map(|&id| vec![[0.0f64; 2]; golden.params.get(id).len()]).collect();
+    for t in 0..golden.record.losses.len() {
+        let mut gradients = Gradients::new();
+        let (loss, theirs) = (step(&golden, &mut gradients), golden.record.losses[t]);
+        assert!((loss - theirs).abs() <= TOLERANCE * theirs, "step {t}: {loss}, not {theirs}");
+        let corrections = [beta1, beta2].map(|beta| 1.0 - beta.powi(t as i32 + 1));
+        for (&id, moments) in trained.iter().zip(&mut moments) {
+            let values = golden.params.get_mut(id).value_mut().data_mut();
+            let gradient = gradients.param(id).unwrap().data();
+            for ((x, &d), [m, v]) in values.iter_mut().zip(gradient).zip(moments) {
+                let d = f64::from(d);
+                *m = beta1 * *m + (1.0 - beta1) * d;
+                *v = beta2 * *v + (1.0 - beta2) * d * d;
+                let update = *m / corrections[0] / ((*v / corrections[1]).sqrt() + eps);
+                *x -= (lr * update) as f32;
+            }
+        }
+    }
+}
+
+fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {
+    let rule = GenerateRule {
+        num_beams: search.num_beams,
+        max_new_tokens: golden.record.max_new_tokens,
+        length_penalty: search.length_penalty,
+    };
+    let text = golden.model.config().text_rule();
+    generate(&golden.model, &golden.params, batch, &rule, &text).unwrap()
+}
+
+#[test]
+fn generations_are_transformers() {
+    let golden = read();
+    for search in &golden.record.searches {
+        for (i, theirs) in search.answers.iter().enumerate() {
+            let ours = answers(&golden, &alone(&golden.batch, i), search);
+            assert_eq!(ours, [theirs.clone()], "example {i}, {} beams", search.num_beams);
+        }
+    }
+}
+
+/// transformers attends to padded question tokens when it generates; we do not.
+#[test]
+fn generations_do_not_depend_on_batch_mates() {
+    let golden = read();
+    for search in &golden.record.searches {
+        assert_eq!(answers(&golden, &golden.batch, search), search.answers);
+    }
+}

@@ -1,0 +1,223 @@
+//! Whole runs of a tiny model: what they leave, and that they leave the same whatever happens.
+
+mod tiny;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use normed::metrics::Metric;
+use normed::models;
+use normed::train::{Event, Outcome, RunOptions, Subject, run};
+use normed::weights::{BaseCheck, load_adapter};
+
+const LAYER_NORM: &str = "method = \"layer_norm\"";
+
+/// Runs it to the end.
+fn finish(root: &Path, name: &str, resume: bool) -> (Outcome, Vec<Event>) {
+    let options = RunOptions { resume, test: true, ..RunOptions::default() };
+    let mut events = Vec::new();
+    let outcome = run(&tiny::recipe(root, name), &options, &mut |event| events.push(event.clone()));
+    (outcome.unwrap().expect("nobody stopped it"), events)
+}
+
+#[test]
+fn a_run_leaves_all_it_promises() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 6");
+    let (outcome, events) = finish(dir.path(), "run", false);
+    let run = dir.path().join("run");
+    for file in [
+        "recipe.toml",
+        "events.jsonl",
+        "events.out.tfevents.normed",
+        "metrics.json",
+        "loss.svg",
+        "predictions.jsonl",
+        "predictions_before.jsonl",
+        "predictions_blind.jsonl",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/README.md",
+    ] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    assert!(!run.join("checkpoint").exists());
+
+    // 48 examples, 8 a step.
+    assert_eq!(outcome.steps, 36);
+    let losses = |first: usize, last: usize| -> f64 {
+        let of = events.iter().filter_map(|e| match e {
+            Event::StepDone { step, loss, .. } if (first..=last).contains(step) => Some(*loss),
+            _ => None,
+        });
+        of.sum::<f64>() / (last + 1 - first) as f64
+    };
+    assert!(losses(31, 36) < 0.8 * losses(1, 6), "{} {}", losses(1, 6), losses(31, 36));
+    let test = outcome.test.unwrap();
+    let nll = |scores: &normed::metrics::Scores| scores.get(Metric::NllPerToken).unwrap().value;
+    assert!(nll(&test.after) < nll(&test.before.unwrap()));
+    assert_eq!(test.after.n, 12);
+    assert_eq!(test.blind.unwrap().n, 12);
+
+    // The adapter is the best checkpoint: with it the base answers as the run did.
+    let recipe = tiny::recipe(dir.path(), "run");
+    let mut loaded = models::load(&dir.path().join("base"), None).unwrap();
+    let hash = loaded.content_hash.clone();
+    load_adapter(&run.join("adapter"), &mut loaded.params, BaseCheck::Is(&hash)).unwrap();
+    let answers = answer(&loaded, &recipe);
+    let written = normed::metrics::read_predictions(&run.join("predictions.jsonl")).unwrap();
+    assert_eq!(answers, written);
+
+    let best = events.iter().filter_map(|e| match e {
+        Event::Evaluated { of: Subject::Validation, exact_match, best: true, epoch, .. } => {
+            Some((*epoch, *exact_match))
+        }
+        _ => None,
+    });
+    assert_eq!(best.last().unwrap(), (outcome.best_epoch, outcome.best_value));
+}
+
+/// The test split's predictions, one example at a time.
+fn answer(
+    loaded: &models::Loaded,
+    recipe: &normed::recipe::Recipe,
+) -> Vec<normed::metrics::Prediction> {
+    let dataset = normed::data::open(&recipe.data).unwrap().dataset;
+    let which = normed::data::indices_of(&*dataset, normed::data::Split::Test).unwrap();
+    let collator = Arc::new(normed::data::Collator::new(
+        Arc::clone(&loaded.tokenizer),
+        loaded.image_rule.clone(),
+        loaded.text_rule.clone(),
+    ));
+    let evaluation = normed::train::Evaluation {
+        loaded,
+        collator: &collator,
+        dataset: &dataset,
+        which: &which,
+        batch_size: recipe.train.batch_size,
+    };
+    evaluation.predict(&recipe.generate, &mut |_| true).unwrap().unwrap()
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"full\"", "");
+    for (name, threads) in [("one", 1), ("two", 2)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| finish(dir.path(), name, false));
+    }
+    tiny::assert_same(&dir.path().join("one"), &dir.path().join("two"));
+}
+
+/// Runs until `n` steps are done, then asks to stop.
+fn stop_after(root: &Path, name: &str, n: usize, resume: bool) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = RunOptions { resume, test: true, stop: Arc::clone(&stop) };
+    let mut steps = 0;
+    let mut stopped = false;
+    let outcome = run(&tiny::recipe(root, name), &options, &mut |event| {
+        steps += usize::from(matches!(event, Event::StepDone { .. }));
+        stopped |= matches!(event, Event::Stopped { .. });
+        stop.store(steps == n, Ordering::Relaxed);
+    });
+    assert_eq!(outcome.unwrap(), None);
+    assert!(stopped && steps == n, "{steps}");
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), LAYER_NORM, "checkpoint_every_steps = 100\npatience = 2");
+    finish(dir.path(), "whole", false);
+    // In the middle of an epoch, and after the last step of one, before its evaluation.
+    stop_after(dir.path(), "broken", 8, false);
+    stop_after(dir.path(), "broken", 4, true);
+    let (_, events) = finish(dir.path(), "broken", true);
+    assert!(matches!(events[0], Event::Started { resumed_at: Some(12), .. }), "{:?}", events[0]);
+    tiny::assert_same(&dir.path().join("whole"), &dir.path().join("broken"));
+
+    // A run that is over says so again, and does nothing.
+    let (_, events) = finish(dir.path(), "broken", true);
+    assert!(matches!(&events[..], [Event::Finished { .. }]));
+}
+
+#[test]
+fn a_run_directory_is_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tiny::make(root, LAYER_NORM, "");
+    stop_after(root, "run", 3, false);
+    let options = RunOptions::default();
+    let fails = |recipe: &normed::recipe::Recipe, options: &RunOptions| {
+        let error = run(recipe, options, &mut |_| {}).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    };
+    let before = fs::read(root.join("run/events.jsonl")).unwrap();
+    let error = fails(&tiny::recipe(root, "run"), &options);
+    assert!(error.contains("--resume"), "{error}");
+
+    let resume = RunOptions { resume: true, ..options.clone() };
+    let mut changed = tiny::recipe(root, "run");
+    changed.train.lr = 0.5;
+    changed.seed = 6;
+    let error = fails(&changed, &resume);
+    assert!(error.contains("seed was 5, is 6; train.lr was 0.02, is 0.5"), "{error}");
+
+    let row = "{\"id\":\"x\",\"image\":\"0.png\",\"question\":\"is it\",\"answer\":\"no\",\
+               \"answer_type\":\"CLOSED\",\"split\":\"train\"}\n";
+    let data = fs::read_to_string(root.join("data.jsonl")).unwrap();
+    fs::write(root.join("data.jsonl"), data + row).unwrap();
+    let error = fails(&tiny::recipe(root, "run"), &resume);
+    assert!(error.contains("other data"), "{error}");
+    assert_eq!(fs::read(root.join("run/events.jsonl")).unwrap(), before);
+
+    fs::create_dir(root.join("mine")).unwrap();
+    fs::write(root.join("mine/thesis.tex"), "").unwrap();
+    for options in [&options, &resume] {
+        let error = fails(&tiny::recipe(root, "mine"), options);
+        assert!(error.contains("is not empty"), "{error}");
+    }
+}
+
+#[test]
+fn every_method_runs_and_where_nothing_is_trained_nothing_is_saved() {
+    for method in ["none", "attention", "ffn"] {
+        let dir = tempfile::tempdir().unwrap();
+        tiny::make(dir.path(), &format!("method = \"{method}\""), "epochs = 1\nmetric = \"last\"");
+        let (outcome, _) = finish(dir.path(), "run", false);
+        assert_eq!(outcome.steps, if method == "none" { 0 } else { 6 });
+        let adapter = dir.path().join("run/adapter");
+        assert_eq!(adapter.exists(), method != "none");
+        assert_eq!(outcome.test.unwrap().after.n, 12);
+    }
+}
+
+#[test]
+fn a_base_model_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tiny::make(root, LAYER_NORM, "");
+    let words = fs::read_to_string(root.join("recipe.toml")).unwrap().replace(
+        "model = \"base\"",
+        "init.vocab = \"words.txt\"\ninit.vision_from = \"base\"\n\
+         init.vision = { hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 2, \
+         intermediate_size = 32, image_size = 24, patch_size = 8 }\n\
+         init.text = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2, \
+         intermediate_size = 32, max_position_embeddings = 16 }",
+    );
+    fs::write(root.join("recipe.toml"), words.replace(&format!("[tuning]\n{LAYER_NORM}\n"), ""))
+        .unwrap();
+    fs::write(root.join("words.txt"), tiny::WORDS).unwrap();
+    let (outcome, _) = finish(root, "run", false);
+    // Everything is trained, but for the key biases, which softmax does not see.
+    assert!(outcome.trained < outcome.total && outcome.trained > outcome.total * 9 / 10);
+    assert!(outcome.test.unwrap().before.is_none());
+    let made = models::load(&root.join("run/model"), None).unwrap();
+    assert_eq!(made.image_rule.size, 24);
+    let answers = answer(&made, &tiny::recipe(root, "run"));
+    assert_eq!(answers.len(), 12);
+}

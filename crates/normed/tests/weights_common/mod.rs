@@ -1,0 +1,44 @@
+//! What the tests of weights share.
+
+use std::path::{Path, PathBuf};
+
+use normed::data::{Batch, IGNORE, TokenRows};
+use normed::models::Loaded;
+use normed::nn::Mode;
+use normed::tensor::{Graph, Tensor};
+
+/// A file that Python wrote.
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// Where tests leave what Python may check.
+pub fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// The logits `[1, 3, V]` of `inputs()` in reference/make_weights_goldens.py.
+pub fn logits(loaded: &Loaded) -> Tensor {
+    let size = loaded.image_rule.size;
+    let pixels = (0..3 * size * size).map(|i| (i as f64 * 0.1).sin() as f32).collect();
+    let rows =
+        |ids: &[u32]| TokenRows { ids: ids.to_vec(), lengths: vec![ids.len()], width: ids.len() };
+    let batch = Batch {
+        pixel_values: Tensor::new(&[1, 3, size, size], pixels),
+        input_ids: rows(&[2, 7, 9, 40, 3]),
+        decoder_input_ids: rows(&[104, 11, 12]),
+        labels: vec![IGNORE; 3],
+        target_count: 0,
+        keys: vec![0],
+    };
+    let mut graph = Graph::inference(&loaded.params);
+    loaded.model.forward(&mut graph, &batch, Mode::Evaluate).unwrap().value
+}
+
+#[track_caller]
+pub fn assert_close(a: &Tensor, b: &Tensor, tolerance: f32) {
+    assert_eq!(a.shape(), b.shape());
+    for (x, y) in a.data().iter().zip(b.data()) {
+        assert!((x - y).abs() <= tolerance, "{x} {y}");
+    }
+}
