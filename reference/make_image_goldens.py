@@ -37,7 +37,7 @@ def soft(rng, height, width):
 
 def pixel_values(picture, size):
     processor = BlipImageProcessorPil(size={"height": size, "width": size})
-    return np.asarray(processor(Image.fromarray(picture))["pixel_values"][0], dtype=np.float32)
+    return np.ascontiguousarray(processor(Image.fromarray(picture))["pixel_values"][0], dtype=np.float32)
 
 
 def rule_goldens():

@@ -163,3 +163,96 @@ impl PictureCache {
         Ok(picture)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::data::example::tests::example;
+
+    /// Tokens 5 to 9 are `is it normal ? no`; pictures have 2 pixels a side.
+    pub fn collator(max_question_tokens: usize) -> Collator {
+        let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[DEC]\nis\nit\nnormal\n?\nno\n";
+        let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
+        let image_rule = ImageRule { size: 2, ..ImageRule::default() };
+        let text_rule = TextRule {
+            question_start: 2,
+            decoder_start: 4,
+            end: 3,
+            pad: 0,
+            max_question_tokens,
+            max_answer_tokens: 4,
+        };
+        Collator::new(Arc::new(tokenizer), image_rule, text_rule)
+    }
+
+    /// An example with a picture of its own colour.
+    pub fn drawn(id: &str, question: &str, answer: &str, colour: u8) -> Example {
+        let picture = Picture { width: 3, height: 3, rgb: vec![colour; 27] };
+        Example {
+            image: ImageSource::Drawn(Arc::new(picture)),
+            question: question.into(),
+            answer: answer.into(),
+            ..example(id, id)
+        }
+    }
+
+    #[test]
+    fn a_batch_is_padded_and_its_labels_are_shifted() {
+        let collator = collator(5);
+        let examples = [
+            drawn("a", "Is it normal?", "no", 0),
+            drawn("b", "normal", "it is no", 255),
+            // An empty answer is its end token.
+            drawn("c", "?", "", 0),
+        ];
+        let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
+        let batch = collator.batch(&prepared, 0);
+        // The first question is cut to 5 tokens and keeps its end.
+        assert_eq!(batch.input_ids.ids, [2, 5, 6, 7, 3, 2, 7, 3, 0, 0, 2, 8, 3, 0, 0]);
+        assert_eq!((batch.input_ids.width, &batch.input_ids.lengths[..]), (5, &[5, 3, 3][..]));
+        assert_eq!(batch.decoder_input_ids.ids, [4, 9, 0, 0, 4, 6, 5, 9, 4, 0, 0, 0]);
+        assert_eq!(batch.decoder_input_ids.lengths, [2, 4, 1]);
+        let i = IGNORE;
+        assert_eq!(batch.labels, [9, 3, i, i, 6, 5, 9, 3, 3, i, i, i]);
+        assert_eq!(batch.target_count, 7);
+        assert_eq!(batch.pixel_values.shape(), [3, 3, 2, 2]);
+        let white = (1.0 - collator.image_rule.image_mean[0]) / collator.image_rule.image_std[0];
+        assert_eq!(batch.pixel_values.data()[12..16], [white; 4]);
+        assert_eq!(collator.length(&examples[0]), 7);
+    }
+
+    #[test]
+    fn an_answer_longer_than_the_decoder_is_an_error() {
+        let error = collator(5).prepare(&drawn("long", "?", "no no no no", 0)).unwrap_err();
+        assert!(error.to_string().contains("example `long`"), "{error}");
+    }
+
+    #[test]
+    fn keys_are_of_the_example_and_the_epoch_alone() {
+        // SHA-256 of eight zero bytes and "a", its first eight bytes read from the lowest.
+        assert_eq!(example_key("a", 0), 0x6948_504a_5c8b_fed7);
+        assert_ne!(example_key("a", 0), example_key("a", 1));
+        assert_ne!(example_key("a", 0), example_key("b", 0));
+    }
+
+    #[test]
+    fn pictures_are_decoded_once_as_far_as_the_limit_goes() {
+        let cache = |limit| PictureCache { limit, held: Mutex::default() };
+        let made = std::cell::Cell::new(0);
+        let get = |cache: &PictureCache, name: &str| {
+            let make = || {
+                made.set(made.get() + 1);
+                Ok(Picture { width: 1, height: 1, rgb: vec![0; 3] })
+            };
+            cache.get(Path::new(name), make).unwrap();
+            made.get()
+        };
+        let two = cache(7);
+        let counts = ["a", "b", "a", "b", "c", "a", "c"].map(|name| get(&two, name));
+        assert_eq!(counts, [1, 2, 2, 2, 3, 3, 4]);
+        assert_eq!(two.held.lock().unwrap().bytes, 6);
+        let none = cache(0);
+        assert_eq!(["a", "a"].map(|name| get(&none, name)), [5, 6]);
+        assert!(none.get(Path::new("a"), || Err(Error::failed("a", "broken"))).is_err());
+    }
+}

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 use crate::{Error, Result};
 
@@ -46,7 +46,13 @@ impl Picture {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let decoded = reader(Cursor::new(bytes))?.decode().map_err(cause)?;
+        let reader = reader(Cursor::new(bytes))?;
+        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
+            return Err(
+                "cannot be decoded: the file is cut short, its end marker is missing".into()
+            );
+        }
+        let decoded = reader.decode().map_err(cause)?;
         let (width, height) = (decoded.width() as usize, decoded.height() as usize);
         let rgb = match decoded {
             DynamicImage::ImageRgb8(picture) => picture.into_raw(),
@@ -76,6 +82,28 @@ fn reader<R: std::io::BufRead + std::io::Seek>(source: R) -> Result<ImageReader<
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     reader.limits(limits);
     Ok(reader)
+}
+
+/// Whether a JPEG file goes on to its end-of-image marker. The decoder fills what is missing of a
+/// cut file with grey and says nothing, so that half a scan would pass for a whole one.
+///
+/// Segments are walked by their lengths, since a thumbnail within one has an end marker of its own;
+/// within a scan's data, 0xFF before 0x00 or a restart marker (0xD0 to 0xD7) is no segment (ITU T.81,
+/// B.1.1).
+fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
+        match (first, marker) {
+            (0xff, 0xd9) => return true,
+            (0xff, 0x02..=0xcf | 0xda..=0xfe) => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            }
+            // A scan's data, a restart, or padding.
+            _ => at += 1,
+        }
+    }
+    false
 }
 
 fn cause(error: image::ImageError) -> String {

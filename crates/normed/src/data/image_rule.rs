@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Picture;
+use super::{Picture, resize};
 use crate::{Error, Result};
 
 /// How a picture becomes pixel values: what transformers' `BlipImageProcessor` does.
@@ -172,20 +170,9 @@ impl ImageRule {
         self.normalise(&self.resize(picture))
     }
 
-    /// The picture at `size` x `size`: Pillow's bicubic, a = -0.5, widened by the scale when it
-    /// shrinks, rounded to 8 bits after each direction.
+    /// The picture at `size` x `size`, by Pillow's bicubic.
     pub fn resize(&self, picture: &Picture) -> Picture {
-        let side = self.size as u32;
-        let (width, height) = (picture.width as u32, picture.height as u32);
-        let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
-            .expect("a picture holds 3 bytes a pixel");
-        let mut resized = Image::new(side, side, PixelType::U8x3);
-        let bicubic =
-            ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-        Resizer::new()
-            .resize(&source, &mut resized, &bicubic)
-            .expect("both have the same pixel type and no crop box is set");
-        Picture { width: self.size, height: self.size, rgb: resized.into_vec() }
+        resize::bicubic(picture, self.size, self.size)
     }
 
     /// Pixel values `[3, H, W]` of a picture that is not resized: rescaled in f64, normalised in f32.
@@ -219,4 +206,77 @@ fn square(size: &Value) -> Result<usize, String> {
         .and_then(|side| usize::try_from(side).ok())
         .filter(|side| (1..=MAX_SIZE).contains(side))
         .ok_or_else(|| format!("size is {size}; only a square of 1 to {MAX_SIZE} is supported"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(file: &str, text: &str) -> Result<ImageRule> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(file), text).unwrap();
+        ImageRule::open(dir.path())
+    }
+
+    #[test]
+    fn absent_values_are_blips() {
+        let nothing = tempfile::tempdir().unwrap();
+        assert_eq!(ImageRule::open(nothing.path()).unwrap(), ImageRule::default());
+        assert_eq!(open("preprocessor_config.json", "{}").unwrap(), ImageRule::default());
+        assert_eq!(open("processor_config.json", "{}").unwrap(), ImageRule::default());
+    }
+
+    #[test]
+    fn values_are_heard_in_either_file() {
+        let text = r#"{"image_processor_type": "BlipImageProcessorFast", "size": 480, "resample": 3,
+            "image_mean": 0.5, "do_normalize": true, "image_std": [0.1, 0.2, 0.3], "new_key": {}}"#;
+        let rule = open("preprocessor_config.json", text).unwrap();
+        assert_eq!((rule.size, rule.image_mean, rule.image_std), (480, [0.5; 3], [0.1, 0.2, 0.3]));
+        let nested = format!(r#"{{"image_processor": {text}}}"#);
+        assert_eq!(open("processor_config.json", &nested).unwrap(), rule);
+        let raw =
+            r#"{"size": {"height": 8, "width": 8}, "do_rescale": false, "do_normalize": false}"#;
+        let rule = open("preprocessor_config.json", raw).unwrap();
+        let picture = Picture { width: 8, height: 8, rgb: (0..192).collect() };
+        assert_eq!(rule.apply(&picture)[..3], [0.0, 3.0, 6.0]);
+        assert_eq!(rule.apply(&picture)[64], 1.0);
+    }
+
+    #[test]
+    fn saving_and_opening_changes_nothing() {
+        let rule = ImageRule {
+            size: 96,
+            rescale_factor: 1.0 / 65025.0,
+            image_mean: [0.1, 0.485, 1.0 / 3.0],
+            image_std: [0.229; 3],
+        };
+        for rule in [rule, ImageRule::default()] {
+            let dir = tempfile::tempdir().unwrap();
+            rule.save(dir.path()).unwrap();
+            assert_eq!(ImageRule::open(dir.path()).unwrap(), rule);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_an_error() {
+        for (text, cause) in [
+            (r#"{"size": {"height": 8, "width": 9}}"#, "only a square"),
+            (r#"{"size": {"shortest_edge": 224}}"#, "only a square"),
+            (r#"{"size": 0}"#, "only a square"),
+            (r#"{"size": 1000000}"#, "only a square"),
+            (r#"{"resample": 2}"#, "resample is 2"),
+            (r#"{"do_resize": false}"#, "do_resize is false"),
+            (r#"{"do_center_crop": true}"#, "do_center_crop is true"),
+            (r#"{"do_convert_rgb": false}"#, "do_convert_rgb is false"),
+            (r#"{"image_std": [1, 0, 1]}"#, "image_std"),
+            (r#"{"image_processor_type": "CLIPImageProcessor"}"#, "CLIPImageProcessor"),
+            (r#"{"image_mean": "high"}"#, "Channels"),
+            ("{", "EOF"),
+        ] {
+            let error = open("preprocessor_config.json", text).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(text.contains("preprocessor_config.json") && text.contains(cause), "{text}");
+        }
+    }
 }

@@ -94,3 +94,84 @@ impl Drop for Loader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::data::Example;
+    use crate::data::collator::tests::{collator, drawn};
+
+    /// Ten examples; number 7 cannot be had, and number 8 is a bug.
+    #[derive(Default)]
+    struct Ten {
+        asked: AtomicUsize,
+    }
+
+    impl Dataset for Ten {
+        fn len(&self) -> usize {
+            10
+        }
+
+        fn get(&self, i: usize) -> Result<Example> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            match i {
+                7 => Err(Error::invalid("seven", "is broken")),
+                8 => panic!("eight"),
+                _ => Ok(drawn(&i.to_string(), "?", "no", 0)),
+            }
+        }
+    }
+
+    fn load(plan: &[&[usize]]) -> Vec<Result<Vec<String>>> {
+        let plan = plan.iter().map(|batch| batch.to_vec()).collect();
+        let loader = Loader::new(Arc::new(Ten::default()), Arc::new(collator(9)), plan, 0);
+        let ids = |(batch, prepared): (Batch, Vec<Prepared>)| {
+            assert_eq!(batch.keys.len(), prepared.len());
+            prepared.into_iter().map(|p| p.example.id).collect()
+        };
+        loader.map(|item| item.map(ids)).collect()
+    }
+
+    #[test]
+    fn batches_come_in_the_plans_order() {
+        let plan: [&[usize]; 5] = [&[3, 1], &[0], &[2, 2, 9], &[5], &[6, 4]];
+        let got: Vec<_> = load(&plan).into_iter().map(Result::unwrap).collect();
+        assert_eq!(got, plan.map(|b| b.iter().map(usize::to_string).collect::<Vec<_>>()));
+        assert!(load(&[]).is_empty());
+    }
+
+    #[test]
+    fn an_error_comes_in_its_place_and_is_the_last() {
+        let got = load(&[&[1], &[2], &[3, 7], &[4]]);
+        assert_eq!(got.len(), 3);
+        assert!(got[..2].iter().all(Result::is_ok));
+        assert!(got[2].as_ref().unwrap_err().to_string().contains("seven: is broken"));
+    }
+
+    #[test]
+    fn a_panic_on_the_thread_is_an_error_not_an_end() {
+        let got = load(&[&[1], &[8], &[2]]);
+        assert_eq!(got.len(), 2);
+        let error = got[1].as_ref().unwrap_err();
+        assert!(error.to_string().contains("eight"), "{error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[test]
+    fn dropping_the_loader_ends_the_thread() {
+        let dataset = Arc::new(Ten::default());
+        let plan = vec![vec![0]; 10_000];
+        let mut loader = Loader::new(dataset.clone(), Arc::new(collator(9)), plan, 0);
+        assert!(loader.next().is_some());
+        drop(loader);
+        let asked = dataset.asked.load(Ordering::SeqCst);
+        // One was taken, two waited, one was in the making.
+        assert!(asked <= 2 + AHEAD, "{asked} examples were made ahead");
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(dataset.asked.load(Ordering::SeqCst), asked);
+        assert_eq!(Arc::strong_count(&dataset), 1);
+    }
+}

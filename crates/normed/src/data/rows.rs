@@ -64,7 +64,7 @@ impl Row {
 }
 
 /// The fields of one row. `Err` says what is wrong with a field, and names it.
-pub(super) struct Fields<'a>(&'a Map<String, Value>);
+pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
 
 impl Fields<'_> {
     /// A text, or a number as text, that may be empty.

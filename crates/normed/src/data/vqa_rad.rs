@@ -1,8 +1,8 @@
 //! VQA-RAD (Lau et al., Scientific Data 5:180251, 2018) in its native layout: 1,797 questions to
 //! train with and 451 to test, about 314 pictures.
 //!
-//! The official split is `phrase_type`'s: `test_freeform` and `test_para` are the test. All 203
-//! test pictures are also in the training split.
+//! The official split is `phrase_type`'s: `test_freeform` and `test_para` are the test. 202 of the 203
+//! test pictures are also in the training split (synpic23571.jpg is not).
 
 use std::path::Path;
 

@@ -1,0 +1,234 @@
+//! The data sets in their native layouts, as published and with every kind of broken row.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use normed::data::{
+    AnswerType, DataSpec, Example, OnBadExample, Opened, Split, open, open_jsonl_for_predict,
+};
+use serde_json::{Value, json};
+
+#[path = "data_common/mod.rs"]
+mod common;
+use common::{golden, shared_data};
+
+fn examples(opened: &Opened) -> Vec<Example> {
+    (0..opened.dataset.len()).map(|i| opened.dataset.get(i).unwrap()).collect()
+}
+
+/// How many examples are in train, validate, test.
+fn sizes(examples: &[Example]) -> [usize; 3] {
+    [Split::Train, Split::Validate, Split::Test]
+        .map(|split| examples.iter().filter(|example| example.split == split).count())
+}
+
+fn failure(spec: &DataSpec) -> String {
+    let error = open(spec).err().expect("an error");
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn vqa_rad_as_published() {
+    let Some(data) = shared_data() else { return };
+    let root = Some(data.join("vqa-rad"));
+    // `Skip` decodes every picture.
+    let opened = open(&DataSpec::VqaRad { root, on_bad_example: OnBadExample::Skip }).unwrap();
+    assert!(opened.skipped.is_empty(), "{:?}", opened.skipped);
+    let rows = examples(&opened);
+    assert_eq!(sizes(&rows), [1797, 0, 451]);
+    let images: HashSet<_> = rows.iter().map(|row| &row.image_name).collect();
+    assert_eq!(images.len(), 314);
+    let closed = |row: &&Example| row.answer_type == AnswerType::Closed;
+    let test = rows.iter().filter(|row| row.split == Split::Test);
+    assert_eq!(test.filter(closed).count(), 272);
+    assert_eq!(rows[0].id, "vqarad-0");
+    assert!(opened.warnings.iter().any(|w| w.starts_with("202 of 203")), "{:?}", opened.warnings);
+}
+
+#[test]
+fn slake_as_published() {
+    let Some(data) = shared_data() else { return };
+    let slake = |lang: Option<&str>, on_bad_example| DataSpec::Slake {
+        root: Some(data.join("slake")),
+        lang: lang.map(str::to_owned),
+        on_bad_example,
+    };
+    let english = open(&slake(Some("en"), OnBadExample::Skip)).unwrap();
+    assert!(english.skipped.is_empty(), "{:?}", english.skipped);
+    assert_eq!(sizes(&examples(&english)), [4919, 1053, 1061]);
+    // The one empty answer.
+    let [warning] = english.warnings.as_slice() else { panic!("{:?}", english.warnings) };
+    assert!(warning.contains("row 1623") && warning.contains("empty"), "{warning}");
+
+    let both = open(&slake(None, OnBadExample::Stop)).unwrap();
+    assert_eq!(sizes(&examples(&both)), [9835, 2099, 2094]);
+    assert!(both.warnings.iter().any(|w| w.contains("`lang` is not set")), "{:?}", both.warnings);
+    assert!(both.warnings.iter().any(|w| w.starts_with("142 of 180")), "{:?}", both.warnings);
+
+    let missing = failure(&slake(Some("de"), OnBadExample::Stop));
+    assert!(missing.contains("`de`") && missing.contains("en, zh"), "{missing}");
+}
+
+#[test]
+fn the_same_rows_as_json_lines() {
+    let Some(data) = shared_data() else { return };
+    let native =
+        DataSpec::VqaRad { root: Some(data.join("vqa-rad")), on_bad_example: OnBadExample::Stop };
+    let native = examples(&open(&native).unwrap());
+    let by_id: BTreeMap<_, _> = native.iter().map(|row| (&row.id, row)).collect();
+    let lines = open_jsonl_for_predict(&data.join("vqa-rad/test.jsonl"), None, None).unwrap();
+    let lines = examples(&lines);
+    assert_eq!(lines.len(), 451);
+    for row in lines {
+        let same = by_id[&row.id];
+        assert_eq!((&row.image, row.split), (&same.image, same.split));
+        assert_eq!((&row.answer, row.answer_type), (&same.answer, same.answer_type), "{}", row.id);
+    }
+}
+
+/// A directory with the picture `name` in it.
+fn with_picture(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let picture = dir.path().join(name);
+    fs::create_dir_all(picture.parent().unwrap()).unwrap();
+    fs::copy(golden("image_files/grey.jpg"), &picture).unwrap();
+    (dir, picture)
+}
+
+fn line(id: &str, change: Value) -> String {
+    let mut row = json!({"id": id, "image": "a.jpg", "question": "Is it normal?", "answer": "no",
+        "answer_type": "CLOSED", "split": "train", "modality": ["MR"]});
+    for (key, value) in change.as_object().unwrap() {
+        row[key] = value.clone();
+    }
+    row.to_string()
+}
+
+fn jsonl(dir: &Path, lines: &[String], on_bad_example: OnBadExample) -> DataSpec {
+    let file = dir.join("rows.jsonl");
+    fs::write(&file, lines.join("\n")).unwrap();
+    DataSpec::Jsonl { file, image_root: None, on_bad_example }
+}
+
+#[test]
+fn quirks_are_survived() {
+    let (dir, picture) = with_picture("a.jpg");
+    let lines = [
+        line("1", json!({"answer": 12, "answer_type": "CLOSED "})),
+        String::new(),
+        line("2", json!({"id": 2, "split": null, "group": 7, "answer_type": "open"})),
+        line("3", json!({"split": "val"})),
+    ];
+    let opened = open(&jsonl(dir.path(), &lines, OnBadExample::Stop)).unwrap();
+    let rows = examples(&opened);
+    assert_eq!(rows[0].answer, "12");
+    assert_eq!(rows[0].answer_type, AnswerType::Closed);
+    assert_eq!(rows[0].image, normed::data::ImageSource::File(picture));
+    assert_eq!(
+        (rows[1].id.as_str(), rows[1].split, rows[1].group.as_deref()),
+        ("2", Split::Test, Some("7"))
+    );
+    assert_eq!(rows[2].split, Split::Validate);
+    let warned = |text: &str| opened.warnings.iter().any(|warning| warning.contains(text));
+    assert!(warned("1 of 3 rows have no `split`"), "{:?}", opened.warnings);
+    assert!(warned("1 of 1 test pictures"), "{:?}", opened.warnings);
+
+    let file = dir.path().join("rows.jsonl");
+    let all = open_jsonl_for_predict(&file, None, None).unwrap();
+    let test = open_jsonl_for_predict(&file, Some(dir.path()), Some(Split::Test)).unwrap();
+    assert_eq!((all.dataset.len(), test.dataset.len()), (3, 1));
+    assert_eq!(test.dataset.get(0).unwrap().id, "2");
+}
+
+#[test]
+fn every_kind_of_broken_row_is_named_by_file_line_and_cause() {
+    let (dir, _) = with_picture("a.jpg");
+    fs::write(dir.path().join("b.jpg"), "not a picture").unwrap();
+    let jpeg = fs::read(golden("image_files/grey.jpg")).unwrap();
+    fs::write(dir.path().join("cut.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
+    let broken = [
+        ("{\"id\": 1,".to_owned(), "not JSON"),
+        ("[1]".to_owned(), "a list, not an object"),
+        (line("x", json!({"answer": null})), "`answer` is missing"),
+        (line("x", json!({"answer": ["no"]})), "`answer` is a list"),
+        (line("x", json!({"answer": " "})), "`answer` is empty"),
+        (line("x", json!({"question": ""})), "`question` is empty"),
+        (line("x", json!({"question": true})), "`question` is true or false"),
+        (line("x", json!({"answer_type": "YES/NO"})), "`answer_type` is `YES/NO`"),
+        (line("x", json!({"split": "dev2"})), "`split` is `dev2`"),
+        (line("x", json!({"image": "gone.jpg"})), "gone.jpg: no such file"),
+        (line("x", json!({"image": "b.jpg"})), "b.jpg: is not a picture"),
+        (line("good", json!({})), "the id `good` is already that of"),
+    ];
+    let good = line("good", json!({}));
+    for (row, cause) in &broken {
+        let lines = [good.clone(), String::new(), row.clone()];
+        let text = failure(&jsonl(dir.path(), &lines, OnBadExample::Stop));
+        assert!(text.contains("rows.jsonl:3: ") && text.contains(cause), "{cause}: {text}");
+    }
+
+    let mut lines = vec![good];
+    lines.extend(broken.iter().map(|(row, _)| row.clone()));
+    lines.push(line("x", json!({"image": "cut.jpg"})));
+    lines.push(line("last", json!({})));
+    let opened = open(&jsonl(dir.path(), &lines, OnBadExample::Skip)).unwrap();
+    assert_eq!(opened.dataset.len(), 2);
+    assert_eq!(opened.skipped.len(), broken.len() + 1);
+    for (i, (skipped, (_, cause))) in opened.skipped.iter().zip(&broken).enumerate() {
+        let place = format!("rows.jsonl:{}: ", i + 2);
+        assert!(skipped.contains(&place) && skipped.contains(cause), "{cause}: {skipped}");
+    }
+    assert!(opened.skipped[broken.len()].contains("cut short"), "{:?}", opened.skipped);
+
+    let text = failure(&jsonl(dir.path(), &["[]".into()], OnBadExample::Skip));
+    assert!(text.contains("all 1 rows are broken") && text.contains(":1: "), "{text}");
+    assert!(failure(&jsonl(dir.path(), &[], OnBadExample::Skip)).contains("there are no rows"));
+    let nowhere = DataSpec::Jsonl {
+        file: dir.path().join("none.jsonl"),
+        image_root: None,
+        on_bad_example: OnBadExample::Skip,
+    };
+    assert!(failure(&nowhere).contains("none.jsonl: no such file"));
+}
+
+#[test]
+fn a_broken_native_row_is_named_too() {
+    let (dir, _) = with_picture("VQA_RAD Image Folder/a.jpg");
+    let row = |qid: Value, phrase_type: &str| {
+        json!({"qid": qid, "phrase_type": phrase_type, "image_name": "a.jpg",
+            "question": "Is it normal?", "answer": 3, "answer_type": "OPEN "})
+    };
+    let rows = [row(json!("0"), "freeform"), row(json!(1), "test_para"), row(json!(2), "new")];
+    let text = serde_json::to_string_pretty(&rows).unwrap();
+    let at = 1 + text.lines().take_while(|line| !line.contains("new")).count();
+    fs::write(dir.path().join("VQA_RAD Dataset Public.json"), &text).unwrap();
+    let spec = |on_bad_example| DataSpec::VqaRad { root: Some(dir.path().into()), on_bad_example };
+    let error = failure(&spec(OnBadExample::Stop));
+    // The row starts two lines above its phrase_type.
+    let place = format!("Public.json:{}: row 3: ", at - 2);
+    assert!(error.contains(&place) && error.contains("`phrase_type` is `new`"), "{error}");
+    assert!(error.contains("hint: "), "{error}");
+    let opened = open(&spec(OnBadExample::Skip)).unwrap();
+    assert_eq!(sizes(&examples(&opened)), [1, 0, 1]);
+    assert_eq!(opened.skipped.len(), 1);
+
+    let (dir, _) = with_picture("imgs/x/source.jpg");
+    let row = |qid: usize, q_lang: Value| {
+        json!([{"qid": qid, "img_name": "x/source.jpg", "q_lang": q_lang, "question": "Normal?",
+            "answer": "", "answer_type": "OPEN"}])
+    };
+    for (i, split) in ["train", "validate", "test"].iter().enumerate() {
+        let q_lang = if i == 1 { Value::Null } else { json!("en") };
+        fs::write(dir.path().join(format!("{split}.json")), row(i, q_lang).to_string()).unwrap();
+    }
+    let spec = |on_bad_example| DataSpec::Slake {
+        root: Some(dir.path().into()),
+        lang: Some("en".into()),
+        on_bad_example,
+    };
+    let error = failure(&spec(OnBadExample::Stop));
+    assert!(error.contains("validate.json:1: row 1: `q_lang` is missing"), "{error}");
+    assert_eq!(open(&spec(OnBadExample::Skip)).unwrap().dataset.len(), 2);
+}
