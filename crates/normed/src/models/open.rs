@@ -209,7 +209,8 @@ fn open_weights(dir: &Path, layout: Layout) -> Result<Checkpoint> {
 }
 
 fn open_hugging_face(dir: &Path) -> Result<Checkpoint> {
-    const FILES: [(&str, fn(&Path) -> Result<Checkpoint>); 3] = [
+    type Read = fn(&Path) -> Result<Checkpoint>;
+    const FILES: [(&str, Read); 3] = [
         ("model.safetensors", weights::read_safetensors),
         ("model.safetensors.index.json", weights::read_sharded),
         ("pytorch_model.bin", weights::read_torch),

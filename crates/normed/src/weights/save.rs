@@ -128,6 +128,22 @@ mod tests {
     }
 
     #[test]
+    fn replacing_a_file_leaves_its_maps_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let write = |value: f32| {
+            let tensor = Tensor::new(&[1], vec![value]);
+            let list = [("a", &tensor)];
+            write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
+        };
+        let read = || read_safetensors(&path).unwrap().tensors["a"].to_tensor().unwrap();
+        write(1.0);
+        let mapped = read();
+        write(2.0);
+        assert_eq!((mapped.data(), read().data()), (&[1.0][..], &[2.0][..]));
+    }
+
+    #[test]
     fn a_failure_leaves_what_was_there() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");

@@ -15,6 +15,8 @@
 //!   target is that layer. A trained table is written as both its modules, so that PEFT, whose
 //!   copies are not tied, computes the same; one that is not trained is left out of the file and PEFT
 //!   takes it from the base (it warns of one missing key, rightly and without harm).
+//! - PEFT refuses an adapter without targets: where only such a whole module is trained, the first
+//!   LayerNorm goes along, unchanged.
 //!
 //! Parameters that PEFT's `Module.ln_tuning_layers` cannot hold do not exist: nothing is stored
 //! under names of our own.
