@@ -1,5 +1,6 @@
 //! A whole run as data.
 
+mod base;
 mod init;
 mod read;
 mod section;

@@ -8,7 +8,6 @@
 
 mod adamw;
 mod alarm;
-mod base;
 mod card;
 mod checkpoint;
 mod curve;

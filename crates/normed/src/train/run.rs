@@ -11,7 +11,7 @@ use super::log::Log;
 use super::schedule::learning_rate;
 use super::splits::Splits;
 use super::step::{StepOptions, step};
-use super::{Event, Outcome, base};
+use super::{Event, Outcome};
 use crate::Result;
 use crate::data::{self, Collator, Loader, epoch_plan};
 use crate::models::Loaded;
@@ -88,7 +88,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let opened = data::open(&recipe.data)?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
-        let mut loaded = base::open(recipe)?;
+        let mut loaded = recipe.open_base()?;
         let tuned = recipe.tuning.apply(&mut loaded.params)?;
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
         let optimizer = AdamW::new(&loaded.params, &recipe.train);

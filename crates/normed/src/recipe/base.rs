@@ -4,20 +4,23 @@ use std::path::Path;
 
 use crate::data::Tokenizer;
 use crate::models::{self, Beginning, Loaded, MissConfig, TextConfig, VisionConfig};
-use crate::recipe::{Base, InitSpec, Recipe, Vocab};
 use crate::{Error, Result};
 
-/// Reads or makes it.
-pub(super) fn open(recipe: &Recipe) -> Result<Loaded> {
-    match &recipe.base {
-        Base::Model(dir) => models::load(dir, recipe.image_size),
-        Base::Init(init) => models::create(Beginning {
-            config: config(init),
-            tokenizer: tokenizer(&init.vocab)?,
-            text_from: init.text_from.as_deref(),
-            vision_from: init.vision_from.as_deref(),
-            seed: recipe.seed,
-        }),
+use super::{Base, InitSpec, Recipe, Vocab};
+
+impl Recipe {
+    /// The base model, read or made.
+    pub fn open_base(&self) -> Result<Loaded> {
+        match &self.base {
+            Base::Model(dir) => models::load(dir, self.image_size),
+            Base::Init(init) => models::create(Beginning {
+                config: config(init),
+                tokenizer: tokenizer(&init.vocab)?,
+                text_from: init.text_from.as_deref(),
+                vision_from: init.vision_from.as_deref(),
+                seed: self.seed,
+            }),
+        }
     }
 }
 
