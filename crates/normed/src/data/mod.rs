@@ -14,7 +14,6 @@ mod plan;
 mod resize;
 mod rows;
 mod slake;
-mod split;
 mod text;
 mod vqa_rad;
 
@@ -28,7 +27,6 @@ pub use image_rule::ImageRule;
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::Loader;
 pub use plan::{epoch_plan, in_order_by_length};
-pub use split::{Fractions, holdout, split_by_group, write_jsonl};
 pub use text::Tokenizer;
 
 use std::path::PathBuf;
