@@ -40,3 +40,43 @@ fn normal(n: usize, deviation: f32, seed: u64, name: &str) -> Vec<f32> {
     numbers.truncate(n);
     numbers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{AttentionPart, NormPlace, Tower};
+
+    fn parameters(names: &[&str]) -> Parameters {
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Text, "");
+        for name in names {
+            let part = Part::Attention(AttentionPart::Query);
+            scope.declare(name, &[101, 99], part, Term::Weight);
+        }
+        scope.declare("gain", &[4], Part::Norm(NormPlace::Final), Term::Weight);
+        scope.declare("shift", &[4], Part::Norm(NormPlace::Final), Term::Bias);
+        params
+    }
+
+    fn value<'p>(params: &'p Parameters, name: &str) -> &'p [f32] {
+        params.get(params.find(name).unwrap()).value().data()
+    }
+
+    #[test]
+    fn weights_are_normal_and_known_by_seed_and_name() {
+        let (mut one, mut two) = (parameters(&["a", "b"]), parameters(&["b"]));
+        initialise(&mut one, 1);
+        initialise(&mut two, 1);
+        assert_eq!(value(&one, "b"), value(&two, "b"));
+        assert_ne!(value(&one, "b"), value(&one, "a"));
+        initialise(&mut two, 2);
+        assert_ne!(value(&one, "b"), value(&two, "b"));
+        assert_eq!((value(&one, "gain"), value(&one, "shift")), (&[1.0; 4][..], &[0.0; 4][..]));
+
+        let a = value(&one, "a");
+        let moment = |k| a.iter().map(|x| (x / DEVIATION).powi(k)).sum::<f32>() / a.len() as f32;
+        for (k, expected, tolerance) in [(1, 0.0, 0.04), (2, 1.0, 0.06), (4, 3.0, 0.5)] {
+            assert!((moment(k) - expected).abs() < tolerance, "moment {k}: {}", moment(k));
+        }
+    }
+}

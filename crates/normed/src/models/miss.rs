@@ -203,3 +203,188 @@ impl Decoding for MissDecoding<'_> {
         self.examples = examples;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{GenerateRule, TextConfig, VisionConfig, generate, initialise};
+    use super::*;
+    use crate::nn::Noise;
+    use crate::tensor::{AttentionPart, Part, Term};
+
+    fn model() -> (Miss, Parameters) {
+        let vision = VisionConfig {
+            hidden_size: 12,
+            intermediate_size: 16,
+            num_hidden_layers: 3,
+            num_attention_heads: 3,
+            image_size: 8,
+            patch_size: 4,
+            layer_norm_eps: 1e-6,
+            attention_dropout: 0.0,
+        };
+        let text = TextConfig {
+            vocab_size: 20,
+            hidden_size: 8,
+            intermediate_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            max_position_embeddings: 10,
+            layer_norm_eps: 1e-12,
+            hidden_dropout_prob: 0.2,
+            attention_probs_dropout_prob: 0.3,
+            bos_token_id: 1,
+            sep_token_id: 2,
+            pad_token_id: 0,
+            question_token_id: 3,
+            max_question_tokens: 10,
+        };
+        let config = MissConfig { vision, text };
+        config.check("test").unwrap();
+        let mut params = Parameters::new();
+        let model = Miss::declare(&config, &mut params);
+        initialise(&mut params, 1);
+        (model, params)
+    }
+
+    fn rows(rows: &[&[u32]]) -> TokenRows {
+        let width = rows.iter().map(|row| row.len()).max().unwrap();
+        let padded = |row: &&[u32]| [row, &vec![0; width - row.len()][..]].concat();
+        let lengths = rows.iter().map(|row| row.len()).collect();
+        TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
+    }
+
+    /// The examples with these keys; each key chooses the picture.
+    fn batch(keys: &[u64], questions: &[&[u32]], answers: &[&[u32]]) -> Batch {
+        let pixel = |key: u64, i: u64| ((key * 31 + i * 17) % 23) as f32 / 11.0 - 1.0;
+        let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
+        let decoder_input_ids = rows(answers);
+        Batch {
+            pixel_values: Tensor::new(&[keys.len(), 3, 8, 8], pixels),
+            input_ids: rows(questions),
+            labels: vec![IGNORE; decoder_input_ids.ids.len()],
+            decoder_input_ids,
+            target_count: 0,
+            keys: keys.to_vec(),
+        }
+    }
+
+    fn logits(model: &Miss, params: &Parameters, batch: &Batch, mode: Mode) -> Vec<f32> {
+        let mut g = Graph::inference(params);
+        model.forward(&mut g, batch, mode).unwrap().value.into_data()
+    }
+
+    fn close(a: &[f32], b: &[f32]) -> bool {
+        let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-5 * largest)
+    }
+
+    /// What is dropped of an example is its own: neither its place in the batch nor the padding that
+    /// longer mates bring moves it.
+    #[test]
+    fn noise_does_not_depend_on_batch_mates() {
+        let (model, params) = model();
+        let noise = |seed| Mode::Train(Noise { seed, dropout: None, drop_path: 0.5 });
+        let (question, answer): (&[u32], &[u32]) = (&[3, 7, 8, 2], &[1, 9]);
+        let one = batch(&[5], &[question], &[answer]);
+        let mates = [&[3, 4, 5, 6, 7, 8, 2][..], question];
+        let two = batch(&[4, 5], &mates, &[&[1, 4, 5, 6], answer]);
+        let wanted = logits(&model, &params, &one, noise(1));
+        let n = wanted.len();
+        let in_pair = logits(&model, &params, &two, noise(1));
+        let second = &in_pair[in_pair.len() / 2..];
+        assert!(close(&second[..n], &wanted), "{:?}\n{wanted:?}", &second[..n]);
+
+        assert!(!close(&logits(&model, &params, &one, noise(2)), &wanted));
+        let mut other = one.clone();
+        other.keys = vec![6];
+        assert!(!close(&logits(&model, &params, &other, noise(1)), &wanted));
+        assert!(!close(&logits(&model, &params, &one, Mode::Evaluate), &wanted));
+    }
+
+    /// Each rate reaches its tower, and nothing else does anything.
+    #[test]
+    fn noise_of_rate_zero_is_none() {
+        let (model, params) = model();
+        let batch = batch(&[5], &[&[3, 7, 2]], &[&[1, 9]]);
+        let still = logits(&model, &params, &batch, Mode::Evaluate);
+        let noisy = |dropout, drop_path| {
+            let noise = Noise { seed: 3, dropout: Some(dropout), drop_path };
+            logits(&model, &params, &batch, Mode::Train(noise)) != still
+        };
+        assert!(!noisy(0.0, 0.0));
+        assert!(noisy(0.5, 0.0));
+        assert!(noisy(0.0, 0.9));
+    }
+
+    #[test]
+    fn exactly_the_key_biases_are_inert() {
+        use Part::{Attention, CrossAttention};
+        let (_, params) = model();
+        for (_, p) in params.iter() {
+            let key = [Attention(AttentionPart::Key), CrossAttention(AttentionPart::Key)]
+                .contains(&p.role.part);
+            assert_eq!(p.inert.is_some(), key && p.role.term == Term::Bias, "{}", p.name);
+        }
+    }
+
+    /// Everything that is not inert gets a gradient, and of what is inert it would be zero.
+    #[test]
+    fn what_is_not_inert_has_a_gradient() {
+        let (model, mut params) = model();
+        for (_, p) in params.iter_mut() {
+            p.trained = true;
+        }
+        let batch = batch(&[4, 5], &[&[3, 4, 5, 2], &[3, 7, 2]], &[&[1, 4, 5], &[1, 9, 6]]);
+        let mut g = Graph::training(&params);
+        let out = model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
+        let seed: Vec<_> = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
+        let mut gradients = crate::tensor::Gradients::new();
+        g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+        let norm = |id, p: &crate::tensor::Parameter| {
+            let gradient = gradients.param(id).unwrap_or_else(|| panic!("{}: none", p.name));
+            gradient.data().iter().map(|d| d * d).sum::<f32>().sqrt()
+        };
+        let (inert, live): (Vec<_>, Vec<_>) = params.iter().partition(|(_, p)| p.inert.is_some());
+        let least = live.iter().map(|&(id, p)| norm(id, p)).fold(f32::INFINITY, f32::min);
+        let most = inert.iter().map(|&(id, p)| norm(id, p)).fold(0.0, f32::max);
+        assert!(most * 10.0 < least, "inert up to {most}, live from {least}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (model, params) = model();
+        let good = batch(&[5], &[&[3, 7, 2]], &[&[1, 9]]);
+        let refused = |cause: &str, spoil: &dyn Fn(&mut Batch)| {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            let error = model.forward(&mut Graph::inference(&params), &bad, Mode::Evaluate);
+            let error = error.expect_err(cause).to_string();
+            assert!(error.contains(cause), "{error}");
+            assert!(model.start(&params, &bad, 3).is_err());
+        };
+        refused("not [1, 3, 8, 8]", &|b| b.pixel_values = Tensor::zeros(&[1, 3, 16, 16]));
+        refused("input_ids has token 20", &|b| b.input_ids.ids[1] = 20);
+        refused("decoder_input_ids has token 99", &|b| b.decoder_input_ids.ids[1] = 99);
+        refused("labels has token 20", &|b| b.labels[1] = 20);
+        refused("11 tokens", &|b| b.input_ids = rows(&[&[3; 11]]));
+        refused("one row", &|b| b.input_ids.lengths[0] = 0);
+        refused("one row", &|b| b.input_ids.ids.truncate(2));
+        refused("differ in shape", &|b| b.labels.truncate(1));
+        let rule = |num_beams, max_new_tokens, length_penalty| GenerateRule {
+            num_beams,
+            max_new_tokens,
+            length_penalty,
+        };
+        let text = model.config().text_rule();
+        for (rule, place) in [
+            (rule(0, 5, 1.0), "num_beams"),
+            (rule(usize::MAX, 5, 1.0), "num_beams"),
+            (rule(1, 0, 1.0), "max_new_tokens"),
+            (rule(1, 11, 1.0), "max_new_tokens"),
+            (rule(2, 5, f32::NAN), "length_penalty"),
+        ] {
+            let error = generate(&model, &params, &good, &rule, &text).unwrap_err().to_string();
+            assert!(error.contains(place), "{error}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod bert;
 mod config;
+mod config_file;
 mod create;
 mod generate;
 mod init;

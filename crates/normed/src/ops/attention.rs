@@ -202,7 +202,7 @@ fn forward(
                             let seen = visible(spec, b, from + i, tq, tk);
                             lse[from + i] = softmax(&mut row[..seen], scale);
                             row[seen..].fill(0.0);
-                            drop_probabilities(row, spec, b, (h * tq + from + i) as u64);
+                            drop_probabilities(row, spec, b, place(h, from + i));
                         }
                     },
                 );
@@ -234,7 +234,12 @@ fn softmax(row: &mut [f32], scale: f32) -> f32 {
     total.ln() + top
 }
 
-/// Keys are counted from the row's start, so that padding moves nobody's mask.
+/// A row of probabilities within an example, numbered by its head and query alone: how far the batch
+/// is padded moves nobody's mask. Keys are counted from the row's start for the same reason.
+fn place(head: usize, query: usize) -> u64 {
+    (head as u64) << 20 | query as u64
+}
+
 #[inline(always)]
 fn drop_probabilities(row: &mut [f32], spec: &AttentionSpec, b: usize, place: u64) {
     if let Some(stream) = &spec.dropout {
@@ -288,7 +293,7 @@ fn backward(
                         let blocks = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));
                         for (i, (p, ds)) in blocks.take(rows).enumerate() {
                             let seen = visible(spec, b, from + i, tq, tk);
-                            let place = (h * tq + from + i) as u64;
+                            let place = place(h, from + i);
                             drop_probabilities(&mut ds[..seen], spec, b, place);
                             score_gradient(&mut p[..seen], &mut ds[..seen], lse[from + i], scale);
                             p[seen..].fill(0.0);
