@@ -40,15 +40,19 @@ impl Site {
         collimator: 0.0,
     };
 
-    /// The other site. The strength of the shift is set here and nowhere else.
+    /// The other site: a flatter, lighter, softer and noisier picture. The strength of the shift is
+    /// set here and nowhere else. It was chosen with a vision transformer of 0.6 M parameters that
+    /// reads modality, region, count, kind, sides and enlargement off the picture: its mean accuracy
+    /// falls from 0.975 to 0.75, and 300 steps on its LayerNorms alone bring back 0.95. (A stronger
+    /// shift, inverted and at a gain of 0.65, left 0.37, which LayerNorms raised to 0.43 only.)
     pub const SHIFTED: Self = Self {
         blur: 0.5,
-        gamma: 1.4,
+        gamma: 0.75,
         bias_field: 0.15,
-        gain: 0.65,
-        offset: -0.05,
-        invert: true,
-        noise: 0.04,
+        gain: 0.75,
+        offset: 0.0,
+        invert: false,
+        noise: 0.038,
         collimator: 0.03,
     };
 
