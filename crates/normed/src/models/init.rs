@@ -5,13 +5,18 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::tensor::{Parameters, Part, Tensor, Term};
+use crate::tensor::{EmbeddingPart, Parameter, Parameters, Part, Tensor, Term};
 
-/// Standard deviation of every matrix and table, as in BERT and in BLIP's ViT.
+/// Standard deviation of tables, and of matrices with [`WIDTH`] inputs, as in BERT and BLIP's ViT.
 const DEVIATION: f32 = 0.02;
 
-/// Gives every parameter a value: matrices and tables are normal with deviation 0.02, gains 1,
-/// biases 0. A parameter's numbers depend on `seed` and its name alone.
+/// The width that [`DEVIATION`] belongs to. Narrower matrices start larger, so that their outputs are
+/// as large: a base of 128 channels that starts at 0.02 never learns to look at the picture.
+const WIDTH: f32 = 768.0;
+
+/// Gives every parameter a value: tables are normal with deviation 0.02, matrices with
+/// `0.02 sqrt(768 / inputs)`, gains are 1, biases 0. A parameter's numbers depend on `seed` and its
+/// name alone.
 pub fn initialise(params: &mut Parameters, seed: u64) {
     let mut list: Vec<_> = params.iter_mut().map(|(_, p)| p).collect();
     list.par_iter_mut().for_each(|p| {
@@ -19,10 +24,20 @@ pub fn initialise(params: &mut Parameters, seed: u64) {
         let data = match (p.role.part, p.role.term) {
             (_, Term::Bias) => vec![0.0; n],
             (Part::Norm(_), Term::Weight) => vec![1.0; n],
-            (_, Term::Weight) => normal(n, DEVIATION, seed, &p.name),
+            (Part::Embedding(EmbeddingPart::Patch), Term::Weight) => {
+                normal(n, matrix(p), seed, &p.name)
+            }
+            (Part::Embedding(_), Term::Weight) => normal(n, DEVIATION, seed, &p.name),
+            (_, Term::Weight) => normal(n, matrix(p), seed, &p.name),
         };
         p.set(Tensor::new(&p.shape.clone(), data));
     });
+}
+
+/// The deviation of a matrix `[out, in..]`.
+fn matrix(p: &Parameter) -> f32 {
+    let inputs: usize = p.shape[1..].iter().product();
+    DEVIATION * (WIDTH / inputs as f32).sqrt()
 }
 
 /// `n` normal numbers (Box & Muller 1958) from the stream that `seed` and `name` choose.
@@ -74,7 +89,8 @@ mod tests {
         assert_eq!((value(&one, "gain"), value(&one, "shift")), (&[1.0; 4][..], &[0.0; 4][..]));
 
         let a = value(&one, "a");
-        let moment = |k| a.iter().map(|x| (x / DEVIATION).powi(k)).sum::<f32>() / a.len() as f32;
+        let deviation = DEVIATION * (WIDTH / 99.0).sqrt();
+        let moment = |k| a.iter().map(|x| (x / deviation).powi(k)).sum::<f32>() / a.len() as f32;
         for (k, expected, tolerance) in [(1, 0.0, 0.04), (2, 1.0, 0.06), (4, 3.0, 0.5)] {
             assert!((moment(k) - expected).abs() < tolerance, "moment {k}: {}", moment(k));
         }
