@@ -62,7 +62,7 @@ struct ProcessorConfig {
 
 /// One number for all channels or one for each.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "image_mean and image_std take one number or three")]
 enum Channels {
     One(f32),
     Each([f32; 3]),
@@ -270,7 +270,7 @@ mod tests {
             (r#"{"do_convert_rgb": false}"#, "do_convert_rgb is false"),
             (r#"{"image_std": [1, 0, 1]}"#, "image_std"),
             (r#"{"image_processor_type": "CLIPImageProcessor"}"#, "CLIPImageProcessor"),
-            (r#"{"image_mean": "high"}"#, "Channels"),
+            (r#"{"image_mean": "high"}"#, "one number or three"),
             ("{", "EOF"),
         ] {
             let error = open("preprocessor_config.json", text).unwrap_err();
