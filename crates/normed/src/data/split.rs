@@ -165,11 +165,14 @@ mod tests {
     use super::*;
     use crate::data::example::tests::example;
 
-    /// 60 pictures of 20 patients, 3 rows each; every fifth row does not name its patient.
+    /// 60 pictures of 20 patients, 3 rows each; every seventh row does not name its patient.
     fn rows() -> Vec<String> {
         let row = |i: usize| {
-            let group =
-                if i % 5 == 0 { String::new() } else { format!(r#""group": {}, "#, i % 20) };
+            let group = if i.is_multiple_of(7) {
+                String::new()
+            } else {
+                format!(r#""group": {}, "#, i % 20)
+            };
             format!(r#"{{"id": {i}, {group}"image": "{}.png", "extra": [1]}}"#, i % 60)
         };
         (0..180).map(row).collect()
