@@ -46,7 +46,7 @@ fn drawn(height: usize, width: usize) -> Picture {
     let mut rgb = Vec::new();
     for y in 0..height {
         for x in 0..width {
-            rgb.extend((0..3).map(|c| (x * x / 7 + y * (c + 3) + (x * y >> 5) + 31 * c) as u8));
+            rgb.extend((0..3).map(|c| (x * x / 7 + y * (c + 3) + ((x * y) >> 5) + 31 * c) as u8));
         }
     }
     Picture { width, height, rgb }

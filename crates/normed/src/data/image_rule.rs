@@ -29,7 +29,7 @@ impl Default for ImageRule {
             size: 384,
             rescale_factor: 1.0 / 255.0,
             image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            image_std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
         }
     }
 }
@@ -62,7 +62,7 @@ struct ProcessorConfig {
 
 /// One number for all channels or one for each.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "image_mean and image_std take one number or three")]
 enum Channels {
     One(f32),
     Each([f32; 3]),
@@ -270,7 +270,7 @@ mod tests {
             (r#"{"do_convert_rgb": false}"#, "do_convert_rgb is false"),
             (r#"{"image_std": [1, 0, 1]}"#, "image_std"),
             (r#"{"image_processor_type": "CLIPImageProcessor"}"#, "CLIPImageProcessor"),
-            (r#"{"image_mean": "high"}"#, "Channels"),
+            (r#"{"image_mean": "high"}"#, "one number or three"),
             ("{", "EOF"),
         ] {
             let error = open("preprocessor_config.json", text).unwrap_err();
