@@ -72,13 +72,13 @@ fn a_run_leaves_all_it_promises() {
     let written = normed::metrics::read_predictions(&run.join("predictions.jsonl")).unwrap();
     assert_eq!(answers, written);
 
-    let best = events.iter().filter_map(|e| match e {
+    let mut best = events.iter().filter_map(|e| match e {
         Event::Evaluated { of: Subject::Validation, exact_match, best: true, epoch, .. } => {
             Some((*epoch, *exact_match))
         }
         _ => None,
     });
-    assert_eq!(best.last().unwrap(), (outcome.best_epoch, outcome.best_value));
+    assert_eq!(best.next_back().unwrap(), (outcome.best_epoch, outcome.best_value));
 }
 
 /// The test split's predictions, one example at a time.
