@@ -294,7 +294,12 @@ fn generations_are_transformers() {
     for search in &golden.record.searches {
         for (i, theirs) in search.answers.iter().enumerate() {
             let ours = answers(&golden, &alone(&golden.batch, i), search);
-            assert_eq!(ours, [theirs.clone()], "example {i}, {} beams", search.num_beams);
+            assert_eq!(
+                ours,
+                std::slice::from_ref(theirs),
+                "example {i}, {} beams",
+                search.num_beams
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `normed inspect`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use normed::Result;
@@ -77,15 +78,28 @@ fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String
     rows.push(line("total", "", table.parameters, table.trained, table.percent));
     text.push_str(&columns(&rows, 2));
 
-    let mut reasons: Vec<_> = inert(model).map(|(_, reason)| reason).collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    for reason in reasons {
+    for (reason, patterns) in inert_by_reason(model) {
         text.push_str(&format!("\n\nnever trained, as no loss can move it: {reason}"));
-        let names = inert(model).filter(|(_, why)| *why == reason);
-        names.for_each(|(name, _)| text.push_str(&format!("\n  {name}")));
+        for (pattern, count) in patterns {
+            let blocks = if count > 1 { format!(", {count} blocks") } else { String::new() };
+            text.push_str(&format!("\n  {pattern}{blocks}"));
+        }
     }
     text
+}
+
+/// What no loss can move, by reason, with the number of a block as a star; and how many blocks that stands for.
+fn inert_by_reason(model: &Description) -> BTreeMap<&str, BTreeMap<String, usize>> {
+    let mut reasons: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+    for (_, parameter) in model.params.iter() {
+        let Some(reason) = parameter.inert else { continue };
+        let pattern = match parameter.role.layer {
+            Some(layer) => parameter.name.replacen(&format!(".{layer}."), ".*.", 1),
+            None => parameter.name.clone(),
+        };
+        *reasons.entry(reason).or_default().entry(pattern).or_default() += 1;
+    }
+    reasons
 }
 
 /// The parameters that no loss can move, with the reason.

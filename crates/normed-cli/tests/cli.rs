@@ -1,0 +1,194 @@
+//! The program as a user meets it: arguments in; text, files and exit codes out.
+
+#[allow(dead_code)] // what only the library's own tests use
+#[path = "../../normed/tests/tiny/mod.rs"]
+mod tiny;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_normed"));
+    command.args(args).current_dir(dir);
+    command
+}
+
+fn normed(dir: &Path, args: &[&str]) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+/// What a call that must succeed prints.
+fn stdout(dir: &Path, args: &[&str]) -> String {
+    let output = normed(dir, args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a call that must fail says, and its exit code.
+fn failure(dir: &Path, args: &[&str]) -> (String, Option<i32>) {
+    let output = normed(dir, args);
+    assert!(output.stdout.is_empty(), "{args:?}");
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+#[test]
+fn inspect_counts_a_model_of_which_only_the_config_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({
+        "architectures": ["BlipForQuestionAnswering"],
+        "vision_config": { "image_size": 480 },
+        "text_config": { "vocab_size": 30524, "num_attention_heads": 12 },
+    });
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+
+    let text = stdout(dir.path(), &["inspect", ".", "--method", "layer_norm"]);
+    for expected in ["questions start with [CLS]", "361,478,972", "153,600  0.0425 %"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let text = stdout(dir.path(), &["inspect", ".", "--method", "layer_norm", "--json"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["parameters"], 361_478_972);
+    assert_eq!(report["trained"], 153_600);
+    let norms = |row: &&Value| row["role"] == "norm";
+    let norms: Vec<_> = report["rows"].as_array().unwrap().iter().filter(norms).collect();
+    let trained: Vec<_> = norms.iter().map(|row| row["trained"].as_u64().unwrap()).collect();
+    assert_eq!(trained, [38_400, 56_832, 58_368]);
+}
+
+#[test]
+fn mistakes_exit_with_2_and_say_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let here = dir.path();
+
+    let (text, code) =
+        failure(here, &["train", "recipe.toml", "--set", "train.lrr=1", "--set", "sed=2"]);
+    assert_eq!(code, Some(2));
+    assert!(text.starts_with("error: recipe.toml: 2 mistakes\n"), "{text}");
+    assert!(
+        text.contains("(did you mean `lr`?)") && text.contains("(did you mean `seed`?)"),
+        "{text}"
+    );
+
+    let (text, code) = failure(here, &["pretrain", "recipe.toml"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("hint: normed train recipe.toml"), "{text}");
+
+    for args in [
+        &["train", "nowhere.toml"][..],
+        &["inspect", "nowhere"],
+        &["predict", "--model", "nowhere", "--data", "data.jsonl", "--out", "p.jsonl"],
+        &["predict", "--model", "base", "--data", "nowhere.jsonl", "--out", "p.jsonl"],
+        &["predict", "--model", "base", "--adapter", "base", "--data", "data.jsonl", "--out", "p"],
+        &["evaluate", "--model", "base", "--data", "data.jsonl", "--precision", "bf16"],
+        &["evaluate", "--model", "base"],
+        &["split", "--data", "data.jsonl", "--by", "group", "--test", "1", "--out", "s.jsonl"],
+        &["frobnicate"],
+    ] {
+        let (text, code) = failure(here, args);
+        assert_eq!(code, Some(2), "{args:?}: {text}");
+        assert!(text.starts_with("error: "), "{args:?}: {text}");
+    }
+}
+
+/// What a run reports of its test split is what `evaluate` and `predict` find of its adapter.
+#[test]
+fn a_run_can_be_evaluated_and_predicted_from() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let here = dir.path();
+
+    let text = stdout(here, &["train", "recipe.toml", "--output", "run"]);
+    for expected in ["training ", "epoch 1, step 1 of ", "validation after epoch 4", "exact_match"]
+    {
+        assert!(text.contains(expected), "{text}");
+    }
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(here.join("run/metrics.json")).unwrap()).unwrap();
+
+    let judged = ["--recipe", "recipe.toml", "--adapter", "run/adapter"];
+    let args = [&["evaluate", "--blind", "--json", "--batch-size", "4"], &judged[..]].concat();
+    let scores: Value = serde_json::from_str(&stdout(here, &args)).unwrap();
+    for (of, reported) in [("scores", "after"), ("blind", "blind")] {
+        let (found, reported) = (&scores[of], &metrics["test"][reported]);
+        assert_eq!(found["n"], 12);
+        assert_eq!(found["scores"]["exact_match"], reported["scores"]["exact_match"], "{of}");
+        assert_eq!(found["constants_from"], "training");
+    }
+    let table = stdout(here, &[&["evaluate", "--blind"], &judged[..]].concat());
+    assert!(table.starts_with("metric ") && table.contains("blind"), "{table}");
+
+    let model = ["predict", "--model", "base", "--adapter", "run/adapter", "--data", "data.jsonl"];
+    let rest = ["--split", "test", "--max-new-tokens", "4", "--num-beams", "2", "--out", "p.jsonl"];
+    let text = stdout(here, &[&model[..], &rest].concat());
+    assert_eq!(text, "12 answers in p.jsonl\n");
+    let file = fs::read_to_string(here.join("p.jsonl")).unwrap();
+    let rows: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows.len(), &rows[0]["id"]), (12, &json!("5-CLOSED")));
+    for key in ["question", "prediction", "target", "answer_type", "nll", "num_target_tokens"] {
+        assert!(!rows[0][key].is_null(), "{key}");
+    }
+    stdout(here, &[&model[..], &["--out", "all.jsonl", "--quiet"]].concat());
+    let all = fs::read_to_string(here.join("all.jsonl")).unwrap();
+    assert_eq!(all.lines().count(), 72, "without --split, all rows");
+}
+
+#[test]
+fn how_much_is_printed_can_be_chosen() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let train = ["train", "recipe.toml", "--set", "train.epochs=1", "--no-test", "--output"];
+    let quiet = stdout(dir.path(), &[&train[..], &["quiet", "--quiet"]].concat());
+    assert_eq!(quiet, "");
+    let json = stdout(dir.path(), &[&train[..], &["json", "--json"]].concat());
+    let events: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events[0]["event"], "started");
+    assert_eq!(events[events.len() - 1]["event"], "finished");
+    assert!(events[events.len() - 1]["outcome"]["test"].is_null());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let args = ["train", "recipe.toml", "--set", "train.epochs=30", "--output", "run"];
+    let mut process = command(dir.path(), &[&args[..], &["--json"]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("step_done")));
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let last = lines.last().unwrap();
+    assert!(last.contains("\"event\":\"stopped\""), "{last}");
+    let output = process.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    let resume = "normed train recipe.toml --set train.epochs=30 --output run --resume";
+    assert!(text.contains(resume), "{text}");
+
+    let resume: Vec<_> = resume.split_whitespace().skip(1).collect();
+    let text = stdout(dir.path(), &resume);
+    assert!(text.contains("going on after step"), "{text}");
+}
+
+#[test]
+fn split_keeps_images_together() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let args = ["split", "--data", "data.jsonl", "--by", "image", "--out", "split.jsonl"];
+    let text = stdout(dir.path(), &args);
+    assert!(text.starts_with("train "), "{text}");
+    let file = fs::read_to_string(dir.path().join("split.jsonl")).unwrap();
+    let rows: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 72);
+    assert!(rows.chunks(2).all(|pair| pair[0]["split"] == pair[1]["split"]));
+}
