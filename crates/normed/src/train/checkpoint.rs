@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::adamw::AdamW;
 use super::alarm::Alarm;
+use crate::recipe::BestBy;
 use crate::tensor::{Parameters, Tensor};
 use crate::weights::{Precision, read_safetensors, write_safetensors};
 use crate::{Error, Result};
@@ -47,8 +48,21 @@ pub(super) struct Progress {
 pub(super) struct Best {
     /// After this epoch, counted from 1.
     pub epoch: usize,
-    /// Exact match or loss.
+    /// Exact match or loss, whichever the recipe chooses by.
     pub value: f64,
+    /// The loss.
+    pub loss: f64,
+}
+
+impl Best {
+    /// Whether it is better than `other`. Where as many answers are right, as is often so on a
+    /// small validation split, the lower loss decides.
+    pub fn beats(&self, other: &Self, metric: BestBy) -> bool {
+        match metric {
+            BestBy::ExactMatch if self.value != other.value => self.value > other.value,
+            _ => self.loss < other.loss,
+        }
+    }
 }
 
 /// Everything that a run changes.
@@ -213,7 +227,7 @@ mod tests {
             state.progress.step = n;
             if n == 1 {
                 // A value whose shortest decimal form is long.
-                state.progress.best = Some(Best { epoch: 1, value: 0.1 + 0.2 });
+                state.progress.best = Some(Best { epoch: 1, value: 0.1 + 0.2, loss: 1.0 / 3.0 });
                 state.best = params.trained().map(|(_, p)| p.value().clone()).collect();
             }
         }
@@ -279,6 +293,17 @@ mod tests {
             let error = state2.restore(&mut params2, &path).unwrap_err();
             assert_eq!(error.exit_code(), 1, "{error}");
         }
+    }
+
+    #[test]
+    fn the_loss_decides_between_equals() {
+        let of = |value, loss| Best { epoch: 1, value, loss };
+        let beats = |a: Best, b, metric| a.beats(&b, metric);
+        assert!(beats(of(0.5, 3.0), of(0.4, 1.0), BestBy::ExactMatch));
+        assert!(!beats(of(0.4, 1.0), of(0.5, 3.0), BestBy::ExactMatch));
+        assert!(beats(of(0.5, 1.0), of(0.5, 3.0), BestBy::ExactMatch));
+        assert!(!beats(of(0.5, 1.0), of(0.5, 1.0), BestBy::ExactMatch));
+        assert!(beats(of(1.0, 1.0), of(3.0, 3.0), BestBy::Loss));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::checkpoint::Best;
 use super::evaluate::{Evaluation, Likelihood};
 use super::run::Run;
 use super::{Event, Subject};
-use crate::Result;
 use crate::data::Dataset;
 use crate::metrics::{Prediction, protocol::Answer};
 use crate::recipe::BestBy;
+use crate::{Error, Result};
 
 impl Run<'_> {
     /// After an epoch's last step: evaluates on the validation examples if it is time, keeps the
@@ -41,6 +41,10 @@ impl Run<'_> {
         let Some(others) = self.likelihoods(subject, &dataset, &rest)? else { return Ok(false) };
         let own = predictions.iter().map(likelihood);
         let loss = mean(own.chain(others));
+        if !loss.is_finite() {
+            return Err(Error::failed("validation", format!("the loss is {loss}"))
+                .hint("lower train.lr or set train.max_grad_norm"));
+        }
         let exact_match = exact_match(&predictions);
 
         let value = match spec.metric {
@@ -49,14 +53,10 @@ impl Run<'_> {
             BestBy::Last => None,
         };
         let progress = &mut self.state.progress;
-        let better = |value: f64| match (progress.best, spec.metric) {
-            (None, _) => true,
-            (Some(best), BestBy::Loss) => value < best.value,
-            (Some(best), _) => value > best.value,
-        };
-        let best = value.filter(|&value| better(value));
-        if let Some(value) = best {
-            progress.best = Some(Best { epoch, value });
+        let now = value.map(|value| Best { epoch, value, loss });
+        let best = now.filter(|now| progress.best.is_none_or(|best| now.beats(&best, spec.metric)));
+        if let Some(now) = best {
+            progress.best = Some(now);
             progress.stale = 0;
             // Shared with the parameters until the next step writes to those.
             self.state.best =
