@@ -44,7 +44,7 @@ impl Progress {
                     output.display(),
                     from.unwrap_or_default(),
                 ));
-                if steps_on_terminal() {
+                if somebody_looks() {
                     self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
                 }
             }
@@ -114,7 +114,7 @@ impl Progress {
 
 /// A bar that counts `examples`; hidden unless somebody looks.
 pub fn counting_bar(examples: usize, what: &'static str, voice: Voice) -> ProgressBar {
-    if voice.quiet || voice.json || !steps_on_terminal() {
+    if voice.quiet || voice.json || !somebody_looks() {
         return ProgressBar::hidden();
     }
     bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)
@@ -133,7 +133,7 @@ fn bar(length: usize, template: &str) -> ProgressBar {
         .with_style(style)
 }
 
-fn steps_on_terminal() -> bool {
+fn somebody_looks() -> bool {
     std::io::stderr().is_terminal()
 }
 
