@@ -75,7 +75,7 @@ pub struct AnswerArgs {
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
     /// What image paths are relative to; the data file's directory if absent.
-    #[arg(long, value_name = "DIR", requires = "data")]
+    #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
     pub image_root: Option<PathBuf>,
     /// Take the data set of this recipe, and its model and rules of generation where no others are
     /// given.
