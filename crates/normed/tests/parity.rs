@@ -312,3 +312,23 @@ fn generations_do_not_depend_on_batch_mates() {
         assert_eq!(answers(&golden, &golden.batch, search), search.answers);
     }
 }
+
+/// Decoding token by token over a padded batch gives the logits of the whole at once.
+#[test]
+fn steps_are_the_forward_pass() {
+    let golden = read();
+    let answer = &golden.batch.decoder_input_ids;
+    let batch = golden.batch.keys.len();
+    let mut g = Graph::inference(&golden.params);
+    let whole = golden.model.forward(&mut g, &golden.batch, Mode::Evaluate).unwrap().value;
+    let mut decoding = golden.model.start(&golden.params, &golden.batch, answer.width).unwrap();
+    for t in 0..answer.width {
+        let tokens: Vec<_> = (0..batch).map(|b| answer.ids[b * answer.width + t]).collect();
+        let logits = decoding.step(&tokens);
+        for b in (0..batch).filter(|&b| t < answer.lengths[b]) {
+            let width = logits.width();
+            let theirs = &whole.data()[(b * answer.width + t) * width..][..width];
+            assert_close(&format!("{b}, {t}"), &logits.data()[b * width..][..width], theirs);
+        }
+    }
+}

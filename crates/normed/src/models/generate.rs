@@ -183,3 +183,38 @@ fn best_continuations<'l>(
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
+    /// end 0.3 in all.
+    fn answer(length_penalty: f32) -> Vec<u32> {
+        let text = TextRule {
+            question_start: 0,
+            decoder_start: 0,
+            end: 2,
+            pad: 0,
+            max_question_tokens: 8,
+            max_answer_tokens: 8,
+        };
+        let rule = GenerateRule { num_beams: 2, max_new_tokens: 2, length_penalty };
+        let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
+        let mut search = Search::new(&text);
+        let mut steps = [
+            vec![row([0.5, 0.1, 0.4])],
+            vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],
+        ];
+        for logits in &mut steps {
+            search.advance(logits.iter_mut().map(Vec::as_mut_slice), &rule);
+        }
+        search.answer()
+    }
+
+    #[test]
+    fn a_finished_beam_is_judged_by_its_length() {
+        assert!(answer(0.0).is_empty());
+        assert_eq!(answer(1.0), [0]);
+    }
+}
