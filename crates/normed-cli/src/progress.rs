@@ -73,8 +73,12 @@ impl Progress {
             }
             Event::Evaluated { of, epoch, loss, exact_match, best, seconds, .. } => {
                 let right = exact_match.map(|part| format!(", exact match {:.1} %", 100.0 * part));
+                let when = match of {
+                    Subject::TestBefore => String::new(),
+                    _ => format!(" after epoch {epoch}"),
+                };
                 self.line(&format!(
-                    "{} after epoch {epoch}: loss {loss:.3}{} ({}){}",
+                    "{}{when}: loss {loss:.3}{} ({}){}",
                     subject(*of),
                     right.unwrap_or_default(),
                     duration(*seconds),
