@@ -119,6 +119,8 @@ fn a_run_can_be_evaluated_and_predicted_from() {
         assert_eq!(found["n"], 12);
         assert_eq!(found["scores"]["exact_match"], reported["scores"]["exact_match"], "{of}");
         assert_eq!(found["constants_from"], "training");
+        let nll = |of: &Value| of["scores"]["nll_per_token"]["value"].as_f64().unwrap();
+        assert!((nll(found) - nll(reported)).abs() < 1e-5, "{of}: the adapter is the run's best");
     }
     let table = stdout(here, &[&["evaluate", "--blind"], &judged[..]].concat());
     assert!(table.starts_with("metric ") && table.contains("blind"), "{table}");

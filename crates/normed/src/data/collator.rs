@@ -43,13 +43,6 @@ impl Collator {
         Self { tokenizer, image_rule, text_rule, cache }
     }
 
-    /// The same collator with another limit on its picture cache, in bytes; 0 for none.
-    #[must_use]
-    pub fn with_cache_limit(mut self, bytes: usize) -> Self {
-        self.cache.limit = bytes;
-        self
-    }
-
     /// One example in the model's terms.
     pub fn prepare(&self, example: &Example) -> Result<Prepared> {
         let answer = self.tokenizer.encode(&example.answer);

@@ -152,11 +152,6 @@ impl Gradients {
         self.params.get(id.index())?.as_ref()
     }
 
-    /// The gradient of the parameter `id`, for scaling and clipping.
-    pub fn param_mut(&mut self, id: ParamId) -> Option<&mut Tensor> {
-        self.params.get_mut(id.index())?.as_mut()
-    }
-
     /// Forgets the parameters' gradients.
     pub fn clear(&mut self) {
         self.params.clear();
