@@ -100,7 +100,8 @@ def step(path, steps, gradients_out, threads):
     model.load_state_dict(tensors, strict=True, assign=True)
     for name, p in model.named_parameters():
         p.requires_grad_(is_norm(name))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    norms = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(norms, lr=1e-3, weight_decay=0.0)
     losses, seconds, cpu_seconds = [], [], []
     for i in range(int(steps)):
         start, cpu_start = time.perf_counter(), time.process_time()
