@@ -20,6 +20,9 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(confess));
+    // This thread works in the pool rather than wait for it: a step is a thousand short operations,
+    // and to be woken after each costs more than some of them. It fails only if there is a pool.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let args = Args::parse();
     let result = match &args.command {
         Command::Train(args) => commands::train(args),

@@ -13,10 +13,10 @@ use std::time::Instant;
 
 use normed::nn::{Drops, LayerNorm, PreNormBlock, Widths};
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, NormPlace, Parameters, Tensor, Tower, Var};
+use normed::tensor::{Gradients, Graph, NormPlace, Parameters, Precision, Tensor, Tower, Var};
 use normed::train::{AdamW, peak_memory_bytes};
 use normed::tuning::{Method, Tuning};
-use normed::weights::{Precision, fill, read_safetensors, write_safetensors};
+use normed::weights::{fill, read_safetensors, write_safetensors};
 
 const LAYERS: usize = 12;
 const WIDTHS: Widths = Widths { hidden: 768, intermediate: 3072, heads: 12, eps: 1e-6 };

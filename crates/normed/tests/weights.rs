@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use normed::models::{self, Layout, Loaded};
-use normed::tensor::Tensor;
-use normed::weights::{self, Precision};
+use normed::tensor::{Precision, Tensor};
+use normed::weights;
 
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};

@@ -5,10 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use normed::models::{self, Loaded};
-use normed::tensor::{Part, Tensor, Tower};
-use normed::weights::{
-    self, AdapterCard, BaseCheck, Precision, load_adapter, read_safetensors, save_adapter,
-};
+use normed::tensor::{Part, Precision, Tensor, Tower};
+use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, read_safetensors, save_adapter};
 
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};

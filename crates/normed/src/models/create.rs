@@ -243,7 +243,8 @@ mod tests {
 
     use super::*;
     use crate::models::{TextConfig, VisionConfig};
-    use crate::weights::{Precision, write_safetensors};
+    use crate::tensor::Precision;
+    use crate::weights::write_safetensors;
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\n";
 

@@ -16,7 +16,7 @@ pub use create::{Beginning, create};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
 pub use miss::Miss;
-pub use open::{Description, Loaded, describe, load, save};
+pub use open::{Description, Loaded, describe, load, load_as_stored, save};
 pub use vit::Vit;
 
 use crate::Result;

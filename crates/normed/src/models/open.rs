@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::{Layout, Miss, MissConfig, Model};
 use crate::data::{ImageRule, TextRule, Tokenizer};
-use crate::tensor::{Parameters, Tensor};
-use crate::weights::{self, Checkpoint, Precision};
+use crate::tensor::{Parameters, Precision, Tensor};
+use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
 
 /// A model that is ready to run.
@@ -69,10 +69,18 @@ pub fn describe(dir: &Path) -> Result<Description> {
     Ok(Description { params, layout, text_rule, architecture })
 }
 
-/// Reads the model in `dir`. `image_size` asks for another size than the checkpoint's: position
+/// Reads the model in `dir`, in f32: see [`load_as_stored`].
+pub fn load(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
+    let mut loaded = load_as_stored(dir, image_size)?;
+    loaded.params.set_precision(Precision::F32);
+    Ok(loaded)
+}
+
+/// Reads the model in `dir`, without a copy of weights that are f32 or bf16: to be used after
+/// [`Parameters::set_precision`]. `image_size` asks for another size than the checkpoint's: position
 /// embeddings are interpolated then. Pictures are always made the size that the model takes, what
 /// preprocessor_config.json says of it notwithstanding.
-pub fn load(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
+pub fn load_as_stored(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
     let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
     config.text.question_token_id = text_rule.question_start;
@@ -252,7 +260,8 @@ fn resized(config: &MissConfig, old: Parameters) -> Result<(Miss, Parameters)> {
         let value: Tensor = if new.shape == old.shape {
             old.value().clone()
         } else {
-            weights::interpolate_positions(old.value(), side).ok_or_else(|| {
+            let positions = old.value().to_precision(Precision::F32);
+            weights::interpolate_positions(&positions, side).ok_or_else(|| {
                 let cause = format!("{:?} is no square grid of positions", old.shape);
                 Error::invalid(&old.name, cause)
             })?

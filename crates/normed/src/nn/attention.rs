@@ -139,7 +139,7 @@ impl Attention {
     /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
     pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KeyValues, seen: &Seen) -> Var {
         let q = self.query.forward(g, x);
-        let context = ops::attention_over(&q.value, cache, &self.spec(seen, None));
+        let context = ops::attention_over(&q.value, cache, &self.spec(seen, None), g.precision());
         let y = self.dense.add(g, &Var::constant(context), x, None);
         self.norm.forward(g, &y)
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::dropout::DropoutStream;
-use super::matmul::{Matrix, Threads, matmul, matmul_raw};
-use super::simd::{Shared, dot, exp, max, sum, vectorised};
-use crate::tensor::{Graph, Tensor, Var};
+use super::product::{Matrix, Rows, Threads, matmul};
+use super::simd::{dot, exp, max, sum, vectorised};
+use crate::tensor::{Elements, Graph, Precision, Tensor, Var};
 
 /// Query rows that are worked on together.
 const BLOCK: usize = 128;
@@ -56,7 +56,8 @@ impl<'a> Sequences<'a> {
 
     /// Rows `[from, from + rows)` of one head of one sequence.
     fn head(&self, b: usize, from: usize, rows: usize, head: usize, dim: usize) -> Matrix<'a> {
-        Matrix::new(&self.data[self.start(b, from, head, dim)..], rows, dim, self.stride)
+        let data = &self.data[self.start(b, from, head, dim)..];
+        Matrix::new(Elements::F32(data), rows, dim, self.stride)
     }
 }
 
@@ -120,32 +121,38 @@ pub fn self_attention(g: &mut Graph<'_>, qkv: &Var, spec: AttentionSpec) -> Var 
     let c = qkv.value.width() / 3;
     let x = &qkv.value;
     let (out, lse) =
-        forward(Sequences::of(x, 0), Sequences::of(x, c), Sequences::of(x, 2 * c), c, &spec);
+        forward([0, c, 2 * c].map(|offset| Sequences::of(x, offset)), c, &spec, g.precision());
+    let precision = g.precision();
     let input = qkv.source();
     let kept = input.needs_gradient().then(|| (x.clone(), lse));
     g.record(out, kept.is_some(), move |dy, gradients| {
         let Some((x, lse)) = kept else { return };
         let mut dx = Tensor::zeros(x.shape());
         let [q, k, v] = [0, c, 2 * c].map(|offset| Sequences::of(&x, offset));
-        let shared = Shared::new(dx.data_mut());
-        backward(q, k, v, &dy, &lse, &spec, [(shared, 0), (shared, c), (shared, 2 * c)]);
+        let rows = Rows::new(dx.data_mut(), 3 * c);
+        let targets = [0, c, 2 * c].map(|offset| rows.from(offset));
+        backward([q, k, v], &dy, &lse, &spec, precision, targets);
         gradients.add(input, dx);
     })
 }
 
 /// Attention of `q [B, Tq, C]` over `k` and `v [B, Tk, C]`. Gives `[B, Tq, C]`.
 pub fn attention(g: &mut Graph<'_>, q: &Var, k: &Var, v: &Var, spec: AttentionSpec) -> Var {
-    let [qs, ks, vs] = [q, k, v].map(|x| Sequences::of(&x.value, 0));
-    let (out, lse) = forward(qs, ks, vs, q.value.width(), &spec);
+    let precision = g.precision();
+    let sequences = [q, k, v].map(|x| Sequences::of(&x.value, 0));
+    let (out, lse) = forward(sequences, q.value.width(), &spec, precision);
     let sources = [q, k, v].map(Var::source);
     let needed = sources.iter().any(|s| s.needs_gradient());
     let kept = needed.then(|| ([q, k, v].map(|x| x.value.clone()), lse));
     g.record(out, needed, move |dy, gradients| {
         let Some((inputs, lse)) = kept else { return };
         let mut grads = inputs.each_ref().map(|x| Tensor::zeros(x.shape()));
-        let shared = grads.each_mut().map(|d| (Shared::new(d.data_mut()), 0));
-        let [q, k, v] = inputs.each_ref().map(|x| Sequences::of(x, 0));
-        backward(q, k, v, &dy, &lse, &spec, shared);
+        let targets = grads.each_mut().map(|d| {
+            let width = d.width();
+            Rows::new(d.data_mut(), width)
+        });
+        let sequences = inputs.each_ref().map(|x| Sequences::of(x, 0));
+        backward(sequences, &dy, &lse, &spec, precision, targets);
         for (source, gradient) in sources.into_iter().zip(grads) {
             gradients.add(source, gradient);
         }
@@ -153,9 +160,14 @@ pub fn attention(g: &mut Graph<'_>, q: &Var, k: &Var, v: &Var, spec: AttentionSp
 }
 
 /// Attention of `q [B, Tq, C]` over cached keys and values, without gradients.
-pub fn attention_over(q: &Tensor, cache: &KeyValues, spec: &AttentionSpec) -> Tensor {
+pub fn attention_over(
+    q: &Tensor,
+    cache: &KeyValues,
+    spec: &AttentionSpec,
+    precision: Precision,
+) -> Tensor {
     let (k, v) = (cache.sequences(&cache.keys), cache.sequences(&cache.values));
-    forward(Sequences::of(q, 0), k, v, q.width(), spec).0
+    forward([Sequences::of(q, 0), k, v], q.width(), spec, precision).0
 }
 
 thread_local! {
@@ -172,11 +184,10 @@ fn visible(spec: &AttentionSpec, b: usize, i: usize, queries: usize, keys: usize
 
 /// The output `[B, Tq, C]` and the log-sum-exp `[B, H, Tq]` of the scaled scores.
 fn forward(
-    q: Sequences<'_>,
-    k: Sequences<'_>,
-    v: Sequences<'_>,
+    [q, k, v]: [Sequences<'_>; 3],
     channels: usize,
     spec: &AttentionSpec,
+    precision: Precision,
 ) -> (Tensor, Vec<f32>) {
     let (heads, dim) = (spec.heads, channels / spec.heads);
     let batch = q.data.len() / q.batch_stride;
@@ -184,7 +195,7 @@ fn forward(
     let scale = 1.0 / (dim as f32).sqrt();
     let mut out = Tensor::zeros(&[batch, tq, channels]);
     let mut lse = vec![0.0; batch * heads * tq];
-    let target = Shared::new(out.data_mut());
+    let target = Rows::new(out.data_mut(), channels);
     lse.par_chunks_mut(tq).enumerate().for_each(|(task, lse)| {
         let (b, h) = (task / heads, task % heads);
         SCRATCH.with_borrow_mut(|[scores, _]| {
@@ -194,7 +205,7 @@ fn forward(
                 // No row of this block sees a key beyond the last row's last.
                 let keys = visible(spec, b, from + rows - 1, tq, tk);
                 let (qm, km) = (q.head(b, from, rows, h, dim), k.head(b, 0, keys, h, dim));
-                matmul(qm, km.t(), scores, keys, false, Threads::One);
+                multiply(qm, km.transposed(), precision, scores);
                 vectorised(
                     #[inline(always)]
                     || {
@@ -207,16 +218,21 @@ fn forward(
                     },
                 );
                 let vm = v.head(b, 0, keys, h, dim);
-                let start = (b * tq + from) * channels + h * dim;
-                // SAFETY: this task alone writes head `h` of sequence `b`, inside `out`.
-                unsafe {
-                    let probabilities = Matrix::new(scores, rows, keys, keys);
-                    matmul_raw(probabilities, vm, target.at(start), channels, false, Threads::One);
-                }
+                let to = target.from((b * tq + from) * channels + h * dim);
+                let probabilities = Matrix::dense(scores, rows, keys);
+                // SAFETY: this task alone writes head `h` of sequence `b`.
+                unsafe { matmul(probabilities, vm, precision, Threads::One, to, false) };
             }
         });
     });
     (out, lse)
+}
+
+/// `out = a b` for one task.
+fn multiply(a: Matrix<'_>, b: Matrix<'_>, precision: Precision, out: &mut [f32]) {
+    let rows = Rows::new(out, b.cols());
+    // SAFETY: `out` is borrowed for this call alone.
+    unsafe { matmul(a, b, precision, Threads::One, rows, false) };
 }
 
 /// `softmax(scale * row)` in place; returns the log-sum-exp of the scaled row.
@@ -253,13 +269,12 @@ fn drop_probabilities(row: &mut [f32], spec: &AttentionSpec, b: usize, place: u6
 /// its channels. With probabilities `P`, dropped `P∘M`: `dV = (P∘M)ᵀ dO`, `dP = (dO Vᵀ)∘M`,
 /// `dS = P ∘ (dP - rowsum(P ∘ dP)) / sqrt(d)`, `dQ = dS K`, `dK = dSᵀ Q`.
 fn backward(
-    q: Sequences<'_>,
-    k: Sequences<'_>,
-    v: Sequences<'_>,
+    [q, k, v]: [Sequences<'_>; 3],
     dy: &Tensor,
     lse: &[f32],
     spec: &AttentionSpec,
-    [dq, dk, dv]: [(Shared, usize); 3],
+    precision: Precision,
+    [dq, dk, dv]: [Rows<f32>; 3],
 ) {
     let channels = dy.width();
     let (heads, dim) = (spec.heads, channels / spec.heads);
@@ -268,12 +283,8 @@ fn backward(
     let dy = Sequences::of(dy, 0);
     lse.par_chunks(tq).enumerate().for_each(|(task, lse)| {
         let (b, h) = (task / heads, task % heads);
-        // SAFETY (all writes below): this task alone writes head `h` of sequence `b`; `Sequences`
-        // has checked that the rows lie inside buffers of the same layout.
-        let write = |x: &Sequences<'_>, (target, offset): (Shared, usize), row: usize| {
-            let at = b * x.batch_stride + row * x.stride + offset + h * dim;
-            // SAFETY: as above.
-            (unsafe { target.at(at) }, x.stride)
+        let head = |x: &Sequences<'_>, target: Rows<f32>, row: usize| {
+            target.from(b * x.batch_stride + row * x.stride + h * dim)
         };
         SCRATCH.with_borrow_mut(|[p, ds]| {
             p.resize(BLOCK.min(tq) * tk, 0.0);
@@ -285,8 +296,8 @@ fn backward(
                 let km = k.head(b, 0, keys, h, dim);
                 let vm = v.head(b, 0, keys, h, dim);
                 let dm = dy.head(b, from, rows, h, dim);
-                matmul(qm, km.t(), p, keys, false, Threads::One);
-                matmul(dm, vm.t(), ds, keys, false, Threads::One);
+                multiply(qm, km.transposed(), precision, p);
+                multiply(dm, vm.transposed(), precision, ds);
                 vectorised(
                     #[inline(always)]
                     || {
@@ -302,18 +313,15 @@ fn backward(
                         }
                     },
                 );
-                let (pm, dsm) =
-                    (Matrix::new(p, rows, keys, keys), Matrix::new(ds, rows, keys, keys));
-                let later = from > 0;
-                let (to, stride) = write(&q, dq, from);
-                // SAFETY: see `write`.
-                unsafe { matmul_raw(dsm, km, to, stride, false, Threads::One) };
-                let (to, stride) = write(&k, dk, 0);
-                // SAFETY: see `write`.
-                unsafe { matmul_raw(dsm.t(), qm, to, stride, later, Threads::One) };
-                let (to, stride) = write(&v, dv, 0);
-                // SAFETY: see `write`.
-                unsafe { matmul_raw(pm.t(), dm, to, stride, later, Threads::One) };
+                let (pm, dsm) = (Matrix::dense(p, rows, keys), Matrix::dense(ds, rows, keys));
+                for (a, b, to, accumulate) in [
+                    (dsm, km, head(&q, dq, from), false),
+                    (dsm.transposed(), qm, head(&k, dk, 0), from > 0),
+                    (pm.transposed(), dm, head(&v, dv, 0), from > 0),
+                ] {
+                    // SAFETY: this task alone writes head `h` of sequence `b`.
+                    unsafe { matmul(a, b, precision, Threads::One, to, accumulate) };
+                }
             }
         });
     });
@@ -416,9 +424,9 @@ mod tests {
 
         let mut cache = KeyValues::new(2, 6, 8);
         cache.append(&k, &v);
-        close(attention_over(&q, &cache, &s).data(), &want, 1e-5);
+        close(attention_over(&q, &cache, &s, Precision::F32).data(), &want, 1e-5);
         cache.reorder(&[1, 0]);
-        let swapped = attention_over(&q, &cache, &s);
+        let swapped = attention_over(&q, &cache, &s, Precision::F32);
         assert!(swapped.data()[0] != want[0]);
     }
 

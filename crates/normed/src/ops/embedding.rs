@@ -2,7 +2,7 @@
 //!
 //! Keeps: the ids. Backward adds each row's gradient to its place in the table, in order.
 
-use crate::tensor::{Graph, ParamId, Tensor, Var};
+use crate::tensor::{Elements, Graph, ParamId, Tensor, Var};
 
 /// Word plus position: `ids [B * T]` into `words [V, C]`, positions counted from `first` in each
 /// row of `width` tokens into `positions [P, C]`. Gives `[B, T, C]`.
@@ -18,9 +18,14 @@ pub fn embedding(
     let channels = w.width();
     let mut out = Vec::with_capacity(ids.len() * channels);
     for (i, &id) in ids.iter().enumerate() {
-        let word = &w.data()[id as usize * channels..][..channels];
+        let row = id as usize * channels..(id as usize + 1) * channels;
         let position = &p.data()[(first + i % width) * channels..][..channels];
-        out.extend(word.iter().zip(position).map(|(a, b)| a + b));
+        match w.elements() {
+            Elements::F32(w) => out.extend(w[row].iter().zip(position).map(|(a, b)| a + b)),
+            Elements::Bf16(w) => {
+                out.extend(w[row].iter().zip(position).map(|(a, b)| a.to_f32() + b));
+            }
+        }
     }
     let (train_words, train_positions) = (g.trains(words), g.trains(positions));
     let ids = ids.to_vec();

@@ -3,9 +3,9 @@
 //! Keeps: nothing of its input when `W` is frozen; `x` when `W` is trained. The residual's
 //! gradient is the output's, passed on without a copy of its own.
 
-use super::matmul::{Matrix, Threads, matmul};
-use super::simd::{for_rows, sum_rows};
-use crate::tensor::{Graph, ParamId, Source, Tensor, Var};
+use super::product::{Matrix, Rows, Threads, matmul, product};
+use super::simd::sum_rows;
+use crate::tensor::{Graph, ParamId, Precision, Source, Tensor, Var};
 
 /// `x [.., in] -> [.., out]`, plus `residual [.., out]` if given.
 pub fn linear(
@@ -19,8 +19,15 @@ pub fn linear(
     let (out, inner) = (w.shape()[0], w.len() / w.shape()[0]);
     let rows = x.value.len() / inner;
     assert_eq!(rows * inner, x.value.len(), "{}", g.param(weight).name);
+    let precision = g.precision();
     let b = bias.map(|id| g.param(id).value().clone());
-    let y = forward(x.value.data(), rows, &w, b.as_ref(), residual.map(|r| &r.value));
+    let y = forward(
+        Matrix::dense(x.value.data(), rows, inner),
+        Matrix::new(w.elements(), out, inner, inner),
+        b.as_ref().map(Tensor::data),
+        residual.map(|r| r.value.data()),
+        precision,
+    );
     let mut shape = x.shape().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = out;
@@ -36,6 +43,7 @@ pub fn linear(
         || train_w
         || train_b.is_some();
     g.record(Tensor::new(&shape, y), needed, move |dy, gradients| {
+        let d = Matrix::dense(dy.data(), rows, out);
         if let Some(id) = train_b {
             let db = sum_rows(rows, out, |i, sums| {
                 for (s, d) in sums.iter_mut().zip(&dy.data()[i * out..][..out]) {
@@ -45,17 +53,12 @@ pub fn linear(
             gradients.add_param(id, Tensor::new(&[out], db));
         }
         if let Some(x) = kept {
-            let mut dw = vec![0.0; out * inner];
-            let (dy, x) =
-                (Matrix::new(dy.data(), rows, out, out), Matrix::new(x.data(), rows, inner, inner));
-            matmul(dy.t(), x, &mut dw, inner, false, Threads::All);
+            let x = Matrix::dense(x.data(), rows, inner);
+            let dw = times(d.transposed(), x, precision);
             gradients.add_param(weight, Tensor::new(w.shape(), dw));
         }
         if input.needs_gradient() {
-            let mut dx = vec![0.0; rows * inner];
-            let (dy, w) =
-                (Matrix::new(dy.data(), rows, out, out), Matrix::new(w.data(), out, inner, inner));
-            matmul(dy, w, &mut dx, inner, false, Threads::All);
+            let dx = times(d, Matrix::new(w.elements(), out, inner, inner), precision);
             gradients.add(input, Tensor::new(&x_shape, dx));
         }
         if let Some(residual) = residual {
@@ -64,35 +67,44 @@ pub fn linear(
     })
 }
 
+/// `x Wᵀ + bias + residual`.
 fn forward(
-    x: &[f32],
-    rows: usize,
-    w: &Tensor,
-    bias: Option<&Tensor>,
-    residual: Option<&Tensor>,
+    x: Matrix<'_>,
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    precision: Precision,
 ) -> Vec<f32> {
-    let out = w.shape()[0];
-    let inner = w.len() / out;
-    // The bias and the residual are laid down first; the product adds itself to them.
-    let mut y = match residual {
-        Some(residual) => residual.data().to_vec(),
-        None => vec![0.0; rows * out],
-    };
-    if let Some(bias) = bias {
-        let bias = bias.data();
-        match residual {
-            Some(_) => for_rows(&mut y, out, |_, row| {
-                for (y, b) in row.iter_mut().zip(bias) {
-                    *y += b;
+    let width = w.rows();
+    let mut y = vec![0.0; x.rows() * width];
+    let out = Rows::new(&mut y, width);
+    product(
+        x,
+        w.transposed(),
+        precision,
+        Threads::All,
+        #[inline(always)]
+        |row, col, sums| {
+            // SAFETY: every element is handed out once.
+            let out = unsafe { out.at(row, col, sums.len()) };
+            out.copy_from_slice(sums);
+            for added in [bias.map(|b| &b[col..]), residual.map(|r| &r[row * width + col..])] {
+                for (y, added) in out.iter_mut().zip(added.unwrap_or_default()) {
+                    *y += added;
                 }
-            }),
-            None => for_rows(&mut y, out, |_, row| row.copy_from_slice(bias)),
-        }
-    }
-    let accumulate = bias.is_some() || residual.is_some();
-    let (x, w) = (Matrix::new(x, rows, inner, inner), Matrix::new(w.data(), out, inner, inner));
-    matmul(x, w.t(), &mut y, out, accumulate, Threads::All);
+            }
+        },
+    );
     y
+}
+
+/// `a b`.
+fn times(a: Matrix<'_>, b: Matrix<'_>, precision: Precision) -> Vec<f32> {
+    let mut out = vec![0.0; a.rows() * b.cols()];
+    let rows = Rows::new(&mut out, b.cols());
+    // SAFETY: `out` is this function's.
+    unsafe { matmul(a, b, precision, Threads::All, rows, false) };
+    out
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ mod embedding;
 mod gelu;
 mod layer_norm;
 mod linear;
-mod matmul;
 mod patches;
+mod product;
 mod simd;
 
 #[cfg(test)]

@@ -173,28 +173,6 @@ pub(super) fn sum_rows(
     total
 }
 
-/// A pointer that tasks share to write disjoint elements.
-#[derive(Clone, Copy)]
-pub(super) struct Shared(*mut f32);
-
-// SAFETY: only a pointer; every use says which elements the task owns.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    pub fn new(data: &mut [f32]) -> Self {
-        Self(data.as_mut_ptr())
-    }
-
-    /// # Safety
-    /// `offset` must be inside the slice that `self` was made from.
-    pub unsafe fn at(self, offset: usize) -> *mut f32 {
-        // SAFETY: by this function's contract.
-        unsafe { self.0.add(offset) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,10 +8,10 @@ use crate::models::{self, Beginning, Loaded, MissConfig, TextConfig, VisionConfi
 use crate::{Error, Result};
 
 impl Recipe {
-    /// Reads the base model, or makes it.
+    /// Reads the base model, its weights in the precision that they are stored in, or makes it.
     pub fn open_base(&self) -> Result<Loaded> {
         match &self.base {
-            Base::Model(dir) => models::load(dir, self.image_size),
+            Base::Model(dir) => models::load_as_stored(dir, self.image_size),
             Base::Init(init) => models::create(Beginning {
                 config: config(init),
                 tokenizer: tokenizer(&init.vocab)?,

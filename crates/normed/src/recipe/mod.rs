@@ -16,6 +16,7 @@ use section::{Mistakes, Section};
 
 use crate::data::DataSpec;
 use crate::models::GenerateRule;
+use crate::tensor::Precision;
 use crate::tuning::Tuning;
 use crate::{Error, Result};
 
@@ -49,6 +50,9 @@ pub struct Recipe {
     /// Another image size than the checkpoint's: position embeddings are interpolated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
+    /// What frozen matrices are kept in, and what products round their factors to. What is trained,
+    /// norms, residual streams and sums are f32 in either case.
+    pub precision: Precision,
     /// The data.
     pub data: DataSpec,
     /// What is trained. To be absent is a mistake; for a model that is made, it means everything.

@@ -28,6 +28,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seed: s.get("seed", a_seed()).unwrap_or(0),
         image_size: s.get("image_size", at_least_1()),
+        precision: s.get("precision", one_of).unwrap_or_default(),
         data: s.require_section("data", data).flatten().unwrap_or(PLACEHOLDER),
         tuning: tuning.unwrap_or_else(|| Tuning::new(Method::Full)),
         train: s.section("train", train).unwrap_or_default(),

@@ -9,4 +9,4 @@ pub use params::{
     Term, Tower,
 };
 pub use tape::{Gradients, Graph, Source, Var};
-pub use value::Tensor;
+pub use value::{Elements, Precision, Tensor};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Tensor;
+use super::{Precision, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -129,6 +129,23 @@ pub struct Role {
     pub term: Term,
 }
 
+impl Role {
+    /// Whether it is a factor of matrix products, or a table that is one.
+    pub fn multiplies(&self) -> bool {
+        use EmbeddingPart::{Patch, Token};
+        let matrix = matches!(
+            self.part,
+            Part::Attention(_)
+                | Part::CrossAttention(_)
+                | Part::Fc1
+                | Part::Fc2
+                | Part::Head
+                | Part::Embedding(Token | Patch)
+        );
+        matrix && self.term == Term::Weight
+    }
+}
+
 /// A parameter's place in [`Parameters`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(pub(crate) usize);
@@ -194,6 +211,7 @@ impl Parameter {
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
     list: Vec<Parameter>,
+    precision: Precision,
 }
 
 impl Parameters {
@@ -230,6 +248,24 @@ impl Parameters {
     /// Those that this run trains.
     pub fn trained(&self) -> impl Iterator<Item = (ParamId, &Parameter)> {
         self.iter().filter(|(_, p)| p.trained)
+    }
+
+    /// What products round their factors to.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Chooses the precision of products: frozen matrices are kept in it, once; what is trained and
+    /// all vectors are f32 in either case. To be called again when another choice is trained.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+        for p in &mut self.list {
+            let narrow = p.role.multiplies() && !p.trained;
+            let wanted = if narrow { precision } else { Precision::F32 };
+            if let Some(value) = p.value.take() {
+                p.value = Some(value.to_precision(wanted));
+            }
+        }
     }
 
     /// The number of parameters.

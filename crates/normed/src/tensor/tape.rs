@@ -1,6 +1,6 @@
 //! The tape: what was computed from what, as far down as something is trained.
 
-use super::{ParamId, Parameter, Parameters, Tensor};
+use super::{ParamId, Parameter, Parameters, Precision, Tensor};
 
 /// A value inside a [`Graph`], and where its gradient goes if anything below it is trained.
 #[derive(Debug, Clone)]
@@ -67,6 +67,11 @@ impl<'p> Graph<'p> {
     /// The parameter `id`.
     pub fn param(&self, id: ParamId) -> &'p Parameter {
         self.params.get(id)
+    }
+
+    /// What products round their factors to.
+    pub fn precision(&self) -> Precision {
+        self.params.precision()
     }
 
     /// Whether this pass wants the gradient of `id`.

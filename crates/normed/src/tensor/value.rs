@@ -1,11 +1,25 @@
-//! A value: a shape and its elements, f32, row-major, owned or memory-mapped.
+//! A value: a shape and its elements, f32 or bf16, row-major, owned or memory-mapped.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
+use half::bf16;
 use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
 
-/// A dense f32 array. Cloning is cheap: the elements are shared until one side writes.
+/// The type of numbers, in memory or in a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Its upper half: as wide a range, 8 bits of precision.
+    Bf16,
+}
+
+/// A dense array. Cloning is cheap: the elements are shared until one side writes.
 #[derive(Clone)]
 pub struct Tensor {
     shape: Vec<usize>,
@@ -14,37 +28,65 @@ pub struct Tensor {
 
 #[derive(Clone)]
 enum Storage {
-    Owned(Arc<Vec<f32>>),
-    /// `[offset, offset + 4 * len)` of a file, aligned to 4 bytes.
-    Mapped {
-        map: Arc<Mmap>,
-        offset: usize,
-        len: usize,
-    },
+    F32(Buffer<f32>),
+    Bf16(Buffer<bf16>),
+}
+
+/// The elements of a tensor.
+#[derive(Clone, Copy)]
+pub enum Elements<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// bf16.
+    Bf16(&'a [bf16]),
+}
+
+#[derive(Clone)]
+enum Buffer<T> {
+    Owned(Arc<Vec<T>>),
+    Mapped(Mapped<T>),
+}
+
+/// `[offset, offset + size_of::<T>() * len)` of a file, aligned for `T`.
+#[derive(Clone)]
+struct Mapped<T> {
+    map: Arc<Mmap>,
+    offset: usize,
+    len: usize,
+    element: PhantomData<T>,
 }
 
 impl Tensor {
     /// A tensor over `data`. Panics if the shape does not fit it: callers check foreign input first.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
-        Self { shape: shape.to_vec(), data: Storage::Owned(Arc::new(data)) }
+        Self { shape: shape.to_vec(), data: Storage::F32(Buffer::Owned(Arc::new(data))) }
     }
 
-    /// All zeros.
+    /// As [`Tensor::new`], of bf16.
+    pub fn narrow(shape: &[usize], data: Vec<bf16>) -> Self {
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
+        Self { shape: shape.to_vec(), data: Storage::Bf16(Buffer::Owned(Arc::new(data))) }
+    }
+
+    /// All zeros, f32.
     pub fn zeros(shape: &[usize]) -> Self {
         Self::new(shape, vec![0.0; shape.iter().product()])
     }
 
-    /// Little-endian f32 elements inside a mapped file, without a copy. `None` if the range is
-    /// outside the file, misaligned, or the machine is big-endian.
-    pub fn mapped(shape: &[usize], map: &Arc<Mmap>, offset: usize) -> Option<Self> {
+    /// Little-endian elements inside a mapped file, without a copy. `None` if the range is not
+    /// inside it or not aligned, or if this machine is big-endian.
+    pub fn mapped(
+        shape: &[usize],
+        precision: Precision,
+        map: &Arc<Mmap>,
+        offset: usize,
+    ) -> Option<Self> {
         let len = shape.iter().try_fold(1usize, |a, &n| a.checked_mul(n))?;
-        let end = offset.checked_add(len.checked_mul(4)?)?;
-        let aligned = (map.as_ptr() as usize).wrapping_add(offset).is_multiple_of(4);
-        if end > map.len() || !aligned || cfg!(target_endian = "big") {
-            return None;
-        }
-        let data = Storage::Mapped { map: Arc::clone(map), offset, len };
+        let data = match precision {
+            Precision::F32 => Storage::F32(Buffer::mapped(map, offset, len)?),
+            Precision::Bf16 => Storage::Bf16(Buffer::mapped(map, offset, len)?),
+        };
         Some(Self { shape: shape.to_vec(), data })
     }
 
@@ -65,7 +107,10 @@ impl Tensor {
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.data().len()
+        match &self.data {
+            Storage::F32(data) => data.get().len(),
+            Storage::Bf16(data) => data.get().len(),
+        }
     }
 
     /// Whether there are no elements.
@@ -73,36 +118,59 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// The type of the elements.
+    pub fn precision(&self) -> Precision {
+        match self.data {
+            Storage::F32(_) => Precision::F32,
+            Storage::Bf16(_) => Precision::Bf16,
+        }
+    }
+
     /// The elements, row-major.
-    pub fn data(&self) -> &[f32] {
+    pub fn elements(&self) -> Elements<'_> {
         match &self.data {
-            Storage::Owned(data) => data,
-            Storage::Mapped { map, offset, len } => {
-                let bytes = &map[*offset..*offset + 4 * *len];
-                // SAFETY: `mapped` checked range and alignment, every bit pattern is an f32, and
-                // the map lives as long as `self`. A file that another process changes underneath
-                // is outside what any program that maps files can promise.
-                unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), *len) }
-            }
+            Storage::F32(data) => Elements::F32(data.get()),
+            Storage::Bf16(data) => Elements::Bf16(data.get()),
         }
     }
 
-    /// The elements for writing; copied first if they are mapped or shared.
+    /// The elements of an f32 tensor, row-major. Panics on bf16, which only frozen matrices have.
+    pub fn data(&self) -> &[f32] {
+        match self.elements() {
+            Elements::F32(data) => data,
+            Elements::Bf16(_) => panic!("{self:?} is not f32"),
+        }
+    }
+
+    /// The elements of an f32 tensor for writing; copied first if they are mapped or shared.
     pub fn data_mut(&mut self) -> &mut Vec<f32> {
-        if let Storage::Mapped { .. } = self.data {
-            self.data = Storage::Owned(Arc::new(self.data().to_vec()));
-        }
         match &mut self.data {
-            Storage::Owned(data) => Arc::make_mut(data),
-            Storage::Mapped { .. } => unreachable!("copied above"),
+            Storage::F32(data) => data.get_mut(),
+            Storage::Bf16(_) => panic!("{:?} of bf16 is not for writing", self.shape),
         }
     }
 
-    /// The elements as a vector, without a copy where nobody shares them.
+    /// The elements of an f32 tensor as a vector, without a copy where nobody shares them.
     pub fn into_data(self) -> Vec<f32> {
         match self.data {
-            Storage::Owned(data) => Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec()),
-            Storage::Mapped { .. } => self.data().to_vec(),
+            Storage::F32(Buffer::Owned(data)) => {
+                Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec())
+            }
+            _ => self.data().to_vec(),
+        }
+    }
+
+    /// The same numbers in another precision: rounded to the nearest, ties to even.
+    #[must_use]
+    pub fn to_precision(&self, precision: Precision) -> Self {
+        match (self.elements(), precision) {
+            (Elements::F32(data), Precision::Bf16) => {
+                Self::narrow(&self.shape, data.iter().map(|&x| bf16::from_f32(x)).collect())
+            }
+            (Elements::Bf16(data), Precision::F32) => {
+                Self::new(&self.shape, data.iter().map(|x| x.to_f32()).collect())
+            }
+            _ => self.clone(),
         }
     }
 
@@ -119,6 +187,56 @@ impl Tensor {
         assert_eq!(self.len(), other.len());
         for (a, b) in self.data_mut().iter_mut().zip(other.data()) {
             *a += b;
+        }
+    }
+}
+
+impl Elements<'_> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::Bf16(data) => data.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Copy> Buffer<T> {
+    fn mapped(map: &Arc<Mmap>, offset: usize, len: usize) -> Option<Self> {
+        let end = offset.checked_add(len.checked_mul(size_of::<T>())?)?;
+        let aligned = (map.as_ptr() as usize).wrapping_add(offset).is_multiple_of(align_of::<T>());
+        if end > map.len() || !aligned || cfg!(target_endian = "big") {
+            return None;
+        }
+        let map = Arc::clone(map);
+        Some(Self::Mapped(Mapped { map, offset, len, element: PhantomData }))
+    }
+
+    fn get(&self) -> &[T] {
+        match self {
+            Self::Owned(data) => data,
+            Self::Mapped(Mapped { map, offset, len, .. }) => {
+                let bytes = &map[*offset..*offset + size_of::<T>() * *len];
+                // SAFETY: `mapped` checked range and alignment, every bit pattern is an f32 and a
+                // bf16, and the map lives as long as `self`. A file that another process changes
+                // underneath is outside what any program that maps files can promise.
+                unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), *len) }
+            }
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut Vec<T> {
+        if let Self::Mapped(_) = self {
+            *self = Self::Owned(Arc::new(self.get().to_vec()));
+        }
+        match self {
+            Self::Owned(data) => Arc::make_mut(data),
+            Self::Mapped(_) => unreachable!("copied above"),
         }
     }
 }

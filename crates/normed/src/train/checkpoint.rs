@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use super::adamw::AdamW;
 use super::alarm::Alarm;
 use crate::recipe::BestBy;
-use crate::tensor::{Parameters, Tensor};
-use crate::weights::{Precision, read_safetensors, write_safetensors};
+use crate::tensor::{Parameters, Precision, Tensor};
+use crate::weights::{read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
 /// Everything about a run under way but its tensors.

@@ -90,6 +90,7 @@ impl<'a> Run<'a> {
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
         let tuned = recipe.tuning.apply(&mut loaded.params)?;
+        loaded.params.set_precision(recipe.precision);
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
         let optimizer = AdamW::new(&loaded.params, &recipe.train);
         let mut state = State::new(&loaded.params, optimizer, fingerprint);

@@ -26,7 +26,7 @@ pub fn fill(
         if stored.shape() != parameter.shape {
             let (file, model) = (stored.shape(), &parameter.shape);
             misfits.push(format!("{} {file:?} instead of {model:?}", show(&parameter.name)));
-        } else if let Some(value) = stored.to_tensor() {
+        } else if let Some(value) = stored.view() {
             values.push(value);
         } else {
             misfits.push(format!("{} of type {:?}", show(&parameter.name), stored.dtype()));

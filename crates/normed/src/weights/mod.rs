@@ -17,6 +17,6 @@ pub use hash::content_hash;
 pub use interpolate::interpolate_positions;
 pub use names::{to_hugging_face, to_original};
 pub use safetensors_file::{read_safetensors, read_sharded};
-pub use save::{Precision, write_atomically, write_safetensors};
+pub use save::{write_atomically, write_safetensors};
 pub use stored::{Checkpoint, Stored};
 pub use torch_file::read_torch;

@@ -8,17 +8,8 @@ use std::path::Path;
 use half::bf16;
 use serde_json::{Map, Value, json};
 
-use crate::tensor::Tensor;
+use crate::tensor::{Elements, Precision, Tensor};
 use crate::{Error, Result};
-
-/// The element type that weights are written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    /// As they are in memory.
-    F32,
-    /// Rounded to the nearest, half the size.
-    Bf16,
-}
 
 /// Writes `path` by way of a temporary file beside it that takes its name when all is on disk: a
 /// full disk or a killed process leaves what was there before.
@@ -92,15 +83,21 @@ pub fn write_safetensors<'a>(
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         for (_, tensor) in tensors {
-            for &value in tensor.data() {
-                match precision {
-                    Precision::F32 => out.write_all(&value.to_le_bytes())?,
-                    Precision::Bf16 => out.write_all(&bf16::from_f32(value).to_le_bytes())?,
-                }
+            match tensor.to_precision(precision).elements() {
+                Elements::F32(data) => write_all(out, data, f32::to_le_bytes)?,
+                Elements::Bf16(data) => write_all(out, data, bf16::to_le_bytes)?,
             }
         }
         Ok(())
     })
+}
+
+fn write_all<T: Copy, const N: usize>(
+    out: &mut dyn Write,
+    data: &[T],
+    bytes: impl Fn(T) -> [u8; N],
+) -> io::Result<()> {
+    data.iter().try_for_each(|&value| out.write_all(&bytes(value)))
 }
 
 #[cfg(test)]

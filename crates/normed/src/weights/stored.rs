@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::Dtype;
 
-use crate::tensor::Tensor;
+use crate::tensor::{Precision, Tensor};
 use crate::{Error, Result};
 
 /// What a checkpoint holds, by name.
@@ -123,20 +123,29 @@ impl Stored {
     /// The value in f32: a view of the file where it holds aligned f32, a copy otherwise. `None` for
     /// an element type other than F32, BF16 and F16.
     pub fn to_tensor(&self) -> Option<Tensor> {
-        let data = match self.dtype {
-            Dtype::F32 => {
-                if self.strides.is_none()
-                    && let Some(tensor) = Tensor::mapped(&self.shape, &self.map, self.offset)
-                {
-                    return Some(tensor);
-                }
-                widen(&self.bytes(), f32::from_le_bytes)
-            }
-            Dtype::BF16 => widen(&self.bytes(), |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => widen(&self.bytes(), |b| f16::from_le_bytes(b).to_f32()),
+        self.view().map(|view| view.to_precision(Precision::F32))
+    }
+
+    /// The value as the file has it, f32 or bf16: a view where its elements lie dense and aligned, a
+    /// copy otherwise. F16 becomes f32. `None` for another element type.
+    pub fn view(&self) -> Option<Tensor> {
+        let precision = match self.dtype {
+            Dtype::F32 | Dtype::F16 => Precision::F32,
+            Dtype::BF16 => Precision::Bf16,
             _ => return None,
         };
-        Some(Tensor::new(&self.shape, data))
+        if self.strides.is_none()
+            && self.dtype != Dtype::F16
+            && let Some(tensor) = Tensor::mapped(&self.shape, precision, &self.map, self.offset)
+        {
+            return Some(tensor);
+        }
+        let (bytes, shape) = (self.bytes(), &self.shape);
+        Some(match self.dtype {
+            Dtype::BF16 => Tensor::narrow(shape, decode(&bytes, bf16::from_le_bytes)),
+            Dtype::F16 => Tensor::new(shape, decode(&bytes, |b| f16::from_le_bytes(b).to_f32())),
+            _ => Tensor::new(shape, decode(&bytes, f32::from_le_bytes)),
+        })
     }
 }
 
@@ -173,7 +182,7 @@ fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |a, &n| a.checked_mul(n))
 }
 
-fn widen<const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+fn decode<const N: usize, T>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|&b| element(b)).collect()
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name};
-use crate::tensor::{Parameters, Part, Tensor};
+use crate::tensor::{Parameters, Part, Precision, Tensor};
 use crate::weights::names::TIED;
-use crate::weights::{Precision, write_atomically, write_safetensors};
+use crate::weights::{write_atomically, write_safetensors};
 use crate::{Error, Result};
 
 /// What an adapter says of itself.

@@ -1,0 +1,82 @@
+//! What an instruction set provides, and the version that needs none.
+
+use super::matrix::Matrix;
+use super::pack::pack;
+
+/// The innermost loop of a product on one instruction set. A value of the type proves that the
+/// processor has it.
+pub(super) trait Kernel: Copy + Send + Sync {
+    /// Rows of a tile.
+    const ROWS: usize;
+    /// Columns of a tile.
+    const COLS: usize;
+    /// Whether a word is two bf16 rather than an f32.
+    const PAIRS: bool;
+
+    /// Words in `inner` elements.
+    fn words(inner: usize) -> usize {
+        if Self::PAIRS { inner.div_ceil(2) } else { inner }
+    }
+
+    /// Runs `f`, which must be `#[inline(always)]`, compiled for the instruction set.
+    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R;
+
+    /// Packs rows `first..first + width` of `m` into `out [words][width]`, zeros beyond its edges.
+    /// `width` is [`Kernel::ROWS`] or [`Kernel::COLS`].
+    fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]);
+
+    /// `sums [ROWS, COLS] (+)= left [words][ROWS]ᵀ right [words][COLS]` in the first `height` rows;
+    /// `resume` continues from what `sums` holds.
+    fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool);
+}
+
+/// Plain loops over arrays, which compilers turn into what vectors the target has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Kernel for Portable {
+    const ROWS: usize = 4;
+    const COLS: usize = 16;
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
+        pack::<false>(m, first, width, out);
+    }
+
+    fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool) {
+        let (left, right) = (left.chunks_exact(Self::ROWS), right.chunks_exact(Self::COLS));
+        let mut acc = [[0.0f32; Self::COLS]; Self::ROWS];
+        if resume {
+            for (acc, sums) in acc.iter_mut().zip(sums.chunks_exact(Self::COLS)) {
+                acc.copy_from_slice(sums);
+            }
+        }
+        for (left, right) in left.zip(right) {
+            for (acc, &a) in acc.iter_mut().zip(left) {
+                let a = f32::from_bits(a);
+                for (acc, &b) in acc.iter_mut().zip(right) {
+                    *acc = multiply_add(a, f32::from_bits(b), *acc);
+                }
+            }
+        }
+        for (acc, sums) in acc.iter().zip(sums.chunks_exact_mut(Self::COLS)).take(height) {
+            sums.copy_from_slice(acc);
+        }
+    }
+}
+
+/// `a b + c`, rounded once where the target is compiled with such an instruction: elsewhere
+/// `mul_add` is a call.
+#[inline(always)]
+fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+    if cfg!(any(target_feature = "fma", target_arch = "aarch64")) {
+        a.mul_add(b, c)
+    } else {
+        a * b + c
+    }
+}

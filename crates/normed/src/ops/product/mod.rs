@@ -1,0 +1,436 @@
+//! Matrix products with a fused last store: `epilogue(row, col, (A B)[row, col..])`.
+//!
+//! Both factors are packed on the fly into panels of 32-bit words, f32 or pairs of bf16 that are
+//! neighbours along the inner dimension, so that a frozen weight stays once in memory, in the
+//! checkpoint's orientation and precision, whichever side of it is needed. A micro-kernel multiplies a
+//! panel of rows with one of columns in registers (Goto and van de Geijn 2008, "Anatomy of
+//! high-performance matrix multiplication"); what happens to the sums is up to the caller.
+//!
+//! An element is one chain of fused multiply-adds from the first inner index to the last, whatever
+//! the blocking and the number of threads: the same bits on any of them.
+
+mod kernel;
+mod matrix;
+mod pack;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use kernel::{Kernel, Portable};
+pub(super) use matrix::{Matrix, Rows};
+
+use crate::tensor::Precision;
+
+/// How many threads a product may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// All of rayon's.
+    All,
+    /// This one: the caller is itself one of many tasks.
+    One,
+}
+
+/// Words of the right factor that are packed at a time, by all threads: a good part of the last
+/// level of cache.
+const SHARED_WORDS: usize = 2 << 20;
+/// Inner words of a block: a panel of either side then stays in the second level of cache.
+const INNER: usize = 512;
+/// Rows of a task at most, and columns that it walks through for every block of inner words.
+const TASK_ROWS: usize = 168;
+const TASK_COLS: usize = 256;
+/// Tasks that every thread should have, and left panels that each is worth.
+const TASKS_PER_THREAD: usize = 6;
+const SHORTEST: usize = 3;
+
+thread_local! {
+    /// The packed right factor. Taken while in use, so that a product within a product gets its own.
+    static RIGHT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    /// A task's packed left rows, and its sums.
+    static LEFT: RefCell<(Vec<u32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+}
+
+/// `out = a b`, or `out += a b`.
+///
+/// # Safety
+/// Nobody else may touch those elements of `out` meanwhile.
+pub(super) unsafe fn matmul(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    precision: Precision,
+    threads: Threads,
+    out: Rows<f32>,
+    accumulate: bool,
+) {
+    product(
+        a,
+        b,
+        precision,
+        threads,
+        #[inline(always)]
+        |row, col, sums| {
+            // SAFETY: by this function's contract; every element is handed out once.
+            let out = unsafe { out.at(row, col, sums.len()) };
+            if accumulate {
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out += sum;
+                }
+            } else {
+                out.copy_from_slice(sums);
+            }
+        },
+    );
+}
+
+/// Calls `epilogue(row, col, sums)` once for every run of columns of every row of `a b`, from any
+/// thread. The epilogue owns those elements of its output while it runs. It is compiled into the
+/// kernel, so it should be `#[inline(always)]` and leave the loops to the compiler.
+///
+/// `precision` is what factors are rounded to before they are multiplied, where the processor
+/// multiplies bf16; sums are f32 in either case.
+pub(super) fn product(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    precision: Precision,
+    threads: Threads,
+    epilogue: impl Fn(usize, usize, &[f32]) + Sync,
+) {
+    assert_eq!(a.cols(), b.rows(), "inner dimensions");
+    #[cfg(target_arch = "x86_64")]
+    {
+        if precision == Precision::Bf16
+            && let Some(kernel) = x86::Avx512Bf16::detect()
+        {
+            return run(kernel, a, b, threads, epilogue);
+        }
+        if let Some(kernel) = x86::Avx512::detect() {
+            return run(kernel, a, b, threads, epilogue);
+        }
+        if let Some(kernel) = x86::Avx2::detect() {
+            return run(kernel, a, b, threads, epilogue);
+        }
+    }
+    run(Portable, a, b, threads, epilogue);
+}
+
+fn run<K: Kernel>(
+    kernel: K,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    threads: Threads,
+    epilogue: impl Fn(usize, usize, &[f32]) + Sync,
+) {
+    let (rows, cols) = (a.rows(), b.cols());
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    assert!(a.cols() > 0, "a product of empty rows");
+    let words = K::words(a.cols());
+    let panel = K::COLS * words;
+    let panels = cols.div_ceil(K::COLS);
+    let at_once = (SHARED_WORDS / panel).clamp(1, panels);
+    let columns = b.transposed();
+    let mut right = RIGHT.take();
+    right.resize(right.len().max(at_once * panel), 0);
+    for first in (0..panels).step_by(at_once) {
+        let count = at_once.min(panels - first);
+        let packed = &mut right[..count * panel];
+        let pack = |(i, out): (usize, &mut [u32])| {
+            kernel.pack(columns, (first + i) * K::COLS, K::COLS, out);
+        };
+        match threads {
+            Threads::All => packed.par_chunks_mut(panel).enumerate().for_each(pack),
+            Threads::One => packed.chunks_mut(panel).enumerate().for_each(pack),
+        }
+        let packed = &*packed;
+        let grid = Grid::new(rows, count, threads, K::ROWS);
+        let task = |task: usize| {
+            let (row, row_end) = grid.rows(task);
+            let (from, to) = grid.panels(task);
+            LEFT.with_borrow_mut(|(left, sums)| {
+                let block = Block { rows: (row, row_end), col: (first + from) * K::COLS, cols };
+                let packed = &packed[from * panel..to * panel];
+                block.multiply(kernel, a, packed, words, left, sums, &epilogue);
+            });
+        };
+        match threads {
+            Threads::All => (0..grid.tasks()).into_par_iter().with_max_len(1).for_each(task),
+            Threads::One => (0..grid.tasks()).for_each(task),
+        }
+    }
+    RIGHT.set(right);
+}
+
+/// How the rows and the right factor's panels are dealt out to tasks.
+struct Grid {
+    rows: usize,
+    /// Rows of a left panel.
+    step: usize,
+    panels: usize,
+    /// Tasks from top to bottom, and from left to right.
+    down: usize,
+    across: usize,
+}
+
+impl Grid {
+    fn new(rows: usize, panels: usize, threads: Threads, step: usize) -> Self {
+        let threads = match threads {
+            Threads::All => rayon::current_num_threads(),
+            Threads::One => 1,
+        };
+        let strips = rows.div_ceil(step);
+        let tall = strips.div_ceil(TASK_ROWS / step);
+        // A few tasks for every thread, so that none waits long for another; from left to right only
+        // if there are too few rows, as each packs the rows that it needs.
+        let wanted = if threads == 1 { 1 } else { TASKS_PER_THREAD * threads };
+        let down = tall.max(wanted.min(strips / SHORTEST)).next_multiple_of(threads).min(strips);
+        let across = wanted.div_ceil(down).min(panels);
+        Self { rows, step, panels, down, across }
+    }
+
+    fn tasks(&self) -> usize {
+        self.down * self.across
+    }
+
+    fn rows(&self, task: usize) -> (usize, usize) {
+        let strips = self.rows.div_ceil(self.step);
+        let at = |i: usize| (i * strips / self.down * self.step).min(self.rows);
+        (at(task / self.across), at(task / self.across + 1))
+    }
+
+    fn panels(&self, task: usize) -> (usize, usize) {
+        let at = |i: usize| i * self.panels / self.across;
+        (at(task % self.across), at(task % self.across + 1))
+    }
+}
+
+/// One task: some rows of the left factor with some panels of the right one.
+struct Block {
+    rows: (usize, usize),
+    /// The first panel's first column.
+    col: usize,
+    /// Of the whole product.
+    cols: usize,
+}
+
+impl Block {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one inner loop")]
+    fn multiply<K: Kernel>(
+        &self,
+        kernel: K,
+        a: Matrix<'_>,
+        packed: &[u32],
+        words: usize,
+        left: &mut Vec<u32>,
+        sums: &mut Vec<f32>,
+        epilogue: &impl Fn(usize, usize, &[f32]),
+    ) {
+        let (first, end) = self.rows;
+        let row_panels = (end - first).div_ceil(K::ROWS);
+        let strip = K::ROWS * words;
+        left.resize(left.len().max(row_panels * strip), 0);
+        for (i, out) in left.chunks_exact_mut(strip).take(row_panels).enumerate() {
+            kernel.pack(a, first + i * K::ROWS, K::ROWS, out);
+        }
+        let tile = K::ROWS * K::COLS;
+        let group = (TASK_COLS / K::COLS).max(1);
+        sums.resize(sums.len().max(group * row_panels * tile), 0.0);
+        let panel = K::COLS * words;
+        let inner = words.div_ceil(INNER);
+        for (g, group) in packed.chunks(group * panel).enumerate() {
+            for part in 0..inner {
+                let (from, to) = (part * INNER, ((part + 1) * INNER).min(words));
+                let last = part + 1 == inner;
+                for (j, right) in group.chunks(panel).enumerate() {
+                    let col = self.col + (g * (TASK_COLS / K::COLS).max(1) + j) * K::COLS;
+                    let width = K::COLS.min(self.cols - col);
+                    for i in 0..row_panels {
+                        let row = first + i * K::ROWS;
+                        let height = K::ROWS.min(end - row);
+                        let sums = &mut sums[(j * row_panels + i) * tile..][..tile];
+                        let left = &left[i * strip + from * K::ROWS..i * strip + to * K::ROWS];
+                        let right = &right[from * K::COLS..to * K::COLS];
+                        kernel.tile(height, left, right, sums, part > 0);
+                        if last {
+                            kernel.vectorised(
+                                #[inline(always)]
+                                || {
+                                    for (r, sums) in
+                                        sums.chunks_exact(K::COLS).take(height).enumerate()
+                                    {
+                                        epilogue(row + r, col, &sums[..width]);
+                                    }
+                                },
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+    use crate::ops::check::{close, random};
+    use crate::tensor::Elements;
+
+    /// A factor in one of the forms that a product takes, `[rows, cols]` seen from outside.
+    struct Factor {
+        rows: usize,
+        cols: usize,
+        stride: usize,
+        by_columns: bool,
+        wide: Vec<f32>,
+        narrow: Option<Vec<bf16>>,
+    }
+
+    impl Factor {
+        fn new(rows: usize, cols: usize, form: usize, seed: u64) -> Self {
+            let (by_columns, narrow) = (form & 1 == 1, form & 2 == 2);
+            let (lines, length) = if by_columns { (cols, rows) } else { (rows, cols) };
+            let stride = length + (form & 4) * 2;
+            let mut wide = random(lines * stride, seed);
+            let narrow = narrow.then(|| {
+                let narrow: Vec<_> = wide.iter().map(|&x| bf16::from_f32(x)).collect();
+                wide = narrow.iter().map(|x| x.to_f32()).collect();
+                narrow
+            });
+            Self { rows, cols, stride, by_columns, wide, narrow }
+        }
+
+        fn at(&self, row: usize, col: usize) -> f32 {
+            let (line, at) = if self.by_columns { (col, row) } else { (row, col) };
+            self.wide[line * self.stride + at]
+        }
+
+        fn matrix(&self) -> Matrix<'_> {
+            let data = match &self.narrow {
+                Some(narrow) => Elements::Bf16(narrow),
+                None => Elements::F32(&self.wide),
+            };
+            if self.by_columns {
+                Matrix::new(data, self.cols, self.rows, self.stride).transposed()
+            } else {
+                Matrix::new(data, self.rows, self.cols, self.stride)
+            }
+        }
+    }
+
+    /// `a b`, an element at a time, of factors rounded as a kernel with `pairs` rounds them.
+    fn plain(a: &Factor, b: &Factor, pairs: bool) -> Vec<f32> {
+        let round = |x: f32| if pairs { bf16::from_f32(x).to_f32() } else { x };
+        let dot = |i: usize, j: usize| {
+            let term = |k| f64::from(round(a.at(i, k))) * f64::from(round(b.at(k, j)));
+            (0..a.cols).map(term).sum::<f64>() as f32
+        };
+        (0..a.rows).flat_map(|i| (0..b.cols).map(move |j| (i, j))).map(|(i, j)| dot(i, j)).collect()
+    }
+
+    fn multiply<K: Kernel>(kernel: K, a: &Factor, b: &Factor, threads: Threads) -> Vec<f32> {
+        let mut out = vec![f32::NAN; a.rows * b.cols];
+        let rows = Rows::new(&mut out, b.cols);
+        run(
+            kernel,
+            a.matrix(),
+            b.matrix(),
+            threads,
+            #[inline(always)]
+            |row, col, sums| {
+                // SAFETY: every element is handed out once.
+                unsafe { rows.at(row, col, sums.len()) }.copy_from_slice(sums);
+            },
+        );
+        out
+    }
+
+    /// Runs `f` on every kernel that this machine has.
+    macro_rules! on_every_kernel {
+        ($f:ident) => {
+            $f(Portable);
+            #[cfg(target_arch = "x86_64")]
+            {
+                x86::Avx2::detect().map($f);
+                x86::Avx512::detect().map($f);
+                x86::Avx512Bf16::detect().map($f);
+            }
+        };
+    }
+
+    #[test]
+    fn equals_the_plain_product_in_every_form() {
+        fn check<K: Kernel>(kernel: K) {
+            let shapes = [
+                (1, 1, 1),
+                (1, 33, 2),
+                (13, 31, 15),
+                (14, 32, 16),
+                (15, 33, 17),
+                (29, 65, 31),
+                (7, 300, 33),
+                (300, 7, 5),
+                (3, 5, 2 * INNER + 3),
+            ];
+            for (m, n, k) in shapes {
+                for form in 0..64 {
+                    let (a, b) = (Factor::new(m, k, form % 8, 1), Factor::new(k, n, form / 8, 2));
+                    let got = multiply(kernel, &a, &b, Threads::All);
+                    close(&got, &plain(&a, &b, K::PAIRS), 1e-5);
+                }
+            }
+        }
+        on_every_kernel!(check);
+    }
+
+    #[test]
+    fn threads_and_blocks_change_no_bit() {
+        fn check<K: Kernel>(kernel: K) {
+            // More rows than a task, more inner words than a block, more columns than are packed at
+            // once: every loop goes round.
+            let (m, k) = (2 * TASK_ROWS + 5, 2 * INNER + 40);
+            let n = SHARED_WORDS / K::words(k) + 3 * K::COLS + 1;
+            let (a, b) = (Factor::new(m, k, 0, 3), Factor::new(k, n, 1, 4));
+            let whole = multiply(kernel, &a, &b, Threads::One);
+            for threads in [1, 2, 3, 7] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let pool = pool.expect("a thread pool");
+                let all = pool.install(|| multiply(kernel, &a, &b, Threads::All));
+                assert!(all == whole, "{threads} threads");
+            }
+            let few = Factor::new(3, k, 0, 3);
+            assert!(multiply(kernel, &few, &b, Threads::All) == whole[..3 * n]);
+        }
+        on_every_kernel!(check);
+    }
+
+    /// Not a test: prints the rates of this machine's kernels (`--release --ignored --nocapture`).
+    #[test]
+    #[ignore]
+    fn rates() {
+        fn rate<K: Kernel>(kernel: K) {
+            for (m, n, k, form) in [
+                (788, 3072, 768, 3),
+                (788, 768, 3072, 3),
+                (788, 3072, 768, 2),
+                (788, 768, 768, 3),
+                (2308, 3072, 768, 3),
+            ] {
+                let (a, b) = (Factor::new(m, k, 0, 3), Factor::new(k, n, form, 4));
+                let mut best = f64::INFINITY;
+                for _ in 0..12 {
+                    let start = std::time::Instant::now();
+                    multiply(kernel, &a, &b, Threads::All);
+                    best = best.min(start.elapsed().as_secs_f64());
+                }
+                let name = std::any::type_name::<K>();
+                println!("{name} {m}x{n}x{k}: {:.0} GFLOP/s", 2e-9 * (m * n * k) as f64 / best);
+            }
+        }
+        on_every_kernel!(rate);
+    }
+}

@@ -1,0 +1,461 @@
+//! The kernels for x86-64: AVX-512 with bf16 dot products, AVX-512, and AVX2 with FMA.
+
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+use super::kernel::Kernel;
+use super::matrix::Matrix;
+use super::pack;
+use crate::tensor::Elements;
+
+/// AVX-512 with products of bf16 pairs (`vdpbf16ps`).
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Bf16(());
+
+/// AVX-512, f32.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+/// AVX2 and FMA, f32.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx512Bf16 {
+    /// If this processor has it.
+    pub fn detect() -> Option<Self> {
+        let has = Avx512::detect().is_some() && is_x86_feature_detected!("avx512bf16");
+        has.then_some(Self(()))
+    }
+}
+
+impl Avx512 {
+    /// If this processor has it.
+    pub fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("fma");
+        has.then_some(Self(()))
+    }
+}
+
+impl Avx2 {
+    /// If this processor has it.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")]
+fn with_avx512_bf16<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma")]
+fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
+/// Rows of an AVX-512 tile: 28 of the 32 registers hold its sums.
+const ROWS: usize = 14;
+/// Columns of it: two registers.
+const COLS: usize = 32;
+
+macro_rules! avx512_kernel {
+    ($name:ident, $with:ident, $pairs:literal) => {
+        impl Kernel for $name {
+            const ROWS: usize = ROWS;
+            const COLS: usize = COLS;
+            const PAIRS: bool = $pairs;
+
+            #[inline(always)]
+            fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
+                // SAFETY: `self` proves that the processor has these instructions.
+                unsafe { $with(f) }
+            }
+
+            fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
+                self.vectorised(
+                    #[inline(always)]
+                    // SAFETY: as above.
+                    || unsafe { pack_512::<$pairs>(m, first, width, out) },
+                );
+            }
+
+            fn tile(
+                self,
+                height: usize,
+                left: &[u32],
+                right: &[u32],
+                sums: &mut [f32],
+                resume: bool,
+            ) {
+                self.vectorised(
+                    #[inline(always)]
+                    // SAFETY: as above.
+                    || unsafe { tile_512::<$pairs>(height, left, right, sums, resume) },
+                );
+            }
+        }
+    };
+}
+
+avx512_kernel!(Avx512Bf16, with_avx512_bf16, true);
+avx512_kernel!(Avx512, with_avx512, false);
+
+/// # Safety
+/// The processor must have AVX-512 (F, BW, VL, DQ), and BF16 for `PAIRS`.
+#[inline(always)]
+unsafe fn tile_512<const PAIRS: bool>(
+    height: usize,
+    left: &[u32],
+    right: &[u32],
+    sums: &mut [f32],
+    resume: bool,
+) {
+    let words = left.len() / ROWS;
+    assert!(words * COLS <= right.len() && ROWS * COLS <= sums.len());
+    let (left, right, sums) = (left.as_ptr(), right.as_ptr(), sums.as_mut_ptr());
+    macro_rules! of_height {
+        ($($rows:literal)*) => {
+            match height {
+                // SAFETY: `words` words of either side and a tile of sums are inside the slices, as
+                // was just checked.
+                $($rows => unsafe { rows_512::<PAIRS, $rows>(words, left, right, sums, resume) },)*
+                _ => unreachable!("a tile has 1 to {ROWS} rows"),
+            }
+        };
+    }
+    of_height!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// # Safety
+/// As [`tile_512`]; the pointers are to `words` panels' words and a tile.
+#[inline(always)]
+unsafe fn rows_512<const PAIRS: bool, const HEIGHT: usize>(
+    words: usize,
+    mut left: *const u32,
+    mut right: *const u32,
+    sums: *mut f32,
+    resume: bool,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let mut acc = [[_mm512_setzero_ps(); 2]; HEIGHT];
+        if resume {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                *acc = [0, 16].map(|c| _mm512_loadu_ps(sums.add(i * COLS + c)));
+            }
+        }
+        for _ in 0..words {
+            let b = [0, 16].map(|c| _mm512_loadu_ps(right.add(c).cast()));
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let a = _mm512_set1_ps(f32::from_bits(*left.add(i)));
+                for (acc, b) in acc.iter_mut().zip(b) {
+                    *acc = if PAIRS {
+                        let [a, b] = [a, b].map(|x| std::mem::transmute::<__m512, __m512bh>(x));
+                        _mm512_dpbf16_ps(*acc, a, b)
+                    } else {
+                        _mm512_fmadd_ps(a, b, *acc)
+                    };
+                }
+            }
+            left = left.add(ROWS);
+            right = right.add(COLS);
+        }
+        for (i, acc) in acc.iter().enumerate() {
+            for (acc, c) in acc.iter().zip([0, 16]) {
+                _mm512_storeu_ps(sums.add(i * COLS + c), *acc);
+            }
+        }
+    }
+}
+
+/// Bits `0..n`.
+#[inline(always)]
+fn mask16(n: usize) -> __mmask16 {
+    if n >= 16 { u16::MAX } else { (1 << n) - 1 }
+}
+
+#[inline(always)]
+fn mask32(n: usize) -> __mmask32 {
+    if n >= 32 { u32::MAX } else { (1 << n) - 1 }
+}
+
+/// # Safety
+/// As [`tile_512`].
+#[inline(always)]
+unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
+    let height = width.min(m.rows() - first);
+    let words = if PAIRS { m.cols().div_ceil(2) } else { m.cols() };
+    assert!(words * width <= out.len() && width <= COLS);
+    let (stride, inner) = (m.stride(), m.cols());
+    // SAFETY: every load is masked to rows below `m.rows()` and columns below `m.cols()`, which
+    // `Matrix::new` has checked against the slice; every store is within `words * width` words.
+    unsafe {
+        match (m.data(), m.by_columns()) {
+            (Elements::F32(x), false) => {
+                let x = x.as_ptr();
+                transpose_rows(height, width, words, out, |row, words| {
+                    load_words_f32::<PAIRS>(x.add((first + row) * stride), words, inner)
+                });
+            }
+            (Elements::Bf16(x), false) => {
+                let x = x.as_ptr().cast::<u16>();
+                transpose_rows(height, width, words, out, |row, words| {
+                    load_words_bf16::<PAIRS>(x.add((first + row) * stride), words, inner)
+                });
+            }
+            (Elements::F32(x), true) => {
+                let x = x.as_ptr();
+                let load = |k: usize, at: usize, mask| {
+                    let mask = if k < inner { mask } else { 0 };
+                    _mm512_maskz_loadu_ps(mask, x.wrapping_add(k * stride + first + at))
+                };
+                copy_columns(height, width, words, out, |word, at, mask| {
+                    if !PAIRS {
+                        return _mm512_castps_si512(load(word, at, mask));
+                    }
+                    let (low, high) = (load(2 * word, at, mask), load(2 * word + 1, at, mask));
+                    let both = _mm512_cvtne2ps_pbh(high, low);
+                    interleave(std::mem::transmute::<__m512bh, __m512i>(both))
+                });
+            }
+            (Elements::Bf16(x), true) => {
+                let x = x.as_ptr().cast::<i16>();
+                let load = |k: usize, at: usize, mask| {
+                    let mask = if k < inner { mask } else { 0 };
+                    _mm256_maskz_loadu_epi16(mask, x.wrapping_add(k * stride + first + at))
+                };
+                copy_columns(height, width, words, out, |word, at, mask| {
+                    if !PAIRS {
+                        return _mm512_castps_si512(widen(load(word, at, mask)));
+                    }
+                    let (low, high) = (load(2 * word, at, mask), load(2 * word + 1, at, mask));
+                    interleave(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+                });
+            }
+        }
+    }
+}
+
+/// bf16 to f32.
+#[inline(always)]
+unsafe fn widen(x: __m256i) -> __m512 {
+    // SAFETY: by the caller's contract.
+    unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))) }
+}
+
+/// Words `words` (at most 16) of a row of `inner` f32.
+#[inline(always)]
+unsafe fn load_words_f32<const PAIRS: bool>(
+    row: *const f32,
+    words: Range<usize>,
+    inner: usize,
+) -> __m512i {
+    // SAFETY: masked to elements below `inner`.
+    unsafe {
+        if !PAIRS {
+            let mask = mask16(words.end - words.start);
+            return _mm512_castps_si512(_mm512_maskz_loadu_ps(mask, row.add(words.start)));
+        }
+        let (from, to) = (2 * words.start, inner.min(2 * words.end));
+        let low = _mm512_maskz_loadu_ps(mask16(to - from), row.add(from));
+        let rest = (to - from).saturating_sub(16);
+        let high = _mm512_maskz_loadu_ps(mask16(rest), row.wrapping_add(from + 16));
+        std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+    }
+}
+
+/// Words `words` (at most 16) of a row of `inner` bf16.
+#[inline(always)]
+unsafe fn load_words_bf16<const PAIRS: bool>(
+    row: *const u16,
+    words: Range<usize>,
+    inner: usize,
+) -> __m512i {
+    // SAFETY: masked to elements below `inner`.
+    unsafe {
+        if PAIRS {
+            let (from, to) = (2 * words.start, inner.min(2 * words.end));
+            return _mm512_maskz_loadu_epi16(mask32(to - from), row.add(from).cast());
+        }
+        let mask = mask16(words.end - words.start);
+        let half = _mm256_maskz_loadu_epi16(mask, row.add(words.start).cast());
+        _mm512_castps_si512(widen(half))
+    }
+}
+
+/// Rows whose words are contiguous: 16 by 16 words at a time, transposed in registers.
+#[inline(always)]
+unsafe fn transpose_rows(
+    height: usize,
+    width: usize,
+    words: usize,
+    out: &mut [u32],
+    load: impl Fn(usize, Range<usize>) -> __m512i,
+) {
+    // SAFETY: by the caller's contract; stores are within `words * width` words.
+    unsafe {
+        for at in (0..width).step_by(16) {
+            let store = mask16(width - at);
+            for from in (0..words).step_by(16) {
+                let part = from..words.min(from + 16);
+                let mut block = [_mm512_setzero_si512(); 16];
+                for (row, block) in block.iter_mut().enumerate() {
+                    if at + row < height {
+                        *block = load(at + row, part.clone());
+                    }
+                }
+                let block = transpose(block);
+                for (word, block) in part.zip(block) {
+                    let to = out.as_mut_ptr().add(word * width + at);
+                    _mm512_mask_storeu_epi32(to.cast(), store, block);
+                }
+            }
+        }
+    }
+}
+
+/// The transpose of 16 rows of 16 words.
+#[inline(always)]
+unsafe fn transpose(mut r: [__m512i; 16]) -> [__m512i; 16] {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        let mut t = r;
+        for i in 0..8 {
+            t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+            t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+        }
+        for i in 0..4 {
+            r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+            r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+            r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+            r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+        }
+        for i in 0..4 {
+            t[i] = _mm512_shuffle_i32x4::<0x88>(r[i], r[i + 4]);
+            t[i + 4] = _mm512_shuffle_i32x4::<0xdd>(r[i], r[i + 4]);
+            t[i + 8] = _mm512_shuffle_i32x4::<0x88>(r[i + 8], r[i + 12]);
+            t[i + 12] = _mm512_shuffle_i32x4::<0xdd>(r[i + 8], r[i + 12]);
+        }
+        for i in 0..8 {
+            r[i] = _mm512_shuffle_i32x4::<0x88>(t[i], t[i + 8]);
+            r[i + 8] = _mm512_shuffle_i32x4::<0xdd>(t[i], t[i + 8]);
+        }
+        r
+    }
+}
+
+/// Rows that lie along the panel: word by word, without a transpose. `load(word, at, mask)` gives
+/// rows `at..at + 16` of a word.
+#[inline(always)]
+unsafe fn copy_columns(
+    height: usize,
+    width: usize,
+    words: usize,
+    out: &mut [u32],
+    load: impl Fn(usize, usize, __mmask16) -> __m512i,
+) {
+    for word in 0..words {
+        for at in (0..width).step_by(16) {
+            let block = load(word, at, mask16(height.saturating_sub(at)));
+            // SAFETY: by the caller's contract; within `words * width` words.
+            unsafe {
+                let to = out.as_mut_ptr().add(word * width + at);
+                _mm512_mask_storeu_epi32(to.cast(), mask16(width - at), block);
+            }
+        }
+    }
+}
+
+/// Pairs of one bf16 of the lower and one of the upper half.
+#[inline(always)]
+unsafe fn interleave(halves: __m512i) -> __m512i {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        let order = _mm512_set_epi16(
+            31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20,
+            4, 19, 3, 18, 2, 17, 1, 16, 0,
+        );
+        _mm512_permutexvar_epi16(order, halves)
+    }
+}
+
+/// Rows and columns of an AVX2 tile: 12 of the 16 registers hold its sums.
+const ROWS_256: usize = 6;
+const COLS_256: usize = 16;
+
+impl Kernel for Avx2 {
+    const ROWS: usize = ROWS_256;
+    const COLS: usize = COLS_256;
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe { with_avx2(f) }
+    }
+
+    fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
+        self.vectorised(
+            #[inline(always)]
+            || pack::pack::<false>(m, first, width, out),
+        );
+    }
+
+    fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool) {
+        let words = left.len() / ROWS_256;
+        assert!(words * COLS_256 <= right.len() && ROWS_256 * COLS_256 <= sums.len());
+        assert!((1..=ROWS_256).contains(&height));
+        self.vectorised(
+            #[inline(always)]
+            // SAFETY: the processor has the instructions; all pointers are inside the slices, as was
+            // just checked. Rows beyond `height` are zeros.
+            || unsafe { tile_256(words, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr(), resume) },
+        );
+    }
+}
+
+/// # Safety
+/// The processor must have AVX2 and FMA; the pointers are to `words` panels' words and a tile.
+#[inline(always)]
+unsafe fn tile_256(
+    words: usize,
+    mut left: *const u32,
+    mut right: *const u32,
+    sums: *mut f32,
+    resume: bool,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let mut acc = [[_mm256_setzero_ps(); 2]; ROWS_256];
+        if resume {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                *acc = [0, 8].map(|c| _mm256_loadu_ps(sums.add(i * COLS_256 + c)));
+            }
+        }
+        for _ in 0..words {
+            let b = [0, 8].map(|c| _mm256_loadu_ps(right.add(c).cast()));
+            for (i, acc) in acc.iter_mut().enumerate() {
+                let a = _mm256_set1_ps(f32::from_bits(*left.add(i)));
+                for (acc, b) in acc.iter_mut().zip(b) {
+                    *acc = _mm256_fmadd_ps(a, b, *acc);
+                }
+            }
+            left = left.add(ROWS_256);
+            right = right.add(COLS_256);
+        }
+        for (i, acc) in acc.iter().enumerate() {
+            for (acc, c) in acc.iter().zip([0, 8]) {
+                _mm256_storeu_ps(sums.add(i * COLS_256 + c), *acc);
+            }
+        }
+    }
+}
