@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 declare -A rate=([layer_norm]=1e-2 [attention]=3e-4 [ffn]=3e-4 [full]=3e-4)
 export RAYON_NUM_THREADS=1
 mkdir -p runs/table
-for data in vqa_rad slake; do
-    for seed in 1 2 3; do
+for seed in 1 2 3; do
+    for data in vqa_rad slake; do
         for method in layer_norm full attention ffn; do
             run="runs/table/$data-$method-$seed"
             echo "target/release/normed train recipes/${data}_layer_norm.toml --resume --output $run" \
