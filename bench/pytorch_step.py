@@ -1,11 +1,12 @@
 """The PyTorch side of the benchmark: LayerNorm-only training steps of a ViT-B/16 encoder.
 
     pytorch_step.py make WORKLOAD.safetensors TOKENS BATCH
-    pytorch_step.py step WORKLOAD.safetensors STEPS GRADIENTS.safetensors THREADS
+    pytorch_step.py step WORKLOAD.safetensors STEPS GRADIENTS.safetensors THREADS MODE
     pytorch_step.py compare GRADIENTS.safetensors REFERENCE.safetensors
 
 `step` prints one JSON object, as the example bench_step of the library does. The encoder is
-written as BLIP's is, with the fused attention that PyTorch offers.
+written as BLIP's is, with the fused attention that PyTorch offers. MODE is eager (f32), autocast
+(bf16) or bf16_weights (frozen weights kept in bf16; norms and the residual stream in f32).
 """
 
 import json
@@ -29,7 +30,7 @@ class Attention(nn.Module):
 
     def forward(self, x):
         b, t, c = x.shape
-        q, k, v = self.qkv(x).view(b, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x.to(self.qkv.weight.dtype)).view(b, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
         x = F.scaled_dot_product_attention(q, k, v)
         return self.projection(x.transpose(1, 2).reshape(b, t, c))
 
@@ -41,7 +42,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(INTERMEDIATE, WIDTH)
 
     def forward(self, x):
-        return self.fc2(F.gelu(self.fc1(x)))
+        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype))))
 
 
 class Block(nn.Module):
@@ -91,12 +92,15 @@ def peak_bytes():
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
 
 
-def step(path, steps, gradients_out, threads):
+def step(path, steps, gradients_out, threads, mode):
     torch.set_num_threads(int(threads))
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=mode == "autocast")
     with torch.device("meta"):
         model = Encoder()
     tensors = load_file(path)
     x = tensors.pop("input")
+    if mode == "bf16_weights":
+        tensors = {n: t if is_norm(n) else t.bfloat16() for n, t in tensors.items()}
     model.load_state_dict(tensors, strict=True, assign=True)
     for name, p in model.named_parameters():
         p.requires_grad_(is_norm(name))
@@ -105,7 +109,9 @@ def step(path, steps, gradients_out, threads):
     losses, seconds, cpu_seconds = [], [], []
     for i in range(int(steps)):
         start, cpu_start = time.perf_counter(), time.process_time()
-        loss = model(x).square().mean()
+        with autocast:
+            y = model(x)
+        loss = y.float().square().mean()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -1,7 +1,7 @@
 //! One side of the benchmark that bench/run.py drives: LayerNorm-only training steps of a vision
 //! transformer's encoder on weights and inputs from a file. Prints one JSON object.
 //!
-//!     bench_step WORKLOAD.safetensors STEPS GRADIENTS.safetensors
+//!     bench_step WORKLOAD.safetensors STEPS GRADIENTS.safetensors f32|bf16
 //!
 //! The loss is the mean square of the output: the encoder alone is what is measured. The gradients
 //! written are those of the first step.
@@ -24,10 +24,17 @@ const LR: f32 = 1e-3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [workload, steps, gradients_out] = arguments.as_slice() else {
-        return Err("usage: bench_step WORKLOAD.safetensors STEPS GRADIENTS.safetensors".into());
+    let [workload, steps, gradients_out, precision] = arguments.as_slice() else {
+        let usage = "usage: bench_step WORKLOAD.safetensors STEPS GRADIENTS.safetensors f32|bf16";
+        return Err(usage.into());
     };
     let steps: usize = steps.parse()?;
+    let precision = match precision.as_str() {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        _ => return Err("the precision is f32 or bf16".into()),
+    };
+    rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?;
 
     let mut params = Parameters::new();
     let mut scope = params.scope(Tower::Vision, "");
@@ -43,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fill(&mut params, &file, str::to_owned)?;
     drop(file);
     Tuning::new(Method::LayerNorm).apply(&mut params)?;
+    params.set_precision(precision);
 
     let mut optimizer = AdamW::new(&params, &TrainSpec::default());
     let (mut losses, mut seconds, mut cpu_seconds) = (Vec::new(), Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ use normed::models::{GenerateRule, Miss, MissConfig, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Tensor, Tower};
+use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Precision, Tensor, Tower};
 use normed::train::{self, StepOptions, step};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -220,6 +220,31 @@ fn loss_and_norm_gradients_are_transformers() {
             }
         }
     }
+}
+
+/// Frozen matrices, factors and kept values of 8 bits: the gradients of norms stay what they are to
+/// about as many.
+#[test]
+fn bf16_stays_close() {
+    let mut golden = read();
+    train_norms(&mut golden.params, &Tower::ALL);
+    golden.params.set_precision(Precision::Bf16);
+    let mut gradients = Gradients::new();
+    let loss = backward(&golden, &mut gradients);
+    let theirs = golden.record.losses[0];
+    assert!((loss - theirs).abs() <= 1e-3 * theirs, "loss {loss}, not {theirs}");
+    let tensors = SafeTensors::deserialize(&golden.file).unwrap();
+    let (mut error, mut norm) = (0.0, 0.0);
+    for (id, p) in golden.params.trained() {
+        let theirs = floats(&tensors, &format!("grad.{}", p.name));
+        for (a, b) in gradients.param(id).unwrap().data().iter().zip(theirs.data()) {
+            error += f64::from((a - b) * (a - b));
+            norm += f64::from(b * b);
+        }
+    }
+    let relative = (error / norm).sqrt();
+    assert!(relative > 1e-4, "nothing was rounded: {relative:e}");
+    assert!(relative < 1e-2, "{relative:e}");
 }
 
 /// The tape starts at the first trained parameter.

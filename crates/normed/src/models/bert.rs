@@ -4,7 +4,7 @@
 use super::config::TextConfig;
 use crate::data::TokenRows;
 use crate::nn::{BlockCache, Drops, LayerNorm, Linear, PostNormBlock, Seen, TextEmbedding};
-use crate::ops;
+use crate::ops::{self, Output};
 use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};
 
 /// A text tower.
@@ -107,6 +107,6 @@ impl Head {
         let h = self.dense.forward(g, x);
         let h = ops::gelu(g, &h);
         let h = self.norm.forward(g, &h);
-        ops::linear(g, &h, self.words, Some(self.bias), None)
+        ops::linear(g, &h, self.words, Some(self.bias), Output::Wide)
     }
 }

@@ -37,7 +37,7 @@ impl FusedAttention {
 
     /// `residual + attention(x)`, both `[B, T, C]`.
     pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var, drops: &Drops<'_>) -> Var {
-        let qkv = self.qkv.forward(g, x);
+        let qkv = self.qkv.inner(g, x);
         let spec = AttentionSpec {
             heads: self.heads,
             dropout: drops.probabilities(Place::Probabilities),
@@ -121,9 +121,9 @@ impl Attention {
         seen: &Seen,
         drops: &Drops<'_>,
     ) -> Var {
-        let q = self.query.forward(g, x);
-        let k = self.key.forward(g, source);
-        let v = self.value.forward(g, source);
+        let q = self.query.inner(g, x);
+        let k = self.key.inner(g, source);
+        let v = self.value.inner(g, source);
         let spec = self.spec(seen, drops.probabilities(self.places[0]));
         let context = ops::attention(g, &q, &k, &v, spec);
         drop((q, k, v));
@@ -138,7 +138,7 @@ impl Attention {
 
     /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
     pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KeyValues, seen: &Seen) -> Var {
-        let q = self.query.forward(g, x);
+        let q = self.query.inner(g, x);
         let context = ops::attention_over(&q.value, cache, &self.spec(seen, None), g.precision());
         let y = self.dense.add(g, &Var::constant(context), x, None);
         self.norm.forward(g, &y)

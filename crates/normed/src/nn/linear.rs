@@ -1,6 +1,6 @@
 //! A linear layer, and the sum that it often ends in.
 
-use crate::ops::{self, DropoutStream};
+use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, ParamId, Part, Scope, Term, Var};
 
 /// `y = x Wᵀ + b`.
@@ -26,9 +26,14 @@ impl Linear {
         Self { weight, bias }
     }
 
-    /// `x [.., in] -> [.., out]`.
+    /// `x [.., in] -> [.., out]`, f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        ops::linear(g, x, self.weight, Some(self.bias), None)
+        ops::linear(g, x, self.weight, Some(self.bias), Output::Wide)
+    }
+
+    /// As [`Linear::forward`] in the run's precision, for an attention or an activation.
+    pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        ops::linear(g, x, self.weight, Some(self.bias), Output::Inner)
     }
 
     /// `residual + forward(x)`, elements of the latter dropped. Without dropout it is one operation.
@@ -40,7 +45,7 @@ impl Linear {
         drop: Option<DropoutStream>,
     ) -> Var {
         match drop {
-            None => ops::linear(g, x, self.weight, Some(self.bias), Some(residual)),
+            None => ops::linear(g, x, self.weight, Some(self.bias), Output::AddedTo(residual)),
             Some(_) => {
                 let y = self.forward(g, x);
                 ops::add_dropped(g, y, residual, drop)
@@ -57,7 +62,7 @@ impl Linear {
         drop: Option<DropoutStream>,
     ) -> Var {
         match drop {
-            None => ops::linear(g, x, self.weight, Some(self.bias), Some(residual)),
+            None => ops::linear(g, x, self.weight, Some(self.bias), Output::AddedTo(residual)),
             Some(drop) => {
                 let y = self.forward(g, x);
                 ops::drop_path_add(g, y, residual, drop)

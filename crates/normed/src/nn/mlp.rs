@@ -29,7 +29,7 @@ impl Mlp {
 
     /// `gelu(fc1(x)) [.., intermediate]`: the block says how [`Mlp::fc2`] joins the residual stream.
     pub fn activations(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        let h = self.fc1.forward(g, x);
+        let h = self.fc1.inner(g, x);
         ops::gelu(g, &h)
     }
 }

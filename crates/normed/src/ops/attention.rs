@@ -34,7 +34,7 @@ pub struct AttentionSpec {
 /// `B` sequences of `length` rows inside a buffer; a row holds `channels` numbers at `offset`.
 #[derive(Clone, Copy)]
 struct Sequences<'a> {
-    data: &'a [f32],
+    data: Elements<'a>,
     length: usize,
     /// Elements from one row to the next.
     stride: usize,
@@ -47,7 +47,7 @@ impl<'a> Sequences<'a> {
     /// `[B, T, C]`, or the channels from `offset` on of wider rows.
     fn of(x: &'a Tensor, offset: usize) -> Self {
         let (length, stride) = (x.shape()[1], x.width());
-        Self { data: x.data(), length, stride, batch_stride: length * stride, offset }
+        Self { data: x.elements(), length, stride, batch_stride: length * stride, offset }
     }
 
     fn start(&self, b: usize, row: usize, head: usize, dim: usize) -> usize {
@@ -56,8 +56,7 @@ impl<'a> Sequences<'a> {
 
     /// Rows `[from, from + rows)` of one head of one sequence.
     fn head(&self, b: usize, from: usize, rows: usize, head: usize, dim: usize) -> Matrix<'a> {
-        let data = &self.data[self.start(b, from, head, dim)..];
-        Matrix::new(Elements::F32(data), rows, dim, self.stride)
+        Matrix::new(self.data.after(self.start(b, from, head, dim)), rows, dim, self.stride)
     }
 }
 
@@ -107,7 +106,7 @@ impl KeyValues {
 
     fn sequences<'a>(&self, data: &'a [f32]) -> Sequences<'a> {
         Sequences {
-            data,
+            data: Elements::F32(data),
             length: self.length,
             stride: self.channels,
             batch_stride: self.capacity * self.channels,
@@ -193,7 +192,7 @@ fn forward(
     let batch = q.data.len() / q.batch_stride;
     let (tq, tk) = (q.length, k.length);
     let scale = 1.0 / (dim as f32).sqrt();
-    let mut out = Tensor::zeros(&[batch, tq, channels]);
+    let mut out = Tensor::unset(&[batch, tq, channels]);
     let mut lse = vec![0.0; batch * heads * tq];
     let target = Rows::new(out.data_mut(), channels);
     lse.par_chunks_mut(tq).enumerate().for_each(|(task, lse)| {

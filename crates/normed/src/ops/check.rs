@@ -1,7 +1,7 @@
 //! What the tests of the operations share: seeded numbers and finite differences.
 
 use crate::tensor::{
-    AttentionPart, Gradients, Graph, ParamId, Parameters, Part, Tensor, Term, Tower, Var,
+    AttentionPart, Gradients, Graph, ParamId, Parameters, Part, Precision, Tensor, Term, Tower, Var,
 };
 
 /// `n` numbers in [-1, 1) from a seed.
@@ -46,7 +46,8 @@ fn loss(out: &Tensor) -> f64 {
 }
 
 /// Checks the gradient of every parameter of `f` against central differences, for all parameters
-/// trained, and that each gradient is the same when it alone is trained.
+/// trained, that each gradient is the same when it alone is trained, and that bf16 changes all of
+/// them but little.
 pub(crate) fn finite_differences(
     params: &mut Parameters,
     f: impl Fn(&mut Graph<'_>) -> Var,
@@ -96,7 +97,18 @@ pub(crate) fn finite_differences(
     for &id in &ids {
         params.get_mut(id).trained = true;
     }
+    params.set_precision(Precision::Bf16);
+    let narrow = self::gradients(params, &f);
+    params.set_precision(Precision::F32);
+    for &id in &ids {
+        let [a, b] = [&narrow, &gradients].map(|g| g.param(id).expect("trained"));
+        close(a.data(), b.data(), NARROW);
+    }
 }
+
+/// What rounding factors and kept values to 8 bits may change in a gradient, relative to its largest
+/// element.
+const NARROW: f32 = 3e-2;
 
 fn gradients(params: &Parameters, f: impl Fn(&mut Graph<'_>) -> Var) -> Gradients {
     let mut graph = Graph::training(params);

@@ -4,7 +4,7 @@
 //!
 //! Keeps: the loss's gradient `p - target`, in the logits' place.
 
-use super::simd::{exp, fold, for_rows_with, max, sum};
+use super::simd::{exp, fold, for_row_pairs, max, sum};
 use crate::data::IGNORE;
 use crate::tensor::{Graph, Tensor, Var};
 
@@ -31,12 +31,14 @@ pub fn cross_entropy(
     let mut rows = logits.value.into_data();
     let mut positions = vec![0.0; labels.len()];
     assert_eq!(rows.len(), labels.len() * width);
-    for_rows_with(
+    for_row_pairs(
         &mut rows,
         width,
         &mut positions,
+        1,
         #[inline(always)]
         |i, row, loss| {
+            let [loss] = loss else { return };
             let label = labels[i];
             if label == IGNORE {
                 row.fill(0.0);

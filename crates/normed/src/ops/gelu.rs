@@ -4,41 +4,54 @@
 //! Keeps: its input, which is the producing linear layer's output and so no further copy. Backward
 //! recomputes `Φ(x) + x φ(x)`.
 
-use super::simd::{erf, exp, for_rows};
+use super::simd::{Number, erf, exp, for_rows, in_precision};
 use crate::tensor::{Graph, Tensor, Var};
 
 /// Elements a row of the parallel loop has; the operation is element-wise.
 const CHUNK: usize = 4096;
 
-/// `x [..] -> [..]`.
+/// `x [..] -> [..]`, in the precision of `x`.
 pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
-    let mut y = x.value.data().to_vec();
+    let precision = x.value.precision();
+    let y = in_precision!(precision, forward(&x.value));
+    let input = x.source();
+    let kept = input.needs_gradient().then(|| x.value.clone());
+    g.record(y, kept.is_some(), move |mut dy, gradients| {
+        let Some(kept) = kept else { return };
+        in_precision!(precision, backward(&kept, dy.data_mut()));
+        gradients.add(input, dy);
+    })
+}
+
+fn forward<T: Number>(x: &Tensor) -> Tensor {
+    let mut y = T::unset(x.shape());
+    let x = T::of(x);
     elementwise(
-        &mut y,
+        T::of_mut(&mut y),
         #[inline(always)]
-        |_, y| {
-            for y in y {
-                *y *= normal_cdf(*y);
+        |start, y| {
+            for (y, x) in y.iter_mut().zip(&x[start..]) {
+                let x = x.wide();
+                *y = T::nearest(x * normal_cdf(x));
             }
         },
     );
-    let input = x.source();
-    let kept = input.needs_gradient().then(|| x.value.clone());
-    g.record(Tensor::new(x.shape(), y), kept.is_some(), move |mut dy, gradients| {
-        let Some(kept) = kept else { return };
-        let x = kept.data();
-        elementwise(
-            dy.data_mut(),
-            #[inline(always)]
-            |start, dy| {
-                for (d, x) in dy.iter_mut().zip(&x[start..]) {
-                    let density = exp(-0.5 * x * x) * 0.398_942_3;
-                    *d *= x.mul_add(density, normal_cdf(*x));
-                }
-            },
-        );
-        gradients.add(input, dy);
-    })
+    y
+}
+
+fn backward<T: Number>(x: &Tensor, dy: &mut [f32]) {
+    let x = T::of(x);
+    elementwise(
+        dy,
+        #[inline(always)]
+        |start, dy| {
+            for (d, x) in dy.iter_mut().zip(&x[start..]) {
+                let x = x.wide();
+                let density = exp(-0.5 * x * x) * 0.398_942_3;
+                *d *= x.mul_add(density, normal_cdf(x));
+            }
+        },
+    );
 }
 
 /// `Φ(x)`.
@@ -48,7 +61,7 @@ fn normal_cdf(x: f32) -> f32 {
 }
 
 /// `f(start, elements)` over pieces of `data`, in parallel.
-fn elementwise(data: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync) {
+fn elementwise<T: Send>(data: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
     let whole = data.len() / CHUNK * CHUNK;
     let (head, tail) = data.split_at_mut(whole);
     for_rows(

@@ -1,105 +1,135 @@
 //! LayerNorm over the last dimension: `y = (x - mean) / sqrt(var + eps) * weight + bias` with the
 //! biased variance (Ba et al. 2016, arXiv 1607.06450, eq. 4), as `torch.nn.LayerNorm`.
 //!
-//! Keeps: the normalised input and one reciprocal deviation a row. With `n = dy * weight` and the
+//! Keeps: the normalised input, in the run's precision, and one reciprocal deviation a row. With `n = dy * weight` and the
 //! normalised input `h`, backward is `dx = (n - mean(n) - h * mean(n * h)) / deviation`.
 
-use super::simd::{dot, for_rows, for_rows_with, sum, sum_rows};
-use crate::tensor::{Graph, ParamId, Tensor, Var};
+use super::simd::{Number, dot, for_row_pairs, for_rows, in_precision, sum, sum_rows};
+use crate::tensor::{Gradients, Graph, ParamId, Source, Tensor, Var};
 
 /// `x [.., C] -> [.., C]`.
 pub fn layer_norm(g: &mut Graph<'_>, x: &Var, weight: ParamId, bias: ParamId, eps: f32) -> Var {
     let (w, b) = (g.param(weight).value().clone(), g.param(bias).value().clone());
     let width = w.len();
     assert_eq!(x.value.width(), width, "{}", g.param(weight).name);
-    let shape = x.shape().to_vec();
-    let (train_w, train_b) = (g.trains(weight), g.trains(bias));
+    let [train_w, train_b] = [weight, bias].map(|id| Some(id).filter(|&id| g.trains(id)));
     let input = x.source();
-    let needed = input.needs_gradient() || train_w || train_b;
+    let needed = input.needs_gradient() || train_w.is_some() || train_b.is_some();
 
-    let (normalised, deviation) = normalise(x.value.data(), width, eps);
+    let (mut y, deviation) = normalise(&x.value, eps);
     if !needed {
-        // Nothing is kept: the output takes the normalised input's place.
-        let mut y = normalised;
-        for_rows(
-            &mut y,
-            width,
-            #[inline(always)]
-            |_, row| {
-                for ((y, w), b) in row.iter_mut().zip(w.data()).zip(b.data()) {
-                    *y = y.mul_add(*w, *b);
-                }
-            },
-        );
-        return g.record(Tensor::new(&shape, y), false, |_, _| {});
+        scale_and_shift(y.data_mut(), &w, &b);
+        return g.record(y, false, |_, _| {});
     }
-    let mut y = vec![0.0; normalised.len()];
-    for_rows(
-        &mut y,
-        width,
-        #[inline(always)]
-        |i, row| {
-            let h = &normalised[i * width..][..width];
-            for (((y, h), w), b) in row.iter_mut().zip(h).zip(w.data()).zip(b.data()) {
-                *y = h.mul_add(*w, *b);
-            }
-        },
-    );
-    g.record(Tensor::new(&shape, y), true, move |dy, gradients| {
-        let rows = deviation.len();
-        if train_w || train_b {
-            let sums = sum_rows(
-                rows,
-                2 * width,
-                #[inline(always)]
-                |i, sums| {
-                    let (dw, db) = sums.split_at_mut(width);
-                    let dy = &dy.data()[i * width..][..width];
-                    let h = &normalised[i * width..][..width];
-                    for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
-                        *dw = dy.mul_add(*h, *dw);
-                        *db += dy;
-                    }
-                },
-            );
-            if train_w {
-                gradients.add_param(weight, Tensor::new(&[width], sums[..width].to_vec()));
-            }
-            if train_b {
-                gradients.add_param(bias, Tensor::new(&[width], sums[width..].to_vec()));
-            }
-        }
-        if input.needs_gradient() {
-            let mut dx = dy;
-            for_rows(
-                dx.data_mut(),
-                width,
-                #[inline(always)]
-                |i, row| {
-                    let h = &normalised[i * width..][..width];
-                    for (d, w) in row.iter_mut().zip(w.data()) {
-                        *d *= w;
-                    }
-                    let scale = 1.0 / width as f32;
-                    let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
-                    for (d, h) in row.iter_mut().zip(h) {
-                        *d = (*d - mean - h * along) * deviation[i];
-                    }
-                },
-            );
-            gradients.add(input, dx);
-        }
+    let precision = g.precision();
+    let normalised = in_precision!(precision, keep_and_scale(&mut y, &w, &b));
+    g.record(y, true, move |dy, gradients| {
+        let kept = Kept { normalised, deviation, w, train_w, train_b, input };
+        in_precision!(precision, backward(kept, dy, gradients));
     })
 }
 
+/// What backward needs.
+struct Kept {
+    normalised: Tensor,
+    /// The reciprocal of each row's.
+    deviation: Vec<f32>,
+    w: Tensor,
+    train_w: Option<ParamId>,
+    train_b: Option<ParamId>,
+    input: Source,
+}
+
+/// `y ∘ w + b` in place.
+fn scale_and_shift(y: &mut [f32], w: &Tensor, b: &Tensor) {
+    for_rows(
+        y,
+        w.len(),
+        #[inline(always)]
+        |_, row| {
+            for ((y, w), b) in row.iter_mut().zip(w.data()).zip(b.data()) {
+                *y = y.mul_add(*w, *b);
+            }
+        },
+    );
+}
+
+/// `y ∘ w + b` in place, and what `y` was.
+fn keep_and_scale<T: Number>(y: &mut Tensor, w: &Tensor, b: &Tensor) -> Tensor {
+    let width = w.len();
+    let mut kept = T::unset(y.shape());
+    for_row_pairs(
+        y.data_mut(),
+        width,
+        T::of_mut(&mut kept),
+        width,
+        #[inline(always)]
+        |_, row, kept| {
+            for (((y, h), w), b) in row.iter_mut().zip(kept).zip(w.data()).zip(b.data()) {
+                *h = T::nearest(*y);
+                *y = y.mul_add(*w, *b);
+            }
+        },
+    );
+    kept
+}
+
+fn backward<T: Number>(kept: Kept, dy: Tensor, gradients: &mut Gradients) {
+    let Kept { normalised, deviation, w, train_w, train_b, input } = kept;
+    let (normalised, width) = (T::of(&normalised), w.len());
+    if train_w.is_some() || train_b.is_some() {
+        let sums = sum_rows(
+            deviation.len(),
+            2 * width,
+            #[inline(always)]
+            |i, sums| {
+                let (dw, db) = sums.split_at_mut(width);
+                let dy = &dy.data()[i * width..][..width];
+                let h = &normalised[i * width..][..width];
+                for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
+                    *dw = dy.mul_add(h.wide(), *dw);
+                    *db += dy;
+                }
+            },
+        );
+        for (id, sums) in [train_w, train_b].into_iter().zip(sums.chunks(width)) {
+            if let Some(id) = id {
+                gradients.add_param(id, Tensor::new(&[width], sums.to_vec()));
+            }
+        }
+    }
+    if input.needs_gradient() {
+        let mut dx = dy;
+        for_rows(
+            dx.data_mut(),
+            width,
+            #[inline(always)]
+            |i, row| {
+                let h = &normalised[i * width..][..width];
+                for (d, w) in row.iter_mut().zip(w.data()) {
+                    *d *= w;
+                }
+                let scale = 1.0 / width as f32;
+                let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
+                for (d, h) in row.iter_mut().zip(h) {
+                    *d = (*d - mean - h.wide() * along) * deviation[i];
+                }
+            },
+        );
+        gradients.add(input, dx);
+    }
+}
+
 /// The normalised rows, and the reciprocal deviation of each.
-fn normalise(x: &[f32], width: usize, eps: f32) -> (Vec<f32>, Vec<f32>) {
-    let mut normalised = vec![0.0; x.len()];
-    let mut deviation = vec![0.0; x.len() / width];
-    for_rows_with(
-        &mut normalised,
+fn normalise(x: &Tensor, eps: f32) -> (Tensor, Vec<f32>) {
+    let mut normalised = Tensor::unset(x.shape());
+    let mut deviation = vec![0.0; x.rows()];
+    let (x, width) = (x.data(), x.width());
+    for_row_pairs(
+        normalised.data_mut(),
         width,
         &mut deviation,
+        1,
         #[inline(always)]
         |i, row, deviation| {
             let x = &x[i * width..][..width];
@@ -107,10 +137,11 @@ fn normalise(x: &[f32], width: usize, eps: f32) -> (Vec<f32>, Vec<f32>) {
             for (h, x) in row.iter_mut().zip(x) {
                 *h = x - mean;
             }
-            *deviation = 1.0 / (dot(row, row) / width as f32 + eps).sqrt();
+            let factor = 1.0 / (dot(row, row) / width as f32 + eps).sqrt();
             for h in row.iter_mut() {
-                *h *= *deviation;
+                *h *= factor;
             }
+            deviation.fill(factor);
         },
     );
     (normalised, deviation)

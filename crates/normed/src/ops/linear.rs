@@ -4,16 +4,27 @@
 //! gradient is the output's, passed on without a copy of its own.
 
 use super::product::{Matrix, Rows, Threads, matmul, product};
-use super::simd::sum_rows;
+use super::simd::{Number, in_precision, sum_rows};
 use crate::tensor::{Graph, ParamId, Precision, Source, Tensor, Var};
 
-/// `x [.., in] -> [.., out]`, plus `residual [.., out]` if given.
+/// What becomes of a linear layer's output.
+#[derive(Debug, Clone, Copy)]
+pub enum Output<'a> {
+    /// It is f32.
+    Wide,
+    /// It is in the run's precision: for what only products, attention and activations read.
+    Inner,
+    /// It is added to this, `[.., out]`, in f32.
+    AddedTo(&'a Var),
+}
+
+/// `x [.., in] -> [.., out]`.
 pub fn linear(
     g: &mut Graph<'_>,
     x: &Var,
     weight: ParamId,
     bias: Option<ParamId>,
-    residual: Option<&Var>,
+    output: Output<'_>,
 ) -> Var {
     let w = g.param(weight).value().clone();
     let (out, inner) = (w.shape()[0], w.len() / w.shape()[0]);
@@ -21,17 +32,21 @@ pub fn linear(
     assert_eq!(rows * inner, x.value.len(), "{}", g.param(weight).name);
     let precision = g.precision();
     let b = bias.map(|id| g.param(id).value().clone());
-    let y = forward(
-        Matrix::dense(x.value.data(), rows, inner),
-        Matrix::new(w.elements(), out, inner, inner),
-        b.as_ref().map(Tensor::data),
-        residual.map(|r| r.value.data()),
-        precision,
-    );
     let mut shape = x.shape().to_vec();
     if let Some(last) = shape.last_mut() {
         *last = out;
     }
+    let (kept, residual) = match output {
+        Output::Wide => (Precision::F32, None),
+        Output::Inner => (precision, None),
+        Output::AddedTo(residual) => (Precision::F32, Some(residual)),
+    };
+    let factors = (
+        Matrix::new(x.value.elements(), rows, inner, inner),
+        Matrix::new(w.elements(), out, inner, inner),
+    );
+    let terms = [b.as_ref(), residual.map(|r| &r.value)].map(|term| term.map(Tensor::data));
+    let y = in_precision!(kept, forward(&shape, factors, terms, precision));
 
     let (train_w, train_b) = (g.trains(weight), bias.filter(|&id| g.trains(id)));
     let kept = train_w.then(|| x.value.clone());
@@ -42,7 +57,7 @@ pub fn linear(
         || residual.is_some_and(Source::needs_gradient)
         || train_w
         || train_b.is_some();
-    g.record(Tensor::new(&shape, y), needed, move |dy, gradients| {
+    g.record(y, needed, move |dy, gradients| {
         let d = Matrix::dense(dy.data(), rows, out);
         if let Some(id) = train_b {
             let db = sum_rows(rows, out, |i, sums| {
@@ -53,13 +68,12 @@ pub fn linear(
             gradients.add_param(id, Tensor::new(&[out], db));
         }
         if let Some(x) = kept {
-            let x = Matrix::dense(x.data(), rows, inner);
-            let dw = times(d.transposed(), x, precision);
-            gradients.add_param(weight, Tensor::new(w.shape(), dw));
+            let x = Matrix::new(x.elements(), rows, inner, inner);
+            gradients.add_param(weight, times(w.shape(), d.transposed(), x, precision));
         }
         if input.needs_gradient() {
-            let dx = times(d, Matrix::new(w.elements(), out, inner, inner), precision);
-            gradients.add(input, Tensor::new(&x_shape, dx));
+            let w = Matrix::new(w.elements(), out, inner, inner);
+            gradients.add(input, times(&x_shape, d, w, precision));
         }
         if let Some(residual) = residual {
             gradients.add(residual, dy);
@@ -67,17 +81,16 @@ pub fn linear(
     })
 }
 
-/// `x Wᵀ + bias + residual`.
-fn forward(
-    x: Matrix<'_>,
-    w: Matrix<'_>,
-    bias: Option<&[f32]>,
-    residual: Option<&[f32]>,
+/// `x Wᵀ + bias + added`.
+fn forward<T: Number>(
+    shape: &[usize],
+    (x, w): (Matrix<'_>, Matrix<'_>),
+    [bias, added]: [Option<&[f32]>; 2],
     precision: Precision,
-) -> Vec<f32> {
+) -> Tensor {
     let width = w.rows();
-    let mut y = vec![0.0; x.rows() * width];
-    let out = Rows::new(&mut y, width);
+    let mut y = T::unset(shape);
+    let out = Rows::new(T::of_mut(&mut y), width);
     product(
         x,
         w.transposed(),
@@ -87,21 +100,24 @@ fn forward(
         |row, col, sums| {
             // SAFETY: every element is handed out once.
             let out = unsafe { out.at(row, col, sums.len()) };
-            out.copy_from_slice(sums);
-            for added in [bias.map(|b| &b[col..]), residual.map(|r| &r[row * width + col..])] {
-                for (y, added) in out.iter_mut().zip(added.unwrap_or_default()) {
-                    *y += added;
-                }
+            let bias = bias.map(|b| &b[col..][..sums.len()]);
+            let added = added.map(|a| &a[row * width + col..][..sums.len()]);
+            let each = out.iter_mut().zip(sums).enumerate();
+            match (bias, added) {
+                (None, None) => each.for_each(|(_, (y, s))| *y = T::nearest(*s)),
+                (Some(b), None) => each.for_each(|(i, (y, s))| *y = T::nearest(s + b[i])),
+                (None, Some(a)) => each.for_each(|(i, (y, s))| *y = T::nearest(s + a[i])),
+                (Some(b), Some(a)) => each.for_each(|(i, (y, s))| *y = T::nearest(s + b[i] + a[i])),
             }
         },
     );
     y
 }
 
-/// `a b`.
-fn times(a: Matrix<'_>, b: Matrix<'_>, precision: Precision) -> Vec<f32> {
-    let mut out = vec![0.0; a.rows() * b.cols()];
-    let rows = Rows::new(&mut out, b.cols());
+/// `a b`, as a tensor of this shape.
+fn times(shape: &[usize], a: Matrix<'_>, b: Matrix<'_>, precision: Precision) -> Tensor {
+    let mut out = Tensor::unset(shape);
+    let rows = Rows::new(out.data_mut(), b.cols());
     // SAFETY: `out` is this function's.
     unsafe { matmul(a, b, precision, Threads::All, rows, false) };
     out
@@ -117,7 +133,7 @@ mod tests {
         let (params, id) = parameters(&[&[2, 3, 5], &[4, 5], &[4], &[2, 3, 4]]);
         let mut g = Graph::inference(&params);
         let (x, r) = (g.parameter(id[0]), g.parameter(id[3]));
-        let y = linear(&mut g, &x, id[1], Some(id[2]), Some(&r));
+        let y = linear(&mut g, &x, id[1], Some(id[2]), Output::AddedTo(&r));
         let [x, w, b, r] = [0, 1, 2, 3].map(|i| params.get(id[i]).value().data().to_vec());
         let want: Vec<f32> = (0..24)
             .map(|i| {
@@ -137,7 +153,7 @@ mod tests {
             &mut params,
             |g| {
                 let (x, r) = (g.parameter(id[0]), g.parameter(id[3]));
-                linear(g, &x, id[1], Some(id[2]), Some(&r))
+                linear(g, &x, id[1], Some(id[2]), Output::AddedTo(&r))
             },
             1e-3,
         );

@@ -28,5 +28,5 @@ pub use dropout::{DropoutStream, add, add_dropped, drop_path_add, dropout};
 pub use embedding::embedding;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{Output, linear};
 pub use patches::{patches, prepend_class_and_add_positions};

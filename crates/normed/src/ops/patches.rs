@@ -14,9 +14,9 @@ pub fn patches(pixels: &Tensor, patch: usize) -> Tensor {
     };
     let (rows, cols) = (h / patch, w / patch);
     let width = channels * patch * patch;
-    let mut out = vec![0.0; b * rows * cols * width];
+    let mut out = Tensor::unset(&[b, rows * cols, width]);
     let data = pixels.data();
-    for_rows(&mut out, width, |i, row| {
+    for_rows(out.data_mut(), width, |i, row| {
         let (image, r, c) = (i / (rows * cols), i / cols % rows, i % cols);
         for (line, out) in row.chunks_exact_mut(patch).enumerate() {
             let (channel, y) = (line / patch, r * patch + line % patch);
@@ -24,7 +24,7 @@ pub fn patches(pixels: &Tensor, patch: usize) -> Tensor {
             out.copy_from_slice(&data[start..start + patch]);
         }
     });
-    Tensor::new(&[b, rows * cols, width], out)
+    out
 }
 
 /// `x [B, N, C] -> [B, N + 1, C]`: the class token `[1, 1, C]` first, then positions
@@ -38,8 +38,8 @@ pub fn prepend_class_and_add_positions(
     let (c, p) = (g.param(class).value().clone(), g.param(positions).value().clone());
     let &[b, n, width] = x.shape() else { panic!("patches are [B, N, C]") };
     assert_eq!(p.len(), (n + 1) * width, "{}", g.param(positions).name);
-    let mut out = vec![0.0; b * (n + 1) * width];
-    for_rows(&mut out, width, |i, row| {
+    let mut out = Tensor::unset(&[b, n + 1, width]);
+    for_rows(out.data_mut(), width, |i, row| {
         let (image, t) = (i / (n + 1), i % (n + 1));
         let source = match t {
             0 => c.data(),
@@ -52,7 +52,7 @@ pub fn prepend_class_and_add_positions(
     let (train_class, train_positions) = (g.trains(class), g.trains(positions));
     let input = x.source();
     let needed = train_class || train_positions || input.needs_gradient();
-    g.record(Tensor::new(&[b, n + 1, width], out), needed, move |dy, gradients| {
+    g.record(out, needed, move |dy, gradients| {
         let dy = dy.data();
         if train_class || train_positions {
             let dp = sum_rows(b, (n + 1) * width, |i, sums| {
@@ -68,11 +68,11 @@ pub fn prepend_class_and_add_positions(
             }
         }
         if input.needs_gradient() {
-            let mut dx = vec![0.0; b * n * width];
-            for_rows(&mut dx, n * width, |i, row| {
+            let mut dx = Tensor::unset(&[b, n, width]);
+            for_rows(dx.data_mut(), n * width, |i, row| {
                 row.copy_from_slice(&dy[(i * (n + 1) + 1) * width..][..n * width]);
             });
-            gradients.add(input, Tensor::new(&[b, n, width], dx));
+            gradients.add(input, dx);
         }
     })
 }

@@ -2,7 +2,10 @@
 //! that `pulp` detects at run time. Sums run over 16 lanes whatever the machine, and use fused
 //! multiply-add everywhere, so that every machine computes the same bits.
 
+use half::bf16;
 use rayon::prelude::*;
+
+use crate::tensor::{Elements, Tensor};
 
 const LANES: usize = 16;
 
@@ -15,6 +18,86 @@ pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
+/// What a kernel computes in f32 and keeps in memory in this precision.
+pub(super) trait Number: Copy + Default + Send + Sync + 'static {
+    /// The number in f32.
+    fn wide(self) -> f32;
+    /// The nearest such number, ties to even.
+    fn nearest(x: f32) -> Self;
+    /// The elements of a tensor of this precision.
+    fn of(x: &Tensor) -> &[Self];
+    /// A tensor of this precision, to be overwritten.
+    fn unset(shape: &[usize]) -> Tensor;
+    /// The elements of such a tensor, for writing.
+    fn of_mut(x: &mut Tensor) -> &mut [Self];
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn nearest(x: f32) -> Self {
+        x
+    }
+
+    fn of(x: &Tensor) -> &[Self] {
+        x.data()
+    }
+
+    fn unset(shape: &[usize]) -> Tensor {
+        Tensor::unset(shape)
+    }
+
+    fn of_mut(x: &mut Tensor) -> &mut [Self] {
+        x.data_mut()
+    }
+}
+
+impl Number for bf16 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+
+    /// As `bf16::from_f32`, without branches: it vectorises.
+    #[inline(always)]
+    fn nearest(x: f32) -> Self {
+        let bits = x.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+        let quiet = bits >> 16 | 0x40;
+        Self::from_bits(if x.is_nan() { quiet } else { rounded } as u16)
+    }
+
+    fn of(x: &Tensor) -> &[Self] {
+        match x.elements() {
+            Elements::Bf16(data) => data,
+            Elements::F32(_) => panic!("{x:?} is not bf16"),
+        }
+    }
+
+    fn unset(shape: &[usize]) -> Tensor {
+        Tensor::unset_narrow(shape)
+    }
+
+    fn of_mut(x: &mut Tensor) -> &mut [Self] {
+        x.narrow_data_mut()
+    }
+}
+
+/// Calls a function that is generic over a [`Number`] with the precision of a tensor.
+macro_rules! in_precision {
+    ($precision:expr, $f:ident($($argument:expr),* $(,)?)) => {
+        match $precision {
+            $crate::tensor::Precision::F32 => $f::<f32>($($argument),*),
+            $crate::tensor::Precision::Bf16 => $f::<half::bf16>($($argument),*),
+        }
+    };
+}
+pub(super) use in_precision;
+
 /// Sum of a row.
 #[inline(always)]
 pub(super) fn sum(x: &[f32]) -> f32 {
@@ -23,13 +106,13 @@ pub(super) fn sum(x: &[f32]) -> f32 {
 
 /// Dot product of two rows.
 #[inline(always)]
-pub(super) fn dot(x: &[f32], y: &[f32]) -> f32 {
-    fold(x, y, |acc, x, y| x.mul_add(y, acc))
+pub(super) fn dot<T: Number>(x: &[f32], y: &[T]) -> f32 {
+    fold(x, y, |acc, x, y| x.mul_add(y.wide(), acc))
 }
 
 /// Sums `f` over two rows in 16 lanes.
 #[inline(always)]
-pub(super) fn fold(x: &[f32], y: &[f32], f: impl Fn(f32, f32, f32) -> f32) -> f32 {
+pub(super) fn fold<T: Copy>(x: &[f32], y: &[T], f: impl Fn(f32, f32, T) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (xc, yc) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
     let (xr, yr) = (xc.remainder(), yc.remainder());
@@ -106,7 +189,7 @@ fn rows_per_task(width: usize) -> usize {
 }
 
 /// Calls `f(i, row)` for every row of `out`, in parallel.
-pub(super) fn for_rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+pub(super) fn for_rows<T: Send>(out: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let block = rows_per_task(width);
     out.par_chunks_mut(block * width).enumerate().for_each(|(task, rows)| {
         vectorised(
@@ -120,21 +203,23 @@ pub(super) fn for_rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f3
     });
 }
 
-/// As [`for_rows`], with one more number a row: `f(i, row, &mut side[i])`.
-pub(super) fn for_rows_with(
-    out: &mut [f32],
+/// As [`for_rows`], over the rows of two outputs: `f(i, row of out, row of beside)`.
+pub(super) fn for_row_pairs<A: Send, B: Send>(
+    out: &mut [A],
     width: usize,
-    side: &mut [f32],
-    f: impl Fn(usize, &mut [f32], &mut f32) + Sync,
+    beside: &mut [B],
+    beside_width: usize,
+    f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
     let block = rows_per_task(width);
-    let tasks = out.par_chunks_mut(block * width).zip(side.par_chunks_mut(block));
-    tasks.enumerate().for_each(|(task, (rows, side))| {
+    let tasks = out.par_chunks_mut(block * width).zip(beside.par_chunks_mut(block * beside_width));
+    tasks.enumerate().for_each(|(task, (rows, beside))| {
         vectorised(
             #[inline(always)]
             || {
-                for (i, (row, side)) in rows.chunks_exact_mut(width).zip(side).enumerate() {
-                    f(task * block + i, row, side);
+                let rows = rows.chunks_exact_mut(width).zip(beside.chunks_exact_mut(beside_width));
+                for (i, (row, beside)) in rows.enumerate() {
+                    f(task * block + i, row, beside);
                 }
             },
         );
@@ -176,6 +261,17 @@ pub(super) fn sum_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::check::random;
+
+    #[test]
+    fn the_nearest_bf16_is_halfs() {
+        let special = [0.0, -0.0, f32::INFINITY, -f32::NAN, f32::MAX, f32::MIN_POSITIVE, 1e-40];
+        // Exactly between two: to the even one.
+        let ties = [1.003_906_2, 1.011_718_8];
+        for x in random(2000, 1).into_iter().chain(special).chain(ties) {
+            assert_eq!(bf16::nearest(x).to_bits(), bf16::from_f32(x).to_bits(), "{x}");
+        }
+    }
 
     #[test]
     fn exp_is_exact_to_a_few_ulp() {

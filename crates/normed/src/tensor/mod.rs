@@ -1,6 +1,7 @@
 //! Values, parameters and the tape: what the operations of [`crate::ops`] stand on.
 
 mod params;
+mod pool;
 mod tape;
 mod value;
 

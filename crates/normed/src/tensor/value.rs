@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use half::bf16;
 use memmap2::Mmap;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+use super::pool::{self, Pooled};
 
 /// The type of numbers, in memory or in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub enum Precision {
     /// Its upper half: as wide a range, 8 bits of precision.
     Bf16,
 }
+
+/// Elements that a thread adds at a time.
+const PIECE: usize = 1 << 14;
 
 /// A dense array. Cloning is cheap: the elements are shared until one side writes.
 #[derive(Clone)]
@@ -42,9 +48,19 @@ pub enum Elements<'a> {
 }
 
 #[derive(Clone)]
-enum Buffer<T> {
-    Owned(Arc<Vec<T>>),
+enum Buffer<T: Pooled> {
+    Owned(Arc<Owned<T>>),
     Mapped(Mapped<T>),
+}
+
+/// Elements in memory, which go back to the pool.
+#[derive(Clone)]
+struct Owned<T: Pooled>(Vec<T>);
+
+impl<T: Pooled> Drop for Owned<T> {
+    fn drop(&mut self) {
+        pool::give(std::mem::take(&mut self.0));
+    }
 }
 
 /// `[offset, offset + size_of::<T>() * len)` of a file, aligned for `T`.
@@ -60,18 +76,30 @@ impl Tensor {
     /// A tensor over `data`. Panics if the shape does not fit it: callers check foreign input first.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
-        Self { shape: shape.to_vec(), data: Storage::F32(Buffer::Owned(Arc::new(data))) }
+        Self { shape: shape.to_vec(), data: Storage::F32(Buffer::owned(data)) }
     }
 
     /// As [`Tensor::new`], of bf16.
     pub fn narrow(shape: &[usize], data: Vec<bf16>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
-        Self { shape: shape.to_vec(), data: Storage::Bf16(Buffer::Owned(Arc::new(data))) }
+        Self { shape: shape.to_vec(), data: Storage::Bf16(Buffer::owned(data)) }
     }
 
     /// All zeros, f32.
     pub fn zeros(shape: &[usize]) -> Self {
-        Self::new(shape, vec![0.0; shape.iter().product()])
+        let mut data = pool::take(shape.iter().product());
+        data.fill(0.0);
+        Self::new(shape, data)
+    }
+
+    /// Of f32 that are to be overwritten: what they are is left open.
+    pub fn unset(shape: &[usize]) -> Self {
+        Self::new(shape, pool::take(shape.iter().product()))
+    }
+
+    /// As [`Tensor::unset`], of bf16.
+    pub fn unset_narrow(shape: &[usize]) -> Self {
+        Self::narrow(shape, pool::take(shape.iter().product()))
     }
 
     /// Little-endian elements inside a mapped file, without a copy. `None` if the range is not
@@ -146,16 +174,25 @@ impl Tensor {
     pub fn data_mut(&mut self) -> &mut Vec<f32> {
         match &mut self.data {
             Storage::F32(data) => data.get_mut(),
-            Storage::Bf16(_) => panic!("{:?} of bf16 is not for writing", self.shape),
+            Storage::Bf16(_) => panic!("{:?} is not f32", self.shape),
+        }
+    }
+
+    /// As [`Tensor::data_mut`], of a bf16 tensor.
+    pub fn narrow_data_mut(&mut self) -> &mut Vec<bf16> {
+        match &mut self.data {
+            Storage::Bf16(data) => data.get_mut(),
+            Storage::F32(_) => panic!("{:?} is not bf16", self.shape),
         }
     }
 
     /// The elements of an f32 tensor as a vector, without a copy where nobody shares them.
     pub fn into_data(self) -> Vec<f32> {
         match self.data {
-            Storage::F32(Buffer::Owned(data)) => {
-                Arc::try_unwrap(data).unwrap_or_else(|data| data.to_vec())
-            }
+            Storage::F32(Buffer::Owned(data)) => match Arc::try_unwrap(data) {
+                Ok(mut data) => std::mem::take(&mut data.0),
+                Err(data) => data.0.clone(),
+            },
             _ => self.data().to_vec(),
         }
     }
@@ -174,6 +211,18 @@ impl Tensor {
         }
     }
 
+    /// The same elements, copied out of the file if they are mapped.
+    #[must_use]
+    pub fn detached(self) -> Self {
+        match &self.data {
+            Storage::F32(Buffer::Mapped(_)) => Self::new(&self.shape, self.data().to_vec()),
+            Storage::Bf16(data @ Buffer::Mapped(_)) => {
+                Self::narrow(&self.shape, data.get().to_vec())
+            }
+            _ => self,
+        }
+    }
+
     /// The same elements in another shape of the same size.
     #[must_use]
     pub fn reshaped(mut self, shape: &[usize]) -> Self {
@@ -185,13 +234,21 @@ impl Tensor {
     /// Adds `other`, element by element.
     pub fn add_assign(&mut self, other: &Tensor) {
         assert_eq!(self.len(), other.len());
-        for (a, b) in self.data_mut().iter_mut().zip(other.data()) {
-            *a += b;
-        }
+        let pieces = self.data_mut().par_chunks_mut(PIECE).zip(other.data().par_chunks(PIECE));
+        pieces.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, b)| *a += b));
     }
 }
 
 impl Elements<'_> {
+    /// Those from `start` on.
+    #[must_use]
+    pub fn after(self, start: usize) -> Self {
+        match self {
+            Self::F32(data) => Self::F32(&data[start..]),
+            Self::Bf16(data) => Self::Bf16(&data[start..]),
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         match self {
@@ -206,7 +263,11 @@ impl Elements<'_> {
     }
 }
 
-impl<T: Copy> Buffer<T> {
+impl<T: Pooled> Buffer<T> {
+    fn owned(data: Vec<T>) -> Self {
+        Self::Owned(Arc::new(Owned(data)))
+    }
+
     fn mapped(map: &Arc<Mmap>, offset: usize, len: usize) -> Option<Self> {
         let end = offset.checked_add(len.checked_mul(size_of::<T>())?)?;
         let aligned = (map.as_ptr() as usize).wrapping_add(offset).is_multiple_of(align_of::<T>());
@@ -219,7 +280,7 @@ impl<T: Copy> Buffer<T> {
 
     fn get(&self) -> &[T] {
         match self {
-            Self::Owned(data) => data,
+            Self::Owned(data) => &data.0,
             Self::Mapped(Mapped { map, offset, len, .. }) => {
                 let bytes = &map[*offset..*offset + size_of::<T>() * *len];
                 // SAFETY: `mapped` checked range and alignment, every bit pattern is an f32 and a
@@ -232,10 +293,10 @@ impl<T: Copy> Buffer<T> {
 
     fn get_mut(&mut self) -> &mut Vec<T> {
         if let Self::Mapped(_) = self {
-            *self = Self::Owned(Arc::new(self.get().to_vec()));
+            *self = Self::owned(self.get().to_vec());
         }
         match self {
-            Self::Owned(data) => Arc::make_mut(data),
+            Self::Owned(data) => &mut Arc::make_mut(data).0,
             Self::Mapped(_) => unreachable!("copied above"),
         }
     }

@@ -58,7 +58,7 @@ impl Model for Toy {
         };
         let x = ops::dropout(g, x, stream);
         let x = ops::layer_norm(g, &x, self.gain, self.bias, 1e-5);
-        Ok(ops::linear(g, &x, self.head, None, None))
+        Ok(ops::linear(g, &x, self.head, None, ops::Output::Wide))
     }
 
     fn start<'m>(
