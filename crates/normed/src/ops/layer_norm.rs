@@ -100,23 +100,46 @@ fn backward<T: Number>(kept: Kept, dy: Tensor, gradients: &mut Gradients) {
     }
     if input.needs_gradient() {
         let mut dx = dy;
-        for_rows(
-            dx.data_mut(),
-            width,
-            #[inline(always)]
-            |i, row| {
-                let h = &normalised[i * width..][..width];
-                for (d, w) in row.iter_mut().zip(w.data()) {
-                    *d *= w;
-                }
-                let scale = 1.0 / width as f32;
-                let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
-                for (d, h) in row.iter_mut().zip(h) {
-                    *d = (*d - mean - h.wide() * along) * deviation[i];
-                }
-            },
-        );
+        let h = |i: usize| &normalised[i * width..][..width];
+        match gradients.take(input) {
+            None => for_rows(
+                dx.data_mut(),
+                width,
+                #[inline(always)]
+                |i, row| input_gradient(row, h(i), w.data(), deviation[i]),
+            ),
+            // A residual stream's gradient came by the other way already: one pass for both.
+            Some(mut so_far) => {
+                for_row_pairs(
+                    so_far.data_mut(),
+                    width,
+                    dx.data_mut(),
+                    width,
+                    #[inline(always)]
+                    |i, so_far, row| {
+                        input_gradient(row, h(i), w.data(), deviation[i]);
+                        for (sum, d) in so_far.iter_mut().zip(row) {
+                            *sum += *d;
+                        }
+                    },
+                );
+                dx = so_far;
+            }
+        }
         gradients.add(input, dx);
+    }
+}
+
+/// A row of `dx` in the place of one of `dy`.
+#[inline(always)]
+fn input_gradient<T: Number>(row: &mut [f32], h: &[T], w: &[f32], deviation: f32) {
+    for (d, w) in row.iter_mut().zip(w) {
+        *d *= w;
+    }
+    let scale = 1.0 / row.len() as f32;
+    let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
+    for (d, h) in row.iter_mut().zip(h) {
+        *d = (*d - mean - h.wide() * along) * deviation;
     }
 }
 

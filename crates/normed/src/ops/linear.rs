@@ -102,12 +102,16 @@ fn forward<T: Number>(
             let out = unsafe { out.at(row, col, sums.len()) };
             let bias = bias.map(|b| &b[col..][..sums.len()]);
             let added = added.map(|a| &a[row * width + col..][..sums.len()]);
-            let each = out.iter_mut().zip(sums).enumerate();
+            let each = out.iter_mut().zip(sums);
             match (bias, added) {
-                (None, None) => each.for_each(|(_, (y, s))| *y = T::nearest(*s)),
-                (Some(b), None) => each.for_each(|(i, (y, s))| *y = T::nearest(s + b[i])),
-                (None, Some(a)) => each.for_each(|(i, (y, s))| *y = T::nearest(s + a[i])),
-                (Some(b), Some(a)) => each.for_each(|(i, (y, s))| *y = T::nearest(s + b[i] + a[i])),
+                (None, None) => each.for_each(|(y, s)| *y = T::nearest(*s)),
+                (Some(t), None) | (None, Some(t)) => {
+                    each.zip(t).for_each(|((y, s), t)| *y = T::nearest(s + t));
+                }
+                (Some(b), Some(a)) => {
+                    each.zip(b.iter().zip(a))
+                        .for_each(|((y, s), (b, a))| *y = T::nearest(s + b + a));
+                }
             }
         },
     );

@@ -260,13 +260,11 @@ impl Parameters {
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         for p in &mut self.list {
-            let Some(value) = p.value.take() else { continue };
-            p.value = Some(match (p.role.multiplies(), p.trained) {
-                (true, false) => value.to_precision(precision),
-                (true, true) => value.to_precision(Precision::F32),
-                // A copy: the file that it was mapped from can be let go when no matrix needs it.
-                (false, _) => value.to_precision(Precision::F32).detached(),
-            });
+            let narrow = p.role.multiplies() && !p.trained;
+            let wanted = if narrow { precision } else { Precision::F32 };
+            if let Some(value) = p.value.take() {
+                p.value = Some(value.into_precision(wanted));
+            }
         }
     }
 

@@ -144,6 +144,12 @@ impl Gradients {
         }
     }
 
+    /// What has been added to the gradient of a value so far, for an operation that adds to it in
+    /// place and gives it back by [`Gradients::add`].
+    pub fn take(&mut self, source: Source) -> Option<Tensor> {
+        self.nodes[source.0?].take()
+    }
+
     /// Adds to the gradient of the parameter `id`.
     pub fn add_param(&mut self, id: ParamId, gradient: Tensor) {
         if self.params.len() <= id.index() {

@@ -211,16 +211,19 @@ impl Tensor {
         }
     }
 
-    /// The same elements, copied out of the file if they are mapped.
+    /// As [`Tensor::to_precision`]; where that makes a copy of mapped elements, the memory that the
+    /// file took is let go.
     #[must_use]
-    pub fn detached(self) -> Self {
-        match &self.data {
-            Storage::F32(Buffer::Mapped(_)) => Self::new(&self.shape, self.data().to_vec()),
-            Storage::Bf16(data @ Buffer::Mapped(_)) => {
-                Self::narrow(&self.shape, data.get().to_vec())
-            }
-            _ => self,
+    pub fn into_precision(self, precision: Precision) -> Self {
+        if self.precision() == precision {
+            return self;
         }
+        let converted = self.to_precision(precision);
+        match &self.data {
+            Storage::F32(data) => data.let_go(),
+            Storage::Bf16(data) => data.let_go(),
+        }
+        converted
     }
 
     /// The same elements in another shape of the same size.
@@ -288,6 +291,22 @@ impl<T: Pooled> Buffer<T> {
                 // underneath is outside what any program that maps files can promise.
                 unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), *len) }
             }
+        }
+    }
+
+    /// Lets the memory go that a mapped file takes: it is read again if it is needed again.
+    fn let_go(&self) {
+        #[cfg(unix)]
+        if let Self::Mapped(Mapped { map, offset, len, .. }) = self {
+            // SAFETY: the map is of a file and read-only, so that nothing is lost. It is a hint: what
+            // becomes of it changes no value.
+            let _ = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    *offset,
+                    size_of::<T>() * *len,
+                )
+            };
         }
     }
 

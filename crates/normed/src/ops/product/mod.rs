@@ -73,12 +73,11 @@ pub(super) unsafe fn matmul(
         |row, col, sums| {
             // SAFETY: by this function's contract; every element is handed out once.
             let out = unsafe { out.at(row, col, sums.len()) };
+            let each = out.iter_mut().zip(sums);
             if accumulate {
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out += sum;
-                }
+                each.for_each(|(out, sum)| *out += sum);
             } else {
-                out.copy_from_slice(sums);
+                each.for_each(|(out, sum)| *out = *sum);
             }
         },
     );

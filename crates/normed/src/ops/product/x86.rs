@@ -203,19 +203,28 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
             (Elements::F32(x), false) => {
                 let x = x.as_ptr();
                 transpose_rows(height, width, words, out, |row, words| {
-                    load_words_f32::<PAIRS>(x.add((first + row) * stride), words, inner)
+                    let row = x.add((first + row) * stride);
+                    let per_word = if PAIRS { 2 } else { 1 };
+                    for line in (0..per_word * 16).step_by(16) {
+                        fetch(row.wrapping_add(width * stride + per_word * words.start + line));
+                    }
+                    load_words_f32::<PAIRS>(row, words, inner)
                 });
             }
             (Elements::Bf16(x), false) => {
                 let x = x.as_ptr().cast::<u16>();
                 transpose_rows(height, width, words, out, |row, words| {
-                    load_words_bf16::<PAIRS>(x.add((first + row) * stride), words, inner)
+                    let row = x.add((first + row) * stride);
+                    let per_word = if PAIRS { 2 } else { 1 };
+                    fetch(row.wrapping_add(width * stride + per_word * words.start));
+                    load_words_bf16::<PAIRS>(row, words, inner)
                 });
             }
             (Elements::F32(x), true) => {
                 let x = x.as_ptr();
                 let load = |k: usize, at: usize, mask| {
                     let mask = if k < inner { mask } else { 0 };
+                    fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
                     _mm512_maskz_loadu_ps(mask, x.wrapping_add(k * stride + first + at))
                 };
                 copy_columns(height, width, words, out, |word, at, mask| {
@@ -231,6 +240,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                 let x = x.as_ptr().cast::<i16>();
                 let load = |k: usize, at: usize, mask| {
                     let mask = if k < inner { mask } else { 0 };
+                    fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
                     _mm256_maskz_loadu_epi16(mask, x.wrapping_add(k * stride + first + at))
                 };
                 copy_columns(height, width, words, out, |word, at, mask| {
@@ -243,6 +253,17 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
             }
         }
     }
+}
+
+/// Inner indices that are fetched ahead of their use.
+const AHEAD: usize = 16;
+
+/// Has the cache line at `p` brought in; harmless if there is none. Rows of a large matrix lie pages
+/// apart, where the processor does not look ahead by itself.
+#[inline(always)]
+fn fetch<T>(p: *const T) {
+    // SAFETY: a hint, which never faults.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
 }
 
 /// bf16 to f32.
