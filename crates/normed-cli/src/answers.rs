@@ -13,7 +13,7 @@ use normed::train::Evaluation;
 use normed::weights::{BaseCheck, load_adapter};
 use normed::{Error, Result};
 
-use crate::args::{AnswerArgs, Precision, Voice};
+use crate::args::{AnswerArgs, Voice};
 use crate::output::complain;
 use crate::progress::counting_bar;
 
@@ -34,7 +34,6 @@ pub struct Answers {
 impl Answers {
     /// Opens everything.
     pub fn open(args: &AnswerArgs) -> Result<Self> {
-        let Precision::F32 = args.precision;
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
         let (questions, constants) = questions(args, recipe.as_ref())?;
@@ -139,11 +138,12 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
                 .hint("name the model it made with --model"));
         }
     };
-    let mut loaded = models::load(dir, recipe.and_then(|recipe| recipe.image_size))?;
+    let mut loaded = models::load_as_stored(dir, recipe.and_then(|recipe| recipe.image_size))?;
     if let Some(adapter) = &args.adapter {
         let base = BaseCheck::Is(&loaded.content_hash);
         let adapter = load_adapter(adapter, &mut loaded.params, base)?;
         adapter.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     }
+    loaded.params.set_precision(args.precision.into());
     Ok(loaded)
 }

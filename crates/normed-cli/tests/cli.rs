@@ -85,7 +85,7 @@ fn mistakes_exit_with_2_and_say_what_to_do() {
         &["predict", "--model", "nowhere", "--data", "data.jsonl", "--out", "p.jsonl"],
         &["predict", "--model", "base", "--data", "nowhere.jsonl", "--out", "p.jsonl"],
         &["predict", "--model", "base", "--adapter", "base", "--data", "data.jsonl", "--out", "p"],
-        &["evaluate", "--model", "base", "--data", "data.jsonl", "--precision", "bf16"],
+        &["evaluate", "--model", "base", "--data", "data.jsonl", "--precision", "f16"],
         &["evaluate", "--model", "base"],
         &["split", "--data", "data.jsonl", "--by", "group", "--test", "1", "--out", "s.jsonl"],
         &["frobnicate"],
@@ -122,6 +122,14 @@ fn a_run_can_be_evaluated_and_predicted_from() {
         let nll = |of: &Value| of["scores"]["nll_per_token"]["value"].as_f64().unwrap();
         assert!((nll(found) - nll(reported)).abs() < 1e-5, "{of}: the adapter is the run's best");
     }
+    let args = [&["evaluate", "--json", "--precision", "bf16"], &judged[..]].concat();
+    let narrow: Value = serde_json::from_str(&stdout(here, &args)).unwrap();
+    let [narrow, wide] = [&narrow, &scores]
+        .map(|of| of["scores"]["scores"]["nll_per_token"]["value"].as_f64().unwrap());
+    assert!(
+        narrow != wide && (narrow / wide - 1.0).abs() < 0.05,
+        "{narrow} in bf16, {wide} in f32"
+    );
     let table = stdout(here, &[&["evaluate", "--blind"], &judged[..]].concat());
     assert!(table.starts_with("metric ") && table.contains("blind"), "{table}");
 

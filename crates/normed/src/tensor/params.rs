@@ -341,3 +341,34 @@ impl Scope<'_> {
         self.params.get_mut(id).inert = Some(why);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_frozen_matrices_are_narrow() {
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Text, "");
+        let mut declare = |name, part, term| scope.declare(name, &[2, 2], part, term);
+        let frozen = declare("frozen", Part::Fc1, Term::Weight);
+        let trained = declare("trained", Part::Fc2, Term::Weight);
+        let bias = declare("bias", Part::Fc1, Term::Bias);
+        let norm = declare("norm", Part::Norm(NormPlace::Ffn), Term::Weight);
+        let table = declare("table", Part::Embedding(EmbeddingPart::Position), Term::Weight);
+        for (_, p) in params.iter_mut() {
+            p.set(Tensor::new(&[2, 2], vec![1.0, 1.0 / 3.0, -2.0, 0.0]));
+        }
+        params.get_mut(trained).trained = true;
+        params.set_precision(Precision::Bf16);
+        let precision = |id| params.get(id).value().precision();
+        assert_eq!(precision(frozen), Precision::Bf16);
+        for wide in [trained, bias, norm, table] {
+            assert_eq!(precision(wide), Precision::F32);
+        }
+        // To train another matrix, or to compute in f32, widens it again.
+        params.set_precision(Precision::F32);
+        let values = params.get(frozen).value().data();
+        assert_eq!(values, [1.0, 0.333_984_38, -2.0, 0.0]);
+    }
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name};
-use crate::tensor::{ParamId, Parameters, Tensor};
+use crate::tensor::{ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
 use crate::weights::names::TIED;
 use crate::weights::read_safetensors;
@@ -210,7 +210,9 @@ fn missing(found: &BTreeSet<String>, config: &Config, params: &Parameters) -> BT
 
 /// Tied tensors that the adapter would make differ: PEFT's copies can, this model's cannot.
 fn untied(found: &BTreeMap<String, Tensor>, params: &Parameters) -> Vec<String> {
-    let base = |name: &str| params.find(name).map(|id| params.get(id).value());
+    let base = |name: &str| {
+        params.find(name).map(|id| params.get(id).value().to_precision(Precision::F32))
+    };
     let differ = |(second, first): &(&str, &str)| match (found.get(*second), found.get(*first)) {
         (Some(a), Some(b)) => a.data() != b.data(),
         // The bias has no second place in the model; the weight has, and PEFT's other copy of it
