@@ -2,12 +2,12 @@
 # The table of RESULTS.md: every method on VQA-RAD and SLAKE, three seeds each, on the bases that
 # bases.sh makes. Can be stopped and started again. `reference/table.py runs/table` prints the table.
 #
-#     recipes/table.sh [JOBS]    as many runs side by side, a thread each; a processor's number if absent
+#     recipes/table.sh [JOBS]    as many runs side by side, a thread each; one for each processor if absent
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The best of those tried for one epoch on SLAKE's validation split (RESULTS.md): norms want thirty
-# times what matrices do.
+# The best of those tried for one epoch on SLAKE's validation split (RESULTS.md), and attention's for
+# ffn: norms want thirty times what matrices do.
 declare -A rate=([layer_norm]=1e-2 [attention]=3e-4 [ffn]=3e-4 [full]=3e-4)
 export RAYON_NUM_THREADS=1
 mkdir -p runs/table

@@ -144,6 +144,6 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
         let adapter = load_adapter(adapter, &mut loaded.params, base)?;
         adapter.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     }
-    loaded.params.set_precision(args.precision.into());
+    loaded.params.set_precision(args.precision);
     Ok(loaded)
 }

@@ -98,28 +98,10 @@ pub struct AnswerArgs {
     #[arg(long, value_name = "N", default_value = "16", value_parser = at_least_1)]
     pub batch_size: usize,
     /// What weights and the factors of products are rounded to.
-    #[arg(long, value_enum, default_value_t = Arithmetic::F32)]
-    pub precision: Arithmetic,
+    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = precision())]
+    pub precision: Precision,
     #[command(flatten)]
     pub voice: Voice,
-}
-
-/// What weights and the factors of products are rounded to.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Arithmetic {
-    /// Nothing: 32 bits.
-    F32,
-    /// The 16 bits that bf16 has: faster, and half the memory.
-    Bf16,
-}
-
-impl From<Arithmetic> for Precision {
-    fn from(arithmetic: Arithmetic) -> Self {
-        match arithmetic {
-            Arithmetic::F32 => Precision::F32,
-            Arithmetic::Bf16 => Precision::Bf16,
-        }
-    }
 }
 
 #[derive(clap::Args)]
@@ -203,6 +185,14 @@ fn method() -> impl clap::builder::TypedValueParser<Value = Method> {
     PossibleValuesParser::new(Method::ALL.map(Method::name)).map(|name| {
         let known = Method::ALL.into_iter().find(|method| method.name() == name);
         known.expect("the parser lets only these names pass")
+    })
+}
+
+fn precision() -> impl clap::builder::TypedValueParser<Value = Precision> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(["f32", "bf16"]).map(|name| match name.as_str() {
+        "bf16" => Precision::Bf16,
+        _ => Precision::F32,
     })
 }
 

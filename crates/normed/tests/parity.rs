@@ -222,8 +222,8 @@ fn loss_and_norm_gradients_are_transformers() {
     }
 }
 
-/// Frozen matrices, factors and kept values of 8 bits move the norms' gradients by 4 % in this model,
-/// whose rows of 32 numbers average little out (0.5 % in ViT-B: RESULTS.md).
+/// Frozen matrices, factors and kept values of 8 bits move the norms' gradients by 3.9 % in this small
+/// model; PyTorch's autocast moves them by 5.1 %. In ViT-B it is 0.5 % here (RESULTS.md).
 #[test]
 fn bf16_stays_close() {
     let mut golden = read();
@@ -244,7 +244,7 @@ fn bf16_stays_close() {
     }
     let relative = (error / norm).sqrt();
     assert!(relative > 1e-4, "nothing was rounded: {relative:e}");
-    assert!(relative < 6e-2, "{relative:e}");
+    assert!(relative < 5e-2, "{relative:e}");
 }
 
 /// The tape starts at the first trained parameter.

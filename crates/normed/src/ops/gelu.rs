@@ -4,7 +4,8 @@
 //! Keeps: its input, which is the producing linear layer's output and so no further copy. Backward
 //! recomputes `Φ(x) + x φ(x)`.
 
-use super::simd::{Number, erf, exp, for_rows, in_precision};
+use super::number::{Number, in_precision};
+use super::simd::{erf, exp, for_rows};
 use crate::tensor::{Graph, Tensor, Var};
 
 /// Elements a row of the parallel loop has; the operation is element-wise.

@@ -4,7 +4,8 @@
 //! Keeps: the normalised input, in the run's precision, and one reciprocal deviation a row. With `n = dy * weight` and the
 //! normalised input `h`, backward is `dx = (n - mean(n) - h * mean(n * h)) / deviation`.
 
-use super::simd::{Number, dot, for_row_pairs, for_rows, in_precision, sum, sum_rows};
+use super::number::{Number, in_precision};
+use super::simd::{dot, for_row_pairs, for_rows, sum, sum_rows};
 use crate::tensor::{Gradients, Graph, ParamId, Source, Tensor, Var};
 
 /// `x [.., C] -> [.., C]`.

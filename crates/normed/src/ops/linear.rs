@@ -3,8 +3,9 @@
 //! Keeps: nothing of its input when `W` is frozen; `x` when `W` is trained. The residual's
 //! gradient is the output's, passed on without a copy of its own.
 
+use super::number::{Number, in_precision};
 use super::product::{Matrix, Rows, Threads, matmul, product};
-use super::simd::{Number, in_precision, sum_rows};
+use super::simd::sum_rows;
 use crate::tensor::{Graph, ParamId, Precision, Source, Tensor, Var};
 
 /// What becomes of a linear layer's output.

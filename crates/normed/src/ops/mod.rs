@@ -15,6 +15,7 @@ mod embedding;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod number;
 mod patches;
 mod product;
 mod simd;

@@ -2,10 +2,9 @@
 //! that `pulp` detects at run time. Sums run over 16 lanes whatever the machine, and use fused
 //! multiply-add everywhere, so that every machine computes the same bits.
 
-use half::bf16;
 use rayon::prelude::*;
 
-use crate::tensor::{Elements, Tensor};
+use super::number::Number;
 
 const LANES: usize = 16;
 
@@ -17,86 +16,6 @@ const LANES: usize = 16;
 pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
-
-/// What a kernel computes in f32 and keeps in memory in this precision.
-pub(super) trait Number: Copy + Default + Send + Sync + 'static {
-    /// The number in f32.
-    fn wide(self) -> f32;
-    /// The nearest such number, ties to even.
-    fn nearest(x: f32) -> Self;
-    /// The elements of a tensor of this precision.
-    fn of(x: &Tensor) -> &[Self];
-    /// A tensor of this precision, to be overwritten.
-    fn unset(shape: &[usize]) -> Tensor;
-    /// The elements of such a tensor, for writing.
-    fn of_mut(x: &mut Tensor) -> &mut [Self];
-}
-
-impl Number for f32 {
-    #[inline(always)]
-    fn wide(self) -> f32 {
-        self
-    }
-
-    #[inline(always)]
-    fn nearest(x: f32) -> Self {
-        x
-    }
-
-    fn of(x: &Tensor) -> &[Self] {
-        x.data()
-    }
-
-    fn unset(shape: &[usize]) -> Tensor {
-        Tensor::unset(shape)
-    }
-
-    fn of_mut(x: &mut Tensor) -> &mut [Self] {
-        x.data_mut()
-    }
-}
-
-impl Number for bf16 {
-    #[inline(always)]
-    fn wide(self) -> f32 {
-        f32::from_bits(u32::from(self.to_bits()) << 16)
-    }
-
-    /// As `bf16::from_f32`, without branches: it vectorises.
-    #[inline(always)]
-    fn nearest(x: f32) -> Self {
-        let bits = x.to_bits();
-        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        let quiet = bits >> 16 | 0x40;
-        Self::from_bits(if x.is_nan() { quiet } else { rounded } as u16)
-    }
-
-    fn of(x: &Tensor) -> &[Self] {
-        match x.elements() {
-            Elements::Bf16(data) => data,
-            Elements::F32(_) => panic!("{x:?} is not bf16"),
-        }
-    }
-
-    fn unset(shape: &[usize]) -> Tensor {
-        Tensor::unset_narrow(shape)
-    }
-
-    fn of_mut(x: &mut Tensor) -> &mut [Self] {
-        x.narrow_data_mut()
-    }
-}
-
-/// Calls a function that is generic over a [`Number`] with the precision of a tensor.
-macro_rules! in_precision {
-    ($precision:expr, $f:ident($($argument:expr),* $(,)?)) => {
-        match $precision {
-            $crate::tensor::Precision::F32 => $f::<f32>($($argument),*),
-            $crate::tensor::Precision::Bf16 => $f::<half::bf16>($($argument),*),
-        }
-    };
-}
-pub(super) use in_precision;
 
 /// Sum of a row.
 #[inline(always)]
@@ -261,18 +180,6 @@ pub(super) fn sum_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::random;
-
-    #[test]
-    fn the_nearest_bf16_is_halfs() {
-        let special = [0.0, -0.0, f32::INFINITY, -f32::NAN, f32::MAX, f32::MIN_POSITIVE, 1e-40];
-        // Exactly between two: to the even one.
-        let ties = [1.003_906_2, 1.011_718_8];
-        for x in random(2000, 1).into_iter().chain(special).chain(ties) {
-            assert_eq!(bf16::nearest(x).to_bits(), bf16::from_f32(x).to_bits(), "{x}");
-        }
-    }
-
     #[test]
     fn exp_is_exact_to_a_few_ulp() {
         for i in -870..=880 {

@@ -234,16 +234,16 @@ impl Block {
             kernel.pack(a, first + i * K::ROWS, K::ROWS, out);
         }
         let tile = K::ROWS * K::COLS;
-        let group = (TASK_COLS / K::COLS).max(1);
+        let group = TASK_COLS / K::COLS;
         sums.resize(sums.len().max(group * row_panels * tile), 0.0);
         let panel = K::COLS * words;
         let inner = words.div_ceil(INNER);
-        for (g, group) in packed.chunks(group * panel).enumerate() {
+        for (g, packed) in packed.chunks(group * panel).enumerate() {
             for part in 0..inner {
                 let (from, to) = (part * INNER, ((part + 1) * INNER).min(words));
                 let last = part + 1 == inner;
-                for (j, right) in group.chunks(panel).enumerate() {
-                    let col = self.col + (g * (TASK_COLS / K::COLS).max(1) + j) * K::COLS;
+                for (j, right) in packed.chunks(panel).enumerate() {
+                    let col = self.col + (g * group + j) * K::COLS;
                     let width = K::COLS.min(self.cols - col);
                     for i in 0..row_panels {
                         let row = first + i * K::ROWS;
@@ -405,31 +405,5 @@ mod tests {
             assert!(multiply(kernel, &few, &b, Threads::All) == whole[..3 * n]);
         }
         on_every_kernel!(check);
-    }
-
-    /// Not a test: prints the rates of this machine's kernels (`--release --ignored --nocapture`).
-    #[test]
-    #[ignore]
-    fn rates() {
-        fn rate<K: Kernel>(kernel: K) {
-            for (m, n, k, form) in [
-                (788, 3072, 768, 3),
-                (788, 768, 3072, 3),
-                (788, 3072, 768, 2),
-                (788, 768, 768, 3),
-                (2308, 3072, 768, 3),
-            ] {
-                let (a, b) = (Factor::new(m, k, 0, 3), Factor::new(k, n, form, 4));
-                let mut best = f64::INFINITY;
-                for _ in 0..12 {
-                    let start = std::time::Instant::now();
-                    multiply(kernel, &a, &b, Threads::All);
-                    best = best.min(start.elapsed().as_secs_f64());
-                }
-                let name = std::any::type_name::<K>();
-                println!("{name} {m}x{n}x{k}: {:.0} GFLOP/s", 2e-9 * (m * n * k) as f64 / best);
-            }
-        }
-        on_every_kernel!(rate);
     }
 }

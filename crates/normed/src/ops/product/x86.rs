@@ -68,7 +68,7 @@ const ROWS: usize = 14;
 const COLS: usize = 32;
 
 macro_rules! avx512_kernel {
-    ($name:ident, $with:ident, $pairs:literal) => {
+    ($name:ident, $with:ident, $lanes:ty, $pairs:literal) => {
         impl Kernel for $name {
             const ROWS: usize = ROWS;
             const COLS: usize = COLS;
@@ -99,35 +99,121 @@ macro_rules! avx512_kernel {
                 self.vectorised(
                     #[inline(always)]
                     // SAFETY: as above.
-                    || unsafe { tile_512::<$pairs>(height, left, right, sums, resume) },
+                    || unsafe { tile::<$lanes, ROWS>(height, left, right, sums, resume) },
                 );
             }
         }
     };
 }
 
-avx512_kernel!(Avx512Bf16, with_avx512_bf16, true);
-avx512_kernel!(Avx512, with_avx512, false);
+avx512_kernel!(Avx512Bf16, with_avx512_bf16, Bf16x32, true);
+avx512_kernel!(Avx512, with_avx512, F32x16, false);
 
+/// A register of sums, or of the words that they are made of.
+///
 /// # Safety
-/// The processor must have AVX-512 (F, BW, VL, DQ), and BF16 for `PAIRS`.
+/// To call any of these the processor must have the instructions, and pointers must be to `WIDTH` words.
+trait Lanes: Copy {
+    /// Words in it.
+    const WIDTH: usize;
+    unsafe fn zero() -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn splat(word: f32) -> Self;
+    /// `a b + self`, word by word.
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self;
+}
+
+macro_rules! lanes {
+    ($name:ident, $register:ty, $width:literal, $zero:ident, $load:ident, $store:ident,
+     $splat:ident, |$sum:ident, $a:ident, $b:ident| $product:expr) => {
+        #[derive(Clone, Copy)]
+        struct $name($register);
+
+        impl Lanes for $name {
+            const WIDTH: usize = $width;
+            #[inline(always)]
+            unsafe fn zero() -> Self {
+                // SAFETY (here and below): by the trait's contract.
+                Self(unsafe { $zero() })
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> Self {
+                Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32) {
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn splat(word: f32) -> Self {
+                Self(unsafe { $splat(word) })
+            }
+            #[inline(always)]
+            unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+                let ($sum, $a, $b) = (self.0, a.0, b.0);
+                Self(unsafe { $product })
+            }
+        }
+    };
+}
+
+lanes!(
+    F32x8,
+    __m256,
+    8,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_set1_ps,
+    |s, a, b| _mm256_fmadd_ps(a, b, s)
+);
+lanes!(
+    F32x16,
+    __m512,
+    16,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    |s, a, b| _mm512_fmadd_ps(a, b, s)
+);
+lanes!(
+    Bf16x32,
+    __m512,
+    16,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    |s, a, b| _mm512_dpbf16_ps(
+        s,
+        std::mem::transmute::<__m512, __m512bh>(a),
+        std::mem::transmute::<__m512, __m512bh>(b)
+    )
+);
+
+/// A tile of `ROWS` rows and two registers of columns, of which the first `height` rows are computed.
+///
+/// # Safety
+/// The processor must have the instructions of `L`.
 #[inline(always)]
-unsafe fn tile_512<const PAIRS: bool>(
+unsafe fn tile<L: Lanes, const ROWS: usize>(
     height: usize,
     left: &[u32],
     right: &[u32],
     sums: &mut [f32],
     resume: bool,
 ) {
-    let words = left.len() / ROWS;
-    assert!(words * COLS <= right.len() && ROWS * COLS <= sums.len());
-    let (left, right, sums) = (left.as_ptr(), right.as_ptr(), sums.as_mut_ptr());
+    let (words, cols) = (left.len() / ROWS, 2 * L::WIDTH);
+    assert!(height <= ROWS && words * cols <= right.len() && ROWS * cols <= sums.len());
+    let (left, right, sums) = (left.as_ptr().cast(), right.as_ptr().cast(), sums.as_mut_ptr());
     macro_rules! of_height {
-        ($($rows:literal)*) => {
+        ($($height:literal)*) => {
             match height {
                 // SAFETY: `words` words of either side and a tile of sums are inside the slices, as
                 // was just checked.
-                $($rows => unsafe { rows_512::<PAIRS, $rows>(words, left, right, sums, resume) },)*
+                $($height if $height <= ROWS => unsafe { rows::<L, ROWS, $height>(words, left, right, sums, resume) },)*
                 _ => unreachable!("a tile has 1 to {ROWS} rows"),
             }
         };
@@ -136,42 +222,38 @@ unsafe fn tile_512<const PAIRS: bool>(
 }
 
 /// # Safety
-/// As [`tile_512`]; the pointers are to `words` panels' words and a tile.
+/// As [`tile`]; the pointers are to `words` panels' words and a tile, and `HEIGHT <= ROWS`.
 #[inline(always)]
-unsafe fn rows_512<const PAIRS: bool, const HEIGHT: usize>(
+unsafe fn rows<L: Lanes, const ROWS: usize, const HEIGHT: usize>(
     words: usize,
-    mut left: *const u32,
-    mut right: *const u32,
+    mut left: *const f32,
+    mut right: *const f32,
     sums: *mut f32,
     resume: bool,
 ) {
     // SAFETY: by this function's contract.
     unsafe {
-        let mut acc = [[_mm512_setzero_ps(); 2]; HEIGHT];
+        let halves = [0, L::WIDTH];
+        let mut acc = [[L::zero(); 2]; HEIGHT];
         if resume {
             for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = [0, 16].map(|c| _mm512_loadu_ps(sums.add(i * COLS + c)));
+                *acc = halves.map(|c| L::load(sums.add(i * 2 * L::WIDTH + c)));
             }
         }
         for _ in 0..words {
-            let b = [0, 16].map(|c| _mm512_loadu_ps(right.add(c).cast()));
+            let b = halves.map(|c| L::load(right.add(c)));
             for (i, acc) in acc.iter_mut().enumerate() {
-                let a = _mm512_set1_ps(f32::from_bits(*left.add(i)));
+                let a = L::splat(*left.add(i));
                 for (acc, b) in acc.iter_mut().zip(b) {
-                    *acc = if PAIRS {
-                        let [a, b] = [a, b].map(|x| std::mem::transmute::<__m512, __m512bh>(x));
-                        _mm512_dpbf16_ps(*acc, a, b)
-                    } else {
-                        _mm512_fmadd_ps(a, b, *acc)
-                    };
+                    *acc = acc.plus_product(a, b);
                 }
             }
             left = left.add(ROWS);
-            right = right.add(COLS);
+            right = right.add(2 * L::WIDTH);
         }
         for (i, acc) in acc.iter().enumerate() {
-            for (acc, c) in acc.iter().zip([0, 16]) {
-                _mm512_storeu_ps(sums.add(i * COLS + c), *acc);
+            for (acc, c) in acc.iter().zip(halves) {
+                acc.store(sums.add(i * 2 * L::WIDTH + c));
             }
         }
     }
@@ -189,7 +271,7 @@ fn mask32(n: usize) -> __mmask32 {
 }
 
 /// # Safety
-/// As [`tile_512`].
+/// The processor must have AVX-512 (F, BW, VL, DQ), and BF16 for `PAIRS`.
 #[inline(always)]
 unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
     let height = width.min(m.rows() - first);
@@ -432,51 +514,10 @@ impl Kernel for Avx2 {
     }
 
     fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool) {
-        let words = left.len() / ROWS_256;
-        assert!(words * COLS_256 <= right.len() && ROWS_256 * COLS_256 <= sums.len());
-        assert!((1..=ROWS_256).contains(&height));
         self.vectorised(
             #[inline(always)]
-            // SAFETY: the processor has the instructions; all pointers are inside the slices, as was
-            // just checked. Rows beyond `height` are zeros.
-            || unsafe { tile_256(words, left.as_ptr(), right.as_ptr(), sums.as_mut_ptr(), resume) },
+            // SAFETY: as above.
+            || unsafe { tile::<F32x8, ROWS_256>(height, left, right, sums, resume) },
         );
-    }
-}
-
-/// # Safety
-/// The processor must have AVX2 and FMA; the pointers are to `words` panels' words and a tile.
-#[inline(always)]
-unsafe fn tile_256(
-    words: usize,
-    mut left: *const u32,
-    mut right: *const u32,
-    sums: *mut f32,
-    resume: bool,
-) {
-    // SAFETY: by this function's contract.
-    unsafe {
-        let mut acc = [[_mm256_setzero_ps(); 2]; ROWS_256];
-        if resume {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                *acc = [0, 8].map(|c| _mm256_loadu_ps(sums.add(i * COLS_256 + c)));
-            }
-        }
-        for _ in 0..words {
-            let b = [0, 8].map(|c| _mm256_loadu_ps(right.add(c).cast()));
-            for (i, acc) in acc.iter_mut().enumerate() {
-                let a = _mm256_set1_ps(f32::from_bits(*left.add(i)));
-                for (acc, b) in acc.iter_mut().zip(b) {
-                    *acc = _mm256_fmadd_ps(a, b, *acc);
-                }
-            }
-            left = left.add(ROWS_256);
-            right = right.add(COLS_256);
-        }
-        for (i, acc) in acc.iter().enumerate() {
-            for (acc, c) in acc.iter().zip([0, 8]) {
-                _mm256_storeu_ps(sums.add(i * COLS_256 + c), *acc);
-            }
-        }
     }
 }
