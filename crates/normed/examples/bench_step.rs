@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut g = Graph::training(&params);
         let mut x = input.clone();
         for block in &blocks {
-            x = block.forward(&mut g, x, &Drops::none());
+            x = block.forward(&mut g, &x, &Drops::none());
         }
         let y = norm.forward(&mut g, &x);
         drop(x);

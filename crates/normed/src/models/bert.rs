@@ -47,11 +47,11 @@ impl Bert {
         own: &Seen,
         source: &Var,
         cross: &Seen,
-        drops: &Drops<'_>,
+        drops: &Drops,
     ) -> Var {
         let mut x = self.embeddings.forward(g, &rows.ids, rows.width, 0, drops);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(g, x, own, source, cross, &drops.at_layer(i, 0.0));
+            x = block.forward(g, &x, own, source, cross, &drops.at_layer(i, 0.0));
         }
         x
     }

@@ -55,7 +55,7 @@ impl Vit {
         &self,
         g: &mut Graph<'_>,
         pixels: &Tensor,
-        drops: &Drops<'_>,
+        drops: &Drops,
         drop_path: f32,
     ) -> Var {
         let x = Var::constant(ops::patches(pixels, self.patch_size));
@@ -63,7 +63,7 @@ impl Vit {
         let mut x = ops::prepend_class_and_add_positions(g, &x, self.class, self.positions);
         let last = self.blocks.len().saturating_sub(1).max(1) as f32;
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(g, x, &drops.at_layer(i, drop_path * i as f32 / last));
+            x = block.forward(g, &x, &drops.at_layer(i, drop_path * i as f32 / last));
         }
         self.norm.forward(g, &x)
     }

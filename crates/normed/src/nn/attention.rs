@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Drops, LayerNorm, Linear, Place};
 use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues};
-use crate::tensor::{AttentionPart, Graph, NormPlace, Part, Scope, Tensor, Var};
+use crate::tensor::{AttentionPart, Graph, NormPlace, Part, Recompute, Scope, Tensor, Var};
 
 /// Why a key bias is never trained: it adds the same to every score of a query's row.
 const KEY_BIAS: &str = "a key bias shifts all scores of a row alike, and softmax undoes that";
@@ -36,15 +36,17 @@ impl FusedAttention {
     }
 
     /// `residual + attention(x)`, both `[B, T, C]`.
-    pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var, drops: &Drops<'_>) -> Var {
-        let qkv = self.qkv.inner(g, x);
+    pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var, drops: &Drops) -> Var {
         let spec = AttentionSpec {
             heads: self.heads,
             dropout: drops.probabilities(Place::Probabilities),
             ..AttentionSpec::default()
         };
-        let context = ops::self_attention(g, &qkv, spec);
-        drop(qkv);
+        let layer = self.qkv.clone();
+        let context = g.recomputed(Recompute::Attention, [x], move |g, [x]| {
+            let qkv = layer.inner(g, x);
+            ops::self_attention(g, &qkv, spec.clone())
+        });
         self.projection.add_path(g, &context, residual, drops.path(Place::Attention))
     }
 }
@@ -119,14 +121,15 @@ impl Attention {
         x: &Var,
         source: &Var,
         seen: &Seen,
-        drops: &Drops<'_>,
+        drops: &Drops,
     ) -> Var {
-        let q = self.query.inner(g, x);
-        let k = self.key.inner(g, source);
-        let v = self.value.inner(g, source);
         let spec = self.spec(seen, drops.probabilities(self.places[0]));
-        let context = ops::attention(g, &q, &k, &v, spec);
-        drop((q, k, v));
+        let [query, key, value] = [&self.query, &self.key, &self.value].map(Linear::clone);
+        let context = g.recomputed(Recompute::Attention, [x, source], move |g, [x, source]| {
+            let q = query.inner(g, x);
+            let (k, v) = (key.inner(g, source), value.inner(g, source));
+            ops::attention(g, &q, &k, &v, spec.clone())
+        });
         let y = self.dense.add(g, &context, x, drops.hidden(self.places[1]));
         self.norm.forward(g, &y)
     }

@@ -2,7 +2,7 @@
 
 use super::{Attention, Drops, FusedAttention, LayerNorm, Mlp, Place, Seen};
 use crate::ops::KeyValues;
-use crate::tensor::{Graph, NormPlace, Scope, Var};
+use crate::tensor::{Graph, NormPlace, Recompute, Scope, Var};
 
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +39,16 @@ impl PreNormBlock {
     }
 
     /// `[B, T, C] -> [B, T, C]`.
-    pub fn forward(&self, g: &mut Graph<'_>, x: Var, drops: &Drops<'_>) -> Var {
-        let h = self.norm1.forward(g, &x);
-        let x = self.attention.add(g, &h, &x, drops);
-        let h = self.norm2.forward(g, &x);
-        let h = self.mlp.activations(g, &h);
-        self.mlp.fc2.add_path(g, &h, &x, drops.path(Place::Ffn))
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
+        let (block, drops) = (self.clone(), drops.clone());
+        g.recomputed(Recompute::Blocks, [x], move |g, [x]| block.layers(g, x, &drops))
+    }
+
+    fn layers(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
+        let h = self.norm1.inner(g, x);
+        let x = self.attention.add(g, &h, x, drops);
+        let h = self.norm2.inner(g, &x);
+        self.mlp.add_path(g, &h, &x, drops.path(Place::Ffn))
     }
 }
 
@@ -86,15 +90,19 @@ impl PostNormBlock {
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
-        x: Var,
+        x: &Var,
         own: &Seen,
         source: &Var,
         cross: &Seen,
-        drops: &Drops<'_>,
+        drops: &Drops,
     ) -> Var {
-        let x = self.attention.forward(g, &x, &x, own, drops);
-        let x = self.cross_attention.forward(g, &x, source, cross, drops);
-        self.feed_forward(g, &x, drops)
+        let (block, drops) = (self.clone(), drops.clone());
+        let (own, cross) = (own.clone(), cross.clone());
+        g.recomputed(Recompute::Blocks, [x, source], move |g, [x, source]| {
+            let x = block.attention.forward(g, x, x, &own, &drops);
+            let x = block.cross_attention.forward(g, &x, source, &cross, &drops);
+            block.feed_forward(g, &x, &drops)
+        })
     }
 
     /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
@@ -116,9 +124,8 @@ impl PostNormBlock {
         self.feed_forward(g, &x, &Drops::none())
     }
 
-    fn feed_forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops<'_>) -> Var {
-        let h = self.mlp.activations(g, x);
-        let y = self.mlp.fc2.add(g, &h, x, drops.hidden(Place::Ffn));
+    fn feed_forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
+        let y = self.mlp.add(g, x, x, drops.hidden(Place::Ffn));
         self.norm.forward(g, &y)
     }
 }

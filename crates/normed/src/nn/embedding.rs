@@ -41,7 +41,7 @@ impl TextEmbedding {
         ids: &[u32],
         width: usize,
         first: usize,
-        drops: &Drops<'_>,
+        drops: &Drops,
     ) -> Var {
         let x = ops::embedding(g, ids, width, self.words, self.positions, first);
         let x = self.norm.forward(g, &x);

@@ -1,7 +1,7 @@
 //! The feed-forward network of a block.
 
 use super::Linear;
-use crate::ops;
+use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, Part, Scope, Var};
 
 /// `fc2(gelu(fc1(x)))`.
@@ -27,9 +27,42 @@ impl Mlp {
         }
     }
 
-    /// `gelu(fc1(x)) [.., intermediate]`: the block says how [`Mlp::fc2`] joins the residual stream.
-    pub fn activations(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        let h = self.fc1.inner(g, x);
-        ops::gelu(g, &h)
+    /// `residual + forward(x)`, elements of the latter dropped. Without dropout it is one operation.
+    pub fn add(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        residual: &Var,
+        drop: Option<DropoutStream>,
+    ) -> Var {
+        match drop {
+            None => self.output(g, x, Output::AddedTo(residual)),
+            Some(_) => {
+                let y = self.output(g, x, Output::Wide);
+                ops::add_dropped(g, y, residual, drop)
+            }
+        }
+    }
+
+    /// `residual + forward(x)`, the latter dropped for whole examples (stochastic depth).
+    pub fn add_path(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        residual: &Var,
+        drop: Option<DropoutStream>,
+    ) -> Var {
+        match drop {
+            None => self.output(g, x, Output::AddedTo(residual)),
+            Some(drop) => {
+                let y = self.output(g, x, Output::Wide);
+                ops::drop_path_add(g, y, residual, drop)
+            }
+        }
+    }
+
+    fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
+        let [fc1, fc2] = [&self.fc1, &self.fc2].map(|layer| (layer.weight, Some(layer.bias)));
+        ops::mlp(g, x, fc1, fc2, output)
     }
 }

@@ -1,5 +1,7 @@
 //! What a training pass drops, and where.
 
+use std::sync::Arc;
+
 use crate::ops::DropoutStream;
 use crate::tensor::Tower;
 
@@ -42,10 +44,10 @@ pub enum Place {
 }
 
 /// What one pass drops in one tower, or in one block of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Drops<'b> {
+#[derive(Debug, Clone)]
+pub struct Drops {
     seed: u64,
-    keys: &'b [u64],
+    keys: Arc<[u64]>,
     /// Tower and block, above the place's bits.
     site: u64,
     /// Rate of elements.
@@ -56,26 +58,26 @@ pub struct Drops<'b> {
     path: f32,
 }
 
-impl<'b> Drops<'b> {
+impl Drops {
     /// Nothing.
     pub fn none() -> Self {
-        Self { seed: 0, keys: &[], site: 0, hidden: 0.0, probabilities: 0.0, path: 0.0 }
+        Self { seed: 0, keys: [].into(), site: 0, hidden: 0.0, probabilities: 0.0, path: 0.0 }
     }
 
     /// Elements at rate `hidden` and attention probabilities at their own rate, in `tower`, for the
     /// examples with these `keys`.
-    pub fn new(seed: u64, keys: &'b [u64], tower: Tower, hidden: f32, probabilities: f32) -> Self {
+    pub fn new(seed: u64, keys: &[u64], tower: Tower, hidden: f32, probabilities: f32) -> Self {
         let tower: u64 = match tower {
             Tower::Vision => 0,
             Tower::Text => 1,
             Tower::Decoder => 2,
         };
-        Self { seed, keys, site: tower << 32, hidden, probabilities, path: 0.0 }
+        Self { seed, keys: keys.into(), site: tower << 32, hidden, probabilities, path: 0.0 }
     }
 
     /// The same in block `layer`, where whole branches are dropped at rate `path`.
     pub fn at_layer(&self, layer: usize, path: f32) -> Self {
-        Self { site: self.site | ((layer as u64 + 1) << 8), path, ..*self }
+        Self { site: self.site | ((layer as u64 + 1) << 8), path, ..self.clone() }
     }
 
     /// What drops elements at `place`.
@@ -95,6 +97,6 @@ impl<'b> Drops<'b> {
 
     fn stream(&self, place: Place, rate: f32) -> Option<DropoutStream> {
         let site = self.site | place as u64;
-        (rate > 0.0).then(|| DropoutStream::new(self.keys, self.seed, site, rate))
+        (rate > 0.0).then(|| DropoutStream::new(&self.keys, self.seed, site, rate))
     }
 }

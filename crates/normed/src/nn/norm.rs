@@ -1,7 +1,7 @@
 //! LayerNorm: what this project tunes.
 
 use crate::ops;
-use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};
+use crate::tensor::{Graph, NormPlace, ParamId, Part, Precision, Scope, Term, Var};
 
 /// LayerNorm over the last dimension.
 #[derive(Debug, Clone)]
@@ -28,8 +28,14 @@ impl LayerNorm {
         Self { weight, bias, eps }
     }
 
-    /// `x [.., C] -> [.., C]`.
+    /// `x [.., C] -> [.., C]`, f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        ops::layer_norm(g, x, self.weight, self.bias, self.eps)
+        ops::layer_norm(g, x, self.weight, self.bias, self.eps, Precision::F32)
+    }
+
+    /// As [`LayerNorm::forward`] in the run's precision, where only linear layers read it.
+    pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        let precision = g.precision();
+        ops::layer_norm(g, x, self.weight, self.bias, self.eps, precision)
     }
 }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::dropout::DropoutStream;
-use super::product::{Matrix, Rows, Threads, matmul};
+use super::number::{Number, in_precision};
+use super::product::{Matrix, Packed, Rows, store};
 use super::simd::{dot, exp, max, sum, vectorised};
-use crate::tensor::{Elements, Graph, Precision, Tensor, Var};
+use crate::tensor::{Elements, Graph, Precision, Source, Tensor, Var};
 
 /// Query rows that are worked on together.
 const BLOCK: usize = 128;
@@ -115,50 +116,74 @@ impl KeyValues {
     }
 }
 
-/// Self-attention over `qkv [B, T, 3C]`, queries, keys and values side by side. Gives `[B, T, C]`.
+/// Self-attention over `qkv [B, T, 3C]`, queries, keys and values side by side. Gives `[B, T, C]` in
+/// the precision of `qkv`.
 pub fn self_attention(g: &mut Graph<'_>, qkv: &Var, spec: AttentionSpec) -> Var {
+    let (precision, kept_in) = (g.precision(), qkv.value.precision());
     let c = qkv.value.width() / 3;
     let x = &qkv.value;
-    let (out, lse) =
-        forward([0, c, 2 * c].map(|offset| Sequences::of(x, offset)), c, &spec, g.precision());
-    let precision = g.precision();
+    let parts = [0, c, 2 * c].map(|offset| Sequences::of(x, offset));
+    let (out, lse) = in_precision!(kept_in, forward(parts, c, &spec, precision));
     let input = qkv.source();
     let kept = input.needs_gradient().then(|| (x.clone(), lse));
     g.record(out, kept.is_some(), move |dy, gradients| {
         let Some((x, lse)) = kept else { return };
-        let mut dx = Tensor::zeros(x.shape());
-        let [q, k, v] = [0, c, 2 * c].map(|offset| Sequences::of(&x, offset));
-        let rows = Rows::new(dx.data_mut(), 3 * c);
-        let targets = [0, c, 2 * c].map(|offset| rows.from(offset));
-        backward([q, k, v], &dy, &lse, &spec, precision, targets);
-        gradients.add(input, dx);
+        let call = Backward { channels: c, lse, spec, precision };
+        gradients.add(input, in_precision!(kept_in, stacked_gradient(call, &x, &dy)));
     })
 }
 
-/// Attention of `q [B, Tq, C]` over `k` and `v [B, Tk, C]`. Gives `[B, Tq, C]`.
+fn stacked_gradient<T: Number>(call: Backward, x: &Tensor, dy: &Tensor) -> Tensor {
+    let mut dx = T::unset(x.shape());
+    let offsets = [0, call.channels, 2 * call.channels];
+    let rows = Rows::new(T::of_mut(&mut dx), x.width());
+    let targets = offsets.map(|offset| Some(rows.from(offset)));
+    call.run::<T>(offsets.map(|offset| Sequences::of(x, offset)), dy, targets);
+    dx
+}
+
+/// Attention of `q [B, Tq, C]` over `k` and `v [B, Tk, C]`, all of one precision. Gives
+/// `[B, Tq, C]` in it.
 pub fn attention(g: &mut Graph<'_>, q: &Var, k: &Var, v: &Var, spec: AttentionSpec) -> Var {
-    let precision = g.precision();
+    let (precision, kept_in) = (g.precision(), q.value.precision());
+    let channels = q.value.width();
     let sequences = [q, k, v].map(|x| Sequences::of(&x.value, 0));
-    let (out, lse) = forward(sequences, q.value.width(), &spec, precision);
+    let (out, lse) = in_precision!(kept_in, forward(sequences, channels, &spec, precision));
     let sources = [q, k, v].map(Var::source);
     let needed = sources.iter().any(|s| s.needs_gradient());
     let kept = needed.then(|| ([q, k, v].map(|x| x.value.clone()), lse));
     g.record(out, needed, move |dy, gradients| {
         let Some((inputs, lse)) = kept else { return };
-        let mut grads = inputs.each_ref().map(|x| Tensor::zeros(x.shape()));
-        let targets = grads.each_mut().map(|d| {
-            let width = d.width();
-            Rows::new(d.data_mut(), width)
-        });
-        let sequences = inputs.each_ref().map(|x| Sequences::of(x, 0));
-        backward(sequences, &dy, &lse, &spec, precision, targets);
-        for (source, gradient) in sources.into_iter().zip(grads) {
-            gradients.add(source, gradient);
+        let wanted = sources.map(Source::needs_gradient);
+        let call = Backward { channels, lse, spec, precision };
+        let each = in_precision!(kept_in, separate_gradients(call, &inputs, &dy, wanted));
+        for (source, gradient) in sources.into_iter().zip(each) {
+            if let Some(gradient) = gradient {
+                gradients.add(source, gradient);
+            }
         }
     })
 }
 
-/// Attention of `q [B, Tq, C]` over cached keys and values, without gradients.
+fn separate_gradients<T: Number>(
+    call: Backward,
+    inputs: &[Tensor; 3],
+    dy: &Tensor,
+    wanted: [bool; 3],
+) -> [Option<Tensor>; 3] {
+    let mut each = [0, 1, 2].map(|i| wanted[i].then(|| T::unset(inputs[i].shape())));
+    let targets = each.each_mut().map(|d| {
+        d.as_mut().map(|d| {
+            let width = d.width();
+            Rows::new(T::of_mut(d), width)
+        })
+    });
+    call.run::<T>(inputs.each_ref().map(|x| Sequences::of(x, 0)), dy, targets);
+    each
+}
+
+/// Attention of `q [B, Tq, C]` over cached keys and values, without gradients, in the precision of
+/// `q`.
 pub fn attention_over(
     q: &Tensor,
     cache: &KeyValues,
@@ -166,12 +191,31 @@ pub fn attention_over(
     precision: Precision,
 ) -> Tensor {
     let (k, v) = (cache.sequences(&cache.keys), cache.sequences(&cache.values));
-    forward([Sequences::of(q, 0), k, v], q.width(), spec, precision).0
+    let (parts, channels) = ([Sequences::of(q, 0), k, v], q.width());
+    in_precision!(q.precision(), forward(parts, channels, spec, precision)).0
+}
+
+/// What a task works in: a head of a sequence, a block of its query rows at a time.
+struct Scratch {
+    /// `[rows, keys]`: scores, then probabilities.
+    p: Vec<f32>,
+    /// Their gradients.
+    ds: Vec<f32>,
+    /// `[keys, dim]`: the gradients of keys and values, summed over blocks.
+    sums: [Vec<f32>; 2],
+    /// Factors that several products share, or that follow one another.
+    packed: [Packed; 4],
 }
 
 thread_local! {
-    /// Probabilities and their gradients of one block of query rows.
-    static SCRATCH: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SCRATCH: RefCell<Scratch> = const {
+        RefCell::new(Scratch {
+            p: Vec::new(),
+            ds: Vec::new(),
+            sums: [Vec::new(), Vec::new()],
+            packed: [const { Packed::new() }; 4],
+        })
+    };
 }
 
 /// The number of keys that query `i` sees: those before the padding and, if causal, up to its own.
@@ -182,7 +226,7 @@ fn visible(spec: &AttentionSpec, b: usize, i: usize, queries: usize, keys: usize
 }
 
 /// The output `[B, Tq, C]` and the log-sum-exp `[B, H, Tq]` of the scaled scores.
-fn forward(
+fn forward<T: Number>(
     [q, k, v]: [Sequences<'_>; 3],
     channels: usize,
     spec: &AttentionSpec,
@@ -192,23 +236,25 @@ fn forward(
     let batch = q.data.len() / q.batch_stride;
     let (tq, tk) = (q.length, k.length);
     let scale = 1.0 / (dim as f32).sqrt();
-    let mut out = Tensor::unset(&[batch, tq, channels]);
+    let mut out = T::unset(&[batch, tq, channels]);
     let mut lse = vec![0.0; batch * heads * tq];
-    let target = Rows::new(out.data_mut(), channels);
+    let target = Rows::new(T::of_mut(&mut out), channels);
     lse.par_chunks_mut(tq).enumerate().for_each(|(task, lse)| {
         let (b, h) = (task / heads, task % heads);
-        SCRATCH.with_borrow_mut(|[scores, _]| {
-            scores.resize(BLOCK.min(tq) * tk, 0.0);
+        SCRATCH.with_borrow_mut(|Scratch { p, packed: [keys_t, values, ..], .. }| {
+            let most = visible(spec, b, tq - 1, tq, tk);
+            keys_t.pack(k.head(b, 0, most, h, dim).transposed(), precision);
+            values.pack(v.head(b, 0, most, h, dim), precision);
+            p.resize(p.len().max(BLOCK.min(tq) * most), 0.0);
             for from in (0..tq).step_by(BLOCK) {
                 let rows = BLOCK.min(tq - from);
                 // No row of this block sees a key beyond the last row's last.
                 let keys = visible(spec, b, from + rows - 1, tq, tk);
-                let (qm, km) = (q.head(b, from, rows, h, dim), k.head(b, 0, keys, h, dim));
-                multiply(qm, km.transposed(), precision, scores);
+                keys_t.product(q.head(b, from, rows, h, dim), keys, store(Rows::new(p, keys)));
                 vectorised(
                     #[inline(always)]
                     || {
-                        for (i, row) in scores.chunks_exact_mut(keys).take(rows).enumerate() {
+                        for (i, row) in p.chunks_exact_mut(keys).take(rows).enumerate() {
                             let seen = visible(spec, b, from + i, tq, tk);
                             lse[from + i] = softmax(&mut row[..seen], scale);
                             row[seen..].fill(0.0);
@@ -216,22 +262,13 @@ fn forward(
                         }
                     },
                 );
-                let vm = v.head(b, 0, keys, h, dim);
+                // This task alone writes head `h` of sequence `b`.
                 let to = target.from((b * tq + from) * channels + h * dim);
-                let probabilities = Matrix::dense(scores, rows, keys);
-                // SAFETY: this task alone writes head `h` of sequence `b`.
-                unsafe { matmul(probabilities, vm, precision, Threads::One, to, false) };
+                values.product(Matrix::dense(p, rows, keys), dim, store(to));
             }
         });
     });
     (out, lse)
-}
-
-/// `out = a b` for one task.
-fn multiply(a: Matrix<'_>, b: Matrix<'_>, precision: Precision, out: &mut [f32]) {
-    let rows = Rows::new(out, b.cols());
-    // SAFETY: `out` is borrowed for this call alone.
-    unsafe { matmul(a, b, precision, Threads::One, rows, false) };
 }
 
 /// `softmax(scale * row)` in place; returns the log-sum-exp of the scaled row.
@@ -264,66 +301,118 @@ fn drop_probabilities(row: &mut [f32], spec: &AttentionSpec, b: usize, place: u6
     }
 }
 
-/// Writes the gradients of q, k and v into buffers of the inputs' layouts, each with the offset of
-/// its channels. With probabilities `P`, dropped `P∘M`: `dV = (P∘M)ᵀ dO`, `dP = (dO Vᵀ)∘M`,
-/// `dS = P ∘ (dP - rowsum(P ∘ dP)) / sqrt(d)`, `dQ = dS K`, `dK = dSᵀ Q`.
-fn backward(
-    [q, k, v]: [Sequences<'_>; 3],
-    dy: &Tensor,
-    lse: &[f32],
-    spec: &AttentionSpec,
+/// A backward pass.
+struct Backward {
+    channels: usize,
+    /// `[B, H, Tq]`.
+    lse: Vec<f32>,
+    spec: AttentionSpec,
     precision: Precision,
-    [dq, dk, dv]: [Rows<f32>; 3],
-) {
-    let channels = dy.width();
-    let (heads, dim) = (spec.heads, channels / spec.heads);
-    let (tq, tk) = (q.length, k.length);
-    let scale = 1.0 / (dim as f32).sqrt();
-    let dy = Sequences::of(dy, 0);
-    lse.par_chunks(tq).enumerate().for_each(|(task, lse)| {
-        let (b, h) = (task / heads, task % heads);
-        let head = |x: &Sequences<'_>, target: Rows<f32>, row: usize| {
-            target.from(b * x.batch_stride + row * x.stride + h * dim)
-        };
-        SCRATCH.with_borrow_mut(|[p, ds]| {
-            p.resize(BLOCK.min(tq) * tk, 0.0);
-            ds.resize(BLOCK.min(tq) * tk, 0.0);
-            for from in (0..tq).step_by(BLOCK) {
-                let rows = BLOCK.min(tq - from);
-                let keys = visible(spec, b, from + rows - 1, tq, tk);
-                let qm = q.head(b, from, rows, h, dim);
-                let km = k.head(b, 0, keys, h, dim);
-                let vm = v.head(b, 0, keys, h, dim);
-                let dm = dy.head(b, from, rows, h, dim);
-                multiply(qm, km.transposed(), precision, p);
-                multiply(dm, vm.transposed(), precision, ds);
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        let blocks = p.chunks_exact_mut(keys).zip(ds.chunks_exact_mut(keys));
-                        for (i, (p, ds)) in blocks.take(rows).enumerate() {
-                            let seen = visible(spec, b, from + i, tq, tk);
-                            let place = place(h, from + i);
-                            drop_probabilities(&mut ds[..seen], spec, b, place);
-                            score_gradient(&mut p[..seen], &mut ds[..seen], lse[from + i], scale);
-                            p[seen..].fill(0.0);
-                            ds[seen..].fill(0.0);
-                            drop_probabilities(&mut p[..seen], spec, b, place);
-                        }
-                    },
-                );
-                let (pm, dsm) = (Matrix::dense(p, rows, keys), Matrix::dense(ds, rows, keys));
-                for (a, b, to, accumulate) in [
-                    (dsm, km, head(&q, dq, from), false),
-                    (dsm.transposed(), qm, head(&k, dk, 0), from > 0),
-                    (pm.transposed(), dm, head(&v, dv, 0), from > 0),
-                ] {
-                    // SAFETY: this task alone writes head `h` of sequence `b`.
-                    unsafe { matmul(a, b, precision, Threads::One, to, accumulate) };
+}
+
+impl Backward {
+    /// Writes the gradients of q, k and v, those that are wanted, into buffers of the inputs' layouts,
+    /// each with the offset of its channels. With probabilities `P`, dropped `P∘M`:
+    /// `dV = (P∘M)ᵀ dO`, `dP = (dO Vᵀ)∘M`, `dS = P ∘ (dP - rowsum(P ∘ dP)) / sqrt(d)`, `dQ = dS K`,
+    /// `dK = dSᵀ Q`.
+    fn run<T: Number>(
+        &self,
+        [q, k, v]: [Sequences<'_>; 3],
+        dy: &Tensor,
+        [dq, dk, dv]: [Option<Rows<T>>; 3],
+    ) {
+        let Self { channels, lse, spec, precision } = self;
+        let (heads, dim, precision) = (spec.heads, channels / spec.heads, *precision);
+        let (tq, tk) = (q.length, k.length);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let dy = Sequences::of(dy, 0);
+        lse.par_chunks(tq).enumerate().for_each(|(task, lse)| {
+            let (b, h) = (task / heads, task % heads);
+            let head = |x: &Sequences<'_>, target: Rows<T>, row: usize| {
+                target.from(b * x.batch_stride + row * x.stride + h * dim)
+            };
+            SCRATCH.with_borrow_mut(|Scratch { p, ds, sums, packed }| {
+                let [keys_t, values_t, keys, right] = packed;
+                let most = visible(spec, b, tq - 1, tq, tk);
+                let (km, vm) = (k.head(b, 0, most, h, dim), v.head(b, 0, most, h, dim));
+                keys_t.pack(km.transposed(), precision);
+                values_t.pack(vm.transposed(), precision);
+                keys.pack(km, precision);
+                for scores in [&mut *p, &mut *ds] {
+                    scores.resize(scores.len().max(BLOCK.min(tq) * most), 0.0);
                 }
-            }
+                for sums in &mut *sums {
+                    sums.clear();
+                    sums.resize(tk * dim, 0.0);
+                }
+                for from in (0..tq).step_by(BLOCK) {
+                    let rows = BLOCK.min(tq - from);
+                    let seen = visible(spec, b, from + rows - 1, tq, tk);
+                    let (qm, dm) = (q.head(b, from, rows, h, dim), dy.head(b, from, rows, h, dim));
+                    keys_t.product(qm, seen, store(Rows::new(p, seen)));
+                    values_t.product(dm, seen, store(Rows::new(ds, seen)));
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            let blocks = p.chunks_exact_mut(seen).zip(ds.chunks_exact_mut(seen));
+                            for (i, (p, ds)) in blocks.take(rows).enumerate() {
+                                let seen = visible(spec, b, from + i, tq, tk);
+                                let place = place(h, from + i);
+                                drop_probabilities(&mut ds[..seen], spec, b, place);
+                                let lse = lse[from + i];
+                                score_gradient(&mut p[..seen], &mut ds[..seen], lse, scale);
+                                p[seen..].fill(0.0);
+                                ds[seen..].fill(0.0);
+                                drop_probabilities(&mut p[..seen], spec, b, place);
+                            }
+                        },
+                    );
+                    let (pm, dsm) = (Matrix::dense(p, rows, seen), Matrix::dense(ds, rows, seen));
+                    if let Some(dq) = dq {
+                        // This task alone writes head `h` of sequence `b`, here and below.
+                        keys.product(dsm, dim, store(head(&q, dq, from)));
+                    }
+                    let each = [(dk, dsm, qm), (dv, pm, dm)];
+                    for ((wanted, left, factor), sums) in each.into_iter().zip(&mut *sums) {
+                        if wanted.is_some() {
+                            right.pack(factor, precision);
+                            right.product(left.transposed(), dim, accumulate(sums, dim));
+                        }
+                    }
+                }
+                for ((target, x), sums) in [(dk, &k), (dv, &v)].into_iter().zip(&*sums) {
+                    if let Some(target) = target {
+                        write_rows(sums, dim, head(x, target, 0));
+                    }
+                }
+            });
         });
-    });
+    }
+}
+
+/// An epilogue that adds to the rows of `sums`.
+fn accumulate(sums: &mut [f32], width: usize) -> impl Fn(usize, usize, &[f32]) {
+    let to = Rows::new(sums, width);
+    #[inline(always)]
+    move |row, col, sums| {
+        // SAFETY: borrowed for as long as the epilogue; every element is handed out once.
+        let to = unsafe { to.at(row, col, sums.len()) };
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+    }
+}
+
+/// The rows of `from` to those of `to`, which nobody else may touch meanwhile.
+fn write_rows<T: Number>(from: &[f32], width: usize, to: Rows<T>) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, from) in from.chunks_exact(width).enumerate() {
+                // SAFETY: the caller's rows.
+                let to = unsafe { to.at(row, 0, width) };
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = T::nearest(*from));
+            }
+        },
+    );
 }
 
 /// From scores in `p` and `dP` in `ds`: probabilities in `p`, the scores' gradient in `ds`.

@@ -114,7 +114,7 @@ fn gradients(params: &Parameters, f: impl Fn(&mut Graph<'_>) -> Var) -> Gradient
     let mut graph = Graph::training(params);
     let out = f(&mut graph);
     let mut gradients = Gradients::new();
-    let seed = weights(&out.value);
+    let seed = weights(&out.value).to_precision(out.value.precision());
     graph.backward(&out, seed, &mut gradients);
     gradients
 }

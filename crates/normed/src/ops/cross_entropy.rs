@@ -47,7 +47,7 @@ pub fn cross_entropy(
             let top = max(row);
             let at_label = row[label as usize];
             let mean = sum(row) / width as f32;
-            let total = fold(row, row, |acc, x, _| acc + exp(x - top));
+            let total = fold(row, row, row, |acc, x, _, _| acc + exp(x - top));
             let log_total = total.ln() + top;
             let (nll, smooth) = (log_total - at_label, log_total - mean);
             *loss = (1.0 - label_smoothing).mul_add(nll, label_smoothing * smooth);

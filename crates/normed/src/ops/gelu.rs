@@ -2,7 +2,7 @@
 //! `torch.nn.functional.gelu(approximate="none")`.
 //!
 //! Keeps: its input, which is the producing linear layer's output and so no further copy. Backward
-//! recomputes `Φ(x) + x φ(x)`.
+//! recomputes `Φ(x) + x φ(x)`. Between two linear layers [`mlp`](super::mlp()) does all three.
 
 use super::number::{Number, in_precision};
 use super::simd::{erf, exp, for_rows};
@@ -14,17 +14,18 @@ const CHUNK: usize = 4096;
 /// `x [..] -> [..]`, in the precision of `x`.
 pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
     let precision = x.value.precision();
-    let y = in_precision!(precision, forward(&x.value));
+    let y = in_precision!(precision, all(&x.value));
     let input = x.source();
     let kept = input.needs_gradient().then(|| x.value.clone());
     g.record(y, kept.is_some(), move |mut dy, gradients| {
         let Some(kept) = kept else { return };
-        in_precision!(precision, backward(&kept, dy.data_mut()));
+        in_precision!(precision, backward(&kept, &mut dy));
         gradients.add(input, dy);
     })
 }
 
-fn forward<T: Number>(x: &Tensor) -> Tensor {
+/// `gelu` of every element.
+pub(super) fn all<T: Number>(x: &Tensor) -> Tensor {
     let mut y = T::unset(x.shape());
     let x = T::of(x);
     elementwise(
@@ -32,27 +33,37 @@ fn forward<T: Number>(x: &Tensor) -> Tensor {
         #[inline(always)]
         |start, y| {
             for (y, x) in y.iter_mut().zip(&x[start..]) {
-                let x = x.wide();
-                *y = T::nearest(x * normal_cdf(x));
+                *y = T::nearest(value(x.wide()));
             }
         },
     );
     y
 }
 
-fn backward<T: Number>(x: &Tensor, dy: &mut [f32]) {
+fn backward<T: Number>(x: &Tensor, dy: &mut Tensor) {
     let x = T::of(x);
     elementwise(
-        dy,
+        T::of_mut(dy),
         #[inline(always)]
         |start, dy| {
             for (d, x) in dy.iter_mut().zip(&x[start..]) {
-                let x = x.wide();
-                let density = exp(-0.5 * x * x) * 0.398_942_3;
-                *d *= x.mul_add(density, normal_cdf(x));
+                *d = T::nearest(d.wide() * slope(x.wide()));
             }
         },
     );
+}
+
+/// `gelu(x)`.
+#[inline(always)]
+pub(super) fn value(x: f32) -> f32 {
+    x * normal_cdf(x)
+}
+
+/// `gelu'(x)`.
+#[inline(always)]
+pub(super) fn slope(x: f32) -> f32 {
+    let density = exp(-0.5 * x * x) * 0.398_942_3;
+    x.mul_add(density, normal_cdf(x))
 }
 
 /// `Φ(x)`.

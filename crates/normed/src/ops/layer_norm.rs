@@ -1,33 +1,119 @@
 //! LayerNorm over the last dimension: `y = (x - mean) / sqrt(var + eps) * weight + bias` with the
 //! biased variance (Ba et al. 2016, arXiv 1607.06450, eq. 4), as `torch.nn.LayerNorm`.
 //!
-//! Keeps: the normalised input, in the run's precision, and one reciprocal deviation a row. With `n = dy * weight` and the
-//! normalised input `h`, backward is `dx = (n - mean(n) - h * mean(n * h)) / deviation`.
+//! Keeps: the normalised input, in the run's precision, and one reciprocal deviation a row. With
+//! `n = dy * weight` and the normalised input `h`, backward is
+//! `dx = (n - mean(n) - h * mean(n * h)) / deviation`.
 
 use super::number::{Number, in_precision};
-use super::simd::{dot, for_row_pairs, for_rows, sum, sum_rows};
-use crate::tensor::{Gradients, Graph, ParamId, Source, Tensor, Var};
+use super::simd::{dot, fold, for_row_triples, for_rows, sum, sum_rows};
+use crate::tensor::{Gradients, Graph, ParamId, Precision, Source, Tensor, Var};
 
-/// `x [.., C] -> [.., C]`.
-pub fn layer_norm(g: &mut Graph<'_>, x: &Var, weight: ParamId, bias: ParamId, eps: f32) -> Var {
-    let (w, b) = (g.param(weight).value().clone(), g.param(bias).value().clone());
-    let width = w.len();
-    assert_eq!(x.value.width(), width, "{}", g.param(weight).name);
+/// `x [.., C] -> [.., C]`, in the precision `output`.
+pub fn layer_norm(
+    g: &mut Graph<'_>,
+    x: &Var,
+    weight: ParamId,
+    bias: ParamId,
+    eps: f32,
+    output: Precision,
+) -> Var {
+    let gain = Affine { w: g.param(weight).value().clone(), b: g.param(bias).value().clone(), eps };
+    assert_eq!(x.value.width(), gain.w.len(), "{}", g.param(weight).name);
     let [train_w, train_b] = [weight, bias].map(|id| Some(id).filter(|&id| g.trains(id)));
     let input = x.source();
     let needed = input.needs_gradient() || train_w.is_some() || train_b.is_some();
-
-    let (mut y, deviation) = normalise(&x.value, eps);
     if !needed {
-        scale_and_shift(y.data_mut(), &w, &b);
-        return g.record(y, false, |_, _| {});
+        return Var::constant(in_precision!(output, gain.forward(&x.value)));
     }
-    let precision = g.precision();
-    let normalised = in_precision!(precision, keep_and_scale(&mut y, &w, &b));
+    let inner = g.precision();
+    let (y, normalised, deviation) = in_precision!(inner, gain.forward_keeping(&x.value, output));
+    let w = gain.w;
     g.record(y, true, move |dy, gradients| {
         let kept = Kept { normalised, deviation, w, train_w, train_b, input };
-        in_precision!(precision, backward(kept, dy, gradients));
+        in_precision!(inner, kept.backward(&dy, gradients));
     })
+}
+
+/// The parameters.
+struct Affine {
+    w: Tensor,
+    b: Tensor,
+    eps: f32,
+}
+
+impl Affine {
+    fn forward<T: Number>(&self, x: &Tensor) -> Tensor {
+        let mut y = T::unset(x.shape());
+        let (x, width) = (x.data(), x.width());
+        for_rows(
+            T::of_mut(&mut y),
+            width,
+            #[inline(always)]
+            |i, y| {
+                let (x, y) = (&x[i * width..][..width], &mut y[..width]);
+                let (mean, factor) = self.moments(x);
+                self.each(x, mean, factor, |j, _, out| y[j] = T::nearest(out));
+            },
+        );
+        y
+    }
+
+    /// Also the normalised input, and the reciprocal deviation of each row.
+    fn forward_keeping<K: Number>(
+        &self,
+        x: &Tensor,
+        output: Precision,
+    ) -> (Tensor, Tensor, Vec<f32>) {
+        match output {
+            Precision::F32 => self.keeping::<K, f32>(x),
+            Precision::Bf16 => self.keeping::<K, half::bf16>(x),
+        }
+    }
+
+    fn keeping<K: Number, T: Number>(&self, x: &Tensor) -> (Tensor, Tensor, Vec<f32>) {
+        let (mut y, mut kept) = (T::unset(x.shape()), K::unset(x.shape()));
+        let mut deviation = vec![0.0; x.rows()];
+        let (x, width) = (x.data(), x.width());
+        for_row_triples(
+            T::of_mut(&mut y),
+            K::of_mut(&mut kept),
+            width,
+            &mut deviation,
+            #[inline(always)]
+            |i, y, kept, deviation| {
+                let x = &x[i * width..][..width];
+                let (y, kept) = (&mut y[..width], &mut kept[..width]);
+                let (mean, factor) = self.moments(x);
+                *deviation = factor;
+                self.each(x, mean, factor, |j, h, out| {
+                    kept[j] = K::nearest(h);
+                    y[j] = T::nearest(out);
+                });
+            },
+        );
+        (y, kept, deviation)
+    }
+
+    /// The mean and the reciprocal deviation of a row, in two passes: a large mean does not swamp the
+    /// variance.
+    #[inline(always)]
+    fn moments(&self, x: &[f32]) -> (f32, f32) {
+        let width = x.len() as f32;
+        let mean = sum(x) / width;
+        let square = fold(x, x, x, |acc, x, _, _| (x - mean).mul_add(x - mean, acc));
+        (mean, 1.0 / (square / width + self.eps).sqrt())
+    }
+
+    /// `f(j, normalised, output)` for every element of a row.
+    #[inline(always)]
+    fn each(&self, x: &[f32], mean: f32, factor: f32, mut f: impl FnMut(usize, f32, f32)) {
+        let (w, b) = (&self.w.data()[..x.len()], &self.b.data()[..x.len()]);
+        for j in 0..x.len() {
+            let h = (x[j] - mean) * factor;
+            f(j, h, h.mul_add(w[j], b[j]));
+        }
+    }
 }
 
 /// What backward needs.
@@ -41,139 +127,83 @@ struct Kept {
     input: Source,
 }
 
-/// `y ∘ w + b` in place.
-fn scale_and_shift(y: &mut [f32], w: &Tensor, b: &Tensor) {
-    for_rows(
-        y,
-        w.len(),
-        #[inline(always)]
-        |_, row| {
-            for ((y, w), b) in row.iter_mut().zip(w.data()).zip(b.data()) {
-                *y = y.mul_add(*w, *b);
-            }
-        },
-    );
-}
+impl Kept {
+    fn backward<K: Number>(self, dy: &Tensor, gradients: &mut Gradients) {
+        match dy.precision() {
+            Precision::F32 => self.backward_from::<K, f32>(dy, gradients),
+            Precision::Bf16 => self.backward_from::<K, half::bf16>(dy, gradients),
+        }
+    }
 
-/// `y ∘ w + b` in place, and what `y` was.
-fn keep_and_scale<T: Number>(y: &mut Tensor, w: &Tensor, b: &Tensor) -> Tensor {
-    let width = w.len();
-    let mut kept = T::unset(y.shape());
-    for_row_pairs(
-        y.data_mut(),
-        width,
-        T::of_mut(&mut kept),
-        width,
-        #[inline(always)]
-        |_, row, kept| {
-            for (((y, h), w), b) in row.iter_mut().zip(kept).zip(w.data()).zip(b.data()) {
-                *h = T::nearest(*y);
-                *y = y.mul_add(*w, *b);
-            }
-        },
-    );
-    kept
-}
-
-fn backward<T: Number>(kept: Kept, dy: Tensor, gradients: &mut Gradients) {
-    let Kept { normalised, deviation, w, train_w, train_b, input } = kept;
-    let (normalised, width) = (T::of(&normalised), w.len());
-    if train_w.is_some() || train_b.is_some() {
-        let sums = sum_rows(
-            deviation.len(),
-            2 * width,
-            #[inline(always)]
-            |i, sums| {
-                let (dw, db) = sums.split_at_mut(width);
-                let dy = &dy.data()[i * width..][..width];
-                let h = &normalised[i * width..][..width];
-                for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
-                    *dw = dy.mul_add(h.wide(), *dw);
-                    *db += dy;
+    fn backward_from<K: Number, D: Number>(self, dy: &Tensor, gradients: &mut Gradients) {
+        let width = self.w.len();
+        let (dy, shape) = (D::of(dy), dy.shape());
+        let h = K::of(&self.normalised);
+        if self.train_w.is_some() || self.train_b.is_some() {
+            let sums = sum_rows(
+                self.deviation.len(),
+                2 * width,
+                #[inline(always)]
+                |i, sums| {
+                    let (dw, db) = sums.split_at_mut(width);
+                    let (dy, h) = (&dy[i * width..][..width], &h[i * width..][..width]);
+                    for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
+                        *dw = dy.wide().mul_add(h.wide(), *dw);
+                        *db += dy.wide();
+                    }
+                },
+            );
+            for (id, sums) in [self.train_w, self.train_b].into_iter().zip(sums.chunks(width)) {
+                if let Some(id) = id {
+                    gradients.add_param(id, Tensor::new(&[width], sums.to_vec()));
                 }
+            }
+        }
+        if !self.input.needs_gradient() {
+            return;
+        }
+        // A residual stream's gradient came by the other way already: one pass for both.
+        let (mut dx, adds) = match gradients.take(self.input) {
+            Some(so_far) => (so_far, true),
+            None => (Tensor::unset(shape), false),
+        };
+        for_rows(
+            dx.data_mut(),
+            width,
+            #[inline(always)]
+            |i, dx| {
+                let dx = &mut dx[..width];
+                let (dy, h) = (&dy[i * width..][..width], &h[i * width..][..width]);
+                self.input_gradient(dy, h, self.deviation[i], |j, d| {
+                    dx[j] = if adds { dx[j] + d } else { d };
+                });
             },
         );
-        for (id, sums) in [train_w, train_b].into_iter().zip(sums.chunks(width)) {
-            if let Some(id) = id {
-                gradients.add_param(id, Tensor::new(&[width], sums.to_vec()));
-            }
+        gradients.add(self.input, dx);
+    }
+
+    /// `f(j, dx)` for every element of a row.
+    #[inline(always)]
+    fn input_gradient<K: Number, D: Number>(
+        &self,
+        dy: &[D],
+        h: &[K],
+        deviation: f32,
+        mut f: impl FnMut(usize, f32),
+    ) {
+        let (w, scale) = (&self.w.data()[..dy.len()], 1.0 / dy.len() as f32);
+        let mean = dot(w, dy) * scale;
+        let along = fold(w, dy, h, |acc, w, dy, h| (w * dy.wide()).mul_add(h.wide(), acc)) * scale;
+        for j in 0..dy.len() {
+            f(j, (dy[j].wide() * w[j] - mean - h[j].wide() * along) * deviation);
         }
     }
-    if input.needs_gradient() {
-        let mut dx = dy;
-        let h = |i: usize| &normalised[i * width..][..width];
-        match gradients.take(input) {
-            None => for_rows(
-                dx.data_mut(),
-                width,
-                #[inline(always)]
-                |i, row| input_gradient(row, h(i), w.data(), deviation[i]),
-            ),
-            // A residual stream's gradient came by the other way already: one pass for both.
-            Some(mut so_far) => {
-                for_row_pairs(
-                    so_far.data_mut(),
-                    width,
-                    dx.data_mut(),
-                    width,
-                    #[inline(always)]
-                    |i, so_far, row| {
-                        input_gradient(row, h(i), w.data(), deviation[i]);
-                        for (sum, d) in so_far.iter_mut().zip(row) {
-                            *sum += *d;
-                        }
-                    },
-                );
-                dx = so_far;
-            }
-        }
-        gradients.add(input, dx);
-    }
-}
-
-/// A row of `dx` in the place of one of `dy`.
-#[inline(always)]
-fn input_gradient<T: Number>(row: &mut [f32], h: &[T], w: &[f32], deviation: f32) {
-    for (d, w) in row.iter_mut().zip(w) {
-        *d *= w;
-    }
-    let scale = 1.0 / row.len() as f32;
-    let (mean, along) = (sum(row) * scale, dot(row, h) * scale);
-    for (d, h) in row.iter_mut().zip(h) {
-        *d = (*d - mean - h.wide() * along) * deviation;
-    }
-}
-
-/// The normalised rows, and the reciprocal deviation of each.
-fn normalise(x: &Tensor, eps: f32) -> (Tensor, Vec<f32>) {
-    let mut normalised = Tensor::unset(x.shape());
-    let mut deviation = vec![0.0; x.rows()];
-    let (x, width) = (x.data(), x.width());
-    for_row_pairs(
-        normalised.data_mut(),
-        width,
-        &mut deviation,
-        1,
-        #[inline(always)]
-        |i, row, deviation| {
-            let x = &x[i * width..][..width];
-            let mean = sum(x) / width as f32;
-            for (h, x) in row.iter_mut().zip(x) {
-                *h = x - mean;
-            }
-            let factor = 1.0 / (dot(row, row) / width as f32 + eps).sqrt();
-            for h in row.iter_mut() {
-                *h *= factor;
-            }
-            deviation.fill(factor);
-        },
-    );
-    (normalised, deviation)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::add;
     use crate::ops::check::{close, finite_differences, parameters};
 
     #[test]
@@ -181,7 +211,7 @@ mod tests {
         let (params, id) = parameters(&[&[3, 37], &[37], &[37]]);
         let mut g = Graph::inference(&params);
         let x = g.parameter(id[0]);
-        let y = layer_norm(&mut g, &x, id[1], id[2], 1e-5);
+        let y = layer_norm(&mut g, &x, id[1], id[2], 1e-5, Precision::F32);
         let [x, w, b] = [0, 1, 2].map(|i| params.get(id[i]).value().data().to_vec());
         let want: Vec<f32> = x
             .chunks(37)
@@ -207,7 +237,7 @@ mod tests {
         params.get_mut(id[2]).set(Tensor::new(&[16], vec![0.0; 16]));
         let mut g = Graph::inference(&params);
         let x = g.parameter(id[0]);
-        let y = layer_norm(&mut g, &x, id[1], id[2], 1e-12);
+        let y = layer_norm(&mut g, &x, id[1], id[2], 1e-12, Precision::F32);
         let want: Vec<f32> = (0..16).map(|i| (i as f32 - 7.5) / 21.25f32.sqrt()).collect();
         close(y.value.data(), &want, 1e-5);
     }
@@ -219,7 +249,18 @@ mod tests {
             &mut params,
             |g| {
                 let x = g.parameter(id[0]);
-                layer_norm(g, &x, id[1], id[2], 1e-5)
+                let precision = g.precision();
+                layer_norm(g, &x, id[1], id[2], 1e-5, precision)
+            },
+            2e-3,
+        );
+        // A residual stream: its gradient comes by two ways.
+        finite_differences(
+            &mut params,
+            |g| {
+                let x = g.parameter(id[0]);
+                let y = layer_norm(g, &x, id[1], id[2], 1e-5, Precision::F32);
+                add(g, y, &x)
             },
             2e-3,
         );

@@ -4,9 +4,9 @@
 //! gradient is the output's, passed on without a copy of its own.
 
 use super::number::{Number, in_precision};
-use super::product::{Matrix, Rows, Threads, matmul, product};
+use super::product::{Matrix, Rows, product, store};
 use super::simd::sum_rows;
-use crate::tensor::{Graph, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{Gradients, Graph, ParamId, Precision, Source, Tensor, Var};
 
 /// What becomes of a linear layer's output.
 #[derive(Debug, Clone, Copy)]
@@ -27,105 +27,180 @@ pub fn linear(
     bias: Option<ParamId>,
     output: Output<'_>,
 ) -> Var {
-    let w = g.param(weight).value().clone();
-    let (out, inner) = (w.shape()[0], w.len() / w.shape()[0]);
-    let rows = x.value.len() / inner;
-    assert_eq!(rows * inner, x.value.len(), "{}", g.param(weight).name);
-    let precision = g.precision();
-    let b = bias.map(|id| g.param(id).value().clone());
-    let mut shape = x.shape().to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = out;
-    }
-    let (kept, residual) = match output {
-        Output::Wide => (Precision::F32, None),
-        Output::Inner => (precision, None),
-        Output::AddedTo(residual) => (Precision::F32, Some(residual)),
-    };
-    let factors = (
-        Matrix::new(x.value.elements(), rows, inner, inner),
-        Matrix::new(w.elements(), out, inner, inner),
-    );
-    let terms = [b.as_ref(), residual.map(|r| &r.value)].map(|term| term.map(Tensor::data));
-    let y = in_precision!(kept, forward(&shape, factors, terms, precision));
-
-    let (train_w, train_b) = (g.trains(weight), bias.filter(|&id| g.trains(id)));
-    let kept = train_w.then(|| x.value.clone());
-    let x_shape = x.shape().to_vec();
-    let input = x.source();
-    let residual = residual.map(Var::source);
-    let needed = input.needs_gradient()
-        || residual.is_some_and(Source::needs_gradient)
-        || train_w
-        || train_b.is_some();
+    let layer = Layer::of(g, weight, bias);
+    let y = layer.output(&x.value, g.precision(), output);
+    let (input, residual) = (x.source(), output.residual());
+    let needed = input.needs_gradient() || residual.needs_gradient() || layer.trained();
+    let kept = layer.train_w.then(|| x.value.clone());
+    let (shape, precision) = (x.shape().to_vec(), x.value.precision());
     g.record(y, needed, move |dy, gradients| {
-        let d = Matrix::dense(dy.data(), rows, out);
-        if let Some(id) = train_b {
-            let db = sum_rows(rows, out, |i, sums| {
-                for (s, d) in sums.iter_mut().zip(&dy.data()[i * out..][..out]) {
-                    *s += d;
-                }
-            });
-            gradients.add_param(id, Tensor::new(&[out], db));
-        }
-        if let Some(x) = kept {
-            let x = Matrix::new(x.elements(), rows, inner, inner);
-            gradients.add_param(weight, times(w.shape(), d.transposed(), x, precision));
-        }
+        layer.add_gradients(&dy, kept.as_ref(), gradients);
         if input.needs_gradient() {
-            let w = Matrix::new(w.elements(), out, inner, inner);
-            gradients.add(input, times(&x_shape, d, w, precision));
+            gradients.add(input, layer.input_gradient(&dy, &shape, precision));
         }
-        if let Some(residual) = residual {
-            gradients.add(residual, dy);
-        }
+        gradients.add(residual, dy);
     })
 }
 
-/// `x Wᵀ + bias + added`.
-fn forward<T: Number>(
-    shape: &[usize],
-    (x, w): (Matrix<'_>, Matrix<'_>),
-    [bias, added]: [Option<&[f32]>; 2],
-    precision: Precision,
-) -> Tensor {
-    let width = w.rows();
-    let mut y = T::unset(shape);
-    let out = Rows::new(T::of_mut(&mut y), width);
-    product(
-        x,
-        w.transposed(),
-        precision,
-        Threads::All,
-        #[inline(always)]
-        |row, col, sums| {
-            // SAFETY: every element is handed out once.
-            let out = unsafe { out.at(row, col, sums.len()) };
-            let bias = bias.map(|b| &b[col..][..sums.len()]);
-            let added = added.map(|a| &a[row * width + col..][..sums.len()]);
-            let each = out.iter_mut().zip(sums);
-            match (bias, added) {
-                (None, None) => each.for_each(|(y, s)| *y = T::nearest(*s)),
-                (Some(t), None) | (None, Some(t)) => {
-                    each.zip(t).for_each(|((y, s), t)| *y = T::nearest(s + t));
-                }
-                (Some(b), Some(a)) => {
-                    each.zip(b.iter().zip(a))
-                        .for_each(|((y, s), (b, a))| *y = T::nearest(s + b + a));
-                }
-            }
-        },
-    );
-    y
+impl Output<'_> {
+    /// Where the residual's gradient goes, if there is a residual that wants one.
+    pub(super) fn residual(self) -> Source {
+        match self {
+            Output::AddedTo(residual) => residual.source(),
+            Output::Wide | Output::Inner => Source::none(),
+        }
+    }
 }
 
-/// `a b`, as a tensor of this shape.
-fn times(shape: &[usize], a: Matrix<'_>, b: Matrix<'_>, precision: Precision) -> Tensor {
-    let mut out = Tensor::unset(shape);
-    let rows = Rows::new(out.data_mut(), b.cols());
-    // SAFETY: `out` is this function's.
-    unsafe { matmul(a, b, precision, Threads::All, rows, false) };
-    out
+/// A linear layer as one pass sees it.
+pub(super) struct Layer {
+    weight: ParamId,
+    bias: Option<ParamId>,
+    /// `[out, in]`, or a kernel whose trailing dimensions are `in`.
+    w: Tensor,
+    b: Option<Tensor>,
+    /// Of products.
+    precision: Precision,
+    pub train_w: bool,
+    train_b: bool,
+}
+
+impl Layer {
+    pub fn of(g: &Graph<'_>, weight: ParamId, bias: Option<ParamId>) -> Self {
+        Self {
+            weight,
+            bias,
+            w: g.param(weight).value().clone(),
+            b: bias.map(|id| g.param(id).value().clone()),
+            precision: g.precision(),
+            train_w: g.trains(weight),
+            train_b: bias.is_some_and(|id| g.trains(id)),
+        }
+    }
+
+    /// Whether a parameter of it is trained.
+    pub fn trained(&self) -> bool {
+        self.train_w || self.train_b
+    }
+
+    /// `out` and `in`.
+    pub fn widths(&self) -> (usize, usize) {
+        let out = self.w.shape()[0];
+        (out, self.w.len() / out)
+    }
+
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.b.as_ref().map(Tensor::data)
+    }
+
+    /// The shape of the output for such an input.
+    pub fn output_shape(&self, x: &Tensor) -> Vec<usize> {
+        let (out, inner) = self.widths();
+        assert!(x.len().is_multiple_of(inner), "{x:?} times {:?}", self.w);
+        let mut shape = x.shape().to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = out;
+        }
+        shape
+    }
+
+    /// The output; what is in the run's precision is in `inner`.
+    pub fn output(&self, x: &Tensor, inner: Precision, output: Output<'_>) -> Tensor {
+        match output {
+            Output::Wide => self.forward::<f32>(x, None),
+            Output::Inner => in_precision!(inner, self.forward(x, None)),
+            Output::AddedTo(residual) => self.forward::<f32>(x, Some(residual.value.data())),
+        }
+    }
+
+    /// `x Wᵀ + b + added`.
+    fn forward<T: Number>(&self, x: &Tensor, added: Option<&[f32]>) -> Tensor {
+        let (width, bias) = (self.widths().0, self.bias());
+        let mut y = T::unset(&self.output_shape(x));
+        let out = Rows::new(T::of_mut(&mut y), width);
+        self.product(
+            x,
+            #[inline(always)]
+            |row, col, sums| {
+                // SAFETY: every element is handed out once.
+                let out = unsafe { out.at(row, col, sums.len()) };
+                let bias = bias.map(|b| &b[col..][..sums.len()]);
+                let added = added.map(|a| &a[row * width + col..][..sums.len()]);
+                let each = out.iter_mut().zip(sums);
+                match (bias, added) {
+                    (None, None) => each.for_each(|(y, s)| *y = T::nearest(*s)),
+                    (Some(t), None) | (None, Some(t)) => {
+                        each.zip(t).for_each(|((y, s), t)| *y = T::nearest(s + t));
+                    }
+                    (Some(b), Some(a)) => {
+                        each.zip(b.iter().zip(a))
+                            .for_each(|((y, s), (b, a))| *y = T::nearest(s + b + a));
+                    }
+                }
+            },
+        );
+        y
+    }
+
+    /// Hands the sums of `x Wᵀ` to `epilogue`.
+    pub fn product(&self, x: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
+        let (out, inner) = self.widths();
+        let x = Matrix::new(x.elements(), x.len() / inner, inner, inner);
+        let w = Matrix::new(self.w.elements(), out, inner, inner);
+        product(x, w.transposed(), self.precision, epilogue);
+    }
+
+    /// Hands the sums of `dy W` to `epilogue`.
+    pub fn product_back(&self, dy: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
+        let (out, inner) = self.widths();
+        let dy = Matrix::new(dy.elements(), dy.len() / out, out, out);
+        let w = Matrix::new(self.w.elements(), out, inner, inner);
+        product(dy, w, self.precision, epilogue);
+    }
+
+    /// `dy W`, of this shape and precision: a gradient is kept in the precision of its value.
+    pub fn input_gradient(&self, dy: &Tensor, shape: &[usize], precision: Precision) -> Tensor {
+        in_precision!(precision, self.input_gradient_in(dy, shape))
+    }
+
+    fn input_gradient_in<T: Number>(&self, dy: &Tensor, shape: &[usize]) -> Tensor {
+        let mut dx = T::unset(shape);
+        let out = Rows::new(T::of_mut(&mut dx), self.widths().1);
+        self.product_back(dy, store(out));
+        dx
+    }
+
+    /// Adds the gradients of what is trained; `x` is the input, wanted if the matrix is.
+    pub fn add_gradients(&self, dy: &Tensor, x: Option<&Tensor>, gradients: &mut Gradients) {
+        if let Some(id) = self.bias.filter(|_| self.train_b) {
+            let db = in_precision!(dy.precision(), column_sums(dy));
+            gradients.add_param(id, Tensor::new(&[dy.width()], db));
+        }
+        if let Some(x) = x.filter(|_| self.train_w) {
+            let (out, inner) = self.widths();
+            let rows = dy.len() / out;
+            let d = Matrix::new(dy.elements(), rows, out, out);
+            let x = Matrix::new(x.elements(), rows, inner, inner);
+            let mut dw = Tensor::unset(self.w.shape());
+            let to = Rows::new(dw.data_mut(), inner);
+            product(d.transposed(), x, self.precision, store(to));
+            gradients.add_param(self.weight, dw);
+        }
+    }
+}
+
+fn column_sums<T: Number>(x: &Tensor) -> Vec<f32> {
+    let (data, width) = (T::of(x), x.width());
+    sum_rows(
+        x.rows(),
+        width,
+        #[inline(always)]
+        |i, sums| {
+            for (s, x) in sums.iter_mut().zip(&data[i * width..][..width]) {
+                *s += x.wide();
+            }
+        },
+    )
 }
 
 #[cfg(test)]

@@ -71,10 +71,10 @@ impl Number for bf16 {
 
 /// Calls a function that is generic over a [`Number`] with the precision of a tensor.
 macro_rules! in_precision {
-    ($precision:expr, $f:ident($($argument:expr),* $(,)?)) => {
+    ($precision:expr, $($f:ident).+($($argument:expr),* $(,)?)) => {
         match $precision {
-            $crate::tensor::Precision::F32 => $f::<f32>($($argument),*),
-            $crate::tensor::Precision::Bf16 => $f::<half::bf16>($($argument),*),
+            $crate::tensor::Precision::F32 => $($f).+::<f32>($($argument),*),
+            $crate::tensor::Precision::Bf16 => $($f).+::<half::bf16>($($argument),*),
         }
     };
 }

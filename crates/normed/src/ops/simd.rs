@@ -20,28 +20,35 @@ pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
 /// Sum of a row.
 #[inline(always)]
 pub(super) fn sum(x: &[f32]) -> f32 {
-    fold(x, x, |acc, x, _| acc + x)
+    fold(x, x, x, |acc, x, _, _| acc + x)
 }
 
 /// Dot product of two rows.
 #[inline(always)]
 pub(super) fn dot<T: Number>(x: &[f32], y: &[T]) -> f32 {
-    fold(x, y, |acc, x, y| x.mul_add(y.wide(), acc))
+    fold(x, y, x, |acc, x, y, _| x.mul_add(y.wide(), acc))
 }
 
-/// Sums `f` over two rows in 16 lanes.
+/// Sums `f` over three rows in 16 lanes.
 #[inline(always)]
-pub(super) fn fold<T: Copy>(x: &[f32], y: &[T], f: impl Fn(f32, f32, T) -> f32) -> f32 {
+pub(super) fn fold<A: Copy, B: Copy>(
+    x: &[f32],
+    y: &[A],
+    z: &[B],
+    f: impl Fn(f32, f32, A, B) -> f32,
+) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    let (xc, yc) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let (xr, yr) = (xc.remainder(), yc.remainder());
-    for (x, y) in xc.zip(yc) {
+    let (y, z) = (&y[..x.len()], &z[..x.len()]);
+    let whole = x.len() / LANES * LANES;
+    for at in (0..whole).step_by(LANES) {
+        let (x, y, z) = (&x[at..at + LANES], &y[at..at + LANES], &z[at..at + LANES]);
         for i in 0..LANES {
-            lanes[i] = f(lanes[i], x[i], y[i]);
+            lanes[i] = f(lanes[i], x[i], y[i], z[i]);
         }
     }
-    for (lane, (x, y)) in lanes.iter_mut().zip(xr.iter().zip(yr)) {
-        *lane = f(*lane, *x, *y);
+    for i in whole..x.len() {
+        let lane = i - whole;
+        lanes[lane] = f(lanes[lane], x[i], y[i], z[i]);
     }
     lanes.iter().sum()
 }
@@ -139,6 +146,29 @@ pub(super) fn for_row_pairs<A: Send, B: Send>(
                 let rows = rows.chunks_exact_mut(width).zip(beside.chunks_exact_mut(beside_width));
                 for (i, (row, beside)) in rows.enumerate() {
                     f(task * block + i, row, beside);
+                }
+            },
+        );
+    });
+}
+
+/// As [`for_row_pairs`], and one number a row besides.
+pub(super) fn for_row_triples<A: Send, B: Send>(
+    out: &mut [A],
+    beside: &mut [B],
+    width: usize,
+    each: &mut [f32],
+    f: impl Fn(usize, &mut [A], &mut [B], &mut f32) + Sync,
+) {
+    let block = rows_per_task(width);
+    let tasks = out.par_chunks_mut(block * width).zip(beside.par_chunks_mut(block * width));
+    tasks.zip(each.par_chunks_mut(block)).enumerate().for_each(|(task, ((rows, beside), each))| {
+        vectorised(
+            #[inline(always)]
+            || {
+                let rows = rows.chunks_exact_mut(width).zip(beside.chunks_exact_mut(width));
+                for (i, ((row, beside), each)) in rows.zip(each).enumerate() {
+                    f(task * block + i, row, beside, each);
                 }
             },
         );

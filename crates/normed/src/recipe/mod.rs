@@ -16,7 +16,7 @@ use section::{Mistakes, Section};
 
 use crate::data::DataSpec;
 use crate::models::GenerateRule;
-use crate::tensor::Precision;
+use crate::tensor::{Precision, Recompute};
 use crate::tuning::Tuning;
 use crate::{Error, Result};
 
@@ -82,6 +82,9 @@ pub struct TrainSpec {
     pub batch_size: usize,
     /// Forward passes an optimizer step.
     pub grad_accum_steps: usize,
+    /// What is computed again in backward rather than kept: slower, in less memory, to the same
+    /// gradients.
+    pub recompute: Recompute,
     /// The peak learning rate.
     pub lr: f32,
     /// What the schedule ends at.
@@ -149,6 +152,7 @@ impl Default for TrainSpec {
             epochs: 1,
             batch_size: 16,
             grad_accum_steps: 1,
+            recompute: Recompute::None,
             lr: 1e-3,
             min_lr: 0.0,
             weight_decay: 0.05,

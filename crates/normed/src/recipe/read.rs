@@ -180,6 +180,7 @@ fn train(s: &Section<'_>) -> TrainSpec {
         grad_accum_steps: s
             .get("grad_accum_steps", at_least_1())
             .unwrap_or(default.grad_accum_steps),
+        recompute: s.get("recompute", one_of).unwrap_or_default(),
         lr: s.get("lr", above_0()).unwrap_or(default.lr),
         min_lr: s.get("min_lr", not_negative()).unwrap_or(default.min_lr),
         weight_decay: s.get("weight_decay", not_negative()).unwrap_or(default.weight_decay),

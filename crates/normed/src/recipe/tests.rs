@@ -240,6 +240,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         epochs: 3,
         batch_size: 5,
         grad_accum_steps: 2,
+        recompute: crate::tensor::Recompute::Attention,
         lr: 0.012_345_67,
         min_lr: 1e-7,
         weight_decay: 0.1,

@@ -9,5 +9,5 @@ pub use params::{
     AttentionPart, EmbeddingPart, NormPlace, ParamId, Parameter, Parameters, Part, Role, Scope,
     Term, Tower,
 };
-pub use tape::{Gradients, Graph, Source, Var};
+pub use tape::{Gradients, Graph, Recompute, Source, Var};
 pub use value::{Elements, Precision, Tensor};

@@ -1,6 +1,42 @@
 //! The tape: what was computed from what, as far down as something is trained.
 
+use std::cell::Cell;
+
+use serde::{Deserialize, Serialize};
+
 use super::{ParamId, Parameter, Parameters, Precision, Tensor};
+
+/// What is computed again in backward rather than kept. Each includes those before it, takes more
+/// time and less memory, and gives the same gradients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// Nothing: what backward needs is kept.
+    #[default]
+    None,
+    /// What feed-forward networks put into their activation.
+    Ffn,
+    /// Queries, keys and values, and the attention over them.
+    Attention,
+    /// Whole blocks: only what they start from is kept (Chen et al. 2016, arXiv 1604.06174).
+    Blocks,
+}
+
+impl Recompute {
+    /// Every level, from the fastest to the smallest.
+    pub const ALL: [Recompute; 4] =
+        [Recompute::None, Recompute::Ffn, Recompute::Attention, Recompute::Blocks];
+
+    /// The name that recipes use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Recompute::None => "none",
+            Recompute::Ffn => "ffn",
+            Recompute::Attention => "attention",
+            Recompute::Blocks => "blocks",
+        }
+    }
+}
 
 /// A value inside a [`Graph`], and where its gradient goes if anything below it is trained.
 #[derive(Debug, Clone)]
@@ -16,6 +52,11 @@ pub struct Var {
 pub struct Source(Option<usize>);
 
 impl Source {
+    /// Of a value that needs no gradient.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Whether something below is trained.
     pub fn needs_gradient(self) -> bool {
         self.0.is_some()
@@ -25,7 +66,7 @@ impl Source {
 impl Var {
     /// A value that needs no gradient: an input, or anything below the first trained parameter.
     pub fn constant(value: Tensor) -> Self {
-        Self { value, source: Source(None) }
+        Self { value, source: Source::none() }
     }
 
     /// Whether something below this value is trained.
@@ -47,26 +88,56 @@ impl Var {
 /// Given the gradient of an operation's output, adds those of its inputs and parameters.
 type Backward = Box<dyn FnOnce(Tensor, &mut Gradients) + Send>;
 
+/// As [`Backward`], of operations that are computed again, which takes the parameters.
+type Again = Box<dyn FnOnce(&Parameters, Tensor, &mut Gradients) + Send>;
+
+enum Node {
+    /// What a checkpoint computes again from: its gradient stays where it is.
+    Input,
+    Operation(Backward),
+    Checkpoint(Again),
+}
+
 /// One forward pass: the parameters it reads and, when training, the tape it writes.
 pub struct Graph<'p> {
     params: &'p Parameters,
-    tape: Option<Vec<Backward>>,
+    tape: Option<Vec<Node>>,
+    recompute: Recompute,
+    /// Whether the pass came upon a parameter that is trained.
+    met_trained: Cell<bool>,
 }
 
 impl<'p> Graph<'p> {
     /// A pass that records nothing.
     pub fn inference(params: &'p Parameters) -> Self {
-        Self { params, tape: None }
+        Self::new(params, None)
     }
 
     /// A pass that records what the trained parameters' gradients need.
     pub fn training(params: &'p Parameters) -> Self {
-        Self { params, tape: Some(Vec::new()) }
+        Self::new(params, Some(Vec::new()))
+    }
+
+    fn new(params: &'p Parameters, tape: Option<Vec<Node>>) -> Self {
+        Self { params, tape, recompute: Recompute::None, met_trained: Cell::new(false) }
+    }
+
+    /// The same pass, computing again in backward what `recompute` says.
+    #[must_use]
+    pub fn with_recompute(self, recompute: Recompute) -> Self {
+        Self { recompute, ..self }
     }
 
     /// The parameter `id`.
     pub fn param(&self, id: ParamId) -> &'p Parameter {
-        self.params.get(id)
+        let parameter = self.params.get(id);
+        self.met_trained.set(self.met_trained.get() | parameter.trained);
+        parameter
+    }
+
+    /// Whether this pass computes again in backward what `level` names.
+    pub fn recomputes(&self, level: Recompute) -> bool {
+        self.tape.is_some() && self.recompute >= level
     }
 
     /// What products round their factors to.
@@ -99,14 +170,53 @@ impl<'p> Graph<'p> {
         needed: bool,
         backward: impl FnOnce(Tensor, &mut Gradients) + Send + 'static,
     ) -> Var {
-        let node = match &mut self.tape {
-            Some(tape) if needed => {
-                tape.push(Box::new(backward));
-                Some(tape.len() - 1)
+        let node = needed.then(|| Node::Operation(Box::new(backward)));
+        Var { value, source: self.push(node) }
+    }
+
+    fn push(&mut self, node: Option<Node>) -> Source {
+        Source(self.tape.as_mut().zip(node).map(|(tape, node)| {
+            tape.push(node);
+            tape.len() - 1
+        }))
+    }
+
+    /// `f(inputs)`. If this pass computes `level` again, only the inputs are kept of it, and `f` is
+    /// called once more in backward. `f` must be the same function then.
+    pub fn recomputed<const N: usize>(
+        &mut self,
+        level: Recompute,
+        inputs: [&Var; N],
+        f: impl Fn(&mut Graph<'_>, [&Var; N]) -> Var + Send + 'static,
+    ) -> Var {
+        if !self.recomputes(level) {
+            return f(self, inputs);
+        }
+        let mut plain = Graph::inference(self.params);
+        let value = f(&mut plain, inputs).value;
+        if !plain.met_trained.get() && inputs.iter().all(|x| !x.needs_gradient()) {
+            return Var::constant(value);
+        }
+        let inputs = inputs.map(Var::clone);
+        let again = move |params: &Parameters, dy: Tensor, gradients: &mut Gradients| {
+            let mut g = Graph::training(params);
+            let sources = inputs.each_ref().map(Var::source);
+            let inputs = inputs.map(|x| {
+                let node = x.needs_gradient().then_some(Node::Input);
+                Var { value: x.value, source: g.push(node) }
+            });
+            let y = f(&mut g, inputs.each_ref());
+            let places = inputs.map(|x| x.source);
+            let outer = std::mem::take(&mut gradients.nodes);
+            g.backward(&y, dy, gradients);
+            let mut inner = std::mem::replace(&mut gradients.nodes, outer);
+            for (source, place) in sources.into_iter().zip(places) {
+                if let Some(gradient) = place.0.and_then(|place| inner[place].take()) {
+                    gradients.add(source, gradient);
+                }
             }
-            _ => None,
         };
-        Var { value, source: Source(node) }
+        Var { value, source: self.push(Some(Node::Checkpoint(Box::new(again)))) }
     }
 
     /// Sends `seed`, the loss's gradient of `output`, down the tape and adds the parameters'
@@ -116,9 +226,20 @@ impl<'p> Graph<'p> {
         gradients.nodes.clear();
         gradients.nodes.resize_with(tape.len(), || None);
         gradients.add(output.source, seed);
-        while let Some(backward) = tape.pop() {
-            if let Some(gradient) = gradients.nodes[tape.len()].take() {
-                backward(gradient, gradients);
+        while let Some(node) = tape.pop() {
+            let mut gradient = || gradients.nodes[tape.len()].take();
+            match node {
+                Node::Input => {}
+                Node::Operation(backward) => {
+                    if let Some(gradient) = gradient() {
+                        backward(gradient, gradients);
+                    }
+                }
+                Node::Checkpoint(again) => {
+                    if let Some(gradient) = gradient() {
+                        again(self.params, gradient, gradients);
+                    }
+                }
             }
         }
     }

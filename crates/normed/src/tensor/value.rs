@@ -234,12 +234,20 @@ impl Tensor {
         self
     }
 
-    /// Adds `other`, element by element.
+    /// Adds `other`, of the same precision, element by element.
     pub fn add_assign(&mut self, other: &Tensor) {
         assert_eq!(self.len(), other.len());
-        let pieces = self.data_mut().par_chunks_mut(PIECE).zip(other.data().par_chunks(PIECE));
-        pieces.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, b)| *a += b));
+        match (&mut self.data, other.elements()) {
+            (Storage::F32(sum), Elements::F32(x)) => add(sum.get_mut(), x, |a, b| a + b),
+            (Storage::Bf16(sum), Elements::Bf16(x)) => add(sum.get_mut(), x, |a, b| a + b),
+            _ => panic!("{other:?} is of another precision than what it is added to"),
+        }
     }
+}
+
+fn add<T: Pooled + Sync>(sum: &mut [T], x: &[T], plus: impl Fn(T, T) -> T + Sync) {
+    let pieces = sum.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE));
+    pieces.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, b)| *a = plus(*a, *b)));
 }
 
 impl Elements<'_> {

@@ -52,7 +52,7 @@ pub fn step(
     let (mut loss, mut targets, mut examples) = (0.0, 0, 0);
     for item in micro_batches {
         let (batch, prepared) = item?;
-        let mut g = Graph::training(params);
+        let mut g = Graph::training(params).with_recompute(spec.recompute);
         let logits = model.forward(&mut g, &batch, Mode::Train(noise))?;
         let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
         alarm::check_loss(&ce, &prepared)?;

@@ -6,7 +6,7 @@ use crate::models::{Decoding, Model};
 use crate::nn::Mode;
 use crate::ops::{self, DropoutStream};
 use crate::tensor::{
-    EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Tensor, Term, Tower, Var,
+    EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Precision, Tensor, Term, Tower, Var,
 };
 
 pub(super) const VOCABULARY: usize = 13;
@@ -57,7 +57,7 @@ impl Model for Toy {
             }
         };
         let x = ops::dropout(g, x, stream);
-        let x = ops::layer_norm(g, &x, self.gain, self.bias, 1e-5);
+        let x = ops::layer_norm(g, &x, self.gain, self.bias, 1e-5, Precision::F32);
         Ok(ops::linear(g, &x, self.head, None, ops::Output::Wide))
     }
 

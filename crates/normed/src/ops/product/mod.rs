@@ -22,16 +22,8 @@ use rayon::prelude::*;
 use kernel::{Kernel, Portable};
 pub(super) use matrix::{Matrix, Rows};
 
+use super::number::Number;
 use crate::tensor::Precision;
-
-/// How many threads a product may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
-    /// All of rayon's.
-    All,
-    /// This one: the caller is itself one of many tasks.
-    One,
-}
 
 /// Words of the right factor that are packed at a time, by all threads: a good part of the last
 /// level of cache.
@@ -52,35 +44,25 @@ thread_local! {
     static LEFT: RefCell<(Vec<u32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
-/// `out = a b`, or `out += a b`.
-///
-/// # Safety
-/// Nobody else may touch those elements of `out` meanwhile.
-pub(super) unsafe fn matmul(
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    precision: Precision,
-    threads: Threads,
-    out: Rows<f32>,
-    accumulate: bool,
-) {
-    product(
-        a,
-        b,
-        precision,
-        threads,
-        #[inline(always)]
-        |row, col, sums| {
-            // SAFETY: by this function's contract; every element is handed out once.
-            let out = unsafe { out.at(row, col, sums.len()) };
-            let each = out.iter_mut().zip(sums);
-            if accumulate {
-                each.for_each(|(out, sum)| *out += sum);
-            } else {
-                each.for_each(|(out, sum)| *out = *sum);
+/// `f(kernel, ..)` with the best kernel that this processor has for products in `precision`.
+macro_rules! with_kernel {
+    ($precision:expr, $f:ident($($argument:expr),* $(,)?)) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            if $precision == Precision::Bf16
+                && let Some(kernel) = x86::Avx512Bf16::detect()
+            {
+                return $f(kernel, $($argument),*);
             }
-        },
-    );
+            if let Some(kernel) = x86::Avx512::detect() {
+                return $f(kernel, $($argument),*);
+            }
+            if let Some(kernel) = x86::Avx2::detect() {
+                return $f(kernel, $($argument),*);
+            }
+        }
+        $f(Portable, $($argument),*)
+    }};
 }
 
 /// Calls `epilogue(row, col, sums)` once for every run of columns of every row of `a b`, from any
@@ -93,34 +75,18 @@ pub(super) fn product(
     a: Matrix<'_>,
     b: Matrix<'_>,
     precision: Precision,
-    threads: Threads,
     epilogue: impl Fn(usize, usize, &[f32]) + Sync,
 ) {
-    assert_eq!(a.cols(), b.rows(), "inner dimensions");
-    #[cfg(target_arch = "x86_64")]
-    {
-        if precision == Precision::Bf16
-            && let Some(kernel) = x86::Avx512Bf16::detect()
-        {
-            return run(kernel, a, b, threads, epilogue);
-        }
-        if let Some(kernel) = x86::Avx512::detect() {
-            return run(kernel, a, b, threads, epilogue);
-        }
-        if let Some(kernel) = x86::Avx2::detect() {
-            return run(kernel, a, b, threads, epilogue);
-        }
-    }
-    run(Portable, a, b, threads, epilogue);
+    with_kernel!(precision, on_all_threads(a, b, epilogue))
 }
 
-fn run<K: Kernel>(
+fn on_all_threads<K: Kernel>(
     kernel: K,
     a: Matrix<'_>,
     b: Matrix<'_>,
-    threads: Threads,
     epilogue: impl Fn(usize, usize, &[f32]) + Sync,
 ) {
+    assert_eq!(a.cols(), b.rows(), "inner dimensions");
     let (rows, cols) = (a.rows(), b.cols());
     if rows == 0 || cols == 0 {
         return;
@@ -136,30 +102,97 @@ fn run<K: Kernel>(
     for first in (0..panels).step_by(at_once) {
         let count = at_once.min(panels - first);
         let packed = &mut right[..count * panel];
-        let pack = |(i, out): (usize, &mut [u32])| {
+        packed.par_chunks_mut(panel).enumerate().for_each(|(i, out)| {
             kernel.pack(columns, (first + i) * K::COLS, K::COLS, out);
-        };
-        match threads {
-            Threads::All => packed.par_chunks_mut(panel).enumerate().for_each(pack),
-            Threads::One => packed.chunks_mut(panel).enumerate().for_each(pack),
-        }
-        let packed = &*packed;
-        let grid = Grid::new(rows, count, threads, K::ROWS);
-        let task = |task: usize| {
-            let (row, row_end) = grid.rows(task);
+        });
+        let packed = Panels { words: &*packed, stride: panel };
+        let grid = Grid::new(rows, count, K::ROWS);
+        (0..grid.tasks()).into_par_iter().with_max_len(1).for_each(|task| {
             let (from, to) = grid.panels(task);
-            LEFT.with_borrow_mut(|(left, sums)| {
-                let block = Block { rows: (row, row_end), col: (first + from) * K::COLS, cols };
-                let packed = &packed[from * panel..to * panel];
-                block.multiply(kernel, a, packed, words, left, sums, &epilogue);
-            });
-        };
-        match threads {
-            Threads::All => (0..grid.tasks()).into_par_iter().with_max_len(1).for_each(task),
-            Threads::One => (0..grid.tasks()).for_each(task),
-        }
+            let block = Block { rows: grid.rows(task), col: (first + from) * K::COLS, cols };
+            block.multiply(kernel, a, packed.range(from, to), words, &epilogue);
+        });
     }
     RIGHT.set(right);
+}
+
+/// An epilogue that writes the sums to `out`, whose elements must be the caller's own as long as the
+/// product runs.
+pub(super) fn store<T: Number>(out: Rows<T>) -> impl Fn(usize, usize, &[f32]) + Sync {
+    #[inline(always)]
+    move |row, col, sums| {
+        // SAFETY: the caller's own; every element is handed out once.
+        let out = unsafe { out.at(row, col, sums.len()) };
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::nearest(*sum));
+    }
+}
+
+/// A right factor, packed once for several products of one task: these run on the calling thread,
+/// which is itself one of many.
+#[derive(Debug)]
+pub(super) struct Packed {
+    words: Vec<u32>,
+    rows: usize,
+    cols: usize,
+    precision: Precision,
+}
+
+impl Packed {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Self { words: Vec::new(), rows: 0, cols: 0, precision: Precision::F32 }
+    }
+
+    /// Packs `b` for products in `precision`, in the memory of what was packed before.
+    pub fn pack(&mut self, b: Matrix<'_>, precision: Precision) {
+        (self.rows, self.cols, self.precision) = (b.rows(), b.cols(), precision);
+        with_kernel!(precision, pack_panels(b, &mut self.words));
+    }
+
+    /// As [`product`] of `a` and the first `a.cols()` rows and `cols` columns of what was packed.
+    pub fn product(&self, a: Matrix<'_>, cols: usize, epilogue: impl Fn(usize, usize, &[f32])) {
+        assert!(a.cols() <= self.rows && cols <= self.cols, "more than was packed");
+        with_kernel!(self.precision, on_this_thread(a, self, cols, epilogue));
+    }
+}
+
+fn pack_panels<K: Kernel>(kernel: K, b: Matrix<'_>, out: &mut Vec<u32>) {
+    let panel = K::COLS * K::words(b.rows());
+    let panels = b.cols().div_ceil(K::COLS);
+    out.resize(out.len().max(panels * panel), 0);
+    for (i, out) in out.chunks_exact_mut(panel.max(1)).take(panels).enumerate() {
+        kernel.pack(b.transposed(), i * K::COLS, K::COLS, out);
+    }
+}
+
+fn on_this_thread<K: Kernel>(
+    kernel: K,
+    a: Matrix<'_>,
+    b: &Packed,
+    cols: usize,
+    epilogue: impl Fn(usize, usize, &[f32]),
+) {
+    if a.rows() == 0 || cols == 0 {
+        return;
+    }
+    let stride = K::COLS * K::words(b.rows);
+    let packed = Panels { words: &b.words, stride }.range(0, cols.div_ceil(K::COLS));
+    let block = Block { rows: (0, a.rows()), col: 0, cols };
+    block.multiply(kernel, a, packed, K::words(a.cols()), &epilogue);
+}
+
+/// Packed columns of a right factor.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
+    words: &'a [u32],
+    /// From one panel to the next.
+    stride: usize,
+}
+
+impl Panels<'_> {
+    fn range(self, from: usize, to: usize) -> Self {
+        Self { words: &self.words[from * self.stride..to * self.stride], ..self }
+    }
 }
 
 /// How the rows and the right factor's panels are dealt out to tasks.
@@ -174,11 +207,8 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(rows: usize, panels: usize, threads: Threads, step: usize) -> Self {
-        let threads = match threads {
-            Threads::All => rayon::current_num_threads(),
-            Threads::One => 1,
-        };
+    fn new(rows: usize, panels: usize, step: usize) -> Self {
+        let threads = rayon::current_num_threads();
         let strips = rows.div_ceil(step);
         let tall = strips.div_ceil(TASK_ROWS / step);
         // A few tasks for every thread, so that none waits long for another; from left to right only
@@ -215,59 +245,73 @@ struct Block {
 }
 
 impl Block {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one inner loop")]
     fn multiply<K: Kernel>(
         &self,
         kernel: K,
         a: Matrix<'_>,
-        packed: &[u32],
+        packed: Panels<'_>,
         words: usize,
-        left: &mut Vec<u32>,
-        sums: &mut Vec<f32>,
         epilogue: &impl Fn(usize, usize, &[f32]),
     ) {
-        let (first, end) = self.rows;
-        let row_panels = (end - first).div_ceil(K::ROWS);
-        let strip = K::ROWS * words;
-        left.resize(left.len().max(row_panels * strip), 0);
-        for (i, out) in left.chunks_exact_mut(strip).take(row_panels).enumerate() {
-            kernel.pack(a, first + i * K::ROWS, K::ROWS, out);
-        }
-        let tile = K::ROWS * K::COLS;
-        let group = TASK_COLS / K::COLS;
-        sums.resize(sums.len().max(group * row_panels * tile), 0.0);
-        let panel = K::COLS * words;
-        let inner = words.div_ceil(INNER);
-        for (g, packed) in packed.chunks(group * panel).enumerate() {
-            for part in 0..inner {
-                let (from, to) = (part * INNER, ((part + 1) * INNER).min(words));
-                let last = part + 1 == inner;
-                for (j, right) in packed.chunks(panel).enumerate() {
-                    let col = self.col + (g * group + j) * K::COLS;
-                    let width = K::COLS.min(self.cols - col);
-                    for i in 0..row_panels {
-                        let row = first + i * K::ROWS;
-                        let height = K::ROWS.min(end - row);
-                        let sums = &mut sums[(j * row_panels + i) * tile..][..tile];
-                        let left = &left[i * strip + from * K::ROWS..i * strip + to * K::ROWS];
-                        let right = &right[from * K::COLS..to * K::COLS];
-                        kernel.tile(height, left, right, sums, part > 0);
-                        if last {
-                            kernel.vectorised(
-                                #[inline(always)]
-                                || {
-                                    for (r, sums) in
-                                        sums.chunks_exact(K::COLS).take(height).enumerate()
-                                    {
-                                        epilogue(row + r, col, &sums[..width]);
-                                    }
-                                },
-                            );
+        LEFT.with_borrow_mut(|(left, sums)| {
+            let (first, end) = self.rows;
+            let row_panels = (end - first).div_ceil(K::ROWS);
+            let strip = K::ROWS * words;
+            left.resize(left.len().max(row_panels * strip), 0);
+            for (i, out) in left.chunks_exact_mut(strip).take(row_panels).enumerate() {
+                kernel.pack(a, first + i * K::ROWS, K::ROWS, out);
+            }
+            let tile = K::ROWS * K::COLS;
+            let group = TASK_COLS / K::COLS;
+            sums.resize(sums.len().max(group * row_panels * tile), 0.0);
+            let inner = words.div_ceil(INNER);
+            let stride = packed.stride;
+            for (g, packed) in packed.words.chunks(group * stride).enumerate() {
+                for part in 0..inner {
+                    let (from, to) = (part * INNER, ((part + 1) * INNER).min(words));
+                    for (j, right) in packed.chunks(stride).enumerate() {
+                        let col = self.col + (g * group + j) * K::COLS;
+                        for i in 0..row_panels {
+                            let row = first + i * K::ROWS;
+                            let height = K::ROWS.min(end - row);
+                            let sums = &mut sums[(j * row_panels + i) * tile..][..tile];
+                            let left = &left[i * strip + from * K::ROWS..i * strip + to * K::ROWS];
+                            let right = &right[from * K::COLS..to * K::COLS];
+                            kernel.tile(height, left, right, sums, part > 0);
+                            if part + 1 == inner {
+                                self.finish(kernel, (row, height), col, sums, epilogue);
+                            }
                         }
                     }
                 }
             }
-        }
+        });
+    }
+
+    /// Hands a tile's sums out.
+    #[inline(always)]
+    fn finish<K: Kernel>(
+        &self,
+        kernel: K,
+        (row, height): (usize, usize),
+        col: usize,
+        sums: &[f32],
+        epilogue: &impl Fn(usize, usize, &[f32]),
+    ) {
+        let width = K::COLS.min(self.cols - col);
+        kernel.vectorised(
+            #[inline(always)]
+            || {
+                for (r, sums) in sums.chunks_exact(K::COLS).take(height).enumerate() {
+                    if width == K::COLS {
+                        // The same with a length that the compiler knows.
+                        epilogue(row + r, col, &sums[..K::COLS]);
+                    } else {
+                        epilogue(row + r, col, &sums[..width]);
+                    }
+                }
+            },
+        );
     }
 }
 
@@ -331,14 +375,33 @@ mod tests {
         (0..a.rows).flat_map(|i| (0..b.cols).map(move |j| (i, j))).map(|(i, j)| dot(i, j)).collect()
     }
 
-    fn multiply<K: Kernel>(kernel: K, a: &Factor, b: &Factor, threads: Threads) -> Vec<f32> {
+    fn multiply<K: Kernel>(kernel: K, a: &Factor, b: &Factor) -> Vec<f32> {
         let mut out = vec![f32::NAN; a.rows * b.cols];
         let rows = Rows::new(&mut out, b.cols);
-        run(
+        on_all_threads(
             kernel,
             a.matrix(),
             b.matrix(),
-            threads,
+            #[inline(always)]
+            |row, col, sums| {
+                // SAFETY: every element is handed out once.
+                unsafe { rows.at(row, col, sums.len()) }.copy_from_slice(sums);
+            },
+        );
+        out
+    }
+
+    /// The same with the first `cols` columns of a right factor that was packed beforehand.
+    fn multiply_packed<K: Kernel>(kernel: K, a: &Factor, b: &Factor, cols: usize) -> Vec<f32> {
+        let mut packed = Packed { rows: b.rows, cols: b.cols, ..Packed::new() };
+        pack_panels(kernel, b.matrix(), &mut packed.words);
+        let mut out = vec![f32::NAN; a.rows * cols];
+        let rows = Rows::new(&mut out, cols);
+        on_this_thread(
+            kernel,
+            a.matrix(),
+            &packed,
+            cols,
             #[inline(always)]
             |row, col, sums| {
                 // SAFETY: every element is handed out once.
@@ -378,8 +441,9 @@ mod tests {
             for (m, n, k) in shapes {
                 for form in 0..64 {
                     let (a, b) = (Factor::new(m, k, form % 8, 1), Factor::new(k, n, form / 8, 2));
-                    let got = multiply(kernel, &a, &b, Threads::All);
+                    let got = multiply(kernel, &a, &b);
                     close(&got, &plain(&a, &b, K::PAIRS), 1e-5);
+                    assert!(multiply_packed(kernel, &a, &b, n) == got);
                 }
             }
         }
@@ -394,15 +458,30 @@ mod tests {
             let (m, k) = (2 * TASK_ROWS + 5, 2 * INNER + 40);
             let n = SHARED_WORDS / K::words(k) + 3 * K::COLS + 1;
             let (a, b) = (Factor::new(m, k, 0, 3), Factor::new(k, n, 1, 4));
-            let whole = multiply(kernel, &a, &b, Threads::One);
+            let whole = multiply_packed(kernel, &a, &b, n);
             for threads in [1, 2, 3, 7] {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
                 let pool = pool.expect("a thread pool");
-                let all = pool.install(|| multiply(kernel, &a, &b, Threads::All));
+                let all = pool.install(|| multiply(kernel, &a, &b));
                 assert!(all == whole, "{threads} threads");
             }
             let few = Factor::new(3, k, 0, 3);
-            assert!(multiply(kernel, &few, &b, Threads::All) == whole[..3 * n]);
+            assert!(multiply(kernel, &few, &b) == whole[..3 * n]);
+        }
+        on_every_kernel!(check);
+    }
+
+    /// A causal row sees a part of the keys: fewer inner rows, or fewer columns, than were packed.
+    #[test]
+    fn a_part_of_what_was_packed() {
+        fn check<K: Kernel>(kernel: K) {
+            for (m, n, k) in [(5, 70, 9), (15, 33, 40), (1, 3, 1)] {
+                let b = Factor::new(k + 6, n + 40, 0, 6);
+                let a = Factor::new(m, k, 4, 5);
+                let top = Factor { rows: k, cols: n, ..Factor::new(k + 6, n + 40, 0, 6) };
+                let got = multiply_packed(kernel, &a, &b, n);
+                close(&got, &plain(&a, &top, K::PAIRS), 1e-5);
+            }
         }
         on_every_kernel!(check);
     }

@@ -1,0 +1,179 @@
+//! `fc2(gelu(fc1(x))) (+ residual)`, a block's feed-forward network, as one operation: the activation
+//! and its derivative are taken where a product stores its sums.
+//!
+//! Keeps: what goes into the activation, in the run's precision; or, if the pass computes that again
+//! ([`Recompute::Ffn`]) or `fc1`'s matrix is trained, `x`. The activation's output is never kept.
+
+use super::gelu::{all, slope, value};
+use super::linear::{Layer, Output};
+use super::number::{Number, in_precision};
+use super::product::Rows;
+use crate::tensor::{Graph, ParamId, Recompute, Tensor, Var};
+
+/// `x [.., C] -> [.., C]` over `fc1`'s and `fc2`'s weight `[out, in]` and bias `[out]`.
+pub fn mlp(
+    g: &mut Graph<'_>,
+    x: &Var,
+    fc1: (ParamId, Option<ParamId>),
+    fc2: (ParamId, Option<ParamId>),
+    output: Output<'_>,
+) -> Var {
+    let precision = g.precision();
+    let [fc1, fc2] = [fc1, fc2].map(|(weight, bias)| Layer::of(g, weight, bias));
+    let (input, residual) = (x.source(), output.residual());
+    // What the path through the activation leads to.
+    let below = input.needs_gradient() || fc1.trained();
+    let inside = below || fc2.train_w;
+    let again = g.recomputes(Recompute::Ffn);
+    let (activated, before) = in_precision!(precision, activate(&fc1, &x.value, inside && !again));
+    let y = fc2.output(&activated, precision, output);
+    drop(activated);
+    let needed = inside || fc2.trained() || residual.needs_gradient();
+    let kept = (inside && (again || fc1.train_w)).then(|| x.value.clone());
+    let (shape, x_precision) = (x.shape().to_vec(), x.value.precision());
+    g.record(y, needed, move |dy, gradients| {
+        let before = match (&kept, before) {
+            // The same bits: as the activation's input, it was rounded where it was stored.
+            (Some(x), None) => Some(fc1.output(x, precision, Output::Inner)),
+            (_, before) => before,
+        };
+        let activated = before.as_ref().filter(|_| fc2.train_w);
+        let activated = activated.map(|h| in_precision!(precision, all(h)));
+        fc2.add_gradients(&dy, activated.as_ref(), gradients);
+        drop(activated);
+        if let Some(before) = before.filter(|_| below) {
+            let d = in_precision!(precision, gradient_before(&fc2, &dy, &before));
+            drop(before);
+            fc1.add_gradients(&d, kept.as_ref(), gradients);
+            if input.needs_gradient() {
+                gradients.add(input, fc1.input_gradient(&d, &shape, x_precision));
+            }
+        }
+        gradients.add(residual, dy);
+    })
+}
+
+/// `gelu(fc1(x))`, and `fc1(x)` if it is to be kept.
+fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<Tensor>) {
+    let (width, shape, bias) = (fc1.widths().0, fc1.output_shape(x), fc1.bias());
+    let mut y = T::unset(&shape);
+    let mut kept = keep.then(|| T::unset(&shape));
+    let to = Rows::new(T::of_mut(&mut y), width);
+    let keep_at = kept.as_mut().map(|kept| Rows::new(T::of_mut(kept), width));
+    fc1.product(
+        x,
+        #[inline(always)]
+        |row, col, sums| {
+            let n = sums.len();
+            // SAFETY: this function's own tensors; every element is handed out once.
+            let y = unsafe { to.at(row, col, n) };
+            let bias = bias.map(|b| &b[col..][..n]);
+            match (&keep_at, bias) {
+                (Some(kept), Some(b)) => {
+                    // SAFETY: as above.
+                    let kept = unsafe { kept.at(row, col, n) };
+                    for i in 0..n {
+                        let h = sums[i] + b[i];
+                        kept[i] = T::nearest(h);
+                        y[i] = T::nearest(value(h));
+                    }
+                }
+                (Some(kept), None) => {
+                    // SAFETY: as above.
+                    let kept = unsafe { kept.at(row, col, n) };
+                    for i in 0..n {
+                        kept[i] = T::nearest(sums[i]);
+                        y[i] = T::nearest(value(sums[i]));
+                    }
+                }
+                (None, Some(b)) => {
+                    for i in 0..n {
+                        y[i] = T::nearest(value(sums[i] + b[i]));
+                    }
+                }
+                (None, None) => {
+                    for i in 0..n {
+                        y[i] = T::nearest(value(sums[i]));
+                    }
+                }
+            }
+        },
+    );
+    (y, kept)
+}
+
+/// The gradient of `h`, which goes into the activation: `(dy W₂) ∘ gelu'(h)`.
+fn gradient_before<T: Number>(fc2: &Layer, dy: &Tensor, h: &Tensor) -> Tensor {
+    let width = h.width();
+    let mut d = T::unset(h.shape());
+    let to = Rows::new(T::of_mut(&mut d), width);
+    let h = T::of(h);
+    fc2.product_back(
+        dy,
+        #[inline(always)]
+        |row, col, sums| {
+            let n = sums.len();
+            // SAFETY: this function's own tensor; every element is handed out once.
+            let d = unsafe { to.at(row, col, n) };
+            let h = &h[row * width + col..][..n];
+            for i in 0..n {
+                d[i] = T::nearest(sums[i] * slope(h[i].wide()));
+            }
+        },
+    );
+    d
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::{gelu, linear};
+    use crate::tensor::{Gradients, Parameters, Precision};
+
+    fn inputs() -> (Parameters, Vec<ParamId>) {
+        parameters(&[&[2, 3, 5], &[7, 5], &[7], &[5, 7], &[5], &[2, 3, 5]])
+    }
+
+    fn fused(g: &mut Graph<'_>, id: &[ParamId]) -> Var {
+        let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
+        mlp(g, &x, (id[1], Some(id[2])), (id[3], Some(id[4])), Output::AddedTo(&r))
+    }
+
+    #[test]
+    fn equals_its_parts() {
+        let (params, id) = inputs();
+        let mut g = Graph::inference(&params);
+        let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
+        let h = linear(&mut g, &x, id[1], Some(id[2]), Output::Wide);
+        let h = gelu(&mut g, &h);
+        let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddedTo(&r));
+        let got = fused(&mut g, &id);
+        close(got.value.data(), want.value.data(), 1e-6);
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        let (mut params, id) = inputs();
+        finite_differences(&mut params, |g| fused(g, &id), 5e-3);
+    }
+
+    #[test]
+    fn computed_again_it_is_the_same() {
+        let (mut params, id) = inputs();
+        for precision in [Precision::F32, Precision::Bf16] {
+            params.set_precision(precision);
+            let gradients = |level| {
+                let mut g = Graph::training(&params).with_recompute(level);
+                let y = fused(&mut g, &id);
+                let mut gradients = Gradients::new();
+                let seed = Tensor::new(y.shape(), vec![0.5; y.value.len()]);
+                g.backward(&y, seed, &mut gradients);
+                id.iter()
+                    .map(|&id| gradients.param(id).unwrap().data().to_vec())
+                    .collect::<Vec<_>>()
+            };
+            assert!(gradients(Recompute::None) == gradients(Recompute::Ffn));
+        }
+    }
+}
