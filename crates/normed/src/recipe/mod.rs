@@ -51,7 +51,8 @@ pub struct Recipe {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
     /// What frozen matrices are kept in, and what products round their factors to. What is trained,
-    /// norms, residual streams and sums are f32 in either case.
+    /// norms, residual streams and sums are f32 in either case. If absent, what is faster on this
+    /// machine, and f32 where a base model is made.
     pub precision: Precision,
     /// The data.
     pub data: DataSpec,

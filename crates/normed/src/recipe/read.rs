@@ -11,7 +11,7 @@ use super::source::{Node, Value};
 use super::{Base, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab};
 use crate::data::{DataSpec, PhantomDomain};
 use crate::models::GenerateRule;
-use crate::tensor::Tower;
+use crate::tensor::{Precision, Tower};
 use crate::tuning::{Layers, Method, Rule, Tuning};
 
 /// The whole recipe; `name` is what its run directory is called by default.
@@ -28,7 +28,10 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seed: s.get("seed", a_seed()).unwrap_or(0),
         image_size: s.get("image_size", at_least_1()),
-        precision: s.get("precision", one_of).unwrap_or_default(),
+        precision: s.get("precision", one_of).unwrap_or_else(|| match base {
+            Base::Model(_) => Precision::fastest(),
+            Base::Init(_) => Precision::F32,
+        }),
         data: s.require_section("data", data).flatten().unwrap_or(PLACEHOLDER),
         tuning: tuning.unwrap_or_else(|| Tuning::new(Method::Full)),
         train: s.section("train", train).unwrap_or_default(),

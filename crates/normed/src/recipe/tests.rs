@@ -45,7 +45,7 @@ fn defaults_stand_in() {
         output: "runs/recipe".into(),
         seed: 0,
         image_size: None,
-        precision: Precision::F32,
+        precision: Precision::fastest(),
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop },
         tuning: Tuning::new(Method::LayerNorm),
         train: TrainSpec::default(),

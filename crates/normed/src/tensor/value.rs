@@ -22,6 +22,17 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// That in which this machine multiplies matrices faster.
+    pub fn fastest() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512bf16") {
+            return Self::Bf16;
+        }
+        Self::F32
+    }
+}
+
 /// Elements that a thread adds at a time.
 const PIECE: usize = 1 << 14;
 

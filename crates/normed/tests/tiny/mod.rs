@@ -35,7 +35,7 @@ pub fn make(root: &Path, tuning: &str, settings: &str) {
     fs::write(root.join("data.jsonl"), rows).unwrap();
     base(&root.join("base"));
     let recipe = format!(
-        "model = \"base\"\nseed = 5\n\n[data]\nname = \"jsonl\"\nfile = \"data.jsonl\"\n\n\
+        "model = \"base\"\nseed = 5\nprecision = \"f32\"\n\n[data]\nname = \"jsonl\"\nfile = \"data.jsonl\"\n\n\
          [tuning]\n{tuning}\n\n[train]\nbatch_size = 4\ngrad_accum_steps = 2\nlr = 0.02\n\
          dropout = 0.1\ndrop_path = 0.1\n{settings}\n"
     );
