@@ -478,20 +478,27 @@ mod tests {
 
     #[test]
     fn equals_the_plain_formula() {
-        // More queries than one block holds, so that blocks meet.
-        for (tq, tk, s) in [
-            (3, 5, spec(false, Some(&[5, 2]))),
-            (4, 4, spec(true, Some(&[4, 3]))),
-            (2, 6, spec(true, None)),
-            (BLOCK + 9, BLOCK + 9, spec(true, None)),
-            (BLOCK + 9, 7, spec(false, None)),
+        // More queries than one block holds, so that blocks meet; widths and lengths around those of
+        // registers, panels and tiles.
+        for (tq, tk, dim, s) in [
+            (3, 5, 4, spec(false, Some(&[5, 2]))),
+            (4, 4, 4, spec(true, Some(&[4, 3]))),
+            (2, 6, 4, spec(true, None)),
+            (BLOCK + 9, BLOCK + 9, 4, spec(true, None)),
+            (BLOCK + 9, 7, 4, spec(false, None)),
+            (1, 1, 1, spec(true, None)),
+            (15, 33, 17, spec(false, Some(&[33, 1]))),
+            (17, 31, 15, spec(true, Some(&[16, 31]))),
+            (31, 65, 33, spec(false, None)),
+            (2 * BLOCK + 1, 2 * BLOCK + 1, 31, spec(true, Some(&[BLOCK, 2 * BLOCK + 1]))),
         ] {
-            let (q, k, v) = (random(2 * tq * 8, 1), random(2 * tk * 8, 2), random(2 * tk * 8, 3));
+            let c = 2 * dim;
+            let (q, k, v) = (random(2 * tq * c, 1), random(2 * tk * c, 2), random(2 * tk * c, 3));
             let (params, _) = parameters(&[]);
             let mut g = Graph::inference(&params);
-            let var = |x: &[f32], t| Var::constant(Tensor::new(&[2, t, 8], x.to_vec()));
+            let var = |x: &[f32], t| Var::constant(Tensor::new(&[2, t, c], x.to_vec()));
             let y = attention(&mut g, &var(&q, tq), &var(&k, tk), &var(&v, tk), s.clone());
-            close(y.value.data(), &plain(&q, &k, &v, tq, 8, &s), 1e-5);
+            close(y.value.data(), &plain(&q, &k, &v, tq, c, &s), 1e-5);
         }
     }
 

@@ -208,24 +208,28 @@ mod tests {
 
     #[test]
     fn equals_the_plain_formula() {
-        let (params, id) = parameters(&[&[3, 37], &[37], &[37]]);
-        let mut g = Graph::inference(&params);
-        let x = g.parameter(id[0]);
-        let y = layer_norm(&mut g, &x, id[1], id[2], 1e-5, Precision::F32);
-        let [x, w, b] = [0, 1, 2].map(|i| params.get(id[i]).value().data().to_vec());
-        let want: Vec<f32> = x
-            .chunks(37)
-            .flat_map(|row| {
-                let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / 37.0;
-                let var = row.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / 37.0;
-                let (w, b) = (w.clone(), b.clone());
-                (0..37).map(move |j| {
-                    let h = (f64::from(row[j]) - mean) / (var + 1e-5).sqrt();
-                    (h * f64::from(w[j]) + f64::from(b[j])) as f32
-                })
-            })
-            .collect();
-        close(y.value.data(), &want, 1e-6);
+        for width in [1, 15, 16, 17, 31, 33, 37, 300] {
+            let (params, id) = parameters(&[&[3, width], &[width], &[width]]);
+            let [x, w, b] = [0, 1, 2].map(|i| params.get(id[i]).value().data());
+            let n = width as f64;
+            let row = |row: &[f32]| {
+                let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
+                let var = row.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n;
+                let h = row.iter().map(|&v| (f64::from(v) - mean) / (var + 1e-5).sqrt());
+                let wb = w.iter().zip(b).map(|(&w, &b)| (f64::from(w), f64::from(b)));
+                h.zip(wb).map(|(h, (w, b))| (h * w + b) as f32).collect::<Vec<_>>()
+            };
+            let want: Vec<f32> = x.chunks(width).flat_map(row).collect();
+            // Without backward and with it.
+            for mut g in [Graph::inference(&params), Graph::training(&params)] {
+                let x = g.parameter(id[0]);
+                for (output, tolerance) in [(Precision::F32, 1e-6), (Precision::Bf16, 4e-3)] {
+                    let y = layer_norm(&mut g, &x, id[1], id[2], 1e-5, output).value;
+                    assert_eq!(y.precision(), output);
+                    close(y.to_precision(Precision::F32).data(), &want, tolerance);
+                }
+            }
+        }
     }
 
     #[test]

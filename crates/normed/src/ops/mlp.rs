@@ -142,14 +142,31 @@ mod tests {
 
     #[test]
     fn equals_its_parts() {
-        let (params, id) = inputs();
-        let mut g = Graph::inference(&params);
-        let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
-        let h = linear(&mut g, &x, id[1], Some(id[2]), Output::Wide);
-        let h = gelu(&mut g, &h);
-        let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddedTo(&r));
-        let got = fused(&mut g, &id);
-        close(got.value.data(), want.value.data(), 1e-6);
+        for (rows, width, inner) in [(6, 5, 7), (1, 1, 1), (15, 17, 33), (31, 33, 65), (29, 16, 32)]
+        {
+            let shapes: [&[usize]; 6] = [
+                &[rows, width],
+                &[inner, width],
+                &[inner],
+                &[width, inner],
+                &[width],
+                &[rows, width],
+            ];
+            let (params, id) = parameters(&shapes);
+            for bias in [true, false] {
+                let [b1, b2] = [id[2], id[4]].map(|id| bias.then_some(id));
+                let mut g = Graph::inference(&params);
+                let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
+                let h = linear(&mut g, &x, id[1], b1, Output::Wide);
+                let h = gelu(&mut g, &h);
+                let want = linear(&mut g, &h, id[3], b2, Output::AddedTo(&r));
+                for mut g in [g, Graph::training(&params)] {
+                    let layers = [(id[1], b1), (id[3], b2)];
+                    let got = mlp(&mut g, &x, layers[0], layers[1], Output::AddedTo(&r));
+                    close(got.value.data(), want.value.data(), 1e-6);
+                }
+            }
+        }
     }
 
     #[test]
