@@ -43,11 +43,7 @@ impl Answers {
         let mut rule = recipe.map(|recipe| recipe.generate).unwrap_or_default();
         rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
         rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
-        let collator = Arc::new(Collator::new(
-            Arc::clone(&loaded.tokenizer),
-            loaded.image_rule.clone(),
-            loaded.text_rule.clone(),
-        ));
+        let collator = Arc::new(loaded.collator());
         let (batch_size, voice) = (args.batch_size, args.voice);
         Ok(Self { loaded, collator, questions, rule, batch_size, seed, voice, constants })
     }

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use normed::data::{AnswerType, Batch, Example, IGNORE, ImageSource, Prepared, Split, TokenRows};
+use normed::data::{
+    AnswerType, Batch, Example, IGNORE, Image, ImageSource, Images, Prepared, Split, TokenRows,
+};
 use normed::models::{GenerateRule, Miss, MissConfig, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
@@ -116,7 +118,7 @@ fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Bat
         .flat_map(|i| floats(tensors, &format!("example.{i}.pixel_values")).into_data())
         .collect();
     Batch {
-        pixel_values: Tensor::new(&[examples, 3, size, size], pixels),
+        images: Images::PixelValues(Tensor::new(&[examples, 3, size, size], pixels)),
         input_ids: rows(&each("input_ids"), pad),
         decoder_input_ids: rows(&input, pad),
         labels: rows(&labels, IGNORE).ids,
@@ -133,14 +135,9 @@ fn alone(batch: &Batch, i: usize) -> Batch {
         width: r.lengths[i],
     };
     let (width, n) = (batch.decoder_input_ids.width, batch.decoder_input_ids.lengths[i]);
-    let mut shape = batch.pixel_values.shape().to_vec();
-    let pixels = batch.pixel_values.len() / shape[0];
-    shape[0] = 1;
+    let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
     Batch {
-        pixel_values: Tensor::new(
-            &shape,
-            batch.pixel_values.data()[i * pixels..][..pixels].to_vec(),
-        ),
+        images: Images::PixelValues(Tensor::stacked(&[&pixels.part(i)])),
         input_ids: row(&batch.input_ids),
         decoder_input_ids: row(&batch.decoder_input_ids),
         labels: batch.labels[i * width..][..n].to_vec(),
@@ -300,7 +297,8 @@ fn prepared(i: usize) -> Prepared {
         split: Split::Train,
         group: None,
     };
-    Prepared { example, pixels: [].into(), question: vec![], answer: vec![] }
+    let image = Image::PixelValues([].into());
+    Prepared { example, image, question: vec![], answer: vec![] }
 }
 
 fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {

@@ -88,11 +88,7 @@ fn answer(
 ) -> Vec<normed::metrics::Prediction> {
     let dataset = normed::data::open(&recipe.data).unwrap().dataset;
     let which = normed::data::indices_of(&*dataset, normed::data::Split::Test).unwrap();
-    let collator = Arc::new(normed::data::Collator::new(
-        Arc::clone(&loaded.tokenizer),
-        loaded.image_rule.clone(),
-        loaded.text_rule.clone(),
-    ));
+    let collator = Arc::new(loaded.collator());
     let evaluation = normed::train::Evaluation {
         loaded,
         collator: &collator,

@@ -34,11 +34,20 @@ pub struct TokenRows {
 /// The label of a position that does not count.
 pub const IGNORE: u32 = u32::MAX;
 
+/// The pictures of a batch, as a model takes them.
+#[derive(Debug, Clone)]
+pub enum Images {
+    /// `[B, 3, H, W]`, normalised.
+    PixelValues(Tensor),
+    /// `[B, ..]`: what the model's frozen prefix made of them before.
+    States(Tensor),
+}
+
 /// One batch of `B` examples.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `[B, 3, H, W]`, normalised.
-    pub pixel_values: Tensor,
+    /// One an example.
+    pub images: Images,
     /// Questions `[B, T]`.
     pub input_ids: TokenRows,
     /// Decoder inputs `[B, A]`: the start token, then the answer.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, IGNORE, ImageRule, ImageSource, Picture, TextRule, TokenRows, Tokenizer,
+    Batch, Example, IGNORE, ImageRule, ImageSource, Images, Picture, TextRule, TokenRows, Tokenizer,
 };
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -17,12 +17,27 @@ use crate::{Error, Result};
 pub struct Prepared {
     /// What it was made from.
     pub example: Example,
-    /// `[3, size, size]`.
-    pub pixels: Arc<[f32]>,
+    /// Its picture.
+    pub image: Image,
     /// The question with its special tokens.
     pub question: Vec<u32>,
     /// The answer without special tokens.
     pub answer: Vec<u32>,
+}
+
+/// A picture in the model's terms.
+#[derive(Debug, Clone)]
+pub enum Image {
+    /// `[3, size, size]`, normalised.
+    PixelValues(Arc<[f32]>),
+    /// What the model's frozen prefix made of it before.
+    States(Tensor),
+}
+
+/// What a model's frozen prefix made of pictures, so that nobody needs to look at them again.
+pub trait PictureStates: Send + Sync {
+    /// That of one picture.
+    fn states(&self, image: &ImageSource) -> Result<Tensor>;
 }
 
 /// Makes batches by a model's rules. Decoded pictures are cached.
@@ -34,13 +49,20 @@ pub struct Collator {
     /// For questions and answers.
     pub text_rule: TextRule,
     cache: PictureCache,
+    states: Option<Arc<dyn PictureStates>>,
 }
 
 impl Collator {
     /// A collator whose picture cache takes up to 512 MiB: a thousand pictures at 384 pixels.
     pub fn new(tokenizer: Arc<Tokenizer>, image_rule: ImageRule, text_rule: TextRule) -> Self {
         let cache = PictureCache { limit: 512 << 20, held: Mutex::default() };
-        Self { tokenizer, image_rule, text_rule, cache }
+        Self { tokenizer, image_rule, text_rule, cache, states: None }
+    }
+
+    /// The same, giving the states of pictures where it would give their pixels.
+    #[must_use]
+    pub fn with_states(self, states: Arc<dyn PictureStates>) -> Self {
+        Self { states: Some(states), ..self }
     }
 
     /// One example in the model's terms.
@@ -52,18 +74,26 @@ impl Collator {
                 format!("the answer has {} tokens; the decoder takes {longest}", answer.len() + 1);
             return Err(Error::invalid(format!("example `{}`", example.id), cause));
         }
-        let resized = match &example.image {
+        Ok(Prepared {
+            image: match &self.states {
+                Some(states) => Image::States(states.states(&example.image)?),
+                None => Image::PixelValues(self.pixel_values(&example.image)?.into()),
+            },
+            question: self.question(&example.question),
+            answer,
+            example: example.clone(),
+        })
+    }
+
+    /// `[3, size, size]`, normalised.
+    fn pixel_values(&self, image: &ImageSource) -> Result<Vec<f32>> {
+        let resized = match image {
             ImageSource::File(path) => {
                 self.cache.get(path, || Ok(self.image_rule.resize(&Picture::decode(path)?)))?
             }
             ImageSource::Drawn(picture) => Arc::new(self.image_rule.resize(picture)),
         };
-        Ok(Prepared {
-            pixels: self.image_rule.normalise(&resized).into(),
-            question: self.question(&example.question),
-            answer,
-            example: example.clone(),
-        })
+        Ok(self.image_rule.normalise(&resized))
     }
 
     /// Start token, tokens, end token; what is too long loses its last tokens but not the end token.
@@ -89,16 +119,32 @@ impl Collator {
             labels.push(rule.end);
             labels.resize((b + 1) * decoder_input_ids.width, IGNORE);
         }
-        let size = self.image_rule.size;
-        let pixels = examples.iter().flat_map(|p| p.pixels.iter().copied()).collect();
         Batch {
-            pixel_values: Tensor::new(&[examples.len(), 3, size, size], pixels),
+            images: self.images(examples),
             input_ids: pad(examples.iter().map(|p| p.question.as_slice()), rule.pad),
             target_count: decoder_input_ids.lengths.iter().sum(),
             decoder_input_ids,
             labels,
             keys: examples.iter().map(|p| example_key(&p.example.id, epoch)).collect(),
         }
+    }
+
+    /// The pictures of examples that this collator prepared.
+    fn images(&self, examples: &[Prepared]) -> Images {
+        let (mut pixels, mut states) = (Vec::new(), Vec::new());
+        for prepared in examples {
+            match &prepared.image {
+                Image::PixelValues(values) => pixels.extend_from_slice(values),
+                Image::States(tensor) => states.push(tensor),
+            }
+        }
+        if self.states.is_some() {
+            let stacked = Tensor::stacked(&states);
+            states.iter().for_each(|states| states.let_go());
+            return Images::States(stacked);
+        }
+        let size = self.image_rule.size;
+        Images::PixelValues(Tensor::new(&[examples.len(), 3, size, size], pixels))
     }
 
     /// The tokens of an example's question and answer, for sorting; no picture is touched.
@@ -208,10 +254,30 @@ pub(super) mod tests {
         let i = IGNORE;
         assert_eq!(batch.labels, [9, 3, i, i, 6, 5, 9, 3, 3, i, i, i]);
         assert_eq!(batch.target_count, 7);
-        assert_eq!(batch.pixel_values.shape(), [3, 3, 2, 2]);
+        let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
+        assert_eq!(pixels.shape(), [3, 3, 2, 2]);
         let white = (1.0 - collator.image_rule.image_mean[0]) / collator.image_rule.image_std[0];
-        assert_eq!(batch.pixel_values.data()[12..16], [white; 4]);
+        assert_eq!(pixels.data()[12..16], [white; 4]);
         assert_eq!(collator.length(&examples[0]), 7);
+    }
+
+    /// Each picture's colour.
+    struct Colours;
+
+    impl PictureStates for Colours {
+        fn states(&self, image: &ImageSource) -> Result<Tensor> {
+            let ImageSource::Drawn(picture) = image else { panic!("{image:?}") };
+            Ok(Tensor::new(&[1, 2], vec![f32::from(picture.rgb[0]), 1.0]))
+        }
+    }
+
+    #[test]
+    fn states_stand_for_pictures() {
+        let collator = collator(5).with_states(Arc::new(Colours));
+        let examples = [drawn("a", "?", "no", 7), drawn("b", "?", "no", 9)];
+        let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
+        let Images::States(states) = collator.batch(&prepared, 0).images else { panic!() };
+        assert_eq!((states.shape(), states.data()), (&[2, 1, 2][..], &[7.0, 1.0, 9.0, 1.0][..]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
@@ -58,6 +59,25 @@ pub enum ImageSource {
     File(PathBuf),
     /// Pixels that a generator drew.
     Drawn(Arc<crate::data::Picture>),
+}
+
+impl ImageSource {
+    /// SHA-256 over the file's bytes, or over the drawn pixels and their extents: the same pictures
+    /// have the same.
+    pub fn content_hash(&self) -> Result<[u8; 32]> {
+        let hash = match self {
+            Self::File(path) => {
+                let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+                Sha256::new().chain_update(b"file").chain_update(bytes)
+            }
+            Self::Drawn(picture) => Sha256::new()
+                .chain_update(b"drawn")
+                .chain_update((picture.width as u64).to_le_bytes())
+                .chain_update((picture.height as u64).to_le_bytes())
+                .chain_update(&picture.rgb),
+        };
+        Ok(hash.finalize().into())
+    }
 }
 
 /// One question about one image.

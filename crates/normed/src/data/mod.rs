@@ -18,9 +18,9 @@ mod text;
 mod vqa_rad;
 
 pub use assign::{SplitRule, SplitSize, assign_splits};
-pub use batch::{Batch, IGNORE, TextRule, TokenRows};
+pub use batch::{Batch, IGNORE, Images, TextRule, TokenRows};
 pub use blind::Blind;
-pub use collator::{Collator, Prepared};
+pub use collator::{Collator, Image, PictureStates, Prepared};
 pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};
 pub use image::Picture;
 pub use image_rule::ImageRule;

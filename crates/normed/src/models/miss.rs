@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::bert::{Bert, Head};
 use super::config::MissConfig;
 use super::vit::Vit;
-use super::{Decoding, Model};
-use crate::data::{Batch, IGNORE, TokenRows};
+use super::{Decoding, Model, Prefix};
+use crate::data::{Batch, IGNORE, Images, TokenRows};
 use crate::nn::{BlockCache, Drops, Mode, Seen};
-use crate::tensor::{Graph, Parameters, Tensor, Tower, Var};
+use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
 /// The model; its parameters live in [`Parameters`].
@@ -44,18 +44,27 @@ impl Miss {
 
     /// The question's states `[B, T, C]`.
     fn encode(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
-        let drop_path = match mode {
-            Mode::Evaluate => 0.0,
-            Mode::Train(noise) => noise.drop_path,
+        let image = match &batch.images {
+            Images::PixelValues(pixels) => self.see(g, pixels, &batch.keys, mode),
+            Images::States(states) => Var::constant(states.clone()),
         };
-        let drops = self.drops(batch, mode, Tower::Vision);
-        let image = self.vision.forward(g, &batch.pixel_values, &drops, drop_path);
-        let drops = self.drops(batch, mode, Tower::Text);
+        let drops = self.drops(&batch.keys, mode, Tower::Text);
         let own = Seen { causal: false, lengths: lengths(&batch.input_ids) };
         self.text.forward(g, &batch.input_ids, &own, &image, &Seen::default(), &drops)
     }
 
-    fn drops(&self, batch: &Batch, mode: Mode, tower: Tower) -> Drops {
+    /// The states `[B, 1 + patches, C]` of the images. Only products read them: where nobody wants
+    /// their gradient, they are in the run's precision.
+    fn see(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
+        let drops = self.drops(keys, mode, Tower::Vision);
+        let image = self.vision.forward(g, pixels, &drops, drop_path(mode));
+        if image.needs_gradient() {
+            return image;
+        }
+        Var::constant(image.value.into_precision(g.precision()))
+    }
+
+    fn drops(&self, keys: &[u64], mode: Mode, tower: Tower) -> Drops {
         let Mode::Train(noise) = mode else { return Drops::none() };
         let (hidden, probabilities) = match (tower, noise.dropout) {
             (Tower::Vision, _) => (0.0, self.config.vision.attention_dropout as f32),
@@ -65,19 +74,23 @@ impl Miss {
                 (text.hidden_dropout_prob as f32, text.attention_probs_dropout_prob as f32)
             }
         };
-        Drops::new(noise.seed, &batch.keys, tower, hidden, probabilities)
+        Drops::new(noise.seed, keys, tower, hidden, probabilities)
     }
 
     /// What of a batch this model cannot take: the wrong image size, tokens outside the vocabulary,
     /// rows longer than the positions go.
     fn check(&self, batch: &Batch) -> Result<()> {
-        let (vision, size) = (&batch.pixel_values, self.config.vision.image_size);
         let examples = batch.keys.len();
-        if vision.shape() != [examples, 3, size, size] {
-            let shape = vision.shape();
-            let cause = format!("pixel_values are {shape:?}, not [{examples}, 3, {size}, {size}]");
-            return Err(Error::invalid("batch", cause)
-                .hint("pictures must be prepared by this model's image rule"));
+        match &batch.images {
+            Images::PixelValues(pixels) => self.check_pixels(pixels, examples)?,
+            Images::States(states) => {
+                let vision = &self.config.vision;
+                let wanted = [examples, 1 + vision.num_patches(), vision.hidden_size];
+                if states.shape() != wanted {
+                    let cause = format!("states are {:?}, not {wanted:?}", states.shape());
+                    return Err(Error::invalid("batch", cause));
+                }
+            }
         }
         self.check_rows("input_ids", &batch.input_ids, examples)?;
         self.check_rows("decoder_input_ids", &batch.decoder_input_ids, examples)?;
@@ -85,6 +98,16 @@ impl Miss {
             return Err(Error::invalid("batch", "labels and decoder_input_ids differ in shape"));
         }
         self.check_ids("labels", batch.labels.iter().filter(|&&id| id != IGNORE))
+    }
+
+    fn check_pixels(&self, pixels: &Tensor, examples: usize) -> Result<()> {
+        let (shape, size) = (pixels.shape(), self.config.vision.image_size);
+        if shape == [examples, 3, size, size] {
+            return Ok(());
+        }
+        let cause = format!("pixel_values are {shape:?}, not [{examples}, 3, {size}, {size}]");
+        Err(Error::invalid("batch", cause)
+            .hint("pictures must be prepared by this model's image rule"))
     }
 
     fn check_rows(&self, name: &str, rows: &TokenRows, examples: usize) -> Result<()> {
@@ -117,6 +140,14 @@ impl Miss {
     }
 }
 
+/// The rate at which the vision tower's last block drops its branches.
+fn drop_path(mode: Mode) -> f32 {
+    match mode {
+        Mode::Evaluate => 0.0,
+        Mode::Train(noise) => noise.drop_path,
+    }
+}
+
 /// The number of tokens in each row, if some are padded.
 fn lengths(rows: &TokenRows) -> Option<Arc<[usize]>> {
     rows.lengths.iter().any(|&n| n < rows.width).then(|| rows.lengths.as_slice().into())
@@ -126,7 +157,7 @@ impl Model for Miss {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
         self.check(batch)?;
         let states = self.encode(g, batch, mode);
-        let drops = self.drops(batch, mode, Tower::Decoder);
+        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
         // Padding stands on the right, so that no real position sees any of it.
         let own = Seen { causal: true, lengths: None };
         let cross = Seen { causal: false, lengths: lengths(&batch.input_ids) };
@@ -158,6 +189,29 @@ impl Model for Miss {
             examples: (0..examples).collect(),
             position: 0,
         }))
+    }
+
+    fn frozen_prefix(&self, params: &Parameters, mode: Mode) -> Option<&dyn Prefix> {
+        let drops_probabilities =
+            mode != Mode::Evaluate && self.config.vision.attention_dropout > 0.0;
+        let random = drops_probabilities || drop_path(mode) > 0.0;
+        let frozen = self.parameters(params).iter().all(|&id| !params.get(id).trained);
+        (frozen && !random).then_some(self)
+    }
+}
+
+/// The vision tower.
+impl Prefix for Miss {
+    fn parameters(&self, params: &Parameters) -> Vec<ParamId> {
+        let vision = params.iter().filter(|(_, p)| p.role.tower == Tower::Vision);
+        vision.map(|(id, _)| id).collect()
+    }
+
+    fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
+        let examples = pixel_values.shape().first().copied().unwrap_or(0);
+        self.check_pixels(pixel_values, examples)?;
+        let mut g = Graph::inference(params);
+        Ok(self.see(&mut g, pixel_values, &[], Mode::Evaluate).value)
     }
 }
 
@@ -260,7 +314,7 @@ mod tests {
         let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
         let decoder_input_ids = rows(answers);
         Batch {
-            pixel_values: Tensor::new(&[keys.len(), 3, 8, 8], pixels),
+            images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
             input_ids: rows(questions),
             labels: vec![IGNORE; decoder_input_ids.ids.len()],
             decoder_input_ids,
@@ -319,6 +373,53 @@ mod tests {
         assert!(!noisy(0.0, 0.0));
         assert!(noisy(0.5, 0.0));
         assert!(noisy(0.0, 0.9));
+    }
+
+    /// States stand for pixels to the bit, whoever was in the batch that they were computed in.
+    #[test]
+    fn states_stand_for_pixels() {
+        let (model, mut params) = model();
+        for precision in [F32, Bf16] {
+            params.set_precision(precision);
+            let rows: (&[&[u32]], &[&[u32]]) = (&[&[3, 7, 2], &[3, 2]], &[&[1, 9], &[1, 4, 6]]);
+            let both = batch(&[4, 5], rows.0, rows.1);
+            let Images::PixelValues(pixels) = &both.images else { panic!() };
+            let states = |i| {
+                let alone = Tensor::stacked(&[&pixels.part(i)]);
+                let prefix = model.frozen_prefix(&params, Mode::Evaluate).unwrap();
+                prefix.states(&params, &alone).unwrap().part(0)
+            };
+            let states = Images::States(Tensor::stacked(&[&states(0), &states(1)]));
+            let seen = Batch { images: states, ..both.clone() };
+            let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
+            for mode in [Mode::Evaluate, noise] {
+                let wanted = logits(&model, &params, &both, mode);
+                assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
+            }
+            let rule = GenerateRule::default();
+            let answers =
+                |batch| generate(&model, &params, batch, &rule, &model.config().text_rule());
+            assert_eq!(answers(&both).unwrap(), answers(&seen).unwrap());
+        }
+    }
+
+    #[test]
+    fn the_prefix_is_frozen_where_nothing_in_it_is_trained_or_random() {
+        let (mut model, mut params) = model();
+        let train = |drop_path| Mode::Train(Noise { seed: 3, dropout: Some(0.5), drop_path });
+        let frozen = |model: &Miss, params: &Parameters| {
+            [Mode::Evaluate, train(0.0), train(0.1)]
+                .map(|mode| model.frozen_prefix(params, mode).is_some())
+        };
+        assert_eq!(frozen(&model, &params), [true, true, false]);
+        let parameters = model.parameters(&params);
+        for id in params.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            params.get_mut(id).trained = true;
+            assert_eq!(frozen(&model, &params)[0], !parameters.contains(&id));
+            params.get_mut(id).trained = false;
+        }
+        model.config.vision.attention_dropout = 0.1;
+        assert_eq!(frozen(&model, &params), [true, false, false]);
     }
 
     #[test]
@@ -413,7 +514,10 @@ mod tests {
             assert!(error.contains(cause), "{error}");
             assert!(model.start(&params, &bad, 3).is_err());
         };
-        refused("not [1, 3, 8, 8]", &|b| b.pixel_values = Tensor::zeros(&[1, 3, 16, 16]));
+        refused("not [1, 3, 8, 8]", &|b| {
+            b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
+        });
+        refused("not [1, 5, 12]", &|b| b.images = Images::States(Tensor::zeros(&[1, 5, 8])));
         refused("input_ids has token 20", &|b| b.input_ids.ids[1] = 20);
         refused("decoder_input_ids has token 99", &|b| b.decoder_input_ids.ids[1] = 99);
         refused("labels has token 20", &|b| b.labels[1] = 20);

@@ -22,7 +22,7 @@ pub use vit::Vit;
 use crate::Result;
 use crate::data::Batch;
 use crate::nn::Mode;
-use crate::tensor::{Graph, Parameters, Tensor, Var};
+use crate::tensor::{Graph, ParamId, Parameters, Tensor, Var};
 
 /// What a model computes. It knows nothing of what is tuned; its parameters live in [`Parameters`].
 pub trait Model: Send + Sync {
@@ -38,6 +38,25 @@ pub trait Model: Send + Sync {
         batch: &Batch,
         max_new_tokens: usize,
     ) -> Result<Box<dyn Decoding + 'm>>;
+
+    /// The part that sees pictures and nothing else, where it makes the same of a picture at every
+    /// sight: nothing in it is trained, and nothing in it is random in `mode`. None where that does
+    /// not hold, or where the model has no such part.
+    fn frozen_prefix(&self, _params: &Parameters, _mode: Mode) -> Option<&dyn Prefix> {
+        None
+    }
+}
+
+/// The part of a model that sees pictures and nothing else.
+pub trait Prefix {
+    /// Its parameters.
+    fn parameters(&self, params: &Parameters) -> Vec<ParamId>;
+
+    /// What it makes of `pixel_values [B, 3, H, W]`: states `[B, ..]`, to the bit what the model
+    /// itself would go on with, so that a batch can carry them as
+    /// [`Images::States`](crate::data::Images). What it makes of a picture does not depend on the
+    /// others. Fails on another image size than the model's.
+    fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor>;
 }
 
 /// A batch being decoded, with its key-value cache: one row a sequence.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Layout, Miss, MissConfig, Model};
-use crate::data::{ImageRule, TextRule, Tokenizer};
+use crate::data::{Collator, ImageRule, TextRule, Tokenizer};
 use crate::tensor::{Parameters, Precision, Tensor};
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
@@ -39,6 +39,14 @@ pub struct Loaded {
     pub dir: PathBuf,
     /// SHA-256 over the weights as read, hexadecimal.
     pub content_hash: String,
+}
+
+impl Loaded {
+    /// What makes batches by its rules.
+    pub fn collator(&self) -> Collator {
+        let tokenizer = Arc::clone(&self.tokenizer);
+        Collator::new(tokenizer, self.image_rule.clone(), self.text_rule.clone())
+    }
 }
 
 /// What a directory holds, known from its config.json alone: no weights needed.

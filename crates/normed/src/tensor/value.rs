@@ -157,6 +157,14 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// The bytes that the elements take.
+    pub fn bytes(&self) -> usize {
+        match &self.data {
+            Storage::F32(data) => size_of_val(data.get()),
+            Storage::Bf16(data) => size_of_val(data.get()),
+        }
+    }
+
     /// The type of the elements.
     pub fn precision(&self) -> Precision {
         match self.data {
@@ -213,7 +221,12 @@ impl Tensor {
     pub fn to_precision(&self, precision: Precision) -> Self {
         match (self.elements(), precision) {
             (Elements::F32(data), Precision::Bf16) => {
-                Self::narrow(&self.shape, data.iter().map(|&x| bf16::from_f32(x)).collect())
+                let mut narrow = Self::unset_narrow(&self.shape);
+                let pieces = narrow.narrow_data_mut().par_chunks_mut(PIECE);
+                pieces.zip(data.par_chunks(PIECE)).for_each(|(to, from)| {
+                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = bf16::from_f32(from));
+                });
+                narrow
             }
             (Elements::Bf16(data), Precision::F32) => {
                 Self::new(&self.shape, data.iter().map(|x| x.to_f32()).collect())
@@ -230,11 +243,16 @@ impl Tensor {
             return self;
         }
         let converted = self.to_precision(precision);
+        self.let_go();
+        converted
+    }
+
+    /// Lets the memory go that mapped elements take: they are read again if they are needed again.
+    pub fn let_go(&self) {
         match &self.data {
             Storage::F32(data) => data.let_go(),
             Storage::Bf16(data) => data.let_go(),
         }
-        converted
     }
 
     /// The same elements in another shape of the same size.
@@ -243,6 +261,42 @@ impl Tensor {
         assert_eq!(shape.iter().product::<usize>(), self.len(), "reshape to {shape:?}");
         self.shape = shape.to_vec();
         self
+    }
+
+    /// Part `i` of the first dimension: of a mapped tensor a view.
+    #[must_use]
+    pub fn part(&self, i: usize) -> Self {
+        let shape = self.shape[1..].to_vec();
+        let len = shape.iter().product();
+        assert!(i < self.shape[0], "part {i} of {:?}", self.shape);
+        let data = match &self.data {
+            Storage::F32(data) => Storage::F32(data.part(i * len, len)),
+            Storage::Bf16(data) => Storage::Bf16(data.part(i * len, len)),
+        };
+        Self { shape, data }
+    }
+
+    /// Tensors of one shape and precision as the parts of one. There must be one at least.
+    pub fn stacked(parts: &[&Tensor]) -> Self {
+        let shape = [&[parts.len()], parts[0].shape()].concat();
+        let len = parts[0].len().max(1);
+        match parts[0].precision() {
+            Precision::F32 => {
+                let mut stacked = Self::unset(&shape);
+                let places = stacked.data_mut().chunks_mut(len);
+                places.zip(parts).for_each(|(place, part)| place.copy_from_slice(part.data()));
+                stacked
+            }
+            Precision::Bf16 => {
+                let mut stacked = Self::unset_narrow(&shape);
+                let places = stacked.narrow_data_mut().chunks_mut(len);
+                places.zip(parts).for_each(|(place, part)| match part.elements() {
+                    Elements::Bf16(part) => place.copy_from_slice(part),
+                    Elements::F32(_) => panic!("{part:?} is not bf16"),
+                });
+                stacked
+            }
+        }
     }
 
     /// Adds `other`, of the same precision, element by element.
@@ -300,6 +354,18 @@ impl<T: Pooled> Buffer<T> {
         Some(Self::Mapped(Mapped { map, offset, len, element: PhantomData }))
     }
 
+    /// `[start, start + len)`: a view of mapped elements, a copy of others.
+    fn part(&self, start: usize, len: usize) -> Self {
+        match self {
+            Self::Owned(data) => Self::owned(data.0[start..][..len].to_vec()),
+            Self::Mapped(all) => {
+                assert!(start + len <= all.len);
+                let offset = all.offset + start * size_of::<T>();
+                Self::Mapped(Mapped { offset, len, ..all.clone() })
+            }
+        }
+    }
+
     fn get(&self) -> &[T] {
         match self {
             Self::Owned(data) => &data.0,
@@ -313,7 +379,7 @@ impl<T: Pooled> Buffer<T> {
         }
     }
 
-    /// Lets the memory go that a mapped file takes: it is read again if it is needed again.
+    /// [`Tensor::let_go`].
     fn let_go(&self) {
         #[cfg(unix)]
         if let Self::Mapped(Mapped { map, offset, len, .. }) = self {
@@ -343,5 +409,31 @@ impl<T: Pooled> Buffer<T> {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor{:?}", self.shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_what_was_stacked() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let values: Vec<f32> = (0..12).map(|i| i as f32 - 3.5).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::write(file.path(), bytes).unwrap();
+        // SAFETY: nobody else has the file.
+        let map = Arc::new(unsafe { Mmap::map(file.as_file()) }.unwrap());
+        let owned = Tensor::new(&[3, 2, 2], values.clone());
+        let mapped = Tensor::mapped(&[3, 2, 2], Precision::F32, &map, 0).unwrap();
+        for whole in [owned.clone(), mapped, owned.to_precision(Precision::Bf16)] {
+            let parts: Vec<_> = (0..3).map(|i| whole.part(i)).collect();
+            assert_eq!(parts[1].shape(), [2, 2]);
+            assert_eq!(parts[1].to_precision(Precision::F32).data(), &values[4..8]);
+            let again = Tensor::stacked(&[&parts[2], &parts[0], &parts[1]]);
+            assert_eq!((again.shape(), again.precision()), (&[3, 2, 2][..], whole.precision()));
+            let wanted = [&values[8..], &values[..8]].concat();
+            assert_eq!(again.to_precision(Precision::F32).data(), wanted);
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::adamw::AdamW;
 use super::alarm::Alarm;
 use crate::recipe::BestBy;
 use crate::tensor::{Parameters, Precision, Tensor};
-use crate::weights::{read_safetensors, write_safetensors};
+use crate::weights::{hash_elements, hex, read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
 /// Everything about a run under way but its tensors.
@@ -193,12 +193,9 @@ fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a Tensor
     for (key, tensor) in tensors {
         hash.update(key);
         hash.update((tensor.len() as u64).to_le_bytes());
-        for block in tensor.data().chunks(1 << 12) {
-            let bytes: Vec<u8> = block.iter().flat_map(|x| x.to_le_bytes()).collect();
-            hash.update(bytes);
-        }
+        hash_elements(&mut hash, tensor);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::data::{Dataset, Example, Split};
 use crate::recipe::{BestBy, TrainSpec};
+use crate::weights::hex;
 use crate::{Error, Result};
 
 /// The examples of each part, in the data set's order.
@@ -73,7 +74,7 @@ impl Splits {
             train = order.into_iter().flat_map(|(_, i)| i).collect();
             train.sort_unstable();
         }
-        let fingerprint = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex(&hash.finalize());
         Ok(Self { dataset, train, validate, test, held_out, fingerprint })
     }
 

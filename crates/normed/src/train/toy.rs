@@ -1,7 +1,9 @@
 //! A small model and small batches for the tests of this floor.
 
 use crate::Result;
-use crate::data::{AnswerType, Batch, Example, IGNORE, ImageSource, Prepared, Split, TokenRows};
+use crate::data::{
+    AnswerType, Batch, Example, IGNORE, Image, ImageSource, Images, Prepared, Split, TokenRows,
+};
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
 use crate::ops::{self, DropoutStream};
@@ -84,7 +86,7 @@ pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
         labels.resize((row + 1) * width, IGNORE);
     }
     let batch = Batch {
-        pixel_values: Tensor::zeros(&[ids.len(), 3, 0, 0]),
+        images: Images::PixelValues(Tensor::zeros(&[ids.len(), 3, 0, 0])),
         input_ids: TokenRows { ids: vec![], lengths: vec![0; ids.len()], width: 0 },
         target_count: lengths.iter().sum(),
         decoder_input_ids: TokenRows { ids: inputs, lengths, width },
@@ -105,5 +107,6 @@ fn prepared(i: usize) -> Prepared {
         split: Split::Train,
         group: None,
     };
-    Prepared { example, pixels: [].into(), question: vec![], answer: vec![] }
+    let image = Image::PixelValues([].into());
+    Prepared { example, image, question: vec![], answer: vec![] }
 }

@@ -13,7 +13,7 @@ mod torch_file;
 
 pub use adapter::{AdapterCard, BaseCheck, LoadedAdapter, load_adapter, save_adapter};
 pub use fill::fill;
-pub use hash::content_hash;
+pub use hash::{content_hash, hash_elements, hex};
 pub use interpolate::interpolate_positions;
 pub use names::{to_hugging_face, to_original};
 pub use safetensors_file::{read_safetensors, read_sharded};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use normed::data::{Batch, IGNORE, TokenRows};
+use normed::data::{Batch, IGNORE, Images, TokenRows};
 use normed::models::Loaded;
 use normed::nn::Mode;
 use normed::tensor::{Graph, Tensor};
@@ -24,7 +24,7 @@ pub fn logits(loaded: &Loaded) -> Tensor {
     let rows =
         |ids: &[u32]| TokenRows { ids: ids.to_vec(), lengths: vec![ids.len()], width: ids.len() };
     let batch = Batch {
-        pixel_values: Tensor::new(&[1, 3, size, size], pixels),
+        images: Images::PixelValues(Tensor::new(&[1, 3, size, size], pixels)),
         input_ids: rows(&[2, 7, 9, 40, 3]),
         decoder_input_ids: rows(&[104, 11, 12]),
         labels: vec![IGNORE; 3],
