@@ -59,6 +59,15 @@ impl Progress {
                     ));
                 }
             }
+            Event::Cached { pictures, computed, bytes, directory, seconds } => {
+                self.line(&format!(
+                    "{pictures} pictures seen by the frozen towers once and for all, {computed} of \
+                     them now ({}): {} MB in {}",
+                    duration(*seconds),
+                    bytes.div_ceil(1_000_000),
+                    directory.display(),
+                ));
+            }
             Event::StepDone { step, of, epoch, loss, lr, examples_per_second, .. } => {
                 let state = format!("loss {loss:.3}, rate {lr:.1e}, {examples_per_second:.0}/s");
                 self.bar.set_position(*step as u64);
@@ -147,6 +156,7 @@ fn subject(of: Subject) -> &'static str {
         Subject::TestBefore => "test, before training",
         Subject::TestAfter => "test",
         Subject::TestBlind => "test, images exchanged",
+        Subject::Pictures => "pictures",
     }
 }
 

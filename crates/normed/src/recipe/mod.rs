@@ -1,11 +1,13 @@
 //! A whole run as data.
 
 mod base;
+mod cache;
 mod init;
 mod read;
 mod section;
 mod source;
 
+pub use cache::{CachePlace, CacheSpec};
 pub use init::{InitSpec, TextSize, VisionSize, Vocab};
 
 use std::path::{Path, PathBuf};
@@ -62,6 +64,8 @@ pub struct Recipe {
     pub train: TrainSpec,
     /// How answers are generated when a checkpoint is judged.
     pub generate: GenerateRule,
+    /// Where the states that a frozen prefix makes of pictures are kept.
+    pub cache: CacheSpec,
 }
 
 /// Where the base model comes from.

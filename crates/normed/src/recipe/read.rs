@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
-use super::{Base, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab};
+use super::{
+    Base, CachePlace, CacheSpec, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab,
+};
 use crate::data::{DataSpec, PhantomDomain};
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
@@ -36,6 +38,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         tuning: tuning.unwrap_or_else(|| Tuning::new(Method::Full)),
         train: s.section("train", train).unwrap_or_default(),
         generate: s.section("generate", generate).unwrap_or_default(),
+        cache: s.section("cache", cache).unwrap_or_default(),
         base,
     }
 }
@@ -221,6 +224,20 @@ fn generate(s: &Section<'_>) -> GenerateRule {
         length_penalty: s
             .get("length_penalty", real("that is finite", |_| true))
             .unwrap_or(default.length_penalty),
+    }
+}
+
+fn cache(s: &Section<'_>) -> CacheSpec {
+    let default = CacheSpec::default();
+    let a_path = s.a_path();
+    let place = |node: &Node| match &node.value {
+        Value::Text(name) if name == "run" => Ok(CachePlace::Run),
+        Value::Text(name) if name == "off" => Ok(CachePlace::Off),
+        _ => a_path(node).map(CachePlace::At),
+    };
+    CacheSpec {
+        place: s.get("place", place).unwrap_or(default.place),
+        max_gib: s.get("max_gib", real("above 0", |x| *x > 0.0)).unwrap_or(default.max_gib),
     }
 }
 

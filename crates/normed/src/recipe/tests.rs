@@ -50,6 +50,7 @@ fn defaults_stand_in() {
         tuning: Tuning::new(Method::LayerNorm),
         train: TrainSpec::default(),
         generate: GenerateRule::default(),
+        cache: CacheSpec { place: CachePlace::Run, max_gib: 16.0 },
     };
     assert_eq!(recipe, expected);
 }
@@ -172,6 +173,10 @@ fn impossible_values_are_refused() {
         "generate.max_new_tokens=0",
         "generate.length_penalty=inf",
         "init.vocab=phantom",
+        "cache=off",
+        "cache.place=true",
+        "cache.max_gib=0",
+        "cache.size=3",
     ] {
         assert!(open(SMALL, &[setting]).is_err(), "{setting} passed");
     }
@@ -296,6 +301,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         tuning: Tuning::One(rule.clone()),
         train,
         generate: GenerateRule { num_beams: 3, max_new_tokens: 20, length_penalty: 0.5 },
+        cache: CacheSpec { place: CachePlace::At(here.join("states")), max_gib: 0.5 },
     };
     let check = |recipe: &Recipe| {
         let text = recipe.to_toml().unwrap();
@@ -331,6 +337,9 @@ fn a_recipe_comes_back_as_it_was_written() {
         Tuning::PerTower { vision: Some(rule.clone()), text: None, decoder: Some(rule) };
     check(&recipe);
     recipe.image_size = None;
+    recipe.cache.place = CachePlace::Off;
+    check(&recipe);
+    recipe.cache.place = CachePlace::Run;
     recipe.base = Base::Init(init);
     check(&recipe);
 }

@@ -83,6 +83,12 @@ impl RunDirectory {
         self.path.join(CHECKPOINT).join("checkpoint.safetensors")
     }
 
+    /// Where the states of a frozen prefix are, unless the recipe keeps them elsewhere: beside the
+    /// checkpoint, with which they go.
+    pub fn states(&self) -> PathBuf {
+        self.path.join(CHECKPOINT).join("states")
+    }
+
     /// Makes the directory that the checkpoint stands in.
     pub fn make_checkpoint_directory(&self) -> Result<()> {
         let path = self.path.join(CHECKPOINT);
@@ -145,12 +151,14 @@ fn sweep(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The keys in which two recipes differ, with both values; where the run directory is does not
-/// count.
+/// The keys in which two recipes differ, with both values; those of no effect on what comes out,
+/// where the run directory is and what is cached, do not count.
 fn changed_keys(before: &str, now: &str) -> Result<Vec<String>, toml::de::Error> {
     let (mut before, mut now): (Table, Table) = (toml::from_str(before)?, toml::from_str(now)?);
-    before.remove("output");
-    now.remove("output");
+    for key in ["output", "cache"] {
+        before.remove(key);
+        now.remove(key);
+    }
     let mut changed = Vec::new();
     compare("", &before, &now, &mut changed);
     Ok(changed)

@@ -47,6 +47,19 @@ pub enum Event {
         /// What.
         message: String,
     },
+    /// What the frozen prefix makes of the run's pictures is at hand, and batches carry it.
+    Cached {
+        /// Different pictures.
+        pictures: usize,
+        /// How many of them were computed now; the others had been before.
+        computed: usize,
+        /// What they take on disk.
+        bytes: u64,
+        /// Where they are.
+        directory: PathBuf,
+        /// What it took.
+        seconds: f64,
+    },
     /// An optimizer step.
     StepDone {
         /// Counted from 1.
@@ -66,13 +79,13 @@ pub enum Event {
         /// Spent on the run so far, by all its processes.
         seconds: f64,
     },
-    /// How far an evaluation is. Not written to events.jsonl.
+    /// How far an evaluation is, or the computation of what a frozen prefix makes of pictures. Not written to events.jsonl.
     Progress {
-        /// What is being evaluated.
+        /// What is under way.
         of: Subject,
-        /// Examples done.
+        /// Examples or pictures done.
         done: usize,
-        /// Examples in all.
+        /// Examples or pictures in all.
         examples: usize,
     },
     /// An evaluation.
@@ -118,7 +131,7 @@ pub enum Event {
     },
 }
 
-/// What an evaluation is of.
+/// What an evaluation, or what else takes its time, is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -130,6 +143,8 @@ pub enum Subject {
     TestAfter,
     /// The test split with its images shuffled among the questions, with the best checkpoint.
     TestBlind,
+    /// The pictures that a frozen prefix sees once.
+    Pictures,
 }
 
 /// What came out of a run: metrics.json.

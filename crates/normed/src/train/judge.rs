@@ -110,7 +110,7 @@ impl Run<'_> {
     ) -> Result<T> {
         let evaluation = Evaluation {
             loaded: &self.loaded,
-            collator: &self.collator,
+            collator: &self.evaluation_collator,
             dataset,
             which,
             batch_size: self.recipe.train.batch_size,

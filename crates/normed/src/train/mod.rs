@@ -3,6 +3,7 @@
 //! - [`run()`]: a [`Recipe`](crate::recipe::Recipe) becomes a run directory;
 //! - [`step()`]: one optimizer step, with [`AdamW`], the `schedule` and the `alarm` over it;
 //! - `judge`, [`Evaluation`]: how good the parameters are, and which were the best;
+//! - `prefix`, `states`: what a frozen prefix makes of pictures, computed once;
 //! - `checkpoint`, `journal`, `directory`: what a killed run goes on from;
 //! - [`Event`]: what happened, with `log`, `tensorboard`, `curve` and `card` to show it.
 
@@ -19,9 +20,11 @@ mod journal;
 mod judge;
 mod log;
 mod memory;
+mod prefix;
 mod run;
 mod schedule;
 mod splits;
+mod states;
 mod step;
 mod tensorboard;
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub fn run(
         return Ok(Some(outcome));
     }
     let mut run = Run::open(recipe, options, directory, on_event)?;
-    let outcome = match run.test_before()? && run.train()? {
+    let outcome = match run.cache_prefix()? && run.test_before()? && run.train()? {
         true => run.finish()?,
         false => None,
     };
@@ -66,6 +66,8 @@ pub(super) struct Run<'a> {
     pub log: Log<'a>,
     pub loaded: Loaded,
     pub collator: Arc<Collator>,
+    /// For evaluations, in which nothing is random.
+    pub evaluation_collator: Arc<Collator>,
     pub splits: Splits,
     pub state: State,
     /// Passes over the training examples; none where nothing is trained.
@@ -121,11 +123,7 @@ impl<'a> Run<'a> {
         }
         let Tuned { trained, total, inert } = tuned;
         log.emit(Event::Tuned { trained, total, inert })?;
-        let collator = Arc::new(Collator::new(
-            Arc::clone(&loaded.tokenizer),
-            loaded.image_rule.clone(),
-            loaded.text_rule.clone(),
-        ));
+        let collator = Arc::new(loaded.collator());
         directory.make_checkpoint_directory()?;
         let earlier = state.progress.seconds;
         Ok(Self {
@@ -134,6 +132,7 @@ impl<'a> Run<'a> {
             directory,
             log,
             loaded,
+            evaluation_collator: Arc::clone(&collator),
             collator,
             splits,
             state,

@@ -47,7 +47,7 @@ pub fn step(
     micro_batches: impl Iterator<Item = Result<(Batch, Vec<Prepared>)>>,
     StepOptions { spec, seed, lr }: StepOptions<'_>,
 ) -> Result<Stepped> {
-    let noise = Noise { seed, dropout: spec.dropout, drop_path: spec.drop_path };
+    let noise = noise(spec, seed);
     let mut gradients = Gradients::new();
     let (mut loss, mut targets, mut examples) = (0.0, 0, 0);
     for item in micro_batches {
@@ -75,6 +75,11 @@ pub fn step(
     let moved = optimizer.update(params, &gradients, (per_target * clip) as f32, lr);
     let reached = norms.iter().map(|&n| n > 0.0).collect();
     Ok(Stepped { loss: loss * per_target, grad_norm, examples, reached, moved })
+}
+
+/// What a recipe drops in training.
+pub(super) fn noise(spec: &TrainSpec, seed: u64) -> Noise {
+    Noise { seed, dropout: spec.dropout, drop_path: spec.drop_path }
 }
 
 /// The Euclidean norm, summed over blocks of fixed size and then in order.
