@@ -1,128 +1,59 @@
-"""The PyTorch side of the benchmark: LayerNorm-only training steps of a ViT-B/16 encoder.
+"""The PyTorch side of the benchmark: training steps of a workload.
 
-    pytorch_step.py make WORKLOAD.safetensors TOKENS BATCH
-    pytorch_step.py step WORKLOAD.safetensors STEPS GRADIENTS.safetensors THREADS MODE
+    pytorch_step.py make TASK
+    pytorch_step.py step TASK
     pytorch_step.py compare GRADIENTS.safetensors REFERENCE.safetensors
 
-`step` prints one JSON object, as the example bench_step of the library does. The encoder is
-written as BLIP's is, with the fused attention that PyTorch offers. MODE is eager (f32), autocast
-(bf16) or bf16_weights (frozen weights kept in bf16; norms and the residual stream in f32).
+TASK is a JSON object, as bench/run.py makes it. `step` prints one, as the example bench_step of the
+library does. `mode` is eager (f32), autocast (bf16) or bf16_weights (autocast over frozen matrices
+kept in bf16; norms and the residual stream are f32 in all).
 """
 
+import gc
 import json
-import math
 import sys
 import time
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import nn
 
-LAYERS, WIDTH, HEADS, INTERMEDIATE, EPS = 12, 768, 12, 3072, 1e-6
+import workloads
 
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.projection = nn.Linear(WIDTH, WIDTH)
-
-    def forward(self, x):
-        b, t, c = x.shape
-        q, k, v = self.qkv(x.to(self.qkv.weight.dtype)).view(b, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
-        x = F.scaled_dot_product_attention(q, k, v)
-        return self.projection(x.transpose(1, 2).reshape(b, t, c))
+LR = 1e-3
 
 
-class Mlp(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.fc1 = nn.Linear(WIDTH, INTERMEDIATE)
-        self.fc2 = nn.Linear(INTERMEDIATE, WIDTH)
-
-    def forward(self, x):
-        return self.fc2(F.gelu(self.fc1(x.to(self.fc1.weight.dtype))))
-
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer_norm1 = nn.LayerNorm(WIDTH, eps=EPS)
-        self.self_attn = Attention()
-        self.layer_norm2 = nn.LayerNorm(WIDTH, eps=EPS)
-        self.mlp = Mlp()
-
-    def forward(self, x):
-        x = x + self.self_attn(self.layer_norm1(x))
-        return x + self.mlp(self.layer_norm2(x))
-
-
-class Encoder(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.encoder = nn.ModuleDict({"layers": nn.ModuleList(Block() for _ in range(LAYERS))})
-        self.post_layernorm = nn.LayerNorm(WIDTH, eps=EPS)
-
-    def forward(self, x):
-        for block in self.encoder["layers"]:
-            x = block(x)
-        return self.post_layernorm(x)
-
-
-def is_norm(name):
-    return "layer_norm" in name or "layernorm" in name
-
-
-def make(path, tokens, batch):
-    torch.manual_seed(0)
-    tensors = {"input": torch.randn(int(batch), int(tokens), WIDTH)}
-    for name, p in Encoder().named_parameters():
-        noise = torch.randn_like(p)
-        if is_norm(name):
-            tensors[name] = 0.2 * noise + (1 if name.endswith("weight") else 0)
-        else:
-            tensors[name] = noise * (0.02 if name.endswith("bias") else 0.5 / math.sqrt(p.shape[1]))
-    save_file(tensors, path)
-
-
-def peak_bytes():
-    """The most memory that this process has held (Linux's VmHWM)."""
+def memory(key):
+    """A figure of proc(5)'s status file: VmRSS is what the process holds, VmHWM the most it held."""
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{key}:"))
 
 
-def step(path, steps, gradients_out, threads, mode):
-    torch.set_num_threads(int(threads))
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=mode == "autocast")
-    with torch.device("meta"):
-        model = Encoder()
-    tensors = load_file(path)
-    x = tensors.pop("input")
-    if mode == "bf16_weights":
-        tensors = {n: t if is_norm(n) else t.bfloat16() for n, t in tensors.items()}
-    model.load_state_dict(tensors, strict=True, assign=True)
-    for name, p in model.named_parameters():
-        p.requires_grad_(is_norm(name))
-    norms = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(norms, lr=1e-3, weight_decay=0.0)
+def step(task):
+    torch.set_num_threads(task["threads"])
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=task["mode"] != "eager")
+    model, inputs = workloads.load(task)
+    for t in model.parameters():
+        t.detach().sum()  # brings what is mapped into memory
+    trained = workloads.trained(model)
+    # Its state comes with the first step; what it imports is here now.
+    optimizer = torch.optim.AdamW(trained.values(), lr=LR, weight_decay=0.0)
+    gc.collect()
+    base = memory("VmRSS")
     losses, seconds, cpu_seconds = [], [], []
-    for i in range(int(steps)):
+    for i in range(task["steps"]):
         start, cpu_start = time.perf_counter(), time.process_time()
         with autocast:
-            y = model(x)
-        loss = y.float().square().mean()
+            loss = model(**inputs)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
         seconds.append(time.perf_counter() - start)
         cpu_seconds.append(time.process_time() - cpu_start)
-        if i == 0:
-            grads = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
-            save_file(grads, gradients_out)
+        if i == 0 and task["gradients"]:
+            save_file({name: p.grad.clone() for name, p in trained.items()}, task["gradients"])
         optimizer.zero_grad(set_to_none=True)
-    measured = {"losses": losses, "seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes()}
-    print(json.dumps(measured))
+    measured = {"losses": losses, "seconds": seconds, "cpu_seconds": cpu_seconds}
+    print(json.dumps(measured | {"base_bytes": base, "peak_bytes": memory("VmHWM")}))
 
 
 def compare(found, reference):
@@ -131,9 +62,13 @@ def compare(found, reference):
     if found.keys() != reference.keys():
         sys.exit(f"not the same tensors: {sorted(found.keys() ^ reference.keys())}")
     errors = {n: ((found[n] - r).norm() / r.norm()).item() for n, r in reference.items()}
-    worst = max(errors, key=errors.get)
+    worst = max(errors, key=lambda name: (errors[name] != errors[name], errors[name]))
     print(json.dumps({"error": errors[worst], "tensor": worst}))
 
 
 if __name__ == "__main__":
-    {"make": make, "step": step, "compare": compare}[sys.argv[1]](*sys.argv[2:])
+    command, *arguments = sys.argv[1:]
+    if command == "compare":
+        compare(*arguments)
+    else:
+        {"make": workloads.make, "step": step}[command](json.loads(arguments[0]))

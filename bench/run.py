@@ -1,13 +1,26 @@
 #!/usr/bin/env python3
-"""normed beside PyTorch: the same LayerNorm-only training step, the same weights and inputs.
+"""normed beside PyTorch: the same training steps, the same weights and inputs.
 
-    python3 bench/run.py [--precision f32|bf16] [--tokens 197] [--batch 4] [--threads 2] [--rounds 3]
+    python3 bench/run.py [--workload vit|decoder|miss] [--precision f32|bf16] [--method METHOD]
+                         [--variant plain|checkpoint|frozen_vision] [--against MODE ...] [...]
 
-Makes bench/.venv with PyTorch from PyPI unless $NORMED_BENCH_PYTHON names a Python that has torch
-and safetensors, builds the library's side, and runs the two in turn, so that a busy machine slows
-both. `cpu ms` is what all threads of a process computed in a step: on a busy machine it says more
-than the clock. Fails if losses or gradients are farther from those of PyTorch's f32 than 1e-5, or 1e-2
-in bf16.
+vit      a ViT-B/16's encoder, 197 tokens (224 px) unless --tokens says otherwise, batch 4
+decoder  a BERT-base decoder, 32 tokens cross-attending to 577 of an image, batch 8
+miss     the whole MISS-base: transformers' BlipForQuestionAnswering, tuned by peft, 901 tokens
+         (480 px), batch 20, all three towers; minutes a run, and in f32 more than 16 GB
+
+PyTorch's modes are eager (f32), autocast (bf16) and bf16_weights (autocast over frozen matrices kept
+in bf16). The variant checkpoint computes whole blocks again in backward, on either side; frozen_vision
+trains the text towers alone.
+
+Makes bench/.venv with PyTorch from PyPI unless $NORMED_BENCH_PYTHON names a Python that has what
+PACKAGES lists, builds the library's side, and runs the sides in turn, so that a busy machine slows
+all. `cpu ms` is what all threads of a process computed in a step: on a busy machine it says more than
+the clock. `peak` is the most memory that a process held, `growth` what of that came after its weights
+were loaded. The last three columns are normed's time, peak and growth as parts of that row's.
+
+Fails if losses or gradients on the first two examples are farther from those of PyTorch's f32 than
+1e-5, or 1e-2 in bf16; --check does only this. The timed sides' losses must agree as closely.
 """
 
 import argparse
@@ -21,12 +34,16 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WARM_UP, TIMED = 2, 5
-MODES = {
-    "f32": {"PyTorch eager f32": "eager"},
-    "bf16": {"PyTorch autocast bf16": "autocast", "PyTorch bf16 weights": "bf16_weights"},
-}
+SCRIPT = ROOT / "bench/pytorch_step.py"
+PACKAGES = ["torch>=2.13", "safetensors>=0.8", "numpy", "transformers>=5.23", "peft>=0.21"]
+MODES = {"f32": ["eager"], "bf16": ["autocast", "bf16_weights"]}
 TOLERANCE = {"f32": 1e-5, "bf16": 1e-2}
+DEFAULTS = {
+    "vit": dict(tokens=197, batch=4, rounds=3, warm_up=2, steps=5),
+    "decoder": dict(tokens=577, batch=8, rounds=3, warm_up=2, steps=5),
+    "miss": dict(tokens=901, batch=20, rounds=1, warm_up=1, steps=2),
+}
+CHECKED_EXAMPLES, CHECKED_STEPS = 2, 3
 
 
 def run(*command, **environment):
@@ -48,83 +65,157 @@ def python_with_torch():
         return given
     directory = ROOT / "bench/.venv"
     python = directory / "bin/python"
-    # The marker is written last: an installation that broke off is done again.
-    if not (directory / "complete").exists():
+    # The marker is written last: an installation that broke off is done again, as is one of
+    # other packages.
+    marker, wanted = directory / "complete", "\n".join(PACKAGES)
+    if not marker.exists() or marker.read_text() != wanted:
         venv.create(directory, with_pip=True, clear=True)
-        run(python, "-m", "pip", "install", "--quiet", "torch", "safetensors", "numpy")
-        (directory / "complete").touch()
+        run(python, "-m", "pip", "install", "--quiet", *PACKAGES)
+        marker.write_text(wanted)
     return python
 
 
 def build():
     where = ("--manifest-path", ROOT / "Cargo.toml")
-    run("cargo", "build", "--release", "--package", "normed", "--example", "bench_step", *where)
+    run("cargo", "build", "--release", "--workspace", "--example", "bench_step", *where)
     metadata = json.loads(run("cargo", "metadata", "--no-deps", "--format-version", "1", *where))
     return Path(metadata["target_directory"]) / "release/examples/bench_step"
 
 
-def measure(args):
-    """The runs of either side, and how far the first step's gradients are apart."""
-    python, binary = python_with_torch(), build()
-    script, steps = ROOT / "bench/pytorch_step.py", WARM_UP + TIMED
-    with tempfile.TemporaryDirectory() as scratch:
-        names = ("workload", "reference", "theirs", "ours")
-        workload, reference, theirs, ours = (Path(scratch) / name for name in names)
-        run(python, script, "make", workload, args.tokens, args.batch)
-        torch_step = (python, script, "step", workload)
-        exact = json.loads(run(*torch_step, steps, reference, args.threads, "eager"))
+class Sides:
+    """PyTorch and the library, over one directory of weights and inputs."""
+
+    def __init__(self, args, directory):
+        self.python, self.binary = python_with_torch(), build()
+        keys = "workload tokens batch layers threads precision method variant".split()
+        self.task = {key: getattr(args, key) for key in keys}
+        self.task |= {"directory": str(directory), "gradients": None}
+        run(self.python, SCRIPT, "make", json.dumps(self.task))
+
+    def torch(self, mode, **changes):
+        task = self.task | {"mode": mode} | changes
+        output = run(self.python, SCRIPT, "step", json.dumps(task), PYTHONWARNINGS="ignore")
+        return json.loads(output)
+
+    def normed(self, **changes):
+        threads = str(self.task["threads"])
+        task = json.dumps(self.task | changes)
+        return json.loads(run(self.binary, task, RAYON_NUM_THREADS=threads))
+
+    def check(self, tolerance):
+        """Compares losses and gradients with those of PyTorch's f32."""
+        with tempfile.TemporaryDirectory() as scratch:
+            ours, reference = Path(scratch) / "ours", Path(scratch) / "reference"
+            size = dict(batch=min(self.task["batch"], CHECKED_EXAMPLES), steps=CHECKED_STEPS)
+            exact = self.torch("eager", variant=plain(self.task), gradients=str(reference), **size)
+            found = self.normed(gradients=str(ours), **size)
+            gradients = json.loads(run(self.python, SCRIPT, "compare", ours, reference))
+        loss_error = relative_error(found["losses"], exact["losses"])
+        print(f"relative error of the losses of {CHECKED_STEPS} steps: {loss_error:.1e}")
+        print(f"relative error of the gradients: {gradients['error']:.1e} ({gradients['tensor']})")
+        # Written so that NaN fails.
+        if not max(loss_error, gradients["error"]) <= tolerance:
+            sys.exit(f"the two sides do not compute the same: more than {tolerance} apart")
+
+    def measure(self, args):
+        """The runs of every side."""
+        steps = args.warm_up + args.steps
+        suffix = "" if args.variant == "plain" else f" {args.variant}"
         sides = {
-            name: (*torch_step, steps, theirs, args.threads, mode)
-            for name, mode in MODES[args.precision].items()
+            f"PyTorch {mode}{suffix}": lambda mode=mode: self.torch(mode, steps=steps)
+            for mode in args.against
         }
-        sides[f"normed {args.precision}"] = (binary, workload, steps, ours, args.precision)
+        sides[f"normed {args.precision}{suffix}"] = lambda: self.normed(steps=steps)
         results = {name: [] for name in sides}
         for _ in range(args.rounds):
-            for name, command in sides.items():
-                output = run(*command, RAYON_NUM_THREADS=str(args.threads))
-                results[name].append(json.loads(output))
-        return results, exact["losses"], json.loads(run(python, script, "compare", ours, reference))
+            for name, side in sides.items():
+                results[name].append(side())
+        return results
 
 
-def timed(runs, key):
-    """Milliseconds of every step after the warm-up."""
-    return [seconds * 1e3 for run in runs for seconds in run[key][WARM_UP:]]
+def plain(task):
+    """The variant that computes the same in the plainest way."""
+    return "plain" if task["variant"] == "checkpoint" else task["variant"]
 
 
-def report(args, results, reference, gradients):
-    print(f"ViT-B/16 encoder, {args.tokens} tokens, batch {args.batch}, LayerNorm-only step,")
-    print(f"{args.threads} threads, {args.rounds} runs of {TIMED} timed steps")
-    print(f"{'':22}{'median ms':>10}{'fastest':>9}{'slowest':>9}{'cpu ms':>9}{'peak MB':>9}")
-    for name, runs in results.items():
-        times = timed(runs, "seconds")
-        columns = (
-            statistics.median(times),
-            min(times),
-            max(times),
-            statistics.median(timed(runs, "cpu_seconds")),
-            max(run["peak_bytes"] for run in runs) / 1e6,
-        )
-        print(f"{name:22}{columns[0]:10.0f}" + "".join(f"{c:9.0f}" for c in columns[1:]))
-    ours = results[f"normed {args.precision}"][0]["losses"]
-    loss_error = max(abs(a - b) / abs(b) for a, b in zip(ours, reference))
-    print(f"relative error of the losses of {len(ours)} steps: {loss_error:.1e}")
-    print(f"relative error of the gradients: {gradients['error']:.1e} ({gradients['tensor']})")
-    # Written so that NaN fails.
-    tolerance = TOLERANCE[args.precision]
-    if not max(loss_error, gradients["error"]) <= tolerance:
-        sys.exit(f"the two sides do not compute the same: more than {tolerance} apart")
+def relative_error(found, reference):
+    return max(abs(a - b) / abs(b) for a, b in zip(found, reference, strict=True))
+
+
+def row(runs, args):
+    """Median, fastest and slowest step and processor time in ms; peak and growth in MB."""
+    timed = lambda key: [s * 1e3 for run in runs for s in run[key][args.warm_up :]]
+    times = timed("seconds")
+    peak = max(run["peak_bytes"] for run in runs) / 1e6
+    growth = max(run["peak_bytes"] - run["base_bytes"] for run in runs) / 1e6
+    median = statistics.median
+    return (median(times), min(times), max(times), median(timed("cpu_seconds")), peak, growth)
+
+
+def report(args, results):
+    print(f"{args.workload}, {args.layers} layers, {args.tokens} tokens, batch {args.batch},")
+    print(f"{args.method}, {args.variant}, {args.precision}, {args.threads} threads,")
+    print(f"{args.rounds} runs of {args.steps} timed steps after {args.warm_up}")
+    titles = ("median ms", "fastest", "slowest", "cpu ms", "peak MB", "growth")
+    print(f"{'':36}" + "".join(f"{t:>10}" for t in titles) + "   time  peak  growth")
+    rows = {name: row(runs, args) for name, runs in results.items()}
+    ours = list(rows)[-1]
+    for name, columns in rows.items():
+        ratios = [rows[ours][i] / columns[i] for i in (0, 4, 5)]
+        cells = "".join(f"{c:10.0f}" for c in columns)
+        line = f"{name:36}{cells}"
+        print(line if name == ours else line + "{:7.2f}{:6.2f}{:8.2f}".format(*ratios))
+    fastest = min((n for n in rows if n != ours), key=lambda n: rows[n][0])
+    print(f"the fastest of PyTorch's: {fastest}")
+    reference = results[fastest][0]["losses"]
+    found = [run["losses"] for runs in results.values() for run in runs]
+    error = max(relative_error(losses, reference) for losses in found)
+    if not error <= TOLERANCE[args.precision]:
+        sys.exit(f"the timed sides do not compute the same: losses {error:.1e} apart")
+
+
+def arguments():
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
+    parser.add_argument("--workload", choices=DEFAULTS, default="vit")
+    parser.add_argument("--precision", choices=MODES, default="f32")
+    methods = ["layer_norm", "attention", "ffn", "full"]
+    parser.add_argument("--method", choices=methods, default="layer_norm")
+    variants = ["plain", "checkpoint", "frozen_vision"]
+    parser.add_argument("--variant", choices=variants, default="plain")
+    modes = [mode for modes in MODES.values() for mode in modes]
+    parser.add_argument("--against", choices=modes, nargs="+", help="PyTorch's modes")
+    parser.add_argument("--tokens", type=int, help="of an image: 197 at 224 px, 577 at 384")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--layers", type=int, default=12, help="in each tower")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help="processes a side")
+    parser.add_argument("--warm-up", type=int, help="steps a process makes untimed")
+    parser.add_argument("--steps", type=int, help="steps a process makes timed")
+    parser.add_argument("--check", action="store_true", help="measure nothing")
+    args = parser.parse_args()
+    for key, value in DEFAULTS[args.workload].items():
+        if getattr(args, key) is None:
+            setattr(args, key, value)
+    if args.against is None:
+        # Only the usual one of the whole model, whose step takes up to a minute, and where all
+        # is trained: nothing is kept in bf16 then.
+        is_one = args.workload == "miss" or args.method == "full"
+        args.against = MODES[args.precision][: 1 if is_one else None]
+    if args.method != "layer_norm" and args.workload != "vit":
+        parser.error(f"--method {args.method} is for --workload vit")
+    if args.variant == "frozen_vision" and args.workload != "miss":
+        parser.error("--variant frozen_vision is for --workload miss")
+    return args
 
 
 def main():
-    kind = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
-    parser.add_argument("--precision", choices=MODES, default="f32")
-    parser.add_argument("--tokens", type=int, default=197, help="197 is 224 px, 577 is 384 px")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
-    report(args, *measure(args))
+    args = arguments()
+    with tempfile.TemporaryDirectory() as directory:
+        sides = Sides(args, directory)
+        sides.check(TOLERANCE[args.precision])
+        if not args.check:
+            report(args, sides.measure(args))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""What the benchmark measures, on the PyTorch side: weights and inputs, made and loaded.
+
+A task is a dictionary, as bench/run.py makes it; `directory` holds model.safetensors,
+narrow.safetensors (the same with frozen matrices in bf16) and inputs.safetensors.
+"""
+
+import math
+from itertools import chain
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+
+def workload(name):
+    """The class of the model. transformers is imported only where it is measured."""
+    if name == "miss":
+        from blip import Miss
+
+        return Miss
+    import parts
+
+    return {"vit": parts.Vit, "decoder": parts.Decoder}[name]
+
+
+def on_meta(task):
+    """The model without weights."""
+    with torch.device("meta"):
+        return workload(task["workload"])(task["layers"], task["tokens"])
+
+
+def make(task):
+    """Draws weights and inputs."""
+    directory = Path(task["directory"])
+    torch.manual_seed(0)
+    model = on_meta(task)
+    weights = {name: draw(name, p.shape) for name, p in model.named_parameters()}
+    save_file(weights, directory / "model.safetensors", {"format": "pt"})
+    frozen = lambda name: not is_trained(task["method"], name)
+    narrow = {n: t.bfloat16() if t.dim() == 2 and frozen(n) else t for n, t in weights.items()}
+    save_file(narrow, directory / "narrow.safetensors")
+    save_file(model.inputs(task["batch"], task["tokens"]), directory / "inputs.safetensors")
+    if task["workload"] == "miss":
+        model.describe(directory)
+
+
+def draw(name, shape):
+    noise = torch.randn(shape)
+    if is_norm(name):
+        return 0.2 * noise + (1 if name.endswith("weight") else 0)
+    if name.endswith("bias") or "embedding" in name:
+        return 0.02 * noise
+    return noise * (0.5 / math.sqrt(shape[1]))
+
+
+def is_norm(name):
+    return "norm" in name.lower()
+
+
+def is_trained(method, name):
+    """Whether `method` trains the parameter `name`; those beside layer_norm are for `vit`."""
+    if method == "layer_norm":
+        return is_norm(name)
+    return {"attention": ".self_attn.", "ffn": ".mlp.", "full": ""}[method] in name
+
+
+def load(task):
+    """The model, its weights mapped from a file, frozen but for what is trained; and its inputs."""
+    directory, variant = Path(task["directory"]), task["variant"]
+    model = on_meta(task)
+    file = "narrow.safetensors" if task["mode"] == "bf16_weights" else "model.safetensors"
+    model.load_state_dict(load_file(directory / file), strict=False, assign=True)
+    if task["workload"] == "miss":
+        import blip
+
+        model.complete()
+        blip.fuse_attention()
+        model = blip.tune_layer_norms(model, ["vision_model"] if variant == "frozen_vision" else [])
+        if variant == "checkpoint":
+            blip.recompute_blocks(model)
+    else:
+        for name, p in model.named_parameters():
+            p.requires_grad_(is_trained(task["method"], name))
+        model.recomputed = variant == "checkpoint"
+    missing = [n for n, t in chain(model.named_parameters(), model.named_buffers()) if t.is_meta]
+    assert not missing, missing
+    inputs = load_file(directory / "inputs.safetensors")
+    return model.train(), {name: t[: task["batch"]] for name, t in inputs.items()}
+
+
+def trained(model):
+    """What is trained, under its name in the file."""
+    plain = lambda n: n.removeprefix("base_model.model.").replace(".ln_tuning_layers.default", "")
+    return {plain(name): p for name, p in model.named_parameters() if p.requires_grad}

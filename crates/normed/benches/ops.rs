@@ -1,0 +1,188 @@
+//! Single operations at the shapes of ViT-B, 197 tokens, batch 4, all frozen, the input's gradient
+//! wanted.
+//!
+//!     cargo bench --package normed [-- FILTER]
+//!
+//! An item is one of the two operations of a multiply-add of matrix products, whose rate includes all
+//! else that is done; of gelu and layer_norm it is an element. RAYON_NUM_THREADS chooses the threads.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use normed::nn::{LayerNorm, Linear, Mlp};
+use normed::ops::{self, AttentionSpec};
+use normed::tensor::{
+    Gradients, Graph, NormPlace, Parameters, Part, Precision, Scope, Tensor, Tower, Var,
+};
+
+const BATCH: usize = 4;
+const TOKENS: usize = 197;
+const ROWS: usize = BATCH * TOKENS;
+const HIDDEN: usize = 768;
+const INTERMEDIATE: usize = 4 * HIDDEN;
+const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
+/// Rows, outputs and inputs: the block's products, and one at 577 tokens.
+const LINEAR: [[usize; 3]; 4] = [
+    [ROWS, HIDDEN, HIDDEN],
+    [ROWS, INTERMEDIATE, HIDDEN],
+    [ROWS, HIDDEN, INTERMEDIATE],
+    [BATCH * 577, INTERMEDIATE, HIDDEN],
+];
+
+fn main() -> Result<(), rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?;
+    println!("{} threads", rayon::current_num_threads());
+    divan::main();
+    Ok(())
+}
+
+#[divan::bench(args = shapes())]
+fn linear_forward(bencher: Bencher, (precision, shape): (Precision, [usize; 3])) {
+    linear(shape, precision).forward(bencher);
+}
+
+#[divan::bench(args = shapes())]
+fn linear_backward(bencher: Bencher, (precision, shape): (Precision, [usize; 3])) {
+    linear(shape, precision).backward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn gelu_forward(bencher: Bencher, precision: Precision) {
+    gelu(precision).forward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn gelu_backward(bencher: Bencher, precision: Precision) {
+    gelu(precision).backward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn mlp_forward(bencher: Bencher, precision: Precision) {
+    mlp(precision).forward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn mlp_backward(bencher: Bencher, precision: Precision) {
+    mlp(precision).backward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn attention_forward(bencher: Bencher, precision: Precision) {
+    attention(precision).forward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn attention_backward(bencher: Bencher, precision: Precision) {
+    attention(precision).backward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn layer_norm_forward(bencher: Bencher, precision: Precision) {
+    layer_norm(precision).forward(bencher);
+}
+
+#[divan::bench(args = PRECISIONS)]
+fn layer_norm_backward(bencher: Bencher, precision: Precision) {
+    layer_norm(precision).backward(bencher);
+}
+
+fn shapes() -> impl Iterator<Item = (Precision, [usize; 3])> {
+    PRECISIONS.into_iter().flat_map(|precision| LINEAR.map(|shape| (precision, shape)))
+}
+
+fn linear([rows, outputs, inputs]: [usize; 3], precision: Precision) -> Operation {
+    let operations = 2 * rows * outputs * inputs;
+    Operation::new(precision, precision, &[rows, inputs], [operations; 2], |scope| {
+        let layer = Linear::declare(scope, "linear", [outputs, inputs], Part::Fc1);
+        Box::new(move |g, x| layer.forward(g, x))
+    })
+}
+
+fn gelu(precision: Precision) -> Operation {
+    let elements = ROWS * INTERMEDIATE;
+    let shape = [ROWS, INTERMEDIATE];
+    Operation::new(precision, precision, &shape, [elements; 2], |_| Box::new(ops::gelu))
+}
+
+fn mlp(precision: Precision) -> Operation {
+    let operations = 4 * ROWS * HIDDEN * INTERMEDIATE;
+    Operation::new(precision, precision, &[ROWS, HIDDEN], [operations; 2], |scope| {
+        let mlp = Mlp::declare(scope, ["fc1", "fc2"], HIDDEN, INTERMEDIATE);
+        let residual = Var::constant(ramp(&[ROWS, HIDDEN]));
+        Box::new(move |g, x| mlp.add(g, x, &residual, None))
+    })
+}
+
+/// Two products forward; backward five, since the scores are computed again.
+fn attention(precision: Precision) -> Operation {
+    let product = 2 * BATCH * TOKENS * TOKENS * HIDDEN;
+    let (shape, counts) = ([BATCH, TOKENS, 3 * HIDDEN], [2 * product, 5 * product]);
+    Operation::new(precision, precision, &shape, counts, |_| {
+        let spec = || AttentionSpec { heads: HIDDEN / 64, ..AttentionSpec::default() };
+        Box::new(move |g, qkv| ops::self_attention(g, qkv, spec()))
+    })
+}
+
+fn layer_norm(precision: Precision) -> Operation {
+    let counts = [ROWS * HIDDEN; 2];
+    Operation::new(precision, Precision::F32, &[ROWS, HIDDEN], counts, |scope| {
+        let norm = LayerNorm::declare(scope, "norm", HIDDEN, 1e-6, NormPlace::Final);
+        Box::new(move |g, x| norm.inner(g, x))
+    })
+}
+
+type Run = Box<dyn Fn(&mut Graph<'_>, &Var) -> Var>;
+
+/// An operation over an input that wants its gradient.
+struct Operation {
+    params: Parameters,
+    input: Tensor,
+    run: Run,
+    /// Items forward and backward.
+    counts: [usize; 2],
+}
+
+impl Operation {
+    fn new(
+        precision: Precision,
+        input: Precision,
+        shape: &[usize],
+        counts: [usize; 2],
+        declare: impl FnOnce(&mut Scope<'_>) -> Run,
+    ) -> Self {
+        let mut params = Parameters::new();
+        let run = declare(&mut params.scope(Tower::Vision, ""));
+        for (_, p) in params.iter_mut() {
+            p.set(ramp(&p.shape.clone()));
+        }
+        params.set_precision(precision);
+        Self { params, input: ramp(shape).to_precision(input), run, counts }
+    }
+
+    fn pass(&self) -> (Graph<'_>, Var) {
+        let mut g = Graph::training(&self.params);
+        let x = g.record(self.input.clone(), true, |_, _| ());
+        let y = (self.run)(&mut g, &x);
+        (g, y)
+    }
+
+    fn forward(&self, bencher: Bencher) {
+        bencher.counter(ItemsCount::new(self.counts[0])).bench_local(|| self.pass());
+    }
+
+    fn backward(&self, bencher: Bencher) {
+        let forward = || {
+            let (g, y) = self.pass();
+            let seed = ramp(y.shape()).to_precision(y.value.precision());
+            (g, y, seed)
+        };
+        let bencher = bencher.counter(ItemsCount::new(self.counts[1])).with_inputs(forward);
+        bencher.bench_local_values(|(g, y, seed)| g.backward(&y, seed, &mut Gradients::new()));
+    }
+}
+
+/// Numbers in [-1, 1).
+fn ramp(shape: &[usize]) -> Tensor {
+    let count: usize = shape.iter().product();
+    Tensor::new(shape, (0..count).map(|i| (i % 997) as f32 / 498.5 - 1.0).collect())
+}

@@ -1,0 +1,213 @@
+//! What is measured: parts of a model, whose loss is the mean square of their output, or a whole one.
+
+use std::error::Error;
+use std::path::Path;
+
+use normed::data::{Batch, TokenRows};
+use normed::models::{self, Model};
+use normed::nn::{Drops, LayerNorm, Mode, PostNormBlock, PreNormBlock, Seen, Widths};
+use normed::ops::cross_entropy;
+use normed::recipe::TrainSpec;
+use normed::tensor::{Gradients, Graph, NormPlace, Parameters, Tensor, Tower, Var};
+use normed::train::{self, AdamW, StepOptions};
+use normed::tuning::{Rule, Tuning};
+use normed::weights::{Checkpoint, fill, read_safetensors};
+use serde::Deserialize;
+
+use super::Task;
+
+const HIDDEN: usize = 768;
+const VIT: Widths = Widths { hidden: HIDDEN, intermediate: 4 * HIDDEN, heads: 12, eps: 1e-6 };
+const BERT: Widths = Widths { eps: 1e-12, ..VIT };
+const LR: f32 = 1e-3;
+
+/// The name of a workload.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Vit,
+    Decoder,
+    Miss,
+}
+
+/// What of a step differs from the usual one.
+#[derive(Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// Nothing.
+    Plain,
+    /// Whole blocks are computed again in backward.
+    Checkpoint,
+    /// The vision tower is frozen.
+    FrozenVision,
+}
+
+/// A workload and its parameters, tuned, in the precision asked for.
+pub struct Loaded {
+    pub workload: Workload,
+    pub params: Parameters,
+}
+
+pub enum Workload {
+    /// A vision transformer's blocks and last norm, over states.
+    Vit { blocks: Vec<PreNormBlock>, norm: LayerNorm, input: Var },
+    /// BERT's first norm and blocks, causal, over states and the states of an image.
+    Decoder { norm: LayerNorm, blocks: Vec<PostNormBlock>, input: Var, source: Var },
+    /// The whole model.
+    Miss { model: Box<dyn Model>, batch: Batch },
+}
+
+/// Reads what `task` names.
+pub fn load(task: &Task) -> Result<Loaded, Box<dyn Error>> {
+    let inputs = read_safetensors(&task.directory.join("inputs.safetensors"))?;
+    let states = |name| floats(&inputs, name, task.batch).map(Var::constant);
+    let (workload, mut params) = match task.workload {
+        Kind::Vit => vit(task, states("input")?)?,
+        Kind::Decoder => decoder(task, states("input")?, states("source")?)?,
+        Kind::Miss => {
+            let model = models::load_as_stored(&task.directory, None)?;
+            let batch = batch(&inputs, task.batch)?;
+            (Workload::Miss { model: model.model, batch }, model.params)
+        }
+    };
+    let towers = (task.variant == Variant::FrozenVision).then(|| vec![Tower::Text, Tower::Decoder]);
+    Tuning::One(Rule { towers, ..Rule::new(task.method) }).apply(&mut params)?;
+    params.set_precision(task.precision);
+    Ok(Loaded { workload, params })
+}
+
+fn vit(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
+    let mut params = Parameters::new();
+    let mut scope = params.scope(Tower::Vision, "");
+    let blocks = (0..task.layers)
+        .map(|i| PreNormBlock::declare(&mut scope.sub("encoder").layer("layers", i), VIT))
+        .collect();
+    let (width, place) = (VIT.hidden, NormPlace::Final);
+    let norm = LayerNorm::declare(&mut scope, "post_layernorm", width, VIT.eps, place);
+    read(&mut params, &task.directory)?;
+    Ok((Workload::Vit { blocks, norm, input }, params))
+}
+
+fn decoder(task: &Task, input: Var, source: Var) -> normed::Result<(Workload, Parameters)> {
+    let mut params = Parameters::new();
+    let mut scope = params.scope(Tower::Decoder, "");
+    let embeddings = &mut scope.sub("embeddings");
+    let (width, place) = (BERT.hidden, NormPlace::Embedding);
+    let norm = LayerNorm::declare(embeddings, "LayerNorm", width, BERT.eps, place);
+    let blocks = (0..task.layers)
+        .map(|i| PostNormBlock::declare(&mut scope.sub("encoder").layer("layer", i), BERT, width))
+        .collect();
+    read(&mut params, &task.directory)?;
+    Ok((Workload::Decoder { norm, blocks, input, source }, params))
+}
+
+fn read(params: &mut Parameters, directory: &Path) -> normed::Result<()> {
+    fill(params, &read_safetensors(&directory.join("model.safetensors"))?, str::to_owned)
+}
+
+/// Pictures, questions, answers: the decoder reads all tokens of an answer but the last and is to
+/// predict all but the first.
+fn batch(inputs: &Checkpoint, examples: usize) -> Result<Batch, Box<dyn Error>> {
+    let answers = tokens(inputs, "labels", examples)?;
+    let width = answers.width - 1;
+    let part = |from: usize| -> Vec<u32> {
+        answers
+            .ids
+            .chunks(answers.width)
+            .flat_map(|row| &row[from..from + width])
+            .copied()
+            .collect()
+    };
+    Ok(Batch {
+        pixel_values: floats(inputs, "pixel_values", examples)?,
+        input_ids: tokens(inputs, "input_ids", examples)?,
+        decoder_input_ids: TokenRows { ids: part(0), lengths: vec![width; examples], width },
+        labels: part(1),
+        target_count: examples * width,
+        keys: (0..examples as u64).collect(),
+    })
+}
+
+/// The first `examples` of the input `name`.
+fn floats(inputs: &Checkpoint, name: &str, examples: usize) -> Result<Tensor, String> {
+    let all = inputs.tensors.get(name).and_then(|stored| stored.to_tensor());
+    let all = all.filter(|all| all.shape()[0] >= examples);
+    let all = all.ok_or_else(|| format!("there are no {examples} examples of {name}"))?;
+    let shape = [&[examples], &all.shape()[1..]].concat();
+    let count = shape.iter().product();
+    Ok(Tensor::new(&shape, all.data()[..count].to_vec()))
+}
+
+/// The first `examples` rows of the 64-bit input `name`, none of them padded.
+fn tokens(inputs: &Checkpoint, name: &str, examples: usize) -> Result<TokenRows, Box<dyn Error>> {
+    let stored = inputs.tensors.get(name).ok_or_else(|| format!("no {name}"))?;
+    let [_, width] = *stored.shape() else { return Err(format!("{name} are no rows").into()) };
+    let bytes = stored.bytes();
+    let ids = bytes.as_chunks().0.iter().take(examples * width).map(|&id| i64::from_le_bytes(id));
+    let ids = ids.map(u32::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(TokenRows { ids, lengths: vec![width; examples], width })
+}
+
+impl Workload {
+    /// A training step; gives its loss.
+    pub fn step(
+        &self,
+        params: &mut Parameters,
+        optimizer: &mut AdamW,
+        spec: &TrainSpec,
+    ) -> normed::Result<f64> {
+        if let Self::Miss { model, batch } = self {
+            let batches = std::iter::once(Ok((batch.clone(), Vec::new())));
+            let options = StepOptions { spec, seed: 0, lr: LR };
+            return Ok(train::step(&**model, params, optimizer, batches, options)?.loss);
+        }
+        let (loss, gradients) = self.gradients(params, spec)?;
+        optimizer.update(params, &gradients, 1.0, LR);
+        Ok(loss)
+    }
+
+    /// The loss and the gradients of what is trained.
+    pub fn gradients(
+        &self,
+        params: &Parameters,
+        spec: &TrainSpec,
+    ) -> normed::Result<(f64, Gradients)> {
+        let mut graph = Graph::training(params).with_recompute(spec.recompute);
+        let g = &mut graph;
+        let (loss, output, seed) = match self {
+            Self::Vit { blocks, norm, input } => {
+                let mut x = input.clone();
+                for block in blocks {
+                    x = block.forward(g, &x, &Drops::none());
+                }
+                mean_square(norm.forward(g, &x))
+            }
+            Self::Decoder { norm, blocks, input, source } => {
+                let (own, cross) = (Seen { causal: true, lengths: None }, Seen::default());
+                let mut x = norm.forward(g, input);
+                for block in blocks {
+                    x = block.forward(g, &x, &own, source, &cross, &Drops::none());
+                }
+                mean_square(x)
+            }
+            Self::Miss { model, batch } => {
+                let logits = model.forward(g, batch, Mode::Evaluate)?;
+                let ce = cross_entropy(g, logits, &batch.labels, spec.label_smoothing);
+                let per_target = 1.0 / batch.target_count as f64;
+                (ce.sum * per_target, ce.output, Tensor::new(&[1], vec![per_target as f32]))
+            }
+        };
+        let mut gradients = Gradients::new();
+        graph.backward(&output, seed, &mut gradients);
+        Ok((loss, gradients))
+    }
+}
+
+/// The mean of the squares, what it is of, and its gradient.
+fn mean_square(y: Var) -> (f64, Var, Tensor) {
+    let scale = 1.0 / y.value.len() as f64;
+    let loss = y.value.data().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() * scale;
+    let gradient = y.value.data().iter().map(|v| v * (2.0 * scale) as f32).collect();
+    let gradient = Tensor::new(y.shape(), gradient);
+    (loss, y, gradient)
+}
