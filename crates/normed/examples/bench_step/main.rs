@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let task: Task = serde_json::from_str(&task)?;
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?;
 
-    let Loaded { workload, mut params } = load(&task)?;
+    let Loaded { mut workload, mut params } = load(&task)?;
     process::touch(&params);
     let base = process::memory("VmRSS")?;
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use normed::data::{Batch, TokenRows};
+use normed::data::{Batch, Images, TokenRows};
 use normed::models::{self, Model};
 use normed::nn::{Drops, LayerNorm, Mode, PostNormBlock, PreNormBlock, Seen, Widths};
 use normed::ops::cross_entropy;
@@ -119,7 +119,7 @@ fn batch(inputs: &Checkpoint, examples: usize) -> Result<Batch, Box<dyn Error>> 
             .collect()
     };
     Ok(Batch {
-        pixel_values: floats(inputs, "pixel_values", examples)?,
+        images: Images::PixelValues(floats(inputs, "pixel_values", examples)?),
         input_ids: tokens(inputs, "input_ids", examples)?,
         decoder_input_ids: TokenRows { ids: part(0), lengths: vec![width; examples], width },
         labels: part(1),
@@ -149,14 +149,20 @@ fn tokens(inputs: &Checkpoint, name: &str, examples: usize) -> Result<TokenRows,
 }
 
 impl Workload {
-    /// A training step; gives its loss.
+    /// A training step; gives its loss. The first computes the states of a frozen prefix, as the
+    /// cache of a run does; those after it start from them, as every epoch of a run does.
     pub fn step(
-        &self,
+        &mut self,
         params: &mut Parameters,
         optimizer: &mut AdamW,
         spec: &TrainSpec,
     ) -> normed::Result<f64> {
         if let Self::Miss { model, batch } = self {
+            if let (Images::PixelValues(pixels), Some(prefix)) =
+                (&batch.images, model.frozen_prefix(params, Mode::Evaluate))
+            {
+                batch.images = Images::States(prefix.states(params, pixels)?);
+            }
             let batches = std::iter::once(Ok((batch.clone(), Vec::new())));
             let options = StepOptions { spec, seed: 0, lr: LR };
             return Ok(train::step(&**model, params, optimizer, batches, options)?.loss);
