@@ -108,10 +108,9 @@ impl PostNormBlock {
     /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
     pub fn cache(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> BlockCache {
         let [keys, values] = self.cross_attention.keys_values(g, source);
-        let (batch, length, width) = (keys.shape()[0], keys.shape()[1], keys.width());
-        let mut cross = KeyValues::new(batch, length, width);
+        let mut cross = KeyValues::new(&keys, keys.shape()[1]);
         cross.append(&keys, &values);
-        BlockCache { own: KeyValues::new(batch, room, width), cross }
+        BlockCache { own: KeyValues::new(&keys, room), cross }
     }
 
     /// Tokens `x [B, T, C]` that follow those in the cache, without gradients.

@@ -14,7 +14,7 @@ use super::dropout::DropoutStream;
 use super::number::{Number, in_precision};
 use super::product::{Matrix, Packed, Rows, store};
 use super::simd::{dot, exp, max, sum, vectorised};
-use crate::tensor::{Elements, Graph, Precision, Source, Tensor, Var};
+use crate::tensor::{Graph, Operation, Precision, Source, Tensor, Var};
 
 /// Query rows that are worked on together.
 const BLOCK: usize = 128;
@@ -35,7 +35,7 @@ pub struct AttentionSpec {
 /// `B` sequences of `length` rows inside a buffer; a row holds `channels` numbers at `offset`.
 #[derive(Clone, Copy)]
 struct Sequences<'a> {
-    data: Elements<'a>,
+    data: &'a Tensor,
     length: usize,
     /// Elements from one row to the next.
     stride: usize,
@@ -48,7 +48,7 @@ impl<'a> Sequences<'a> {
     /// `[B, T, C]`, or the channels from `offset` on of wider rows.
     fn of(x: &'a Tensor, offset: usize) -> Self {
         let (length, stride) = (x.shape()[1], x.width());
-        Self { data: x.elements(), length, stride, batch_stride: length * stride, offset }
+        Self { data: x, length, stride, batch_stride: length * stride, offset }
     }
 
     fn start(&self, b: usize, row: usize, head: usize, dim: usize) -> usize {
@@ -57,7 +57,7 @@ impl<'a> Sequences<'a> {
 
     /// Rows `[from, from + rows)` of one head of one sequence.
     fn head(&self, b: usize, from: usize, rows: usize, head: usize, dim: usize) -> Matrix<'a> {
-        Matrix::new(self.data.after(self.start(b, from, head, dim)), rows, dim, self.stride)
+        Matrix::new(self.data.elements().after(self.start(b, from, head, dim)), rows, dim, self.stride)
     }
 }
 
@@ -65,54 +65,53 @@ impl<'a> Sequences<'a> {
 #[derive(Debug, Clone)]
 pub struct KeyValues {
     /// `[B, capacity, C]`.
-    pub keys: Vec<f32>,
+    keys: Tensor,
     /// `[B, capacity, C]`.
-    pub values: Vec<f32>,
+    values: Tensor,
     /// Rows in use.
-    pub length: usize,
-    /// Rows there is room for.
-    pub capacity: usize,
-    /// `C`.
-    pub channels: usize,
+    length: usize,
 }
 
 impl KeyValues {
-    /// Room for `capacity` rows in each of `batch` sequences.
-    pub fn new(batch: usize, capacity: usize, channels: usize) -> Self {
-        let empty = vec![0.0; batch * capacity * channels];
-        Self { keys: empty.clone(), values: empty, length: 0, capacity, channels }
+    /// Room for `capacity` rows as wide as `like` in each of its sequences `[B, T, C]`.
+    pub fn new(like: &Tensor, capacity: usize) -> Self {
+        let shape = [like.shape()[0], capacity, like.width()];
+        Self { keys: like.zeros_beside(&shape), values: like.zeros_beside(&shape), length: 0 }
     }
 
     /// Appends rows `[B, T, C]` of keys and values.
     pub fn append(&mut self, keys: &Tensor, values: &Tensor) {
-        let (batch, rows, width) = (keys.shape()[0], keys.shape()[1], self.channels);
-        assert!(self.length + rows <= self.capacity, "the cache is full");
-        for b in 0..batch {
-            let to = (b * self.capacity + self.length) * width;
-            let from = b * rows * width..(b + 1) * rows * width;
-            self.keys[to..to + rows * width].copy_from_slice(&keys.data()[from.clone()]);
-            self.values[to..to + rows * width].copy_from_slice(&values.data()[from]);
+        let (rows, width, capacity) = (keys.shape()[1], keys.width(), self.keys.shape()[1]);
+        assert!(self.length + rows <= capacity, "the cache is full");
+        for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
+            if cache.plans_change(Operation::Pass(new.len())) {
+                continue;
+            }
+            let cache = cache.data_mut().chunks_exact_mut(capacity * width);
+            for (cache, new) in cache.zip(new.data().chunks_exact(rows * width)) {
+                cache[self.length * width..][..rows * width].copy_from_slice(new);
+            }
         }
         self.length += rows;
     }
 
     /// Sequence `b` becomes what sequence `from[b]` was: a beam search moves its beams.
     pub fn reorder(&mut self, from: &[usize]) {
-        let each = self.capacity * self.channels;
-        for buffer in [&mut self.keys, &mut self.values] {
-            *buffer =
-                from.iter().flat_map(|&b| &buffer[b * each..(b + 1) * each]).copied().collect();
+        for cache in [&mut self.keys, &mut self.values] {
+            let &[_, capacity, width] = cache.shape() else { unreachable!("made so") };
+            let mut moved = cache.beside(&[from.len(), capacity, width], Precision::F32);
+            if !moved.plans(Operation::Pass(moved.len())) {
+                let each = capacity * width;
+                for (to, &b) in moved.data_mut().chunks_exact_mut(each).zip(from) {
+                    to.copy_from_slice(&cache.data()[b * each..][..each]);
+                }
+            }
+            *cache = moved;
         }
     }
 
-    fn sequences<'a>(&self, data: &'a [f32]) -> Sequences<'a> {
-        Sequences {
-            data: Elements::F32(data),
-            length: self.length,
-            stride: self.channels,
-            batch_stride: self.capacity * self.channels,
-            offset: 0,
-        }
+    fn sequences<'a>(&self, data: &'a Tensor) -> Sequences<'a> {
+        Sequences { length: self.length, ..Sequences::of(data, 0) }
     }
 }
 
@@ -134,8 +133,11 @@ pub fn self_attention(g: &mut Graph<'_>, qkv: &Var, spec: AttentionSpec) -> Var 
 }
 
 fn stacked_gradient<T: Number>(call: Backward, x: &Tensor, dy: &Tensor) -> Tensor {
-    let mut dx = T::unset(x.shape());
+    let mut dx = T::beside(x, x.shape());
     let offsets = [0, call.channels, 2 * call.channels];
+    if call.plans(&dx, offsets.map(|offset| Sequences::of(x, offset)), [true; 3]) {
+        return dx;
+    }
     let rows = Rows::new(T::of_mut(&mut dx), x.width());
     let targets = offsets.map(|offset| Some(rows.from(offset)));
     call.run::<T>(offsets.map(|offset| Sequences::of(x, offset)), dy, targets);
@@ -171,7 +173,10 @@ fn separate_gradients<T: Number>(
     dy: &Tensor,
     wanted: [bool; 3],
 ) -> [Option<Tensor>; 3] {
-    let mut each = [0, 1, 2].map(|i| wanted[i].then(|| T::unset(inputs[i].shape())));
+    let mut each = [0, 1, 2].map(|i| wanted[i].then(|| T::beside(dy, inputs[i].shape())));
+    if call.plans(dy, inputs.each_ref().map(|x| Sequences::of(x, 0)), wanted) {
+        return each;
+    }
     let targets = each.each_mut().map(|d| {
         d.as_mut().map(|d| {
             let width = d.width();
@@ -225,21 +230,49 @@ fn visible(spec: &AttentionSpec, b: usize, i: usize, queries: usize, keys: usize
     if spec.causal { length.min(keys - queries + i + 1) } else { length }
 }
 
+/// How many scores of a head are computed, over all sequences.
+fn scores(spec: &AttentionSpec, batch: usize, queries: usize, keys: usize) -> usize {
+    let block = |b, from: usize| {
+        let rows = BLOCK.min(queries - from);
+        rows * visible(spec, b, from + rows - 1, queries, keys)
+    };
+    (0..batch).flat_map(|b| (0..queries).step_by(BLOCK).map(move |i| block(b, i))).sum()
+}
+
+/// The bytes that all threads work in.
+fn scratch([tq, tk, dim]: [usize; 3], precision: Precision, backward: bool) -> usize {
+    let rows = BLOCK.min(tq);
+    let scores = rows * tk * size_of::<f32>();
+    let packed = |rows, cols| Packed::size(rows, cols, precision);
+    let each = match backward {
+        false => scores + packed(dim, tk) + packed(tk, dim),
+        true => {
+            let sums = 2 * tk * dim * size_of::<f32>();
+            2 * scores + sums + 2 * packed(dim, tk) + packed(tk, dim) + packed(rows, dim)
+        }
+    };
+    each * rayon::current_num_threads()
+}
+
 /// The output `[B, Tq, C]` and the log-sum-exp `[B, H, Tq]` of the scaled scores.
 fn forward<T: Number>(
     [q, k, v]: [Sequences<'_>; 3],
     channels: usize,
     spec: &AttentionSpec,
     precision: Precision,
-) -> (Tensor, Vec<f32>) {
+) -> (Tensor, Tensor) {
     let (heads, dim) = (spec.heads, channels / spec.heads);
     let batch = q.data.len() / q.batch_stride;
     let (tq, tk) = (q.length, k.length);
     let scale = 1.0 / (dim as f32).sqrt();
-    let mut out = T::unset(&[batch, tq, channels]);
-    let mut lse = vec![0.0; batch * heads * tq];
+    let mut out = T::beside(q.data, &[batch, tq, channels]);
+    let mut lse = q.data.beside(&[batch, heads, tq], Precision::F32);
+    let flop = 4 * channels * scores(spec, batch, tq, tk);
+    if out.plans(Operation::Attention { flop, scratch: scratch([tq, tk, dim], precision, false) }) {
+        return (out, lse);
+    }
     let target = Rows::new(T::of_mut(&mut out), channels);
-    lse.par_chunks_mut(tq).enumerate().for_each(|(task, lse)| {
+    lse.data_mut().par_chunks_mut(tq).enumerate().for_each(|(task, lse)| {
         let (b, h) = (task / heads, task % heads);
         SCRATCH.with_borrow_mut(|Scratch { p, packed: [keys_t, values, ..], .. }| {
             let most = visible(spec, b, tq - 1, tq, tk);
@@ -305,12 +338,22 @@ fn drop_probabilities(row: &mut [f32], spec: &AttentionSpec, b: usize, place: u6
 struct Backward {
     channels: usize,
     /// `[B, H, Tq]`.
-    lse: Vec<f32>,
+    lse: Tensor,
     spec: AttentionSpec,
     precision: Precision,
 }
 
 impl Backward {
+    /// Counts the gradients of q, k and v, those that are wanted, as the work on `x`; true if it is
+    /// only planned.
+    fn plans(&self, x: &Tensor, [q, k, _]: [Sequences<'_>; 3], wanted: [bool; 3]) -> bool {
+        let (batch, tq, tk) = (q.data.shape()[0], q.length, k.length);
+        let products = 2 + wanted.into_iter().filter(|&wanted| wanted).count();
+        let flop = 2 * products * self.channels * scores(&self.spec, batch, tq, tk);
+        let scratch = scratch([tq, tk, self.channels / self.spec.heads], self.precision, true);
+        x.plans(Operation::Attention { flop, scratch })
+    }
+
     /// Writes the gradients of q, k and v, those that are wanted, into buffers of the inputs' layouts,
     /// each with the offset of its channels. With probabilities `P`, dropped `P∘M`:
     /// `dV = (P∘M)ᵀ dO`, `dP = (dO Vᵀ)∘M`, `dS = P ∘ (dP - rowsum(P ∘ dP)) / sqrt(d)`, `dQ = dS K`,
@@ -326,7 +369,7 @@ impl Backward {
         let (tq, tk) = (q.length, k.length);
         let scale = 1.0 / (dim as f32).sqrt();
         let dy = Sequences::of(dy, 0);
-        lse.par_chunks(tq).enumerate().for_each(|(task, lse)| {
+        lse.data().par_chunks(tq).enumerate().for_each(|(task, lse)| {
             let (b, h) = (task / heads, task % heads);
             let head = |x: &Sequences<'_>, target: Rows<T>, row: usize| {
                 target.from(b * x.batch_stride + row * x.stride + h * dim)

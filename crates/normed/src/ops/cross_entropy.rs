@@ -6,7 +6,7 @@
 
 use super::simd::{exp, fold, for_row_pairs, max, sum};
 use crate::data::IGNORE;
-use crate::tensor::{Graph, Tensor, Var};
+use crate::tensor::{Graph, Operation, Var};
 
 /// The summed loss of a batch, with the per-position negative log-likelihoods beside it.
 #[derive(Debug)]
@@ -28,13 +28,31 @@ pub fn cross_entropy(
 ) -> CrossEntropy {
     let width = logits.value.width();
     let input = logits.source();
-    let mut rows = logits.value.into_data();
+    let mut rows = logits.value.reshaped(&[labels.len(), width]);
     let mut positions = vec![0.0; labels.len()];
-    assert_eq!(rows.len(), labels.len() * width);
+    if !rows.plans_change(Operation::Pass(rows.len())) {
+        losses(rows.data_mut(), &mut positions, labels, label_smoothing);
+    }
+    let total = positions.iter().map(|&x| f64::from(x)).sum();
+    let value = rows.beside_of(&[1], vec![total as f32]);
+    let output = g.record(value, input.needs_gradient(), move |seed, gradients| {
+        let factor = seed.data()[0];
+        let mut d = rows;
+        if factor != 1.0 && !d.plans_change(Operation::Pass(d.len())) {
+            d.data_mut().iter_mut().for_each(|d| *d *= factor);
+        }
+        gradients.add(input, d);
+    });
+    CrossEntropy { sum: total, positions, output }
+}
+
+/// The loss of each row of logits, and its gradient in their place.
+fn losses(rows: &mut [f32], positions: &mut [f32], labels: &[u32], label_smoothing: f32) {
+    let width = rows.len() / labels.len().max(1);
     for_row_pairs(
-        &mut rows,
+        rows,
         width,
-        &mut positions,
+        positions,
         1,
         #[inline(always)]
         |i, row, loss| {
@@ -58,18 +76,6 @@ pub fn cross_entropy(
             row[label as usize] -= 1.0 - label_smoothing;
         },
     );
-    let total = positions.iter().map(|&x| f64::from(x)).sum();
-    let shape = [labels.len(), width];
-    let value = Tensor::new(&[1], vec![total as f32]);
-    let output = g.record(value, input.needs_gradient(), move |seed, gradients| {
-        let factor = seed.data()[0];
-        let mut d = rows;
-        if factor != 1.0 {
-            d.iter_mut().for_each(|d| *d *= factor);
-        }
-        gradients.add(input, Tensor::new(&shape, d));
-    });
-    CrossEntropy { sum: total, positions, output }
 }
 
 /// `log softmax` of one row, in place.

@@ -2,7 +2,7 @@
 //!
 //! Keeps: the ids. Backward adds each row's gradient to its place in the table, in order.
 
-use crate::tensor::{Elements, Graph, ParamId, Tensor, Var};
+use crate::tensor::{Elements, Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// Word plus position: `ids [B * T]` into `words [V, C]`, positions counted from `first` in each
 /// row of `width` tokens into `positions [P, C]`. Gives `[B, T, C]`.
@@ -16,29 +16,34 @@ pub fn embedding(
 ) -> Var {
     let (w, p) = (g.param(words).value().clone(), g.param(positions).value().clone());
     let channels = w.width();
-    let mut out = Vec::with_capacity(ids.len() * channels);
-    for (i, &id) in ids.iter().enumerate() {
-        let row = id as usize * channels..(id as usize + 1) * channels;
-        let position = &p.data()[(first + i % width) * channels..][..channels];
-        match w.elements() {
-            Elements::F32(w) => out.extend(w[row].iter().zip(position).map(|(a, b)| a + b)),
-            Elements::Bf16(w) => {
-                out.extend(w[row].iter().zip(position).map(|(a, b)| a.to_f32() + b));
+    let shape = [ids.len() / width, width, channels];
+    let mut out = w.beside(&shape, Precision::F32);
+    if !out.plans(Operation::Pass(ids.len() * channels)) {
+        let rows = out.data_mut().chunks_exact_mut(channels).zip(ids);
+        for (i, (out, &id)) in rows.enumerate() {
+            let row = id as usize * channels..(id as usize + 1) * channels;
+            let position = &p.data()[(first + i % width) * channels..][..channels];
+            let each = out.iter_mut().zip(position);
+            match w.elements() {
+                Elements::F32(w) => each.zip(&w[row]).for_each(|((y, p), w)| *y = w + p),
+                Elements::Bf16(w) => each.zip(&w[row]).for_each(|((y, p), w)| *y = w.to_f32() + p),
             }
         }
     }
     let (train_words, train_positions) = (g.trains(words), g.trains(positions));
     let ids = ids.to_vec();
-    let shape = [ids.len() / width, width, channels];
-    g.record(Tensor::new(&shape, out), train_words || train_positions, move |dy, gradients| {
+    g.record(out, train_words || train_positions, move |dy, gradients| {
         let mut scatter = |id: ParamId, table: &Tensor, row_of: &dyn Fn(usize) -> usize| {
-            let mut dt = vec![0.0; table.len()];
-            for (i, dy) in dy.data().chunks_exact(channels).enumerate() {
-                for (t, d) in dt[row_of(i) * channels..][..channels].iter_mut().zip(dy) {
-                    *t += d;
+            let mut dt = dy.zeros_beside(table.shape());
+            if !dt.plans(Operation::Pass(dy.len())) {
+                let sums = dt.data_mut();
+                for (i, dy) in dy.data().chunks_exact(channels).enumerate() {
+                    for (t, d) in sums[row_of(i) * channels..][..channels].iter_mut().zip(dy) {
+                        *t += d;
+                    }
                 }
             }
-            gradients.add_param(id, Tensor::new(table.shape(), dt));
+            gradients.add_param(id, dt);
         };
         if train_words {
             scatter(words, &w, &|i| ids[i] as usize);

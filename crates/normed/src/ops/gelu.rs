@@ -6,7 +6,7 @@
 
 use super::number::{Number, in_precision};
 use super::simd::{erf, exp, for_rows};
-use crate::tensor::{Graph, Tensor, Var};
+use crate::tensor::{Graph, Operation, Tensor, Var};
 
 /// Elements a row of the parallel loop has; the operation is element-wise.
 const CHUNK: usize = 4096;
@@ -26,7 +26,10 @@ pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
 
 /// `gelu` of every element.
 pub(super) fn all<T: Number>(x: &Tensor) -> Tensor {
-    let mut y = T::unset(x.shape());
+    let mut y = T::beside(x, x.shape());
+    if y.plans(Operation::Pass(x.len())) {
+        return y;
+    }
     let x = T::of(x);
     elementwise(
         T::of_mut(&mut y),
@@ -41,6 +44,9 @@ pub(super) fn all<T: Number>(x: &Tensor) -> Tensor {
 }
 
 fn backward<T: Number>(x: &Tensor, dy: &mut Tensor) {
+    if dy.plans_change(Operation::Pass(x.len())) {
+        return;
+    }
     let x = T::of(x);
     elementwise(
         T::of_mut(dy),

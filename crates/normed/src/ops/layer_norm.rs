@@ -7,7 +7,7 @@
 
 use super::number::{Number, in_precision};
 use super::simd::{dot, fold, for_row_triples, for_rows, sum, sum_rows};
-use crate::tensor::{Gradients, Graph, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
 
 /// `x [.., C] -> [.., C]`, in the precision `output`.
 pub fn layer_norm(
@@ -44,7 +44,10 @@ struct Affine {
 
 impl Affine {
     fn forward<T: Number>(&self, x: &Tensor) -> Tensor {
-        let mut y = T::unset(x.shape());
+        let mut y = T::beside(x, x.shape());
+        if y.plans(Operation::Pass(x.len())) {
+            return y;
+        }
         let (x, width) = (x.data(), x.width());
         for_rows(
             T::of_mut(&mut y),
@@ -64,22 +67,25 @@ impl Affine {
         &self,
         x: &Tensor,
         output: Precision,
-    ) -> (Tensor, Tensor, Vec<f32>) {
+    ) -> (Tensor, Tensor, Tensor) {
         match output {
             Precision::F32 => self.keeping::<K, f32>(x),
             Precision::Bf16 => self.keeping::<K, half::bf16>(x),
         }
     }
 
-    fn keeping<K: Number, T: Number>(&self, x: &Tensor) -> (Tensor, Tensor, Vec<f32>) {
-        let (mut y, mut kept) = (T::unset(x.shape()), K::unset(x.shape()));
-        let mut deviation = vec![0.0; x.rows()];
+    fn keeping<K: Number, T: Number>(&self, x: &Tensor) -> (Tensor, Tensor, Tensor) {
+        let (mut y, mut kept) = (T::beside(x, x.shape()), K::beside(x, x.shape()));
+        let mut deviation = x.beside(&[x.rows()], Precision::F32);
+        if y.plans(Operation::Pass(x.len())) {
+            return (y, kept, deviation);
+        }
         let (x, width) = (x.data(), x.width());
         for_row_triples(
             T::of_mut(&mut y),
             K::of_mut(&mut kept),
             width,
-            &mut deviation,
+            deviation.data_mut(),
             #[inline(always)]
             |i, y, kept, deviation| {
                 let x = &x[i * width..][..width];
@@ -120,7 +126,7 @@ impl Affine {
 struct Kept {
     normalised: Tensor,
     /// The reciprocal of each row's.
-    deviation: Vec<f32>,
+    deviation: Tensor,
     w: Tensor,
     train_w: Option<ParamId>,
     train_b: Option<ParamId>,
@@ -137,25 +143,24 @@ impl Kept {
 
     fn backward_from<K: Number, D: Number>(self, dy: &Tensor, gradients: &mut Gradients) {
         let width = self.w.len();
-        let (dy, shape) = (D::of(dy), dy.shape());
-        let h = K::of(&self.normalised);
         if self.train_w.is_some() || self.train_b.is_some() {
             let sums = sum_rows(
+                dy,
                 self.deviation.len(),
                 2 * width,
                 #[inline(always)]
                 |i, sums| {
                     let (dw, db) = sums.split_at_mut(width);
-                    let (dy, h) = (&dy[i * width..][..width], &h[i * width..][..width]);
+                    let (dy, h) = self.rows::<K, D>(dy, i);
                     for ((dw, db), (dy, h)) in dw.iter_mut().zip(db).zip(dy.iter().zip(h)) {
                         *dw = dy.wide().mul_add(h.wide(), *dw);
                         *db += dy.wide();
                     }
                 },
             );
-            for (id, sums) in [self.train_w, self.train_b].into_iter().zip(sums.chunks(width)) {
+            for (id, start) in [(self.train_w, 0), (self.train_b, width)] {
                 if let Some(id) = id {
-                    gradients.add_param(id, Tensor::new(&[width], sums.to_vec()));
+                    gradients.add_param(id, sums.part(start, &[width]));
                 }
             }
         }
@@ -165,21 +170,31 @@ impl Kept {
         // A residual stream's gradient came by the other way already: one pass for both.
         let (mut dx, adds) = match gradients.take(self.input) {
             Some(so_far) => (so_far, true),
-            None => (Tensor::unset(shape), false),
+            None => (dy.beside(dy.shape(), Precision::F32), false),
         };
-        for_rows(
-            dx.data_mut(),
-            width,
-            #[inline(always)]
-            |i, dx| {
-                let dx = &mut dx[..width];
-                let (dy, h) = (&dy[i * width..][..width], &h[i * width..][..width]);
-                self.input_gradient(dy, h, self.deviation[i], |j, d| {
-                    dx[j] = if adds { dx[j] + d } else { d };
-                });
-            },
-        );
+        if !dx.plans_change(Operation::Pass(dy.len())) {
+            let deviation = self.deviation.data();
+            for_rows(
+                dx.data_mut(),
+                width,
+                #[inline(always)]
+                |i, dx| {
+                    let dx = &mut dx[..width];
+                    let (dy, h) = self.rows::<K, D>(dy, i);
+                    self.input_gradient(dy, h, deviation[i], |j, d| {
+                        dx[j] = if adds { dx[j] + d } else { d };
+                    });
+                },
+            );
+        }
         gradients.add(self.input, dx);
+    }
+
+    /// Row `i` of a gradient and of the normalised input.
+    #[inline(always)]
+    fn rows<'r, K: Number, D: Number>(&'r self, dy: &'r Tensor, i: usize) -> (&'r [D], &'r [K]) {
+        let row = i * self.w.len()..(i + 1) * self.w.len();
+        (&D::of(dy)[row.clone()], &K::of(&self.normalised)[row])
     }
 
     /// `f(j, dx)` for every element of a row.

@@ -4,9 +4,9 @@
 //! gradient is the output's, passed on without a copy of its own.
 
 use super::number::{Number, in_precision};
-use super::product::{Matrix, Rows, product, store};
+use super::product::{scratch, Matrix, Rows, product, store};
 use super::simd::sum_rows;
-use crate::tensor::{Gradients, Graph, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
 
 /// What becomes of a linear layer's output.
 #[derive(Debug, Clone, Copy)]
@@ -109,14 +109,26 @@ impl Layer {
         match output {
             Output::Wide => self.forward::<f32>(x, None),
             Output::Inner => in_precision!(inner, self.forward(x, None)),
-            Output::AddedTo(residual) => self.forward::<f32>(x, Some(residual.value.data())),
+            Output::AddedTo(residual) => self.forward::<f32>(x, Some(&residual.value)),
         }
     }
 
+    /// Counts a product of `rows` rows with the matrix, in either direction, as the work on `x`; true
+    /// if it is only planned.
+    pub fn plans(&self, x: &Tensor, rows: usize) -> bool {
+        let (out, inner) = self.widths();
+        let scratch = scratch(rows, inner, out, self.precision);
+        x.plans(Operation::Product { flop: 2 * rows * out * inner, scratch })
+    }
+
     /// `x Wᵀ + b + added`.
-    fn forward<T: Number>(&self, x: &Tensor, added: Option<&[f32]>) -> Tensor {
-        let (width, bias) = (self.widths().0, self.bias());
-        let mut y = T::unset(&self.output_shape(x));
+    fn forward<T: Number>(&self, x: &Tensor, added: Option<&Tensor>) -> Tensor {
+        let width = self.widths().0;
+        let mut y = T::beside(x, &self.output_shape(x));
+        if self.plans(&y, y.len() / width) {
+            return y;
+        }
+        let (bias, added) = (self.bias(), added.map(Tensor::data));
         let out = Rows::new(T::of_mut(&mut y), width);
         self.product(
             x,
@@ -164,7 +176,10 @@ impl Layer {
     }
 
     fn input_gradient_in<T: Number>(&self, dy: &Tensor, shape: &[usize]) -> Tensor {
-        let mut dx = T::unset(shape);
+        let mut dx = T::beside(dy, shape);
+        if self.plans(&dx, dy.len() / self.widths().0) {
+            return dx;
+        }
         let out = Rows::new(T::of_mut(&mut dx), self.widths().1);
         self.product_back(dy, store(out));
         dx
@@ -174,14 +189,17 @@ impl Layer {
     pub fn add_gradients(&self, dy: &Tensor, x: Option<&Tensor>, gradients: &mut Gradients) {
         if let Some(id) = self.bias.filter(|_| self.train_b) {
             let db = in_precision!(dy.precision(), column_sums(dy));
-            gradients.add_param(id, Tensor::new(&[dy.width()], db));
+            gradients.add_param(id, db);
         }
         if let Some(x) = x.filter(|_| self.train_w) {
             let (out, inner) = self.widths();
             let rows = dy.len() / out;
+            let mut dw = dy.beside(self.w.shape(), Precision::F32);
+            if self.plans(&dw, rows) {
+                return gradients.add_param(self.weight, dw);
+            }
             let d = Matrix::new(dy.elements(), rows, out, out);
             let x = Matrix::new(x.elements(), rows, inner, inner);
-            let mut dw = Tensor::unset(self.w.shape());
             let to = Rows::new(dw.data_mut(), inner);
             product(d.transposed(), x, self.precision, store(to));
             gradients.add_param(self.weight, dw);
@@ -189,14 +207,15 @@ impl Layer {
     }
 }
 
-fn column_sums<T: Number>(x: &Tensor) -> Vec<f32> {
-    let (data, width) = (T::of(x), x.width());
+fn column_sums<T: Number>(x: &Tensor) -> Tensor {
+    let width = x.width();
     sum_rows(
+        x,
         x.rows(),
         width,
         #[inline(always)]
         |i, sums| {
-            for (s, x) in sums.iter_mut().zip(&data[i * width..][..width]) {
+            for (s, x) in sums.iter_mut().zip(&T::of(x)[i * width..][..width]) {
                 *s += x.wide();
             }
         },

@@ -55,9 +55,13 @@ pub fn mlp(
 
 /// `gelu(fc1(x))`, and `fc1(x)` if it is to be kept.
 fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<Tensor>) {
-    let (width, shape, bias) = (fc1.widths().0, fc1.output_shape(x), fc1.bias());
-    let mut y = T::unset(&shape);
-    let mut kept = keep.then(|| T::unset(&shape));
+    let (width, shape) = (fc1.widths().0, fc1.output_shape(x));
+    let mut y = T::beside(x, &shape);
+    let mut kept = keep.then(|| T::beside(x, &shape));
+    if fc1.plans(&y, y.len() / width) {
+        return (y, kept);
+    }
+    let bias = fc1.bias();
     let to = Rows::new(T::of_mut(&mut y), width);
     let keep_at = kept.as_mut().map(|kept| Rows::new(T::of_mut(kept), width));
     fc1.product(
@@ -105,7 +109,10 @@ fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<T
 /// The gradient of `h`, which goes into the activation: `(dy W₂) ∘ gelu'(h)`.
 fn gradient_before<T: Number>(fc2: &Layer, dy: &Tensor, h: &Tensor) -> Tensor {
     let width = h.width();
-    let mut d = T::unset(h.shape());
+    let mut d = T::beside(h, h.shape());
+    if fc2.plans(&d, d.len() / width) {
+        return d;
+    }
     let to = Rows::new(T::of_mut(&mut d), width);
     let h = T::of(h);
     fc2.product_back(

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use crate::tensor::{Elements, Tensor};
+use crate::tensor::{Elements, Precision, Tensor};
 
 /// What a kernel computes in f32 and keeps in memory in this precision.
 pub(super) trait Number: Copy + Default + Send + Sync + 'static {
@@ -12,8 +12,8 @@ pub(super) trait Number: Copy + Default + Send + Sync + 'static {
     fn nearest(x: f32) -> Self;
     /// The elements of a tensor of this precision.
     fn of(x: &Tensor) -> &[Self];
-    /// A tensor of this precision, to be overwritten.
-    fn unset(shape: &[usize]) -> Tensor;
+    /// A tensor of this precision beside another, to be overwritten.
+    fn beside(x: &Tensor, shape: &[usize]) -> Tensor;
     /// The elements of such a tensor, for writing.
     fn of_mut(x: &mut Tensor) -> &mut [Self];
 }
@@ -33,8 +33,8 @@ impl Number for f32 {
         x.data()
     }
 
-    fn unset(shape: &[usize]) -> Tensor {
-        Tensor::unset(shape)
+    fn beside(x: &Tensor, shape: &[usize]) -> Tensor {
+        x.beside(shape, Precision::F32)
     }
 
     fn of_mut(x: &mut Tensor) -> &mut [Self] {
@@ -60,8 +60,8 @@ impl Number for bf16 {
         }
     }
 
-    fn unset(shape: &[usize]) -> Tensor {
-        Tensor::unset_narrow(shape)
+    fn beside(x: &Tensor, shape: &[usize]) -> Tensor {
+        x.beside(shape, Precision::Bf16)
     }
 
     fn of_mut(x: &mut Tensor) -> &mut [Self] {

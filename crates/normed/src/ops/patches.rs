@@ -4,7 +4,7 @@
 //! [`patches`] only reorders pixels and the product is [`super::linear`]'s.
 
 use super::simd::{for_rows, sum_rows};
-use crate::tensor::{Graph, ParamId, Tensor, Var};
+use crate::tensor::{Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// `pixels [B, 3, H, W] -> [B, H/p * W/p, 3 * p * p]`, patches row by row, each in the order of a
 /// convolution's kernel (channel, row, column).
@@ -14,7 +14,10 @@ pub fn patches(pixels: &Tensor, patch: usize) -> Tensor {
     };
     let (rows, cols) = (h / patch, w / patch);
     let width = channels * patch * patch;
-    let mut out = Tensor::unset(&[b, rows * cols, width]);
+    let mut out = pixels.beside(&[b, rows * cols, width], Precision::F32);
+    if out.plans(Operation::Pass(pixels.len())) {
+        return out;
+    }
     let data = pixels.data();
     for_rows(out.data_mut(), width, |i, row| {
         let (image, r, c) = (i / (rows * cols), i / cols % rows, i % cols);
@@ -38,40 +41,43 @@ pub fn prepend_class_and_add_positions(
     let (c, p) = (g.param(class).value().clone(), g.param(positions).value().clone());
     let &[b, n, width] = x.shape() else { panic!("patches are [B, N, C]") };
     assert_eq!(p.len(), (n + 1) * width, "{}", g.param(positions).name);
-    let mut out = Tensor::unset(&[b, n + 1, width]);
-    for_rows(out.data_mut(), width, |i, row| {
-        let (image, t) = (i / (n + 1), i % (n + 1));
-        let source = match t {
-            0 => c.data(),
-            _ => &x.value.data()[(image * n + t - 1) * width..][..width],
-        };
-        for ((y, x), p) in row.iter_mut().zip(source).zip(&p.data()[t * width..]) {
-            *y = x + p;
-        }
-    });
+    let mut out = x.value.beside(&[b, n + 1, width], Precision::F32);
+    if !out.plans(Operation::Pass(b * (n + 1) * width)) {
+        for_rows(out.data_mut(), width, |i, row| {
+            let (image, t) = (i / (n + 1), i % (n + 1));
+            let source = match t {
+                0 => c.data(),
+                _ => &x.value.data()[(image * n + t - 1) * width..][..width],
+            };
+            for ((y, x), p) in row.iter_mut().zip(source).zip(&p.data()[t * width..]) {
+                *y = x + p;
+            }
+        });
+    }
     let (train_class, train_positions) = (g.trains(class), g.trains(positions));
     let input = x.source();
     let needed = train_class || train_positions || input.needs_gradient();
     g.record(out, needed, move |dy, gradients| {
-        let dy = dy.data();
         if train_class || train_positions {
-            let dp = sum_rows(b, (n + 1) * width, |i, sums| {
-                for (s, d) in sums.iter_mut().zip(&dy[i * (n + 1) * width..]) {
+            let dp = sum_rows(&dy, b, (n + 1) * width, |i, sums| {
+                for (s, d) in sums.iter_mut().zip(&dy.data()[i * (n + 1) * width..]) {
                     *s += d;
                 }
             });
             if train_class {
-                gradients.add_param(class, Tensor::new(c.shape(), dp[..width].to_vec()));
+                gradients.add_param(class, dp.part(0, c.shape()));
             }
             if train_positions {
-                gradients.add_param(positions, Tensor::new(p.shape(), dp));
+                gradients.add_param(positions, dp.reshaped(p.shape()));
             }
         }
         if input.needs_gradient() {
-            let mut dx = Tensor::unset(&[b, n, width]);
-            for_rows(dx.data_mut(), n * width, |i, row| {
-                row.copy_from_slice(&dy[(i * (n + 1) + 1) * width..][..n * width]);
-            });
+            let mut dx = dy.beside(&[b, n, width], Precision::F32);
+            if !dx.plans(Operation::Pass(b * n * width)) {
+                for_rows(dx.data_mut(), n * width, |i, row| {
+                    row.copy_from_slice(&dy.data()[(i * (n + 1) + 1) * width..][..n * width]);
+                });
+            }
             gradients.add(input, dx);
         }
     })

@@ -5,6 +5,7 @@
 use rayon::prelude::*;
 
 use super::number::Number;
+use crate::tensor::{Operation, Precision, Tensor};
 
 const LANES: usize = 16;
 
@@ -175,32 +176,35 @@ pub(super) fn for_row_triples<A: Send, B: Send>(
     });
 }
 
-/// Sums what `f(i, sums)` adds for each of `rows` rows into `sums` (`width` elements). The blocks
-/// have a fixed size and are added in order: the result is the same on any number of threads.
+/// Sums what `f(i, sums)` adds for each of `rows` rows of `x` into `sums` (`width` elements). The
+/// blocks have a fixed size and are added in order: the result is the same on any number of threads.
+/// Gives `[width]`.
 pub(super) fn sum_rows(
+    x: &Tensor,
     rows: usize,
     width: usize,
     f: impl Fn(usize, &mut [f32]) + Sync,
-) -> Vec<f32> {
+) -> Tensor {
     const BLOCK: usize = 64;
-    let partial: Vec<Vec<f32>> = (0..rows.div_ceil(BLOCK))
-        .into_par_iter()
-        .map(|task| {
-            let mut sums = vec![0.0; width];
-            vectorised(
-                #[inline(always)]
-                || {
-                    for i in task * BLOCK..((task + 1) * BLOCK).min(rows) {
-                        f(i, &mut sums);
-                    }
-                },
-            );
-            sums
-        })
-        .collect();
-    let mut total = vec![0.0; width];
-    for sums in &partial {
-        for (t, s) in total.iter_mut().zip(sums) {
+    let mut total = x.zeros_beside(&[width]);
+    let mut partial = x.beside(&[rows.div_ceil(BLOCK), width], Precision::F32);
+    if total.plans(Operation::Pass(rows * width)) {
+        return total;
+    }
+    partial.data_mut().par_chunks_mut(width).enumerate().for_each(|(task, sums)| {
+        sums.fill(0.0);
+        vectorised(
+            #[inline(always)]
+            || {
+                for i in task * BLOCK..((task + 1) * BLOCK).min(rows) {
+                    f(i, sums);
+                }
+            },
+        );
+    });
+    let into = total.data_mut();
+    for sums in partial.data().chunks_exact(width) {
+        for (t, s) in into.iter_mut().zip(sums) {
             *t += s;
         }
     }

@@ -1,4 +1,8 @@
-//! A value: a shape and its elements, f32 or bf16, row-major, owned or memory-mapped.
+//! A value: a shape and its elements, f32 or bf16, row-major, owned, memory-mapped or only planned.
+//!
+//! A planned value has no elements. It claims their bytes on a [`Meter`], and what operations make
+//! beside it is planned as well: the pass over planned inputs makes, keeps and drops the values that
+//! the pass itself would, and computes none.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,6 +13,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::meter::{Claim, Meter, Operation};
 use super::pool::{self, Pooled};
 
 /// The type of numbers, in memory or in a file.
@@ -41,12 +46,25 @@ const PIECE: usize = 1 << 14;
 pub struct Tensor {
     shape: Vec<usize>,
     data: Storage,
+    /// Shared as the elements are.
+    claim: Option<Arc<Claim>>,
 }
 
 #[derive(Clone)]
 enum Storage {
     F32(Buffer<f32>),
     Bf16(Buffer<bf16>),
+    Planned(Precision),
+}
+
+impl Precision {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::Bf16 => size_of::<bf16>(),
+        }
+    }
 }
 
 /// The elements of a tensor.
@@ -87,13 +105,13 @@ impl Tensor {
     /// A tensor over `data`. Panics if the shape does not fit it: callers check foreign input first.
     pub fn new(shape: &[usize], data: Vec<f32>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
-        Self { shape: shape.to_vec(), data: Storage::F32(Buffer::owned(data)) }
+        Self { shape: shape.to_vec(), data: Storage::F32(Buffer::owned(data)), claim: None }
     }
 
     /// As [`Tensor::new`], of bf16.
     pub fn narrow(shape: &[usize], data: Vec<bf16>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
-        Self { shape: shape.to_vec(), data: Storage::Bf16(Buffer::owned(data)) }
+        Self { shape: shape.to_vec(), data: Storage::Bf16(Buffer::owned(data)), claim: None }
     }
 
     /// All zeros, f32.
@@ -103,14 +121,92 @@ impl Tensor {
         Self::new(shape, data)
     }
 
-    /// Of f32 that are to be overwritten: what they are is left open.
-    pub fn unset(shape: &[usize]) -> Self {
-        Self::new(shape, pool::take(shape.iter().product()))
+    /// A planned value.
+    pub fn planned(shape: &[usize], precision: Precision, meter: &Meter) -> Self {
+        let bytes = shape.iter().product::<usize>() * precision.size();
+        let claim = Some(Arc::new(meter.claim(bytes)));
+        Self { shape: shape.to_vec(), data: Storage::Planned(precision), claim }
     }
 
-    /// As [`Tensor::unset`], of bf16.
-    pub fn unset_narrow(shape: &[usize]) -> Self {
-        Self::narrow(shape, pool::take(shape.iter().product()))
+    /// The same value, its bytes claimed on `meter`, and those of what is made beside it.
+    #[must_use]
+    pub fn metered(mut self, meter: &Meter) -> Self {
+        let bytes = self.len() * self.precision().size();
+        self.claim = Some(Arc::new(meter.claim(bytes)));
+        self
+    }
+
+    /// A value for an operation on `self` to overwrite, planned if `self` is: what its elements are
+    /// is left open.
+    pub fn beside(&self, shape: &[usize], precision: Precision) -> Self {
+        let len = shape.iter().product::<usize>();
+        let data = match (&self.data, precision) {
+            (Storage::Planned(_), _) => Storage::Planned(precision),
+            (_, Precision::F32) => Storage::F32(Buffer::owned(pool::take(len))),
+            (_, Precision::Bf16) => Storage::Bf16(Buffer::owned(pool::take(len))),
+        };
+        let claim = self.claim.as_ref().map(|c| Arc::new(c.beside(len * precision.size())));
+        Self { shape: shape.to_vec(), data, claim }
+    }
+
+    /// As [`Tensor::beside`], f32 zeros.
+    pub fn zeros_beside(&self, shape: &[usize]) -> Self {
+        let mut zeros = self.beside(shape, Precision::F32);
+        if !zeros.is_planned() {
+            zeros.data_mut().fill(0.0);
+        }
+        zeros
+    }
+
+    /// As [`Tensor::beside`], these f32 elements; nobody looks at them if `self` is planned.
+    pub fn beside_of(&self, shape: &[usize], data: Vec<f32>) -> Self {
+        match &self.data {
+            Storage::Planned(_) => self.beside(shape, Precision::F32),
+            _ => {
+                let bytes = size_of::<f32>() * data.len();
+                let claim = self.claim.as_ref().map(|c| Arc::new(c.beside(bytes)));
+                Self { claim, ..Self::new(shape, data) }
+            }
+        }
+    }
+
+    /// As [`Tensor::beside`], a copy of the f32 elements from `start` on.
+    pub fn part(&self, start: usize, shape: &[usize]) -> Self {
+        let mut part = self.beside(shape, Precision::F32);
+        if !part.is_planned() {
+            let len = part.len();
+            part.data_mut().copy_from_slice(&self.data()[start..][..len]);
+        }
+        part
+    }
+
+    /// Whether there are no elements, only a claim to their memory.
+    pub fn is_planned(&self) -> bool {
+        matches!(self.data, Storage::Planned(_))
+    }
+
+    /// Counts an operation that makes this value or changes it; true if the value is planned, and so
+    /// there is nothing to compute.
+    pub fn plans(&self, operation: Operation) -> bool {
+        if let Some(claim) = &self.claim {
+            claim.count(operation);
+        }
+        self.is_planned()
+    }
+
+    /// As [`Tensor::plans`] before a change in place: what others share stays as it is.
+    pub fn plans_change(&mut self, operation: Operation) -> bool {
+        self.unshare_claim();
+        self.plans(operation)
+    }
+
+    /// Before elements are written to, which copies them if they are shared.
+    fn unshare_claim(&mut self) {
+        if let Some(claim) = &mut self.claim
+            && Arc::get_mut(claim).is_none()
+        {
+            *claim = Arc::new(claim.again());
+        }
     }
 
     /// Little-endian elements inside a mapped file, without a copy. `None` if the range is not
@@ -126,7 +222,7 @@ impl Tensor {
             Precision::F32 => Storage::F32(Buffer::mapped(map, offset, len)?),
             Precision::Bf16 => Storage::Bf16(Buffer::mapped(map, offset, len)?),
         };
-        Some(Self { shape: shape.to_vec(), data })
+        Some(Self { shape: shape.to_vec(), data, claim: None })
     }
 
     /// The extent of each dimension.
@@ -146,10 +242,7 @@ impl Tensor {
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        match &self.data {
-            Storage::F32(data) => data.get().len(),
-            Storage::Bf16(data) => data.get().len(),
-        }
+        self.shape.iter().product()
     }
 
     /// Whether there are no elements.
@@ -170,14 +263,16 @@ impl Tensor {
         match self.data {
             Storage::F32(_) => Precision::F32,
             Storage::Bf16(_) => Precision::Bf16,
+            Storage::Planned(precision) => precision,
         }
     }
 
-    /// The elements, row-major.
+    /// The elements, row-major. Panics on a planned value.
     pub fn elements(&self) -> Elements<'_> {
         match &self.data {
             Storage::F32(data) => Elements::F32(data.get()),
             Storage::Bf16(data) => Elements::Bf16(data.get()),
+            Storage::Planned(_) => panic!("{self:?} is only planned"),
         }
     }
 
@@ -191,17 +286,19 @@ impl Tensor {
 
     /// The elements of an f32 tensor for writing; copied first if they are mapped or shared.
     pub fn data_mut(&mut self) -> &mut Vec<f32> {
+        self.unshare_claim();
         match &mut self.data {
             Storage::F32(data) => data.get_mut(),
-            Storage::Bf16(_) => panic!("{:?} is not f32", self.shape),
+            _ => panic!("{:?} is not f32", self.shape),
         }
     }
 
     /// As [`Tensor::data_mut`], of a bf16 tensor.
     pub fn narrow_data_mut(&mut self) -> &mut Vec<bf16> {
+        self.unshare_claim();
         match &mut self.data {
             Storage::Bf16(data) => data.get_mut(),
-            Storage::F32(_) => panic!("{:?} is not bf16", self.shape),
+            _ => panic!("{:?} is not bf16", self.shape),
         }
     }
 
@@ -219,6 +316,9 @@ impl Tensor {
     /// The same numbers in another precision: rounded to the nearest, ties to even.
     #[must_use]
     pub fn to_precision(&self, precision: Precision) -> Self {
+        if self.is_planned() {
+            return self.beside(&self.shape, precision);
+        }
         match (self.elements(), precision) {
             (Elements::F32(data), Precision::Bf16) => {
                 let mut narrow = Self::unset_narrow(&self.shape);
@@ -252,6 +352,7 @@ impl Tensor {
         match &self.data {
             Storage::F32(data) => data.let_go(),
             Storage::Bf16(data) => data.let_go(),
+            Storage::Planned(_) => {}
         }
     }
 
@@ -302,6 +403,9 @@ impl Tensor {
     /// Adds `other`, of the same precision, element by element.
     pub fn add_assign(&mut self, other: &Tensor) {
         assert_eq!(self.len(), other.len());
+        if self.plans_change(Operation::Pass(other.len())) {
+            return;
+        }
         match (&mut self.data, other.elements()) {
             (Storage::F32(sum), Elements::F32(x)) => add(sum.get_mut(), x, |a, b| a + b),
             (Storage::Bf16(sum), Elements::Bf16(x)) => add(sum.get_mut(), x, |a, b| a + b),

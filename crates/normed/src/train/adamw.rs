@@ -42,8 +42,8 @@ impl AdamW {
     pub fn new(params: &Parameters, spec: &TrainSpec) -> Self {
         let zeros = |id, p: &Parameter| Moments {
             id,
-            first: Tensor::zeros(&p.shape),
-            second: Tensor::zeros(&p.shape),
+            first: p.value().zeros_beside(&p.shape),
+            second: p.value().zeros_beside(&p.shape),
         };
         let moments = params.trained().map(|(id, p)| zeros(id, p)).collect();
         Self {

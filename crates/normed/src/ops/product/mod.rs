@@ -143,6 +143,11 @@ impl Packed {
         Self { words: Vec::new(), rows: 0, cols: 0, precision: Precision::F32 }
     }
 
+    /// The bytes of a packed `[rows, cols]`.
+    pub fn size(rows: usize, cols: usize, precision: Precision) -> usize {
+        with_kernel!(precision, packed_size(rows, cols))
+    }
+
     /// Packs `b` for products in `precision`, in the memory of what was packed before.
     pub fn pack(&mut self, b: Matrix<'_>, precision: Precision) {
         (self.rows, self.cols, self.precision) = (b.rows(), b.cols(), precision);
@@ -154,6 +159,24 @@ impl Packed {
         assert!(a.cols() <= self.rows && cols <= self.cols, "more than was packed");
         with_kernel!(self.precision, on_this_thread(a, self, cols, epilogue));
     }
+}
+
+fn packed_size<K: Kernel>(_: K, rows: usize, cols: usize) -> usize {
+    size_of::<u32>() * cols.next_multiple_of(K::COLS) * K::words(rows)
+}
+
+/// The bytes that all threads work in during a product of `[rows, inner]` and `[inner, cols]`.
+pub(super) fn scratch(rows: usize, inner: usize, cols: usize, precision: Precision) -> usize {
+    with_kernel!(precision, scratch_size(rows, inner, cols))
+}
+
+fn scratch_size<K: Kernel>(_: K, rows: usize, inner: usize, cols: usize) -> usize {
+    let words = K::words(inner);
+    let panel = K::COLS * words;
+    let right = panel * (SHARED_WORDS / panel.max(1)).clamp(1, cols.div_ceil(K::COLS).max(1));
+    let strips = rows.div_ceil(K::ROWS).min(TASK_ROWS.div_ceil(K::ROWS));
+    let left = strips * K::ROWS * (words + TASK_COLS);
+    size_of::<u32>() * (right + left * rayon::current_num_threads())
 }
 
 fn pack_panels<K: Kernel>(kernel: K, b: Matrix<'_>, out: &mut Vec<u32>) {
