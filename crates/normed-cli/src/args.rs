@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use normed::data::Split;
+use normed::recipe::ByteSize;
 use normed::tensor::Precision;
 use normed::tuning::Method;
 
@@ -19,6 +20,8 @@ pub struct Args {
 pub enum Command {
     /// Train what a recipe says.
     Train(TrainArgs),
+    /// Say what a run will take, without reading weights.
+    Plan(PlanArgs),
     /// Make a base model, from a recipe with an [init] section.
     Pretrain(TrainArgs),
     /// Answer questions and score the answers.
@@ -41,6 +44,9 @@ pub struct TrainArgs {
     /// The run directory, instead of the recipe's.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Stay inside this memory, as 6GiB or 900MB, instead of the recipe's.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<ByteSize>,
     /// Go on from where this run was stopped or killed.
     #[arg(long)]
     pub resume: bool,
@@ -49,6 +55,21 @@ pub struct TrainArgs {
     pub no_test: bool,
     #[command(flatten)]
     pub voice: Voice,
+}
+
+#[derive(clap::Args)]
+pub struct PlanArgs {
+    /// The recipe, a TOML file.
+    pub recipe: PathBuf,
+    /// Sets a key of the recipe; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Stay inside this memory, as 6GiB or 900MB, instead of the recipe's.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory: Option<ByteSize>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How much is printed.
@@ -173,6 +194,10 @@ fn split(name: &str) -> Result<Split, String> {
     Split::from_name(name).ok_or_else(|| "there are train, validate and test".to_owned())
 }
 
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse()
+}
+
 fn at_least_1(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if n >= 1 => Ok(n),
@@ -214,6 +239,8 @@ mod tests {
             "normed inspect m --method layer_norm --json",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
+            "normed train r.toml --memory 6GiB",
+            "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed split --data d.jsonl --by group --out s.jsonl",
         ] {
             if let Err(error) = parse(line) {
@@ -229,6 +256,7 @@ mod tests {
             "normed evaluate --recipe r --image-root i",
             "normed inspect m --method lora",
             "normed train r.toml --quiet --json",
+            "normed plan r.toml --memory 6",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} passed"));
             assert_eq!(error.exit_code(), 2, "{line}");

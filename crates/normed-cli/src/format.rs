@@ -24,6 +24,16 @@ pub fn percent(percent: f64) -> String {
     }
 }
 
+/// Bytes as `512 MiB`, `1.25 GiB`.
+pub fn bytes(n: usize) -> String {
+    let mib = n as f64 / f64::from(1 << 20);
+    match mib {
+        m if m < 10.0 => format!("{m:.1} MiB"),
+        m if m < 1000.0 => format!("{m:.0} MiB"),
+        m => format!("{:.2} GiB", m / 1024.0),
+    }
+}
+
 /// Seconds as `8.1 s`, `2 min 05 s`, `1 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
@@ -85,6 +95,7 @@ mod tests {
             [0.0, 0.042_49, 1.5, 100.0].map(percent),
             ["0.0 %", "0.0425 %", "1.50 %", "100.0 %"]
         );
+        assert_eq!([1 << 18, 300 << 20, 5 << 28].map(bytes), ["0.2 MiB", "300 MiB", "1.25 GiB"]);
         assert_eq!([8.06, 125.0, 3725.0].map(duration), ["8.1 s", "2 min 05 s", "1 h 02 min"]);
     }
 

@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use normed::train::{Event, Outcome, Subject};
+use normed::train::{Choice, Event, Outcome, Subject};
 
 use crate::args::Voice;
-use crate::format::{self, duration, grouped, percent};
+use crate::format::{self, bytes, duration, grouped, percent};
 use crate::output::{complain, say};
 
 /// Plain lines about steps, at most, in a run.
@@ -47,6 +47,15 @@ impl Progress {
                 if somebody_looks() {
                     self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
                 }
+            }
+            Event::Planned { memory, way } => {
+                let Choice { batch_size, grad_accum_steps, recompute } = way.choice;
+                self.line(&format!(
+                    "inside {memory}: {grad_accum_steps} x {batch_size} examples a step, recompute \
+                     {}; peak {}",
+                    recompute.name(),
+                    bytes(way.needs.peak)
+                ));
             }
             Event::Tuned { trained, total, inert } => {
                 let part = percent(100.0 * *trained as f64 / (*total).max(1) as f64);

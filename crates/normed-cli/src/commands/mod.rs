@@ -2,12 +2,14 @@
 
 mod evaluate;
 mod inspect;
+mod plan;
 mod predict;
 mod split;
 mod train;
 
 pub use evaluate::evaluate;
 pub use inspect::inspect;
+pub use plan::plan;
 pub use predict::predict;
 pub use split::split;
 pub use train::{pretrain, train};

@@ -37,6 +37,9 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     if let Some(output) = &args.output {
         recipe.output.clone_from(output);
     }
+    if let Some(memory) = args.memory {
+        (recipe.memory, recipe.planned_for) = (Some(memory), None);
+    }
     let stop = interrupt::flag()?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
     let mut progress = Progress::new(args.voice);
@@ -54,6 +57,9 @@ fn resume_command(args: &TrainArgs, command: &str) -> String {
     words.extend(args.settings.iter().flat_map(|setting| ["--set".to_owned(), quoted(setting)]));
     if let Some(output) = &args.output {
         words.extend(["--output".to_owned(), quoted(&output.display())]);
+    }
+    if let Some(memory) = args.memory {
+        words.extend(["--memory".to_owned(), memory.to_string()]);
     }
     words.extend(args.no_test.then(|| "--no-test".to_owned()));
     words.push("--resume".to_owned());

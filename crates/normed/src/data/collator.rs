@@ -34,6 +34,22 @@ pub enum Image {
     States(Tensor),
 }
 
+impl Image {
+    fn pixel_values(&self) -> Option<&[f32]> {
+        match self {
+            Self::PixelValues(values) => Some(values),
+            Self::States(_) => None,
+        }
+    }
+
+    fn states(&self) -> Option<&Tensor> {
+        match self {
+            Self::PixelValues(_) => None,
+            Self::States(states) => Some(states),
+        }
+    }
+}
+
 /// What a model's frozen prefix made of pictures, so that nobody needs to look at them again.
 pub trait PictureStates: Send + Sync {
     /// That of one picture.
@@ -53,9 +69,12 @@ pub struct Collator {
 }
 
 impl Collator {
-    /// A collator whose picture cache takes up to 512 MiB: a thousand pictures at 384 pixels.
+    /// The most bytes that cached pictures take: a thousand at 384 pixels.
+    pub const CACHE: usize = 512 << 20;
+
+    /// A collator with an empty cache.
     pub fn new(tokenizer: Arc<Tokenizer>, image_rule: ImageRule, text_rule: TextRule) -> Self {
-        let cache = PictureCache { limit: 512 << 20, held: Mutex::default() };
+        let cache = PictureCache { limit: Self::CACHE, held: Mutex::default() };
         Self { tokenizer, image_rule, text_rule, cache, states: None }
     }
 
@@ -131,25 +150,32 @@ impl Collator {
 
     /// The pictures of examples that this collator prepared.
     fn images(&self, examples: &[Prepared]) -> Images {
-        let (mut pixels, mut states) = (Vec::new(), Vec::new());
-        for prepared in examples {
-            match &prepared.image {
-                Image::PixelValues(values) => pixels.extend_from_slice(values),
-                Image::States(tensor) => states.push(tensor),
-            }
-        }
         if self.states.is_some() {
+            let states: Vec<_> = examples.iter().filter_map(|p| p.image.states()).collect();
             let stacked = Tensor::stacked(&states);
             states.iter().for_each(|states| states.let_go());
             return Images::States(stacked);
         }
         let size = self.image_rule.size;
-        Images::PixelValues(Tensor::new(&[examples.len(), 3, size, size], pixels))
+        // Zeros are of the memory that an earlier batch left.
+        let mut pixels = Tensor::zeros(&[examples.len(), 3, size, size]);
+        let each = pixels.data_mut().chunks_exact_mut(3 * size * size);
+        for (to, values) in each.zip(examples.iter().filter_map(|p| p.image.pixel_values())) {
+            to.copy_from_slice(values);
+        }
+        Images::PixelValues(pixels)
     }
 
     /// The tokens of an example's question and answer, for sorting; no picture is touched.
     pub fn length(&self, example: &Example) -> usize {
-        self.question(&example.question).len() + self.tokenizer.encode(&example.answer).len() + 1
+        let (question, answer) = self.lengths(example);
+        question + answer
+    }
+
+    /// The tokens of an example's question, and those of the decoder.
+    pub fn lengths(&self, example: &Example) -> (usize, usize) {
+        let answer = self.tokenizer.encode(&example.answer).len() + 1;
+        (self.question(&example.question).len(), answer)
     }
 }
 

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::{Batch, Collator, Dataset, Prepared};
+use super::{Batch, Collator, Dataset, Image, Prepared};
 use crate::{Error, Result};
 
 /// Batches that wait to be used; one more is being made.
 const AHEAD: usize = 2;
 
-/// A batch and the examples in it.
+/// Times that a batch's pixels are in memory at most: one batch is used, some wait, and one is made
+/// out of its examples, which have theirs.
+pub const BATCHES_HELD: usize = 1 + AHEAD + 2;
+
+/// A batch and the examples in it, whose pixels only the batch has.
 type Item = Result<(Batch, Vec<Prepared>)>;
 
 /// Batches in the order of `plan`, made ahead on another thread.
@@ -59,8 +63,13 @@ fn send(sender: &SyncSender<Item>, item: Item) -> Option<()> {
 
 fn make(dataset: &dyn Dataset, collator: &Collator, indices: &[usize], epoch: u64) -> Item {
     let prepare = |&i: &usize| collator.prepare(&dataset.get(i)?);
-    let prepared = indices.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-    Ok((collator.batch(&prepared, epoch), prepared))
+    let mut prepared = indices.iter().map(prepare).collect::<Result<Vec<_>>>()?;
+    let batch = collator.batch(&prepared, epoch);
+    // The batch has them now, and waits for a while.
+    for example in &mut prepared {
+        example.image = Image::PixelValues([].into());
+    }
+    Ok((batch, prepared))
 }
 
 impl Iterator for Loader {

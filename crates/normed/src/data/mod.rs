@@ -25,7 +25,7 @@ pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indi
 pub use image::Picture;
 pub use image_rule::ImageRule;
 pub use jsonl::open_jsonl_for_predict;
-pub use loader::Loader;
+pub use loader::{BATCHES_HELD, Loader};
 pub use plan::{epoch_plan, in_order_by_length};
 pub use text::Tokenizer;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Layout, Loaded, Miss, MissConfig, initialise, load};
+use super::{Declared, Layout, Loaded, Miss, MissConfig, initialise, load};
 use crate::data::{ImageRule, Tokenizer};
 use crate::tensor::{NormPlace, Parameter, Parameters, Part, Tensor, Tower};
 use crate::weights;
@@ -34,8 +34,48 @@ pub struct Beginning<'a> {
 /// both cross-attentions (Rothe et al. 2020, arXiv 1907.12461, do the same with BERT), the
 /// prediction head, and the rows of the word table that the checkpoint does not have.
 pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
-    let Beginning { mut config, mut tokenizer, text_from, vision_from, seed } = beginning;
+    let Beginning { config, tokenizer, text_from, vision_from, seed } = beginning;
     let words = tokenizer.len();
+    let (config, tokenizer) = completed(config, tokenizer)?;
+    let mut params = Parameters::new();
+    let model = Miss::declare(&config, &mut params);
+    initialise(&mut params, seed);
+    if let Some(dir) = text_from {
+        fill_text(&mut params, &config, words, dir)?;
+    }
+    if let Some(dir) = vision_from {
+        fill_vision(&mut params, config.vision.image_size, dir)?;
+    }
+    let content_hash = content_hash(&params);
+    Ok(Loaded {
+        model: Box::new(model),
+        image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
+        text_rule: config.text_rule(),
+        config,
+        params,
+        tokenizer: Arc::new(tokenizer),
+        layout: Layout::HuggingFace,
+        dir: PathBuf::new(),
+        content_hash,
+    })
+}
+
+/// As [`create`], without weights.
+pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<Declared> {
+    let (config, tokenizer) = completed(config, tokenizer)?;
+    let mut params = Parameters::new();
+    let model = Box::new(Miss::declare(&config, &mut params));
+    Ok(Declared {
+        model,
+        params,
+        tokenizer: Arc::new(tokenizer),
+        image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
+        text_rule: config.text_rule(),
+    })
+}
+
+/// What the tokenizer says of the model, and the tokenizer with all that the model needs.
+fn completed(mut config: MissConfig, mut tokenizer: Tokenizer) -> Result<(MissConfig, Tokenizer)> {
     for token in ["[DEC]", "[ENC]"] {
         if tokenizer.id(token).is_none() {
             let next = u32::try_from(tokenizer.len()).map_err(|e| Error::invalid(token, e))?;
@@ -58,28 +98,7 @@ pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
         return Err(Error::invalid("init", "vision.hidden_size and text.hidden_size differ")
             .hint("the model is saved in Hugging Face's layout, which has one key for both"));
     }
-
-    let mut params = Parameters::new();
-    let model = Miss::declare(&config, &mut params);
-    initialise(&mut params, seed);
-    if let Some(dir) = text_from {
-        fill_text(&mut params, &config, words, dir)?;
-    }
-    if let Some(dir) = vision_from {
-        fill_vision(&mut params, config.vision.image_size, dir)?;
-    }
-    let content_hash = content_hash(&params);
-    Ok(Loaded {
-        model: Box::new(model),
-        image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
-        text_rule: config.text_rule(),
-        config,
-        params,
-        tokenizer: Arc::new(tokenizer),
-        layout: Layout::HuggingFace,
-        dir: PathBuf::new(),
-        content_hash,
-    })
+    Ok((config, tokenizer))
 }
 
 /// The part of a BERT's config.json that its shapes do not say.

@@ -12,11 +12,11 @@ mod vit;
 
 pub use bert::{Bert, Head};
 pub use config::{MissConfig, TextConfig, VisionConfig};
-pub use create::{Beginning, create};
+pub use create::{Beginning, create, declare_new};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
 pub use miss::Miss;
-pub use open::{Description, Loaded, describe, load, load_as_stored, save};
+pub use open::{Declared, Description, Loaded, declare, describe, load, load_as_stored, save};
 pub use vit::Vit;
 
 use crate::Result;

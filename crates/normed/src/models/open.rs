@@ -49,6 +49,20 @@ impl Loaded {
     }
 }
 
+/// A model without its weights: what a plan needs to know.
+pub struct Declared {
+    /// What it computes.
+    pub model: Box<dyn Model>,
+    /// Its parameters, without values.
+    pub params: Parameters,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// How pictures become its input.
+    pub image_rule: ImageRule,
+    /// How questions and answers become its input.
+    pub text_rule: TextRule,
+}
+
 /// What a directory holds, known from its config.json alone: no weights needed.
 pub struct Description {
     /// Every parameter, declared but without a value.
@@ -75,6 +89,21 @@ pub fn describe(dir: &Path) -> Result<Description> {
         (Layout::Original, _) => "BLIP_VQA".to_owned(),
     };
     Ok(Description { params, layout, text_rule, architecture })
+}
+
+/// The model in `dir`, its pictures `image_size` large if that is given, without reading weights.
+pub fn declare(dir: &Path, image_size: Option<usize>) -> Result<Declared> {
+    let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
+    let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
+    config.text.question_token_id = text_rule.question_start;
+    if let Some(size) = image_size {
+        config.vision.image_size = size;
+        config.check("image_size")?;
+    }
+    let image_rule = ImageRule { size: config.vision.image_size, ..ImageRule::open(dir)? };
+    let mut params = Parameters::new();
+    let model = Box::new(Miss::declare(&config, &mut params));
+    Ok(Declared { model, params, tokenizer: Arc::new(tokenizer), image_rule, text_rule })
 }
 
 /// Reads the model in `dir`, in f32: see [`load_as_stored`].

@@ -57,7 +57,12 @@ impl<'a> Sequences<'a> {
 
     /// Rows `[from, from + rows)` of one head of one sequence.
     fn head(&self, b: usize, from: usize, rows: usize, head: usize, dim: usize) -> Matrix<'a> {
-        Matrix::new(self.data.elements().after(self.start(b, from, head, dim)), rows, dim, self.stride)
+        Matrix::new(
+            self.data.elements().after(self.start(b, from, head, dim)),
+            rows,
+            dim,
+            self.stride,
+        )
     }
 }
 
@@ -560,7 +565,7 @@ mod tests {
         let y = self_attention(&mut g, &Var::constant(qkv.clone()), s.clone());
         close(y.value.data(), &want, 1e-5);
 
-        let mut cache = KeyValues::new(2, 6, 8);
+        let mut cache = KeyValues::new(&k, 6);
         cache.append(&k, &v);
         close(attention_over(&q, &cache, &s, Precision::F32).data(), &want, 1e-5);
         cache.reorder(&[1, 0]);

@@ -160,7 +160,7 @@ impl Kept {
             );
             for (id, start) in [(self.train_w, 0), (self.train_b, width)] {
                 if let Some(id) = id {
-                    gradients.add_param(id, sums.part(start, &[width]));
+                    gradients.add_param(id, sums.copied(start, &[width]));
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! gradient is the output's, passed on without a copy of its own.
 
 use super::number::{Number, in_precision};
-use super::product::{scratch, Matrix, Rows, product, store};
+use super::product::{Matrix, Rows, product, scratch, store};
 use super::simd::sum_rows;
 use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
 

@@ -65,7 +65,7 @@ pub fn prepend_class_and_add_positions(
                 }
             });
             if train_class {
-                gradients.add_param(class, dp.part(0, c.shape()));
+                gradients.add_param(class, dp.copied(0, c.shape()));
             }
             if train_positions {
                 gradients.add_param(positions, dp.reshaped(p.shape()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Base, InitSpec, Recipe, Vocab};
 use crate::data::{Tokenizer, phantom};
-use crate::models::{self, Beginning, Loaded, MissConfig, TextConfig, VisionConfig};
+use crate::models::{self, Beginning, Declared, Loaded, MissConfig, TextConfig, VisionConfig};
 use crate::{Error, Result};
 
 impl Recipe {
@@ -19,6 +19,14 @@ impl Recipe {
                 vision_from: init.vision_from.as_deref(),
                 seed: self.seed,
             }),
+        }
+    }
+
+    /// The base model without its weights.
+    pub fn declare_base(&self) -> Result<Declared> {
+        match &self.base {
+            Base::Model(dir) => models::declare(dir, self.image_size),
+            Base::Init(init) => models::declare_new(config(init), tokenizer(&init.vocab)?),
         }
     }
 }

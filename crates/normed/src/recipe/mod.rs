@@ -5,10 +5,12 @@ mod cache;
 mod init;
 mod read;
 mod section;
+mod size;
 mod source;
 
 pub use cache::{CachePlace, CacheSpec};
 pub use init::{InitSpec, TextSize, VisionSize, Vocab};
+pub use size::ByteSize;
 
 use std::path::{Path, PathBuf};
 
@@ -56,6 +58,15 @@ pub struct Recipe {
     /// norms, residual streams and sums are f32 in either case. If absent, what is faster on this
     /// machine, and f32 where a base model is made.
     pub precision: Precision,
+    /// What the process may take at its peak: `train.batch_size`, `train.grad_accum_steps` and
+    /// `train.recompute` are chosen before the first step, so that it fits and is the fastest that
+    /// does. Examples a step and, rounding aside, the result stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// The `memory` that these three were chosen for: they are not chosen again. A run writes it into
+    /// its recipe.toml.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned_for: Option<ByteSize>,
     /// The data.
     pub data: DataSpec,
     /// What is trained. To be absent is a mistake; for a model that is made, it means everything.

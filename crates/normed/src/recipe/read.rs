@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
 use super::{
-    Base, CachePlace, CacheSpec, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab,
+    Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab,
 };
 use crate::data::{DataSpec, PhantomDomain};
 use crate::models::GenerateRule;
@@ -26,7 +26,13 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
     if s.has("image_size") && matches!(base, Base::Init(_)) {
         s.wrong("image_size", "a new model's image size is init.vision.image_size");
     }
+    if s.has("memory") && s.has("planned_for") {
+        s.wrong("memory", "stands beside planned_for, the memory that was already planned for");
+    }
+    let size = |node: &Node| text(node)?.parse::<ByteSize>().map_err(Wrong::new);
     Recipe {
+        memory: s.get("memory", size),
+        planned_for: s.get("planned_for", size),
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seed: s.get("seed", a_seed()).unwrap_or(0),
         image_size: s.get("image_size", at_least_1()),

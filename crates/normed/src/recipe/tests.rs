@@ -46,6 +46,8 @@ fn defaults_stand_in() {
         seed: 0,
         image_size: None,
         precision: Precision::fastest(),
+        memory: None,
+        planned_for: None,
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop },
         tuning: Tuning::new(Method::LayerNorm),
         train: TrainSpec::default(),
@@ -134,6 +136,9 @@ fn impossible_values_are_refused() {
         "seed=-1",
         "seed=9223372036854775808",
         "image_size=0",
+        "memory=6",
+        "memory=lots",
+        "planned_for=GiB",
         "model=3",
         "output=1",
         "data=vqa_rad",
@@ -297,6 +302,8 @@ fn a_recipe_comes_back_as_it_was_written() {
         seed: 7,
         image_size: Some(224),
         precision: Precision::Bf16,
+        memory: Some(ByteSize(900_000_000)),
+        planned_for: None,
         data: DataSpec::VqaRad { root: Some(here.join("rad")), on_bad_example: OnBadExample::Skip },
         tuning: Tuning::One(rule.clone()),
         train,
@@ -332,6 +339,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         recipe.data = data;
         check(&recipe);
     }
+    recipe.planned_for = recipe.memory.take();
     let rule = Rule { towers: None, ..rule };
     recipe.tuning =
         Tuning::PerTower { vision: Some(rule.clone()), text: None, decoder: Some(rule) };

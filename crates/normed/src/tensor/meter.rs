@@ -1,8 +1,11 @@
 //! What values take and what operations do, counted: for a pass that is only planned, or to hold a
 //! plan to the pass itself.
 
+use std::ops::{Add, Mul, Sub};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use serde::Serialize;
 
 /// Counts the bytes of the values that claim them, and the work of the operations on these values.
 /// Clones count together.
@@ -21,7 +24,7 @@ struct Counts {
 }
 
 /// Work that was counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Work {
     /// Floating-point operations of matrix products.
     pub products: u64,
@@ -134,5 +137,41 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.meter.0.live.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Sub for Work {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            products: self.products - other.products,
+            attention: self.attention - other.attention,
+            elements: self.elements - other.elements,
+        }
+    }
+}
+
+impl Add for Work {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            products: self.products + other.products,
+            attention: self.attention + other.attention,
+            elements: self.elements + other.elements,
+        }
+    }
+}
+
+impl Mul<u64> for Work {
+    type Output = Self;
+
+    fn mul(self, times: u64) -> Self {
+        Self {
+            products: self.products * times,
+            attention: self.attention * times,
+            elements: self.elements * times,
+        }
     }
 }

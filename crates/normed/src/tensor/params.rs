@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Precision, Tensor};
+use super::{Meter, Precision, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -184,6 +184,11 @@ impl Parameter {
         self.len() == 0
     }
 
+    /// What its elements are kept in where products round their factors to `precision`.
+    fn kept_in(&self, precision: Precision) -> Precision {
+        if self.role.multiplies() && !self.trained { precision } else { Precision::F32 }
+    }
+
     /// The value. Panics on a model that was built for inspection only and never loaded.
     pub fn value(&self) -> &Tensor {
         match &self.value {
@@ -260,11 +265,18 @@ impl Parameters {
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         for p in &mut self.list {
-            let narrow = p.role.multiplies() && !p.trained;
-            let wanted = if narrow { precision } else { Precision::F32 };
             if let Some(value) = p.value.take() {
-                p.value = Some(value.into_precision(wanted));
+                p.value = Some(value.into_precision(p.kept_in(precision)));
             }
+        }
+    }
+
+    /// Gives every parameter a planned value, in the precision that [`Parameters::set_precision`]
+    /// would give it.
+    pub fn plan(&mut self, precision: Precision, meter: &Meter) {
+        self.precision = precision;
+        for p in &mut self.list {
+            p.value = Some(Tensor::planned(&p.shape, p.kept_in(precision), meter));
         }
     }
 

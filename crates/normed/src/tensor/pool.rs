@@ -36,17 +36,29 @@ pub(super) fn take<T: Pooled>(len: usize) -> Vec<T> {
         let best = (0..pool.len()).filter(|&i| fits(&pool[i])).min_by_key(|&i| pool[i].capacity());
         if let Some(i) = best {
             let mut data = pool.remove(i);
-            drop(pool);
             data.resize(len, T::default());
             return data;
         }
-        // What nobody asked for makes room: the pool never adds to the largest need so far.
-        let mut room = 0;
-        while room < len && !pool.is_empty() {
-            room += pool.remove(0).capacity();
+        drop(pool);
+        // What nobody asked for makes room: the pools never add to the largest need so far.
+        let wanted = len * size_of::<T>();
+        let room = let_go::<T>(wanted);
+        if room < wanted {
+            let_go::<f32>(wanted - room);
+            let_go::<bf16>(wanted - room);
         }
     }
     vec![T::default(); len]
+}
+
+/// Frees what was given back the longest ago, `wanted` bytes if there are so many; how many it was.
+fn let_go<T: Pooled>(wanted: usize) -> usize {
+    let mut pool = T::pool().lock().unwrap_or_else(PoisonError::into_inner);
+    let mut room = 0;
+    while room < wanted && !pool.is_empty() {
+        room += pool.remove(0).capacity() * size_of::<T>();
+    }
+    room
 }
 
 /// Takes back what [`take`] gave, or any other vector.

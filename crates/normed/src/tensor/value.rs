@@ -131,7 +131,7 @@ impl Tensor {
     /// The same value, its bytes claimed on `meter`, and those of what is made beside it.
     #[must_use]
     pub fn metered(mut self, meter: &Meter) -> Self {
-        let bytes = self.len() * self.precision().size();
+        let bytes = self.bytes();
         self.claim = Some(Arc::new(meter.claim(bytes)));
         self
     }
@@ -171,7 +171,7 @@ impl Tensor {
     }
 
     /// As [`Tensor::beside`], a copy of the f32 elements from `start` on.
-    pub fn part(&self, start: usize, shape: &[usize]) -> Self {
+    pub fn copied(&self, start: usize, shape: &[usize]) -> Self {
         let mut part = self.beside(shape, Precision::F32);
         if !part.is_planned() {
             let len = part.len();
@@ -252,10 +252,7 @@ impl Tensor {
 
     /// The bytes that the elements take.
     pub fn bytes(&self) -> usize {
-        match &self.data {
-            Storage::F32(data) => size_of_val(data.get()),
-            Storage::Bf16(data) => size_of_val(data.get()),
-        }
+        self.len() * self.precision().size()
     }
 
     /// The type of the elements.
@@ -321,7 +318,7 @@ impl Tensor {
         }
         match (self.elements(), precision) {
             (Elements::F32(data), Precision::Bf16) => {
-                let mut narrow = Self::unset_narrow(&self.shape);
+                let mut narrow = self.beside(&self.shape, precision);
                 let pieces = narrow.narrow_data_mut().par_chunks_mut(PIECE);
                 pieces.zip(data.par_chunks(PIECE)).for_each(|(to, from)| {
                     to.iter_mut().zip(from).for_each(|(to, &from)| *to = bf16::from_f32(from));
@@ -329,7 +326,7 @@ impl Tensor {
                 narrow
             }
             (Elements::Bf16(data), Precision::F32) => {
-                Self::new(&self.shape, data.iter().map(|x| x.to_f32()).collect())
+                self.beside_of(&self.shape, data.iter().map(|x| x.to_f32()).collect())
             }
             _ => self.clone(),
         }
@@ -373,8 +370,9 @@ impl Tensor {
         let data = match &self.data {
             Storage::F32(data) => Storage::F32(data.part(i * len, len)),
             Storage::Bf16(data) => Storage::Bf16(data.part(i * len, len)),
+            Storage::Planned(_) => return self.beside(&shape, self.precision()),
         };
-        Self { shape, data }
+        Self { shape, data, claim: None }
     }
 
     /// Tensors of one shape and precision as the parts of one. There must be one at least.
@@ -383,13 +381,13 @@ impl Tensor {
         let len = parts[0].len().max(1);
         match parts[0].precision() {
             Precision::F32 => {
-                let mut stacked = Self::unset(&shape);
+                let mut stacked = parts[0].beside(&shape, Precision::F32);
                 let places = stacked.data_mut().chunks_mut(len);
                 places.zip(parts).for_each(|(place, part)| place.copy_from_slice(part.data()));
                 stacked
             }
             Precision::Bf16 => {
-                let mut stacked = Self::unset_narrow(&shape);
+                let mut stacked = parts[0].beside(&shape, Precision::Bf16);
                 let places = stacked.narrow_data_mut().chunks_mut(len);
                 places.zip(parts).for_each(|(place, part)| match part.elements() {
                     Elements::Bf16(part) => place.copy_from_slice(part),
@@ -501,7 +499,9 @@ impl<T: Pooled> Buffer<T> {
 
     fn get_mut(&mut self) -> &mut Vec<T> {
         if let Self::Mapped(_) = self {
-            *self = Self::owned(self.get().to_vec());
+            let copy = Self::owned(self.get().to_vec());
+            self.let_go();
+            *self = copy;
         }
         match self {
             Self::Owned(data) => &mut Arc::make_mut(data).0,

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::recipe::TrainSpec;
 use crate::tensor::{
-    EmbeddingPart, Gradients, ParamId, Parameter, Parameters, Part, Role, Tensor, Term,
+    EmbeddingPart, Gradients, Operation, ParamId, Parameter, Parameters, Part, Role, Tensor, Term,
 };
 
 /// The work of one thread at a time, in elements: the update is element by element, so its size
@@ -80,6 +80,10 @@ impl AdamW {
                 continue;
             };
             let parameter = params.get_mut(*id);
+            if parameter.value_mut().plans_change(Operation::Pass(3 * gradient.len())) {
+                moved.push(true);
+                continue;
+            }
             let keep = if decays(&parameter.role) { decay } else { 1.0 };
             let (first, second) = (first.data_mut(), second.data_mut());
             let changed = parameter

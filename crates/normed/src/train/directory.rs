@@ -68,6 +68,12 @@ impl RunDirectory {
         Ok(directory)
     }
 
+    /// The recipe of the run in the directory `path`, if there is a run in it.
+    pub fn recipe(path: &Path) -> Result<Option<Recipe>> {
+        let path = path.join(RECIPE);
+        path.exists().then(|| Recipe::open(&path, &[])).transpose()
+    }
+
     /// A file or directory in it.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Way;
 use crate::metrics::Scores;
+use crate::recipe::ByteSize;
 
 /// What happened. A line of events.jsonl, but for [`Event::Progress`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,6 +29,14 @@ pub enum Event {
         steps: usize,
         /// Passes over the training examples.
         epochs: usize,
+    },
+    /// The steps will be made so, to stay inside the recipe's memory.
+    Planned {
+        /// The memory.
+        memory: ByteSize,
+        /// How.
+        #[serde(flatten)]
+        way: Box<Way>,
     },
     /// The parameters to train were chosen.
     Tuned {

@@ -2,6 +2,8 @@
 //!
 //! - [`run()`]: a [`Recipe`](crate::recipe::Recipe) becomes a run directory;
 //! - [`step()`]: one optimizer step, with [`AdamW`], the `schedule` and the `alarm` over it;
+//! - [`plan()`]: what a run will take, with `rehearsal` that makes its steps without their elements,
+//!   and `rates` that says how fast this machine makes them;
 //! - `judge`, [`Evaluation`]: how good the parameters are, and which were the best;
 //! - `prefix`, `states`: what a frozen prefix makes of pictures, computed once;
 //! - `checkpoint`, `journal`, `directory`: what a killed run goes on from;
@@ -20,7 +22,10 @@ mod journal;
 mod judge;
 mod log;
 mod memory;
+mod plan;
 mod prefix;
+mod rates;
+mod rehearsal;
 mod run;
 mod schedule;
 mod splits;
@@ -34,5 +39,7 @@ pub use adamw::AdamW;
 pub use evaluate::{Evaluation, Likelihood};
 pub use event::{Event, Outcome, Subject, TestScores};
 pub use memory::peak_memory_bytes;
+pub use plan::{Choice, Plan, Way, plan};
+pub use rehearsal::Needs;
 pub use run::{RunOptions, run};
 pub use step::{StepOptions, Stepped, step};

@@ -8,6 +8,7 @@ use super::adamw::AdamW;
 use super::checkpoint::State;
 use super::directory::RunDirectory;
 use super::log::Log;
+use super::plan::plan;
 use super::schedule::learning_rate;
 use super::splits::Splits;
 use super::step::{StepOptions, step};
@@ -15,7 +16,7 @@ use super::{Event, Outcome};
 use crate::Result;
 use crate::data::{self, Collator, Loader, epoch_plan};
 use crate::models::Loaded;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TrainSpec};
 use crate::tuning::Tuned;
 
 /// What a run depends on beside its recipe: nothing here changes what it computes.
@@ -41,7 +42,11 @@ pub fn run(
     options: &RunOptions,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Option<Outcome>> {
+    let (recipe, planned) = &inside_memory(recipe, options.resume)?;
     let directory = RunDirectory::open(recipe, options.resume)?;
+    if let Some(planned) = planned {
+        on_event(planned);
+    }
     if let Some(outcome) = directory.outcome()? {
         on_event(&Event::Finished { outcome: Box::new(outcome.clone()) });
         return Ok(Some(outcome));
@@ -56,6 +61,31 @@ pub fn run(
         run.log.emit(Event::Stopped { step, of, output: output.to_owned() })?;
     }
     Ok(outcome)
+}
+
+/// The recipe with its steps as its memory allows, and what to tell of that. A run that goes on makes
+/// them as it began to.
+fn inside_memory(recipe: &Recipe, resume: bool) -> Result<(Recipe, Option<Event>)> {
+    let Some(memory) = recipe.memory else { return Ok((recipe.clone(), None)) };
+    let mut resolved = recipe.clone();
+    (resolved.memory, resolved.planned_for) = (None, Some(memory));
+    let train = &mut resolved.train;
+    let examples = |train: &TrainSpec| train.batch_size * train.grad_accum_steps;
+    if resume
+        && let Some(began) = RunDirectory::recipe(&recipe.output)?
+        && began.planned_for == Some(memory)
+        && examples(&began.train) == examples(train)
+    {
+        train.batch_size = began.train.batch_size;
+        train.grad_accum_steps = began.train.grad_accum_steps;
+        train.recompute = began.train.recompute;
+        return Ok((resolved, None));
+    }
+    let way = Box::new(*plan(recipe)?.choice(recipe)?);
+    train.batch_size = way.choice.batch_size;
+    train.grad_accum_steps = way.choice.grad_accum_steps;
+    train.recompute = way.choice.recompute;
+    Ok((resolved, Some(Event::Planned { memory, way })))
 }
 
 /// A run under way.

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::data::{Batch, Prepared};
 use crate::models::Model;
 use crate::nn::{Mode, Noise};
-use crate::ops;
+use crate::ops::{self, CrossEntropy};
 use crate::recipe::TrainSpec;
 use crate::tensor::{Gradients, Graph, Parameters, Tensor};
 
@@ -52,12 +52,8 @@ pub fn step(
     let (mut loss, mut targets, mut examples) = (0.0, 0, 0);
     for item in micro_batches {
         let (batch, prepared) = item?;
-        let mut g = Graph::training(params).with_recompute(spec.recompute);
-        let logits = model.forward(&mut g, &batch, Mode::Train(noise))?;
-        let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
-        alarm::check_loss(&ce, &prepared)?;
-        g.backward(&ce.output, Tensor::new(&[1], vec![1.0]), &mut gradients);
-        loss += ce.sum;
+        let check = |loss: &_| alarm::check_loss(loss, &prepared);
+        loss += accumulate(model, params, &batch, (spec, noise), check, &mut gradients)?;
         targets += batch.target_count;
         examples += prepared.len();
     }
@@ -80,6 +76,24 @@ pub fn step(
 /// What a recipe drops in training.
 pub(super) fn noise(spec: &TrainSpec, seed: u64) -> Noise {
     Noise { seed, dropout: spec.dropout, drop_path: spec.drop_path }
+}
+
+/// Forward and backward of one micro-batch: adds its gradients, and gives its summed loss if that
+/// passes `check`.
+pub(super) fn accumulate(
+    model: &dyn Model,
+    params: &Parameters,
+    batch: &Batch,
+    (spec, noise): (&TrainSpec, Noise),
+    check: impl FnOnce(&CrossEntropy) -> Result<()>,
+    gradients: &mut Gradients,
+) -> Result<f64> {
+    let mut g = Graph::training(params).with_recompute(spec.recompute);
+    let logits = model.forward(&mut g, batch, Mode::Train(noise))?;
+    let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
+    check(&ce)?;
+    g.backward(&ce.output, Tensor::new(&[1], vec![1.0]), gradients);
+    Ok(ce.sum)
 }
 
 /// The Euclidean norm, summed over blocks of fixed size and then in order.

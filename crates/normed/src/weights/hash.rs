@@ -25,6 +25,8 @@ pub fn content_hash(checkpoint: &Checkpoint) -> String {
             hash.update((extent as u64).to_le_bytes());
         }
         hash.update(stored.bytes());
+        // Else a whole file would be in memory at once.
+        stored.let_go();
     }
     hex(&hash.finalize())
 }

@@ -120,6 +120,23 @@ impl Stored {
         Cow::Owned(bytes)
     }
 
+    /// Lets the memory go that the mapped elements take: they are read again if they are needed again.
+    pub(super) fn let_go(&self) {
+        #[cfg(unix)]
+        if self.strides.is_none() {
+            let bytes = self.shape.iter().product::<usize>() * element_size(self.dtype);
+            // SAFETY: the map is of a file and read-only, so that nothing is lost. It is a hint: what
+            // becomes of it changes no value.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    self.offset,
+                    bytes,
+                )
+            };
+        }
+    }
+
     /// The value in f32: a view of the file where it holds aligned f32, a copy otherwise. `None` for
     /// an element type other than F32, BF16 and F16.
     pub fn to_tensor(&self) -> Option<Tensor> {

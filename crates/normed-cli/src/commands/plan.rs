@@ -1,0 +1,93 @@
+//! `normed plan`.
+
+use std::process::ExitCode;
+
+use normed::Result;
+use normed::recipe::Recipe;
+use normed::train::{Choice, Needs, Plan, Way};
+
+use crate::args::PlanArgs;
+use crate::format::{bytes, columns, duration, grouped, percent};
+use crate::output::say;
+
+/// Prints what a run will take, and every way to make its steps. If none is inside the memory, that is
+/// an error.
+pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
+    let mut recipe = Recipe::open(&args.recipe, &args.settings)?;
+    if let Some(memory) = args.memory {
+        (recipe.memory, recipe.planned_for) = (Some(memory), None);
+    }
+    let plan = normed::train::plan(&recipe)?;
+    match args.json {
+        true => say(serde_json::json!(plan)),
+        false => say(as_text(&plan)),
+    }
+    plan.choice(&recipe)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_text(plan: &Plan) -> String {
+    let part = 100.0 * plan.trained as f64 / plan.total.max(1) as f64;
+    let mut text = format!(
+        "trains {} of {} parameters ({})",
+        grouped(plan.trained),
+        grouped(plan.total),
+        percent(part)
+    );
+    match (plan.steps, &plan.no_data) {
+        (Some(steps), _) => {
+            text += &format!("\n{} steps of {} examples", grouped(steps), plan.examples);
+        }
+        (None, Some(why)) => {
+            text += &format!("\ntexts are taken to be as long as the model allows ({why})");
+        }
+        (None, None) => {}
+    }
+    if let Some(chosen) = plan.chosen {
+        text += &format!("\n\n{}", details(&plan.ways[chosen]));
+    }
+    format!("{text}\n\n{}", table(plan))
+}
+
+/// What the chosen way takes.
+fn details(way: &Way) -> String {
+    let Needs { weights, optimizer, data, activations, workspace, program, peak } = way.needs;
+    let rows = [
+        ("weights", weights),
+        ("optimizer", optimizer),
+        ("data", data),
+        ("activations", activations),
+        ("workspace", workspace),
+        ("program", program),
+        ("peak", peak),
+    ];
+    let rows = rows.map(|(name, n)| vec![name.to_owned(), bytes(n)]);
+    let giga = |n: u64| format!("{:.1} G", n as f64 / 1e9);
+    let work = [
+        ("operations a step: products", giga(way.work.products)),
+        ("attention", giga(way.work.attention)),
+        ("elements of all else", giga(way.work.elements)),
+    ];
+    let work = work.map(|(name, n)| vec![name.to_owned(), n]);
+    format!("{}\n\n{}", columns(&rows, 1), columns(&work, 1))
+}
+
+/// All ways, the chosen one with a star.
+fn table(plan: &Plan) -> String {
+    let head = ["", "recompute", "batch", "passes", "peak", "activations", "a step", "the run"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for (i, way) in plan.ways.iter().enumerate() {
+        let Choice { batch_size, grad_accum_steps, recompute } = way.choice;
+        rows.push(vec![
+            if plan.chosen == Some(i) { "*" } else { "" }.to_owned(),
+            recompute.name().to_owned(),
+            batch_size.to_string(),
+            grad_accum_steps.to_string(),
+            bytes(way.needs.peak),
+            bytes(way.needs.activations),
+            duration(way.step_seconds),
+            way.run_seconds.map_or_else(|| "-".to_owned(), duration),
+        ]);
+    }
+    columns(&rows, 2)
+}

@@ -1,0 +1,82 @@
+//! A size in bytes, as people write it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub u64);
+
+/// Larger before smaller, and of the two that a number could have, the one that computers count in.
+const UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    /// `6GiB`, `1.5 GB`, `900MB`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let wrong = || format!("`{text}` is no size: write it as 6GiB, 1.5GB or 900MB");
+        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = &text[number.len()..];
+        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
+        let (unit, number) = unit.zip(number.trim().parse::<f64>().ok()).ok_or_else(wrong)?;
+        let bytes = number * unit.1 as f64;
+        if !(1.0..=i64::MAX as f64).contains(&bytes) {
+            return Err(wrong());
+        }
+        Ok(Self(bytes.round() as u64))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// In the largest unit that leaves a whole number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, bytes)| self.0.is_multiple_of(*bytes) && self.0 > 0);
+        let (name, bytes) = unit.unwrap_or(&("B", 1));
+        write!(f, "{}{name}", self.0 / bytes)
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_come_back() {
+        for (text, bytes, shown) in [
+            ("6GiB", 6 << 30, "6GiB"),
+            ("1.5 GiB", 3 << 29, "1536MiB"),
+            ("900MB", 900_000_000, "900MB"),
+            ("7gb", 7_000_000_000, "7GB"),
+            ("1000B", 1000, "1kB"),
+            ("1001 B", 1001, "1001B"),
+        ] {
+            let size: ByteSize = text.parse().unwrap();
+            assert_eq!((size.0, size.to_string()), (bytes, shown.to_owned()), "{text}");
+            assert_eq!(shown.parse(), Ok(size));
+        }
+        for text in ["", "6", "GiB", "-1GiB", "0GiB", "1e400GB", "nanGB", "infGB", "6 G", "6GiBs"] {
+            let error = text.parse::<ByteSize>().expect_err(text);
+            assert!(error.contains("write it as 6GiB"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What a run will take, before it is made, and the way to make its steps inside a memory.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::rates::{Rates, Sizes};
+use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
+use super::splits::Splits;
+use crate::data::{self, Collator, Example, ImageSource};
+use crate::models::Declared;
+use crate::recipe::{ByteSize, Recipe, TrainSpec};
+use crate::tensor::{
+    AttentionPart, EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work,
+};
+use crate::{Error, Result};
+
+/// What a process takes that does no training: its code, tokenizer and data set. Measured.
+const PROGRAM: usize = 60 << 20;
+
+/// How steps are made: no choice changes the result but by rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// Examples a forward pass.
+    pub batch_size: usize,
+    /// Forward passes a step.
+    pub grad_accum_steps: usize,
+    /// What is computed again.
+    pub recompute: Recompute,
+}
+
+/// A choice and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Way {
+    /// The choice.
+    #[serde(flatten)]
+    pub choice: Choice,
+    /// Bytes, of the longest batches.
+    pub needs: Needs,
+    /// Operations of a step, of batches of middle length.
+    pub work: Work,
+    /// Seconds that a step takes.
+    pub step_seconds: f64,
+    /// Seconds that the run takes, validation included; absent without the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_seconds: Option<f64>,
+}
+
+/// What a run will take.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// Elements trained.
+    pub trained: usize,
+    /// Elements in all.
+    pub total: usize,
+    /// Examples a step.
+    pub examples: usize,
+    /// Optimizer steps; absent without the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// Why the data is not known, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_data: Option<String>,
+    /// The memory to stay inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// How fast this machine is.
+    pub rates: Rates,
+    /// Every way to make the steps, from the largest micro-batch to the smallest.
+    pub ways: Vec<Way>,
+    /// The place of the recipe's own way, or with a memory of the fastest that fits, in `ways`; absent
+    /// if none does.
+    pub chosen: Option<usize>,
+}
+
+/// Plans the run of `recipe` without reading weights. Where the data cannot be had, its texts are
+/// taken to be as long as the model allows.
+pub fn plan(recipe: &Recipe) -> Result<Plan> {
+    let mut declared = recipe.declare_base()?;
+    let tuned = recipe.tuning.apply(&mut declared.params)?;
+    let texts = Texts::of(recipe, &declared);
+    let rates = Rates::measure(sizes(&declared.params), recipe.precision);
+    let scene = Scene { recipe, declared: &declared, texts: &texts, rates };
+    let spec = &recipe.train;
+    let examples = spec.batch_size * spec.grad_accum_steps;
+    let own = Choice {
+        batch_size: spec.batch_size,
+        grad_accum_steps: spec.grad_accum_steps,
+        recompute: spec.recompute,
+    };
+    let sizes = (1..=spec.batch_size).rev().filter(|size| examples.is_multiple_of(*size));
+    let mut ways = Vec::new();
+    for batch_size in sizes {
+        for recompute in Recompute::ALL {
+            let grad_accum_steps = examples / batch_size;
+            ways.push(scene.way(Choice { batch_size, grad_accum_steps, recompute })?);
+        }
+    }
+    let chosen = match recipe.memory {
+        None => ways.iter().position(|way| way.choice == own),
+        Some(memory) => fastest_inside(&ways, memory),
+    };
+    Ok(Plan {
+        trained: tuned.trained,
+        total: tuned.total,
+        examples,
+        steps: texts.known.as_ref().ok().map(|known| known.steps),
+        no_data: texts.known.err(),
+        memory: recipe.memory,
+        rates,
+        ways,
+        chosen,
+    })
+}
+
+impl Plan {
+    /// The way that was chosen; an error that says what would help if none fits.
+    pub fn choice(&self, recipe: &Recipe) -> Result<&Way> {
+        if let Some(chosen) = self.chosen {
+            return Ok(&self.ways[chosen]);
+        }
+        let least = self.ways.iter().min_by_key(|way| way.needs.peak);
+        let (Some(least), Some(memory)) = (least, self.memory) else {
+            return Err(Error::invalid("recipe", "there is no way to make its steps"));
+        };
+        let Needs { peak, weights, optimizer, data, .. } = least.needs;
+        let cause = format!(
+            "{memory} is not enough: the smallest peak possible is {:.0} MiB (train.batch_size {}, \
+             train.recompute \"{}\")",
+            (peak as f64 / f64::from(1 << 20)).ceil(),
+            least.choice.batch_size,
+            least.choice.recompute.name(),
+        );
+        let mut remedies = Vec::new();
+        if recipe.precision == Precision::F32 {
+            remedies.push("precision = \"bf16\"");
+        }
+        if optimizer > weights / 4 {
+            remedies.push("a method that trains less, or in fewer towers");
+        }
+        if data > weights / 8 || weights < peak / 2 {
+            remedies.push("a smaller image_size");
+        }
+        if recipe.generate.num_beams > 1 {
+            remedies.push("fewer generate.num_beams");
+        }
+        remedies.push("more memory");
+        Err(Error::invalid("memory", cause).hint(format!("what helps: {}", remedies.join("; "))))
+    }
+}
+
+/// The place of the fastest way that fits; of equals, the larger micro-batch and less computed again.
+fn fastest_inside(ways: &[Way], memory: ByteSize) -> Option<usize> {
+    let fits = |&i: &usize| ways[i].needs.peak as u64 <= memory.0;
+    let seconds = |i: usize| ways[i].run_seconds.unwrap_or(ways[i].step_seconds);
+    (0..ways.len()).filter(fits).min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
+}
+
+/// Everything that the ways have in common.
+struct Scene<'a> {
+    recipe: &'a Recipe,
+    declared: &'a Declared,
+    texts: &'a Texts,
+    rates: Rates,
+}
+
+impl Scene<'_> {
+    fn way(&self, choice: Choice) -> Result<Way> {
+        let Choice { batch_size, grad_accum_steps, recompute } = choice;
+        let train = self.recipe.train.clone();
+        let spec = &TrainSpec { batch_size, grad_accum_steps, recompute, ..train };
+        let longest = self.rehearse(spec, self.texts.longest)?;
+        let middle = self.rehearse(spec, self.texts.middle)?;
+        let pictures = self.texts.pictures;
+        let mut needs = longest.needs;
+        needs.program = PROGRAM;
+        needs.data += pictures;
+        needs.peak += PROGRAM + pictures;
+        let step_seconds = self.rates.seconds(middle.step);
+        let run_seconds = self.texts.known.as_ref().ok().map(|known| {
+            let batches = known.validated.div_ceil(batch_size) as f64;
+            known.steps as f64 * step_seconds + batches * self.rates.seconds(middle.evaluation)
+        });
+        Ok(Way { choice, needs, work: middle.step, step_seconds, run_seconds })
+    }
+
+    fn rehearse(&self, spec: &TrainSpec, shape: BatchShape) -> Result<Rehearsed> {
+        let Declared { model, params, .. } = self.declared;
+        let rehearsal = Rehearsal {
+            model: &**model,
+            params,
+            precision: self.recipe.precision,
+            spec,
+            training: (params.trained_count() > 0).then_some(shape),
+            evaluation: Some(shape),
+            rule: &self.recipe.generate,
+        };
+        rehearsal.run()
+    }
+}
+
+/// What a plan needs to know of the data.
+struct Texts {
+    /// A batch whose question and answer are the longest there are.
+    longest: BatchShape,
+    /// One of middle length.
+    middle: BatchShape,
+    /// Bytes of pictures that are kept.
+    pictures: usize,
+    /// How much of it there is, or why that is not known.
+    known: Result<Amount, String>,
+}
+
+/// How much data a run goes through.
+struct Amount {
+    steps: usize,
+    /// Examples of all validations.
+    validated: usize,
+}
+
+impl Texts {
+    fn of(recipe: &Recipe, declared: &Declared) -> Self {
+        let image_size = declared.image_rule.size;
+        let trains = declared.params.trained_count() > 0;
+        Self::read(recipe, declared, trains).unwrap_or_else(|error| {
+            let (question, answer) =
+                (declared.text_rule.max_question_tokens, declared.text_rule.max_answer_tokens);
+            let longest = BatchShape { image_size, question, answer };
+            let known = Err(error.to_string());
+            Self { longest, middle: longest, pictures: Collator::CACHE, known }
+        })
+    }
+
+    fn read(recipe: &Recipe, declared: &Declared, trains: bool) -> Result<Self> {
+        let opened = data::open(&recipe.data)?;
+        let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
+        let collator = Collator::new(
+            Arc::clone(&declared.tokenizer),
+            declared.image_rule.clone(),
+            declared.text_rule.clone(),
+        );
+        let image_size = declared.image_rule.size;
+        let (mut questions, mut answers) = (Vec::new(), Vec::new());
+        let mut pictures = HashSet::new();
+        for i in 0..splits.dataset.len() {
+            let example = splits.dataset.get(i)?;
+            let (question, answer) = collator.lengths(&example);
+            questions.push(question);
+            answers.push(answer);
+            if let Example { image: ImageSource::File(path), .. } = example {
+                pictures.insert(path);
+            }
+        }
+        let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
+        let middle =
+            |lengths: &[usize]| lengths.iter().sum::<usize>().div_ceil(lengths.len().max(1));
+        let shape = |of: &dyn Fn(&[usize]) -> usize| BatchShape {
+            image_size,
+            question: of(&questions),
+            answer: of(&answers).min(declared.text_rule.max_answer_tokens),
+        };
+        let spec = &recipe.train;
+        let group = spec.batch_size * spec.grad_accum_steps;
+        let epochs = if trains { spec.epochs } else { 0 };
+        let validations = epochs.div_ceil(spec.eval_every_epochs.max(1));
+        let amount = Amount {
+            steps: epochs * splits.train.len().div_ceil(group),
+            validated: validations * splits.validate.len(),
+        };
+        Ok(Self {
+            longest: shape(&longest),
+            middle: shape(&middle),
+            pictures: Collator::CACHE.min(pictures.len() * 3 * image_size * image_size),
+            known: Ok(amount),
+        })
+    }
+}
+
+/// What to time, from the parameters that the vision tower declares.
+fn sizes(params: &Parameters) -> Sizes {
+    let of = |part: Part| {
+        let found = params.iter().find(|(_, p)| {
+            p.role.tower == Tower::Vision && p.role.part == part && p.role.term == Term::Weight
+        });
+        found.map_or(&[64, 64, 64][..], |(_, p)| &p.shape)
+    };
+    let inner = of(Part::Fc1)[0];
+    let channels = of(Part::Attention(AttentionPart::QueryKeyValue))[1];
+    let tokens = of(Part::Embedding(EmbeddingPart::Position))[1];
+    let heads = if channels % 64 == 0 { channels / 64 } else { 1 };
+    Sizes { rows: tokens.clamp(256, 2048), channels, inner, heads, tokens }
+}

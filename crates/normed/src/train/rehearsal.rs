@@ -1,0 +1,386 @@
+//! A step and an evaluation without their elements: the same code over planned values, which says
+//! what they take before they are made.
+
+use super::adamw::AdamW;
+use super::step::accumulate;
+use crate::Result;
+use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
+use crate::models::{GenerateRule, Model};
+use crate::nn::{Mode, Noise};
+use crate::ops;
+use crate::recipe::TrainSpec;
+use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work};
+
+/// The size of batches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchShape {
+    /// Pixels a side.
+    pub image_size: usize,
+    /// Tokens of a question.
+    pub question: usize,
+    /// Tokens that go into the decoder.
+    pub answer: usize,
+}
+
+impl BatchShape {
+    /// A batch of `examples`, its pixels planned.
+    fn batch(self, examples: usize, meter: &Meter) -> Batch {
+        let rows = |width: usize| TokenRows {
+            ids: vec![0; examples * width],
+            lengths: vec![width; examples],
+            width,
+        };
+        let pixels = [examples, 3, self.image_size, self.image_size];
+        Batch {
+            images: Images::PixelValues(Tensor::planned(&pixels, Precision::F32, meter)),
+            input_ids: rows(self.question),
+            decoder_input_ids: rows(self.answer),
+            labels: vec![0; examples * self.answer],
+            target_count: examples * self.answer,
+            keys: vec![0; examples],
+        }
+    }
+}
+
+/// What a run takes, in bytes, if it makes its steps one way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct Needs {
+    /// The parameters.
+    pub weights: usize,
+    /// The gradients, both moments, and the best parameters so far, of what is trained.
+    pub optimizer: usize,
+    /// Batches, and pictures that are kept.
+    pub data: usize,
+    /// What a forward pass keeps for backward.
+    pub activations: usize,
+    /// What operations hold for a while.
+    pub workspace: usize,
+    /// The program itself.
+    pub program: usize,
+    /// All of that at its height, in steps or evaluations, whichever takes more.
+    pub peak: usize,
+}
+
+/// What is rehearsed.
+#[derive(Clone, Copy)]
+pub(super) struct Rehearsal<'a> {
+    pub model: &'a dyn Model,
+    /// Which say what is trained.
+    pub params: &'a Parameters,
+    pub precision: Precision,
+    /// `batch_size` examples a micro-batch and `grad_accum_steps` micro-batches a step.
+    pub spec: &'a TrainSpec,
+    /// Where anything is trained, the batches of steps.
+    pub training: Option<BatchShape>,
+    /// The batches of evaluations, where there are any.
+    pub evaluation: Option<BatchShape>,
+    pub rule: &'a GenerateRule,
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(super) struct Rehearsed {
+    /// Of values and of what operations work in.
+    pub needs: Needs,
+    /// Of a step.
+    pub step: Work,
+    /// Of an evaluation of one batch.
+    pub evaluation: Work,
+}
+
+impl Rehearsal<'_> {
+    /// Makes two steps, the second beside the best parameters so far, and evaluates a batch.
+    pub fn run(&self) -> Result<Rehearsed> {
+        let meter = &Meter::new();
+        let mut params = self.params.clone();
+        params.plan(self.precision, meter);
+        let mut done = Rehearsed::default();
+        done.needs.weights = meter.live();
+        let optimizer = &mut AdamW::new(&params, self.spec);
+        let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
+        if let Some(shape) = self.training {
+            let (batch, others) = self.batches(shape, meter);
+            let (batches, pixels) = ([batch], others.len() + 1);
+            let batches = batches.iter().cycle().take(self.spec.grad_accum_steps.min(2));
+            done.needs.data = pixels * others.first().map_or(0, bytes);
+            for _ in 0..2 {
+                let data = done.needs.data;
+                self.step(&mut params, optimizer, batches.clone(), meter, &mut done)?;
+                done.needs.optimizer = done.needs.optimizer.saturating_sub(data);
+            }
+        }
+        if let Some(shape) = self.evaluation {
+            let (batch, others) = self.batches(shape, meter);
+            let data = (others.len() + 1) * others.first().map_or(0, bytes);
+            done.needs.data = done.needs.data.max(data);
+            done.evaluation = self.evaluate(&params, &batch, shape.answer, meter)?;
+        }
+        drop(best);
+        let Needs { weights, optimizer, data, activations, .. } = done.needs;
+        done.needs.peak = meter.peak() + meter.scratch();
+        let named = weights + optimizer + data + activations;
+        done.needs.workspace = done.needs.peak.saturating_sub(named);
+        Ok(done)
+    }
+
+    /// A batch, and the pixels of those that are in memory beside it.
+    fn batches(&self, shape: BatchShape, meter: &Meter) -> (Batch, Vec<Tensor>) {
+        let batch = shape.batch(self.spec.batch_size, meter);
+        let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
+        let beside = |_| images.beside(images.shape(), images.precision());
+        let others = (1..BATCHES_HELD).map(beside).collect();
+        (batch, others)
+    }
+
+    /// As [`step`](super::step()), but for the elements.
+    fn step<'b>(
+        &self,
+        params: &mut Parameters,
+        optimizer: &mut AdamW,
+        micro_batches: impl Iterator<Item = &'b Batch>,
+        meter: &Meter,
+        done: &mut Rehearsed,
+    ) -> Result<()> {
+        let spec = self.spec;
+        let noise = Noise { seed: 0, dropout: spec.dropout, drop_path: spec.drop_path };
+        let mut gradients = Gradients::new();
+        // The first adds to no gradients; all others are alike.
+        let (mut counted, mut last) = (Work::default(), Work::default());
+        let mut left = spec.grad_accum_steps as u64;
+        for batch in micro_batches {
+            let (live, work) = (meter.live(), meter.work());
+            let forward = |_: &_| {
+                done.needs.activations = meter.live() - live;
+                Ok(())
+            };
+            accumulate(self.model, params, batch, (spec, noise), forward, &mut gradients)?;
+            last = meter.work() - work;
+            counted = counted + last;
+            left -= 1;
+        }
+        let before = meter.work();
+        optimizer.update(params, &gradients, 1.0, 0.0);
+        done.step = counted + last * left + (meter.work() - before);
+        done.needs.optimizer = meter.live() - done.needs.weights;
+        Ok(())
+    }
+
+    /// The likelihoods of true answers, and the first two tokens of every beam.
+    fn evaluate(
+        &self,
+        params: &Parameters,
+        batch: &Batch,
+        tokens: usize,
+        meter: &Meter,
+    ) -> Result<Work> {
+        let start = meter.work();
+        let mut g = Graph::inference(params);
+        let logits = self.model.forward(&mut g, batch, Mode::Evaluate)?;
+        drop(ops::cross_entropy(&mut g, logits, &batch.labels, 0.0));
+        let (examples, beams) = (batch.keys.len(), self.rule.num_beams);
+        let mut decoding = self.model.start(params, batch, self.rule.max_new_tokens)?;
+        let logits = decoding.step(&vec![0; examples]);
+        let spread: Vec<_> = (0..examples * beams).map(|row| row / beams).collect();
+        decoding.reorder(&spread);
+        drop(logits);
+        let before = meter.work();
+        if self.rule.max_new_tokens > 1 {
+            decoding.step(&vec![0; spread.len()]);
+        }
+        let each = meter.work() - before;
+        Ok(before - start + each * tokens.saturating_sub(1) as u64)
+    }
+}
+
+fn bytes(x: &Tensor) -> usize {
+    x.len() * x.precision().size()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::Tokenizer;
+    use crate::models::{Beginning, Loaded, MissConfig, TextConfig, VisionConfig, create};
+    use crate::tensor::{EmbeddingPart, Part, Recompute, Role, Term, Tower};
+    use crate::train::step::{StepOptions, step};
+    use crate::tuning::{Method, Tuning};
+
+    const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\nis\nit\nyes\nno\n?\n";
+    const EXAMPLES: usize = 3;
+    const SHAPE: BatchShape = BatchShape { image_size: 24, question: 7, answer: 4 };
+
+    fn model(method: Method) -> Loaded {
+        let vision = VisionConfig {
+            hidden_size: 16,
+            intermediate_size: 40,
+            num_hidden_layers: 3,
+            num_attention_heads: 2,
+            image_size: SHAPE.image_size,
+            patch_size: 8,
+            layer_norm_eps: 1e-6,
+            attention_dropout: 0.0,
+        };
+        let text = TextConfig {
+            vocab_size: 0,
+            hidden_size: 16,
+            intermediate_size: 32,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            max_position_embeddings: 16,
+            layer_norm_eps: 1e-12,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            bos_token_id: 0,
+            sep_token_id: 0,
+            pad_token_id: 0,
+            question_token_id: 0,
+            max_question_tokens: 0,
+        };
+        let mut made = create(Beginning {
+            config: MissConfig { vision, text },
+            tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
+            text_from: None,
+            vision_from: None,
+            seed: 1,
+        })
+        .unwrap();
+        Tuning::new(method).apply(&mut made.params).unwrap();
+        made
+    }
+
+    fn rehearsal<'a>(
+        loaded: &'a Loaded,
+        precision: Precision,
+        spec: &'a TrainSpec,
+        rule: &'a GenerateRule,
+    ) -> Rehearsal<'a> {
+        Rehearsal {
+            model: &*loaded.model,
+            params: &loaded.params,
+            precision,
+            spec,
+            training: (loaded.params.trained_count() > 0).then_some(SHAPE),
+            evaluation: Some(SHAPE),
+            rule,
+        }
+    }
+
+    /// The steps themselves and an evaluation, on a meter.
+    fn real(loaded: &Loaded, rehearsal: &Rehearsal<'_>) -> (Meter, Work) {
+        let (meter, spec) = (Meter::new(), rehearsal.spec);
+        let mut params = loaded.params.clone();
+        params.set_precision(rehearsal.precision);
+        for (_, p) in params.iter_mut() {
+            // A copy: the model keeps its own.
+            let precision = p.value().precision();
+            let mut value = p.value().beside(&p.shape, precision);
+            match precision {
+                Precision::F32 => value.data_mut().copy_from_slice(p.value().data()),
+                Precision::Bf16 => value = p.value().clone(),
+            }
+            p.set(value.metered(&meter));
+        }
+        let batch = || {
+            let mut batch = SHAPE.batch(spec.batch_size, &Meter::new());
+            let shape = [spec.batch_size, 3, SHAPE.image_size, SHAPE.image_size];
+            let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
+            let pixels = Tensor::new(&shape, values.collect()).metered(&meter);
+            let others = (1..BATCHES_HELD).map(|_| pixels.beside(&shape, Precision::F32));
+            let others: Vec<_> = others.collect();
+            batch.images = Images::PixelValues(pixels);
+            (batch, others)
+        };
+        let mut optimizer = AdamW::new(&params, spec);
+        let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
+        let mut work = Work::default();
+        if rehearsal.training.is_some() {
+            let (batch, _others) = batch();
+            for _ in 0..2 {
+                let before = meter.work();
+                let batches = (0..spec.grad_accum_steps).map(|_| Ok((batch.clone(), vec![])));
+                let options = StepOptions { spec, seed: 0, lr: 1e-3 };
+                step(rehearsal.model, &mut params, &mut optimizer, batches, options).unwrap();
+                work = meter.work() - before;
+            }
+        }
+        let (batch, _others) = batch();
+        rehearsal.evaluate(&params, &batch, SHAPE.answer, &meter).unwrap();
+        drop(best);
+        (meter, work)
+    }
+
+    #[test]
+    fn a_rehearsal_takes_what_the_steps_take() {
+        for method in Method::ALL {
+            let loaded = model(method);
+            for (recompute, beams) in Recompute::ALL.into_iter().zip([1, 1, 2, 40]) {
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let spec = TrainSpec {
+                        batch_size: EXAMPLES,
+                        grad_accum_steps: 2,
+                        recompute,
+                        drop_path: 0.1,
+                        ..TrainSpec::default()
+                    };
+                    let rule = GenerateRule { num_beams: beams, ..GenerateRule::default() };
+                    let rehearsal = rehearsal(&loaded, precision, &spec, &rule);
+                    let planned = rehearsal.run().unwrap();
+                    let (meter, work) = real(&loaded, &rehearsal);
+                    let what = format!("{} {recompute:?} {precision:?}", method.name());
+                    assert_eq!(planned.needs.peak, meter.peak() + meter.scratch(), "{what}");
+                    assert_eq!(planned.step, work, "{what}");
+                }
+            }
+        }
+    }
+
+    /// LayerNorm-only: every matrix multiplies forward and, but for the patches', backward.
+    #[test]
+    fn operations_are_those_of_the_formula() {
+        let loaded = model(Method::LayerNorm);
+        let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
+        let rule = GenerateRule::default();
+        let planned = rehearsal(&loaded, Precision::F32, &spec, &rule).run().unwrap();
+        let (image, question, answer) = (10, SHAPE.question, SHAPE.answer);
+        let products = |role: &Role, name: &str, elements: usize| -> usize {
+            let source = name.contains("crossattention.self.key")
+                || name.contains("crossattention.self.value");
+            let rows = match (role.tower, source) {
+                (_, _) if role.part == Part::Embedding(EmbeddingPart::Patch) => {
+                    return 2 * EXAMPLES * (image - 1) * elements;
+                }
+                (Tower::Text, _) if role.part == Part::Embedding(EmbeddingPart::Token) => 0,
+                (Tower::Vision, _) | (Tower::Text, true) => image,
+                (Tower::Text, false) | (Tower::Decoder, true) => question,
+                (Tower::Decoder, false) => answer,
+            };
+            4 * EXAMPLES * rows * elements
+        };
+        let matrices = loaded.params.iter().filter(|(_, p)| p.role.multiplies());
+        let want: usize = matrices.map(|(_, p)| products(&p.role, &p.name, p.len())).sum();
+        assert_eq!(planned.step.products, want as u64);
+        assert!(
+            loaded.params.iter().all(|(_, p)| p.role.term == Term::Weight || !p.role.multiplies())
+        );
+        // Two products forward and five backward, of `channels` a score.
+        let scores = 3 * image * image
+            + 2 * (question * question + question * image)
+            + 2 * (answer * answer + answer * question);
+        assert_eq!(planned.step.attention, (14 * EXAMPLES * 16 * scores) as u64);
+    }
+
+    #[test]
+    fn less_is_kept_the_more_is_computed_again() {
+        let loaded = model(Method::LayerNorm);
+        let rule = GenerateRule::default();
+        let needs = Recompute::ALL.map(|recompute| {
+            let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };
+            let done = rehearsal(&loaded, Precision::Bf16, &spec, &rule).run().unwrap();
+            (done.needs.activations, done.step.products)
+        });
+        assert!(needs.windows(2).all(|pair| pair[0].0 > pair[1].0), "{needs:?}");
+        assert!(needs.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{needs:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Plans of a tiny model, and runs inside a memory.
+
+mod tiny;
+
+use std::fs;
+use std::path::Path;
+
+use normed::recipe::{ByteSize, Recipe};
+use normed::tensor::Recompute;
+use normed::train::{Event, RunOptions, plan, run};
+
+const LAYER_NORM: &str = "method = \"layer_norm\"";
+
+fn settings(root: &Path, settings: &[&str]) -> Recipe {
+    let settings: Vec<_> = settings.iter().map(|s| (*s).to_owned()).collect();
+    Recipe::open(&root.join("recipe.toml"), &settings).unwrap()
+}
+
+#[test]
+fn a_plan_lists_every_way_and_needs_no_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 3");
+    fs::remove_file(dir.path().join("base/model.safetensors")).unwrap();
+    let plan = plan(&tiny::recipe(dir.path(), "run")).unwrap();
+    // Eight examples a step, at most four at a time; 48 examples an epoch.
+    assert_eq!((plan.examples, plan.steps), (8, Some(18)));
+    let sizes: Vec<_> = plan.ways.iter().map(|way| way.choice.batch_size).collect();
+    assert_eq!(sizes, [4, 4, 4, 4, 2, 2, 2, 2, 1, 1, 1, 1]);
+    assert!(plan.ways.iter().all(|w| w.choice.batch_size * w.choice.grad_accum_steps == 8));
+    let own = plan.ways[plan.chosen.unwrap()].choice;
+    assert_eq!((own.batch_size, own.recompute), (4, Recompute::None));
+    for ways in plan.ways.chunks(4) {
+        let kept: Vec<_> = ways.iter().map(|way| way.needs.activations).collect();
+        assert!(kept.is_sorted_by(|a, b| a > b), "{kept:?}");
+    }
+    assert!(plan.trained > 0 && plan.trained < plan.total);
+}
+
+#[test]
+fn without_data_texts_are_as_long_as_the_model_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 1");
+    let recipe = tiny::recipe(dir.path(), "run");
+    let known = plan(&recipe).unwrap();
+    fs::remove_file(dir.path().join("data.jsonl")).unwrap();
+    let unknown = plan(&recipe).unwrap();
+    assert_eq!(unknown.steps, None);
+    assert!(unknown.no_data.unwrap().contains("data.jsonl"));
+    assert!(unknown.ways[0].needs.peak > known.ways[0].needs.peak);
+}
+
+#[test]
+fn the_fastest_way_that_fits_is_chosen() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 1");
+    let peaks: Vec<_> = plan(&tiny::recipe(dir.path(), "run")).unwrap().ways;
+    let least = peaks.iter().map(|way| way.needs.peak).min().unwrap();
+    for way in &peaks {
+        let mut recipe = tiny::recipe(dir.path(), "run");
+        recipe.memory = Some(ByteSize(way.needs.peak as u64));
+        let plan = plan(&recipe).unwrap();
+        let chosen = plan.choice(&recipe).unwrap();
+        assert!(chosen.needs.peak <= way.needs.peak);
+        for other in plan.ways.iter().filter(|other| other.needs.peak <= way.needs.peak) {
+            assert!(chosen.run_seconds <= other.run_seconds);
+        }
+    }
+    let mut recipe = tiny::recipe(dir.path(), "run");
+    recipe.memory = Some(ByteSize(least as u64 - 1));
+    let error = run(&recipe, &RunOptions::default(), &mut |_| {}).unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.exit_code(), 2);
+    assert!(
+        text.contains("the smallest peak possible is") && text.contains("what helps"),
+        "{text}"
+    );
+    assert!(!dir.path().join("run").exists());
+}
+
+/// The losses of a run of these settings.
+fn losses(root: &Path, name: &str, of: &[&str], resume: bool) -> Vec<f64> {
+    let mut recipe = settings(root, of);
+    recipe.output = root.join(name);
+    let options = RunOptions { resume, ..RunOptions::default() };
+    let mut losses = Vec::new();
+    run(&recipe, &options, &mut |event| {
+        if let Event::StepDone { loss, .. } = event {
+            losses.push(*loss);
+        }
+    })
+    .unwrap();
+    losses
+}
+
+#[test]
+fn every_way_gives_the_same_result_but_for_rounding() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), LAYER_NORM, "epochs = 2\nmetric = \"last\"");
+    let f32 = "precision=f32";
+    let whole = losses(dir.path(), "whole", &[f32], false);
+    assert_eq!(whole.len(), 12);
+    for (i, (batch, passes)) in [(4, 2), (2, 4), (1, 8)].into_iter().enumerate() {
+        for level in Recompute::ALL {
+            let of = [
+                format!("train.batch_size={batch}"),
+                format!("train.grad_accum_steps={passes}"),
+                format!("train.recompute={}", level.name()),
+            ];
+            let of: Vec<_> = of.iter().map(String::as_str).chain([f32]).collect();
+            let other = losses(dir.path(), &format!("{i}-{}", level.name()), &of, false);
+            for (a, b) in whole.iter().zip(&other) {
+                assert!((a - b).abs() < 1e-3 * a, "{batch} {level:?}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_chosen_stays_chosen() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tiny::make(root, LAYER_NORM, "epochs = 1\nmetric = \"last\"");
+    let first = losses(root, "run", &["memory=8GiB"], false);
+    let written = Recipe::open(&root.join("run/recipe.toml"), &[]).unwrap();
+    assert_eq!((written.memory, written.planned_for), (None, Some(ByteSize(8 << 30))));
+    assert_eq!(written.train.batch_size * written.train.grad_accum_steps, 8);
+
+    // As if another way had been the fastest then: a run that goes on keeps to it.
+    for (name, batch, passes) in [("other", 1, 8), ("more", 2, 4)] {
+        let mut began = written.clone();
+        (began.train.batch_size, began.train.grad_accum_steps) = (batch, passes);
+        began.train.recompute = Recompute::Blocks;
+        began.output = root.join(name);
+        fs::create_dir(root.join(name)).unwrap();
+        let path = root.join(name).join("recipe.toml");
+        fs::write(&path, began.to_toml().unwrap()).unwrap();
+        let steps = losses(root, name, &["memory=8GiB"], true);
+        assert_eq!(steps.len(), first.len());
+        let after = Recipe::open(&path, &[]).unwrap();
+        assert_eq!(after.train, began.train);
+    }
+
+    // Its recipe, run again, gives the same bytes.
+    let mut again = written;
+    again.output = root.join("again");
+    run(&again, &RunOptions::default(), &mut |_| {}).unwrap();
+    tiny::assert_same(&root.join("run"), &root.join("again"));
+}
