@@ -34,10 +34,19 @@ pub fn bytes(n: usize) -> String {
     }
 }
 
-/// Seconds as `8.1 s`, `2 min 05 s`, `1 h 02 min`.
+/// A large number as `8.8 G`, `12.3 M`.
+pub fn scaled(n: u64) -> String {
+    match n as f64 {
+        n if n >= 1e9 => format!("{:.1} G", n / 1e9),
+        n => format!("{:.1} M", n / 1e6),
+    }
+}
+
+/// Seconds as `25 ms`, `8.1 s`, `2 min 05 s`, `1 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
+        0 if seconds > 0.0 => format!("{:.0} ms", 1e3 * seconds),
         0..60 => format!("{seconds:.1} s"),
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),

@@ -7,7 +7,7 @@ use normed::recipe::Recipe;
 use normed::train::{Choice, Needs, Plan, Way};
 
 use crate::args::PlanArgs;
-use crate::format::{bytes, columns, duration, grouped, percent};
+use crate::format::{bytes, columns, duration, grouped, percent, scaled};
 use crate::output::say;
 
 /// Prints what a run will take, and every way to make its steps. If none is inside the memory, that is
@@ -62,11 +62,10 @@ fn details(way: &Way) -> String {
         ("peak", peak),
     ];
     let rows = rows.map(|(name, n)| vec![name.to_owned(), bytes(n)]);
-    let giga = |n: u64| format!("{:.1} G", n as f64 / 1e9);
     let work = [
-        ("operations a step: products", giga(way.work.products)),
-        ("attention", giga(way.work.attention)),
-        ("elements of all else", giga(way.work.elements)),
+        ("operations a step: products", scaled(way.work.products)),
+        ("attention", scaled(way.work.attention)),
+        ("elements of all else", scaled(way.work.elements)),
     ];
     let work = work.map(|(name, n)| vec![name.to_owned(), n]);
     format!("{}\n\n{}", columns(&rows, 1), columns(&work, 1))
