@@ -4,8 +4,9 @@
     python3 bench/plan.py MODEL [--batches 20,8,2] [--levels none,ffn,blocks] [--methods layer_norm,full]
                           [--image-size 480] [--precision bf16]
 
-MODEL is a directory with a model; random weights do. Two steps are made for each row, on drawn
-pictures. The peak is the process's, as its metrics.json has it.
+MODEL is a directory with a model; random weights do. Each row is two epochs of two steps on drawn
+pictures, so that the best parameters are held beside the present ones. The peak is the process's, as its
+metrics.json has it.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def recipe(directory, arguments, batch, level, method):
         f'[data]\nname = "phantom"\ndomain = "source"\n'
         f"train = {2 * batch}\nvalidate = {batch}\ntest = 0\n"
         f'[tuning]\nmethod = "{method}"\n'
-        f'[train]\nbatch_size = {batch}\nrecompute = "{level}"\nlr = 1e-5\n'
+        f'[train]\nepochs = 2\nbatch_size = {batch}\nrecompute = "{level}"\nlr = 1e-5\n'
     )
     return path
 
