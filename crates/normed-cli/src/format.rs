@@ -1,18 +1,11 @@
 //! Numbers and tables as text.
 
+use indicatif::{BinaryBytes, HumanCount};
 use normed::metrics::{Metric, Row, Scores};
 
 /// `1234567` as `1,234,567`.
 pub fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(n as u64).to_string()
 }
 
 /// A part in percent, with three significant digits at least.
@@ -24,14 +17,9 @@ pub fn percent(percent: f64) -> String {
     }
 }
 
-/// Bytes as `512 MiB`, `1.25 GiB`.
+/// Bytes as `512.00 MiB`, `1.25 GiB`.
 pub fn bytes(n: usize) -> String {
-    let mib = n as f64 / f64::from(1 << 20);
-    match mib {
-        m if m < 10.0 => format!("{m:.1} MiB"),
-        m if m < 1000.0 => format!("{m:.0} MiB"),
-        m => format!("{:.2} GiB", m / 1024.0),
-    }
+    BinaryBytes(n as u64).to_string()
 }
 
 /// A large number as `8.8 G`, `12.3 M`.
@@ -104,8 +92,10 @@ mod tests {
             [0.0, 0.042_49, 1.5, 100.0].map(percent),
             ["0.0 %", "0.0425 %", "1.50 %", "100.0 %"]
         );
-        assert_eq!([1 << 18, 300 << 20, 5 << 28].map(bytes), ["0.2 MiB", "300 MiB", "1.25 GiB"]);
-        assert_eq!([8.06, 125.0, 3725.0].map(duration), ["8.1 s", "2 min 05 s", "1 h 02 min"]);
+        assert_eq!([300 << 20, 5 << 28].map(bytes), ["300.00 MiB", "1.25 GiB"]);
+        assert_eq!([12_340_000, 8_760_000_000].map(scaled), ["12.3 M", "8.8 G"]);
+        assert_eq!([0.0254, 8.06].map(duration), ["25 ms", "8.1 s"]);
+        assert_eq!([125.0, 3725.0].map(duration), ["2 min 05 s", "1 h 02 min"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Single operations at the shapes of ViT-B, 197 tokens, batch 4, all frozen, the input's gradient
 //! wanted.
 //!
-//!     cargo bench --package normed [-- FILTER]
+//!     cargo bench --workspace --bench ops [-- FILTER]
 //!
 //! An item is one of the two operations of a multiply-add of matrix products, whose rate includes all
 //! else that is done; of gelu and layer_norm it is an element. RAYON_NUM_THREADS chooses the threads.

@@ -36,28 +36,17 @@ pub struct Beginning<'a> {
 pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
     let Beginning { config, tokenizer, text_from, vision_from, seed } = beginning;
     let words = tokenizer.len();
-    let (config, tokenizer) = completed(config, tokenizer)?;
-    let mut params = Parameters::new();
-    let model = Miss::declare(&config, &mut params);
-    initialise(&mut params, seed);
+    let mut declared = declare_new(config, tokenizer)?;
+    let (params, config) = (&mut declared.params, &declared.config);
+    initialise(params, seed);
     if let Some(dir) = text_from {
-        fill_text(&mut params, &config, words, dir)?;
+        fill_text(params, config, words, dir)?;
     }
     if let Some(dir) = vision_from {
-        fill_vision(&mut params, config.vision.image_size, dir)?;
+        fill_vision(params, config.vision.image_size, dir)?;
     }
-    let content_hash = content_hash(&params);
-    Ok(Loaded {
-        model: Box::new(model),
-        image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
-        text_rule: config.text_rule(),
-        config,
-        params,
-        tokenizer: Arc::new(tokenizer),
-        layout: Layout::HuggingFace,
-        dir: PathBuf::new(),
-        content_hash,
-    })
+    let content_hash = content_hash(params);
+    Ok(declared.loaded(PathBuf::new(), content_hash))
 }
 
 /// As [`create`], without weights.
@@ -71,6 +60,8 @@ pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<Declared>
         tokenizer: Arc::new(tokenizer),
         image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
         text_rule: config.text_rule(),
+        config,
+        layout: Layout::HuggingFace,
     })
 }
 

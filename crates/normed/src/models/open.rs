@@ -53,6 +53,8 @@ impl Loaded {
 pub struct Declared {
     /// What it computes.
     pub model: Box<dyn Model>,
+    /// Its sizes.
+    pub config: MissConfig,
     /// Its parameters, without values.
     pub params: Parameters,
     /// Its tokenizer.
@@ -61,6 +63,26 @@ pub struct Declared {
     pub image_rule: ImageRule,
     /// How questions and answers become its input.
     pub text_rule: TextRule,
+    /// Whose names and rules it follows.
+    pub layout: Layout,
+}
+
+impl Declared {
+    /// The same, its parameters having got their values from `dir`.
+    pub(super) fn loaded(self, dir: PathBuf, content_hash: String) -> Loaded {
+        let Self { model, config, params, tokenizer, image_rule, text_rule, layout } = self;
+        Loaded {
+            model,
+            config,
+            params,
+            tokenizer,
+            image_rule,
+            text_rule,
+            layout,
+            dir,
+            content_hash,
+        }
+    }
 }
 
 /// What a directory holds, known from its config.json alone: no weights needed.
@@ -103,7 +125,8 @@ pub fn declare(dir: &Path, image_size: Option<usize>) -> Result<Declared> {
     let image_rule = ImageRule { size: config.vision.image_size, ..ImageRule::open(dir)? };
     let mut params = Parameters::new();
     let model = Box::new(Miss::declare(&config, &mut params));
-    Ok(Declared { model, params, tokenizer: Arc::new(tokenizer), image_rule, text_rule })
+    let tokenizer = Arc::new(tokenizer);
+    Ok(Declared { model, config, params, tokenizer, image_rule, text_rule, layout })
 }
 
 /// Reads the model in `dir`, in f32: see [`load_as_stored`].
@@ -118,38 +141,23 @@ pub fn load(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
 /// embeddings are interpolated then. Pictures are always made the size that the model takes, what
 /// preprocessor_config.json says of it notwithstanding.
 pub fn load_as_stored(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
-    let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
-    let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
-    config.text.question_token_id = text_rule.question_start;
-    let mut image_rule = ImageRule::open(dir)?;
-
-    let checkpoint = open_weights(dir, layout)?;
+    let mut declared = declare(dir, None)?;
+    let Declared { params, config, layout, .. } = &mut declared;
+    let checkpoint = open_weights(dir, *layout)?;
     let content_hash = weights::content_hash(&checkpoint);
-    let mut params = Parameters::new();
-    let mut model = Miss::declare(&config, &mut params);
     let show: fn(&str) -> String = match layout {
         Layout::HuggingFace => str::to_owned,
         Layout::Original => weights::to_original,
     };
-    weights::fill(&mut params, &checkpoint, show)?;
-
+    weights::fill(params, &checkpoint, show)?;
     if let Some(size) = image_size.filter(|&size| size != config.vision.image_size) {
         config.vision.image_size = size;
         config.check("image_size")?;
-        (model, params) = resized(&config, params)?;
+        let (model, params) = resized(config, params)?;
+        (declared.model, declared.params) = (Box::new(model), params);
+        declared.image_rule.size = size;
     }
-    image_rule.size = config.vision.image_size;
-    Ok(Loaded {
-        model: Box::new(model),
-        config,
-        params,
-        tokenizer: Arc::new(tokenizer),
-        image_rule,
-        text_rule,
-        layout,
-        dir: dir.to_owned(),
-        content_hash,
-    })
+    Ok(declared.loaded(dir.to_owned(), content_hash))
 }
 
 /// Writes `loaded` as a Hugging Face directory (config.json, model.safetensors, tokenizer,
@@ -289,7 +297,7 @@ fn open_original(dir: &Path) -> Result<Checkpoint> {
 }
 
 /// The model for `config`'s image size, out of the parameters for another one.
-fn resized(config: &MissConfig, old: Parameters) -> Result<(Miss, Parameters)> {
+fn resized(config: &MissConfig, old: &Parameters) -> Result<(Miss, Parameters)> {
     let mut params = Parameters::new();
     let model = Miss::declare(config, &mut params);
     let side = config.vision.image_size / config.vision.patch_size;

@@ -1,5 +1,6 @@
 //! A linear layer, and the sum that it often ends in.
 
+use super::residual;
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, ParamId, Part, Scope, Term, Var};
 
@@ -28,15 +29,15 @@ impl Linear {
 
     /// `x [.., in] -> [.., out]`, f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        ops::linear(g, x, self.weight, Some(self.bias), Output::Wide)
+        self.output(g, x, Output::Wide)
     }
 
     /// As [`Linear::forward`] in the run's precision, for an attention or an activation.
     pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        ops::linear(g, x, self.weight, Some(self.bias), Output::Inner)
+        self.output(g, x, Output::Inner)
     }
 
-    /// `residual + forward(x)`, elements of the latter dropped. Without dropout it is one operation.
+    /// `residual + forward(x)`, elements of the latter dropped.
     pub fn add(
         &self,
         g: &mut Graph<'_>,
@@ -44,16 +45,10 @@ impl Linear {
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        match drop {
-            None => ops::linear(g, x, self.weight, Some(self.bias), Output::AddedTo(residual)),
-            Some(_) => {
-                let y = self.forward(g, x);
-                ops::add_dropped(g, y, residual, drop)
-            }
-        }
+        residual::add(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
-    /// `residual + forward(x)`, the latter dropped for whole examples (stochastic depth).
+    /// `residual + forward(x)`, the latter dropped for whole examples.
     pub fn add_path(
         &self,
         g: &mut Graph<'_>,
@@ -61,12 +56,10 @@ impl Linear {
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        match drop {
-            None => ops::linear(g, x, self.weight, Some(self.bias), Output::AddedTo(residual)),
-            Some(drop) => {
-                let y = self.forward(g, x);
-                ops::drop_path_add(g, y, residual, drop)
-            }
-        }
+        residual::add_path(g, residual, drop, |g, output| self.output(g, x, output))
+    }
+
+    fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
+        ops::linear(g, x, self.weight, Some(self.bias), output)
     }
 }

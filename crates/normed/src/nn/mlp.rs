@@ -1,6 +1,6 @@
 //! The feed-forward network of a block.
 
-use super::Linear;
+use super::{Linear, residual};
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, Part, Scope, Var};
 
@@ -27,7 +27,7 @@ impl Mlp {
         }
     }
 
-    /// `residual + forward(x)`, elements of the latter dropped. Without dropout it is one operation.
+    /// `residual + fc2(gelu(fc1(x)))`, elements of the latter dropped.
     pub fn add(
         &self,
         g: &mut Graph<'_>,
@@ -35,16 +35,10 @@ impl Mlp {
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        match drop {
-            None => self.output(g, x, Output::AddedTo(residual)),
-            Some(_) => {
-                let y = self.output(g, x, Output::Wide);
-                ops::add_dropped(g, y, residual, drop)
-            }
-        }
+        residual::add(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
-    /// `residual + forward(x)`, the latter dropped for whole examples (stochastic depth).
+    /// As [`Mlp::add`], dropped for whole examples.
     pub fn add_path(
         &self,
         g: &mut Graph<'_>,
@@ -52,17 +46,11 @@ impl Mlp {
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        match drop {
-            None => self.output(g, x, Output::AddedTo(residual)),
-            Some(drop) => {
-                let y = self.output(g, x, Output::Wide);
-                ops::drop_path_add(g, y, residual, drop)
-            }
-        }
+        residual::add_path(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
     fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        let [fc1, fc2] = [&self.fc1, &self.fc2].map(|layer| (layer.weight, Some(layer.bias)));
+        let [fc1, fc2] = [&self.fc1, &self.fc2].map(|layer| (layer.weight, layer.bias));
         ops::mlp(g, x, fc1, fc2, output)
     }
 }

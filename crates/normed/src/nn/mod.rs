@@ -7,6 +7,7 @@ mod linear;
 mod mlp;
 mod noise;
 mod norm;
+mod residual;
 
 pub use attention::{Attention, FusedAttention, Seen};
 pub use block::{BlockCache, PostNormBlock, PreNormBlock, Widths};

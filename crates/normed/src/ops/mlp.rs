@@ -14,12 +14,12 @@ use crate::tensor::{Graph, ParamId, Recompute, Tensor, Var};
 pub fn mlp(
     g: &mut Graph<'_>,
     x: &Var,
-    fc1: (ParamId, Option<ParamId>),
-    fc2: (ParamId, Option<ParamId>),
+    fc1: (ParamId, ParamId),
+    fc2: (ParamId, ParamId),
     output: Output<'_>,
 ) -> Var {
     let precision = g.precision();
-    let [fc1, fc2] = [fc1, fc2].map(|(weight, bias)| Layer::of(g, weight, bias));
+    let [fc1, fc2] = [fc1, fc2].map(|(weight, bias)| Layer::of(g, weight, Some(bias)));
     let (input, residual) = (x.source(), output.residual());
     // What the path through the activation leads to.
     let below = input.needs_gradient() || fc1.trained();
@@ -61,7 +61,7 @@ fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<T
     if fc1.plans(&y, y.len() / width) {
         return (y, kept);
     }
-    let bias = fc1.bias();
+    let bias = fc1.bias().unwrap_or_default();
     let to = Rows::new(T::of_mut(&mut y), width);
     let keep_at = kept.as_mut().map(|kept| Rows::new(T::of_mut(kept), width));
     fc1.product(
@@ -71,34 +71,18 @@ fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<T
             let n = sums.len();
             // SAFETY: this function's own tensors; every element is handed out once.
             let y = unsafe { to.at(row, col, n) };
-            let bias = bias.map(|b| &b[col..][..n]);
-            match (&keep_at, bias) {
-                (Some(kept), Some(b)) => {
-                    // SAFETY: as above.
-                    let kept = unsafe { kept.at(row, col, n) };
-                    for i in 0..n {
-                        let h = sums[i] + b[i];
-                        kept[i] = T::nearest(h);
-                        y[i] = T::nearest(value(h));
-                    }
+            let bias = &bias[col..][..n];
+            if let Some(kept) = &keep_at {
+                // SAFETY: as above.
+                let kept = unsafe { kept.at(row, col, n) };
+                for i in 0..n {
+                    let h = sums[i] + bias[i];
+                    kept[i] = T::nearest(h);
+                    y[i] = T::nearest(value(h));
                 }
-                (Some(kept), None) => {
-                    // SAFETY: as above.
-                    let kept = unsafe { kept.at(row, col, n) };
-                    for i in 0..n {
-                        kept[i] = T::nearest(sums[i]);
-                        y[i] = T::nearest(value(sums[i]));
-                    }
-                }
-                (None, Some(b)) => {
-                    for i in 0..n {
-                        y[i] = T::nearest(value(sums[i] + b[i]));
-                    }
-                }
-                (None, None) => {
-                    for i in 0..n {
-                        y[i] = T::nearest(value(sums[i]));
-                    }
+            } else {
+                for i in 0..n {
+                    y[i] = T::nearest(value(sums[i] + bias[i]));
                 }
             }
         },
@@ -144,7 +128,7 @@ mod tests {
 
     fn fused(g: &mut Graph<'_>, id: &[ParamId]) -> Var {
         let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
-        mlp(g, &x, (id[1], Some(id[2])), (id[3], Some(id[4])), Output::AddedTo(&r))
+        mlp(g, &x, (id[1], id[2]), (id[3], id[4]), Output::AddedTo(&r))
     }
 
     #[test]
@@ -160,18 +144,14 @@ mod tests {
                 &[rows, width],
             ];
             let (params, id) = parameters(&shapes);
-            for bias in [true, false] {
-                let [b1, b2] = [id[2], id[4]].map(|id| bias.then_some(id));
-                let mut g = Graph::inference(&params);
-                let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
-                let h = linear(&mut g, &x, id[1], b1, Output::Wide);
-                let h = gelu(&mut g, &h);
-                let want = linear(&mut g, &h, id[3], b2, Output::AddedTo(&r));
-                for mut g in [g, Graph::training(&params)] {
-                    let layers = [(id[1], b1), (id[3], b2)];
-                    let got = mlp(&mut g, &x, layers[0], layers[1], Output::AddedTo(&r));
-                    close(got.value.data(), want.value.data(), 1e-6);
-                }
+            let mut g = Graph::inference(&params);
+            let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
+            let h = linear(&mut g, &x, id[1], Some(id[2]), Output::Wide);
+            let h = gelu(&mut g, &h);
+            let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddedTo(&r));
+            for mut g in [g, Graph::training(&params)] {
+                let got = fused(&mut g, &id);
+                close(got.value.data(), want.value.data(), 1e-6);
             }
         }
     }

@@ -102,7 +102,7 @@ impl Rehearsal<'_> {
             let (batch, others) = self.batches(shape, meter);
             let (batches, pixels) = ([batch], others.len() + 1);
             let batches = batches.iter().cycle().take(self.spec.grad_accum_steps.min(2));
-            done.needs.data = pixels * others.first().map_or(0, bytes);
+            done.needs.data = pixels * others.first().map_or(0, Tensor::bytes);
             for _ in 0..2 {
                 let data = done.needs.data;
                 self.step(&mut params, optimizer, batches.clone(), meter, &mut done)?;
@@ -111,7 +111,7 @@ impl Rehearsal<'_> {
         }
         if let Some(shape) = self.evaluation {
             let (batch, others) = self.batches(shape, meter);
-            let data = (others.len() + 1) * others.first().map_or(0, bytes);
+            let data = (others.len() + 1) * others.first().map_or(0, Tensor::bytes);
             done.needs.data = done.needs.data.max(data);
             done.evaluation = self.evaluate(&params, &batch, shape.answer, meter)?;
         }
@@ -190,10 +190,6 @@ impl Rehearsal<'_> {
         let each = meter.work() - before;
         Ok(before - start + each * tokens.saturating_sub(1) as u64)
     }
-}
-
-fn bytes(x: &Tensor) -> usize {
-    x.len() * x.precision().size()
 }
 
 #[cfg(test)]

@@ -5,10 +5,16 @@
 //! row of scores. Backward recomputes the probabilities, a block of query rows at a time (Dao et
 //! al. 2022, arXiv 2205.14135, algorithm 4): no `[T, T]` matrix ever exists.
 
+mod key_values;
+mod sequences;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+
+pub use key_values::KeyValues;
+use sequences::Sequences;
 
 use super::dropout::DropoutStream;
 use super::number::{Number, in_precision};
@@ -30,94 +36,6 @@ pub struct AttentionSpec {
     pub key_lengths: Option<Arc<[usize]>>,
     /// Drops probabilities.
     pub dropout: Option<DropoutStream>,
-}
-
-/// `B` sequences of `length` rows inside a buffer; a row holds `channels` numbers at `offset`.
-#[derive(Clone, Copy)]
-struct Sequences<'a> {
-    data: &'a Tensor,
-    length: usize,
-    /// Elements from one row to the next.
-    stride: usize,
-    /// Elements from one sequence to the next.
-    batch_stride: usize,
-    offset: usize,
-}
-
-impl<'a> Sequences<'a> {
-    /// `[B, T, C]`, or the channels from `offset` on of wider rows.
-    fn of(x: &'a Tensor, offset: usize) -> Self {
-        let (length, stride) = (x.shape()[1], x.width());
-        Self { data: x, length, stride, batch_stride: length * stride, offset }
-    }
-
-    fn start(&self, b: usize, row: usize, head: usize, dim: usize) -> usize {
-        b * self.batch_stride + row * self.stride + self.offset + head * dim
-    }
-
-    /// Rows `[from, from + rows)` of one head of one sequence.
-    fn head(&self, b: usize, from: usize, rows: usize, head: usize, dim: usize) -> Matrix<'a> {
-        Matrix::new(
-            self.data.elements().after(self.start(b, from, head, dim)),
-            rows,
-            dim,
-            self.stride,
-        )
-    }
-}
-
-/// Keys and values of `B` sequences in buffers with room for more: a decoder's cache.
-#[derive(Debug, Clone)]
-pub struct KeyValues {
-    /// `[B, capacity, C]`.
-    keys: Tensor,
-    /// `[B, capacity, C]`.
-    values: Tensor,
-    /// Rows in use.
-    length: usize,
-}
-
-impl KeyValues {
-    /// Room for `capacity` rows as wide as `like` in each of its sequences `[B, T, C]`.
-    pub fn new(like: &Tensor, capacity: usize) -> Self {
-        let shape = [like.shape()[0], capacity, like.width()];
-        Self { keys: like.zeros_beside(&shape), values: like.zeros_beside(&shape), length: 0 }
-    }
-
-    /// Appends rows `[B, T, C]` of keys and values.
-    pub fn append(&mut self, keys: &Tensor, values: &Tensor) {
-        let (rows, width, capacity) = (keys.shape()[1], keys.width(), self.keys.shape()[1]);
-        assert!(self.length + rows <= capacity, "the cache is full");
-        for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            if cache.plans_change(Operation::Pass(new.len())) {
-                continue;
-            }
-            let cache = cache.data_mut().chunks_exact_mut(capacity * width);
-            for (cache, new) in cache.zip(new.data().chunks_exact(rows * width)) {
-                cache[self.length * width..][..rows * width].copy_from_slice(new);
-            }
-        }
-        self.length += rows;
-    }
-
-    /// Sequence `b` becomes what sequence `from[b]` was: a beam search moves its beams.
-    pub fn reorder(&mut self, from: &[usize]) {
-        for cache in [&mut self.keys, &mut self.values] {
-            let &[_, capacity, width] = cache.shape() else { unreachable!("made so") };
-            let mut moved = cache.beside(&[from.len(), capacity, width], Precision::F32);
-            if !moved.plans(Operation::Pass(moved.len())) {
-                let each = capacity * width;
-                for (to, &b) in moved.data_mut().chunks_exact_mut(each).zip(from) {
-                    to.copy_from_slice(&cache.data()[b * each..][..each]);
-                }
-            }
-            *cache = moved;
-        }
-    }
-
-    fn sequences<'a>(&self, data: &'a Tensor) -> Sequences<'a> {
-        Sequences { length: self.length, ..Sequences::of(data, 0) }
-    }
 }
 
 /// Self-attention over `qkv [B, T, 3C]`, queries, keys and values side by side. Gives `[B, T, C]` in
@@ -200,7 +118,7 @@ pub fn attention_over(
     spec: &AttentionSpec,
     precision: Precision,
 ) -> Tensor {
-    let (k, v) = (cache.sequences(&cache.keys), cache.sequences(&cache.values));
+    let [k, v] = cache.sequences();
     let (parts, channels) = ([Sequences::of(q, 0), k, v], q.width());
     in_precision!(q.precision(), forward(parts, channels, spec, precision)).0
 }
