@@ -14,7 +14,7 @@ mod plan;
 mod resize;
 mod rows;
 mod slake;
-mod text;
+mod tokenizer;
 mod vqa_rad;
 
 pub use assign::{SplitRule, SplitSize, assign_splits};
@@ -27,7 +27,7 @@ pub use image_rule::ImageRule;
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::{BATCHES_HELD, Loader};
 pub use plan::{epoch_plan, in_order_by_length};
-pub use text::Tokenizer;
+pub use tokenizer::{NamedTokens, Tokenizer};
 
 use std::path::PathBuf;
 use std::sync::Arc;

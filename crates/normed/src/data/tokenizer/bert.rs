@@ -1,4 +1,4 @@
-//! Text: token ids in, token ids out.
+//! BERT's word pieces, from tokenizer.json or vocab.txt.
 
 use std::fs;
 use std::path::Path;
@@ -12,21 +12,13 @@ use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
 };
 
+use super::{NamedTokens, Tokenizer};
 use crate::{Error, Result};
 
 /// The token of a word that the vocabulary cannot spell.
 const UNKNOWN: &str = "[UNK]";
 /// BERT's special tokens: skipped by [`Tokenizer::decode`].
 const SPECIAL: [&str; 5] = [UNKNOWN, "[SEP]", "[PAD]", "[CLS]", "[MASK]"];
-
-/// A BERT word-piece tokenizer, read from tokenizer.json or vocab.txt.
-///
-/// Every step is BERT's own (normalizer, splitter, word pieces, decoder): [`Tokenizer::open`] turns
-/// other tokenizers down, and none of these steps can fail on any text.
-#[derive(Debug, Clone)]
-pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
-}
 
 /// The keys of tokenizer_config.json that say how vocab.txt is to be used.
 #[derive(Serialize, Deserialize)]
@@ -50,8 +42,8 @@ impl Default for TokenizerConfig {
 }
 
 impl Tokenizer {
-    /// Reads tokenizer.json, or else vocab.txt (with tokenizer_config.json where there is one), in
-    /// `dir`.
+    /// Reads BERT's tokenizer.json, or else vocab.txt (with tokenizer_config.json where there is
+    /// one), in `dir`.
     pub fn open(dir: &Path) -> Result<Self> {
         let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
         if json.is_file() {
@@ -90,7 +82,7 @@ impl Tokenizer {
         // Sentence encoders' files pad and cut by themselves; here the collator does.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| wrong(&e))?;
-        Ok(Self { inner })
+        Ok(Self::bert(inner))
     }
 
     fn from_vocab(path: &Path, config: &Path) -> Result<Self> {
@@ -141,69 +133,19 @@ impl Tokenizer {
             .with_pre_tokenizer(Some(BertPreTokenizer))
             .with_decoder(Some(WordPieceDecoder::default()));
         inner.add_special_tokens(&special);
-        Ok(Self { inner })
+        Ok(Self::bert(inner))
     }
 
-    /// Token ids of `text`, without special tokens around it.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
-        let encoding = self.inner.encode_fast(text, false);
-        encoding.expect("BERT's steps take any text; `open` lets no others in").get_ids().to_vec()
-    }
-
-    /// The text of `ids`, special tokens skipped, as transformers' `decode(skip_special_tokens=True)`.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        self.inner.decode(ids, true).expect("joining word pieces cannot fail")
-    }
-
-    /// The id of a token, `[CLS]` say.
-    pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
-    }
-
-    /// Makes sure that the special token `token` has the id `id`. BLIP adds `[DEC]` and `[ENC]`
-    /// behind BERT's vocabulary (30522 and 30523), and its checkpoints' tokenizer files may lack
-    /// them. An id that another token has, or one beyond the vocabulary's end, is an error.
-    pub fn add_special(&mut self, token: &str, id: u32) -> Result<()> {
-        let place = format!("tokenizer, `{token}`");
-        if let Some(found) = self.id(token).filter(|&found| found != id) {
-            return Err(Error::invalid(place, format!("has the id {found}, not {id}")));
-        }
-        if self.id(token).is_none() {
-            if let Some(other) = self.inner.id_to_token(id) {
-                return Err(Error::invalid(place, format!("should have the id {id} of `{other}`")));
-            }
-            if id as usize != self.len() {
-                let cause =
-                    format!("should have the id {id}, but the next free one is {}", self.len());
-                return Err(Error::invalid(place, cause));
-            }
-        }
-        self.inner.add_special_tokens(&[AddedToken::from(token, true)]);
-        Ok(())
-    }
-
-    /// The number of tokens, added ones included.
-    #[expect(clippy::len_without_is_empty, reason = "a vocabulary holds at least [UNK]")]
-    pub fn len(&self) -> usize {
-        self.inner.get_vocab_size(true)
-    }
-
-    /// Writes tokenizer.json, which [`Tokenizer::open`] reads, and the tokenizer_config.json that
-    /// transformers wants beside it.
-    pub fn save(&self, dir: &Path) -> Result<()> {
-        let json = dir.join("tokenizer.json");
-        let text = self.inner.to_string(true).map_err(|e| Error::failed(json.display(), e))?;
-        fs::write(&json, text).map_err(|e| Error::io(&json, &e))?;
-
+    /// With the configuration that says what its normalizer does.
+    fn bert(inner: tokenizers::Tokenizer) -> Self {
         let mut config = TokenizerConfig::default();
-        if let Some(NormalizerWrapper::BertNormalizer(rule)) = self.inner.get_normalizer() {
+        if let Some(NormalizerWrapper::BertNormalizer(rule)) = inner.get_normalizer() {
             config.do_lower_case = rule.lowercase;
             config.strip_accents = rule.strip_accents;
             config.tokenize_chinese_chars = rule.handle_chinese_chars;
         }
-        let path = dir.join("tokenizer_config.json");
-        let text = serde_json::to_string_pretty(&config).expect("strings and flags serialise");
-        fs::write(&path, text + "\n").map_err(|e| Error::io(&path, &e))
+        let config = serde_json::to_value(&config).expect("strings and flags serialise");
+        Self { inner, config, named: NamedTokens::default() }
     }
 }
 
