@@ -298,7 +298,7 @@ fn prepared(i: usize) -> Prepared {
         group: None,
     };
     let image = Image::PixelValues([].into());
-    Prepared { example, image, question: vec![], answer: vec![] }
+    Prepared { example, image, question: vec![], start: 0, answer: vec![] }
 }
 
 fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {
@@ -307,7 +307,7 @@ fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {
         max_new_tokens: golden.record.max_new_tokens,
         length_penalty: search.length_penalty,
     };
-    let text = golden.model.config().text_rule();
+    let text = golden.model.config().text_rule().into();
     generate(&golden.model, &golden.params, batch, &rule, &text).unwrap()
 }
 

@@ -57,11 +57,19 @@ fn the_logits_are_those_of_transformers() {
 #[test]
 fn each_layout_has_its_text_rule() {
     let (hugging_face, original) = (load("hugging_face"), load("original_pth"));
-    assert_eq!(hugging_face.text_rule.question_start, 2, "[CLS] of this vocabulary");
-    assert_eq!(hugging_face.text_rule.max_question_tokens, 12);
-    assert_eq!(original.text_rule.question_start, 105, "[ENC], the last token");
+    assert_eq!(
+        hugging_face.text_rule.as_question().unwrap().question_start,
+        2,
+        "[CLS] of this vocabulary"
+    );
+    assert_eq!(hugging_face.text_rule.as_question().unwrap().max_question_tokens, 12);
+    assert_eq!(
+        original.text_rule.as_question().unwrap().question_start,
+        105,
+        "[ENC], the last token"
+    );
     for loaded in [hugging_face, original] {
-        assert_eq!(loaded.text_rule.decoder_start, 104, "[DEC]");
+        assert_eq!(loaded.text_rule.as_question().unwrap().decoder_start, 104, "[DEC]");
         assert_eq!(loaded.image_rule.size, 16);
         assert_eq!(loaded.tokenizer.id("[DEC]"), Some(104));
     }
@@ -181,7 +189,10 @@ fn what_is_saved_is_loaded_again() {
             models::save(&loaded, &dir, bf16).unwrap();
             let again = models::load(&dir, None).unwrap();
             assert_eq!(again.layout, Layout::HuggingFace);
-            assert_eq!(again.text_rule.question_start, loaded.text_rule.question_start);
+            assert_eq!(
+                again.text_rule.as_question().unwrap().question_start,
+                loaded.text_rule.as_question().unwrap().question_start
+            );
             assert_eq!(again.text_rule, loaded.text_rule);
             assert_eq!(again.image_rule, loaded.image_rule);
             assert_eq!(again.config, loaded.config);

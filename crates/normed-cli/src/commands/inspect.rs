@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use normed::Result;
+use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
 use normed::models::{self, Description, Layout};
 use normed::tuning::{Method, Table, Tuning};
 use serde_json::{Value, json};
@@ -28,6 +29,11 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 }
 
 fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value {
+    let question = model.text_rule.as_question();
+    let prompt = match &model.text_rule {
+        TextRule::Prompt(rule) => Some(prompt(rule)),
+        TextRule::Question(_) => None,
+    };
     let inert: Vec<_> =
         inert(model).map(|(name, reason)| json!({ "name": name, "reason": reason })).collect();
     json!({
@@ -36,9 +42,10 @@ fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value 
             Layout::HuggingFace => "hugging_face",
             Layout::Original => "original",
         },
-        "question_start": model.text_rule.question_start,
-        "decoder_start": model.text_rule.decoder_start,
-        "end": model.text_rule.end,
+        "question_start": question.map(|rule| rule.question_start),
+        "decoder_start": question.map(|rule| rule.decoder_start),
+        "end": model.text_rule.end(),
+        "prompt": prompt,
         "method": method,
         "parameters": table.parameters,
         "trained": table.trained,
@@ -53,12 +60,15 @@ fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String
         Layout::HuggingFace => ("Hugging Face layout", "[CLS]"),
         Layout::Original => ("original layout", "[ENC]"),
     };
-    let rule = &model.text_rule;
-    let mut text = format!(
-        "{}, {layout}: questions start with {question_start} ({}), answers with [DEC] ({}); both end \
-         with [SEP] ({})\n\n",
-        model.architecture, rule.question_start, rule.decoder_start, rule.end
-    );
+    let mut text = format!("{}, {layout}: ", model.architecture);
+    text.push_str(&match &model.text_rule {
+        TextRule::Question(rule) => format!(
+            "questions start with {question_start} ({}), answers with [DEC] ({}); both end with [SEP] \
+             ({})\n\n",
+            rule.question_start, rule.decoder_start, rule.end
+        ),
+        TextRule::Prompt(rule) => prompt_text(rule),
+    });
 
     let line = |tower: &str, role: &str, parameters, trained, part| {
         let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];
@@ -86,6 +96,34 @@ fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String
         }
     }
     text
+}
+
+/// A sample prompt, the picture's place as -1 and the positions that it takes beside it.
+fn prompt(rule: &PromptRule) -> Value {
+    let ids =
+        rule.sample().ids.iter().map(|&id| if id == IMAGE_TOKEN { -1 } else { i64::from(id) });
+    json!({
+        "template": rule.template(),
+        "text": rule.sample().text,
+        "ids": ids.collect::<Vec<_>>(),
+        "image_tokens": rule.image_tokens(),
+        "context": rule.context(),
+    })
+}
+
+fn prompt_text(rule: &PromptRule) -> String {
+    let id = |&id: &u32| match id {
+        IMAGE_TOKEN => format!("<image> x {}", rule.image_tokens()),
+        id => id.to_string(),
+    };
+    let ids = rule.sample().ids.iter().map(id).collect::<Vec<_>>().join(" ");
+    format!(
+        "prompts by the template {}, answers end with token {}; {} positions\n  {:?}\n  {ids}\n\n",
+        rule.template().name(),
+        rule.end(),
+        rule.context(),
+        rule.sample().text
+    )
 }
 
 /// What no loss can move, by reason, with the number of a block as a star; and how many blocks that stands for.

@@ -2,24 +2,6 @@
 
 use crate::tensor::Tensor;
 
-/// How a checkpoint's layout wants its text: which tokens open and close a question and an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextRule {
-    /// Replaces the question's first token: `[CLS]` in Hugging Face's layout, `[ENC]` in the original.
-    pub question_start: u32,
-    /// Opens the decoder's input, `[DEC]`.
-    pub decoder_start: u32,
-    /// Closes questions and answers, `[SEP]`.
-    pub end: u32,
-    /// Fills short rows, `[PAD]`.
-    pub pad: u32,
-    /// The longest question, special tokens included; longer ones are cut.
-    pub max_question_tokens: usize,
-    /// The longest answer, start token included: as many positions as the decoder has. Longer ones
-    /// are errors, since a cut answer would be learnt and scored as if it were whole.
-    pub max_answer_tokens: usize,
-}
-
 /// Token ids `[B, T]`, row-major, padded on the right; row `b` holds `lengths[b]` real tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRows {
@@ -30,6 +12,9 @@ pub struct TokenRows {
     /// `T`.
     pub width: usize,
 }
+
+/// Stands in a row of tokens for the picture, of which a language model makes as many as it has states.
+pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
 
 /// The label of a position that does not count.
 pub const IGNORE: u32 = u32::MAX;
@@ -48,9 +33,9 @@ pub enum Images {
 pub struct Batch {
     /// One an example.
     pub images: Images,
-    /// Questions `[B, T]`.
+    /// Questions `[B, T]`; for a causal language model prompts without their last token.
     pub input_ids: TokenRows,
-    /// Decoder inputs `[B, A]`: the start token, then the answer.
+    /// Decoder inputs `[B, A]`: the start token, or a prompt's last one, then the answer.
     pub decoder_input_ids: TokenRows,
     /// `[B * A]`: what position `a` should predict, already shifted; [`IGNORE`] where it does not count.
     pub labels: Vec<u32>,

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, IGNORE, ImageRule, ImageSource, Images, Picture, TextRule, TokenRows, Tokenizer,
+    Batch, Example, Framed, IGNORE, ImageRule, ImageSource, Images, Picture, TextRule, TokenRows,
+    Tokenizer,
 };
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -19,8 +20,10 @@ pub struct Prepared {
     pub example: Example,
     /// Its picture.
     pub image: Image,
-    /// The question with its special tokens.
+    /// The question with its special tokens, or the prompt without its last token.
     pub question: Vec<u32>,
+    /// Opens the decoder's input.
+    pub start: u32,
     /// The answer without special tokens.
     pub answer: Vec<u32>,
 }
@@ -86,11 +89,12 @@ impl Collator {
 
     /// One example in the model's terms.
     pub fn prepare(&self, example: &Example) -> Result<Prepared> {
-        let answer = self.tokenizer.encode(&example.answer);
-        let longest = self.text_rule.max_answer_tokens;
-        if answer.len() >= longest {
-            let cause =
-                format!("the answer has {} tokens; the decoder takes {longest}", answer.len() + 1);
+        let Framed { question, start, answer } = self.text_rule.frame(&self.tokenizer, example)?;
+        if let TextRule::Question(rule) = &self.text_rule
+            && answer.len() >= rule.max_answer_tokens
+        {
+            let (has, longest) = (answer.len() + 1, rule.max_answer_tokens);
+            let cause = format!("the answer has {has} tokens; the decoder takes {longest}");
             return Err(Error::invalid(format!("example `{}`", example.id), cause));
         }
         Ok(Prepared {
@@ -98,7 +102,8 @@ impl Collator {
                 Some(states) => Image::States(states.states(&example.image)?),
                 None => Image::PixelValues(self.pixel_values(&example.image)?.into()),
             },
-            question: self.question(&example.question),
+            question,
+            start,
             answer,
             example: example.clone(),
         })
@@ -115,32 +120,22 @@ impl Collator {
         Ok(self.image_rule.normalise(&resized))
     }
 
-    /// Start token, tokens, end token; what is too long loses its last tokens but not the end token.
-    fn question(&self, text: &str) -> Vec<u32> {
-        let rule = &self.text_rule;
-        let mut tokens = self.tokenizer.encode(text);
-        tokens.truncate(rule.max_question_tokens.saturating_sub(2));
-        tokens.insert(0, rule.question_start);
-        tokens.push(rule.end);
-        tokens
-    }
-
     /// A padded batch. `epoch` enters the dropout keys, with the examples' ids.
     pub fn batch(&self, examples: &[Prepared], epoch: u64) -> Batch {
-        let rule = &self.text_rule;
-        let with_start = |p: &Prepared| [&[rule.decoder_start], p.answer.as_slice()].concat();
+        let (end, filler) = (self.text_rule.end(), self.text_rule.pad());
+        let with_start = |p: &Prepared| [&[p.start], p.answer.as_slice()].concat();
         let decoder_inputs: Vec<_> = examples.iter().map(with_start).collect();
-        let decoder_input_ids = pad(decoder_inputs.iter().map(Vec::as_slice), rule.pad);
+        let decoder_input_ids = pad(decoder_inputs.iter().map(Vec::as_slice), filler);
 
         let mut labels = Vec::with_capacity(decoder_input_ids.ids.len());
         for (b, prepared) in examples.iter().enumerate() {
             labels.extend(&prepared.answer);
-            labels.push(rule.end);
+            labels.push(end);
             labels.resize((b + 1) * decoder_input_ids.width, IGNORE);
         }
         Batch {
             images: self.images(examples),
-            input_ids: pad(examples.iter().map(|p| p.question.as_slice()), rule.pad),
+            input_ids: pad(examples.iter().map(|p| p.question.as_slice()), filler),
             target_count: decoder_input_ids.lengths.iter().sum(),
             decoder_input_ids,
             labels,
@@ -167,15 +162,18 @@ impl Collator {
     }
 
     /// The tokens of an example's question and answer, for sorting; no picture is touched.
-    pub fn length(&self, example: &Example) -> usize {
-        let (question, answer) = self.lengths(example);
-        question + answer
+    pub fn length(&self, example: &Example) -> Result<usize> {
+        let (question, answer) = self.lengths(example)?;
+        Ok(question + answer)
     }
 
-    /// The tokens of an example's question, and those of the decoder.
-    pub fn lengths(&self, example: &Example) -> (usize, usize) {
-        let answer = self.tokenizer.encode(&example.answer).len() + 1;
-        (self.question(&example.question).len(), answer)
+    /// The tokens of an example's question, with the positions that the picture takes among them, and
+    /// those of the decoder. Fails where [`TextRule::frame`] does.
+    pub fn lengths(&self, example: &Example) -> Result<(usize, usize)> {
+        let framed = self.text_rule.frame(&self.tokenizer, example)?;
+        // The picture's place is one of the tokens.
+        let more = self.text_rule.image_tokens().saturating_sub(1);
+        Ok((framed.question.len() + more, framed.answer.len() + 1))
     }
 }
 
@@ -232,6 +230,7 @@ impl PictureCache {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::data::QuestionRule;
     use crate::data::example::tests::example;
 
     /// Tokens 5 to 9 are `is it normal ? no`; pictures have 2 pixels a side.
@@ -239,7 +238,7 @@ pub(super) mod tests {
         let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[DEC]\nis\nit\nnormal\n?\nno\n";
         let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
         let image_rule = ImageRule { size: 2, ..ImageRule::default() };
-        let text_rule = TextRule {
+        let text_rule = QuestionRule {
             question_start: 2,
             decoder_start: 4,
             end: 3,
@@ -247,7 +246,7 @@ pub(super) mod tests {
             max_question_tokens,
             max_answer_tokens: 4,
         };
-        Collator::new(Arc::new(tokenizer), image_rule, text_rule)
+        Collator::new(Arc::new(tokenizer), image_rule, text_rule.into())
     }
 
     /// An example with a picture of its own colour.
@@ -284,7 +283,7 @@ pub(super) mod tests {
         assert_eq!(pixels.shape(), [3, 3, 2, 2]);
         let white = (1.0 - collator.image_rule.image_mean[0]) / collator.image_rule.image_std[0];
         assert_eq!(pixels.data()[12..16], [white; 4]);
-        assert_eq!(collator.length(&examples[0]), 7);
+        assert_eq!(collator.length(&examples[0]).unwrap(), 7);
     }
 
     /// Each picture's colour.

@@ -11,14 +11,16 @@ mod jsonl;
 mod loader;
 pub mod phantom;
 mod plan;
+mod prompt;
 mod resize;
 mod rows;
 mod slake;
+mod text_rule;
 mod tokenizer;
 mod vqa_rad;
 
 pub use assign::{SplitRule, SplitSize, assign_splits};
-pub use batch::{Batch, IGNORE, Images, TextRule, TokenRows};
+pub use batch::{Batch, IGNORE, IMAGE_TOKEN, Images, TokenRows};
 pub use blind::Blind;
 pub use collator::{Collator, Image, PictureStates, Prepared};
 pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};
@@ -27,6 +29,8 @@ pub use image_rule::ImageRule;
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::{BATCHES_HELD, Loader};
 pub use plan::{epoch_plan, in_order_by_length};
+pub use prompt::{PictureMark, PromptRule, PromptSpec, Sample, TemplateName};
+pub use text_rule::{Framed, QuestionRule, TextRule};
 pub use tokenizer::{NamedTokens, Tokenizer};
 
 use std::path::PathBuf;

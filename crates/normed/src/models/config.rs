@@ -1,7 +1,7 @@
 //! The sizes of a MISS model, checked.
 
 use super::Miss;
-use crate::data::TextRule;
+use crate::data::QuestionRule;
 use crate::nn::Widths;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
@@ -195,8 +195,8 @@ impl MissConfig {
     }
 
     /// How questions and answers become input.
-    pub fn text_rule(&self) -> TextRule {
-        TextRule {
+    pub fn text_rule(&self) -> QuestionRule {
+        QuestionRule {
             question_start: self.text.question_token_id,
             decoder_start: self.text.bos_token_id,
             end: self.text.sep_token_id,

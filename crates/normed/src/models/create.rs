@@ -59,7 +59,7 @@ pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<Declared>
         params,
         tokenizer: Arc::new(tokenizer),
         image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
-        text_rule: config.text_rule(),
+        text_rule: config.text_rule().into(),
         config,
         layout: Layout::HuggingFace,
     })
@@ -311,8 +311,9 @@ mod tests {
         let c = create(Beginning { seed: 4, ..beginning(16) }).unwrap();
         assert_ne!(a.content_hash, c.content_hash);
         // Six words, and [DEC] and [ENC] behind them.
-        assert_eq!((a.config.text.vocab_size, a.text_rule.decoder_start), (8, 6));
-        assert_eq!((a.text_rule.question_start, a.text_rule.end, a.text_rule.pad), (2, 3, 0));
+        let rule = a.text_rule.as_question().unwrap();
+        assert_eq!((a.config.text.vocab_size, rule.decoder_start), (8, 6));
+        assert_eq!((rule.question_start, rule.end, rule.pad), (2, 3, 0));
     }
 
     /// A BERT of two blocks and four positions, every element of every tensor its own number.

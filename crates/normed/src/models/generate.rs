@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Model;
-use crate::data::{Batch, TextRule};
+use crate::data::{Batch, TextRule, TokenRows};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
@@ -40,7 +40,9 @@ pub fn generate(
 ) -> Result<Vec<Vec<u32>>> {
     check(rule)?;
     let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
-    let mut searches: Vec<_> = batch.keys.iter().map(|_| Search::new(text)).collect();
+    let TokenRows { ids, width, .. } = &batch.decoder_input_ids;
+    let mut searches: Vec<_> =
+        ids.iter().step_by(*width).map(|&start| Search::new(start, text)).collect();
     // The examples that still go on; each has one row a running beam.
     let mut open: Vec<usize> = (0..searches.len()).collect();
     while !open.is_empty() {
@@ -78,9 +80,9 @@ fn check(rule: &GenerateRule) -> Result<()> {
 
 /// The search of one example. Greedy search is a beam search with one beam that stops at its first
 /// end; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
-struct Search {
+struct Search<'t> {
     start: u32,
-    end: u32,
+    text: &'t TextRule,
     running: Vec<Hypothesis>,
     /// The best that have ended, best first, at most as many as beams.
     finished: Vec<Hypothesis>,
@@ -101,10 +103,10 @@ struct Continuation {
     score: f32,
 }
 
-impl Search {
-    fn new(text: &TextRule) -> Self {
+impl<'t> Search<'t> {
+    fn new(start: u32, text: &'t TextRule) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
-        Self { start: text.decoder_start, end: text.end, running, finished: Vec::new(), length: 0 }
+        Self { start, text, running, finished: Vec::new(), length: 0 }
     }
 
     /// What each running beam feeds next.
@@ -128,7 +130,7 @@ impl Search {
         let mut running = Vec::with_capacity(beams);
         let mut origins = Vec::with_capacity(beams);
         for (rank, next) in best.into_iter().enumerate() {
-            let ends = next.token == self.end;
+            let ends = self.text.is_end(next.token);
             let mut tokens = self.running[next.beam].tokens.clone();
             if !ends {
                 tokens.push(next.token);
@@ -187,21 +189,22 @@ fn best_continuations<'l>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::QuestionRule;
 
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
     fn answer(length_penalty: f32) -> Vec<u32> {
-        let text = TextRule {
+        let text = TextRule::from(QuestionRule {
             question_start: 0,
             decoder_start: 0,
             end: 2,
             pad: 0,
             max_question_tokens: 8,
             max_answer_tokens: 8,
-        };
+        });
         let rule = GenerateRule { num_beams: 2, max_new_tokens: 2, length_penalty };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(&text);
+        let mut search = Search::new(0, &text);
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],

@@ -398,7 +398,7 @@ mod tests {
             }
             let rule = GenerateRule::default();
             let answers =
-                |batch| generate(&model, &params, batch, &rule, &model.config().text_rule());
+                |batch| generate(&model, &params, batch, &rule, &model.config().text_rule().into());
             assert_eq!(answers(&both).unwrap(), answers(&seen).unwrap());
         }
     }
@@ -530,7 +530,7 @@ mod tests {
             max_new_tokens,
             length_penalty,
         };
-        let text = model.config().text_rule();
+        let text = model.config().text_rule().into();
         for (rule, place) in [
             (rule(0, 5, 1.0), "num_beams"),
             (rule(usize::MAX, 5, 1.0), "num_beams"),

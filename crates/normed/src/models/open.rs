@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Layout, Miss, MissConfig, Model};
-use crate::data::{Collator, ImageRule, TextRule, Tokenizer};
+use crate::data::{Collator, ImageRule, QuestionRule, TextRule, Tokenizer};
 use crate::tensor::{Parameters, Precision, Tensor};
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
@@ -104,7 +104,8 @@ pub fn describe(dir: &Path) -> Result<Description> {
     Miss::declare(&config, &mut params);
     let has_tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|f| dir.join(f).is_file());
     let text_rule =
-        if has_tokenizer { open_text(dir, &config, layout, &json)?.1 } else { config.text_rule() };
+        if has_tokenizer { open_text(dir, &config, layout, &json)?.1 } else { config.text_rule() }
+            .into();
     let architecture = match (layout, json["architectures"][0].as_str()) {
         (Layout::HuggingFace, Some(name)) => name.to_owned(),
         (Layout::HuggingFace, None) => "BlipForQuestionAnswering".to_owned(),
@@ -118,6 +119,7 @@ pub fn declare(dir: &Path, image_size: Option<usize>) -> Result<Declared> {
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
     let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
     config.text.question_token_id = text_rule.question_start;
+    let text_rule = text_rule.into();
     if let Some(size) = image_size {
         config.vision.image_size = size;
         config.check("image_size")?;
@@ -215,7 +217,7 @@ fn open_text(
     config: &MissConfig,
     layout: Layout,
     json: &Value,
-) -> Result<(Tokenizer, TextRule)> {
+) -> Result<(Tokenizer, QuestionRule)> {
     let mut tokenizer = Tokenizer::open(dir)?;
     let mut rule = config.text_rule();
     if layout == Layout::Original {

@@ -53,7 +53,8 @@ impl Evaluation<'_> {
             let rows = prepared.iter().zip(answers).zip(likelihoods);
             Ok(rows
                 .map(|((prepared, answer), likelihood)| {
-                    prediction(prepared, tokenizer.decode(&answer), likelihood)
+                    let answer = text_rule.answer_text(tokenizer, &answer);
+                    prediction(prepared, answer, likelihood)
                 })
                 .collect())
         })
@@ -74,7 +75,7 @@ impl Evaluation<'_> {
         progress: &mut dyn FnMut(usize) -> bool,
         mut evaluate: impl FnMut(&Batch, &[Prepared]) -> Result<Vec<T>>,
     ) -> Result<Option<Vec<T>>> {
-        let length = |&i: &usize| Ok(self.collator.length(&self.dataset.get(i)?));
+        let length = |&i: &usize| self.collator.length(&self.dataset.get(i)?);
         let lengths = self.which.iter().map(length).collect::<Result<Vec<_>>>()?;
         let places = in_order_by_length(&lengths, self.batch_size);
         let examples = |places: &Vec<usize>| places.iter().map(|&p| self.which[p]).collect();

@@ -225,9 +225,9 @@ impl Texts {
         let image_size = declared.image_rule.size;
         let trains = declared.params.trained_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
-            let (question, answer) =
-                (declared.text_rule.max_question_tokens, declared.text_rule.max_answer_tokens);
-            let longest = BatchShape { image_size, question, answer };
+            let (question, answer) = declared.text_rule.longest();
+            let image_tokens = declared.text_rule.image_tokens();
+            let longest = BatchShape { image_size, image_tokens, question, answer };
             let known = Err(error.to_string());
             Self { longest, middle: longest, pictures: Collator::CACHE, known }
         })
@@ -246,7 +246,7 @@ impl Texts {
         let mut pictures = HashSet::new();
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
-            let (question, answer) = collator.lengths(&example);
+            let (question, answer) = collator.lengths(&example)?;
             questions.push(question);
             answers.push(answer);
             if let Example { image: ImageSource::File(path), .. } = example {
@@ -258,8 +258,9 @@ impl Texts {
             |lengths: &[usize]| lengths.iter().sum::<usize>().div_ceil(lengths.len().max(1));
         let shape = |of: &dyn Fn(&[usize]) -> usize| BatchShape {
             image_size,
+            image_tokens: declared.text_rule.image_tokens(),
             question: of(&questions),
-            answer: of(&answers).min(declared.text_rule.max_answer_tokens),
+            answer: of(&answers).min(declared.text_rule.longest().1),
         };
         let spec = &recipe.train;
         let group = spec.batch_size * spec.grad_accum_steps;

@@ -4,7 +4,7 @@
 use super::adamw::AdamW;
 use super::step::accumulate;
 use crate::Result;
-use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
+use crate::data::{BATCHES_HELD, Batch, IMAGE_TOKEN, Images, TokenRows};
 use crate::models::{GenerateRule, Model};
 use crate::nn::{Mode, Noise};
 use crate::ops;
@@ -16,7 +16,9 @@ use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work
 pub(super) struct BatchShape {
     /// Pixels a side.
     pub image_size: usize,
-    /// Tokens of a question.
+    /// Those of a question's positions that the picture takes.
+    pub image_tokens: usize,
+    /// Positions of a question.
     pub question: usize,
     /// Tokens that go into the decoder.
     pub answer: usize,
@@ -30,10 +32,14 @@ impl BatchShape {
             lengths: vec![width; examples],
             width,
         };
+        let mut input_ids = rows(self.question - self.image_tokens.saturating_sub(1));
+        if self.image_tokens > 0 {
+            input_ids.ids.iter_mut().step_by(input_ids.width).for_each(|id| *id = IMAGE_TOKEN);
+        }
         let pixels = [examples, 3, self.image_size, self.image_size];
         Batch {
             images: Images::PixelValues(Tensor::planned(&pixels, Precision::F32, meter)),
-            input_ids: rows(self.question),
+            input_ids,
             decoder_input_ids: rows(self.answer),
             labels: vec![0; examples * self.answer],
             target_count: examples * self.answer,
@@ -205,7 +211,8 @@ mod tests {
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\nis\nit\nyes\nno\n?\n";
     const EXAMPLES: usize = 3;
-    const SHAPE: BatchShape = BatchShape { image_size: 24, question: 7, answer: 4 };
+    const SHAPE: BatchShape =
+        BatchShape { image_size: 24, image_tokens: 0, question: 7, answer: 4 };
 
     fn model(method: Method) -> Loaded {
         let vision = VisionConfig {

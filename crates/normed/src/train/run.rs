@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
 
     /// All epochs that are left. False if the run was asked to stop; it can go on from there.
     fn train(&mut self) -> Result<bool> {
-        let example = |&i: &usize| Ok(self.collator.length(&self.splits.dataset.get(i)?));
+        let example = |&i: &usize| self.collator.length(&self.splits.dataset.get(i)?);
         let lengths = self.splits.train.iter().map(example).collect::<Result<Vec<_>>>()?;
         while self.state.progress.epoch < self.epochs && !self.state.progress.stopped_early {
             let done = self.epoch(&lengths)? && self.judge()?;

@@ -108,5 +108,5 @@ fn prepared(i: usize) -> Prepared {
         group: None,
     };
     let image = Image::PixelValues([].into());
-    Prepared { example, image, question: vec![], answer: vec![] }
+    Prepared { example, image, question: vec![], start: 0, answer: vec![] }
 }

@@ -11,6 +11,8 @@ use super::sentence_piece::SentencePiece;
 use super::{NamedTokens, Tokenizer, read_json};
 use crate::{Error, Result};
 
+/// The keys of named tokens.
+pub(super) const NAMED: [&str; 4] = ["bos_token", "eos_token", "unk_token", "pad_token"];
 /// Holds settings, named tokens, added tokens.
 const CONFIG: &str = "tokenizer_config.json";
 /// Where older files name their tokens.
@@ -60,7 +62,7 @@ impl Tokenizer {
     fn name(&mut self, dir: &Path, mut config: Map<String, Value>) -> Result<()> {
         let special = read_json(&dir.join(SPECIAL))?.unwrap_or_default();
         let name = |key: &str| content(&config, key).or_else(|| content(special.as_object()?, key));
-        let names = ["bos_token", "eos_token", "unk_token", "pad_token"].map(|key| (key, name(key)));
+        let names = NAMED.map(|key| (key, name(key)));
         for (id, (file, token)) in declared(dir, &config, &special)? {
             self.add(&dir.join(file).display().to_string(), token, id)?;
         }
@@ -81,21 +83,22 @@ impl Tokenizer {
         }
         let [bos, eos, _, pad] = ids;
         let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
-        let adds = match config.get("add_bos_token").and_then(Value::as_bool) {
-            Some(adds) => adds,
-            None => class.contains("Llama") || bos.is_some_and(|bos| self.begins_with(bos)),
+        let bos = match config.get("add_bos_token").and_then(Value::as_bool) {
+            Some(adds) => bos.filter(|_| adds),
+            None if class.contains("Llama") => bos.or_else(|| self.first()),
+            None => self.first().filter(|first| bos.is_none_or(|bos| bos == *first)),
         };
-        self.named = NamedTokens { bos: bos.filter(|_| adds), eos, pad };
+        self.named = NamedTokens { bos, eos, pad };
         // What is saved is tokenizer.json; other classes would change what it says.
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
         self.config = config.into();
         Ok(())
     }
 
-    /// Whether the file's own post-processor puts `bos` before a text.
-    fn begins_with(&self, bos: u32) -> bool {
-        let encoding = self.inner.encode_fast("a", true);
-        encoding.is_ok_and(|encoding| encoding.get_ids().first() == Some(&bos))
+    /// The special token that the file's own post-processor puts before a text.
+    fn first(&self) -> Option<u32> {
+        let encoding = self.inner.encode_fast("a", true).ok()?;
+        encoding.get_ids().first().copied().filter(|&id| self.is_special(id))
     }
 }
 
@@ -219,8 +222,11 @@ mod tests {
     #[test]
     fn a_mark_makes_text_of_a_special_token() {
         let tokenizer = open(&[("tokenizer.json", BYTES)]).unwrap();
-        assert_eq!(tokenizer.encode_without('\u{e000}', "n<\u{e000}s>o<s>\u{e000}no"), [0, 1, 3, 2]);
-        assert_eq!(tokenizer.encode_without('\u{e000}', ""), []);
+        assert_eq!(
+            tokenizer.encode_without('\u{e000}', "n<\u{e000}s>o<s>\u{e000}no"),
+            [0, 1, 3, 2]
+        );
+        assert!(tokenizer.encode_without('\u{e000}', "").is_empty());
     }
 
     #[test]
@@ -259,7 +265,10 @@ mod tests {
         refused(&[("tokenizer.json", words)], "not BPE");
         let json = ("tokenizer.json", BYTES);
         refused(&[json, (CONFIG, "[]")], "no JSON object");
-        refused(&[json, (CONFIG, r#"{"eos_token": "</s>"}"#)], "`</s>`, which the vocabulary lacks");
+        refused(
+            &[json, (CONFIG, r#"{"eos_token": "</s>"}"#)],
+            "`</s>`, which the vocabulary lacks",
+        );
         refused(&[json, (ADDED, r#"{"<image>": 7}"#)], "the next free one is 4");
         refused(&[json, (ADDED, r#"{"<image>": 2}"#)], "should have the id 2 of `no`");
         refused(&[json, (ADDED, r#"{"<image>": "x"}"#)], "is no number");

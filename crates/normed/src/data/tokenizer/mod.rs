@@ -92,6 +92,12 @@ impl Tokenizer {
         tokens.into_iter().map(|(_, token)| token.content).collect()
     }
 
+    /// The tokens that its files name, as they are written, by their keys (`bos_token`).
+    pub(super) fn named_texts(&self) -> Vec<(&'static str, String)> {
+        let text = |key: &'static str| Some((key, self.config[key].as_str()?.to_owned()));
+        causal::NAMED.into_iter().filter_map(text).collect()
+    }
+
     /// What its files call which token.
     pub fn named(&self) -> &NamedTokens {
         &self.named

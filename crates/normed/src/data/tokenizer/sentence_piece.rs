@@ -137,8 +137,10 @@ impl SentencePiece {
         if prefix {
             decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
         }
-        let vocab: serde_json::Map<_, _> =
-            (0..).zip(&self.pieces).map(|(id, p)| (p.piece().to_owned(), Value::from(id))).collect();
+        let vocab: serde_json::Map<_, _> = (0..)
+            .zip(&self.pieces)
+            .map(|(id, p)| (p.piece().to_owned(), Value::from(id)))
+            .collect();
         json!({
             "version": "1.0",
             "added_tokens": self.added_tokens(),
@@ -203,7 +205,9 @@ impl SentencePiece {
                 .char_indices()
                 .skip(1)
                 .map(|(at, _)| whole.split_at(at))
-                .filter_map(|(left, right)| Some(((ids.get(left)?, ids.get(right)?), [left, right])))
+                .filter_map(|(left, right)| {
+                    Some(((ids.get(left)?, ids.get(right)?), [left, right]))
+                })
                 .collect();
             splits.sort_unstable();
             merges.extend(splits.into_iter().map(|(_, pair)| (piece.score(), pair)));

@@ -1,0 +1,274 @@
+//! A checkpoint's `chat_template`: Jinja, as transformers renders it.
+
+use std::fs;
+use std::path::Path;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde_json::{Map, Value, json};
+
+use super::template::IMAGE;
+use crate::{Error, Result};
+
+/// What a template may do at most: one that loops without end fails.
+const FUEL: u64 = 1_000_000;
+/// Stand for a question and an answer where the template itself is looked at.
+const QUESTION: &str = "Is there an abnormality?";
+const ANSWER: &str = "Unremarkable";
+
+/// A chat template, compiled.
+#[derive(Debug, Clone)]
+pub(super) struct ChatTemplate {
+    /// The file that it comes from.
+    place: String,
+    source: String,
+    environment: Environment<'static>,
+    /// The special tokens that a template may name, `bos_token` say.
+    tokens: Map<String, Value>,
+    content: Content,
+}
+
+/// What a message holds: the template takes the one or the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// A list of parts, a picture and a text.
+    Parts,
+    /// Text, the picture's place written out in it.
+    Text,
+}
+
+impl PartialEq for ChatTemplate {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.source, &self.tokens) == (&other.source, &other.tokens)
+    }
+}
+
+impl ChatTemplate {
+    /// That of the checkpoint in `dir`: chat_template.jinja, or else the `chat_template` of
+    /// chat_template.json, processor_config.json or tokenizer_config.json. `tokens` are the special
+    /// tokens that it may name.
+    pub(super) fn open(dir: &Path, tokens: &[(&str, String)]) -> Result<Option<Self>> {
+        let jinja = dir.join("chat_template.jinja");
+        if jinja.is_file() {
+            let source = fs::read_to_string(&jinja).map_err(|e| Error::io(&jinja, &e))?;
+            return Self::new(&jinja.display().to_string(), &source, tokens).map(Some);
+        }
+        for file in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
+            let path = dir.join(file);
+            if !path.is_file() {
+                continue;
+            }
+            let bytes = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
+            let json: Value =
+                serde_json::from_slice(&bytes).map_err(|e| Error::invalid(path.display(), e))?;
+            let place = path.display().to_string();
+            match &json["chat_template"] {
+                Value::Null => {}
+                Value::String(source) => return Self::new(&place, source, tokens).map(Some),
+                several => {
+                    let named = several.as_array().into_iter().flatten();
+                    let default = named
+                        .filter(|template| template["name"] == "default")
+                        .find_map(|template| template["template"].as_str());
+                    let cause =
+                        "chat_template is neither text nor a list with one that is `default`";
+                    let source = default.ok_or_else(|| Error::invalid(&place, cause))?;
+                    return Self::new(&place, source, tokens).map(Some);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Compiles `source`, and finds out what kind of messages it takes.
+    pub(super) fn new(place: &str, source: &str, tokens: &[(&str, String)]) -> Result<Self> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.expect("Jinja's own delimiters are valid"));
+        environment.set_fuel(Some(FUEL));
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.add_function("raise_exception", |cause: String| {
+            Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, cause))
+        });
+        let wrong = |e: minijinja::Error| Error::invalid(place, format!("chat_template: {e}"));
+        environment.add_template_owned("chat", without_generation_tags(source)).map_err(wrong)?;
+        let token = |(key, token): &(&str, String)| ((*key).to_owned(), token.as_str().into());
+        let mut template = Self {
+            place: place.to_owned(),
+            source: source.to_owned(),
+            environment,
+            tokens: tokens.iter().map(token).collect(),
+            content: Content::Parts,
+        };
+        // A template for text writes a list of parts as it is, keys and all.
+        let shows_both = |text: String| {
+            text.matches(IMAGE).count() == 1
+                && text.contains(QUESTION)
+                && !["\"type\"", "'type'"].iter().any(|key| text.contains(key))
+        };
+        if !template.prompt(QUESTION).is_ok_and(shows_both) {
+            template.content = Content::Text;
+            let text = template.prompt(QUESTION)?;
+            if !shows_both(text) {
+                let cause =
+                    "chat_template: a prompt from it lacks the question or the picture's place";
+                return Err(Error::invalid(place, cause)
+                    .hint("`template` names another one: simple, vicuna_v1 or mistral_instruct"));
+            }
+        }
+        Ok(template)
+    }
+
+    /// A user's message, and the opening of the assistant's.
+    pub(super) fn prompt(&self, question: &str) -> Result<String> {
+        self.render(json!([self.asked(question)]), true)
+    }
+
+    /// What the template puts between the assistant's opening and words, and what behind them. Where
+    /// it writes whole conversations otherwise than prompts, a space stands before words that follow
+    /// others, and nothing is known of their end.
+    pub(super) fn around_answer(&self) -> (String, String) {
+        let answered = match self.content {
+            Content::Parts => json!([{"type": "text", "text": ANSWER}]),
+            Content::Text => json!(ANSWER),
+        };
+        let messages = json!([self.asked(QUESTION), {"role": "assistant", "content": answered}]);
+        let prompt = self.prompt(QUESTION).unwrap_or_default();
+        let whole = self.render(messages, false).unwrap_or_default();
+        let around = whole.strip_prefix(&prompt).and_then(|rest| rest.split_once(ANSWER));
+        match around {
+            Some((before, behind)) => (before.to_owned(), behind.to_owned()),
+            None if prompt.ends_with(char::is_whitespace) => Default::default(),
+            None => (" ".to_owned(), String::new()),
+        }
+    }
+
+    fn asked(&self, question: &str) -> Value {
+        let content = match self.content {
+            Content::Parts => json!([{"type": "image"}, {"type": "text", "text": question}]),
+            Content::Text => json!(format!("{IMAGE}\n{question}")),
+        };
+        json!({"role": "user", "content": content})
+    }
+
+    fn render(&self, messages: Value, add_generation_prompt: bool) -> Result<String> {
+        let mut context = self.tokens.clone();
+        context.insert("messages".into(), messages);
+        context.insert("add_generation_prompt".into(), add_generation_prompt.into());
+        let template = self.environment.get_template("chat");
+        let text = template.and_then(|template| template.render(Serde(&context)));
+        text.map_err(|e| Error::invalid(&self.place, format!("chat_template: {e}")))
+    }
+}
+
+/// `{% generation %}` marks what an assistant says for transformers, and does nothing to the text.
+fn without_generation_tags(source: &str) -> String {
+    let mut plain = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, tag)) = rest.split_once("{%") {
+        let (inside, behind) = tag.split_once("%}").unwrap_or((tag, ""));
+        let word = inside.trim_matches(['-', '+', ' ', '\n', '\t', '\r']);
+        let other = match word {
+            "generation" => inside.replace(word, "if true"),
+            "endgeneration" => inside.replace(word, "endif"),
+            _ => inside.to_owned(),
+        };
+        plain.push_str(before);
+        plain.push_str("{%");
+        plain.push_str(&other);
+        if inside.len() < tag.len() {
+            plain.push_str("%}");
+        }
+        rest = behind;
+    }
+    plain.push_str(rest);
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(source: &str) -> Result<ChatTemplate> {
+        ChatTemplate::new("t.jinja", source, &[("bos_token", "<s>".into())])
+    }
+
+    #[test]
+    fn messages_are_what_the_template_takes() {
+        let text = "{{ bos_token }}{% for m in messages %}[INST] {{ m['content'].strip() }} [/INST]\
+            {% endfor %}";
+        let text = template(text).unwrap();
+        assert_eq!(text.prompt("Why?").unwrap(), "<s>[INST] <image>\nWhy? [/INST]");
+        assert_eq!(text.content, Content::Text);
+        let parts = "{% for m in messages %}{{ m.role.upper() }}: \
+            {% for _ in m.content | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}\
+            {% for c in m.content if c.type == 'text' %}{% generation %}{{ c['text'] }} {%- endgeneration %}\
+            {% endfor %}{{ '|' }}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
+        let parts = template(parts).unwrap();
+        assert_eq!(parts.prompt("Why?").unwrap(), "USER: <image>\nWhy?|ASSISTANT:");
+        assert_eq!(
+            (parts.content, parts.around_answer()),
+            (Content::Parts, (" ".into(), "|".into()))
+        );
+    }
+
+    #[test]
+    fn what_stands_around_an_answer_is_asked_of_the_template() {
+        let around = |assistant: &str, opening: &str| {
+            let source = format!(
+                "{{% for m in messages %}}{{% if m.role == 'user' %}}[{{{{ m.content }}}}]{{% else %}}\
+                 {assistant}{{% endif %}}{{% endfor %}}{{% if add_generation_prompt %}}{opening}{{% endif %}}"
+            );
+            template(&source).unwrap().around_answer()
+        };
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(around(" {{ m.content }}</s>", ""), pair(" ", "</s>"));
+        assert_eq!(around("A:\n{{ m.content }}<end>\n", "A:\n"), pair("", "<end>\n"));
+        assert_eq!(around("{{ m.content }}", "A:"), pair(" ", ""));
+        assert_eq!(around("{{ m.content }}", "A:\n"), pair("", ""));
+        assert_eq!(around("{{ raise_exception('no') }}", "A:"), pair(" ", ""));
+    }
+
+    #[test]
+    fn broken_and_endless_templates_are_errors() {
+        for (source, cause) in [
+            ("{% if %}", "chat_template"),
+            ("{{ raise_exception('only pairs') }}", "only pairs"),
+            ("{{ messages | no_such_filter }}", "no_such_filter"),
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}.{% endfor %}{% endfor %}",
+                "fuel",
+            ),
+            ("{{ messages[0].role }}", "lacks the question"),
+            ("<image>{{ messages[0].content }}", "lacks the question"),
+        ] {
+            let error = template(source).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(text.contains("t.jinja") && text.contains(cause), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_are_looked_at_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        let open = || ChatTemplate::open(dir.path(), &[]);
+        let prompt = || open().unwrap().unwrap().prompt("?").unwrap();
+        assert_eq!(open().unwrap(), None);
+        write(
+            "tokenizer_config.json",
+            r#"{"chat_template": [{"name": "tool", "template": ""},
+            {"name": "default", "template": "1{{ messages[0].content }}"}]}"#,
+        );
+        assert_eq!(prompt(), "1<image>\n?");
+        write("chat_template.json", r#"{"chat_template": "2{{ messages[0].content }}"}"#);
+        assert_eq!(prompt(), "2<image>\n?");
+        write("chat_template.jinja", "3{{ messages[0].content }}\n");
+        assert_eq!(prompt(), "3<image>\n?");
+        write("chat_template.jinja", "{%");
+        assert!(open().is_err());
+    }
+}

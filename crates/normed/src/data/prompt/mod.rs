@@ -1,0 +1,293 @@
+//! From a question and an answer to the tokens of a causal language model.
+
+mod chat;
+mod guard;
+mod template;
+
+use std::path::Path;
+
+pub use template::TemplateName;
+
+use super::{IMAGE_TOKEN, Tokenizer};
+use crate::{Error, Result};
+use chat::ChatTemplate;
+use guard::Guard;
+use template::{IMAGE, Template};
+
+/// LLaVA's tokens around the picture, where config.json's `mm_use_im_start_end` is set.
+const IM_START_END: [&str; 2] = ["<im_start>", "<im_end>"];
+/// The question of [`PromptRule::sample`].
+const SAMPLE: &str = "Is there evidence of a pneumothorax?";
+
+/// What a prompt is made by, as a checkpoint's config.json says it.
+#[derive(Debug, Clone)]
+pub struct PromptSpec {
+    /// The template that is asked for.
+    pub template: Option<TemplateName>,
+    /// `model_type` of the language model, `llama` or `mistral`: decides where nothing else does.
+    pub language_model: String,
+    /// How the picture stands in the text.
+    pub picture: PictureMark,
+    /// The positions that a picture takes.
+    pub image_tokens: usize,
+    /// The positions that there are, `max_position_embeddings`.
+    pub context: usize,
+    /// What ends an answer, `eos_token_id`, one or several. The first closes answers that are learnt,
+    /// unless a chat template closes them otherwise.
+    pub eos_token_ids: Vec<u32>,
+    /// Fills short rows, if the config has a say; the tokenizer's, or what ends an answer, if not.
+    pub pad_token_id: Option<u32>,
+}
+
+/// How the picture stands in the text that is tokenised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureMark {
+    /// As in transformers: the special token `<image>`, whose id config.json has, in one text.
+    Token(u32),
+    /// As in LLaVA: the text before the picture is tokenised apart from that behind it.
+    Between {
+        /// Whether `<im_start>` and `<im_end>` stand around the picture, `mm_use_im_start_end`.
+        start_end: bool,
+    },
+}
+
+/// How a causal language model is asked: a template, filled in and tokenised. Nothing is ever cut.
+///
+/// What a data set says cannot pass for what the template says. `<image>` in a question, where
+/// conversations written for LLaVA put the picture, is left out, as LLaVA-Med's evaluation does; all
+/// other special tokens, and all in an answer, are read as the characters that they are written in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PromptRule {
+    template: Template,
+    picture: PictureMark,
+    image_tokens: usize,
+    context: usize,
+    bos: Option<u32>,
+    ends: Vec<u32>,
+    pad: u32,
+    guard: Guard,
+    /// What every prompt ends with, and its tokens: an answer is tokenised behind it.
+    tail: (String, Vec<u32>),
+    /// What stands between a prompt and an answer.
+    lead: String,
+    sample: Sample,
+}
+
+/// A prompt to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// With `<image>` in the picture's place.
+    pub text: String,
+    /// With [`IMAGE_TOKEN`] in the picture's place.
+    pub ids: Vec<u32>,
+    /// How many of them are special.
+    special: usize,
+}
+
+impl PromptRule {
+    /// The rule of the checkpoint in `dir`, whose tokenizer is `tokenizer`.
+    pub fn open(dir: &Path, tokenizer: &Tokenizer, spec: PromptSpec) -> Result<Self> {
+        let chat = match spec.template {
+            None | Some(TemplateName::Chat) => ChatTemplate::open(dir, &tokenizer.named_texts())?,
+            Some(_) => None,
+        };
+        let template = Template::choose(spec.template, chat, &spec.language_model)?;
+        Self::new(template, tokenizer, spec)
+    }
+
+    fn new(template: Template, tokenizer: &Tokenizer, spec: PromptSpec) -> Result<Self> {
+        let wrong = |cause: String| Error::invalid("tokenizer", cause);
+        if let PictureMark::Token(id) = spec.picture
+            && tokenizer.id(IMAGE) != Some(id)
+        {
+            let found = tokenizer.id(IMAGE).map_or("no id".into(), |id| format!("the id {id}"));
+            return Err(wrong(format!("`{IMAGE}` has {found}; config.json says {id}")));
+        }
+        if spec.picture == (PictureMark::Between { start_end: true }) {
+            for token in IM_START_END.into_iter().filter(|token| tokenizer.id(token).is_none()) {
+                return Err(wrong(format!("lacks `{token}`, which mm_use_im_start_end asks for")));
+            }
+        }
+        let (lead, close) = template.around_answer();
+        let closing = tokenizer.encode(&close).first().copied();
+        let mut ends = spec.eos_token_ids;
+        ends.extend(tokenizer.named().eos.filter(|_| ends.is_empty()));
+        if let Some(closing) = closing.filter(|&id| tokenizer.is_special(id)) {
+            ends.retain(|&end| end != closing);
+            ends.insert(0, closing);
+        }
+        let Some(&end) = ends.first() else {
+            return Err(wrong("nothing says which token ends an answer".into())
+                .hint("config.json's eos_token_id names it"));
+        };
+        let mut rule = Self {
+            template,
+            picture: spec.picture,
+            image_tokens: spec.image_tokens,
+            context: spec.context,
+            bos: tokenizer.named().bos,
+            pad: spec.pad_token_id.or(tokenizer.named().pad).unwrap_or(end),
+            ends,
+            guard: Guard::new(tokenizer.special_tokens(), [IMAGE].into_iter().chain(IM_START_END)),
+            tail: Default::default(),
+            lead,
+            sample: Sample { text: String::new(), ids: Vec::new(), special: 0 },
+        };
+        let text = rule.text(SAMPLE)?;
+        let tail = text.rsplit_once(SAMPLE).map_or(text.as_str(), |(_, tail)| tail);
+        let tail = tail.rsplit_once(IMAGE).map_or(tail, |(_, tail)| tail);
+        rule.tail = (tail.to_owned(), tokenizer.encode(tail));
+        let ids = rule.tokens(tokenizer, None, &text);
+        if ids.iter().filter(|&&id| id == IMAGE_TOKEN).count() != 1 || ids.ends_with(&[IMAGE_TOKEN])
+        {
+            let cause = "a prompt must hold the picture once, and text behind it";
+            return Err(Error::invalid("template", cause));
+        }
+        let special = rule.special(tokenizer, &ids);
+        rule.sample = Sample { text, ids, special };
+        Ok(rule)
+    }
+
+    /// The template's name.
+    pub fn template(&self) -> TemplateName {
+        self.template.name()
+    }
+
+    /// The positions that a picture takes.
+    pub fn image_tokens(&self) -> usize {
+        self.image_tokens
+    }
+
+    /// The positions that there are.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Closes an answer that is learnt.
+    pub fn end(&self) -> u32 {
+        self.ends[0]
+    }
+
+    /// Whether a generated answer ends with `token`.
+    pub fn is_end(&self, token: u32) -> bool {
+        self.ends.contains(&token)
+    }
+
+    /// Fills short rows.
+    pub fn pad(&self) -> u32 {
+        self.pad
+    }
+
+    /// What ends an answer besides a token: this text in it.
+    pub fn stop(&self) -> Option<&'static str> {
+        self.template.stop()
+    }
+
+    /// A prompt to look at.
+    pub fn sample(&self) -> &Sample {
+        &self.sample
+    }
+
+    /// The tokens of a prompt, with one [`IMAGE_TOKEN`]. `place` names the question in errors.
+    pub fn prompt(&self, tokenizer: &Tokenizer, place: &str, question: &str) -> Result<Vec<u32>> {
+        let question = question.replace(IMAGE, "");
+        let (question, mark) = self.guard.disarm(place, question.trim())?;
+        let ids = self.tokens(tokenizer, mark, &self.text(&question)?);
+        if self.special(tokenizer, &ids) != self.sample.special {
+            return Err(self.guard.pierced(place, "question"));
+        }
+        Ok(ids)
+    }
+
+    /// The tokens of an answer, as they follow those of a prompt; the end is not among them.
+    pub fn answer(&self, tokenizer: &Tokenizer, place: &str, answer: &str) -> Result<Vec<u32>> {
+        let answer = answer.trim();
+        if answer.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, mark) = self.guard.disarm(place, answer)?;
+        let encode = |text: &str| encode(tokenizer, mark, text);
+        let (Self { lead, .. }, (tail, before)) = (self, &self.tail);
+        let joint = encode(&format!("{tail}{lead}{answer}"));
+        let ids = match joint.strip_prefix(before.as_slice()) {
+            Some(ids) => ids.to_vec(),
+            None => encode(&format!("{lead}{answer}")),
+        };
+        if self.special(tokenizer, &ids) > 0 {
+            return Err(self.guard.pierced(place, "answer"));
+        }
+        Ok(ids)
+    }
+
+    /// Fails where a prompt and an answer take more positions than there are.
+    pub fn check_length(&self, place: &str, prompt: &[u32], answer: &[u32]) -> Result<()> {
+        let prompt = prompt.len() - 1 + self.image_tokens;
+        // The end token is predicted, never fed.
+        if prompt + answer.len() <= self.context {
+            return Ok(());
+        }
+        let cause = format!(
+            "the prompt takes {prompt} tokens ({} of them the picture's) and the answer {}; the model \
+             has {} positions",
+            self.image_tokens,
+            answer.len(),
+            self.context,
+        );
+        Err(Error::invalid(place, cause).hint(
+            "shorten the question or the answer, or leave the example out: nothing is cut, since what \
+             is cut would be missing from what is learnt",
+        ))
+    }
+
+    /// What a generated answer says: up to the template's stop, without space around it.
+    pub fn answer_text(&self, decoded: &str) -> String {
+        let stop = self.stop().and_then(|stop| decoded.split_once(stop));
+        stop.map_or(decoded, |(answer, _)| answer).trim().to_owned()
+    }
+
+    fn text(&self, question: &str) -> Result<String> {
+        let text = self.template.prompt(question)?;
+        Ok(match self.picture {
+            PictureMark::Between { start_end: true } => {
+                let [start, end] = IM_START_END;
+                text.replace(IMAGE, &format!("{start}{IMAGE}{end}"))
+            }
+            _ => text,
+        })
+    }
+
+    /// The tokens of a prompt's text, which holds `<image>` once.
+    fn tokens(&self, tokenizer: &Tokenizer, mark: Option<char>, text: &str) -> Vec<u32> {
+        let mut ids = match (self.picture, text.split_once(IMAGE)) {
+            (PictureMark::Between { .. }, Some((before, behind))) => {
+                let mut ids = encode(tokenizer, mark, before);
+                ids.push(IMAGE_TOKEN);
+                ids.extend(encode(tokenizer, mark, behind));
+                ids
+            }
+            (PictureMark::Token(image), _) => {
+                let mut ids = encode(tokenizer, mark, text);
+                ids.iter_mut().filter(|id| **id == image).for_each(|id| *id = IMAGE_TOKEN);
+                ids
+            }
+            (_, None) => encode(tokenizer, mark, text),
+        };
+        if let Some(bos) = self.bos.filter(|bos| ids.first() != Some(bos)) {
+            ids.insert(0, bos);
+        }
+        ids
+    }
+
+    /// How many of `ids` are special, the picture's place among them.
+    fn special(&self, tokenizer: &Tokenizer, ids: &[u32]) -> usize {
+        ids.iter().filter(|&&id| id == IMAGE_TOKEN || tokenizer.is_special(id)).count()
+    }
+}
+
+/// The tokens of `text`, from which the mark, if there is one, is left out.
+fn encode(tokenizer: &Tokenizer, mark: Option<char>, text: &str) -> Vec<u32> {
+    match mark {
+        Some(mark) => tokenizer.encode_without(mark, text),
+        None => tokenizer.encode(text),
+    }
+}

@@ -1,0 +1,159 @@
+//! How a model wants its text.
+
+use std::sync::Arc;
+
+use super::{Example, PromptRule, Tokenizer};
+use crate::Result;
+
+/// How questions and answers become a model's input.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TextRule {
+    /// A question for an encoder, an answer for a decoder.
+    Question(QuestionRule),
+    /// A prompt that a causal language model goes on with.
+    Prompt(Arc<PromptRule>),
+}
+
+/// How a checkpoint's layout wants its text: which tokens open and close a question and an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuestionRule {
+    /// Replaces the question's first token: `[CLS]` in Hugging Face's layout, `[ENC]` in the original.
+    pub question_start: u32,
+    /// Opens the decoder's input, `[DEC]`.
+    pub decoder_start: u32,
+    /// Closes questions and answers, `[SEP]`.
+    pub end: u32,
+    /// Fills short rows, `[PAD]`.
+    pub pad: u32,
+    /// The longest question, special tokens included; longer ones are cut.
+    pub max_question_tokens: usize,
+    /// The longest answer, start token included: as many positions as the decoder has. Longer ones
+    /// are errors, since a cut answer would be learnt and scored as if it were whole.
+    pub max_answer_tokens: usize,
+}
+
+/// An example's text in a model's terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Framed {
+    /// What is read before the answer, all but its last token where the model is one decoder.
+    pub question: Vec<u32>,
+    /// Opens the decoder's input: the start token, or the prompt's last one.
+    pub start: u32,
+    /// The answer, without what closes it.
+    pub answer: Vec<u32>,
+}
+
+impl From<QuestionRule> for TextRule {
+    fn from(rule: QuestionRule) -> Self {
+        Self::Question(rule)
+    }
+}
+
+impl From<PromptRule> for TextRule {
+    fn from(rule: PromptRule) -> Self {
+        Self::Prompt(Arc::new(rule))
+    }
+}
+
+impl TextRule {
+    /// Closes an answer that is learnt.
+    pub fn end(&self) -> u32 {
+        match self {
+            Self::Question(rule) => rule.end,
+            Self::Prompt(rule) => rule.end(),
+        }
+    }
+
+    /// Whether a generated answer ends with `token`.
+    pub fn is_end(&self, token: u32) -> bool {
+        match self {
+            Self::Question(rule) => rule.end == token,
+            Self::Prompt(rule) => rule.is_end(token),
+        }
+    }
+
+    /// Whether the text of what was generated so far ends the answer: where a template stops at a text
+    /// and not at a token alone.
+    pub fn is_over(&self, tokenizer: &Tokenizer, generated: &[u32]) -> bool {
+        let stop = match self {
+            Self::Question(_) => None,
+            Self::Prompt(rule) => rule.stop(),
+        };
+        stop.is_some_and(|stop| tokenizer.decode(generated).contains(stop))
+    }
+
+    /// What a generated answer says.
+    pub fn answer_text(&self, tokenizer: &Tokenizer, generated: &[u32]) -> String {
+        let decoded = tokenizer.decode(generated);
+        match self {
+            Self::Question(_) => decoded,
+            Self::Prompt(rule) => rule.answer_text(&decoded),
+        }
+    }
+
+    /// Fills short rows.
+    pub fn pad(&self) -> u32 {
+        match self {
+            Self::Question(rule) => rule.pad,
+            Self::Prompt(rule) => rule.pad(),
+        }
+    }
+
+    /// The positions that a picture takes among those of a question: none where it has its own.
+    pub fn image_tokens(&self) -> usize {
+        match self {
+            Self::Question(_) => 0,
+            Self::Prompt(rule) => rule.image_tokens(),
+        }
+    }
+
+    /// The most tokens of a question, a picture's positions counted, and the most that go into the
+    /// decoder. A prompt and its answer share the context; half of it each is taken.
+    pub fn longest(&self) -> (usize, usize) {
+        match self {
+            Self::Question(rule) => (rule.max_question_tokens, rule.max_answer_tokens),
+            Self::Prompt(rule) => (rule.context() - rule.context() / 2, rule.context() / 2),
+        }
+    }
+
+    /// An example's text in the model's terms. A question that is too long loses its last tokens but
+    /// not the end token; a prompt that is too long is an error.
+    pub fn frame(&self, tokenizer: &Tokenizer, example: &Example) -> Result<Framed> {
+        let Example { id, question, answer, .. } = example;
+        match self {
+            Self::Question(rule) => Ok(Framed {
+                question: rule.question(tokenizer, question),
+                start: rule.decoder_start,
+                answer: tokenizer.encode(answer),
+            }),
+            Self::Prompt(rule) => {
+                let place = format!("example `{id}`");
+                let mut question = rule.prompt(tokenizer, &place, question)?;
+                let answer = rule.answer(tokenizer, &place, answer)?;
+                rule.check_length(&place, &question, &answer)?;
+                let start = question.pop().unwrap_or(rule.pad()); // a prompt holds the picture at least
+                Ok(Framed { question, start, answer })
+            }
+        }
+    }
+}
+
+impl TextRule {
+    /// That of a model with an encoder for questions.
+    pub fn as_question(&self) -> Option<&QuestionRule> {
+        match self {
+            Self::Question(rule) => Some(rule),
+            Self::Prompt(_) => None,
+        }
+    }
+}
+
+impl QuestionRule {
+    fn question(&self, tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+        let mut tokens = tokenizer.encode(text);
+        tokens.truncate(self.max_question_tokens.saturating_sub(2));
+        tokens.insert(0, self.question_start);
+        tokens.push(self.end);
+        tokens
+    }
+}
