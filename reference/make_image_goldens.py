@@ -1,10 +1,12 @@
 """Writes what Pillow and transformers make of pictures, for tests/data_image.rs.
 
-    python make_image_goldens.py OUT_DIR
+    python make_image_goldens.py VQA_RAD_DIR OUT_DIR
 
 - image_rule.safetensors: pictures `[H, W, 3]` and their pixel values `[3, S, S]` after
   BlipImageProcessorPil, up- and down-scaled, square and not; and a 16th of the rows and columns of
   one picture that a formula draws, at 384 pixels;
+- clip_rule.safetensors: pictures, some of them from VQA-RAD (CC0) and made small, and their pixel
+  values after CLIPImageProcessorPil, plainly and padded to a square as LLaVA does;
 - image_files/: small pictures in the formats and modes that a medical archive may hold;
 - image_files.safetensors: the RGB that transformers' convert_to_rgb makes of each.
 """
@@ -18,6 +20,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 from transformers.image_transforms import convert_to_rgb
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 SHAPES = [(60, 80, 24), (24, 31, 48), (97, 33, 32), (32, 32, 32), (5, 90, 17), (1, 1, 8), (130, 7, 9)]
 
@@ -48,6 +52,36 @@ def rule_goldens():
         tensors[f"{n}.picture"] = picture
         tensors[f"{n}.pixel_values"] = pixel_values(picture, size)
     tensors["drawn.pixel_values"] = np.ascontiguousarray(pixel_values(drawn(701, 533), 384)[:, ::16, ::16])
+    return tensors
+
+
+def expand2square(picture, colour):
+    """LLaVA's: the picture in the middle of a square."""
+    side = max(picture.size)
+    square = Image.new("RGB", (side, side), colour)
+    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return square
+
+
+def clip_goldens(vqa_rad):
+    rng = np.random.default_rng(2)
+    pictures = [Image.fromarray(soft(rng, *shape)) for shape in [(60, 80), (81, 34), (20, 97), (33, 33), (9, 14), (1, 5)]]
+    pictures += [pictures[0].convert("L"), pictures[1].quantize(16)]
+    for path in sorted(vqa_rad.glob("*.jpg"))[:3]:
+        picture = Image.open(path)
+        picture.thumbnail((60, 60))
+        pictures.append(picture)
+    tensors = {}
+    for n, picture in enumerate(pictures):
+        size = (12, 16, 9)[n % 3]
+        sizes = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
+        clip, llava = CLIPImageProcessorPil(**sizes), LlavaImageProcessorPil(do_pad=True, **sizes)
+        values = lambda processor, picture: np.ascontiguousarray(processor(picture)["pixel_values"][0], np.float32)
+        picture = picture.convert("RGB")
+        square = expand2square(picture, tuple(int(x * 255) for x in clip.image_mean))
+        padded = values(clip, square)
+        assert np.array_equal(padded, values(llava, picture))
+        tensors |= {f"{n}.picture": np.array(picture), f"{n}.crop": values(clip, picture), f"{n}.pad": padded}
     return tensors
 
 
@@ -88,9 +122,10 @@ def file_goldens(folder):
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[1])
+    vqa_rad, out = map(Path, sys.argv[1:])
     (out / "image_files").mkdir(exist_ok=True)
     for old in (out / "image_files").iterdir():
         old.unlink()
+    save_file(clip_goldens(vqa_rad / "VQA_RAD Image Folder"), out / "clip_rule.safetensors")
     save_file(rule_goldens(), out / "image_rule.safetensors")
     save_file(file_goldens(out / "image_files"), out / "image_files.safetensors")

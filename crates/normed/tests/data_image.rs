@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use normed::data::{ImageRule, Picture};
+use normed::data::{Fit, ImageRule, Picture};
 use safetensors::{SafeTensors, tensor::TensorView};
 
 #[path = "data_common/mod.rs"]
@@ -38,6 +38,21 @@ fn pixel_values_are_blip_image_processors() {
         let rule = ImageRule { size: expected.shape()[1], ..ImageRule::default() };
         let worst = difference(&rule, &rule.apply(&source), &floats(&expected));
         assert!(worst < 1e-3, "{}x{}: off by {worst} of 255", source.width, source.height);
+    }
+}
+
+#[test]
+fn pixel_values_are_clips_and_llavas() {
+    let bytes = fs::read(golden("clip_rule.safetensors")).unwrap();
+    let goldens = SafeTensors::deserialize(&bytes).unwrap();
+    for n in 0..11 {
+        let source = picture(&goldens.tensor(&format!("{n}.picture")).unwrap());
+        for (name, fit) in [("crop", Fit::Crop), ("pad", Fit::Pad)] {
+            let expected = goldens.tensor(&format!("{n}.{name}")).unwrap();
+            let rule = ImageRule { size: expected.shape()[1], fit, ..ImageRule::clip() };
+            let worst = difference(&rule, &rule.apply(&source), &floats(&expected));
+            assert!(worst < 1e-3, "{n}, {name}: off by {worst} of 255");
+        }
     }
 }
 

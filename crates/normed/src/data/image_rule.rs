@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use super::{Picture, resize};
 use crate::{Error, Result};
 
-/// How a picture becomes pixel values: what transformers' `BlipImageProcessor` does.
+/// How a picture becomes pixel values: what transformers' `BlipImageProcessor`, `CLIPImageProcessor`
+/// and `LlavaImageProcessor` do with Pillow.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageRule {
     /// Height and width of the result.
     pub size: usize,
+    /// How a picture that is no square becomes one.
+    pub fit: Fit,
     /// What a channel's 0..255 is multiplied by; 1/255 nearly always.
     pub rescale_factor: f64,
     /// Mean of each channel, after rescaling.
@@ -22,11 +25,24 @@ pub struct ImageRule {
     pub image_std: [f32; 3],
 }
 
+/// How a picture that is no square becomes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// It is stretched: BLIP's way.
+    Stretch,
+    /// What its longer sides have beyond the shorter ones is cut off, half at each end: CLIP's way.
+    Crop,
+    /// The mean colour is put beside its shorter sides, half at each end: LLaVA's
+    /// `image_aspect_ratio = "pad"`.
+    Pad,
+}
+
 /// `BlipImageProcessor`'s values: 384 pixels, CLIP's means and deviations.
 impl Default for ImageRule {
     fn default() -> Self {
         Self {
             size: 384,
+            fit: Fit::Stretch,
             rescale_factor: 1.0 / 255.0,
             image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             image_std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
@@ -39,13 +55,25 @@ const MAX_SIZE: usize = 4096;
 /// Pillow's number for bicubic.
 const BICUBIC: i64 = 3;
 
-/// What is read and written of preprocessor_config.json; other keys do not matter to a
-/// `BlipImageProcessor`.
+/// The processors that are known, by the beginning of their names (others go on with `Fast`, `Pil`),
+/// and what each does with a picture that is no square.
+const PROCESSORS: [(&str, Fit); 4] = [
+    ("BlipImageProcessor", Fit::Stretch),
+    ("CLIPImageProcessor", Fit::Crop),
+    ("CLIPFeatureExtractor", Fit::Crop),
+    ("LlavaImageProcessor", Fit::Crop),
+];
+
+/// What is read and written of preprocessor_config.json; other keys do not matter to these processors.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct ProcessorConfig {
     image_processor_type: Option<String>,
+    #[serde(skip_serializing)]
+    feature_extractor_type: Option<String>,
     size: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crop_size: Option<Value>,
     do_resize: Option<bool>,
     resample: Option<i64>,
     do_rescale: Option<bool>,
@@ -54,9 +82,9 @@ struct ProcessorConfig {
     image_mean: Option<Channels>,
     image_std: Option<Channels>,
     do_convert_rgb: Option<bool>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     do_center_crop: Option<bool>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     do_pad: Option<bool>,
 }
 
@@ -84,51 +112,93 @@ struct NestedConfig {
 }
 
 impl ImageRule {
+    /// `CLIPImageProcessor`'s values: 224 pixels.
+    pub fn clip() -> Self {
+        Self { size: 224, fit: Fit::Crop, ..Self::default() }
+    }
+
     /// Reads preprocessor_config.json in `dir`, or else processor_config.json's `image_processor`.
     /// `BlipImageProcessor`'s values stand for absent keys, and for absent files; a value that
     /// [`ImageRule::apply`] could not honour is an error.
     pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_or(dir, Fit::Stretch)
+    }
+
+    /// As [`ImageRule::open`], for a model that sees as CLIP does: where no processor is named, it is a
+    /// `CLIPImageProcessor`.
+    pub fn open_clip(dir: &Path) -> Result<Self> {
+        Self::open_or(dir, Fit::Crop)
+    }
+
+    /// The rule as LLaVA's `image_aspect_ratio` changes it: `pad` puts the mean colour around a
+    /// picture, `square` and an absent one change nothing. Others, which make several pictures of one
+    /// or one of any size, are errors.
+    pub fn with_aspect_ratio(self, image_aspect_ratio: Option<&str>) -> Result<Self, String> {
+        match image_aspect_ratio {
+            None | Some("square") => Ok(self),
+            Some("pad") => Ok(Self { fit: Fit::Pad, ..self }),
+            Some(other) => {
+                Err(format!("image_aspect_ratio is `{other}`; known are square and pad"))
+            }
+        }
+    }
+
+    fn open_or(dir: &Path, fit: Fit) -> Result<Self> {
         let (plain, nested) =
             (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
         let (path, config) = if plain.is_file() {
             let config: ProcessorConfig = read(&plain)?;
-            (plain, Some(config))
+            (plain, config)
         } else if nested.is_file() {
             let config: NestedConfig = read(&nested)?;
-            (nested, config.image_processor)
+            (nested, config.image_processor.unwrap_or_default())
         } else {
-            return Ok(Self::default());
+            (plain, ProcessorConfig::default())
         };
-        config.map_or_else(
-            || Ok(Self::default()),
-            |config| {
-                Self::from_config(config).map_err(|cause| Error::invalid(path.display(), cause))
-            },
-        )
+        Self::from_config(config, fit).map_err(|cause| Error::invalid(path.display(), cause))
     }
 
-    fn from_config(config: ProcessorConfig) -> Result<Self, String> {
-        if let Some(kind) = &config.image_processor_type
-            && !kind.starts_with("BlipImageProcessor")
+    /// `fit` is that of a processor without a name.
+    fn from_config(config: ProcessorConfig, fit: Fit) -> Result<Self, String> {
+        let name = config.image_processor_type.as_ref().or(config.feature_extractor_type.as_ref());
+        let fit = match name {
+            None => fit,
+            Some(name) => {
+                let known = PROCESSORS.iter().find(|(known, _)| name.starts_with(known));
+                let names = PROCESSORS.map(|(known, _)| known).join(", ");
+                known
+                    .ok_or_else(|| format!("image_processor_type is `{name}`; known are {names}"))?
+                    .1
+            }
+        };
+        let default = if fit == Fit::Crop { Self::clip() } else { Self::default() };
+        for (key, value) in
+            [("do_resize", config.do_resize), ("do_convert_rgb", config.do_convert_rgb)]
         {
-            return Err(format!("image_processor_type is `{kind}`, not `BlipImageProcessor`"));
-        }
-        for (key, value, wanted) in [
-            ("do_resize", config.do_resize, true),
-            ("do_convert_rgb", config.do_convert_rgb, true),
-            ("do_center_crop", config.do_center_crop, false),
-            ("do_pad", config.do_pad, false),
-        ] {
-            if value.is_some_and(|value| value != wanted) {
-                return Err(format!("{key} is {}; only {wanted} is supported", !wanted));
+            if value == Some(false) {
+                return Err(format!("{key} is false; only true is supported"));
             }
         }
         if let Some(resample) = config.resample.filter(|&resample| resample != BICUBIC) {
             return Err(format!("resample is {resample}; only {BICUBIC} (bicubic) is supported"));
         }
-        let default = Self::default();
+        let shape = |size: Value| shape(&size, fit).ok_or_else(|| wrong_size("size", &size));
+        let (size, fit) = config.size.map_or(Ok((default.size, fit)), shape)?;
+        let crops = config.do_center_crop.unwrap_or(default.fit == Fit::Crop);
+        let cropped = config.crop_size.as_ref().filter(|_| crops);
+        let cropped = cropped.map(|crop| square(crop).ok_or_else(|| wrong_size("crop_size", crop)));
+        if let Some(crop) = cropped.transpose()?.filter(|&crop| crop != size) {
+            return Err(format!(
+                "size is {size} and crop_size {crop}; only equal ones are supported"
+            ));
+        }
+        let pads = config.do_pad == Some(true);
+        if fit == Fit::Crop && !crops && !pads {
+            return Err("do_center_crop is false, so that pictures would differ in size".into());
+        }
         let mut rule = Self {
-            size: config.size.map_or(Ok(default.size), |size| square(&size))?,
+            size,
+            fit: if pads { Fit::Pad } else { fit },
             rescale_factor: config.rescale_factor.unwrap_or(default.rescale_factor),
             image_mean: config.image_mean.map_or(default.image_mean, Channels::each),
             image_std: config.image_std.map_or(default.image_std, Channels::each),
@@ -148,11 +218,20 @@ impl ImageRule {
     /// Writes preprocessor_config.json into `dir`, as transformers reads it.
     pub fn save(&self, dir: &Path) -> Result<()> {
         let path = dir.join("preprocessor_config.json");
+        let square = json!({"height": self.size, "width": self.size});
+        let (name, size, crop_size) = match self.fit {
+            Fit::Stretch => ("BlipImageProcessor", square, None),
+            Fit::Crop => ("CLIPImageProcessor", json!({"shortest_edge": self.size}), Some(square)),
+            Fit::Pad => ("LlavaImageProcessor", json!({"shortest_edge": self.size}), Some(square)),
+        };
         let config = ProcessorConfig {
-            image_processor_type: Some("BlipImageProcessor".into()),
-            size: Some(json!({"height": self.size, "width": self.size})),
+            image_processor_type: Some(name.into()),
+            size: Some(size),
             do_resize: Some(true),
             resample: Some(BICUBIC),
+            do_center_crop: crop_size.is_some().then_some(true),
+            crop_size,
+            do_pad: (self.fit == Fit::Pad).then_some(true),
             do_rescale: Some(true),
             rescale_factor: Some(self.rescale_factor),
             do_normalize: Some(true),
@@ -172,7 +251,24 @@ impl ImageRule {
 
     /// The picture at `size` x `size`, by Pillow's bicubic.
     pub fn resize(&self, picture: &Picture) -> Picture {
-        resize::bicubic(picture, self.size, self.size)
+        let size = self.size;
+        match self.fit {
+            Fit::Stretch => resize::bicubic(picture, size, size),
+            Fit::Crop => {
+                // Only what is not cut off is made: a line of pixels would be huge at this width.
+                let short = picture.width.min(picture.height).max(1);
+                let side = |of: usize| {
+                    let whole = size * of / short;
+                    let first = (whole - size) / 2;
+                    (whole, first..first + size)
+                };
+                resize::bicubic_part(picture, side(picture.width), side(picture.height))
+            }
+            Fit::Pad => {
+                let mean = self.image_mean.map(|mean| (f64::from(mean) * 255.0) as u8);
+                resize::bicubic(&padded(picture, mean), size, size)
+            }
+        }
     }
 
     /// Pixel values `[3, H, W]` of a picture that is not resized: rescaled in f64, normalised in f32.
@@ -194,8 +290,33 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|e| Error::invalid(path.display(), e))
 }
 
-/// `size` as one number: an integer, or `{"height": n, "width": n}`.
-fn square(size: &Value) -> Result<usize, String> {
+/// The picture in the middle of a square of `colour`.
+fn padded(picture: &Picture, colour: [u8; 3]) -> Picture {
+    let Picture { width, height, .. } = *picture;
+    let side = width.max(height);
+    let mut rgb = colour.repeat(side * side);
+    let (left, top) = ((side - width) / 2, (side - height) / 2);
+    let into = rgb.chunks_exact_mut(3 * side).skip(top);
+    for (to, row) in into.zip(picture.rgb.chunks_exact(3 * width)) {
+        to[3 * left..3 * (left + width)].copy_from_slice(row);
+    }
+    Picture { width: side, height: side, rgb }
+}
+
+/// What `size` says: a number, which means the shorter sides to a processor that crops, or
+/// `{"shortest_edge": n}`, or `{"height": n, "width": n}`, to which pictures are stretched.
+fn shape(size: &Value, fit: Fit) -> Option<(usize, Fit)> {
+    match size.as_object() {
+        Some(sides) if sides.len() == 1 && fit == Fit::Crop => {
+            Some((square(sides.get("shortest_edge")?)?, Fit::Crop))
+        }
+        Some(_) => Some((square(size)?, Fit::Stretch)),
+        None => Some((square(size)?, fit)),
+    }
+}
+
+/// One number: an integer, or `{"height": n, "width": n}`.
+fn square(size: &Value) -> Option<usize> {
     let side = match size {
         Value::Object(sides) => {
             sides.get("height").filter(|height| Some(*height) == sides.get("width"))
@@ -205,7 +326,10 @@ fn square(size: &Value) -> Result<usize, String> {
     side.and_then(Value::as_u64)
         .and_then(|side| usize::try_from(side).ok())
         .filter(|side| (1..=MAX_SIZE).contains(side))
-        .ok_or_else(|| format!("size is {size}; only a square of 1 to {MAX_SIZE} is supported"))
+}
+
+fn wrong_size(key: &str, size: &Value) -> String {
+    format!("{key} is {size}; only a square of 1 to {MAX_SIZE} is supported")
 }
 
 #[cfg(test)]
@@ -243,14 +367,54 @@ mod tests {
     }
 
     #[test]
+    fn clips_and_llavas_processors_are_told_apart() {
+        let old = r#"{"crop_size": 224, "do_center_crop": true, "do_resize": true, "resample": 3,
+            "feature_extractor_type": "CLIPFeatureExtractor", "size": 224}"#;
+        assert_eq!(open("preprocessor_config.json", old).unwrap(), ImageRule::clip());
+        let new = r#"{"crop_size": {"height": 336, "width": 336}, "size": {"shortest_edge": 336},
+            "image_processor_type": "CLIPImageProcessor"}"#;
+        let larger = ImageRule { size: 336, ..ImageRule::clip() };
+        assert_eq!(open("preprocessor_config.json", new).unwrap(), larger);
+        let llava = new
+            .replace("CLIPImageProcessor", "LlavaImageProcessorFast")
+            .replace("{\"crop", "{\"do_pad\": true, \"crop");
+        let padded = ImageRule { fit: Fit::Pad, ..larger.clone() };
+        assert_eq!(open("preprocessor_config.json", &llava).unwrap(), padded);
+        let square = r#"{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false,
+            "size": {"height": 336, "width": 336}}"#;
+        let stretched = ImageRule { fit: Fit::Stretch, ..larger.clone() };
+        assert_eq!(open("preprocessor_config.json", square).unwrap(), stretched);
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(ImageRule::open_clip(dir.path()).unwrap(), ImageRule::clip());
+        let ratio = |ratio| larger.clone().with_aspect_ratio(ratio);
+        assert_eq!(ratio(Some("pad")).unwrap(), padded);
+        assert_eq!(
+            (ratio(None).unwrap(), ratio(Some("square")).unwrap()),
+            (larger.clone(), larger.clone())
+        );
+        assert!(ratio(Some("anyres")).unwrap_err().contains("`anyres`"));
+    }
+
+    #[test]
+    fn a_line_of_pixels_stays_small() {
+        let line = Picture { width: 16_384, height: 1, rgb: [9].repeat(3 * 16_384) };
+        for fit in [Fit::Crop, Fit::Stretch] {
+            let rule = ImageRule { size: 4, fit, ..ImageRule::default() };
+            assert_eq!(rule.resize(&line), Picture { width: 4, height: 4, rgb: vec![9; 48] });
+        }
+    }
+
+    #[test]
     fn saving_and_opening_changes_nothing() {
         let rule = ImageRule {
             size: 96,
+            fit: Fit::Crop,
             rescale_factor: 1.0 / 65025.0,
             image_mean: [0.1, 0.485, 1.0 / 3.0],
             image_std: [0.229; 3],
         };
-        for rule in [rule, ImageRule::default()] {
+        let padded = ImageRule { fit: Fit::Pad, ..rule.clone() };
+        for rule in [rule, padded, ImageRule::clip(), ImageRule::default()] {
             let dir = tempfile::tempdir().unwrap();
             rule.save(dir.path()).unwrap();
             assert_eq!(ImageRule::open(dir.path()).unwrap(), rule);
@@ -266,10 +430,26 @@ mod tests {
             (r#"{"size": 1000000}"#, "only a square"),
             (r#"{"resample": 2}"#, "resample is 2"),
             (r#"{"do_resize": false}"#, "do_resize is false"),
-            (r#"{"do_center_crop": true}"#, "do_center_crop is true"),
+            (r#"{"do_center_crop": true, "crop_size": 9, "size": 8}"#, "only equal ones"),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false}"#,
+                "do_center_crop is false",
+            ),
+            (r#"{"image_processor_type": "CLIPImageProcessor", "crop_size": "x"}"#, "crop_size is"),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor", "size": {"x": 1}}"#,
+                "only a square",
+            ),
             (r#"{"do_convert_rgb": false}"#, "do_convert_rgb is false"),
             (r#"{"image_std": [1, 0, 1]}"#, "image_std"),
-            (r#"{"image_processor_type": "CLIPImageProcessor"}"#, "CLIPImageProcessor"),
+            (
+                r#"{"image_processor_type": "SiglipImageProcessor"}"#,
+                "`SiglipImageProcessor`; known",
+            ),
+            (
+                r#"{"feature_extractor_type": "ViTFeatureExtractor"}"#,
+                "`ViTFeatureExtractor`; known",
+            ),
             (r#"{"image_mean": "high"}"#, "one number or three"),
             ("{", "EOF"),
         ] {

@@ -25,7 +25,7 @@ pub use blind::Blind;
 pub use collator::{Collator, Image, PictureStates, Prepared};
 pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};
 pub use image::Picture;
-pub use image_rule::ImageRule;
+pub use image_rule::{Fit, ImageRule};
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::{BATCHES_HELD, Loader};
 pub use plan::{epoch_plan, in_order_by_length};

@@ -6,6 +6,8 @@
 //! have 22 binary places, and each pass rounds to 8 bits. Faster crates keep fewer places: they are
 //! off by one level in up to a fifth of the values.
 
+use std::ops::Range;
+
 use super::Picture;
 
 /// How far the filter reaches, in pixels of the coarser grid.
@@ -14,25 +16,36 @@ const REACH: f64 = 2.0;
 const PLACES: u32 = 22;
 
 /// The picture at `width` x `height`.
+pub(super) fn bicubic(picture: &Picture, width: usize, height: usize) -> Picture {
+    bicubic_part(picture, (width, 0..width), (height, 0..height))
+}
+
+/// Of the picture at a width and a height the part of these columns and rows; the rest is not made.
 ///
 /// Pillow 13 begins with the columns where the height shrinks by more than twice what the width does;
 /// older ones always begin with the rows. As each pass rounds, the order shows (a few levels at most).
-pub(super) fn bicubic(picture: &Picture, width: usize, height: usize) -> Picture {
+pub(super) fn bicubic_part(
+    picture: &Picture,
+    (width, across): (usize, Range<usize>),
+    (height, down): (usize, Range<usize>),
+) -> Picture {
     let rows = |p: Picture| {
-        if width == p.width {
+        if (p.width, 0..p.width) == (width, across.clone()) {
             return p;
         }
-        Picture { width, height: p.height, rgb: along_rows(&p.rgb, p.width, width) }
+        let rgb = along_rows(&p.rgb, p.width, &taps(p.width, width, across.clone()));
+        Picture { width: across.len(), height: p.height, rgb }
     };
     let columns = |p: Picture| {
-        if height == p.height {
+        if (p.height, 0..p.height) == (height, down.clone()) {
             return p;
         }
-        Picture { width: p.width, height, rgb: along_columns(&p.rgb, p.height, p.width, height) }
+        let rgb = along_columns(&p.rgb, p.width, &taps(p.height, height, down.clone()));
+        Picture { width: p.width, height: down.len(), rgb }
     };
     let shrinks = |from: usize, to: usize| from as i64 - to as i64;
-    let (down, across) = (shrinks(picture.height, height), shrinks(picture.width, width));
-    if down > 0 && down > 2 * across {
+    let (less_high, less_wide) = (shrinks(picture.height, height), shrinks(picture.width, width));
+    if less_high > 0 && less_high > 2 * less_wide {
         rows(columns(picture.clone()))
     } else {
         columns(rows(picture.clone()))
@@ -45,8 +58,8 @@ struct Taps {
     weights: Vec<i32>,
 }
 
-/// The taps of each of `to` outputs over `from` inputs.
-fn taps(from: usize, to: usize) -> Vec<Taps> {
+/// The taps over `from` inputs of those of `to` outputs that are `wanted`.
+fn taps(from: usize, to: usize, wanted: Range<usize>) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
     let reach = REACH * stretch;
@@ -64,7 +77,7 @@ fn taps(from: usize, to: usize) -> Vec<Taps> {
         };
         Taps { first, weights: weights.iter().map(fixed).collect() }
     };
-    (0..to).map(tap).collect()
+    wanted.map(tap).collect()
 }
 
 /// Keys's cubic with a = -0.5.
@@ -85,12 +98,11 @@ fn to_byte(sum: i32) -> u8 {
     ((sum + (1 << (PLACES - 1))) >> PLACES).clamp(0, 255) as u8
 }
 
-/// `[h, from, 3]` to `[h, to, 3]`.
-fn along_rows(rgb: &[u8], from: usize, to: usize) -> Vec<u8> {
-    let taps = taps(from, to);
-    let mut out = Vec::with_capacity(rgb.len() / from * to);
+/// `[h, from, 3]` to `[h, to, 3]`, an output for each of the taps.
+fn along_rows(rgb: &[u8], from: usize, taps: &[Taps]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rgb.len() / from * taps.len());
     for row in rgb.chunks_exact(3 * from) {
-        for Taps { first, weights } in &taps {
+        for Taps { first, weights } in taps {
             let mut sums = [0; 3];
             for (pixel, weight) in row[3 * first..].chunks_exact(3).zip(weights) {
                 for (sum, &value) in sums.iter_mut().zip(pixel) {
@@ -103,12 +115,12 @@ fn along_rows(rgb: &[u8], from: usize, to: usize) -> Vec<u8> {
     out
 }
 
-/// `[from, width, 3]` to `[to, width, 3]`.
-fn along_columns(rgb: &[u8], from: usize, width: usize, to: usize) -> Vec<u8> {
+/// `[from, width, 3]` to `[to, width, 3]`, a row for each of the taps.
+fn along_columns(rgb: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
     let row = 3 * width;
-    let mut out = Vec::with_capacity(to * row);
+    let mut out = Vec::with_capacity(taps.len() * row);
     let mut sums = vec![0; row];
-    for Taps { first, weights } in taps(from, to) {
+    for Taps { first, weights } in taps {
         sums.fill(0);
         for (values, weight) in rgb[first * row..].chunks_exact(row).zip(weights) {
             for (sum, &value) in sums.iter_mut().zip(values) {
@@ -127,13 +139,28 @@ mod tests {
     #[test]
     fn weights_sum_to_one_and_stay_within() {
         for (from, to) in [(100, 7), (7, 100), (1, 5), (5, 1), (33, 33), (1000, 3)] {
-            for (i, tap) in taps(from, to).iter().enumerate() {
+            for (i, tap) in taps(from, to, 0..to).iter().enumerate() {
                 let sum: i32 = tap.weights.iter().sum();
                 assert!((sum - (1 << PLACES)).abs() <= tap.weights.len() as i32, "{from} {to} {i}");
                 assert!(tap.first + tap.weights.len() <= from);
                 let most: i64 = tap.weights.iter().map(|&w| i64::from(w.abs()) * 255).sum();
                 assert!(most + (1 << (PLACES - 1)) < i64::from(i32::MAX), "no sum can overflow");
             }
+        }
+    }
+
+    #[test]
+    fn a_part_is_of_the_whole() {
+        let rgb: Vec<u8> = (0..3 * 11 * 17).map(|i| (i * i / 7) as u8).collect();
+        let picture = Picture { width: 11, height: 17, rgb };
+        for (width, height) in [(23, 40), (11, 17), (6, 7), (11, 30), (2, 17)] {
+            let whole = bicubic(&picture, width, height);
+            let (across, down) = (1..width, 3..height - 2);
+            let part = bicubic_part(&picture, (width, across.clone()), (height, down.clone()));
+            let rows = whole.rgb.chunks(3 * width).skip(3).take(down.len());
+            let cut: Vec<u8> = rows.flat_map(|row| &row[3..]).copied().collect();
+            assert_eq!((part.width, part.height), (across.len(), down.len()));
+            assert!(part.rgb == cut, "{width}x{height}");
         }
     }
 

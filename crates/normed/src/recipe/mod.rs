@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use section::{Mistakes, Section};
 
-use crate::data::DataSpec;
+use crate::data::{DataSpec, TemplateName};
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Recompute};
 use crate::tuning::Tuning;
@@ -54,6 +54,10 @@ pub struct Recipe {
     /// Another image size than the checkpoint's: position embeddings are interpolated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
+    /// The template of prompts, where the model is a causal language model; the checkpoint's own if
+    /// absent, else the usual one of its kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateName>,
     /// What frozen matrices are kept in, and what products round their factors to. What is trained,
     /// norms, residual streams and sums are f32 in either case. If absent, what is faster on this
     /// machine, and f32 where a base model is made.

@@ -26,6 +26,9 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
     if s.has("image_size") && matches!(base, Base::Init(_)) {
         s.wrong("image_size", "a new model's image size is init.vision.image_size");
     }
+    if s.has("template") && matches!(base, Base::Init(_)) {
+        s.wrong("template", "a new model is asked questions without one");
+    }
     if s.has("memory") && s.has("planned_for") {
         s.wrong("memory", "stands beside planned_for, the memory that was already planned for");
     }
@@ -36,6 +39,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seed: s.get("seed", a_seed()).unwrap_or(0),
         image_size: s.get("image_size", at_least_1()),
+        template: s.get("template", one_of),
         precision: s.get("precision", one_of).unwrap_or_else(|| match base {
             Base::Model(_) => Precision::fastest(),
             Base::Init(_) => Precision::F32,

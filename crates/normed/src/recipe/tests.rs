@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{OnBadExample, PhantomDomain};
+use crate::data::{OnBadExample, PhantomDomain, TemplateName};
 use crate::tensor::Tower;
 use crate::tuning::{Also, Method, Rule};
 
@@ -45,6 +45,7 @@ fn defaults_stand_in() {
         output: "runs/recipe".into(),
         seed: 0,
         image_size: None,
+        template: None,
         precision: Precision::fastest(),
         memory: None,
         planned_for: None,
@@ -131,11 +132,22 @@ fn what_is_missing_is_said() {
 }
 
 #[test]
+fn a_template_is_one_that_there_is() {
+    let recipe = open(SMALL, &["template=mistral_instruct"]).unwrap();
+    assert_eq!(recipe.template, Some(TemplateName::MistralInstruct));
+    let error = complaint(SMALL, &["template=vicuna"]);
+    assert!(error.contains("template: there is no \"vicuna\""), "{error}");
+    assert!(error.contains("did you mean `vicuna_v1`?"), "{error}");
+}
+
+#[test]
 fn impossible_values_are_refused() {
     for setting in [
         "seed=-1",
         "seed=9223372036854775808",
         "image_size=0",
+        "template=0",
+        "template=llama",
         "memory=6",
         "memory=lots",
         "planned_for=GiB",
@@ -301,6 +313,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         output: "elsewhere".into(),
         seed: 7,
         image_size: Some(224),
+        template: Some(TemplateName::VicunaV1),
         precision: Precision::Bf16,
         memory: Some(ByteSize(900_000_000)),
         planned_for: None,
@@ -344,7 +357,7 @@ fn a_recipe_comes_back_as_it_was_written() {
     recipe.tuning =
         Tuning::PerTower { vision: Some(rule.clone()), text: None, decoder: Some(rule) };
     check(&recipe);
-    recipe.image_size = None;
+    (recipe.image_size, recipe.template) = (None, None);
     recipe.cache.place = CachePlace::Off;
     check(&recipe);
     recipe.cache.place = CachePlace::Run;
@@ -381,6 +394,7 @@ test = 5
             "init.vocab=nowhere",
             "init.txt={}",
             "image_size=32",
+            "template=chat",
         ],
     );
     for expected in [
@@ -389,6 +403,7 @@ test = 5
         "init.vocab: there is no file or directory",
         "init.txt: no such key (did you mean `text`?)",
         "image_size: a new model's image size is init.vision.image_size",
+        "template: a new model is asked questions without one",
     ] {
         assert!(error.contains(expected), "{error}");
     }
