@@ -156,7 +156,7 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
 /// cross-attention, and its prediction head is not one for answers.
 fn bert_name(p: &Parameter) -> Option<&str> {
     let tower = match p.role.tower {
-        Tower::Vision => return None,
+        Tower::Vision | Tower::Projector => return None,
         Tower::Text => "text_encoder.",
         Tower::Decoder => "text_decoder.bert.",
     };

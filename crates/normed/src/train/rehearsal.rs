@@ -348,7 +348,7 @@ mod tests {
                     return 2 * EXAMPLES * (image - 1) * elements;
                 }
                 (Tower::Text, _) if role.part == Part::Embedding(EmbeddingPart::Token) => 0,
-                (Tower::Vision, _) | (Tower::Text, true) => image,
+                (Tower::Vision | Tower::Projector, _) | (Tower::Text, true) => image,
                 (Tower::Text, false) | (Tower::Decoder, true) => question,
                 (Tower::Decoder, false) => answer,
             };
