@@ -49,16 +49,7 @@ fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value 
 }
 
 fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String {
-    let (layout, question_start) = match model.layout {
-        Layout::HuggingFace => ("Hugging Face layout", "[CLS]"),
-        Layout::Original => ("original layout", "[ENC]"),
-    };
-    let rule = &model.text_rule;
-    let mut text = format!(
-        "{}, {layout}: questions start with {question_start} ({}), answers with [DEC] ({}); both end \
-         with [SEP] ({})\n\n",
-        model.architecture, rule.question_start, rule.decoder_start, rule.end
-    );
+    let mut text = format!("{}, {}\n\n", model.architecture, model.summary);
 
     let line = |tower: &str, role: &str, parameters, trained, part| {
         let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];

@@ -31,6 +31,9 @@ pub struct TokenRows {
     pub width: usize,
 }
 
+/// Stands in a row of tokens for the picture, of which a language model makes as many as it has states.
+pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
+
 /// The label of a position that does not count.
 pub const IGNORE: u32 = u32::MAX;
 

@@ -18,7 +18,7 @@ mod text;
 mod vqa_rad;
 
 pub use assign::{SplitRule, SplitSize, assign_splits};
-pub use batch::{Batch, IGNORE, Images, TextRule, TokenRows};
+pub use batch::{Batch, IGNORE, IMAGE_TOKEN, Images, TextRule, TokenRows};
 pub use blind::Blind;
 pub use collator::{Collator, Image, PictureStates, Prepared};
 pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};

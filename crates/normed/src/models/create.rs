@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Declared, Layout, Loaded, Miss, MissConfig, initialise, load};
+use super::{Declared, Layout, Loaded, MissConfig, ModelConfig, initialise, load};
 use crate::data::{ImageRule, Tokenizer};
 use crate::tensor::{NormPlace, Parameter, Parameters, Part, Tensor, Tower};
 use crate::weights;
@@ -36,8 +36,8 @@ pub struct Beginning<'a> {
 pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
     let Beginning { config, tokenizer, text_from, vision_from, seed } = beginning;
     let words = tokenizer.len();
-    let mut declared = declare_new(config, tokenizer)?;
-    let (params, config) = (&mut declared.params, &declared.config);
+    let mut declared = declare_new(config.clone(), tokenizer)?;
+    let (params, config) = (&mut declared.params, &config);
     initialise(params, seed);
     if let Some(dir) = text_from {
         fill_text(params, config, words, dir)?;
@@ -53,14 +53,14 @@ pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
 pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<Declared> {
     let (config, tokenizer) = completed(config, tokenizer)?;
     let mut params = Parameters::new();
-    let model = Box::new(Miss::declare(&config, &mut params));
+    let model = config.declare(&mut params);
     Ok(Declared {
         model,
         params,
         tokenizer: Arc::new(tokenizer),
         image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
         text_rule: config.text_rule(),
-        config,
+        config: Box::new(config),
         layout: Layout::HuggingFace,
     })
 }
@@ -311,7 +311,7 @@ mod tests {
         let c = create(Beginning { seed: 4, ..beginning(16) }).unwrap();
         assert_ne!(a.content_hash, c.content_hash);
         // Six words, and [DEC] and [ENC] behind them.
-        assert_eq!((a.config.text.vocab_size, a.text_rule.decoder_start), (8, 6));
+        assert_eq!((a.tokenizer.len(), a.text_rule.decoder_start), (8, 6));
         assert_eq!((a.text_rule.question_start, a.text_rule.end, a.text_rule.pad), (2, 3, 0));
     }
 

@@ -29,8 +29,8 @@ impl Default for GenerateRule {
 /// More beams than this are a mistake.
 const MAX_BEAMS: usize = 1000;
 
-/// The generated tokens of each example, without start and end tokens. An example's answer does not
-/// depend on the others in the batch.
+/// The generated tokens of each example, without end tokens, behind the first of its decoder's tokens. An
+/// example's answer does not depend on the others in the batch.
 pub fn generate(
     model: &dyn Model,
     params: &Parameters,
@@ -40,7 +40,9 @@ pub fn generate(
 ) -> Result<Vec<Vec<u32>>> {
     check(rule)?;
     let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
-    let mut searches: Vec<_> = batch.keys.iter().map(|_| Search::new(text)).collect();
+    // The first column of what goes into the decoder.
+    let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
+    let mut searches: Vec<_> = first.map(|row| Search::new(row[0], text.end)).collect();
     // The examples that still go on; each has one row a running beam.
     let mut open: Vec<usize> = (0..searches.len()).collect();
     while !open.is_empty() {
@@ -102,9 +104,9 @@ struct Continuation {
 }
 
 impl Search {
-    fn new(text: &TextRule) -> Self {
+    fn new(start: u32, end: u32) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
-        Self { start: text.decoder_start, end: text.end, running, finished: Vec::new(), length: 0 }
+        Self { start, end, running, finished: Vec::new(), length: 0 }
     }
 
     /// What each running beam feeds next.
@@ -191,17 +193,9 @@ mod tests {
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
     fn answer(length_penalty: f32) -> Vec<u32> {
-        let text = TextRule {
-            question_start: 0,
-            decoder_start: 0,
-            end: 2,
-            pad: 0,
-            max_question_tokens: 8,
-            max_answer_tokens: 8,
-        };
         let rule = GenerateRule { num_beams: 2, max_new_tokens: 2, length_penalty };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(&text);
+        let mut search = Search::new(0, 2);
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],
