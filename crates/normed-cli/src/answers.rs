@@ -134,7 +134,9 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
                 .hint("name the model it made with --model"));
         }
     };
-    let mut loaded = models::load_as_stored(dir, recipe.and_then(|recipe| recipe.image_size))?;
+    let mut asked = recipe.map(Recipe::asked).unwrap_or_default();
+    asked.template = args.template.or(asked.template);
+    let mut loaded = models::load_as_stored(dir, asked)?;
     if let Some(adapter) = &args.adapter {
         let base = BaseCheck::Is(&loaded.content_hash);
         let adapter = load_adapter(adapter, &mut loaded.params, base)?;

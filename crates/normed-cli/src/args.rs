@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use normed::data::Split;
+use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
 use normed::tensor::Precision;
 use normed::tuning::Method;
@@ -106,6 +106,9 @@ pub struct AnswerArgs {
     /// Sets a key of the recipe; may be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "recipe")]
     pub settings: Vec<String>,
+    /// The template of prompts, instead of the recipe's or the checkpoint's.
+    #[arg(long, value_name = "NAME", value_parser = template())]
+    pub template: Option<TemplateName>,
     /// train, validate or test; if absent, all rows of a file, the test split of a recipe.
     #[arg(long, value_name = "NAME", value_parser = split)]
     pub split: Option<Split>,
@@ -151,6 +154,9 @@ pub struct EvaluateArgs {
 pub struct InspectArgs {
     /// The model's directory; config.json is enough.
     pub dir: PathBuf,
+    /// Show a prompt by this template, instead of the checkpoint's.
+    #[arg(long, value_name = "NAME", value_parser = template())]
+    pub template: Option<TemplateName>,
     /// Count what this method would train.
     #[arg(long, value_name = "METHOD", value_parser = method())]
     pub method: Option<Method>,
@@ -213,6 +219,14 @@ fn method() -> impl clap::builder::TypedValueParser<Value = Method> {
     })
 }
 
+fn template() -> impl clap::builder::TypedValueParser<Value = TemplateName> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(TemplateName::ALL.map(TemplateName::name)).map(|name| {
+        let known = TemplateName::ALL.into_iter().find(|template| template.name() == name);
+        known.expect("the parser lets only these names pass")
+    })
+}
+
 fn precision() -> impl clap::builder::TypedValueParser<Value = Precision> {
     use clap::builder::{PossibleValuesParser, TypedValueParser};
     PossibleValuesParser::new(["f32", "bf16"]).map(|name| match name.as_str() {
@@ -236,7 +250,8 @@ mod tests {
              --max-new-tokens 3 --num-beams 3 --out p.jsonl",
             "normed evaluate --model m --data d.jsonl --blind --json --precision bf16",
             "normed evaluate --recipe r.toml --split val --set data.root=x",
-            "normed inspect m --method layer_norm --json",
+            "normed inspect m --method layer_norm --json --template chat",
+            "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
             "normed train r.toml --memory 6GiB",
@@ -255,6 +270,7 @@ mod tests {
             "normed predict --model m --data d --out p --num-beams 0",
             "normed evaluate --recipe r --image-root i",
             "normed inspect m --method lora",
+            "normed inspect m --template vicuna",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
         ] {

@@ -1,22 +1,18 @@
 //! Our MISS against transformers' `BlipForQuestionAnswering`, on what
 //! `reference/make_blip_goldens.py` wrote.
 
-use std::path::PathBuf;
+mod parity_common;
 
-use normed::data::{
-    AnswerType, Batch, Example, IGNORE, Image, ImageSource, Images, Prepared, Split, TokenRows,
-};
-use normed::models::{GenerateRule, Miss, MissConfig, Model, generate};
+use normed::data::{Batch, IGNORE, Images};
+use normed::models::{Miss, MissConfig, Model};
 use normed::nn::Mode;
-use normed::ops::cross_entropy;
-use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Precision, Tensor, Tower};
-use normed::train::{self, StepOptions, step};
+use normed::tensor::{Gradients, Graph, Parameters, Precision, Tensor, Tower};
+use parity_common::{
+    AdamW, Search, TOLERANCE, alone, assert_close, assert_steps, assert_steps_are_the_forward_pass,
+    backward, floats, golden, rows, train_norms,
+};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-
-/// Relative error allowed in logits, loss and gradients.
-const TOLERANCE: f64 = 1e-4;
 
 #[derive(Deserialize)]
 struct Record {
@@ -28,22 +24,6 @@ struct Record {
     searches: Vec<Search>,
 }
 
-/// The answers that a search finds, one an example.
-#[derive(Deserialize)]
-struct Search {
-    num_beams: usize,
-    length_penalty: f32,
-    answers: Vec<Vec<u32>>,
-}
-
-#[derive(Deserialize)]
-struct AdamW {
-    lr: f64,
-    betas: [f64; 2],
-    eps: f64,
-    weight_decay: f64,
-}
-
 /// The golden files, and our model with their weights.
 struct Golden {
     file: Vec<u8>,
@@ -51,10 +31,6 @@ struct Golden {
     model: Miss,
     params: Parameters,
     batch: Batch,
-}
-
-fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn read() -> Golden {
@@ -80,27 +56,10 @@ fn read() -> Golden {
     Golden { file, record, model, params, batch }
 }
 
-fn floats(tensors: &SafeTensors<'_>, name: &str) -> Tensor {
-    let view = tensors.tensor(name).unwrap();
-    assert_eq!(view.dtype(), Dtype::F32, "{name}");
-    let data = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-    Tensor::new(view.shape(), data)
-}
-
 fn integers(tensors: &SafeTensors<'_>, name: &str) -> Vec<u32> {
     let view = tensors.tensor(name).unwrap();
     assert_eq!(view.dtype(), Dtype::I64, "{name}");
     view.data().as_chunks().0.iter().map(|&b| i64::from_le_bytes(b) as u32).collect()
-}
-
-fn rows(rows: &[Vec<u32>], pad: u32) -> TokenRows {
-    let lengths: Vec<_> = rows.iter().map(Vec::len).collect();
-    let width = lengths.iter().copied().max().unwrap();
-    let padded = |row: &Vec<u32>| {
-        let padding = std::iter::repeat_n(pad, width - row.len());
-        row.iter().copied().chain(padding).collect::<Vec<_>>()
-    };
-    TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
 }
 
 /// All examples in one padded batch.
@@ -124,57 +83,6 @@ fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Bat
         labels: rows(&labels, IGNORE).ids,
         target_count: labels.iter().map(Vec::len).sum(),
         keys: (0..examples as u64).collect(),
-    }
-}
-
-/// Example `i` of `batch`, unpadded.
-fn alone(batch: &Batch, i: usize) -> Batch {
-    let row = |r: &TokenRows| TokenRows {
-        ids: r.ids[i * r.width..][..r.lengths[i]].to_vec(),
-        lengths: vec![r.lengths[i]],
-        width: r.lengths[i],
-    };
-    let (width, n) = (batch.decoder_input_ids.width, batch.decoder_input_ids.lengths[i]);
-    let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
-    Batch {
-        images: Images::PixelValues(Tensor::stacked(&[&pixels.part(i)])),
-        input_ids: row(&batch.input_ids),
-        decoder_input_ids: row(&batch.decoder_input_ids),
-        labels: batch.labels[i * width..][..n].to_vec(),
-        target_count: n,
-        keys: vec![batch.keys[i]],
-    }
-}
-
-fn train_norms(params: &mut Parameters, towers: &[Tower]) -> Vec<ParamId> {
-    let mut trained = Vec::new();
-    for (id, p) in params.iter_mut() {
-        p.trained = matches!(p.role.part, Part::Norm(_)) && towers.contains(&p.role.tower);
-        if p.trained {
-            trained.push(id);
-        }
-    }
-    trained
-}
-
-/// The mean loss and its gradients.
-fn backward(golden: &Golden, gradients: &mut Gradients) -> f64 {
-    let mut g = Graph::training(&golden.params);
-    let batch = &golden.batch;
-    let logits = golden.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
-    let loss = cross_entropy(&mut g, logits, &batch.labels, golden.record.label_smoothing);
-    let count = batch.target_count as f64;
-    g.backward(&loss.output, Tensor::new(&[1], vec![(1.0 / count) as f32]), gradients);
-    loss.sum / count
-}
-
-/// Asserts that the largest difference is below [`TOLERANCE`] of the largest value.
-fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
-    assert_eq!(ours.len(), theirs.len(), "{what}");
-    let largest = theirs.iter().fold(0.0f64, |m, x| m.max(f64::from(x.abs())));
-    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
-        let difference = f64::from((a - b).abs());
-        assert!(difference <= TOLERANCE * largest, "{what}[{i}]: {a}, not {b}");
     }
 }
 
@@ -204,7 +112,8 @@ fn loss_and_norm_gradients_are_transformers() {
         let trained = train_norms(&mut golden.params, towers);
         assert!(!trained.is_empty());
         let mut gradients = Gradients::new();
-        let loss = backward(&golden, &mut gradients);
+        let Golden { record, model, params, batch, .. } = &golden;
+        let loss = backward(model, params, batch, record.label_smoothing, &mut gradients);
         let theirs = golden.record.losses[0];
         assert!((loss - theirs).abs() <= TOLERANCE * theirs, "loss {loss}, not {theirs}");
         let tensors = SafeTensors::deserialize(&golden.file).unwrap();
@@ -227,7 +136,8 @@ fn bf16_stays_close() {
     train_norms(&mut golden.params, &Tower::ALL);
     golden.params.set_precision(Precision::Bf16);
     let mut gradients = Gradients::new();
-    let loss = backward(&golden, &mut gradients);
+    let Golden { record, model, params, batch, .. } = &golden;
+    let loss = backward(model, params, batch, record.label_smoothing, &mut gradients);
     let theirs = golden.record.losses[0];
     assert!((loss - theirs).abs() <= 1e-3 * theirs, "loss {loss}, not {theirs}");
     let tensors = SafeTensors::deserialize(&golden.file).unwrap();
@@ -261,54 +171,18 @@ fn frozen_towers_below_record_nothing() {
     assert_eq!(none, 0);
 }
 
-/// The loss curve of training as it is: every example a micro-batch of its own, so that the loss of
-/// an example and the normalisation over all of them are put to the test too.
 #[test]
 fn ten_training_steps_are_torchs() {
     let Golden { record, model, mut params, batch, .. } = read();
     train_norms(&mut params, &Tower::ALL);
-    let AdamW { lr, betas: [beta1, beta2], eps, weight_decay } = record.adamw;
-    let spec = TrainSpec {
-        adam_betas: (beta1 as f32, beta2 as f32),
-        adam_eps: eps as f32,
-        weight_decay: weight_decay as f32,
-        label_smoothing: record.label_smoothing,
-        max_grad_norm: 0.0,
-        ..TrainSpec::default()
-    };
-    let options = StepOptions { spec: &spec, seed: 0, lr: lr as f32 };
-    let mut optimizer = train::AdamW::new(&params, &spec);
-    for (t, theirs) in record.losses.iter().enumerate() {
-        let examples = (0..batch.keys.len()).map(|i| Ok((alone(&batch, i), vec![prepared(i)])));
-        let ours = step(&model, &mut params, &mut optimizer, examples, options).unwrap().loss;
-        assert!((ours - theirs).abs() <= TOLERANCE * theirs, "step {t}: {ours}, not {theirs}");
-    }
-}
-
-/// What a step names in its errors.
-fn prepared(i: usize) -> Prepared {
-    let example = Example {
-        id: i.to_string(),
-        image: ImageSource::File(PathBuf::new()),
-        image_name: String::new(),
-        question: String::new(),
-        answer: String::new(),
-        answer_type: AnswerType::Open,
-        split: Split::Train,
-        group: None,
-    };
-    let image = Image::PixelValues([].into());
-    Prepared { example, image, question: vec![], start: 0, answer: vec![] }
+    let how = (&record.adamw, record.label_smoothing);
+    assert_steps(&model, &mut params, &batch, how, &record.losses);
 }
 
 fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {
-    let rule = GenerateRule {
-        num_beams: search.num_beams,
-        max_new_tokens: golden.record.max_new_tokens,
-        length_penalty: search.length_penalty,
-    };
-    let text = golden.model.config().text_rule().into();
-    generate(&golden.model, &golden.params, batch, &rule, &text).unwrap()
+    let Golden { record, model, params, .. } = golden;
+    let how = (search, record.max_new_tokens);
+    parity_common::answers(model, params, batch, how, &[model.config().text_rule().end])
 }
 
 #[test]
@@ -336,22 +210,8 @@ fn generations_do_not_depend_on_batch_mates() {
     }
 }
 
-/// Decoding token by token over a padded batch gives the logits of the whole at once.
 #[test]
 fn steps_are_the_forward_pass() {
     let golden = read();
-    let answer = &golden.batch.decoder_input_ids;
-    let batch = golden.batch.keys.len();
-    let mut g = Graph::inference(&golden.params);
-    let whole = golden.model.forward(&mut g, &golden.batch, Mode::Evaluate).unwrap().value;
-    let mut decoding = golden.model.start(&golden.params, &golden.batch, answer.width).unwrap();
-    for t in 0..answer.width {
-        let tokens: Vec<_> = (0..batch).map(|b| answer.ids[b * answer.width + t]).collect();
-        let logits = decoding.step(&tokens);
-        for b in (0..batch).filter(|&b| t < answer.lengths[b]) {
-            let width = logits.width();
-            let theirs = &whole.data()[(b * answer.width + t) * width..][..width];
-            assert_close(&format!("{b}, {t}"), &logits.data()[b * width..][..width], theirs);
-        }
-    }
+    assert_steps_are_the_forward_pass(&golden.model, &golden.params, &golden.batch);
 }

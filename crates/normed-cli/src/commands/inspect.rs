@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use normed::Result;
 use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
-use normed::models::{self, Description, Layout};
+use normed::models::{self, Asked, Description, Layout};
 use normed::tuning::{Method, Table, Tuning};
 use serde_json::{Value, json};
 
@@ -15,7 +15,8 @@ use crate::output::say;
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    let mut model = models::describe(&args.dir)?;
+    let mut model =
+        models::describe(&args.dir, Asked { template: args.template, ..Asked::default() })?;
     if let Some(method) = args.method {
         Tuning::new(method).apply(&mut model.params)?;
     }
@@ -29,10 +30,11 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 }
 
 fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value {
-    let question = model.text_rule.as_question();
-    let prompt = match &model.text_rule {
-        TextRule::Prompt(rule) => Some(prompt(rule)),
-        TextRule::Question(_) => None,
+    let rule = model.text_rule.as_ref();
+    let question = rule.and_then(TextRule::as_question);
+    let prompt = match rule {
+        Some(TextRule::Prompt(rule)) => Some(prompt(rule)),
+        _ => None,
     };
     let inert: Vec<_> =
         inert(model).map(|(name, reason)| json!({ "name": name, "reason": reason })).collect();
@@ -44,7 +46,7 @@ fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value 
         },
         "question_start": question.map(|rule| rule.question_start),
         "decoder_start": question.map(|rule| rule.decoder_start),
-        "end": model.text_rule.end(),
+        "end": rule.map(TextRule::end),
         "prompt": prompt,
         "method": method,
         "parameters": table.parameters,
@@ -56,19 +58,10 @@ fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value 
 }
 
 fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String {
-    let (layout, question_start) = match model.layout {
-        Layout::HuggingFace => ("Hugging Face layout", "[CLS]"),
-        Layout::Original => ("original layout", "[ENC]"),
-    };
-    let mut text = format!("{}, {layout}: ", model.architecture);
-    text.push_str(&match &model.text_rule {
-        TextRule::Question(rule) => format!(
-            "questions start with {question_start} ({}), answers with [DEC] ({}); both end with [SEP] \
-             ({})\n\n",
-            rule.question_start, rule.decoder_start, rule.end
-        ),
-        TextRule::Prompt(rule) => prompt_text(rule),
-    });
+    let mut text = format!("{}, {}\n\n", model.architecture, model.summary);
+    if let Some(TextRule::Prompt(rule)) = &model.text_rule {
+        text.push_str(&prompt_text(rule));
+    }
 
     let line = |tower: &str, role: &str, parameters, trained, part| {
         let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];
@@ -118,7 +111,8 @@ fn prompt_text(rule: &PromptRule) -> String {
     };
     let ids = rule.sample().ids.iter().map(id).collect::<Vec<_>>().join(" ");
     format!(
-        "prompts by the template {}, answers end with token {}; {} positions\n  {:?}\n  {ids}\n\n",
+        "a prompt by the template {} (answers end with token {}; {} positions in all)\n  {:?}\n  \
+         {ids}\n\n",
         rule.template().name(),
         rule.end(),
         rule.context(),

@@ -130,6 +130,11 @@ impl ImageRule {
         Self::open_or(dir, Fit::Crop)
     }
 
+    /// Whether `dir` holds a file that [`ImageRule::open`] reads.
+    pub fn is_in(dir: &Path) -> bool {
+        ["preprocessor_config.json", "processor_config.json"].iter().any(|f| dir.join(f).is_file())
+    }
+
     /// The rule as LLaVA's `image_aspect_ratio` changes it: `pad` puts the mean colour around a
     /// picture, `square` and an absent one change nothing. Others, which make several pictures of one
     /// or one of any size, are errors.

@@ -30,7 +30,7 @@ pub use jsonl::open_jsonl_for_predict;
 pub use loader::{BATCHES_HELD, Loader};
 pub use plan::{epoch_plan, in_order_by_length};
 pub use prompt::{PictureMark, PromptRule, PromptSpec, Sample, TemplateName};
-pub use text_rule::{Framed, QuestionRule, TextRule};
+pub use text_rule::{Ending, Framed, QuestionRule, TextRule};
 pub use tokenizer::{NamedTokens, Tokenizer};
 
 use std::path::PathBuf;

@@ -32,6 +32,27 @@ pub struct QuestionRule {
     pub max_answer_tokens: usize,
 }
 
+/// Where a generated answer ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// Behind any of these tokens.
+    pub tokens: &'a [u32],
+    /// With this text, as the tokenizer decodes what was generated.
+    pub stop: Option<(&'a str, &'a Tokenizer)>,
+}
+
+impl Ending<'_> {
+    /// Whether an answer ends with `token`, which is no part of it.
+    pub fn is_end(&self, token: u32) -> bool {
+        self.tokens.contains(&token)
+    }
+
+    /// Whether the text of what was generated so far ends the answer.
+    pub fn is_over(&self, generated: &[u32]) -> bool {
+        self.stop.is_some_and(|(stop, tokenizer)| tokenizer.decode(generated).contains(stop))
+    }
+}
+
 /// An example's text in a model's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Framed {
@@ -64,22 +85,14 @@ impl TextRule {
         }
     }
 
-    /// Whether a generated answer ends with `token`.
-    pub fn is_end(&self, token: u32) -> bool {
+    /// Where a generated answer ends.
+    pub fn ending<'a>(&'a self, tokenizer: &'a Tokenizer) -> Ending<'a> {
         match self {
-            Self::Question(rule) => rule.end == token,
-            Self::Prompt(rule) => rule.is_end(token),
+            Self::Question(rule) => Ending { tokens: std::slice::from_ref(&rule.end), stop: None },
+            Self::Prompt(rule) => {
+                Ending { tokens: rule.ends(), stop: rule.stop().map(|stop| (stop, tokenizer)) }
+            }
         }
-    }
-
-    /// Whether the text of what was generated so far ends the answer: where a template stops at a text
-    /// and not at a token alone.
-    pub fn is_over(&self, tokenizer: &Tokenizer, generated: &[u32]) -> bool {
-        let stop = match self {
-            Self::Question(_) => None,
-            Self::Prompt(rule) => rule.stop(),
-        };
-        stop.is_some_and(|stop| tokenizer.decode(generated).contains(stop))
     }
 
     /// What a generated answer says.

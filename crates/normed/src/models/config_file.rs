@@ -74,6 +74,13 @@ struct OriginalFile {
 }
 
 impl MissConfig {
+    /// Whether config.json's `json` is a MISS's or a BLIP's, in either layout.
+    pub fn is_meant(json: &Value) -> bool {
+        let has = |key| json.get(key).is_some();
+        ["vision_config", "text_config", "vit", "image_size"].into_iter().any(has)
+            || json["model_type"] == "blip"
+    }
+
     /// Reads a config file's `text`; `place` names it in errors. It is Hugging Face's if it has a
     /// `vision_config`, a `text_config` or the model type `blip`, and the original's if it has `vit`
     /// (`"base"` or `"large"`) or `image_size` beside the keys of BLIP's med_config.json.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Declared, Layout, Loaded, Miss, MissConfig, initialise, load};
+use super::{Declared, Layout, Loaded, MissConfig, ModelConfig, initialise, load};
 use crate::data::{ImageRule, Tokenizer};
 use crate::tensor::{NormPlace, Parameter, Parameters, Part, Tensor, Tower};
 use crate::weights;
@@ -36,8 +36,8 @@ pub struct Beginning<'a> {
 pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
     let Beginning { config, tokenizer, text_from, vision_from, seed } = beginning;
     let words = tokenizer.len();
-    let mut declared = declare_new(config, tokenizer)?;
-    let (params, config) = (&mut declared.params, &declared.config);
+    let mut declared = declare_new(config.clone(), tokenizer)?;
+    let (params, config) = (&mut declared.params, &config);
     initialise(params, seed);
     if let Some(dir) = text_from {
         fill_text(params, config, words, dir)?;
@@ -53,14 +53,14 @@ pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
 pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<Declared> {
     let (config, tokenizer) = completed(config, tokenizer)?;
     let mut params = Parameters::new();
-    let model = Box::new(Miss::declare(&config, &mut params));
+    let model = config.declare(&mut params);
     Ok(Declared {
         model,
         params,
         tokenizer: Arc::new(tokenizer),
         image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
         text_rule: config.text_rule().into(),
-        config,
+        config: Box::new(config),
         layout: Layout::HuggingFace,
     })
 }
@@ -156,7 +156,7 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
 /// cross-attention, and its prediction head is not one for answers.
 fn bert_name(p: &Parameter) -> Option<&str> {
     let tower = match p.role.tower {
-        Tower::Vision => return None,
+        Tower::Vision | Tower::Projector => return None,
         Tower::Text => "text_encoder.",
         Tower::Decoder => "text_decoder.bert.",
     };
@@ -312,7 +312,7 @@ mod tests {
         assert_ne!(a.content_hash, c.content_hash);
         // Six words, and [DEC] and [ENC] behind them.
         let rule = a.text_rule.as_question().unwrap();
-        assert_eq!((a.config.text.vocab_size, rule.decoder_start), (8, 6));
+        assert_eq!((a.tokenizer.len(), rule.decoder_start), (8, 6));
         assert_eq!((rule.question_start, rule.end, rule.pad), (2, 3, 0));
     }
 

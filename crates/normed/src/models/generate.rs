@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Model;
-use crate::data::{Batch, TextRule, TokenRows};
+use crate::data::{Batch, Ending};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
@@ -29,20 +29,20 @@ impl Default for GenerateRule {
 /// More beams than this are a mistake.
 const MAX_BEAMS: usize = 1000;
 
-/// The generated tokens of each example, without start and end tokens. An example's answer does not
-/// depend on the others in the batch.
+/// The generated tokens of each example, without end tokens, behind the first of its decoder's tokens. An
+/// example's answer does not depend on the others in the batch.
 pub fn generate(
     model: &dyn Model,
     params: &Parameters,
     batch: &Batch,
     rule: &GenerateRule,
-    text: &TextRule,
+    ending: Ending<'_>,
 ) -> Result<Vec<Vec<u32>>> {
     check(rule)?;
     let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
-    let TokenRows { ids, width, .. } = &batch.decoder_input_ids;
-    let mut searches: Vec<_> =
-        ids.iter().step_by(*width).map(|&start| Search::new(start, text)).collect();
+    // The first column of what goes into the decoder.
+    let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
+    let mut searches: Vec<_> = first.map(|row| Search::new(row[0], ending)).collect();
     // The examples that still go on; each has one row a running beam.
     let mut open: Vec<usize> = (0..searches.len()).collect();
     while !open.is_empty() {
@@ -80,9 +80,9 @@ fn check(rule: &GenerateRule) -> Result<()> {
 
 /// The search of one example. Greedy search is a beam search with one beam that stops at its first
 /// end; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
-struct Search<'t> {
+struct Search<'e> {
     start: u32,
-    text: &'t TextRule,
+    ending: Ending<'e>,
     running: Vec<Hypothesis>,
     /// The best that have ended, best first, at most as many as beams.
     finished: Vec<Hypothesis>,
@@ -103,10 +103,10 @@ struct Continuation {
     score: f32,
 }
 
-impl<'t> Search<'t> {
-    fn new(start: u32, text: &'t TextRule) -> Self {
+impl<'e> Search<'e> {
+    fn new(start: u32, ending: Ending<'e>) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
-        Self { start, text, running, finished: Vec::new(), length: 0 }
+        Self { start, ending, running, finished: Vec::new(), length: 0 }
     }
 
     /// What each running beam feeds next.
@@ -130,10 +130,11 @@ impl<'t> Search<'t> {
         let mut running = Vec::with_capacity(beams);
         let mut origins = Vec::with_capacity(beams);
         for (rank, next) in best.into_iter().enumerate() {
-            let ends = self.text.is_end(next.token);
+            let mut ends = self.ending.is_end(next.token);
             let mut tokens = self.running[next.beam].tokens.clone();
             if !ends {
                 tokens.push(next.token);
+                ends = self.ending.is_over(&tokens);
             }
             if (ends || last) && rank < beams {
                 let score = next.score / normaliser;
@@ -189,22 +190,13 @@ fn best_continuations<'l>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::QuestionRule;
 
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
     fn answer(length_penalty: f32) -> Vec<u32> {
-        let text = TextRule::from(QuestionRule {
-            question_start: 0,
-            decoder_start: 0,
-            end: 2,
-            pad: 0,
-            max_question_tokens: 8,
-            max_answer_tokens: 8,
-        });
         let rule = GenerateRule { num_beams: 2, max_new_tokens: 2, length_penalty };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(0, &text);
+        let mut search = Search::new(0, Ending { tokens: &[2], stop: None });
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],

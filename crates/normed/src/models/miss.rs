@@ -397,8 +397,8 @@ mod tests {
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
             let rule = GenerateRule::default();
-            let answers =
-                |batch| generate(&model, &params, batch, &rule, &model.config().text_rule().into());
+            let ending = Ending { tokens: &[2], stop: None };
+            let answers = |batch| generate(&model, &params, batch, &rule, ending);
             assert_eq!(answers(&both).unwrap(), answers(&seen).unwrap());
         }
     }
@@ -530,7 +530,7 @@ mod tests {
             max_new_tokens,
             length_penalty,
         };
-        let text = model.config().text_rule().into();
+        let ending = Ending { tokens: &[2], stop: None };
         for (rule, place) in [
             (rule(0, 5, 1.0), "num_beams"),
             (rule(usize::MAX, 5, 1.0), "num_beams"),
@@ -538,7 +538,7 @@ mod tests {
             (rule(1, 11, 1.0), "max_new_tokens"),
             (rule(2, 5, f32::NAN), "length_penalty"),
         ] {
-            let error = generate(&model, &params, &good, &rule, &text).unwrap_err().to_string();
+            let error = generate(&model, &params, &good, &rule, ending).unwrap_err().to_string();
             assert!(error.contains(place), "{error}");
         }
     }

@@ -1,22 +1,43 @@
 //! Models: what they compute, how they are read from a directory, how they generate.
 
 mod bert;
+mod clip;
 mod config;
 mod config_file;
 mod create;
 mod generate;
 mod init;
+mod keys;
+mod llama;
+mod llama_config;
+mod llava;
+mod llava_config;
+mod llava_files;
+mod llava_rows;
 mod miss;
+mod miss_files;
 mod open;
+mod projector;
+mod rope;
 mod vit;
 
 pub use bert::{Bert, Head};
+pub use clip::{Clip, ClipConfig};
 pub use config::{MissConfig, TextConfig, VisionConfig};
 pub use create::{Beginning, create, declare_new};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
+pub use llama::Llama;
+pub use llama_config::{LlamaConfig, LlamaKind};
+pub use llava::Llava;
+pub use llava_config::LlavaConfig;
 pub use miss::Miss;
-pub use open::{Declared, Description, Loaded, declare, describe, load, load_as_stored, save};
+pub use open::{
+    Asked, Declared, Description, Loaded, ModelConfig, declare, describe, load, load_as_stored,
+    save,
+};
+pub use projector::{Projector, ProjectorKind};
+pub use rope::{RopeConfig, RopeScaling};
 pub use vit::Vit;
 
 use crate::Result;
@@ -30,7 +51,7 @@ pub trait Model: Send + Sync {
     /// made for this model: another image size, unknown tokens, text longer than its positions.
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var>;
 
-    /// Encodes the images and questions of `batch` for answers of up to `max_new_tokens`. Fails
+    /// Reads the images and `input_ids` of `batch` for answers of up to `max_new_tokens`. Fails
     /// as [`Model::forward`] does, and where the positions do not go so far.
     fn start<'m>(
         &'m self,
@@ -43,6 +64,11 @@ pub trait Model: Send + Sync {
     /// sight: nothing in it is trained, and nothing in it is random in `mode`. None where that does
     /// not hold, or where the model has no such part.
     fn frozen_prefix(&self, _params: &Parameters, _mode: Mode) -> Option<&dyn Prefix> {
+        None
+    }
+
+    /// What stands for the picture in a row of `input_ids`, where the model wants one there.
+    fn picture_token(&self) -> Option<u32> {
         None
     }
 }
@@ -72,8 +98,8 @@ pub trait Decoding {
 /// Whose names and rules a checkpoint follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// `BlipForQuestionAnswering` of Hugging Face's transformers.
+    /// Hugging Face's transformers'.
     HuggingFace,
-    /// BLIP's and MISS's own.
+    /// That of the model's own code: BLIP's and MISS's, LLaVA's.
     Original,
 }

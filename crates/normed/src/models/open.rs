@@ -1,30 +1,100 @@
-//! Models in directories.
+//! Models in directories: what a config.json describes, read, and written again.
 //!
-//! Two layouts are read. Hugging Face's: config.json (`model_type` `blip`), model.safetensors (or
-//! model.safetensors.index.json and what it names, or pytorch_model.bin), tokenizer.json or
-//! vocab.txt, preprocessor_config.json. The original one: a single *.safetensors or *.pth with BLIP's
-//! names, vocab.txt, and a config.json with the keys of BLIP's med_config.json and `vit` and
-//! `image_size` of its `configs/vqa.yaml`. [`MissConfig`] says what absent keys mean in each.
+//! Two layouts of every kind of model are read: Hugging Face's, and that of the model's own code. What
+//! each kind of model keeps where is in a file of its own, which implements [`ModelConfig`].
 
-use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Layout, Miss, MissConfig, Model};
-use crate::data::{Collator, ImageRule, QuestionRule, TextRule, Tokenizer};
-use crate::tensor::{Parameters, Precision, Tensor};
+use super::{Layout, LlavaConfig, MissConfig, Model};
+use crate::data::{Collator, ImageRule, TemplateName, TextRule, Tokenizer};
+use crate::tensor::{Parameter, Parameters, Precision, Tensor};
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
+
+/// What a config.json says of a model: its sizes, and all that depends on what kind of model it is.
+pub trait ModelConfig: fmt::Debug + Send + Sync {
+    /// What config.json's `architectures` has in this layout.
+    fn architecture(&self, layout: Layout) -> &'static str;
+
+    /// In a line, what goes in and what comes out.
+    fn summary(&self, layout: Layout, rule: Option<&TextRule>) -> String;
+
+    /// Declares the parameters.
+    fn declare(&self, params: &mut Parameters) -> Box<dyn Model>;
+
+    /// Side of the pictures in pixels.
+    fn image_size(&self) -> usize;
+
+    /// Chooses another one. Fails where the model cannot have it.
+    fn set_image_size(&mut self, size: usize) -> Result<()>;
+
+    /// How questions and answers become input, as far as that is known where the directory may hold no
+    /// tokenizer.
+    fn described_text(
+        &self,
+        asked: Asked,
+        dir: &Path,
+        layout: Layout,
+        json: &Value,
+    ) -> Result<Option<TextRule>>;
+
+    /// How pictures become input, but for their size, which [`ModelConfig::image_size`] says; `json` is
+    /// config.json's content.
+    fn open_image(&self, dir: &Path, _json: &Value) -> Result<ImageRule> {
+        ImageRule::open(dir)
+    }
+
+    /// The tokenizer in `dir` and how questions and answers become input, which must agree; `json` is
+    /// config.json's content.
+    fn open_text(
+        &mut self,
+        asked: Asked,
+        dir: &Path,
+        layout: Layout,
+        json: &Value,
+    ) -> Result<(Tokenizer, TextRule)>;
+
+    /// The weights in `dir`, under the parameters' names.
+    fn open_weights(&self, dir: &Path, layout: Layout) -> Result<Checkpoint>;
+
+    /// What a file of this layout calls the parameter `name`.
+    fn stored_name(&self, layout: Layout, name: &str) -> String;
+
+    /// As config.json of Hugging Face's layout. Fails for a model that it has no room for.
+    fn to_hugging_face(&self) -> Result<Value>;
+
+    /// What a file that [`save`] writes calls the parameter `name`.
+    fn saved_name(&self, name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+/// Reads config.json's content, which stands in a directory; the place names the file in errors.
+type Read = fn(&str, &Value, &Path) -> Result<(Box<dyn ModelConfig>, Layout)>;
+
+/// Each kind of model: whether a config.json means it, and what reads that. The first that is meant.
+const KINDS: [(fn(&Value) -> bool, Read); 2] = [
+    (LlavaConfig::is_meant, |place, json, dir| {
+        let (config, layout) = LlavaConfig::parse(place, json, dir)?;
+        Ok((Box::new(config), layout))
+    }),
+    (MissConfig::is_meant, |place, json, _| {
+        let (config, layout) = MissConfig::parse(place, &json.to_string())?;
+        Ok((Box::new(config), layout))
+    }),
+];
 
 /// A model that is ready to run.
 pub struct Loaded {
     /// What it computes.
     pub model: Box<dyn Model>,
     /// Its sizes.
-    pub config: MissConfig,
+    pub config: Box<dyn ModelConfig>,
     /// Its parameters.
     pub params: Parameters,
     /// Its tokenizer.
@@ -54,7 +124,7 @@ pub struct Declared {
     /// What it computes.
     pub model: Box<dyn Model>,
     /// Its sizes.
-    pub config: MissConfig,
+    pub config: Box<dyn ModelConfig>,
     /// Its parameters, without values.
     pub params: Parameters,
     /// Its tokenizer.
@@ -85,78 +155,89 @@ impl Declared {
     }
 }
 
+/// What is asked of a model otherwise than its checkpoint says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Another side of its pictures, in pixels.
+    pub image_size: Option<usize>,
+    /// Another template of its prompts.
+    pub template: Option<TemplateName>,
+}
+
+impl From<Option<usize>> for Asked {
+    fn from(image_size: Option<usize>) -> Self {
+        Self { image_size, template: None }
+    }
+}
+
 /// What a directory holds, known from its config.json alone: no weights needed.
 pub struct Description {
     /// Every parameter, declared but without a value.
     pub params: Parameters,
     /// Whose names and rules the checkpoint follows.
     pub layout: Layout,
-    /// How questions and answers become input.
-    pub text_rule: TextRule,
+    /// How questions and answers become input; none where only a tokenizer can say it, and there is none.
+    pub text_rule: Option<TextRule>,
     /// config.json's `architectures[0]` or what stands for it.
     pub architecture: String,
+    /// In a line, what goes in and what comes out.
+    pub summary: String,
 }
 
 /// Reads config.json in `dir` and declares the parameters.
-pub fn describe(dir: &Path) -> Result<Description> {
+pub fn describe(dir: &Path, asked: impl Into<Asked>) -> Result<Description> {
     let ConfigFile { config, layout, json } = ConfigFile::open(dir)?;
     let mut params = Parameters::new();
-    Miss::declare(&config, &mut params);
-    let has_tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|f| dir.join(f).is_file());
-    let text_rule =
-        if has_tokenizer { open_text(dir, &config, layout, &json)?.1 } else { config.text_rule() }
-            .into();
-    let architecture = match (layout, json["architectures"][0].as_str()) {
-        (Layout::HuggingFace, Some(name)) => name.to_owned(),
-        (Layout::HuggingFace, None) => "BlipForQuestionAnswering".to_owned(),
-        (Layout::Original, _) => "BLIP_VQA".to_owned(),
-    };
-    Ok(Description { params, layout, text_rule, architecture })
+    config.declare(&mut params);
+    let text_rule = config.described_text(asked.into(), dir, layout, &json)?;
+    let named = json["architectures"][0].as_str();
+    let architecture = named.unwrap_or_else(|| config.architecture(layout));
+    Ok(Description {
+        params,
+        layout,
+        architecture: architecture.to_owned(),
+        summary: config.summary(layout, text_rule.as_ref()),
+        text_rule,
+    })
 }
 
-/// The model in `dir`, its pictures `image_size` large if that is given, without reading weights.
-pub fn declare(dir: &Path, image_size: Option<usize>) -> Result<Declared> {
+/// The model in `dir` without its weights.
+pub fn declare(dir: &Path, asked: impl Into<Asked>) -> Result<Declared> {
+    let asked = asked.into();
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
-    let (tokenizer, text_rule) = open_text(dir, &config, layout, &json)?;
-    config.text.question_token_id = text_rule.question_start;
-    let text_rule = text_rule.into();
-    if let Some(size) = image_size {
-        config.vision.image_size = size;
-        config.check("image_size")?;
+    let (tokenizer, text_rule) = config.open_text(asked, dir, layout, &json)?;
+    if let Some(size) = asked.image_size {
+        config.set_image_size(size)?;
     }
-    let image_rule = ImageRule { size: config.vision.image_size, ..ImageRule::open(dir)? };
+    let image_rule = ImageRule { size: config.image_size(), ..config.open_image(dir, &json)? };
     let mut params = Parameters::new();
-    let model = Box::new(Miss::declare(&config, &mut params));
+    let model = config.declare(&mut params);
     let tokenizer = Arc::new(tokenizer);
     Ok(Declared { model, config, params, tokenizer, image_rule, text_rule, layout })
 }
 
 /// Reads the model in `dir`, in f32: see [`load_as_stored`].
-pub fn load(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
-    let mut loaded = load_as_stored(dir, image_size)?;
+pub fn load(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
+    let mut loaded = load_as_stored(dir, asked)?;
     loaded.params.set_precision(Precision::F32);
     Ok(loaded)
 }
 
 /// Reads the model in `dir`, without a copy of weights that are f32 or bf16: to be used after
-/// [`Parameters::set_precision`]. `image_size` asks for another size than the checkpoint's: position
-/// embeddings are interpolated then. Pictures are always made the size that the model takes, what
+/// [`Parameters::set_precision`]. Where another image size than the checkpoint's is asked for, position
+/// embeddings are interpolated. Pictures are always made the size that the model takes, what
 /// preprocessor_config.json says of it notwithstanding.
-pub fn load_as_stored(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
-    let mut declared = declare(dir, None)?;
+pub fn load_as_stored(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
+    let asked = asked.into();
+    let mut declared = declare(dir, Asked { image_size: None, ..asked })?;
     let Declared { params, config, layout, .. } = &mut declared;
-    let checkpoint = open_weights(dir, *layout)?;
+    let checkpoint = config.open_weights(dir, *layout)?;
     let content_hash = weights::content_hash(&checkpoint);
-    let show: fn(&str) -> String = match layout {
-        Layout::HuggingFace => str::to_owned,
-        Layout::Original => weights::to_original,
-    };
-    weights::fill(params, &checkpoint, show)?;
-    if let Some(size) = image_size.filter(|&size| size != config.vision.image_size) {
-        config.vision.image_size = size;
-        config.check("image_size")?;
-        let (model, params) = resized(config, params)?;
-        (declared.model, declared.params) = (Box::new(model), params);
+    weights::fill(params, &checkpoint, |name| config.stored_name(*layout, name))?;
+    if let Some(size) = asked.image_size.filter(|&size| size != config.image_size()) {
+        config.set_image_size(size)?;
+        let (model, params) = resized(&**config, params)?;
+        (declared.model, declared.params) = (model, params);
         declared.image_rule.size = size;
     }
     Ok(declared.loaded(dir.to_owned(), content_hash))
@@ -166,21 +247,16 @@ pub fn load_as_stored(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
 /// preprocessor_config.json); `bf16` halves the file. Python's transformers reads it. The weights
 /// come last, so that a directory with weights is complete.
 pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
-    let config = &loaded.config;
-    if config.vision.hidden_size != config.text.hidden_size {
-        // One key, encoder_hidden_size, is the width of both towers' cross-attention there.
-        let (vision, text) = (config.vision.hidden_size, config.text.hidden_size);
-        let cause = format!("the vision tower is {vision} wide and the text towers {text}");
-        return Err(Error::invalid(dir.display(), cause)
-            .hint("Hugging Face's layout has no room for that; make them equally wide"));
-    }
-    let mut file = config.to_hugging_face();
+    let mut file = loaded.config.to_hugging_face()?;
     file["dtype"] = json!(if bf16 { "bfloat16" } else { "float32" });
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
     loaded.tokenizer.save(dir)?;
     loaded.image_rule.save(dir)?;
-    let tensors: Vec<_> = loaded.params.iter().map(|(_, p)| (p.name.as_str(), p.value())).collect();
+    let saved = |(_, p): (_, &Parameter)| loaded.config.saved_name(&p.name);
+    let names: Vec<_> = loaded.params.iter().map(saved).collect();
+    let values = loaded.params.iter().map(|(_, p)| p.value());
+    let tensors: Vec<_> = names.iter().map(String::as_str).zip(values).collect();
     let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };
     weights::write_safetensors(
         &dir.join("model.safetensors"),
@@ -192,7 +268,7 @@ pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
 
 /// config.json, read.
 struct ConfigFile {
-    config: MissConfig,
+    config: Box<dyn ModelConfig>,
     layout: Layout,
     json: Value,
 }
@@ -203,67 +279,22 @@ impl ConfigFile {
         let text = fs::read_to_string(&path).map_err(|e| {
             Error::io(&path, &e).hint("a model directory holds config.json and the weights")
         })?;
-        let (config, layout) = MissConfig::parse(&path.display().to_string(), &text)?;
-        let json = serde_json::from_str(&text).map_err(|e| Error::invalid(path.display(), e))?;
+        let place = path.display().to_string();
+        let json = serde_json::from_str(&text).map_err(|e| Error::invalid(&place, e))?;
+        let kind = KINDS.iter().find(|(is_meant, _)| is_meant(&json));
+        let (_, read) = kind.ok_or_else(|| {
+            Error::invalid(&place, "this is no config of a BLIP, MISS or LLaVA model").hint(
+                "Hugging Face's has \"vision_config\" and \"text_config\"; beside a MISS in the \
+                 original layout put {\"vit\": \"base\", \"image_size\": 480}",
+            )
+        })?;
+        let (config, layout) = read(&place, &json, dir)?;
         Ok(Self { config, layout, json })
     }
 }
 
-/// The tokenizer, and the config's rule, which must agree. Hugging Face's question starts with
-/// whatever the tokenizer's [CLS] is, unless the config has our key for it; the original layout's
-/// tokenizer files lack [DEC] and [ENC], which its code adds to BERT's.
-fn open_text(
-    dir: &Path,
-    config: &MissConfig,
-    layout: Layout,
-    json: &Value,
-) -> Result<(Tokenizer, QuestionRule)> {
-    let mut tokenizer = Tokenizer::open(dir)?;
-    let mut rule = config.text_rule();
-    if layout == Layout::Original {
-        tokenizer.add_special("[DEC]", rule.decoder_start)?;
-        tokenizer.add_special("[ENC]", rule.question_start)?;
-    } else if json["text_config"]["question_token_id"].is_null() {
-        rule.question_start = tokenizer.id("[CLS]").ok_or_else(|| {
-            Error::invalid(dir.display(), "the tokenizer has no [CLS], which starts a question")
-        })?;
-    }
-    for (token, id, key) in
-        [("[SEP]", rule.end, "sep_token_id"), ("[PAD]", rule.pad, "pad_token_id")]
-    {
-        if tokenizer.id(token).is_some_and(|other| other != id) {
-            let cause = format!("{token} is not token {id}, which config.json's {key} says it is");
-            return Err(Error::invalid(dir.display(), cause));
-        }
-    }
-    if tokenizer.len() > config.text.vocab_size {
-        let (has, room) = (tokenizer.len(), config.text.vocab_size);
-        let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
-        return Err(Error::invalid(dir.display(), cause));
-    }
-    Ok((tokenizer, rule))
-}
-
-/// The weights in `dir` under Hugging Face's names.
-fn open_weights(dir: &Path, layout: Layout) -> Result<Checkpoint> {
-    let checkpoint = match layout {
-        Layout::HuggingFace => open_hugging_face(dir)?,
-        Layout::Original => open_original(dir)?,
-    };
-    // The rules that absent keys follow depend on the layout, so the config must not belong to
-    // another one than the weights.
-    if checkpoint.has_original_names() != (layout == Layout::Original) {
-        let (config, names) = match layout {
-            Layout::HuggingFace => ("Hugging Face's", "the original layout's"),
-            Layout::Original => ("the original layout's", "Hugging Face's"),
-        };
-        let cause = format!("the names are {names}, config.json is {config}");
-        return Err(Error::invalid(checkpoint.path.display(), cause));
-    }
-    checkpoint.canonical()
-}
-
-fn open_hugging_face(dir: &Path) -> Result<Checkpoint> {
+/// The weights in `dir`, in the files that Hugging Face's libraries write.
+pub(super) fn open_weight_files(dir: &Path) -> Result<Checkpoint> {
     type Read = fn(&Path) -> Result<Checkpoint>;
     const FILES: [(&str, Read); 3] = [
         ("model.safetensors", weights::read_safetensors),
@@ -277,41 +308,24 @@ fn open_hugging_face(dir: &Path) -> Result<Checkpoint> {
     }
 }
 
-fn open_original(dir: &Path) -> Result<Checkpoint> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
-        let path = entry.map_err(|e| Error::io(dir, &e))?.path();
-        if path.extension().is_some_and(|e| e == "safetensors" || e == "pth") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    match files.as_slice() {
-        [file] if file.extension() == Some(OsStr::new("pth")) => weights::read_torch(file),
-        [file] => weights::read_safetensors(file),
-        [] => Err(Error::invalid(dir.display(), "holds no weights")
-            .hint("it must hold one *.safetensors or *.pth")),
-        [a, b, ..] => {
-            let cause = format!("holds both {} and {}", a.display(), b.display());
-            Err(Error::invalid(dir.display(), cause).hint("leave one of them there"))
-        }
-    }
-}
-
 /// The model for `config`'s image size, out of the parameters for another one.
-fn resized(config: &MissConfig, old: &Parameters) -> Result<(Miss, Parameters)> {
+fn resized(config: &dyn ModelConfig, old: &Parameters) -> Result<(Box<dyn Model>, Parameters)> {
     let mut params = Parameters::new();
-    let model = Miss::declare(config, &mut params);
-    let side = config.vision.image_size / config.vision.patch_size;
+    let model = config.declare(&mut params);
     for ((_, new), (_, old)) in params.iter_mut().zip(old.iter()) {
         let value: Tensor = if new.shape == old.shape {
             old.value().clone()
         } else {
+            let shape = new.shape.clone();
             let positions = old.value().to_precision(Precision::F32);
-            weights::interpolate_positions(&positions, side).ok_or_else(|| {
+            let (rows, width) = (positions.rows(), positions.width());
+            let side = (new.len() / width - 1).isqrt();
+            let positions = positions.reshaped(&[1, rows, width]);
+            let positions = weights::interpolate_positions(&positions, side).ok_or_else(|| {
                 let cause = format!("{:?} is no square grid of positions", old.shape);
                 Error::invalid(&old.name, cause)
-            })?
+            })?;
+            positions.reshaped(&shape)
         };
         new.set(value);
     }

@@ -35,7 +35,7 @@ impl Vit {
             let kernel = [width, 3, patch_size, patch_size];
             Linear {
                 weight: scope.declare("weight", &kernel, part, Term::Weight),
-                bias: scope.declare("bias", &[width], part, Term::Bias),
+                bias: Some(scope.declare("bias", &[width], part, Term::Bias)),
             }
         };
         let blocks = (0..config.num_hidden_layers)

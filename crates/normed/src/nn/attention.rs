@@ -8,7 +8,8 @@ use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues};
 use crate::tensor::{AttentionPart, Graph, NormPlace, Part, Recompute, Scope, Tensor, Var};
 
 /// Why a key bias is never trained: it adds the same to every score of a query's row.
-const KEY_BIAS: &str = "a key bias shifts all scores of a row alike, and softmax undoes that";
+pub(super) const KEY_BIAS: &str =
+    "a key bias shifts all scores of a row alike, and softmax undoes that";
 
 /// Self-attention whose queries, keys and values come from one matrix.
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ impl Attention {
         let value = linear("self.value", source, AttentionPart::Value);
         let dense = linear("output.dense", width, AttentionPart::Output);
         let norm = LayerNorm::declare(scope, "output.LayerNorm", width, eps, norm);
-        scope.mark_inert(key.bias, KEY_BIAS);
+        key.mark_bias_inert(scope, KEY_BIAS);
         Self { query, key, value, dense, norm, heads, places }
     }
 
@@ -153,6 +154,7 @@ impl Attention {
             causal: seen.causal,
             key_lengths: seen.lengths.clone(),
             dropout,
+            ..AttentionSpec::default()
         }
     }
 }

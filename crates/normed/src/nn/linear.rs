@@ -4,13 +4,13 @@ use super::residual;
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, ParamId, Part, Scope, Term, Var};
 
-/// `y = x Wᵀ + b`.
+/// `y = x Wᵀ (+ b)`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: ParamId,
-    /// `[out]`.
-    pub bias: ParamId,
+    /// `[out]`, if it has one.
+    pub bias: Option<ParamId>,
 }
 
 impl Linear {
@@ -21,10 +21,33 @@ impl Linear {
         [out, inner]: [usize; 2],
         part: Part,
     ) -> Self {
+        Self::declare_with(scope, name, [out, inner], part, true)
+    }
+
+    /// Declares `name.weight [out, in]`, and `name.bias [out]` if it is to have one.
+    pub fn declare_with(
+        scope: &mut Scope<'_>,
+        name: &str,
+        [out, inner]: [usize; 2],
+        part: Part,
+        has_bias: bool,
+    ) -> Self {
         let mut scope = scope.sub(name);
         let weight = scope.declare("weight", &[out, inner], part, Term::Weight);
-        let bias = scope.declare("bias", &[out], part, Term::Bias);
+        let bias = has_bias.then(|| scope.declare("bias", &[out], part, Term::Bias));
         Self { weight, bias }
+    }
+
+    /// Says that no loss can move the bias, if there is one, and why.
+    pub(super) fn mark_bias_inert(&self, scope: &mut Scope<'_>, why: &'static str) {
+        if let Some(bias) = self.bias {
+            scope.mark_inert(bias, why);
+        }
+    }
+
+    /// Weight and bias, as operations over several layers take them.
+    pub(super) fn ids(&self) -> (ParamId, Option<ParamId>) {
+        (self.weight, self.bias)
     }
 
     /// `x [.., in] -> [.., out]`, f32.
@@ -60,6 +83,6 @@ impl Linear {
     }
 
     fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        ops::linear(g, x, self.weight, Some(self.bias), output)
+        ops::linear(g, x, self.weight, self.bias, output)
     }
 }

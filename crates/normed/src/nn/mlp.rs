@@ -1,20 +1,22 @@
-//! The feed-forward network of a block.
+//! The feed-forward networks of blocks.
 
 use super::{Linear, residual};
-use crate::ops::{self, DropoutStream, Output};
+use crate::ops::{self, Activation, DropoutStream, Output};
 use crate::tensor::{Graph, Part, Scope, Var};
 
-/// `fc2(gelu(fc1(x)))`.
+/// `fc2(activation(fc1(x)))`.
 #[derive(Debug, Clone)]
 pub struct Mlp {
     /// `[intermediate, hidden]`.
     pub fc1: Linear,
     /// `[hidden, intermediate]`.
     pub fc2: Linear,
+    /// Between them.
+    pub activation: Activation,
 }
 
 impl Mlp {
-    /// Declares the two layers under the names that the checkpoint gives them.
+    /// Declares the two layers under the names that the checkpoint gives them, with GELU between them.
     pub fn declare(
         scope: &mut Scope<'_>,
         [fc1, fc2]: [&str; 2],
@@ -24,10 +26,16 @@ impl Mlp {
         Self {
             fc1: Linear::declare(scope, fc1, [intermediate, hidden], Part::Fc1),
             fc2: Linear::declare(scope, fc2, [hidden, intermediate], Part::Fc2),
+            activation: Activation::Gelu,
         }
     }
 
-    /// `residual + fc2(gelu(fc1(x)))`, elements of the latter dropped.
+    /// `fc2(activation(fc1(x)))`, f32.
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        self.output(g, x, Output::Wide)
+    }
+
+    /// `residual + forward(x)`, elements of the latter dropped.
     pub fn add(
         &self,
         g: &mut Graph<'_>,
@@ -50,7 +58,38 @@ impl Mlp {
     }
 
     fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        let [fc1, fc2] = [&self.fc1, &self.fc2].map(|layer| (layer.weight, layer.bias));
-        ops::mlp(g, x, fc1, fc2, output)
+        ops::mlp(g, x, self.fc1.ids(), self.fc2.ids(), self.activation, output)
+    }
+}
+
+/// `down_proj(silu(gate_proj(x)) ∘ up_proj(x))`: LLaMA's.
+#[derive(Debug, Clone)]
+pub struct GatedMlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl GatedMlp {
+    /// Declares the three layers, with biases if it is to have them.
+    pub fn declare(
+        scope: &mut Scope<'_>,
+        hidden: usize,
+        intermediate: usize,
+        has_bias: bool,
+    ) -> Self {
+        let mut layer =
+            |name, widths, part| Linear::declare_with(scope, name, widths, part, has_bias);
+        Self {
+            gate_proj: layer("gate_proj", [intermediate, hidden], Part::Gate),
+            up_proj: layer("up_proj", [intermediate, hidden], Part::Up),
+            down_proj: layer("down_proj", [hidden, intermediate], Part::Down),
+        }
+    }
+
+    /// `residual + down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
+    pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
+        let layers = [&self.gate_proj, &self.up_proj, &self.down_proj].map(Linear::ids);
+        ops::gated_mlp(g, x, layers, Output::AddedTo(residual))
     }
 }

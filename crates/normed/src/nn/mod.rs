@@ -2,17 +2,23 @@
 
 mod attention;
 mod block;
+mod clip_block;
 mod embedding;
 mod linear;
+mod llama_block;
 mod mlp;
 mod noise;
 mod norm;
 mod residual;
+mod self_attention;
 
 pub use attention::{Attention, FusedAttention, Seen};
 pub use block::{BlockCache, PostNormBlock, PreNormBlock, Widths};
+pub use clip_block::ClipBlock;
 pub use embedding::TextEmbedding;
 pub use linear::Linear;
-pub use mlp::Mlp;
+pub use llama_block::{LlamaBlock, LlamaWidths};
+pub use mlp::{GatedMlp, Mlp};
 pub use noise::{Drops, Mode, Noise, Place};
-pub use norm::LayerNorm;
+pub use norm::{LayerNorm, RmsNorm};
+pub use self_attention::{Heads, SelfAttention};

@@ -71,6 +71,7 @@ impl Drops {
             Tower::Vision => 0,
             Tower::Text => 1,
             Tower::Decoder => 2,
+            Tower::Projector => 3,
         };
         Self { seed, keys: keys.into(), site: tower << 32, hidden, probabilities, path: 0.0 }
     }

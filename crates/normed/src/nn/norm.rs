@@ -1,4 +1,4 @@
-//! LayerNorm: what this project tunes.
+//! LayerNorm and RMSNorm: what this project tunes.
 
 use crate::ops;
 use crate::tensor::{Graph, NormPlace, ParamId, Part, Precision, Scope, Term, Var};
@@ -37,5 +37,33 @@ impl LayerNorm {
     pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let precision = g.precision();
         ops::layer_norm(g, x, self.weight, self.bias, self.eps, precision)
+    }
+}
+
+/// RMSNorm over the last dimension.
+#[derive(Debug, Clone)]
+pub struct RmsNorm {
+    /// `[C]`, the gain.
+    pub weight: ParamId,
+    eps: f32,
+}
+
+impl RmsNorm {
+    /// Declares `name.weight [C]`.
+    pub fn declare(
+        scope: &mut Scope<'_>,
+        name: &str,
+        width: usize,
+        eps: f32,
+        place: NormPlace,
+    ) -> Self {
+        let mut scope = scope.sub(name);
+        Self { weight: scope.declare("weight", &[width], Part::Norm(place), Term::Weight), eps }
+    }
+
+    /// `x [.., C] -> [.., C]` in the run's precision, where only linear layers read it.
+    pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        let precision = g.precision();
+        ops::rms_norm(g, x, self.weight, self.eps, precision)
     }
 }

@@ -4,17 +4,15 @@
 //! Keeps: its input, which is the producing linear layer's output and so no further copy. Backward
 //! recomputes `Φ(x) + x φ(x)`. Between two linear layers [`mlp`](super::mlp()) does all three.
 
+use super::activation::{Gelu, all};
 use super::number::{Number, in_precision};
-use super::simd::{erf, exp, for_rows};
+use super::simd::{erf, exp, for_elements};
 use crate::tensor::{Graph, Operation, Tensor, Var};
-
-/// Elements a row of the parallel loop has; the operation is element-wise.
-const CHUNK: usize = 4096;
 
 /// `x [..] -> [..]`, in the precision of `x`.
 pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
     let precision = x.value.precision();
-    let y = in_precision!(precision, all(&x.value));
+    let y = in_precision!(precision, all(Gelu, &x.value));
     let input = x.source();
     let kept = input.needs_gradient().then(|| x.value.clone());
     g.record(y, kept.is_some(), move |mut dy, gradients| {
@@ -24,31 +22,12 @@ pub fn gelu(g: &mut Graph<'_>, x: &Var) -> Var {
     })
 }
 
-/// `gelu` of every element.
-pub(super) fn all<T: Number>(x: &Tensor) -> Tensor {
-    let mut y = T::beside(x, x.shape());
-    if y.plans(Operation::Pass(x.len())) {
-        return y;
-    }
-    let x = T::of(x);
-    elementwise(
-        T::of_mut(&mut y),
-        #[inline(always)]
-        |start, y| {
-            for (y, x) in y.iter_mut().zip(&x[start..]) {
-                *y = T::nearest(value(x.wide()));
-            }
-        },
-    );
-    y
-}
-
 fn backward<T: Number>(x: &Tensor, dy: &mut Tensor) {
     if dy.plans_change(Operation::Pass(x.len())) {
         return;
     }
     let x = T::of(x);
-    elementwise(
+    for_elements(
         T::of_mut(dy),
         #[inline(always)]
         |start, dy| {
@@ -78,31 +57,11 @@ fn normal_cdf(x: f32) -> f32 {
     erf(x * std::f32::consts::FRAC_1_SQRT_2).mul_add(0.5, 0.5)
 }
 
-/// `f(start, elements)` over pieces of `data`, in parallel.
-fn elementwise<T: Send>(data: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
-    let whole = data.len() / CHUNK * CHUNK;
-    let (head, tail) = data.split_at_mut(whole);
-    for_rows(
-        head,
-        CHUNK,
-        #[inline(always)]
-        |i, row| f(i * CHUNK, row),
-    );
-    if !tail.is_empty() {
-        let width = tail.len();
-        for_rows(
-            tail,
-            width,
-            #[inline(always)]
-            |_, row| f(whole, row),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::simd::ELEMENTS;
 
     #[test]
     fn equals_published_values() {
@@ -117,7 +76,7 @@ mod tests {
 
     #[test]
     fn finite_differences_agree() {
-        let (mut params, id) = parameters(&[&[CHUNK + 5]]);
+        let (mut params, id) = parameters(&[&[ELEMENTS + 5]]);
         finite_differences(
             &mut params,
             |g| {

@@ -1,10 +1,10 @@
-//! `fc2(gelu(fc1(x))) (+ residual)`, a block's feed-forward network, as one operation: the activation
+//! `fc2(activation(fc1(x))) (+ residual)`, a block's feed-forward network, as one operation: the activation
 //! and its derivative are taken where a product stores its sums.
 //!
 //! Keeps: what goes into the activation, in the run's precision; or, if the pass computes that again
 //! ([`Recompute::Ffn`]) or `fc1`'s matrix is trained, `x`. The activation's output is never kept.
 
-use super::gelu::{all, slope, value};
+use super::activation::{Activation, Curve, Gelu, QUICK_GELU, all};
 use super::linear::{Layer, Output};
 use super::number::{Number, in_precision};
 use super::product::Rows;
@@ -14,18 +14,33 @@ use crate::tensor::{Graph, ParamId, Recompute, Tensor, Var};
 pub fn mlp(
     g: &mut Graph<'_>,
     x: &Var,
-    fc1: (ParamId, ParamId),
-    fc2: (ParamId, ParamId),
+    fc1: (ParamId, Option<ParamId>),
+    fc2: (ParamId, Option<ParamId>),
+    activation: Activation,
+    output: Output<'_>,
+) -> Var {
+    match activation {
+        Activation::Gelu => through(g, x, [fc1, fc2], Gelu, output),
+        Activation::QuickGelu => through(g, x, [fc1, fc2], QUICK_GELU, output),
+    }
+}
+
+fn through(
+    g: &mut Graph<'_>,
+    x: &Var,
+    layers: [(ParamId, Option<ParamId>); 2],
+    curve: impl Curve,
     output: Output<'_>,
 ) -> Var {
     let precision = g.precision();
-    let [fc1, fc2] = [fc1, fc2].map(|(weight, bias)| Layer::of(g, weight, Some(bias)));
+    let [fc1, fc2] = layers.map(|(weight, bias)| Layer::of(g, weight, bias));
     let (input, residual) = (x.source(), output.residual());
     // What the path through the activation leads to.
     let below = input.needs_gradient() || fc1.trained();
     let inside = below || fc2.train_w;
     let again = g.recomputes(Recompute::Ffn);
-    let (activated, before) = in_precision!(precision, activate(&fc1, &x.value, inside && !again));
+    let keep = inside && !again;
+    let (activated, before) = in_precision!(precision, activate(curve, &fc1, &x.value, keep));
     let y = fc2.output(&activated, precision, output);
     drop(activated);
     let needed = inside || fc2.trained() || residual.needs_gradient();
@@ -38,11 +53,11 @@ pub fn mlp(
             (_, before) => before,
         };
         let activated = before.as_ref().filter(|_| fc2.train_w);
-        let activated = activated.map(|h| in_precision!(precision, all(h)));
+        let activated = activated.map(|h| in_precision!(precision, all(curve, h)));
         fc2.add_gradients(&dy, activated.as_ref(), gradients);
         drop(activated);
         if let Some(before) = before.filter(|_| below) {
-            let d = in_precision!(precision, gradient_before(&fc2, &dy, &before));
+            let d = in_precision!(precision, gradient_before(curve, &fc2, &dy, &before));
             drop(before);
             fc1.add_gradients(&d, kept.as_ref(), gradients);
             if input.needs_gradient() {
@@ -53,15 +68,21 @@ pub fn mlp(
     })
 }
 
-/// `gelu(fc1(x))`, and `fc1(x)` if it is to be kept.
-fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<Tensor>) {
+/// The curve of `fc1(x)`, and `fc1(x)` if it is to be kept.
+fn activate<T: Number>(
+    curve: impl Curve,
+    fc1: &Layer,
+    x: &Tensor,
+    keep: bool,
+) -> (Tensor, Option<Tensor>) {
     let (width, shape) = (fc1.widths().0, fc1.output_shape(x));
     let mut y = T::beside(x, &shape);
     let mut kept = keep.then(|| T::beside(x, &shape));
     if fc1.plans(&y, y.len() / width) {
         return (y, kept);
     }
-    let bias = fc1.bias().unwrap_or_default();
+    let zeros = if fc1.bias().is_none() { vec![0.0; width] } else { Vec::new() };
+    let bias = fc1.bias().unwrap_or(&zeros);
     let to = Rows::new(T::of_mut(&mut y), width);
     let keep_at = kept.as_mut().map(|kept| Rows::new(T::of_mut(kept), width));
     fc1.product(
@@ -78,11 +99,11 @@ fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<T
                 for i in 0..n {
                     let h = sums[i] + bias[i];
                     kept[i] = T::nearest(h);
-                    y[i] = T::nearest(value(h));
+                    y[i] = T::nearest(curve.value(h));
                 }
             } else {
                 for i in 0..n {
-                    y[i] = T::nearest(value(sums[i] + bias[i]));
+                    y[i] = T::nearest(curve.value(sums[i] + bias[i]));
                 }
             }
         },
@@ -90,8 +111,8 @@ fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<T
     (y, kept)
 }
 
-/// The gradient of `h`, which goes into the activation: `(dy W₂) ∘ gelu'(h)`.
-fn gradient_before<T: Number>(fc2: &Layer, dy: &Tensor, h: &Tensor) -> Tensor {
+/// The gradient of `h`, which goes into the activation: `(dy W₂) ∘ curve'(h)`.
+fn gradient_before<T: Number>(curve: impl Curve, fc2: &Layer, dy: &Tensor, h: &Tensor) -> Tensor {
     let width = h.width();
     let mut d = T::beside(h, h.shape());
     if fc2.plans(&d, d.len() / width) {
@@ -108,7 +129,7 @@ fn gradient_before<T: Number>(fc2: &Layer, dy: &Tensor, h: &Tensor) -> Tensor {
             let d = unsafe { to.at(row, col, n) };
             let h = &h[row * width + col..][..n];
             for i in 0..n {
-                d[i] = T::nearest(sums[i] * slope(h[i].wide()));
+                d[i] = T::nearest(sums[i] * curve.slope(h[i].wide()));
             }
         },
     );
@@ -127,8 +148,13 @@ mod tests {
     }
 
     fn fused(g: &mut Graph<'_>, id: &[ParamId]) -> Var {
+        with(g, id, Activation::Gelu)
+    }
+
+    fn with(g: &mut Graph<'_>, id: &[ParamId], activation: Activation) -> Var {
         let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
-        mlp(g, &x, (id[1], id[2]), (id[3], id[4]), Output::AddedTo(&r))
+        let [fc1, fc2] = [(id[1], Some(id[2])), (id[3], Some(id[4]))];
+        mlp(g, &x, fc1, fc2, activation, Output::AddedTo(&r))
     }
 
     #[test]
@@ -159,7 +185,16 @@ mod tests {
     #[test]
     fn finite_differences_agree() {
         let (mut params, id) = inputs();
-        finite_differences(&mut params, |g| fused(g, &id), 5e-3);
+        for activation in [Activation::Gelu, Activation::QuickGelu] {
+            finite_differences(&mut params, |g| with(g, &id, activation), 5e-3);
+        }
+        // Without biases.
+        let (mut params, id) = parameters(&[&[2, 3, 5], &[7, 5], &[5, 7]]);
+        let plain = |g: &mut Graph<'_>| {
+            let x = g.parameter(id[0]);
+            mlp(g, &x, (id[1], None), (id[2], None), Activation::Gelu, Output::Wide)
+        };
+        finite_differences(&mut params, plain, 5e-3);
     }
 
     #[test]

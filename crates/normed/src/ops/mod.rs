@@ -8,10 +8,12 @@
 //! Sums over rows are taken over blocks of fixed size and then in order, so that results do not
 //! depend on the number of threads.
 
+mod activation;
 mod attention;
 mod cross_entropy;
 mod dropout;
 mod embedding;
+mod gated_mlp;
 mod gelu;
 mod layer_norm;
 mod linear;
@@ -19,17 +21,25 @@ mod mlp;
 mod number;
 mod patches;
 mod product;
+mod rms_norm;
+mod rotary;
+mod rows;
 mod simd;
 
 #[cfg(test)]
 mod check;
 
+pub use activation::Activation;
 pub use attention::{AttentionSpec, KeyValues, attention, attention_over, self_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy, log_softmax};
 pub use dropout::{DropoutStream, add, add_dropped, drop_path_add, dropout};
 pub use embedding::embedding;
+pub use gated_mlp::gated_mlp;
 pub use gelu::gelu;
 pub use layer_norm::layer_norm;
 pub use linear::{Output, linear};
 pub use mlp::mlp;
 pub use patches::{patches, prepend_class_and_add_positions};
+pub use rms_norm::rms_norm;
+pub use rotary::{Rotation, rotary};
+pub use rows::{RowOf, merge, pick};

@@ -130,6 +130,30 @@ pub(super) fn for_rows<T: Send>(out: &mut [T], width: usize, f: impl Fn(usize, &
     });
 }
 
+/// Elements that [`for_elements`] takes at a time.
+pub(super) const ELEMENTS: usize = 4096;
+
+/// `f(start, elements)` over pieces of `data`, in parallel.
+pub(super) fn for_elements<T: Send>(data: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
+    let whole = data.len() / ELEMENTS * ELEMENTS;
+    let (head, tail) = data.split_at_mut(whole);
+    for_rows(
+        head,
+        ELEMENTS,
+        #[inline(always)]
+        |i, row| f(i * ELEMENTS, row),
+    );
+    if !tail.is_empty() {
+        let width = tail.len();
+        for_rows(
+            tail,
+            width,
+            #[inline(always)]
+            |_, row| f(whole, row),
+        );
+    }
+}
+
 /// As [`for_rows`], over the rows of two outputs: `f(i, row of out, row of beside)`.
 pub(super) fn for_row_pairs<A: Send, B: Send>(
     out: &mut [A],

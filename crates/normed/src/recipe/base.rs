@@ -4,14 +4,16 @@ use std::path::Path;
 
 use super::{Base, InitSpec, Recipe, Vocab};
 use crate::data::{Tokenizer, phantom};
-use crate::models::{self, Beginning, Declared, Loaded, MissConfig, TextConfig, VisionConfig};
+use crate::models::{
+    self, Asked, Beginning, Declared, Loaded, MissConfig, TextConfig, VisionConfig,
+};
 use crate::{Error, Result};
 
 impl Recipe {
     /// Reads the base model, its weights in the precision that they are stored in, or makes it.
     pub fn open_base(&self) -> Result<Loaded> {
         match &self.base {
-            Base::Model(dir) => models::load_as_stored(dir, self.image_size),
+            Base::Model(dir) => models::load_as_stored(dir, self.asked()),
             Base::Init(init) => models::create(Beginning {
                 config: config(init),
                 tokenizer: tokenizer(&init.vocab)?,
@@ -22,10 +24,15 @@ impl Recipe {
         }
     }
 
+    /// What is asked of the base model otherwise than its checkpoint says.
+    pub fn asked(&self) -> Asked {
+        Asked { image_size: self.image_size, template: self.template }
+    }
+
     /// The base model without its weights.
     pub fn declare_base(&self) -> Result<Declared> {
         match &self.base {
-            Base::Model(dir) => models::declare(dir, self.image_size),
+            Base::Model(dir) => models::declare(dir, self.asked()),
             Base::Init(init) => models::declare_new(config(init), tokenizer(&init.vocab)?),
         }
     }

@@ -166,8 +166,8 @@ fn tuning(s: &Section<'_>) -> Tuning {
     for key in ["method", "towers", "layers", "also"].into_iter().filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
     }
-    let [vision, text, decoder] = towers;
-    Tuning::PerTower { vision, text, decoder }
+    let [vision, projector, text, decoder] = towers;
+    Tuning::PerTower { vision, projector, text, decoder }
 }
 
 fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {

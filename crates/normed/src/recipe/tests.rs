@@ -245,6 +245,7 @@ fn layers_and_towers_are_read() {
         tuning.unwrap().tuning,
         Tuning::PerTower {
             vision: None,
+            projector: None,
             text: Some(Rule::new(Method::Full)),
             decoder: Some(decoder)
         }
@@ -354,8 +355,12 @@ fn a_recipe_comes_back_as_it_was_written() {
     }
     recipe.planned_for = recipe.memory.take();
     let rule = Rule { towers: None, ..rule };
-    recipe.tuning =
-        Tuning::PerTower { vision: Some(rule.clone()), text: None, decoder: Some(rule) };
+    recipe.tuning = Tuning::PerTower {
+        vision: Some(rule.clone()),
+        projector: Some(rule.clone()),
+        text: None,
+        decoder: Some(rule),
+    };
     check(&recipe);
     (recipe.image_size, recipe.template) = (None, None);
     recipe.cache.place = CachePlace::Off;

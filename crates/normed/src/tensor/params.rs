@@ -12,20 +12,23 @@ use super::{Meter, Precision, Tensor};
 pub enum Tower {
     /// The image encoder.
     Vision,
+    /// What makes a language model's tokens of the image encoder's states.
+    Projector,
     /// The question encoder, with cross-attention to the image.
     Text,
-    /// The answer decoder.
+    /// The answer decoder; a language model, where one does all that text needs.
     Decoder,
 }
 
 impl Tower {
     /// Every tower, in the order of a table's columns.
-    pub const ALL: [Tower; 3] = [Tower::Vision, Tower::Text, Tower::Decoder];
+    pub const ALL: [Tower; 4] = [Tower::Vision, Tower::Projector, Tower::Text, Tower::Decoder];
 
     /// The name that recipes use.
     pub fn name(self) -> &'static str {
         match self {
             Tower::Vision => "vision",
+            Tower::Projector => "projector",
             Tower::Text => "text",
             Tower::Decoder => "decoder",
         }
@@ -90,7 +93,7 @@ pub enum EmbeddingPart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// A LayerNorm.
+    /// A LayerNorm or an RMSNorm.
     Norm(NormPlace),
     /// A projection of self-attention.
     Attention(AttentionPart),
@@ -100,6 +103,14 @@ pub enum Part {
     Fc1,
     /// The feed-forward network's second projection.
     Fc2,
+    /// The projection of a gated feed-forward network that goes through the activation.
+    Gate,
+    /// The projection of a gated feed-forward network that the gate multiplies.
+    Up,
+    /// The projection of a gated feed-forward network that leads back.
+    Down,
+    /// A layer of what stands between the image encoder and a language model.
+    Projector,
     /// An embedding.
     Embedding(EmbeddingPart),
     /// The prediction head.
@@ -139,6 +150,10 @@ impl Role {
                 | Part::CrossAttention(_)
                 | Part::Fc1
                 | Part::Fc2
+                | Part::Gate
+                | Part::Up
+                | Part::Down
+                | Part::Projector
                 | Part::Head
                 | Part::Embedding(Token | Patch)
         );
@@ -346,6 +361,15 @@ impl Scope<'_> {
         };
         self.params.list.push(parameter);
         ParamId(self.params.list.len() - 1)
+    }
+
+    /// Says of all that `declare` declares here that no loss can move it, and why.
+    pub fn all_inert(&mut self, why: &'static str, declare: impl FnOnce(&mut Scope<'_>)) {
+        let first = self.params.list.len();
+        declare(self);
+        for parameter in &mut self.params.list[first..] {
+            parameter.inert = Some(why);
+        }
     }
 
     /// Says that no loss can move `id`, and why.

@@ -49,7 +49,7 @@ impl Evaluation<'_> {
         self.each(progress, |batch, prepared| {
             let Loaded { model, params, tokenizer, text_rule, .. } = self.loaded;
             let likelihoods = self.score(batch)?;
-            let answers = generate(&**model, params, batch, rule, text_rule)?;
+            let answers = generate(&**model, params, batch, rule, text_rule.ending(tokenizer))?;
             let rows = prepared.iter().zip(answers).zip(likelihoods);
             Ok(rows
                 .map(|((prepared, answer), likelihood)| {

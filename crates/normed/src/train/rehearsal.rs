@@ -4,7 +4,7 @@
 use super::adamw::AdamW;
 use super::step::accumulate;
 use crate::Result;
-use crate::data::{BATCHES_HELD, Batch, IMAGE_TOKEN, Images, TokenRows};
+use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
 use crate::models::{GenerateRule, Model};
 use crate::nn::{Mode, Noise};
 use crate::ops;
@@ -26,20 +26,22 @@ pub(super) struct BatchShape {
 
 impl BatchShape {
     /// A batch of `examples`, its pixels planned.
-    fn batch(self, examples: usize, meter: &Meter) -> Batch {
+    fn batch(self, examples: usize, picture_token: Option<u32>, meter: &Meter) -> Batch {
         let rows = |width: usize| TokenRows {
             ids: vec![0; examples * width],
             lengths: vec![width; examples],
             width,
         };
-        let mut input_ids = rows(self.question - self.image_tokens.saturating_sub(1));
-        if self.image_tokens > 0 {
-            input_ids.ids.iter_mut().step_by(input_ids.width).for_each(|id| *id = IMAGE_TOKEN);
+        // The picture's place is one of its positions.
+        let width = self.question - self.image_tokens.saturating_sub(1);
+        let mut questions = rows(width);
+        if let Some(token) = picture_token {
+            questions.ids.iter_mut().step_by(width).for_each(|id| *id = token);
         }
         let pixels = [examples, 3, self.image_size, self.image_size];
         Batch {
             images: Images::PixelValues(Tensor::planned(&pixels, Precision::F32, meter)),
-            input_ids,
+            input_ids: questions,
             decoder_input_ids: rows(self.answer),
             labels: vec![0; examples * self.answer],
             target_count: examples * self.answer,
@@ -131,7 +133,7 @@ impl Rehearsal<'_> {
 
     /// A batch, and the pixels of those that are in memory beside it.
     fn batches(&self, shape: BatchShape, meter: &Meter) -> (Batch, Vec<Tensor>) {
-        let batch = shape.batch(self.spec.batch_size, meter);
+        let batch = shape.batch(self.spec.batch_size, self.model.picture_token(), meter);
         let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
         let beside = |_| images.beside(images.shape(), images.precision());
         let others = (1..BATCHES_HELD).map(beside).collect();
@@ -286,7 +288,7 @@ mod tests {
             p.set(value.metered(&meter));
         }
         let batch = || {
-            let mut batch = SHAPE.batch(spec.batch_size, &Meter::new());
+            let mut batch = SHAPE.batch(spec.batch_size, None, &Meter::new());
             let shape = [spec.batch_size, 3, SHAPE.image_size, SHAPE.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).metered(&meter);
@@ -355,7 +357,7 @@ mod tests {
                     return 2 * EXAMPLES * (image - 1) * elements;
                 }
                 (Tower::Text, _) if role.part == Part::Embedding(EmbeddingPart::Token) => 0,
-                (Tower::Vision, _) | (Tower::Text, true) => image,
+                (Tower::Vision | Tower::Projector, _) | (Tower::Text, true) => image,
                 (Tower::Text, false) | (Tower::Decoder, true) => question,
                 (Tower::Decoder, false) => answer,
             };

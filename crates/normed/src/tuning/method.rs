@@ -14,11 +14,11 @@ pub enum Method {
     None,
     /// Everything.
     Full,
-    /// The LayerNorms, gain and bias: of embeddings, blocks, the tower's output and the head.
+    /// The LayerNorms and RMSNorms, gain and bias: of embeddings, blocks, the tower's output and the head.
     LayerNorm,
     /// The projections of self- and cross-attention, without the norms beside them.
     Attention,
-    /// The two projections of the feed-forward networks, without the norms beside them.
+    /// The projections of the feed-forward networks, without the norms beside them.
     Ffn,
 }
 
@@ -34,7 +34,9 @@ impl Method {
             Self::Full => true,
             Self::LayerNorm => matches!(part, Part::Norm(_)),
             Self::Attention => matches!(part, Part::Attention(_) | Part::CrossAttention(_)),
-            Self::Ffn => matches!(part, Part::Fc1 | Part::Fc2),
+            Self::Ffn => {
+                matches!(part, Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down)
+            }
         }
     }
 
@@ -64,6 +66,9 @@ pub enum Also {
     Head,
     /// The embeddings of tokens, positions, patches and the class token.
     Embeddings,
+    /// What stands between the image encoder and a language model: a tower of its own, which trains
+    /// beside whatever towers the method is confined to.
+    Projector,
 }
 
 impl Also {
@@ -72,6 +77,7 @@ impl Also {
         match self {
             Self::Head => matches!(part, Part::Head),
             Self::Embeddings => matches!(part, Part::Embedding(_)),
+            Self::Projector => matches!(part, Part::Projector),
         }
     }
 
@@ -80,6 +86,7 @@ impl Also {
         match self {
             Self::Head => "head",
             Self::Embeddings => "embeddings",
+            Self::Projector => "projector",
         }
     }
 }

@@ -45,6 +45,9 @@ pub enum Tuning {
         /// The image encoder's.
         #[serde(skip_serializing_if = "Option::is_none")]
         vision: Option<Rule>,
+        /// Of what stands between the image encoder and a language model.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        projector: Option<Rule>,
         /// The question encoder's.
         #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<Rule>,
@@ -100,9 +103,9 @@ impl Tuning {
     fn rules(&self) -> Vec<(String, Rule)> {
         match self {
             Self::One(rule) => vec![("tuning".to_owned(), rule.clone())],
-            Self::PerTower { vision, text, decoder } => Tower::ALL
+            Self::PerTower { vision, projector, text, decoder } => Tower::ALL
                 .into_iter()
-                .zip([vision, text, decoder])
+                .zip([vision, projector, text, decoder])
                 .filter_map(|(tower, rule)| {
                     let rule = Rule { towers: Some(vec![tower]), ..rule.clone()? };
                     Some((format!("tuning.{tower}"), rule))
@@ -121,7 +124,7 @@ mod tests {
     /// cross-attention, the decoder alone has a head, a key bias is inert.
     fn toy(blocks: usize) -> Parameters {
         let mut params = Parameters::new();
-        for tower in Tower::ALL {
+        for tower in [Tower::Vision, Tower::Text, Tower::Decoder] {
             let mut scope = params.scope(tower, tower.name());
             scope.declare("embeddings", &[1], Part::Embedding(E::Token), Term::Weight);
             scope.declare("embeddings_norm", &[1], Part::Norm(N::Embedding), Term::Weight);
@@ -207,10 +210,26 @@ mod tests {
         );
     }
 
+    /// The projector is a tower of its own: a rule for other towers can still train it beside.
+    #[test]
+    fn the_projector_trains_beside_any_tower() {
+        let mut params = toy(1);
+        let mut scope = params.scope(Tower::Projector, "projector");
+        scope.declare("linear", &[1], Part::Projector, Term::Weight);
+        let rule = Rule { also: vec![Also::Projector], ..rule(Method::LayerNorm, Tower::Decoder) };
+        Tuning::One(rule).apply(&mut params).unwrap();
+        let names: Vec<_> = params.trained().map(|(_, p)| p.name.as_str()).collect();
+        assert_eq!(names.len(), 4);
+        assert_eq!(names.last(), Some(&"projector.linear"));
+        Tuning::new(Method::LayerNorm).apply(&mut params).unwrap();
+        assert!(params.trained().all(|(_, p)| p.role.tower != Tower::Projector));
+    }
+
     #[test]
     fn towers_combine() {
         let tuning = Tuning::PerTower {
             vision: Some(Rule::new(Method::None)),
+            projector: None,
             text: Some(Rule::new(Method::Full)),
             decoder: Some(Rule::new(Method::LayerNorm)),
         };
@@ -245,7 +264,8 @@ mod tests {
         assert!(text.contains("2 blocks"), "{text}");
 
         let headless = Rule { also: vec![Also::Head], ..Rule::new(Method::LayerNorm) };
-        let headless = Tuning::PerTower { vision: Some(headless), text: None, decoder: None };
+        let headless =
+            Tuning::PerTower { vision: Some(headless), projector: None, text: None, decoder: None };
         let text = caught(&headless).unwrap_err().to_string();
         assert!(text.contains("tuning.vision") && text.contains("head"), "{text}");
     }

@@ -31,8 +31,8 @@ impl Rule {
 
     /// Whether the rule asks for a parameter of this role.
     pub fn selects(&self, role: &Role) -> bool {
-        self.in_tower(role)
-            && (self.by_method(role) || self.also.iter().any(|also| also.selects(role.part)))
+        self.in_tower(role) && self.by_method(role)
+            || self.also.iter().any(|&also| self.beside(also, role))
     }
 
     /// Whether every part of the rule catches something; if not, which does not, and why.
@@ -64,10 +64,13 @@ impl Rule {
             }
         }
         self.also.iter().try_for_each(|also| {
-            check(format!("{} parameter there", also.name()), &|r| {
-                self.in_tower(r) && also.selects(r.part)
-            })
+            check(format!("{} parameter there", also.name()), &|r| self.beside(*also, r))
         })
+    }
+
+    /// Whether `also` asks for a parameter of this role.
+    fn beside(&self, also: Also, role: &Role) -> bool {
+        also.selects(role.part) && (also == Also::Projector || self.in_tower(role))
     }
 
     fn in_tower(&self, role: &Role) -> bool {

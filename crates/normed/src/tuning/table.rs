@@ -20,12 +20,21 @@ pub enum Kind {
     Ffn,
     /// The prediction head.
     Head,
+    /// What stands between the image encoder and a language model.
+    Projector,
 }
 
 impl Kind {
     /// Every kind, in the order of a table's rows.
-    pub const ALL: [Kind; 6] =
-        [Kind::Embedding, Kind::Norm, Kind::Attention, Kind::CrossAttention, Kind::Ffn, Kind::Head];
+    pub const ALL: [Kind; 7] = [
+        Kind::Embedding,
+        Kind::Norm,
+        Kind::Attention,
+        Kind::CrossAttention,
+        Kind::Ffn,
+        Kind::Head,
+        Kind::Projector,
+    ];
 
     /// The kind of a layer.
     pub fn of(part: Part) -> Self {
@@ -34,7 +43,8 @@ impl Kind {
             Part::Norm(_) => Self::Norm,
             Part::Attention(_) => Self::Attention,
             Part::CrossAttention(_) => Self::CrossAttention,
-            Part::Fc1 | Part::Fc2 => Self::Ffn,
+            Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down => Self::Ffn,
+            Part::Projector => Self::Projector,
             Part::Head => Self::Head,
         }
     }
@@ -48,6 +58,7 @@ impl Kind {
             Self::CrossAttention => "cross-attention",
             Self::Ffn => "ffn",
             Self::Head => "head",
+            Self::Projector => "projector",
         }
     }
 }

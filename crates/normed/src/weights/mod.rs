@@ -4,6 +4,7 @@ mod adapter;
 mod fill;
 mod hash;
 mod interpolate;
+mod llava_names;
 mod names;
 mod pickle;
 mod safetensors_file;
@@ -15,6 +16,7 @@ pub use adapter::{AdapterCard, BaseCheck, LoadedAdapter, load_adapter, save_adap
 pub use fill::fill;
 pub use hash::{content_hash, hash_elements, hex};
 pub use interpolate::interpolate_positions;
+pub use llava_names::{to_llavas_own, to_saved_llava};
 pub use names::{to_hugging_face, to_original};
 pub use safetensors_file::{read_safetensors, read_sharded};
 pub use save::{write_atomically, write_safetensors};

@@ -46,40 +46,10 @@ impl PartialEq for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// That of the checkpoint in `dir`: chat_template.jinja, or else the `chat_template` of
-    /// chat_template.json, processor_config.json or tokenizer_config.json. `tokens` are the special
-    /// tokens that it may name.
+    /// That of the checkpoint in `dir`. `tokens` are the special tokens that it may name.
     pub(super) fn open(dir: &Path, tokens: &[(&str, String)]) -> Result<Option<Self>> {
-        let jinja = dir.join("chat_template.jinja");
-        if jinja.is_file() {
-            let source = fs::read_to_string(&jinja).map_err(|e| Error::io(&jinja, &e))?;
-            return Self::new(&jinja.display().to_string(), &source, tokens).map(Some);
-        }
-        for file in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
-            let path = dir.join(file);
-            if !path.is_file() {
-                continue;
-            }
-            let bytes = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-            let json: Value =
-                serde_json::from_slice(&bytes).map_err(|e| Error::invalid(path.display(), e))?;
-            let place = path.display().to_string();
-            match &json["chat_template"] {
-                Value::Null => {}
-                Value::String(source) => return Self::new(&place, source, tokens).map(Some),
-                several => {
-                    let named = several.as_array().into_iter().flatten();
-                    let default = named
-                        .filter(|template| template["name"] == "default")
-                        .find_map(|template| template["template"].as_str());
-                    let cause =
-                        "chat_template is neither text nor a list with one that is `default`";
-                    let source = default.ok_or_else(|| Error::invalid(&place, cause))?;
-                    return Self::new(&place, source, tokens).map(Some);
-                }
-            }
-        }
-        Ok(None)
+        let found = source(dir)?;
+        found.map(|(place, source)| Self::new(&place, &source, tokens)).transpose()
     }
 
     /// Compiles `source`, and finds out what kind of messages it takes.
@@ -161,6 +131,38 @@ impl ChatTemplate {
         let text = template.and_then(|template| template.render(Serde(&context)));
         text.map_err(|e| Error::invalid(&self.place, format!("chat_template: {e}")))
     }
+}
+
+/// The `chat_template` of the checkpoint in `dir`, and the file that it is in: chat_template.jinja, or
+/// else chat_template.json, processor_config.json or tokenizer_config.json.
+pub(in crate::data) fn source(dir: &Path) -> Result<Option<(String, String)>> {
+    let jinja = dir.join("chat_template.jinja");
+    if jinja.is_file() {
+        let source = fs::read_to_string(&jinja).map_err(|e| Error::io(&jinja, &e))?;
+        return Ok(Some((jinja.display().to_string(), source)));
+    }
+    for file in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
+        let path = dir.join(file);
+        if !path.is_file() {
+            continue;
+        }
+        let bytes = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
+        let json: Value =
+            serde_json::from_slice(&bytes).map_err(|e| Error::invalid(path.display(), e))?;
+        let source = match &json["chat_template"] {
+            Value::Null => continue,
+            Value::String(source) => Some(source.as_str()),
+            several => {
+                let mut named = several.as_array().into_iter().flatten();
+                let default = named.find(|template| template["name"] == "default");
+                default.and_then(|template| template["template"].as_str())
+            }
+        };
+        let cause = "chat_template is neither text nor a list with one that is `default`";
+        let source = source.ok_or_else(|| Error::invalid(path.display(), cause))?;
+        return Ok(Some((path.display().to_string(), source.to_owned())));
+    }
+    Ok(None)
 }
 
 /// `{% generation %}` marks what an assistant says for transformers, and does nothing to the text.

@@ -1,6 +1,6 @@
 //! From a question and an answer to the tokens of a causal language model.
 
-mod chat;
+pub(super) mod chat;
 mod guard;
 mod template;
 
@@ -168,9 +168,9 @@ impl PromptRule {
         self.ends[0]
     }
 
-    /// Whether a generated answer ends with `token`.
-    pub fn is_end(&self, token: u32) -> bool {
-        self.ends.contains(&token)
+    /// What a generated answer ends with, any of them.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
     }
 
     /// Fills short rows.

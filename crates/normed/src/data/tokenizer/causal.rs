@@ -9,6 +9,7 @@ use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
 
 use super::sentence_piece::SentencePiece;
 use super::{NamedTokens, Tokenizer, read_json};
+use crate::data::prompt::chat;
 use crate::{Error, Result};
 
 /// The keys of named tokens.
@@ -89,6 +90,9 @@ impl Tokenizer {
             None => self.first().filter(|first| bos.is_none_or(|bos| bos == *first)),
         };
         self.named = NamedTokens { bos, eos, pad };
+        if let Some((_, source)) = chat::source(dir)? {
+            config.insert("chat_template".into(), source.into());
+        }
         // What is saved is tokenizer.json; other classes would change what it says.
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
         self.config = config.into();

@@ -1,5 +1,6 @@
 //! Scaled dot-product attention over several heads (Vaswani et al. 2017, arXiv 1706.03762, eq. 1):
-//! `softmax(Q Kᵀ / sqrt(d)) V`, with causal order and padding.
+//! `softmax(Q Kᵀ / sqrt(d)) V`, with causal order, padding, a window, and keys and values that several
+//! heads share (Ainslie et al. 2023, arXiv 2305.13245): a head's are packed once for all its queries'.
 //!
 //! Keeps: Q, K and V (the producing layers' outputs, no further copy) and the log-sum-exp of each
 //! row of scores. Backward recomputes the probabilities, a block of query rows at a time (Dao et
@@ -30,6 +31,11 @@ const BLOCK: usize = 128;
 pub struct AttentionSpec {
     /// The number of heads; the channels are divided among them.
     pub heads: usize,
+    /// The number of heads that keys and values have, of which each serves as many heads as the
+    /// others; as many as `heads` if absent.
+    pub kv_heads: Option<usize>,
+    /// Of the keys that a query would see, it sees only the last so many.
+    pub window: Option<usize>,
     /// Whether query `i` sees only keys up to its own position, both sides ending together.
     pub causal: bool,
     /// `[B]`: the number of keys that are not padding; all of them if absent.
@@ -67,7 +73,7 @@ fn stacked_gradient<T: Number>(call: Backward, x: &Tensor, dy: &Tensor) -> Tenso
     dx
 }
 
-/// Attention of `q [B, Tq, C]` over `k` and `v [B, Tk, C]`, all of one precision. Gives
+/// Attention of `q [B, Tq, C]` over `k` and `v [B, Tk, C']`, all of one precision. Gives
 /// `[B, Tq, C]` in it.
 pub fn attention(g: &mut Graph<'_>, q: &Var, k: &Var, v: &Var, spec: AttentionSpec) -> Var {
     let (precision, kept_in) = (g.precision(), q.value.precision());
@@ -153,6 +159,12 @@ fn visible(spec: &AttentionSpec, b: usize, i: usize, queries: usize, keys: usize
     if spec.causal { length.min(keys - queries + i + 1) } else { length }
 }
 
+/// The first of the `seen` keys that is inside the window.
+#[inline(always)]
+fn first(spec: &AttentionSpec, seen: usize) -> usize {
+    spec.window.map_or(0, |window| seen.saturating_sub(window))
+}
+
 /// How many scores of a head are computed, over all sequences.
 fn scores(spec: &AttentionSpec, batch: usize, queries: usize, keys: usize) -> usize {
     let block = |b, from: usize| {
@@ -195,14 +207,17 @@ fn forward<T: Number>(
         return (out, lse);
     }
     let target = Rows::new(T::of_mut(&mut out), channels);
-    lse.data_mut().par_chunks_mut(tq).enumerate().for_each(|(task, lse)| {
-        let (b, h) = (task / heads, task % heads);
+    let kv_heads = spec.kv_heads.unwrap_or(heads);
+    let group = heads / kv_heads;
+    lse.data_mut().par_chunks_mut(group * tq).enumerate().for_each(|(task, lse)| {
+        let (b, kv_head) = (task / kv_heads, task % kv_heads);
         SCRATCH.with_borrow_mut(|Scratch { p, packed: [keys_t, values, ..], .. }| {
             let most = visible(spec, b, tq - 1, tq, tk);
-            keys_t.pack(k.head(b, 0, most, h, dim).transposed(), precision);
-            values.pack(v.head(b, 0, most, h, dim), precision);
+            keys_t.pack(k.head(b, 0, most, kv_head, dim).transposed(), precision);
+            values.pack(v.head(b, 0, most, kv_head, dim), precision);
             p.resize(p.len().max(BLOCK.min(tq) * most), 0.0);
-            for from in (0..tq).step_by(BLOCK) {
+            for (at, from) in blocks(group, tq) {
+                let (h, lse) = (kv_head * group + at, &mut lse[at * tq..][..tq]);
                 let rows = BLOCK.min(tq - from);
                 // No row of this block sees a key beyond the last row's last.
                 let keys = visible(spec, b, from + rows - 1, tq, tk);
@@ -212,7 +227,9 @@ fn forward<T: Number>(
                     || {
                         for (i, row) in p.chunks_exact_mut(keys).take(rows).enumerate() {
                             let seen = visible(spec, b, from + i, tq, tk);
-                            lse[from + i] = softmax(&mut row[..seen], scale);
+                            let first = first(spec, seen);
+                            lse[from + i] = softmax(&mut row[first..seen], scale);
+                            row[..first].fill(0.0);
                             row[seen..].fill(0.0);
                             drop_probabilities(row, spec, b, place(h, from + i));
                         }
@@ -225,6 +242,11 @@ fn forward<T: Number>(
         });
     });
     (out, lse)
+}
+
+/// The heads of a group, and the blocks of query rows of each.
+fn blocks(group: usize, queries: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..group).flat_map(move |head| (0..queries).step_by(BLOCK).map(move |from| (head, from)))
 }
 
 /// `softmax(scale * row)` in place; returns the log-sum-exp of the scaled row.
@@ -288,19 +310,21 @@ impl Backward {
         [dq, dk, dv]: [Option<Rows<T>>; 3],
     ) {
         let Self { channels, lse, spec, precision } = self;
-        let (heads, dim, precision) = (spec.heads, channels / spec.heads, *precision);
+        let (dim, precision) = (channels / spec.heads, *precision);
         let (tq, tk) = (q.length, k.length);
         let scale = 1.0 / (dim as f32).sqrt();
         let dy = Sequences::of(dy, 0);
-        lse.data().par_chunks(tq).enumerate().for_each(|(task, lse)| {
-            let (b, h) = (task / heads, task % heads);
-            let head = |x: &Sequences<'_>, target: Rows<T>, row: usize| {
+        let kv_heads = spec.kv_heads.unwrap_or(spec.heads);
+        let group = spec.heads / kv_heads;
+        lse.data().par_chunks(group * tq).enumerate().for_each(|(task, lse)| {
+            let (b, kv_head) = (task / kv_heads, task % kv_heads);
+            let head = |x: &Sequences<'_>, target: Rows<T>, row: usize, h: usize| {
                 target.from(b * x.batch_stride + row * x.stride + h * dim)
             };
             SCRATCH.with_borrow_mut(|Scratch { p, ds, sums, packed }| {
                 let [keys_t, values_t, keys, right] = packed;
                 let most = visible(spec, b, tq - 1, tq, tk);
-                let (km, vm) = (k.head(b, 0, most, h, dim), v.head(b, 0, most, h, dim));
+                let (km, vm) = (k.head(b, 0, most, kv_head, dim), v.head(b, 0, most, kv_head, dim));
                 keys_t.pack(km.transposed(), precision);
                 values_t.pack(vm.transposed(), precision);
                 keys.pack(km, precision);
@@ -311,7 +335,8 @@ impl Backward {
                     sums.clear();
                     sums.resize(tk * dim, 0.0);
                 }
-                for from in (0..tq).step_by(BLOCK) {
+                for (at, from) in blocks(group, tq) {
+                    let (h, lse) = (kv_head * group + at, &lse[at * tq..][..tq]);
                     let rows = BLOCK.min(tq - from);
                     let seen = visible(spec, b, from + rows - 1, tq, tk);
                     let (qm, dm) = (q.head(b, from, rows, h, dim), dy.head(b, from, rows, h, dim));
@@ -325,10 +350,13 @@ impl Backward {
                                 let seen = visible(spec, b, from + i, tq, tk);
                                 let place = place(h, from + i);
                                 drop_probabilities(&mut ds[..seen], spec, b, place);
-                                let lse = lse[from + i];
-                                score_gradient(&mut p[..seen], &mut ds[..seen], lse, scale);
-                                p[seen..].fill(0.0);
-                                ds[seen..].fill(0.0);
+                                let (first, lse) = (first(spec, seen), lse[from + i]);
+                                let (p_seen, ds_seen) = (&mut p[first..seen], &mut ds[first..seen]);
+                                score_gradient(p_seen, ds_seen, lse, scale);
+                                for scores in [&mut *p, &mut *ds] {
+                                    scores[..first].fill(0.0);
+                                    scores[seen..].fill(0.0);
+                                }
                                 drop_probabilities(&mut p[..seen], spec, b, place);
                             }
                         },
@@ -336,7 +364,7 @@ impl Backward {
                     let (pm, dsm) = (Matrix::dense(p, rows, seen), Matrix::dense(ds, rows, seen));
                     if let Some(dq) = dq {
                         // This task alone writes head `h` of sequence `b`, here and below.
-                        keys.product(dsm, dim, store(head(&q, dq, from)));
+                        keys.product(dsm, dim, store(head(&q, dq, from, h)));
                     }
                     let each = [(dk, dsm, qm), (dv, pm, dm)];
                     for ((wanted, left, factor), sums) in each.into_iter().zip(&mut *sums) {
@@ -348,7 +376,7 @@ impl Backward {
                 }
                 for ((target, x), sums) in [(dk, &k), (dv, &v)].into_iter().zip(&*sums) {
                     if let Some(target) = target {
-                        write_rows(sums, dim, head(x, target, 0));
+                        write_rows(sums, dim, head(x, target, 0, kv_head));
                     }
                 }
             });
@@ -407,7 +435,10 @@ mod tests {
         c: usize,
         spec: &AttentionSpec,
     ) -> Vec<f32> {
-        let (tk, dim) = (k.len() / (q.len() / tq), c / spec.heads);
+        let dim = c / spec.heads;
+        let group = spec.heads / spec.kv_heads.unwrap_or(spec.heads);
+        let kv_c = c / group;
+        let tk = k.len() / kv_c / (q.len() / (tq * c));
         let mut out = vec![0.0; q.len()];
         for (b, h, i) in (0..q.len() / (tq * c))
             .flat_map(|b| (0..spec.heads).flat_map(move |h| (0..tq).map(move |i| (b, h, i))))
@@ -415,13 +446,14 @@ mod tests {
             let length = spec.key_lengths.as_ref().map_or(tk, |l| l[b]);
             let scores: Vec<f64> = (0..tk)
                 .map(|j| {
-                    if j >= length || (spec.causal && j > i + tk - tq) {
+                    let end = if spec.causal { length.min(i + tk - tq + 1) } else { length };
+                    if j >= end || spec.window.is_some_and(|window| j + window < end) {
                         return f64::NEG_INFINITY;
                     }
                     let dot: f64 = (0..dim)
                         .map(|d| {
                             f64::from(q[(b * tq + i) * c + h * dim + d])
-                                * f64::from(k[(b * tk + j) * c + h * dim + d])
+                                * f64::from(k[(b * tk + j) * kv_c + h / group * dim + d])
                         })
                         .sum();
                     dot / (dim as f64).sqrt()
@@ -431,7 +463,7 @@ mod tests {
             for (j, s) in scores.iter().enumerate() {
                 for d in 0..dim {
                     out[(b * tq + i) * c + h * dim + d] +=
-                        (s.exp() / total) as f32 * v[(b * tk + j) * c + h * dim + d];
+                        (s.exp() / total) as f32 * v[(b * tk + j) * kv_c + h / group * dim + d];
                 }
             }
         }
@@ -439,7 +471,8 @@ mod tests {
     }
 
     fn spec(causal: bool, lengths: Option<&[usize]>) -> AttentionSpec {
-        AttentionSpec { heads: 2, causal, key_lengths: lengths.map(Into::into), dropout: None }
+        let key_lengths = lengths.map(Into::into);
+        AttentionSpec { heads: 2, causal, key_lengths, ..AttentionSpec::default() }
     }
 
     #[test]
@@ -465,6 +498,66 @@ mod tests {
             let var = |x: &[f32], t| Var::constant(Tensor::new(&[2, t, c], x.to_vec()));
             let y = attention(&mut g, &var(&q, tq), &var(&k, tk), &var(&v, tk), s.clone());
             close(y.value.data(), &plain(&q, &k, &v, tq, c, &s), 1e-5);
+        }
+    }
+
+    fn grouped(heads: usize, kv_heads: usize, window: Option<usize>) -> AttentionSpec {
+        AttentionSpec { heads, kv_heads: Some(kv_heads), window, causal: true, ..spec(true, None) }
+    }
+
+    #[test]
+    fn heads_share_keys_and_a_window_moves_along() {
+        for (t, dim, s) in [
+            (5, 4, grouped(4, 2, None)),
+            (9, 6, grouped(6, 2, Some(4))),
+            (33, 17, grouped(3, 1, Some(1))),
+            (BLOCK + 9, 4, grouped(4, 2, Some(BLOCK - 3))),
+            (
+                BLOCK + 9,
+                4,
+                AttentionSpec { key_lengths: Some([60, 99].into()), ..grouped(4, 2, Some(7)) },
+            ),
+        ] {
+            let kv = s.kv_heads.unwrap_or_default() * dim;
+            let c = s.heads * dim;
+            let (q, k, v) = (random(2 * t * c, 1), random(2 * t * kv, 2), random(2 * t * kv, 3));
+            let (params, _) = parameters(&[]);
+            let mut g = Graph::inference(&params);
+            let var = |x: &[f32], c| Var::constant(Tensor::new(&[2, t, c], x.to_vec()));
+            let y = attention(&mut g, &var(&q, c), &var(&k, kv), &var(&v, kv), s.clone());
+            close(y.value.data(), &plain(&q, &k, &v, t, c, &s), 1e-5);
+
+            // The last query over a cache.
+            if s.key_lengths.is_none() {
+                let like = Tensor::new(&[2, t, kv], k.clone());
+                let mut cache = KeyValues::new(&like, t);
+                cache.append(&like, &Tensor::new(&[2, t, kv], v.clone()));
+                let last: Vec<f32> =
+                    q.chunks(t * c).flat_map(|q| q[(t - 1) * c..].to_vec()).collect();
+                let q = Tensor::new(&[2, 1, c], last);
+                let got = attention_over(&q, &cache, &s, Precision::F32);
+                let want = y.value.data().chunks(t * c).flat_map(|y| y[(t - 1) * c..].to_vec());
+                close(got.data(), &want.collect::<Vec<_>>(), 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn finite_differences_agree_where_heads_share_keys() {
+        for s in [grouped(4, 2, None), grouped(4, 1, Some(2))] {
+            let kv = 2 * s.kv_heads.unwrap_or_default();
+            let (mut params, id) = parameters(&[&[2, 5, 8], &[2, 5, kv], &[2, 5, kv]]);
+            let dropout = Some(DropoutStream::new(&[1, 2], 3, 4, 0.3));
+            for s in [AttentionSpec { dropout, ..s.clone() }, s] {
+                finite_differences(
+                    &mut params,
+                    |g| {
+                        let [q, k, v] = [0, 1, 2].map(|i| g.parameter(id[i]));
+                        attention(g, &q, &k, &v, s.clone())
+                    },
+                    5e-3,
+                );
+            }
         }
     }
 

@@ -1,0 +1,227 @@
+//! CLIP's vision transformer (Radford et al. 2021, arXiv 2103.00020, section 2.4), as far as the layer
+//! whose states a language model reads.
+
+use serde_json::{Value, json};
+
+use super::keys::{Keys, check_multiple, check_rates, check_sizes};
+use crate::nn::{ClipBlock, Drops, LayerNorm, Linear, Widths};
+use crate::ops::{self, Activation};
+use crate::tensor::{
+    EmbeddingPart, Graph, NormPlace, ParamId, Parameter, Parameters, Part, Scope, Tensor, Term,
+    Tower, Var,
+};
+use crate::{Error, Result};
+
+/// Why what stands above the feature layer is never trained.
+const ABOVE: &str = "it stands above the layer whose states the language model reads";
+
+/// The image encoder's sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipConfig {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward networks.
+    pub intermediate_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Attention heads.
+    pub num_attention_heads: usize,
+    /// Side of the picture in pixels.
+    pub image_size: usize,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// Of the norms.
+    pub layer_norm_eps: f64,
+    /// Inside the feed-forward networks.
+    pub hidden_act: Activation,
+    /// Dropout of attention probabilities.
+    pub attention_dropout: f64,
+}
+
+impl ClipConfig {
+    /// OpenAI's ViT-L/14 for pictures `image_size` large: `clip-vit-large-patch14` for 224,
+    /// `clip-vit-large-patch14-336` for 336.
+    pub fn large(image_size: usize) -> Self {
+        Self {
+            hidden_size: 1024,
+            intermediate_size: 4096,
+            num_hidden_layers: 24,
+            num_attention_heads: 16,
+            image_size,
+            patch_size: 14,
+            layer_norm_eps: 1e-5,
+            hidden_act: Activation::QuickGelu,
+            attention_dropout: 0.0,
+        }
+    }
+
+    /// Reads a `CLIPVisionConfig`; absent keys take its defaults.
+    pub(super) fn read(keys: &Keys) -> Result<Self> {
+        keys.must_be("model_type", &["clip_vision_model"])?;
+        let hidden_act = match keys.or("hidden_act", "quick_gelu".to_owned())?.as_str() {
+            "quick_gelu" => Activation::QuickGelu,
+            "gelu" => Activation::Gelu,
+            other => {
+                let cause = format!("hidden_act is {other:?}");
+                return Err(Error::invalid(&keys.place, cause)
+                    .hint("\"quick_gelu\" and \"gelu\" are supported"));
+            }
+        };
+        Ok(Self {
+            hidden_size: keys.or("hidden_size", 768)?,
+            intermediate_size: keys.or("intermediate_size", 3072)?,
+            num_hidden_layers: keys.or("num_hidden_layers", 12)?,
+            num_attention_heads: keys.or("num_attention_heads", 12)?,
+            image_size: keys.or("image_size", 224)?,
+            patch_size: keys.or("patch_size", 32)?,
+            layer_norm_eps: keys.or("layer_norm_eps", 1e-5)?,
+            hidden_act,
+            attention_dropout: keys.or("attention_dropout", 0.0)?,
+        })
+    }
+
+    /// As transformers' `CLIPVisionConfig`.
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "model_type": "clip_vision_model",
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "image_size": self.image_size,
+            "patch_size": self.patch_size,
+            "layer_norm_eps": self.layer_norm_eps,
+            "hidden_act": match self.hidden_act {
+                Activation::Gelu => "gelu",
+                Activation::QuickGelu => "quick_gelu",
+            },
+            "attention_dropout": self.attention_dropout,
+        })
+    }
+
+    /// Whether a model of these sizes can be.
+    pub(super) fn check(&self, place: &str) -> Result<()> {
+        let place = &format!("{place}: vision_config");
+        check_sizes(
+            place,
+            &[
+                ("hidden_size", self.hidden_size, 1 << 16),
+                ("intermediate_size", self.intermediate_size, 1 << 20),
+                ("num_hidden_layers", self.num_hidden_layers, 1000),
+                ("num_attention_heads", self.num_attention_heads, 1 << 16),
+                ("image_size", self.image_size, 1 << 14),
+                ("patch_size", self.patch_size, 1 << 14),
+            ],
+        )?;
+        let heads = ("num_attention_heads", self.num_attention_heads);
+        check_multiple(place, ("hidden_size", self.hidden_size), heads)?;
+        if self.patch_size > self.image_size {
+            let (patch, image) = (self.patch_size, self.image_size);
+            let cause = format!("patch_size {patch} is larger than image_size {image}");
+            return Err(Error::invalid(place, cause));
+        }
+        let eps = ("layer_norm_eps", self.layer_norm_eps);
+        check_rates(place, eps, ("attention_dropout", self.attention_dropout))
+    }
+
+    /// Patches in a picture; pixels beyond the last whole patch belong to none.
+    pub fn num_patches(&self) -> usize {
+        (self.image_size / self.patch_size).pow(2)
+    }
+}
+
+/// The image encoder.
+#[derive(Debug, Clone)]
+pub struct Clip {
+    class: ParamId,
+    positions: ParamId,
+    patch: Linear,
+    patch_size: usize,
+    pre_norm: LayerNorm,
+    /// Up to the feature layer.
+    blocks: Vec<ClipBlock>,
+    /// Tokens of a picture, the class token's among them.
+    tokens: usize,
+    with_class: bool,
+}
+
+impl Clip {
+    /// Declares all that the checkpoint has, of which the first `layers` blocks are computed; states
+    /// are given on with the class token's or without.
+    pub fn declare(
+        scope: &mut Scope<'_>,
+        config: &ClipConfig,
+        layers: usize,
+        with_class: bool,
+    ) -> Self {
+        let (width, patch_size) = (config.hidden_size, config.patch_size);
+        let tokens = 1 + config.num_patches();
+        let embeddings = &mut scope.sub("embeddings");
+        let mut table = |name, shape: &[usize], part| {
+            embeddings.declare(name, shape, Part::Embedding(part), Term::Weight)
+        };
+        let class = table("class_embedding", &[width], EmbeddingPart::Class);
+        // A convolution whose stride is its kernel's size; the checkpoint keeps the kernel's shape.
+        let kernel = [width, 3, patch_size, patch_size];
+        let weight = table("patch_embedding.weight", &kernel, EmbeddingPart::Patch);
+        let position = EmbeddingPart::Position;
+        let positions = table("position_embedding.weight", &[tokens, width], position);
+        let eps = config.layer_norm_eps as f32;
+        let pre_norm = LayerNorm::declare(scope, "pre_layrnorm", width, eps, NormPlace::Embedding);
+        let widths = Widths {
+            hidden: width,
+            intermediate: config.intermediate_size,
+            heads: config.num_attention_heads,
+            eps,
+        };
+        let mut block = |i| {
+            let mut encoder = scope.sub("encoder");
+            ClipBlock::declare(&mut encoder.layer("layers", i), widths, config.hidden_act)
+        };
+        let blocks = (0..layers).map(&mut block).collect();
+        scope.all_inert(ABOVE, |scope| {
+            for i in layers..config.num_hidden_layers {
+                let mut encoder = scope.sub("encoder");
+                ClipBlock::declare(&mut encoder.layer("layers", i), widths, config.hidden_act);
+            }
+            LayerNorm::declare(scope, "post_layernorm", width, eps, NormPlace::Final);
+        });
+        let patch = Linear { weight, bias: None };
+        Self { class, positions, patch, patch_size, pre_norm, blocks, tokens, with_class }
+    }
+
+    /// States of a picture.
+    pub fn states(&self) -> usize {
+        if self.with_class { self.tokens } else { self.tokens - 1 }
+    }
+
+    /// `pixels [B, 3, H, W]` to the states `[B, N, C]` at the feature layer. Branches are dropped at a
+    /// rate that grows linearly from 0 in the first block to `drop_path` in the last.
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        pixels: &Tensor,
+        drops: &Drops,
+        drop_path: f32,
+    ) -> Var {
+        let x = Var::constant(ops::patches(pixels, self.patch_size));
+        let x = self.patch.forward(g, &x);
+        let x = ops::prepend_class_and_add_positions(g, &x, self.class, self.positions);
+        let mut x = self.pre_norm.forward(g, &x);
+        let last = self.blocks.len().saturating_sub(1).max(1) as f32;
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(g, &x, &drops.at_layer(i, drop_path * i as f32 / last));
+        }
+        if self.with_class {
+            return x;
+        }
+        let patches = (0..x.value.rows()).filter(|row| row % self.tokens != 0).collect();
+        ops::pick(g, &x, patches, self.states())
+    }
+
+    /// The parameters that its states depend on.
+    pub fn parameters(params: &Parameters) -> Vec<ParamId> {
+        let read = |p: &Parameter| p.role.tower == Tower::Vision && p.inert != Some(ABOVE);
+        params.iter().filter(|(_, p)| read(p)).map(|(id, _)| id).collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! LLaMA (Touvron et al. 2023, arXiv 2302.13971) and Mistral (Jiang et al. 2023, arXiv 2310.06825): one
+//! decoder, in which some sizes differ.
+
+use super::llama_config::LlamaConfig;
+use super::rope::Rope;
+use crate::nn::{Drops, LlamaBlock, RmsNorm};
+use crate::ops::{self, KeyValues, Output, RowOf};
+use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Term, Tower, Var};
+
+/// A language model.
+#[derive(Debug, Clone)]
+pub struct Llama {
+    embed_tokens: ParamId,
+    layers: Vec<LlamaBlock>,
+    norm: RmsNorm,
+    /// The table again, if they are tied.
+    lm_head: ParamId,
+    rope: Rope,
+}
+
+impl Llama {
+    /// Declares `prefix.embed_tokens`, `prefix.layers`, `prefix.norm`, and `lm_head` unless it is tied
+    /// to the table.
+    pub fn declare(params: &mut Parameters, prefix: &str, config: &LlamaConfig) -> Self {
+        let table = [config.vocab_size, config.hidden_size];
+        let scope = &mut params.scope(Tower::Decoder, prefix);
+        let part = Part::Embedding(EmbeddingPart::Token);
+        let embed_tokens = scope.declare("embed_tokens.weight", &table, part, Term::Weight);
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| LlamaBlock::declare(&mut scope.layer("layers", i), config.widths()))
+            .collect();
+        let (eps, place) = (config.rms_norm_eps as f32, NormPlace::Final);
+        let norm = RmsNorm::declare(scope, "norm", config.hidden_size, eps, place);
+        let lm_head = if config.tie_word_embeddings {
+            embed_tokens
+        } else {
+            let scope = &mut params.scope(Tower::Decoder, "");
+            scope.declare("lm_head.weight", &table, Part::Head, Term::Weight)
+        };
+        let rope = Rope::new(&config.rope, config.head_dim, config.max_position_embeddings);
+        Self { embed_tokens, layers, norm, lm_head, rope }
+    }
+
+    /// What it reads: rows of its table and of `value [.., C]`, `[B, T, C]` with `T` of `width`.
+    pub fn embed(
+        &self,
+        g: &mut Graph<'_>,
+        value: Option<&Var>,
+        rows: &[RowOf],
+        width: usize,
+    ) -> Var {
+        ops::merge(g, self.embed_tokens, value, rows, width)
+    }
+
+    /// `x [B, T, C] -> [B, T, C]`, to go into [`Llama::logits`]; sequence `b` is `lengths[b]` long, and
+    /// padded on the right.
+    pub fn forward(&self, g: &mut Graph<'_>, x: Var, lengths: &[usize], drops: &Drops) -> Var {
+        let rotation = self.rope.of_sequences(lengths, x.shape()[1]);
+        let mut x = x;
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(g, &x, &rotation, &drops.at_layer(i, 0.0));
+        }
+        x
+    }
+
+    /// As [`Llama::forward`], for the cache alone, in which each sequence has room for `room` more rows.
+    pub fn start(
+        &self,
+        g: &mut Graph<'_>,
+        x: Var,
+        lengths: &[usize],
+        room: usize,
+    ) -> Vec<KeyValues> {
+        let rotation = self.rope.of_sequences(lengths, x.shape()[1]);
+        let mut x = x;
+        let mut caches = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let (y, mut cache) = layer.start(g, &x, &rotation, room);
+            cache.truncate(lengths);
+            caches.push(cache);
+            x = y;
+        }
+        caches
+    }
+
+    /// One more token a sequence. Gives its logits `[B, 1, V]`.
+    pub fn step(&self, g: &mut Graph<'_>, tokens: &[u32], caches: &mut [KeyValues]) -> Var {
+        let rows: Vec<_> = tokens.iter().map(|&id| RowOf::Table(id)).collect();
+        let mut x = self.embed(g, None, &rows, 1);
+        let positions = caches.first().map(KeyValues::lengths).unwrap_or_default();
+        let rotation = self.rope.at(&positions);
+        for (layer, cache) in self.layers.iter().zip(caches) {
+            x = layer.step(g, &x, &rotation, cache);
+        }
+        self.logits(g, &x)
+    }
+
+    /// `[.., C] -> [.., V]`.
+    pub fn logits(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        let x = self.norm.inner(g, x);
+        ops::linear(g, &x, self.lm_head, None, Output::Wide)
+    }
+}

@@ -1,0 +1,210 @@
+//! A language model's sizes: the keys of transformers' `LlamaConfig` and `MistralConfig`, checked.
+
+use serde_json::{Value, json};
+
+use super::keys::{Keys, check_multiple, check_rates, check_sizes};
+use super::rope::RopeConfig;
+use crate::nn::{Heads, LlamaWidths};
+use crate::{Error, Result};
+
+/// Whose config it is: absent keys mean other things in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LlamaKind {
+    /// LLaMA's.
+    Llama,
+    /// Mistral's.
+    Mistral,
+}
+
+impl LlamaKind {
+    /// The `model_type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+        }
+    }
+}
+
+/// A language model's sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LlamaConfig {
+    /// Whose keys it has.
+    pub kind: LlamaKind,
+    /// Rows of the table, of which a tokenizer may use fewer.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward networks.
+    pub intermediate_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Heads of queries.
+    pub num_attention_heads: usize,
+    /// Heads of keys and values.
+    pub num_key_value_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// The context, as the file says it.
+    pub max_position_embeddings: usize,
+    /// Of the norms.
+    pub rms_norm_eps: f64,
+    /// How queries and keys are turned.
+    pub rope: RopeConfig,
+    /// A token sees only so many, itself the last of them.
+    pub sliding_window: Option<usize>,
+    /// Whether the head is the table.
+    pub tie_word_embeddings: bool,
+    /// Whether the attention's projections have biases.
+    pub attention_bias: bool,
+    /// Whether the feed-forward network's have.
+    pub mlp_bias: bool,
+    /// Dropout of attention probabilities.
+    pub attention_dropout: f64,
+    /// Opens a text.
+    pub bos_token_id: Option<u32>,
+    /// Close an answer.
+    pub eos_token_ids: Vec<u32>,
+    /// Fills short rows.
+    pub pad_token_id: Option<u32>,
+}
+
+impl LlamaConfig {
+    /// Reads the keys of a `kind`'s config; absent ones take its defaults.
+    pub(super) fn read(keys: &Keys, kind: LlamaKind) -> Result<Self> {
+        let mistral = kind == LlamaKind::Mistral;
+        let pick = |of_llama, of_mistral| if mistral { of_mistral } else { of_llama };
+        keys.must_be("hidden_act", &["silu"])?;
+        let hidden_size = keys.or("hidden_size", 4096)?;
+        let num_attention_heads: usize = keys.or("num_attention_heads", 32)?;
+        let kv_heads = pick(num_attention_heads, 8);
+        let head_dim = hidden_size / num_attention_heads.max(1);
+        let max_position_embeddings = keys.or("max_position_embeddings", pick(2048, 4096 * 32))?;
+        let sliding_window = match (mistral, keys.has("sliding_window")) {
+            (true, true) => keys.get("sliding_window")?,
+            (true, false) => Some(4096),
+            (false, _) => None,
+        };
+        // A pad token of -1 stands for none in old files.
+        let token = |key| -> Result<Option<u32>> {
+            Ok(keys.get::<i64>(key)?.and_then(|id| u32::try_from(id).ok()))
+        };
+        Ok(Self {
+            kind,
+            vocab_size: keys.or("vocab_size", 32_000)?,
+            hidden_size,
+            intermediate_size: keys.or("intermediate_size", pick(11_008, 14_336))?,
+            num_hidden_layers: keys.or("num_hidden_layers", 32)?,
+            num_attention_heads,
+            num_key_value_heads: keys.or("num_key_value_heads", kv_heads)?,
+            head_dim: keys.or("head_dim", head_dim)?,
+            max_position_embeddings,
+            rms_norm_eps: keys.or("rms_norm_eps", 1e-6)?,
+            rope: RopeConfig::read(keys, max_position_embeddings)?,
+            sliding_window,
+            tie_word_embeddings: keys.or("tie_word_embeddings", false)?,
+            attention_bias: !mistral && keys.or("attention_bias", false)?,
+            mlp_bias: !mistral && keys.or("mlp_bias", false)?,
+            attention_dropout: keys.or("attention_dropout", 0.0)?,
+            bos_token_id: if keys.has("bos_token_id") { token("bos_token_id")? } else { Some(1) },
+            eos_token_ids: match keys.get::<Value>("eos_token_id")? {
+                Some(Value::Array(_)) => keys.or("eos_token_id", Vec::new())?,
+                Some(_) => token("eos_token_id")?.into_iter().collect(),
+                None => vec![2],
+            },
+            pad_token_id: token("pad_token_id")?,
+        })
+    }
+
+    /// As transformers writes it.
+    pub(super) fn to_json(&self) -> Value {
+        let mut json = json!({
+            "model_type": self.kind.name(),
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_parameters": self.rope.to_json(),
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "attention_dropout": self.attention_dropout,
+            "bos_token_id": self.bos_token_id,
+            "eos_token_id": match self.eos_token_ids.as_slice() {
+                [one] => json!(one),
+                several => json!(several),
+            },
+            "pad_token_id": self.pad_token_id,
+        });
+        match self.kind {
+            LlamaKind::Llama => {
+                json["attention_bias"] = json!(self.attention_bias);
+                json["mlp_bias"] = json!(self.mlp_bias);
+            }
+            LlamaKind::Mistral => json["sliding_window"] = json!(self.sliding_window),
+        }
+        json
+    }
+
+    /// Whether a model of these sizes can be.
+    pub(super) fn check(&self, place: &str) -> Result<()> {
+        let place = &format!("{place}: text_config");
+        check_sizes(
+            place,
+            &[
+                ("vocab_size", self.vocab_size, 1 << 24),
+                ("hidden_size", self.hidden_size, 1 << 16),
+                ("intermediate_size", self.intermediate_size, 1 << 20),
+                ("num_hidden_layers", self.num_hidden_layers, 1000),
+                ("num_attention_heads", self.num_attention_heads, 1 << 16),
+                ("num_key_value_heads", self.num_key_value_heads, 1 << 16),
+                ("head_dim", self.head_dim, 1 << 12),
+                ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+                ("sliding_window", self.sliding_window.unwrap_or(1), usize::MAX),
+            ],
+        )?;
+        let kv_heads = ("num_key_value_heads", self.num_key_value_heads);
+        check_multiple(place, ("num_attention_heads", self.num_attention_heads), kv_heads)?;
+        check_multiple(place, ("head_dim", self.head_dim), ("the two halves of a head:", 2))?;
+        let eps = ("rms_norm_eps", self.rms_norm_eps);
+        check_rates(place, eps, ("attention_dropout", self.attention_dropout))?;
+        if self.eos_token_ids.is_empty() {
+            return Err(Error::invalid(place, "eos_token_id names no token: no answer would end"));
+        }
+        let ids = self.eos_token_ids.iter().chain(&self.bos_token_id).chain(&self.pad_token_id);
+        match ids.copied().find(|&id| id as usize >= self.vocab_size) {
+            None => Ok(()),
+            Some(id) => {
+                let cause = format!("token {id} is outside {} tokens", self.vocab_size);
+                Err(Error::invalid(place, cause))
+            }
+        }
+    }
+
+    /// How many positions a sequence can have.
+    pub fn positions(&self) -> usize {
+        self.rope.positions(self.max_position_embeddings)
+    }
+
+    /// A block's sizes.
+    pub fn widths(&self) -> LlamaWidths {
+        LlamaWidths {
+            hidden: self.hidden_size,
+            intermediate: self.intermediate_size,
+            heads: Heads {
+                heads: self.num_attention_heads,
+                kv_heads: self.num_key_value_heads,
+                dim: self.head_dim,
+                causal: true,
+                window: self.sliding_window,
+            },
+            eps: self.rms_norm_eps as f32,
+            attention_bias: self.attention_bias,
+            mlp_bias: self.mlp_bias,
+        }
+    }
+}

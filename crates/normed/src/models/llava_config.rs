@@ -1,0 +1,336 @@
+//! A LLaVA's config.json: Hugging Face's, and the one of LLaVA's own code. Both are read; the former is
+//! written.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::Layout;
+use super::clip::ClipConfig;
+use super::keys::Keys;
+use super::llama_config::{LlamaConfig, LlamaKind};
+use super::projector::ProjectorKind;
+use crate::{Error, Result};
+
+const HUGGING_FACE: &str = "LlavaForConditionalGeneration";
+
+/// What LLaVA's own code calls its models, and whose keys stand in their configs.
+const ORIGINAL: [(&str, LlamaKind); 2] =
+    [("LlavaLlamaForCausalLM", LlamaKind::Llama), ("LlavaMistralForCausalLM", LlamaKind::Mistral)];
+
+/// A whole model's sizes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LlavaConfig {
+    /// The image encoder's.
+    pub vision: ClipConfig,
+    /// The language model's.
+    pub text: LlamaConfig,
+    /// What stands between them.
+    pub projector: ProjectorKind,
+    /// Whether its layers have biases.
+    pub projector_bias: bool,
+    /// The blocks of the image encoder that are computed: the language model reads the last one's states.
+    pub feature_layers: usize,
+    /// Whether the class token's state is among them.
+    pub with_class: bool,
+    /// Hugging Face's token for the picture, in its texts.
+    pub image_token_index: Option<u32>,
+    /// LLaVA's `mm_vision_tower`: whose image encoder it is, where the checkpoint does not hold it.
+    pub vision_tower: Option<String>,
+}
+
+/// More than this is a mistake in the file: 400 GB of weights.
+const MAX_PARAMETERS: usize = 100_000_000_000;
+
+impl LlavaConfig {
+    /// Whether config.json's `json` is a LLaVA's.
+    pub fn is_meant(json: &Value) -> bool {
+        let named = json["architectures"].as_array().is_some_and(|names| {
+            let known = |name: &Value| {
+                let name = name.as_str().unwrap_or_default();
+                name == HUGGING_FACE || ORIGINAL.iter().any(|(original, _)| *original == name)
+            };
+            names.iter().any(known)
+        });
+        named || json["model_type"].as_str().is_some_and(|kind| kind.starts_with("llava"))
+    }
+
+    /// Reads `json`, config.json's content in `dir`; `place` names the file in errors.
+    pub fn parse(place: &str, json: &Value, dir: &Path) -> Result<(Self, Layout)> {
+        let keys = Keys::of(place, json)?;
+        let names: Vec<String> = keys.or("architectures", Vec::new())?;
+        let original = ORIGINAL.iter().find(|(known, _)| names.iter().any(|name| name == known));
+        let (config, layout) = match original {
+            Some(&(_, kind)) => (Self::from_original(&keys, kind, dir)?, Layout::Original),
+            None if names.is_empty() || names.iter().any(|name| name == HUGGING_FACE) => {
+                (Self::from_hugging_face(&keys)?, Layout::HuggingFace)
+            }
+            None => {
+                let cause = format!("architectures are {names:?}");
+                let known = [HUGGING_FACE, ORIGINAL[0].0, ORIGINAL[1].0];
+                return Err(Error::invalid(place, cause).hint(format!("{known:?} are supported")));
+            }
+        };
+        config.check(place)?;
+        Ok((config, layout))
+    }
+
+    fn from_hugging_face(keys: &Keys) -> Result<Self> {
+        let vision = match keys.section("vision_config")? {
+            Some(vision) => ClipConfig::read(&vision)?,
+            None => ClipConfig::large(336),
+        };
+        let text = match keys.section("text_config")? {
+            Some(text) => text,
+            None => Keys::of(&keys.place, &json!({}))?,
+        };
+        let kind = match text.or("model_type", "llama".to_owned())?.as_str() {
+            "llama" => LlamaKind::Llama,
+            "mistral" => LlamaKind::Mistral,
+            other => {
+                let cause = format!("model_type is {other:?}");
+                return Err(
+                    Error::invalid(&text.place, cause).hint("llama and mistral are supported")
+                );
+            }
+        };
+        let mut text = LlamaConfig::read(&text, kind)?;
+        text.tie_word_embeddings |= keys.or("tie_word_embeddings", false)?;
+        keys.must_be("projector_hidden_act", &["gelu"])?;
+        let with_class = match keys.or("vision_feature_select_strategy", "default".to_owned())? {
+            name if name == "default" => false,
+            name if name == "full" => true,
+            other => {
+                let cause = format!("vision_feature_select_strategy is {other:?}");
+                return Err(
+                    Error::invalid(&keys.place, cause).hint("it is \"default\" or \"full\"")
+                );
+            }
+        };
+        Ok(Self {
+            feature_layers: feature_layers(keys, "vision_feature_layer", &vision)?,
+            vision,
+            text,
+            projector: match keys.or("mm_projector_type", "mlp2x_gelu".to_owned())?.as_str() {
+                "mlp2x_gelu" => ProjectorKind::Mlp2xGelu,
+                other => {
+                    let cause = format!("mm_projector_type is {other:?}");
+                    return Err(Error::invalid(&keys.place, cause)
+                        .hint("in Hugging Face's layout it is \"mlp2x_gelu\" or absent"));
+                }
+            },
+            projector_bias: keys.or("multimodal_projector_bias", true)?,
+            with_class,
+            image_token_index: match keys.get("image_token_index")? {
+                Some(id) => Some(id),
+                None => Some(keys.or("image_token_id", 32_000)?),
+            },
+            vision_tower: None,
+        })
+    }
+
+    /// As LLaVA's `llava/model/llava_arch.py` and the builders beside it read it.
+    fn from_original(keys: &Keys, kind: LlamaKind, dir: &Path) -> Result<Self> {
+        let tower: String = keys.get("mm_vision_tower")?.ok_or_else(|| {
+            Error::invalid(&keys.place, "mm_vision_tower is absent: whose image encoder is it?")
+                .hint("\"openai/clip-vit-large-patch14-336\", or a directory that holds a CLIP")
+        })?;
+        let vision = match VisionTower::find(&tower, dir) {
+            Some(found) => found.config()?,
+            None => known_tower(&tower).ok_or_else(|| not_found(&tower, dir))?,
+        };
+        if let Some(width) = keys.get::<usize>("mm_hidden_size")?
+            && width != vision.hidden_size
+        {
+            let cause = format!(
+                "mm_hidden_size is {width}, the states of {tower} are {} wide",
+                vision.hidden_size
+            );
+            return Err(Error::invalid(&keys.place, cause));
+        }
+        let projector = match keys.or("mm_projector_type", "linear".to_owned())?.as_str() {
+            "linear" => ProjectorKind::Linear,
+            "mlp2x_gelu" => ProjectorKind::Mlp2xGelu,
+            other => {
+                let cause = format!("mm_projector_type is {other:?}");
+                return Err(Error::invalid(&keys.place, cause)
+                    .hint("\"linear\" and \"mlp2x_gelu\" are supported"));
+            }
+        };
+        let with_class = match keys.or("mm_vision_select_feature", "patch".to_owned())? {
+            name if name == "patch" => false,
+            name if name == "cls_patch" => true,
+            other => {
+                let cause = format!("mm_vision_select_feature is {other:?}");
+                return Err(
+                    Error::invalid(&keys.place, cause).hint("it is \"patch\" or \"cls_patch\"")
+                );
+            }
+        };
+        Ok(Self {
+            feature_layers: feature_layers(keys, "mm_vision_select_layer", &vision)?,
+            vision,
+            text: LlamaConfig::read(keys, kind)?,
+            projector,
+            projector_bias: true,
+            with_class,
+            image_token_index: None,
+            vision_tower: Some(tower),
+        })
+    }
+
+    /// As transformers' config.json. None for what that has no key for: a linear projector.
+    pub fn to_hugging_face(&self) -> Option<Value> {
+        (self.projector == ProjectorKind::Mlp2xGelu).then(|| {
+            json!({
+                "architectures": [HUGGING_FACE],
+                "model_type": "llava",
+                "vision_config": self.vision.to_json(),
+                "text_config": self.text.to_json(),
+                "tie_word_embeddings": self.text.tie_word_embeddings,
+                "projector_hidden_act": "gelu",
+                "multimodal_projector_bias": self.projector_bias,
+                // States are counted from the embeddings', which are 0.
+                "vision_feature_layer":
+                    self.feature_layers as i64 - self.vision.num_hidden_layers as i64 - 1,
+                "vision_feature_select_strategy": if self.with_class { "full" } else { "default" },
+                "image_token_index": self.image_token_index,
+                "image_seq_length": self.states(),
+            })
+        })
+    }
+
+    /// What config.json's `architectures` has in this layout.
+    pub fn architecture(&self, layout: Layout) -> &'static str {
+        match layout {
+            Layout::HuggingFace => HUGGING_FACE,
+            Layout::Original => match self.text.kind {
+                LlamaKind::Llama => ORIGINAL[0].0,
+                LlamaKind::Mistral => ORIGINAL[1].0,
+            },
+        }
+    }
+
+    /// Whether a model of these sizes can be.
+    pub fn check(&self, place: &str) -> Result<()> {
+        self.vision.check(place)?;
+        self.text.check(place)?;
+        let count = self.num_parameters();
+        if count > MAX_PARAMETERS {
+            return Err(Error::invalid(place, format!("these sizes make {count} parameters")));
+        }
+        if self.states() >= self.text.positions() {
+            let (states, positions) = (self.states(), self.text.positions());
+            let cause = format!("a picture is {states} tokens, the language model has {positions}");
+            return Err(Error::invalid(place, cause));
+        }
+        Ok(())
+    }
+
+    /// States of a picture, each of which becomes a token.
+    pub fn states(&self) -> usize {
+        self.vision.num_patches() + usize::from(self.with_class)
+    }
+
+    /// The number of parameters. Counted by formula, since a mistaken config would declare millions.
+    pub fn num_parameters(&self) -> usize {
+        let (v, t) = (&self.vision, &self.text);
+        let product = |factors: &[usize]| {
+            factors.iter().fold(1usize, |product, &factor| product.saturating_mul(factor))
+        };
+        let block = product(&[v.hidden_size, 4 * v.hidden_size + 2 * v.intermediate_size + 9])
+            .saturating_add(v.intermediate_size);
+        let embeddings =
+            product(&[v.hidden_size, 3 * v.patch_size * v.patch_size + v.num_patches() + 6]);
+        let attention = 2 * t.head_dim * (t.num_attention_heads + t.num_key_value_heads);
+        let layer = product(&[t.hidden_size, attention + 3 * t.intermediate_size + 2]);
+        let tables =
+            product(&[t.hidden_size, t.vocab_size, 2 - usize::from(t.tie_word_embeddings)]);
+        let projector = product(&[t.hidden_size, v.hidden_size + t.hidden_size]);
+        [
+            product(&[block, v.num_hidden_layers]),
+            embeddings,
+            product(&[layer, t.num_hidden_layers]),
+            tables,
+            projector,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+}
+
+/// The number of blocks up to the states that `key` names: they are counted from the embeddings', which
+/// are 0; negative ones from the last's, which are -1.
+fn feature_layers(keys: &Keys, key: &str, vision: &ClipConfig) -> Result<usize> {
+    let layer = keys.get::<Value>(key)?.unwrap_or(json!(-2));
+    let last = vision.num_hidden_layers;
+    let found = layer.as_i64().and_then(|layer| {
+        let from_start = if layer < 0 { layer + last as i64 + 1 } else { layer };
+        usize::try_from(from_start).ok().filter(|&layers| layers <= last)
+    });
+    found.ok_or_else(|| {
+        let cause = format!("{key} is {layer}; the image encoder has {last} blocks");
+        Error::invalid(&keys.place, cause).hint("one layer is supported, -2 in published models")
+    })
+}
+
+/// What OpenAI published under these names.
+fn known_tower(name: &str) -> Option<ClipConfig> {
+    match Path::new(name).file_name()?.to_str()? {
+        "clip-vit-large-patch14" => Some(ClipConfig::large(224)),
+        "clip-vit-large-patch14-336" => Some(ClipConfig::large(336)),
+        _ => None,
+    }
+}
+
+/// The directory of an image encoder that stands beside a checkpoint.
+pub(super) struct VisionTower(pub PathBuf);
+
+impl VisionTower {
+    /// Where `mm_vision_tower` says, seen from the working directory and from the model's `dir`; or
+    /// under its name, whole or the last part of it, in `dir` or beside it.
+    pub fn find(tower: &str, dir: &Path) -> Option<Self> {
+        let is_there = |path: &PathBuf| path.join("config.json").is_file();
+        places(tower, dir).into_iter().find(is_there).map(Self)
+    }
+
+    /// As [`VisionTower::find`]; not to find it is an error that says where it was looked for.
+    pub fn open(tower: &str, dir: &Path) -> Result<Self> {
+        Self::find(tower, dir).ok_or_else(|| not_found(tower, dir))
+    }
+
+    /// Its sizes: the directory's config.json is a CLIP's, or its vision tower's.
+    fn config(&self) -> Result<ClipConfig> {
+        let path = self.0.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, &e))?;
+        let place = path.display().to_string();
+        let json: Value = serde_json::from_str(&text).map_err(|e| Error::invalid(&place, e))?;
+        let keys = Keys::of(&place, &json)?;
+        keys.must_be("model_type", &["clip", "clip_vision_model"])?;
+        match keys.section("vision_config")? {
+            Some(vision) => ClipConfig::read(&vision),
+            None => ClipConfig::read(&keys),
+        }
+    }
+}
+
+fn places(tower: &str, dir: &Path) -> Vec<PathBuf> {
+    let path = Path::new(tower);
+    let mut places = vec![path.to_owned(), dir.join(path)];
+    let parent = dir.parent().unwrap_or(Path::new(""));
+    places.push(parent.join(path));
+    if let Some(name) = path.file_name() {
+        places.extend([dir.join(name), parent.join(name)]);
+    }
+    places
+}
+
+fn not_found(tower: &str, dir: &Path) -> Error {
+    let cause = format!("there is no image encoder {tower}, which mm_vision_tower names");
+    let name = Path::new(tower).file_name().unwrap_or_default();
+    Error::invalid(dir.display(), cause).hint(format!(
+        "put its config.json and model.safetensors or pytorch_model.bin into {}, or let \
+         mm_vision_tower in config.json name the directory that holds them",
+        dir.join(name).display()
+    ))
+}

@@ -1,0 +1,134 @@
+//! A LLaVA in a directory.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::llava_config::{LlavaConfig, VisionTower};
+use super::open::{Asked, ModelConfig, open_weight_files};
+use super::{Layout, Llava, Model};
+use crate::data::{ImageRule, PictureMark, PromptRule, PromptSpec, TextRule, Tokenizer};
+use crate::tensor::Parameters;
+use crate::weights::{self, Checkpoint};
+use crate::{Error, Result};
+
+impl ModelConfig for LlavaConfig {
+    fn architecture(&self, layout: Layout) -> &'static str {
+        self.architecture(layout)
+    }
+
+    fn summary(&self, layout: Layout, _: Option<&TextRule>) -> String {
+        let layout = match layout {
+            Layout::HuggingFace => "Hugging Face layout",
+            Layout::Original => "LLaVA's own layout",
+        };
+        let (size, states) = (self.vision.image_size, self.states());
+        format!("{layout}: a picture of {size} x {size} is {states} tokens of the prompt")
+    }
+
+    fn declare(&self, params: &mut Parameters) -> Box<dyn Model> {
+        Box::new(Llava::declare(self, params))
+    }
+
+    fn image_size(&self) -> usize {
+        self.vision.image_size
+    }
+
+    fn set_image_size(&mut self, size: usize) -> Result<()> {
+        self.vision.image_size = size;
+        self.check("image_size")
+    }
+
+    fn described_text(
+        &self,
+        asked: Asked,
+        dir: &Path,
+        layout: Layout,
+        json: &Value,
+    ) -> Result<Option<TextRule>> {
+        let has_tokenizer =
+            ["tokenizer.json", "tokenizer.model"].iter().any(|f| dir.join(f).is_file());
+        let open = || Ok(self.clone().open_text(asked, dir, layout, json)?.1);
+        has_tokenizer.then(open).transpose()
+    }
+
+    /// LLaVA's own layout leaves the processor with the image encoder.
+    fn open_image(&self, dir: &Path, json: &Value) -> Result<ImageRule> {
+        let tower = self.vision_tower.as_ref().and_then(|tower| VisionTower::find(tower, dir));
+        let rule = match &tower {
+            Some(VisionTower(tower)) if !ImageRule::is_in(dir) => ImageRule::open_clip(tower)?,
+            _ => ImageRule::open_clip(dir)?,
+        };
+        let place = dir.join("config.json");
+        rule.with_aspect_ratio(json["image_aspect_ratio"].as_str())
+            .map_err(|cause| Error::invalid(place.display(), cause))
+    }
+
+    fn open_text(
+        &mut self,
+        asked: Asked,
+        dir: &Path,
+        _: Layout,
+        json: &Value,
+    ) -> Result<(Tokenizer, TextRule)> {
+        let tokenizer = Tokenizer::open_causal(dir)?;
+        // Padded tables have rows that no token uses; the reverse cannot be.
+        if tokenizer.len() > self.text.vocab_size {
+            let (has, room) = (tokenizer.len(), self.text.vocab_size);
+            let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
+            return Err(Error::invalid(dir.display(), cause));
+        }
+        let start_end = json["mm_use_im_start_end"].as_bool().unwrap_or(false);
+        let between = PictureMark::Between { start_end };
+        let spec = PromptSpec {
+            template: asked.template,
+            language_model: self.text.kind.name().to_owned(),
+            picture: self.image_token_index.map_or(between, PictureMark::Token),
+            image_tokens: self.states(),
+            context: self.text.positions(),
+            eos_token_ids: self.text.eos_token_ids.clone(),
+            pad_token_id: self.text.pad_token_id,
+        };
+        let rule = PromptRule::open(dir, &tokenizer, spec)?;
+        Ok((tokenizer, rule.into()))
+    }
+
+    fn open_weights(&self, dir: &Path, layout: Layout) -> Result<Checkpoint> {
+        let mut checkpoint = open_weight_files(dir)?;
+        if checkpoint.is_llavas_own() != (layout == Layout::Original) {
+            let (config, names) = match layout {
+                Layout::HuggingFace => ("Hugging Face's", "LLaVA's own"),
+                Layout::Original => ("LLaVA's own", "Hugging Face's"),
+            };
+            let cause = format!("the names are {names}, config.json is {config}");
+            return Err(Error::invalid(checkpoint.path.display(), cause));
+        }
+        checkpoint = checkpoint.canonical_llava(self.text.tie_word_embeddings)?;
+        if let Some(tower) = &self.vision_tower
+            && !checkpoint.holds_vision_tower()
+        {
+            let VisionTower(dir) = VisionTower::open(tower, dir)?;
+            let tower = open_weight_files(&dir)?;
+            checkpoint.take_vision_tower(&tower)?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn stored_name(&self, layout: Layout, name: &str) -> String {
+        match layout {
+            Layout::HuggingFace => name.to_owned(),
+            Layout::Original => weights::to_llavas_own(name, self.projector.layers()),
+        }
+    }
+
+    fn to_hugging_face(&self) -> Result<Value> {
+        self.to_hugging_face().ok_or_else(|| {
+            Error::invalid("config", "the projector is one linear layer")
+                .hint("Hugging Face's layout has no room for that; keep LLaVA's own, and adapters")
+        })
+    }
+
+    fn saved_name(&self, name: &str) -> String {
+        weights::to_saved_llava(name)
+    }
+}

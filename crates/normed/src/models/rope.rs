@@ -1,0 +1,412 @@
+//! By what angles a language model turns queries and keys at each position: the plain angles of Su et
+//! al. 2021 (arXiv 2104.09864), and those of models whose context was extended afterwards. Formulas
+//! and keys are transformers' (`modeling_rope_utils.py`).
+
+use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::keys::Keys;
+use crate::ops::Rotation;
+use crate::{Error, Result};
+
+/// The frequencies of positions, as config.json has them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeConfig {
+    /// The base of the wavelengths.
+    pub rope_theta: f64,
+    /// How the context was extended.
+    pub scaling: RopeScaling,
+}
+
+/// How a model's context was extended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    Default,
+    /// Positions are divided by the factor (Chen et al. 2023, arXiv 2306.15595).
+    Linear {
+        /// How many times as long the context is.
+        factor: f64,
+    },
+    /// The base grows with the length of the sequence, once that exceeds the original context.
+    Dynamic {
+        /// By how much it grows.
+        factor: f64,
+    },
+    /// Long wavelengths are divided by the factor, short ones are left (Llama 3.1).
+    Llama3 {
+        /// How many times as long the context is.
+        factor: f64,
+        /// The original context over this is the longest wavelength that is not fully divided.
+        low_freq_factor: f64,
+        /// The original context over this is the longest wavelength that is left.
+        high_freq_factor: f64,
+        /// The original context.
+        original: usize,
+    },
+    /// As `Llama3` with a ramp over the dimensions, and scores scaled besides (Peng et al. 2023,
+    /// arXiv 2309.00071).
+    Yarn {
+        /// How many times as long the context is.
+        factor: f64,
+        /// What cosines and sines are multiplied by.
+        attention_factor: f64,
+        /// Turns within the original context from which on a dimension is left.
+        beta_fast: f64,
+        /// Turns within the original context up to which a dimension is fully divided.
+        beta_slow: f64,
+        /// The original context.
+        original: usize,
+        /// Whether the ramp starts and ends at whole dimensions.
+        truncate: bool,
+    },
+}
+
+impl RopeConfig {
+    /// Reads `rope_parameters`, or the older `rope_theta` and `rope_scaling`, of a text config whose
+    /// context is `context` long.
+    pub(super) fn read(keys: &Keys, context: usize) -> Result<Self> {
+        let outer = keys.or("rope_theta", 10_000.0)?;
+        let section = match keys.section("rope_parameters")? {
+            Some(section) => Some(section),
+            None => keys.section("rope_scaling")?,
+        };
+        let Some(rope) = section else {
+            return Self { rope_theta: outer, scaling: RopeScaling::Default }.checked(&keys.place);
+        };
+        let kind = match rope.get::<String>("rope_type")? {
+            Some(kind) => kind,
+            None => rope.or("type", "default".to_owned())?,
+        };
+        let partial = rope.or("partial_rotary_factor", keys.or("partial_rotary_factor", 1.0)?)?;
+        if partial != 1.0 {
+            let cause = format!("partial_rotary_factor is {partial}; only whole heads are turned");
+            return Err(Error::invalid(&rope.place, cause));
+        }
+        let need = |key: &str| -> Result<f64> {
+            let missing = || Error::invalid(&rope.place, format!("{kind} needs {key}"));
+            rope.get(key)?.ok_or_else(missing)
+        };
+        let original = rope.or("original_max_position_embeddings", context)?;
+        let scaling = match kind.as_str() {
+            "default" => RopeScaling::Default,
+            "linear" => RopeScaling::Linear { factor: need("factor")? },
+            "dynamic" => RopeScaling::Dynamic { factor: need("factor")? },
+            "llama3" => RopeScaling::Llama3 {
+                factor: need("factor")?,
+                low_freq_factor: need("low_freq_factor")?,
+                high_freq_factor: need("high_freq_factor")?,
+                original,
+            },
+            "yarn" => {
+                let factor = match rope.get("factor")? {
+                    Some(factor) => factor,
+                    None => context as f64 / original as f64,
+                };
+                RopeScaling::Yarn {
+                    factor,
+                    attention_factor: yarn_attention_factor(&rope, factor)?,
+                    beta_fast: rope.or("beta_fast", 32.0)?,
+                    beta_slow: rope.or("beta_slow", 1.0)?,
+                    original,
+                    truncate: rope.or("truncate", true)?,
+                }
+            }
+            other => {
+                let cause = format!("rope_type is {other:?}");
+                return Err(Error::invalid(&rope.place, cause)
+                    .hint("default, linear, dynamic, llama3 and yarn are supported"));
+            }
+        };
+        let rope_theta = rope.or("rope_theta", outer)?;
+        Self { rope_theta, scaling }.checked(&rope.place)
+    }
+
+    fn checked(self, place: &str) -> Result<Self> {
+        let (factor, original) = match self.scaling {
+            RopeScaling::Default => (1.0, 1),
+            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => (factor, 1),
+            RopeScaling::Llama3 {
+                factor,
+                original,
+                low_freq_factor: low,
+                high_freq_factor: high,
+            } => {
+                if !(low > 0.0 && high > low) {
+                    let cause =
+                        format!("high_freq_factor {high} is not above low_freq_factor {low}");
+                    return Err(Error::invalid(place, cause));
+                }
+                (factor, original)
+            }
+            RopeScaling::Yarn { factor, original, .. } => (factor, original),
+        };
+        // Up to a thousand times, where real models go to some tens.
+        if !(1.0..=1000.0).contains(&factor) {
+            return Err(Error::invalid(place, format!("factor is {factor}, not 1 to 1000")));
+        }
+        let theta = self.rope_theta;
+        if !(theta > 1.0 && theta.is_finite()) || original == 0 {
+            let cause = format!("rope_theta is {theta}, the original context {original}");
+            return Err(Error::invalid(place, cause));
+        }
+        Ok(self)
+    }
+
+    /// How far positions go, where config.json says `context`: some kinds say the original there.
+    pub fn positions(&self, context: usize) -> usize {
+        let times = |factor: f64, original: usize| (factor * original as f64) as usize;
+        match self.scaling {
+            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => {
+                times(factor, context)
+            }
+            RopeScaling::Yarn { factor, original, .. } => context.max(times(factor, original)),
+            RopeScaling::Default | RopeScaling::Llama3 { .. } => context,
+        }
+    }
+
+    /// As config.json's `rope_parameters`.
+    pub(super) fn to_json(&self) -> Value {
+        let mut json = match self.scaling {
+            RopeScaling::Default => json!({ "rope_type": "default" }),
+            RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+            RopeScaling::Dynamic { factor } => json!({ "rope_type": "dynamic", "factor": factor }),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => json!({
+                "rope_type": "llama3",
+                "factor": factor,
+                "low_freq_factor": low_freq_factor,
+                "high_freq_factor": high_freq_factor,
+                "original_max_position_embeddings": original,
+            }),
+            RopeScaling::Yarn {
+                factor,
+                attention_factor,
+                beta_fast,
+                beta_slow,
+                original,
+                truncate,
+            } => json!({
+                "rope_type": "yarn",
+                "factor": factor,
+                "attention_factor": attention_factor,
+                "beta_fast": beta_fast,
+                "beta_slow": beta_slow,
+                "original_max_position_embeddings": original,
+                "truncate": truncate,
+            }),
+        };
+        json["rope_theta"] = json!(self.rope_theta);
+        json
+    }
+
+    /// The frequencies of a head of `dim` elements in a sequence of `length`, and what cosines and
+    /// sines are multiplied by.
+    fn frequencies(&self, dim: usize, context: usize, length: usize) -> (Vec<f32>, f32) {
+        let base = match self.scaling {
+            RopeScaling::Dynamic { factor } if dim > 2 => {
+                let stretch = factor * length.max(context) as f64 / context as f64 - (factor - 1.0);
+                self.rope_theta * stretch.powf(dim as f64 / (dim as f64 - 2.0))
+            }
+            _ => self.rope_theta,
+        };
+        let plain = |i: usize| base.powf(-((2 * i) as f64) / dim as f64);
+        let mut scale = 1.0;
+        let each = |f: &dyn Fn(usize, f64) -> f64| -> Vec<f32> {
+            (0..dim / 2).map(|i| f(i, plain(i)) as f32).collect()
+        };
+        let frequencies = match self.scaling {
+            RopeScaling::Default | RopeScaling::Dynamic { .. } => each(&|_, plain| plain),
+            RopeScaling::Linear { factor } => each(&|_, plain| plain / factor),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => {
+                each(&|_, plain| {
+                    let turns = original as f64 * plain / TAU;
+                    let left = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                    let left = left.clamp(0.0, 1.0);
+                    (1.0 - left) * plain / factor + left * plain
+                })
+            }
+            RopeScaling::Yarn {
+                factor,
+                attention_factor,
+                beta_fast,
+                beta_slow,
+                original,
+                truncate,
+            } => {
+                scale = attention_factor;
+                let dimension = |turns: f64| {
+                    let wavelength = original as f64 / (turns * TAU);
+                    dim as f64 * wavelength.ln() / (2.0 * base.ln())
+                };
+                let (mut low, mut high) = (dimension(beta_fast), dimension(beta_slow));
+                if truncate {
+                    (low, high) = (low.floor(), high.ceil());
+                }
+                let (low, mut high) = (low.max(0.0), high.min(dim as f64 - 1.0));
+                if low == high {
+                    high += 0.001;
+                }
+                each(&|i, plain| {
+                    let divided = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                    divided * plain / factor + (1.0 - divided) * plain
+                })
+            }
+        };
+        (frequencies, scale as f32)
+    }
+}
+
+/// What scores are scaled by, in the square: `attention_factor`, or what `mscale` makes of the factor.
+fn yarn_attention_factor(rope: &Keys, factor: f64) -> Result<f64> {
+    if let Some(given) = rope.get("attention_factor")? {
+        return Ok(given);
+    }
+    let scale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
+    let [mscale, all] = [rope.or("mscale", 0.0)?, rope.or("mscale_all_dim", 0.0)?];
+    Ok(if mscale != 0.0 && all != 0.0 { scale(mscale) / scale(all) } else { scale(1.0) })
+}
+
+/// The rotations of one model.
+#[derive(Debug, Clone)]
+pub(super) struct Rope {
+    config: RopeConfig,
+    dim: usize,
+    context: usize,
+    /// Of sequences inside the original context.
+    base: Arc<[f32]>,
+    scale: f32,
+}
+
+impl Rope {
+    /// For heads of `dim` elements, where config.json says that the context is `context` long.
+    pub fn new(config: &RopeConfig, dim: usize, context: usize) -> Self {
+        let (base, scale) = config.frequencies(dim, context, context);
+        Self { config: config.clone(), dim, context, base: base.into(), scale }
+    }
+
+    /// Of sequences of `lengths`, each padded to `width`.
+    pub fn of_sequences(&self, lengths: &[usize], width: usize) -> Rotation {
+        if lengths.iter().all(|&length| self.is_base(length)) {
+            return Rotation::new((0..width).map(|t| (t, &*self.base)), self.scale);
+        }
+        let each: Vec<_> = lengths.iter().map(|&length| self.frequencies(length)).collect();
+        let rows = each.iter().flat_map(|of| (0..width).map(move |t| (t, &**of)));
+        Rotation::new(rows, self.scale)
+    }
+
+    /// Of one row a sequence, at its position there.
+    pub fn at(&self, positions: &[usize]) -> Rotation {
+        let each: Vec<_> = positions.iter().map(|&p| (p, self.frequencies(p + 1))).collect();
+        Rotation::new(each.iter().map(|(p, of)| (*p, &**of)), self.scale)
+    }
+
+    fn frequencies(&self, length: usize) -> Arc<[f32]> {
+        if self.is_base(length) {
+            return Arc::clone(&self.base);
+        }
+        self.config.frequencies(self.dim, self.context, length).0.into()
+    }
+
+    /// Whether a sequence of this length has the frequencies of short ones.
+    fn is_base(&self, length: usize) -> bool {
+        length <= self.context || !matches!(self.config.scaling, RopeScaling::Dynamic { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<RopeConfig> {
+        let json = serde_json::from_str(text).unwrap();
+        RopeConfig::read(&Keys::of("config.json", &json).unwrap(), 64)
+    }
+
+    /// What transformers 5.23's `ROPE_INIT_FUNCTIONS` give for heads of 8 elements and a context of 64.
+    #[test]
+    fn frequencies_are_transformers() {
+        for (text, length, want, scale) in [
+            (r#"{}"#, 64, [1.00000000e+00, 1.00000001e-01, 9.99999978e-03, 1.00000005e-03], 1.0),
+            (
+                r#"{"rope_theta": 500.0}"#,
+                64,
+                [1.00000000e+00, 2.11474240e-01, 4.47213612e-02, 9.45741590e-03],
+                1.0,
+            ),
+            (
+                r#"{"rope_scaling": {"type": "linear", "factor": 2.5}}"#,
+                64,
+                [4.00000006e-01, 3.99999991e-02, 3.99999972e-03, 4.00000019e-04],
+                1.0,
+            ),
+            (
+                r#"{"rope_scaling": {"type": "dynamic", "factor": 2.0}}"#,
+                64,
+                [1.00000000e+00, 1.00000001e-01, 9.99999978e-03, 1.00000005e-03],
+                1.0,
+            ),
+            (
+                r#"{"rope_scaling": {"type": "dynamic", "factor": 2.0}}"#,
+                100,
+                [1.00000000e+00, 7.77822211e-02, 6.05007401e-03, 4.70588246e-04],
+                1.0,
+            ),
+            (
+                r#"{"rope_parameters": {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 0.25, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}}"#,
+                64,
+                [1.00000000e+00, 1.85502358e-02, 1.24999997e-03, 1.25000006e-04],
+                1.0,
+            ),
+            (
+                r#"{"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 4.0, "original_max_position_embeddings": 16}}"#,
+                64,
+                [1.00000000e+00, 2.50000004e-02, 2.49999994e-03, 2.50000012e-04],
+                1.138629436111989,
+            ),
+            (
+                r#"{"rope_parameters": {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 4.0, "original_max_position_embeddings": 128, "truncate": false, "mscale": 1.0, "mscale_all_dim": 0.5}}"#,
+                64,
+                [1.00000000e+00, 6.34965897e-02, 2.49999994e-03, 2.50000012e-04],
+                1.0648216253695715,
+            ),
+        ] {
+            let config = read(text).unwrap();
+            let (got, got_scale) = config.frequencies(8, 64, length);
+            for (a, b) in got.iter().zip(want) {
+                assert!((a - b).abs() <= 2e-6 * b.abs(), "{text}: {got:?}, not {want:?}");
+            }
+            assert!((got_scale - scale).abs() < 1e-6, "{text}: {got_scale}");
+            let again = read(&json!({ "rope_parameters": config.to_json() }).to_string()).unwrap();
+            assert_eq!(again, config);
+        }
+    }
+
+    #[test]
+    fn how_far_positions_go() {
+        let far = |text: &str| read(text).unwrap().positions(64);
+        assert_eq!(far("{}"), 64);
+        assert_eq!(far(r#"{"rope_scaling": {"type": "linear", "factor": 4.0}}"#), 256);
+        assert_eq!(far(r#"{"rope_scaling": {"type": "dynamic", "factor": 2.0}}"#), 128);
+        let yarn = r#"{"rope_scaling": {"rope_type": "yarn", "factor": 4.0,
+            "original_max_position_embeddings": 32}}"#;
+        assert_eq!(far(yarn), 128);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (text, cause) in [
+            (r#"{"rope_scaling": {"rope_type": "longrope"}}"#, "rope_type is \"longrope\""),
+            (r#"{"rope_scaling": {"type": "linear"}}"#, "linear needs factor"),
+            (r#"{"rope_scaling": {"type": "linear", "factor": 0.5}}"#, "factor is 0.5"),
+            (r#"{"rope_parameters": {"partial_rotary_factor": 0.5}}"#, "partial_rotary_factor"),
+            (r#"{"rope_theta": 0.0}"#, "rope_theta is 0"),
+            (r#"{"rope_theta": "x"}"#, "rope_theta"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(cause), "{error}");
+        }
+    }
+}

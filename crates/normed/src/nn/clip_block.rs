@@ -1,0 +1,41 @@
+//! CLIP's block (Radford et al. 2021, arXiv 2103.00020): the vision transformer's, with its matrices
+//! apart and an activation of its own.
+
+use super::{Drops, LayerNorm, Mlp, Place, SelfAttention, Widths};
+use crate::ops::Activation;
+use crate::tensor::{Graph, NormPlace, Recompute, Scope, Var};
+
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+#[derive(Debug, Clone)]
+pub struct ClipBlock {
+    self_attn: SelfAttention,
+    layer_norm1: LayerNorm,
+    mlp: Mlp,
+    layer_norm2: LayerNorm,
+}
+
+impl ClipBlock {
+    /// Declares `self_attn`, `layer_norm1`, `mlp`, `layer_norm2`.
+    pub fn declare(scope: &mut Scope<'_>, w: Widths, activation: Activation) -> Self {
+        let self_attn = SelfAttention::declare_clip(&mut scope.sub("self_attn"), w.hidden, w.heads);
+        let norm = |scope: &mut Scope<'_>, name, place| {
+            LayerNorm::declare(scope, name, w.hidden, w.eps, place)
+        };
+        let layer_norm1 = norm(scope, "layer_norm1", NormPlace::Attention);
+        let names = ["fc1", "fc2"];
+        let mlp = Mlp::declare(&mut scope.sub("mlp"), names, w.hidden, w.intermediate);
+        let layer_norm2 = norm(scope, "layer_norm2", NormPlace::Ffn);
+        Self { self_attn, layer_norm1, mlp: Mlp { activation, ..mlp }, layer_norm2 }
+    }
+
+    /// `[B, T, C] -> [B, T, C]`.
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
+        let (block, drops) = (self.clone(), drops.clone());
+        g.recomputed(Recompute::Blocks, [x], move |g, [x]| {
+            let h = block.layer_norm1.inner(g, x);
+            let x = block.self_attn.add(g, &h, x, None, &drops);
+            let h = block.layer_norm2.inner(g, &x);
+            block.mlp.add_path(g, &h, &x, drops.path(Place::Ffn))
+        })
+    }
+}

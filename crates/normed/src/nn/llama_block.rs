@@ -1,0 +1,87 @@
+//! LLaMA's block (Touvron et al. 2023, arXiv 2302.13971, section 2.2), which Mistral's is too.
+
+use super::{Drops, GatedMlp, Heads, RmsNorm, SelfAttention};
+use crate::ops::{KeyValues, Rotation};
+use crate::tensor::{Graph, NormPlace, Recompute, Scope, Var};
+
+/// The sizes of such a block.
+#[derive(Debug, Clone, Copy)]
+pub struct LlamaWidths {
+    /// The residual stream.
+    pub hidden: usize,
+    /// Inside the feed-forward network.
+    pub intermediate: usize,
+    /// The attention's.
+    pub heads: Heads,
+    /// Of the norms.
+    pub eps: f32,
+    /// Whether the attention's projections have biases.
+    pub attention_bias: bool,
+    /// Whether the feed-forward network's have.
+    pub mlp_bias: bool,
+}
+
+/// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+#[derive(Debug, Clone)]
+pub struct LlamaBlock {
+    self_attn: SelfAttention,
+    mlp: GatedMlp,
+    input_layernorm: RmsNorm,
+    post_attention_layernorm: RmsNorm,
+}
+
+impl LlamaBlock {
+    /// Declares `self_attn`, `mlp`, `input_layernorm`, `post_attention_layernorm`.
+    pub fn declare(scope: &mut Scope<'_>, w: LlamaWidths) -> Self {
+        let attention = &mut scope.sub("self_attn");
+        let self_attn =
+            SelfAttention::declare_llama(attention, w.hidden, w.heads, w.attention_bias);
+        let mlp = GatedMlp::declare(&mut scope.sub("mlp"), w.hidden, w.intermediate, w.mlp_bias);
+        let mut norm = |name, place| RmsNorm::declare(scope, name, w.hidden, w.eps, place);
+        let input_layernorm = norm("input_layernorm", NormPlace::Attention);
+        let post_attention_layernorm = norm("post_attention_layernorm", NormPlace::Ffn);
+        Self { self_attn, mlp, input_layernorm, post_attention_layernorm }
+    }
+
+    /// `[B, T, C] -> [B, T, C]`.
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, rotation: &Rotation, drops: &Drops) -> Var {
+        let (block, rotation, drops) = (self.clone(), rotation.clone(), drops.clone());
+        g.recomputed(Recompute::Blocks, [x], move |g, [x]| {
+            let h = block.input_layernorm.inner(g, x);
+            let x = block.self_attn.add(g, &h, x, Some(&rotation), &drops);
+            block.feed_forward(g, &x)
+        })
+    }
+
+    /// As [`LlamaBlock::forward`] without gradients, where `x` opens the sequences; with the cache to go
+    /// on from, which has room for `room` rows more.
+    pub fn start(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        rotation: &Rotation,
+        room: usize,
+    ) -> (Var, KeyValues) {
+        let h = self.input_layernorm.inner(g, x);
+        let (x, cache) = self.self_attn.start(g, &h, x, Some(rotation), room);
+        (self.feed_forward(g, &x), cache)
+    }
+
+    /// As [`LlamaBlock::forward`] without gradients, of one more row `x [B, 1, C]` a sequence.
+    pub fn step(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        rotation: &Rotation,
+        cache: &mut KeyValues,
+    ) -> Var {
+        let h = self.input_layernorm.inner(g, x);
+        let x = self.self_attn.step(g, &h, x, Some(rotation), cache);
+        self.feed_forward(g, &x)
+    }
+
+    fn feed_forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+        let h = self.post_attention_layernorm.inner(g, x);
+        self.mlp.add(g, &h, x)
+    }
+}

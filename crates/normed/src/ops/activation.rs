@@ -1,0 +1,110 @@
+//! The curves of feed-forward networks, element by element, with their derivatives.
+
+use super::gelu;
+use super::number::Number;
+use super::simd::{exp, for_elements};
+use crate::tensor::{Operation, Tensor};
+
+/// What stands between the two products of a feed-forward network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// [`gelu`](super::gelu()).
+    Gelu,
+    /// `x σ(1.702 x)` (Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2): OpenAI's CLIP.
+    QuickGelu,
+}
+
+/// A curve and its derivative.
+pub(super) trait Curve: Copy + Send + Sync + 'static {
+    fn value(self, x: f32) -> f32;
+    fn slope(self, x: f32) -> f32;
+}
+
+/// [`Activation::Gelu`].
+#[derive(Clone, Copy)]
+pub(super) struct Gelu;
+
+impl Curve for Gelu {
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        gelu::value(x)
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        gelu::slope(x)
+    }
+}
+
+/// `x σ(b x)` (Ramachandran et al. 2017, arXiv 1710.05941, "Swish").
+#[derive(Clone, Copy)]
+pub(super) struct Swish(f32);
+
+/// [`Activation::QuickGelu`].
+pub(super) const QUICK_GELU: Swish = Swish(1.702);
+
+/// `x σ(x)` (Elfwing et al. 2017, arXiv 1702.03118): the gate of LLaMA's feed-forward networks.
+pub(super) const SILU: Swish = Swish(1.0);
+
+impl Curve for Swish {
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        x * sigmoid(self.0 * x)
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        let s = sigmoid(self.0 * x);
+        s * (self.0 * x).mul_add(1.0 - s, 1.0)
+    }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The curve's value of every element.
+pub(super) fn all<T: Number>(curve: impl Curve, x: &Tensor) -> Tensor {
+    let mut y = T::beside(x, x.shape());
+    if y.plans(Operation::Pass(x.len())) {
+        return y;
+    }
+    let x = T::of(x);
+    for_elements(
+        T::of_mut(&mut y),
+        #[inline(always)]
+        |start, y| {
+            for (y, x) in y.iter_mut().zip(&x[start..]) {
+                *y = T::nearest(curve.value(x.wide()));
+            }
+        },
+    );
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_are_torchs_and_slopes_are_theirs() {
+        // torch.nn.functional.silu, and x * torch.sigmoid(1.702 * x).
+        let cases: [(Swish, [f32; 4]); 2] = [
+            (SILU, [-0.142_277_61, -0.188_770_34, 0.731_058_6, 2.857_722_5]),
+            (QUICK_GELU, [-0.018_071_31, -0.149_611_56, 0.845_795_75, 2.981_928_8]),
+        ];
+        for (curve, want) in cases {
+            for (x, want) in [-3.0, -0.5, 1.0, 3.0].into_iter().zip(want) {
+                let got = curve.value(x);
+                assert!((got - want).abs() < 1e-6, "{x}: {got}, not {want}");
+            }
+            for i in -60..=60 {
+                let (x, step) = (i as f32 * 0.2, 1e-2);
+                let numeric = (curve.value(x + step) - curve.value(x - step)) / (2.0 * step);
+                assert!((curve.slope(x) - numeric).abs() < 2e-4, "{x}");
+            }
+            assert_eq!((curve.value(-200.0).abs() < 1e-30, curve.value(200.0)), (true, 200.0));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Rows put together and rows taken out: a language model reads rows of its table with a picture's
+//! among them, and its head sees few of all positions.
+//!
+//! Keeps: where each row came from.
+
+use crate::tensor::{Elements, Graph, Operation, ParamId, Precision, Source, Var};
+
+/// Where a row comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOf {
+    /// The table.
+    Table(u32),
+    /// The value beside it.
+    Value(usize),
+    /// Nowhere: zeros.
+    Padding,
+}
+
+/// Rows of `table [V, C]` and of `value [.., C]`, if there is one, as `rows` says: `[B, T, C]`, where `T` is `width`. No row
+/// of the value may be named twice.
+pub fn merge(
+    g: &mut Graph<'_>,
+    table: ParamId,
+    value: Option<&Var>,
+    rows: &[RowOf],
+    width: usize,
+) -> Var {
+    let w = g.param(table).value().clone();
+    let channels = w.width();
+    let mut out = w.beside(&[rows.len() / width, width, channels], Precision::F32);
+    if !out.plans(Operation::Pass(out.len())) {
+        for (out, row) in out.data_mut().chunks_exact_mut(channels).zip(rows) {
+            match (*row, w.elements()) {
+                (RowOf::Table(id), Elements::F32(w)) => {
+                    out.copy_from_slice(&w[id as usize * channels..][..channels]);
+                }
+                (RowOf::Table(id), Elements::Bf16(w)) => {
+                    let w = &w[id as usize * channels..][..channels];
+                    out.iter_mut().zip(w).for_each(|(y, w)| *y = w.to_f32());
+                }
+                (RowOf::Value(i), _) => {
+                    let value = value.map(|value| value.value.data()).unwrap_or_default();
+                    out.copy_from_slice(&value[i * channels..][..channels]);
+                }
+                (RowOf::Padding, _) => out.fill(0.0),
+            }
+        }
+    }
+    let train = g.trains(table);
+    let input = value.map_or(Source::none(), Var::source);
+    let shape = value.map(|value| value.shape().to_vec()).unwrap_or_default();
+    let rows = rows.to_vec();
+    g.record(out, train || input.needs_gradient(), move |dy, gradients| {
+        let each = || rows.iter().zip(dy.data().chunks_exact(channels));
+        if train {
+            let mut dw = dy.zeros_beside(w.shape());
+            if !dw.plans(Operation::Pass(dy.len())) {
+                let sums = dw.data_mut();
+                for (row, dy) in each() {
+                    if let RowOf::Table(id) = *row {
+                        let sums = &mut sums[id as usize * channels..][..channels];
+                        sums.iter_mut().zip(dy).for_each(|(s, d)| *s += d);
+                    }
+                }
+            }
+            gradients.add_param(table, dw);
+        }
+        if input.needs_gradient() {
+            let mut dx = dy.zeros_beside(&shape);
+            if !dx.plans(Operation::Pass(dx.len())) {
+                let dx = dx.data_mut();
+                for (row, dy) in each() {
+                    if let RowOf::Value(i) = *row {
+                        dx[i * channels..][..channels].copy_from_slice(dy);
+                    }
+                }
+            }
+            gradients.add(input, dx);
+        }
+    })
+}
+
+/// The rows `rows` of `x [.., C]`, f32: `[B, T, C]`, where `T` is `width`.
+pub fn pick(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
+    let channels = x.value.width();
+    let mut out = x.value.beside(&[rows.len() / width, width, channels], Precision::F32);
+    if !out.plans(Operation::Pass(out.len())) {
+        let x = x.value.data();
+        for (out, &row) in out.data_mut().chunks_exact_mut(channels).zip(&rows) {
+            out.copy_from_slice(&x[row * channels..][..channels]);
+        }
+    }
+    let (input, shape) = (x.source(), x.shape().to_vec());
+    g.record(out, input.needs_gradient(), move |dy, gradients| {
+        let mut dx = dy.zeros_beside(&shape);
+        if !dx.plans(Operation::Pass(dx.len())) {
+            let sums: &mut Vec<f32> = dx.data_mut();
+            for (dy, &row) in dy.data().chunks_exact(channels).zip(&rows) {
+                let sums = &mut sums[row * channels..][..channels];
+                sums.iter_mut().zip(dy).for_each(|(s, d)| *s += d);
+            }
+        }
+        gradients.add(input, dx);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RowOf::{Padding, Table, Value};
+    use super::*;
+    use crate::ops::check::{finite_differences, parameters};
+
+    const ROWS: [RowOf; 6] = [Table(4), Value(1), Value(0), Table(0), Table(4), Padding];
+
+    #[test]
+    fn rows_come_from_where_it_says() {
+        let (params, id) = parameters(&[&[5, 3], &[2, 3]]);
+        let mut g = Graph::inference(&params);
+        let value = g.parameter(id[1]);
+        let y = merge(&mut g, id[0], Some(&value), &ROWS, 3);
+        assert_eq!(y.shape(), [2, 3, 3]);
+        let (w, v) = (params.get(id[0]).value().data(), params.get(id[1]).value().data());
+        let want = [&w[12..], &v[3..], &v[..3], &w[..3], &w[12..], &[0.0; 3]].concat();
+        assert_eq!(y.value.data(), want);
+        let picked = pick(&mut g, &y, vec![3, 1], 1);
+        assert_eq!(picked.shape(), [2, 1, 3]);
+        assert_eq!(*picked.value.data(), [&w[..3], &v[3..]].concat());
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        let (mut params, id) = parameters(&[&[5, 3], &[3, 3]]);
+        finite_differences(
+            &mut params,
+            |g| {
+                let value = g.parameter(id[1]);
+                let y = merge(g, id[0], Some(&value), &ROWS, 3);
+                // One row twice, some not at all.
+                pick(g, &y, vec![1, 4, 1, 2], 2)
+            },
+            1e-3,
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! What the parity tests share.
+
+use std::path::PathBuf;
+
+use normed::data::{
+    AnswerType, Batch, Ending, Example, Image, ImageSource, Images, Prepared, Split, TokenRows,
+};
+use normed::models::{GenerateRule, Model, generate};
+use normed::nn::Mode;
+use normed::ops::cross_entropy;
+use normed::recipe::TrainSpec;
+use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Tensor, Tower};
+use normed::train::{self, StepOptions, step};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+/// Relative error allowed in logits, loss and gradients.
+pub const TOLERANCE: f64 = 1e-4;
+
+/// The answers that a search finds, one an example.
+#[derive(Deserialize)]
+pub struct Search {
+    pub num_beams: usize,
+    pub length_penalty: f32,
+    pub answers: Vec<Vec<u32>>,
+}
+
+#[derive(Deserialize)]
+pub struct AdamW {
+    lr: f64,
+    betas: [f64; 2],
+    eps: f64,
+    weight_decay: f64,
+}
+
+/// A file or directory among the golden ones.
+pub fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+pub fn floats(tensors: &SafeTensors<'_>, name: &str) -> Tensor {
+    let view = tensors.tensor(name).unwrap();
+    assert_eq!(view.dtype(), Dtype::F32, "{name}");
+    let data = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+    Tensor::new(view.shape(), data)
+}
+
+pub fn rows(rows: &[Vec<u32>], pad: u32) -> TokenRows {
+    let lengths: Vec<_> = rows.iter().map(Vec::len).collect();
+    let width = lengths.iter().copied().max().unwrap();
+    let padded = |row: &Vec<u32>| {
+        let padding = std::iter::repeat_n(pad, width - row.len());
+        row.iter().copied().chain(padding).collect::<Vec<_>>()
+    };
+    TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
+}
+
+/// Example `i` of `batch`, unpadded.
+pub fn alone(batch: &Batch, i: usize) -> Batch {
+    let row = |r: &TokenRows| TokenRows {
+        ids: r.ids[i * r.width..][..r.lengths[i]].to_vec(),
+        lengths: vec![r.lengths[i]],
+        width: r.lengths[i],
+    };
+    let (width, n) = (batch.decoder_input_ids.width, batch.decoder_input_ids.lengths[i]);
+    let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
+    Batch {
+        images: Images::PixelValues(Tensor::stacked(&[&pixels.part(i)])),
+        input_ids: row(&batch.input_ids),
+        decoder_input_ids: row(&batch.decoder_input_ids),
+        labels: batch.labels[i * width..][..n].to_vec(),
+        target_count: n,
+        keys: vec![batch.keys[i]],
+    }
+}
+
+pub fn train_norms(params: &mut Parameters, towers: &[Tower]) -> Vec<ParamId> {
+    let mut trained = Vec::new();
+    for (id, p) in params.iter_mut() {
+        p.trained = matches!(p.role.part, Part::Norm(_)) && towers.contains(&p.role.tower);
+        if p.trained {
+            trained.push(id);
+        }
+    }
+    trained
+}
+
+/// The mean loss of `batch` and its gradients.
+pub fn backward(
+    model: &dyn Model,
+    params: &Parameters,
+    batch: &Batch,
+    label_smoothing: f32,
+    gradients: &mut Gradients,
+) -> f64 {
+    let mut g = Graph::training(params);
+    let logits = model.forward(&mut g, batch, Mode::Evaluate).unwrap();
+    let loss = cross_entropy(&mut g, logits, &batch.labels, label_smoothing);
+    let count = batch.target_count as f64;
+    g.backward(&loss.output, Tensor::new(&[1], vec![(1.0 / count) as f32]), gradients);
+    loss.sum / count
+}
+
+/// Asserts that the largest difference is below [`TOLERANCE`] of the largest value.
+pub fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let largest = theirs.iter().fold(0.0f64, |m, x| m.max(f64::from(x.abs())));
+    for (i, (a, b)) in ours.iter().zip(theirs).enumerate() {
+        let difference = f64::from((a - b).abs());
+        assert!(difference <= TOLERANCE * largest, "{what}[{i}]: {a}, not {b}");
+    }
+}
+
+/// The loss curve of training as it is: every example a micro-batch of its own, so that the loss of
+/// an example and the normalisation over all of them are put to the test too.
+pub fn assert_steps(
+    model: &dyn Model,
+    params: &mut Parameters,
+    batch: &Batch,
+    (adamw, label_smoothing): (&AdamW, f32),
+    losses: &[f64],
+) {
+    let AdamW { lr, betas: [beta1, beta2], eps, weight_decay } = *adamw;
+    let spec = TrainSpec {
+        adam_betas: (beta1 as f32, beta2 as f32),
+        adam_eps: eps as f32,
+        weight_decay: weight_decay as f32,
+        label_smoothing,
+        max_grad_norm: 0.0,
+        ..TrainSpec::default()
+    };
+    let options = StepOptions { spec: &spec, seed: 0, lr: lr as f32 };
+    let mut optimizer = train::AdamW::new(params, &spec);
+    for (t, theirs) in losses.iter().enumerate() {
+        let examples = (0..batch.keys.len()).map(|i| Ok((alone(batch, i), vec![prepared(i)])));
+        let ours = step(model, params, &mut optimizer, examples, options).unwrap().loss;
+        assert!((ours - theirs).abs() <= TOLERANCE * theirs, "step {t}: {ours}, not {theirs}");
+    }
+}
+
+/// What a step names in its errors.
+fn prepared(i: usize) -> Prepared {
+    let example = Example {
+        id: i.to_string(),
+        image: ImageSource::File(PathBuf::new()),
+        image_name: String::new(),
+        question: String::new(),
+        answer: String::new(),
+        answer_type: AnswerType::Open,
+        split: Split::Train,
+        group: None,
+    };
+    let image = Image::PixelValues([].into());
+    Prepared { example, image, question: vec![], start: 0, answer: vec![] }
+}
+
+/// The answers that `search` finds.
+pub fn answers(
+    model: &dyn Model,
+    params: &Parameters,
+    batch: &Batch,
+    (search, max_new_tokens): (&Search, usize),
+    ends: &[u32],
+) -> Vec<Vec<u32>> {
+    let rule = GenerateRule {
+        num_beams: search.num_beams,
+        max_new_tokens,
+        length_penalty: search.length_penalty,
+    };
+    generate(model, params, batch, &rule, Ending { tokens: ends, stop: None }).unwrap()
+}
+
+/// Decoding token by token over a padded batch gives the logits of the whole at once.
+pub fn assert_steps_are_the_forward_pass(model: &dyn Model, params: &Parameters, batch: &Batch) {
+    let answer = &batch.decoder_input_ids;
+    let examples = batch.keys.len();
+    let mut g = Graph::inference(params);
+    let whole = model.forward(&mut g, batch, Mode::Evaluate).unwrap().value;
+    let mut decoding = model.start(params, batch, answer.width).unwrap();
+    for t in 0..answer.width {
+        let tokens: Vec<_> = (0..examples).map(|b| answer.ids[b * answer.width + t]).collect();
+        let logits = decoding.step(&tokens);
+        for b in (0..examples).filter(|&b| t < answer.lengths[b]) {
+            let width = logits.width();
+            let theirs = &whole.data()[(b * answer.width + t) * width..][..width];
+            assert_close(&format!("{b}, {t}"), &logits.data()[b * width..][..width], theirs);
+        }
+    }
+}

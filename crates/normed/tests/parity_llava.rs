@@ -1,0 +1,273 @@
+//! Our LLaVA against transformers' `LlavaForConditionalGeneration`, on what
+//! `reference/make_llava_goldens.py` wrote: a LLaMA and a Mistral under a CLIP each, under the old names
+//! and the new ones.
+
+mod parity_common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use normed::data::{Batch, IGNORE, IMAGE_TOKEN, Images};
+use normed::models::{Llava, LlavaConfig, Model, ModelConfig};
+use normed::nn::Mode;
+use normed::tensor::{Gradients, Graph, Parameters, Part, Precision, Tensor, Tower};
+use normed::weights;
+use parity_common::{
+    AdamW, Search, TOLERANCE, alone, assert_close, assert_steps, assert_steps_are_the_forward_pass,
+    backward, floats, golden, rows, train_norms,
+};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+const KINDS: [&str; 2] = ["llava_llama", "llava_mistral"];
+
+#[derive(Deserialize)]
+struct Record {
+    examples: Vec<Text>,
+    losses: Vec<f64>,
+    adamw: AdamW,
+    max_new_tokens: usize,
+    searches: Vec<Search>,
+}
+
+/// The picture stands in a prompt as null.
+#[derive(Deserialize)]
+struct Text {
+    prompt: Vec<Option<u32>>,
+    answer: Vec<u32>,
+}
+
+/// The golden files, and our model with their weights.
+struct Golden {
+    file: Vec<u8>,
+    record: Record,
+    model: Llava,
+    params: Parameters,
+    batch: Batch,
+}
+
+/// The model in `dir`.
+fn open(dir: &Path) -> normed::Result<(Llava, Parameters)> {
+    let text = std::fs::read_to_string(dir.join("config.json")).unwrap();
+    let json = serde_json::from_str(&text).unwrap();
+    assert!(LlavaConfig::is_meant(&json));
+    let (config, layout) = LlavaConfig::parse("config.json", &json, dir)?;
+    let mut params = Parameters::new();
+    let model = Llava::declare(&config, &mut params);
+    let counted: usize = params.iter().map(|(_, p)| p.len()).sum();
+    assert!(counted.abs_diff(config.num_parameters()) * 20 < counted, "{counted}");
+    let checkpoint = config.open_weights(dir, layout)?;
+    weights::fill(&mut params, &checkpoint, |name| config.stored_name(layout, name))?;
+    params.set_precision(Precision::F32);
+    Ok((model, params))
+}
+
+fn read(kind: &str) -> Golden {
+    let dir = golden(kind);
+    let record: Record =
+        serde_json::from_slice(&std::fs::read(dir.join("golden.json")).unwrap()).unwrap();
+    let file = std::fs::read(dir.join("golden.safetensors")).unwrap();
+    let (model, params) = open(&dir).unwrap();
+    let batch = batch(&SafeTensors::deserialize(&file).unwrap(), &record, model.config());
+    Golden { file, record, model, params, batch }
+}
+
+/// All examples in one padded batch: the last token of a prompt opens what goes into the decoder.
+fn batch(tensors: &SafeTensors<'_>, record: &Record, config: &LlavaConfig) -> Batch {
+    let TextParts { prompts, inputs, labels } = parts(record);
+    let size = config.vision.image_size;
+    let pixels = (0..prompts.len())
+        .flat_map(|i| floats(tensors, &format!("example.{i}.pixel_values")).into_data())
+        .collect();
+    Batch {
+        images: Images::PixelValues(Tensor::new(&[prompts.len(), 3, size, size], pixels)),
+        input_ids: rows(&prompts, 0),
+        decoder_input_ids: rows(&inputs, 0),
+        labels: rows(&labels, IGNORE).ids,
+        target_count: labels.iter().map(Vec::len).sum(),
+        keys: (0..prompts.len() as u64).collect(),
+    }
+}
+
+struct TextParts {
+    prompts: Vec<Vec<u32>>,
+    inputs: Vec<Vec<u32>>,
+    labels: Vec<Vec<u32>>,
+}
+
+fn parts(record: &Record) -> TextParts {
+    let each = |f: &dyn Fn(Vec<u32>, &[u32]) -> Vec<u32>| {
+        let of = |text: &Text| {
+            let prompt = text.prompt.iter().map(|id| id.unwrap_or(IMAGE_TOKEN)).collect();
+            f(prompt, &text.answer)
+        };
+        record.examples.iter().map(of).collect()
+    };
+    TextParts {
+        prompts: each(&|prompt, _| prompt[..prompt.len() - 1].to_vec()),
+        inputs: each(&|prompt, answer| [&prompt[prompt.len() - 1..], answer].concat()),
+        labels: each(&|_, answer| [answer, &[2]].concat()),
+    }
+}
+
+#[test]
+fn logits_are_transformers() {
+    for kind in KINDS {
+        let golden = read(kind);
+        let tensors = SafeTensors::deserialize(&golden.file).unwrap();
+        let batch = &golden.batch;
+        let mut g = Graph::inference(&golden.params);
+        let ours = golden.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
+        let (width, vocab_size) = (batch.decoder_input_ids.width, ours.value.width());
+        assert_eq!(ours.shape(), [batch.keys.len(), width, vocab_size]);
+        for (b, &length) in batch.decoder_input_ids.lengths.iter().enumerate() {
+            let theirs = floats(&tensors, &format!("example.{b}.logits"));
+            assert_close(
+                &format!("{kind}: logits of example {b}"),
+                &ours.value.data()[b * width * vocab_size..][..length * vocab_size],
+                theirs.data(),
+            );
+        }
+    }
+}
+
+#[test]
+fn loss_and_norm_gradients_are_transformers() {
+    for kind in KINDS {
+        let mut golden = read(kind);
+        for towers in [&Tower::ALL[..], &[Tower::Vision], &[Tower::Decoder]] {
+            train_norms(&mut golden.params, towers);
+            let Golden { record, model, params, batch, .. } = &mut golden;
+            let mut gradients = Gradients::new();
+            for (_, p) in params.iter_mut() {
+                p.trained &= p.inert.is_none();
+            }
+            let loss = backward(model, params, batch, 0.0, &mut gradients);
+            let theirs = record.losses[0];
+            assert!((loss - theirs).abs() <= TOLERANCE * theirs, "loss {loss}, not {theirs}");
+            let tensors = SafeTensors::deserialize(&golden.file).unwrap();
+            for (id, p) in golden.params.iter() {
+                let (ours, name) = (gradients.param(id), format!("grad.{}", p.name));
+                assert_eq!(ours.is_some(), p.trained, "{towers:?} trained: {}", p.name);
+                // What is marked as inert has no gradient in transformers either.
+                let reached = tensors.tensor(&name).is_ok();
+                let norm = matches!(p.role.part, Part::Norm(_));
+                assert_eq!(reached, norm && p.inert.is_none(), "{}", p.name);
+                if let Some(ours) = ours {
+                    assert_close(&p.name, ours.data(), floats(&tensors, &name).data());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn training_steps_are_torchs() {
+    for kind in KINDS {
+        let Golden { record, model, mut params, batch, .. } = read(kind);
+        train_norms(&mut params, &Tower::ALL);
+        for (_, p) in params.iter_mut() {
+            p.trained &= p.inert.is_none();
+        }
+        assert_steps(&model, &mut params, &batch, (&record.adamw, 0.0), &record.losses);
+    }
+}
+
+#[test]
+fn generations_are_transformers_in_any_batch() {
+    for kind in KINDS {
+        let Golden { record, model, params, batch, .. } = read(kind);
+        let ends = model.config().text.eos_token_ids.clone();
+        for search in &record.searches {
+            let how = (search, record.max_new_tokens);
+            let all = parity_common::answers(&model, &params, &batch, how, &ends);
+            assert_eq!(all, search.answers, "{kind}, {} beams", search.num_beams);
+            for (i, theirs) in search.answers.iter().enumerate() {
+                let one = alone(&batch, i);
+                let ours = parity_common::answers(&model, &params, &one, how, &ends);
+                assert_eq!(ours, std::slice::from_ref(theirs), "{kind}, example {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_are_the_forward_pass() {
+    for kind in KINDS {
+        let golden = read(kind);
+        assert_steps_are_the_forward_pass(&golden.model, &golden.params, &golden.batch);
+    }
+}
+
+/// LLaVA's own layout: the names of its code, its config's keys, the image encoder in a directory of its
+/// own.
+#[test]
+fn llavas_own_layout_is_the_same_model() {
+    let golden = read("llava_mistral");
+    for tower_inside in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        own_layout(dir.path(), tower_inside);
+        let (model, params) = open(dir.path()).unwrap();
+        let logits = |model: &Llava, params: &Parameters| {
+            let mut g = Graph::inference(params);
+            model.forward(&mut g, &golden.batch, Mode::Evaluate).unwrap().value.into_data()
+        };
+        assert_eq!(logits(&model, &params), logits(&golden.model, &golden.params));
+    }
+}
+
+/// Writes the Mistral one as LLaVA's own code would have, with zeros for the biases that it always has.
+fn own_layout(dir: &Path, tower_inside: bool) {
+    let checkpoint = weights::read_safetensors(&golden("llava_mistral/model.safetensors")).unwrap();
+    let (mut own, mut tower) = (BTreeMap::new(), BTreeMap::new());
+    for (name, stored) in &checkpoint.tensors {
+        let value = stored.to_tensor().unwrap();
+        if let Some(rest) = name.strip_prefix("model.vision_tower.") {
+            if tower_inside {
+                own.insert(format!("model.vision_tower.vision_tower.vision_model.{rest}"), value);
+            } else {
+                tower.insert(format!("vision_model.{rest}"), value);
+            }
+            continue;
+        }
+        let name = name
+            .replace("model.language_model.", "model.")
+            .replace("model.multi_modal_projector.linear_1", "model.mm_projector.0")
+            .replace("model.multi_modal_projector.linear_2", "model.mm_projector.2");
+        own.insert(name, value);
+    }
+    for layer in ["0", "2"] {
+        own.insert(format!("model.mm_projector.{layer}.bias"), Tensor::zeros(&[32]));
+    }
+    own.insert("model.layers.0.self_attn.rotary_emb.inv_freq".into(), Tensor::zeros(&[6]));
+    tower.insert("vision_model.embeddings.position_ids".into(), Tensor::zeros(&[1, 5]));
+    tower.insert("text_model.final_layer_norm.weight".into(), Tensor::zeros(&[8]));
+    let write = |dir: &Path, tensors: &BTreeMap<String, Tensor>| {
+        let list: Vec<_> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        let path = dir.join("model.safetensors");
+        weights::write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
+    };
+    write(dir, &own);
+    let clip = dir.join("clip-tiny");
+    std::fs::create_dir(&clip).unwrap();
+    if !tower_inside {
+        write(&clip, &tower);
+    }
+    let text = std::fs::read_to_string(golden("llava_mistral/config.json")).unwrap();
+    let hf: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let vision = serde_json::json!({ "model_type": "clip", "vision_config": hf["vision_config"] });
+    std::fs::write(clip.join("config.json"), vision.to_string()).unwrap();
+    let mut config = hf["text_config"].clone();
+    for (key, value) in [
+        ("architectures", serde_json::json!(["LlavaMistralForCausalLM"])),
+        ("model_type", "llava_mistral".into()),
+        ("mm_vision_tower", "someone/clip-tiny".into()),
+        ("mm_projector_type", "mlp2x_gelu".into()),
+        ("mm_hidden_size", 32.into()),
+        ("mm_vision_select_layer", (-1).into()),
+        ("mm_vision_select_feature", "cls_patch".into()),
+    ] {
+        config[key] = value;
+    }
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+}
