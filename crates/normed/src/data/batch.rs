@@ -47,13 +47,17 @@ pub enum Images {
 }
 
 /// One batch of `B` examples.
+///
+/// A model with an encoder and a decoder reads the question in the former and goes on with the answer in
+/// the latter. A language model reads one row: the prompt, with [`IMAGE_TOKEN`] in the picture's place and
+/// without its last token, is its `input_ids`; that token and the answer are its `decoder_input_ids`.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// One an example.
     pub images: Images,
-    /// Questions `[B, T]`.
+    /// Questions, or prompts, `[B, T]`.
     pub input_ids: TokenRows,
-    /// Decoder inputs `[B, A]`: the start token, then the answer.
+    /// Decoder inputs `[B, A]`: what the answer starts from, a token, then the answer.
     pub decoder_input_ids: TokenRows,
     /// `[B * A]`: what position `a` should predict, already shifted; [`IGNORE`] where it does not count.
     pub labels: Vec<u32>,

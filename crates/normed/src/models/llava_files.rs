@@ -17,6 +17,10 @@ impl ModelConfig for LlavaConfig {
         self.architecture(layout)
     }
 
+    fn base_class(&self) -> [&'static str; 2] {
+        ["LlavaForConditionalGeneration", "transformers.models.llava.modeling_llava"]
+    }
+
     fn summary(&self, layout: Layout, rule: &TextRule) -> String {
         let layout = match layout {
             Layout::HuggingFace => "Hugging Face layout",
