@@ -181,25 +181,33 @@ impl LlavaConfig {
         })
     }
 
-    /// As transformers' config.json. None for what that has no key for: a linear projector.
-    pub fn to_hugging_face(&self) -> Option<Value> {
-        (self.projector == ProjectorKind::Mlp2xGelu).then(|| {
-            json!({
-                "architectures": [HUGGING_FACE],
-                "model_type": "llava",
-                "vision_config": self.vision.to_json(),
-                "text_config": self.text.to_json(),
-                "tie_word_embeddings": self.text.tie_word_embeddings,
-                "projector_hidden_act": "gelu",
-                "multimodal_projector_bias": self.projector_bias,
-                // States are counted from the embeddings', which are 0.
-                "vision_feature_layer":
-                    self.feature_layers as i64 - self.vision.num_hidden_layers as i64 - 1,
-                "vision_feature_select_strategy": if self.with_class { "full" } else { "default" },
-                "image_token_index": self.image_token_index,
-                "image_seq_length": self.states(),
-            })
-        })
+    /// As transformers' config.json. Fails for what that has no room for: a projector of one layer, and a
+    /// model whose table has no row for the picture.
+    pub fn to_hugging_face(&self) -> Result<Value> {
+        let lacks = |cause: &str| {
+            Error::invalid("config", cause)
+                .hint("Hugging Face's layout has no room for that; keep LLaVA's own, and adapters")
+        };
+        if self.projector == ProjectorKind::Linear {
+            return Err(lacks("the projector is one linear layer"));
+        }
+        let image_token_index =
+            self.image_token_index.ok_or_else(|| lacks("no token stands for the picture"))?;
+        Ok(json!({
+            "architectures": [HUGGING_FACE],
+            "model_type": "llava",
+            "vision_config": self.vision.to_json(),
+            "text_config": self.text.to_json(),
+            "tie_word_embeddings": self.text.tie_word_embeddings,
+            "projector_hidden_act": "gelu",
+            "multimodal_projector_bias": self.projector_bias,
+            // States are counted from the embeddings', which are 0.
+            "vision_feature_layer":
+                self.feature_layers as i64 - self.vision.num_hidden_layers as i64 - 1,
+            "vision_feature_select_strategy": if self.with_class { "full" } else { "default" },
+            "image_token_index": image_token_index,
+            "image_seq_length": self.states(),
+        }))
     }
 
     /// What config.json's `architectures` has in this layout.
@@ -384,6 +392,8 @@ mod tests {
         assert_eq!(count(Tower::Decoder), 7_241_732_096);
         assert_eq!(count(Tower::Vision), 303_507_456);
         assert_eq!(count(Tower::Projector), 20_979_712);
+        let error = config.to_hugging_face().unwrap_err().to_string();
+        assert!(error.contains("no token stands for the picture"), "{error}");
     }
 
     /// LLaVA-Med 1.0: one linear layer of 4,198,400 parameters, 256 tokens a picture.
@@ -404,7 +414,8 @@ mod tests {
         Llava::declare(&config, &mut params);
         let projector = params.iter().filter(|(_, p)| p.role.tower == Tower::Projector);
         assert_eq!(projector.map(|(_, p)| p.len()).sum::<usize>(), 4_198_400);
-        assert_eq!(config.to_hugging_face(), None);
+        let error = config.to_hugging_face().unwrap_err().to_string();
+        assert!(error.contains("one linear layer"), "{error}");
     }
 
     #[test]

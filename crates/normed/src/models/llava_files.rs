@@ -1,6 +1,6 @@
 //! A LLaVA in a directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -83,6 +83,14 @@ impl ModelConfig for LlavaConfig {
         Ok(checkpoint)
     }
 
+    /// An image encoder in a directory of its own has its rule there.
+    fn image_dir(&self, dir: &Path) -> PathBuf {
+        let own = dir.join("preprocessor_config.json").is_file();
+        let tower = self.vision_tower.as_ref().filter(|_| !own);
+        let tower = tower.and_then(|tower| VisionTower::find(tower, dir));
+        tower.map_or_else(|| dir.to_owned(), |tower| tower.0)
+    }
+
     fn stored_name(&self, layout: Layout, name: &str) -> String {
         match layout {
             Layout::HuggingFace => name.to_owned(),
@@ -91,10 +99,7 @@ impl ModelConfig for LlavaConfig {
     }
 
     fn to_hugging_face(&self) -> Result<Value> {
-        self.to_hugging_face().ok_or_else(|| {
-            Error::invalid("config", "the projector is one linear layer")
-                .hint("Hugging Face's layout has no room for that; keep LLaVA's own, and adapters")
-        })
+        self.to_hugging_face()
     }
 
     fn saved_name(&self, name: &str) -> String {

@@ -56,6 +56,11 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// The weights in `dir`, under the parameters' names.
     fn open_weights(&self, dir: &Path, layout: Layout) -> Result<Checkpoint>;
 
+    /// Where preprocessor_config.json is, for a model in `dir`.
+    fn image_dir(&self, dir: &Path) -> PathBuf {
+        dir.to_owned()
+    }
+
     /// What a file of this layout calls the parameter `name`.
     fn stored_name(&self, layout: Layout, name: &str) -> String;
 
@@ -190,7 +195,8 @@ pub fn declare(dir: &Path, image_size: Option<usize>) -> Result<Declared> {
     if let Some(size) = image_size {
         config.set_image_size(size)?;
     }
-    let image_rule = ImageRule { size: config.image_size(), ..ImageRule::open(dir)? };
+    let image_rule = ImageRule::open(&config.image_dir(dir))?;
+    let image_rule = ImageRule { size: config.image_size(), ..image_rule };
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
     let tokenizer = Arc::new(tokenizer);
