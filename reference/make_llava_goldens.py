@@ -2,6 +2,9 @@
 and what transformers computes from them.
 
     python reference/make_llava_goldens.py crates/normed/tests/golden
+    python reference/make_llava_goldens.py crates/normed/tests/golden --check target/tmp
+
+The second checks what the tests left: models that normed saved, and adapters over them.
 
 llava_{llama,mistral}/  config.json and model.safetensors (bf16) as a checkpoint has them: the former under
                         the names that transformers 5 writes, the latter under those it has in memory
@@ -206,7 +209,33 @@ def write(name, out):
     (out / "golden.json").write_text(json.dumps(record) + "\n")
 
 
+def check(golden, saved):
+    """The saved model is the golden one, and its adapter makes every norm 1.25 times as large."""
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    record, tensors = json.loads((golden / "golden.json").read_text()), load_file(golden / "golden.safetensors")
+    rule = dict(dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    model, found = LlavaForConditionalGeneration.from_pretrained(saved, **rule)
+    assert not any(found[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), found
+    norms = {k: p.detach().clone() for k, p in model.named_parameters() if "norm" in k.split(".")[-2]}
+    for i, example in enumerate(record["examples"]):
+        example["pixel_values"] = tensors[f"example.{i}.pixel_values"][None]
+        with torch.no_grad():
+            torch.testing.assert_close(logits_of(model, example), tensors[f"example.{i}.logits"])
+    merged = PeftModel.from_pretrained(model, saved / "adapter").merge_and_unload()
+    reached = {k.removeprefix("grad.") for k in tensors if k.startswith("grad.")}
+    for key, p in merged.named_parameters():
+        if key in norms:
+            assert torch.equal(p, norms[key] * (1.25 if key in reached else 1.0)), key
+    print(f"{saved}: as it should be")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for name in ("llama", "mistral"):
-        write(name, Path(sys.argv[1]) / f"llava_{name}")
+        golden = Path(sys.argv[1]) / f"llava_{name}"
+        if "--check" in sys.argv:
+            check(golden, Path(sys.argv[3]) / f"llava_{name}")
+        else:
+            write(name, golden)

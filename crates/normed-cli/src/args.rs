@@ -30,6 +30,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Show a model's parameters by tower and role, and what a method would train.
     Inspect(InspectArgs),
+    /// Make a model of a base and of what was published as a delta to it, as LLaVA-Med 1.0 was.
+    ApplyDelta(ApplyDeltaArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -166,6 +168,19 @@ pub struct InspectArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ApplyDeltaArgs {
+    /// The model that the delta was made from, in Hugging Face's layout: LLaMA-7B for LLaVA-Med 1.0.
+    pub base: PathBuf,
+    /// The delta's directory.
+    pub delta: PathBuf,
+    /// Where the model goes.
+    pub out: PathBuf,
+    /// What its weights are rounded to.
+    #[arg(long, value_name = "PRECISION", default_value = "bf16", value_parser = precision())]
+    pub precision: Precision,
+}
+
+#[derive(clap::Args)]
 pub struct SplitArgs {
     /// The rows: JSON lines.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -257,6 +272,7 @@ mod tests {
             "normed train r.toml --memory 6GiB",
             "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed split --data d.jsonl --by group --out s.jsonl",
+            "normed apply-delta llama delta out --precision f32",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -271,6 +287,7 @@ mod tests {
             "normed evaluate --recipe r --image-root i",
             "normed inspect m --method lora",
             "normed inspect m --template vicuna",
+            "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
         ] {

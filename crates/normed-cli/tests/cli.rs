@@ -60,6 +60,29 @@ fn inspect_counts_a_model_of_which_only_the_config_is_there() {
     assert_eq!(trained, [38_400, 56_832, 58_368]);
 }
 
+/// LLaVA-Med 1.5, of which nothing but config.json is there.
+#[test]
+fn inspect_says_what_of_a_llava_no_loss_can_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({
+        "architectures": ["LlavaMistralForCausalLM"], "model_type": "llava_mistral",
+        "mm_vision_tower": "openai/clip-vit-large-patch14-336", "mm_projector_type": "mlp2x_gelu",
+        "sliding_window": null, "rope_theta": 1e6, "max_position_embeddings": 32768,
+    });
+    fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    let text = stdout(dir.path(), &["inspect", ".", "--method", "layer_norm"]);
+    for expected in [
+        "LlavaMistralForCausalLM, LLaVA's own layout: a picture of 336 x 336 is 576 tokens",
+        "102,400      96,256",
+        "266,240     266,240",
+        "stands above the layer whose states",
+        "model.vision_tower.encoder.layers.*.self_attn.k_proj.bias, 23 blocks",
+        "model.vision_tower.encoder.layers.23.layer_norm1.bias",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
 #[test]
 fn mistakes_exit_with_2_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
@@ -88,6 +111,7 @@ fn mistakes_exit_with_2_and_say_what_to_do() {
         &["evaluate", "--model", "base", "--data", "data.jsonl", "--precision", "f16"],
         &["evaluate", "--model", "base"],
         &["split", "--data", "data.jsonl", "--by", "group", "--test", "1", "--out", "s.jsonl"],
+        &["apply-delta", "base", "nowhere", "out"],
         &["frobnicate"],
     ] {
         let (text, code) = failure(here, args);

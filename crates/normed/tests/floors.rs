@@ -23,8 +23,21 @@ const ONLY: [(&str, &str, &str); 2] =
     [("ops", "data", "IGNORE"), ("metrics", "data", "AnswerType")];
 
 /// Models, methods and data sets: `train` knows their interfaces alone.
-const CONCRETE: [&str; 10] =
-    ["Miss", "Vit", "Bert", "LayerNorm", "Method", "VqaRad", "Slake", "Jsonl", "Phantom", "Vocab"];
+const CONCRETE: [&str; 13] = [
+    "Miss",
+    "Llava",
+    "Clip",
+    "Llama",
+    "Vit",
+    "Bert",
+    "LayerNorm",
+    "Method",
+    "VqaRad",
+    "Slake",
+    "Jsonl",
+    "Phantom",
+    "Vocab",
+];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());

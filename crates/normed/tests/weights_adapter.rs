@@ -74,6 +74,7 @@ fn card(hash: &str) -> AdapterCard<'_> {
     AdapterCard {
         base: "somewhere/base",
         base_hash: hash,
+        base_class: ["BlipForQuestionAnswering", "transformers.models.blip.modeling_blip"],
         readme: "---\nlibrary_name: peft\n---\n",
     }
 }

@@ -83,9 +83,11 @@ fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String
 
     for (reason, patterns) in inert_by_reason(model) {
         text.push_str(&format!("\n\nnever trained, as no loss can move it: {reason}"));
-        for (pattern, count) in patterns {
-            let blocks = if count > 1 { format!(", {count} blocks") } else { String::new() };
-            text.push_str(&format!("\n  {pattern}{blocks}"));
+        for (pattern, names) in patterns {
+            match names.as_slice() {
+                [name] => text.push_str(&format!("\n  {name}")),
+                names => text.push_str(&format!("\n  {pattern}, {} blocks", names.len())),
+            }
         }
     }
     text
@@ -120,16 +122,17 @@ fn prompt_text(rule: &PromptRule) -> String {
     )
 }
 
-/// What no loss can move, by reason, with the number of a block as a star; and how many blocks that stands for.
-fn inert_by_reason(model: &Description) -> BTreeMap<&str, BTreeMap<String, usize>> {
-    let mut reasons: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+/// What no loss can move, by reason, with the number of a block as a star; and the names that that stands for.
+fn inert_by_reason(model: &Description) -> BTreeMap<&str, BTreeMap<String, Vec<&str>>> {
+    let mut reasons: BTreeMap<&str, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for (_, parameter) in model.params.iter() {
         let Some(reason) = parameter.inert else { continue };
         let pattern = match parameter.role.layer {
             Some(layer) => parameter.name.replacen(&format!(".{layer}."), ".*.", 1),
             None => parameter.name.clone(),
         };
-        *reasons.entry(reason).or_default().entry(pattern).or_default() += 1;
+        let names = reasons.entry(reason).or_default().entry(pattern).or_default();
+        names.push(&parameter.name);
     }
     reasons
 }

@@ -1,5 +1,6 @@
 //! The commands, one a file. Each gives the process's exit code or the error that stands for it.
 
+mod apply_delta;
 mod evaluate;
 mod inspect;
 mod plan;
@@ -7,6 +8,7 @@ mod predict;
 mod split;
 mod train;
 
+pub use apply_delta::apply_delta;
 pub use evaluate::evaluate;
 pub use inspect::inspect;
 pub use plan::plan;

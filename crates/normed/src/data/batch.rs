@@ -29,6 +29,10 @@ pub enum Images {
 }
 
 /// One batch of `B` examples.
+///
+/// A model with an encoder and a decoder reads the question in the former and goes on with the answer in
+/// the latter. A language model reads one row: the prompt, with [`IMAGE_TOKEN`] in the picture's place and
+/// without its last token, is its `input_ids`; that token and the answer are its `decoder_input_ids`.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// One an example.

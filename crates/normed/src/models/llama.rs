@@ -41,6 +41,12 @@ impl Llama {
         Self { embed_tokens, layers, norm, lm_head, rope }
     }
 
+    /// The same with other rotations.
+    #[cfg(test)]
+    pub(super) fn set_rope(&mut self, config: &super::RopeConfig, dim: usize, context: usize) {
+        self.rope = Rope::new(config, dim, context);
+    }
+
     /// What it reads: rows of its table and of `value [.., C]`, `[B, T, C]` with `T` of `width`.
     pub fn embed(
         &self,

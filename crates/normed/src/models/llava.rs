@@ -186,3 +186,272 @@ impl Decoding for LlavaDecoding<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::super::keys::Keys;
+    use super::super::{GenerateRule, RopeConfig, generate, initialise};
+    use super::*;
+    use crate::data::{IGNORE, TokenRows};
+    use crate::nn::Noise;
+    use crate::tensor::Precision::{Bf16, F32};
+    use crate::tensor::{AttentionPart, Gradients, Parameter, Part, Recompute, Term};
+
+    fn model() -> (Llava, Parameters) {
+        let json = json!({
+            "architectures": ["LlavaForConditionalGeneration"],
+            "vision_config": {
+                "hidden_size": 12, "intermediate_size": 16, "num_hidden_layers": 3,
+                "num_attention_heads": 3, "image_size": 8, "patch_size": 4,
+            },
+            "text_config": {
+                "hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 20,
+                "head_dim": 4, "max_position_embeddings": 24, "attention_dropout": 0.3,
+            },
+        });
+        let (config, _) = LlavaConfig::parse("test", &json, Path::new("")).unwrap();
+        let mut params = Parameters::new();
+        let model = Llava::declare(&config, &mut params);
+        initialise(&mut params, 1);
+        (model, params)
+    }
+
+    fn rows(rows: &[&[u32]]) -> TokenRows {
+        let width = rows.iter().map(|row| row.len()).max().unwrap();
+        let padded = |row: &&[u32]| [row, &vec![0; width - row.len()][..]].concat();
+        let lengths = rows.iter().map(|row| row.len()).collect();
+        TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
+    }
+
+    /// The examples with these keys; each key chooses the picture.
+    fn batch(keys: &[u64], prompts: &[&[u32]], answers: &[&[u32]]) -> Batch {
+        let pixel = |key: u64, i: u64| ((key * 31 + i * 17) % 23) as f32 / 11.0 - 1.0;
+        let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
+        let decoder_input_ids = rows(answers);
+        Batch {
+            images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
+            input_ids: rows(prompts),
+            labels: vec![IGNORE; decoder_input_ids.ids.len()],
+            decoder_input_ids,
+            target_count: 0,
+            keys: keys.to_vec(),
+        }
+    }
+
+    fn two() -> Batch {
+        let prompts: [&[u32]; 2] = [&[1, 4, IMAGE_TOKEN, 5, 2, 9], &[1, IMAGE_TOKEN, 7]];
+        batch(&[4, 5], &prompts, &[&[8, 4, 5], &[3, 9, 6, 7]])
+    }
+
+    fn logits(model: &Llava, params: &Parameters, batch: &Batch, mode: Mode) -> Vec<f32> {
+        let mut g = Graph::inference(params);
+        model.forward(&mut g, batch, mode).unwrap().value.into_data()
+    }
+
+    fn within(tolerance: f32, a: &[f32], b: &[f32]) -> bool {
+        let largest = b.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * largest)
+    }
+
+    /// Neither an example's place in the batch nor its mates' lengths move anything of it, where
+    /// frequencies depend on a sequence's own length too.
+    #[test]
+    fn an_example_does_not_depend_on_batch_mates() {
+        let dynamic = json!({ "type": "dynamic", "factor": 4.0, "rope_theta": 10.0 });
+        let (plain, params) = model();
+        let mut stretched = plain.clone();
+        // A context of six positions, beyond which both rows go, one further than the other.
+        let keys = Keys::of("test", &json!({ "rope_scaling": dynamic })).unwrap();
+        let rope = RopeConfig::read(&keys, 6).unwrap();
+        stretched.language.set_rope(&rope, 4, 6);
+        let (prompt, answer): (&[u32], &[u32]) = (&[1, IMAGE_TOKEN, 7], &[3, 9]);
+        let noise = |seed| Mode::Train(Noise { seed, dropout: None, drop_path: 0.5 });
+        let one = batch(&[5], &[prompt], &[answer]);
+        let mates: [&[u32]; 2] = [&[1, 4, IMAGE_TOKEN, 5], prompt];
+        let pair = batch(&[4, 5], &mates, &[&[1, 4, 5], answer]);
+        for (model, mode) in
+            [&plain, &stretched].iter().flat_map(|m| [Mode::Evaluate, noise(1)].map(|n| (m, n)))
+        {
+            let wanted = logits(model, &params, &one, mode);
+            let in_pair = logits(model, &params, &pair, mode);
+            let n = wanted.len();
+            assert!(within(1e-5, &in_pair[in_pair.len() / 2..][..n], &wanted));
+        }
+        let [a, b] = [&plain, &stretched].map(|m| logits(m, &params, &one, Mode::Evaluate));
+        assert!(!within(1e-5, &a, &b), "the frequencies are not stretched");
+        let still = logits(&plain, &params, &one, Mode::Evaluate);
+        let other = logits(&plain, &params, &one, noise(2));
+        assert!(!within(1e-5, &other, &still));
+        let quiet = Noise { seed: 3, dropout: Some(0.0), drop_path: 0.0 };
+        assert_eq!(logits(&plain, &params, &one, Mode::Train(quiet)), still);
+    }
+
+    /// States stand for pixels to the bit, whoever was in the batch that they were computed in.
+    #[test]
+    fn states_stand_for_pixels() {
+        let (model, mut params) = model();
+        for precision in [F32, Bf16] {
+            params.set_precision(precision);
+            let both = two();
+            let Images::PixelValues(pixels) = &both.images else { panic!() };
+            let states = |i| {
+                let alone = Tensor::stacked(&[&pixels.part(i)]);
+                let prefix = model.frozen_prefix(&params, Mode::Evaluate).unwrap();
+                prefix.states(&params, &alone).unwrap().part(0)
+            };
+            let states = Images::States(Tensor::stacked(&[&states(0), &states(1)]));
+            let seen = Batch { images: states, ..both.clone() };
+            let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
+            for mode in [Mode::Evaluate, noise] {
+                let wanted = logits(&model, &params, &both, mode);
+                assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
+            }
+            let rule = GenerateRule { max_new_tokens: 5, ..GenerateRule::default() };
+            let text = model.config().text_rule();
+            let answers = |batch| generate(&model, &params, batch, &rule, &text).unwrap();
+            assert_eq!(answers(&both), answers(&seen));
+        }
+    }
+
+    #[test]
+    fn the_prefix_is_frozen_where_nothing_in_it_is_trained_or_random() {
+        let (mut model, mut params) = model();
+        let train = |drop_path| Mode::Train(Noise { seed: 3, dropout: Some(0.5), drop_path });
+        let frozen = |model: &Llava, params: &Parameters| {
+            [Mode::Evaluate, train(0.0), train(0.1)]
+                .map(|mode| model.frozen_prefix(params, mode).is_some())
+        };
+        assert_eq!(frozen(&model, &params), [true, true, false]);
+        let parameters = model.parameters(&params);
+        for id in params.iter().map(|(id, _)| id).collect::<Vec<_>>() {
+            params.get_mut(id).trained = true;
+            assert_eq!(frozen(&model, &params)[0], !parameters.contains(&id));
+            params.get_mut(id).trained = false;
+        }
+        model.config.vision.attention_dropout = 0.1;
+        assert_eq!(frozen(&model, &params), [true, false, false]);
+    }
+
+    /// The last block, as the second last one's states are read, and the norm behind it; and CLIP's key
+    /// biases. Everything else gets a gradient, and what is inert of what is computed would get none.
+    #[test]
+    fn what_is_not_inert_has_a_gradient() {
+        let (model, mut params) = model();
+        for (_, p) in params.iter_mut() {
+            p.trained = true;
+            let vision = p.role.tower == Tower::Vision;
+            let above = p.role.layer == Some(2) || p.name.contains("post_layernorm");
+            let key = p.role.part == Part::Attention(AttentionPart::Key);
+            let inert = vision && (above || key && p.role.term == Term::Bias);
+            assert_eq!(p.inert.is_some(), inert, "{}", p.name);
+        }
+        let mut g = Graph::training(&params);
+        let out = model.forward(&mut g, &two(), Mode::Evaluate).unwrap();
+        let seed: Vec<_> = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
+        let mut gradients = Gradients::new();
+        g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+        let norm = |id| {
+            let gradient = gradients.param(id)?;
+            Some(gradient.data().iter().map(|d| d * d).sum::<f32>().sqrt())
+        };
+        let (inert, live): (Vec<_>, Vec<_>) = params.iter().partition(|(_, p)| p.inert.is_some());
+        let least = live.iter().map(|&(id, p)| norm(id).unwrap_or_else(|| panic!("{}", p.name)));
+        let least = least.fold(f32::INFINITY, f32::min);
+        let most = inert.iter().filter_map(|&(id, _)| norm(id)).fold(0.0, f32::max);
+        assert!(most * 10.0 < least, "inert up to {most}, live from {least}");
+        assert!(inert.iter().filter(|&&(id, _)| norm(id).is_none()).count() > 10);
+    }
+
+    /// What is computed again in backward changes no gradient beyond the order of a few sums, with all
+    /// that is dropped, wherever training begins.
+    #[test]
+    fn recomputation_changes_no_gradient() {
+        let (model, mut params) = model();
+        let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.3 });
+        let all = |_: &Parameter| true;
+        let norms = |p: &Parameter| matches!(p.role.part, Part::Norm(_));
+        let projector = |p: &Parameter| p.role.tower == Tower::Projector;
+        let last = |p: &Parameter| p.role.part == Part::Head;
+        let trained: [fn(&Parameter) -> bool; 4] = [all, norms, projector, last];
+        for (which, precision) in trained.iter().flat_map(|w| [(w, F32), (w, Bf16)]) {
+            for (_, p) in params.iter_mut() {
+                p.trained = which(p) && p.inert.is_none();
+            }
+            params.set_precision(precision);
+            let gradients = |level| {
+                let mut g = Graph::training(&params).with_recompute(level);
+                let out = model.forward(&mut g, &two(), noise).unwrap();
+                let seed = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
+                let mut gradients = Gradients::new();
+                let recorded = g.recorded();
+                g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+                (gradients, recorded)
+            };
+            let (kept, most) = gradients(Recompute::None);
+            // bf16 rounds up or down what differs in the last place.
+            let tolerance = if precision == F32 { 1e-5 } else { 1e-2 };
+            for level in Recompute::ALL {
+                let (again, recorded) = gradients(level);
+                assert!(recorded <= most, "{level:?}");
+                for (id, p) in params.iter() {
+                    let [a, b] = [&kept, &again].map(|g| g.param(id).map(|g| g.data().to_vec()));
+                    assert_eq!(a.is_some(), p.trained, "{}", p.name);
+                    let same = match (a, b) {
+                        (Some(a), Some(b)) => within(tolerance, &b, &a),
+                        (a, b) => a == b,
+                    };
+                    assert!(same, "{level:?} {precision:?}: {}", p.name);
+                }
+            }
+            params.set_precision(F32);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (model, params) = model();
+        let good = batch(&[5], &[&[1, IMAGE_TOKEN, 2]], &[&[1, 9]]);
+        let refused = |cause: &str, spoil: &dyn Fn(&mut Batch)| {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            let error = model.forward(&mut Graph::inference(&params), &bad, Mode::Evaluate);
+            let error = error.expect_err(cause);
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(error.contains(cause), "{error}");
+        };
+        refused("not [1, 3, 8, 8]", &|b| {
+            b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
+        });
+        refused("not [1, 4, 12]", &|b| b.images = Images::States(Tensor::zeros(&[1, 5, 12])));
+        refused("has 0 pictures", &|b| b.input_ids.ids[1] = 3);
+        refused("has 2 pictures", &|b| b.input_ids.ids[2] = IMAGE_TOKEN);
+        refused("must not end with the picture", &|b| b.decoder_input_ids.ids[0] = IMAGE_TOKEN);
+        refused("input_ids has token 20", &|b| b.input_ids.ids[0] = 20);
+        refused("decoder_input_ids has token 99", &|b| b.decoder_input_ids.ids[1] = 99);
+        refused("labels has token 20", &|b| b.labels[1] = 20);
+        refused("one row", &|b| b.input_ids.lengths[0] = 0);
+        refused("one row", &|b| b.input_ids.ids.truncate(2));
+        refused("differ in shape", &|b| b.labels.truncate(1));
+        // 24 positions.
+        let long = |words: usize, answer: usize| {
+            let prompt = [&vec![3; words][..], &[IMAGE_TOKEN]].concat();
+            batch(&[5], &[&prompt], &[&vec![1; answer]])
+        };
+        assert!(
+            model.forward(&mut Graph::inference(&params), &long(16, 4), Mode::Evaluate).is_ok()
+        );
+        let error = model.forward(&mut Graph::inference(&params), &long(16, 5), Mode::Evaluate);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("16 tokens of the prompt, 4 of the picture and 5"), "{error}");
+        assert!(error.contains("a shorter question"), "{error}");
+        assert!(model.start(&params, &long(16, 1), 4).is_ok());
+        let error = model.start(&params, &long(16, 1), 5).err().unwrap().to_string();
+        assert!(error.starts_with("max_new_tokens"), "{error}");
+    }
+}

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::Layout;
 use super::clip::ClipConfig;
 use super::keys::Keys;
 use super::llama_config::{LlamaConfig, LlamaKind};
 use super::projector::ProjectorKind;
+use super::{Layout, Llava};
+use crate::tensor::Parameters;
 use crate::{Error, Result};
 
 const HUGGING_FACE: &str = "LlavaForConditionalGeneration";
@@ -179,25 +180,33 @@ impl LlavaConfig {
         })
     }
 
-    /// As transformers' config.json. None for what that has no key for: a linear projector.
-    pub fn to_hugging_face(&self) -> Option<Value> {
-        (self.projector == ProjectorKind::Mlp2xGelu).then(|| {
-            json!({
-                "architectures": [HUGGING_FACE],
-                "model_type": "llava",
-                "vision_config": self.vision.to_json(),
-                "text_config": self.text.to_json(),
-                "tie_word_embeddings": self.text.tie_word_embeddings,
-                "projector_hidden_act": "gelu",
-                "multimodal_projector_bias": self.projector_bias,
-                // States are counted from the embeddings', which are 0.
-                "vision_feature_layer":
-                    self.feature_layers as i64 - self.vision.num_hidden_layers as i64 - 1,
-                "vision_feature_select_strategy": if self.with_class { "full" } else { "default" },
-                "image_token_index": self.image_token_index,
-                "image_seq_length": self.states(),
-            })
-        })
+    /// As transformers' config.json. Fails for what that has no room for: a projector of one layer, and a
+    /// model whose table has no row for the picture.
+    pub fn to_hugging_face(&self) -> Result<Value> {
+        let lacks = |cause: &str| {
+            Error::invalid("config", cause)
+                .hint("Hugging Face's layout has no room for that; keep LLaVA's own, and adapters")
+        };
+        if self.projector == ProjectorKind::Linear {
+            return Err(lacks("the projector is one linear layer"));
+        }
+        let image_token_index =
+            self.image_token_index.ok_or_else(|| lacks("no token stands for the picture"))?;
+        Ok(json!({
+            "architectures": [HUGGING_FACE],
+            "model_type": "llava",
+            "vision_config": self.vision.to_json(),
+            "text_config": self.text.to_json(),
+            "tie_word_embeddings": self.text.tie_word_embeddings,
+            "projector_hidden_act": "gelu",
+            "multimodal_projector_bias": self.projector_bias,
+            // States are counted from the embeddings', which are 0.
+            "vision_feature_layer":
+                self.feature_layers as i64 - self.vision.num_hidden_layers as i64 - 1,
+            "vision_feature_select_strategy": if self.with_class { "full" } else { "default" },
+            "image_token_index": image_token_index,
+            "image_seq_length": self.states(),
+        }))
     }
 
     /// What config.json's `architectures` has in this layout.
@@ -232,30 +241,11 @@ impl LlavaConfig {
         self.vision.num_patches() + usize::from(self.with_class)
     }
 
-    /// The number of parameters. Counted by formula, since a mistaken config would declare millions.
+    /// The number of parameters.
     pub fn num_parameters(&self) -> usize {
-        let (v, t) = (&self.vision, &self.text);
-        let product = |factors: &[usize]| {
-            factors.iter().fold(1usize, |product, &factor| product.saturating_mul(factor))
-        };
-        let block = product(&[v.hidden_size, 4 * v.hidden_size + 2 * v.intermediate_size + 9])
-            .saturating_add(v.intermediate_size);
-        let embeddings =
-            product(&[v.hidden_size, 3 * v.patch_size * v.patch_size + v.num_patches() + 6]);
-        let attention = 2 * t.head_dim * (t.num_attention_heads + t.num_key_value_heads);
-        let layer = product(&[t.hidden_size, attention + 3 * t.intermediate_size + 2]);
-        let tables =
-            product(&[t.hidden_size, t.vocab_size, 2 - usize::from(t.tie_word_embeddings)]);
-        let projector = product(&[t.hidden_size, v.hidden_size + t.hidden_size]);
-        [
-            product(&[block, v.num_hidden_layers]),
-            embeddings,
-            product(&[layer, t.num_hidden_layers]),
-            tables,
-            projector,
-        ]
-        .into_iter()
-        .fold(0, usize::saturating_add)
+        let mut params = Parameters::new();
+        Llava::declare(self, &mut params);
+        params.count()
     }
 }
 
@@ -333,4 +323,174 @@ fn not_found(tower: &str, dir: &Path) -> Error {
          mm_vision_tower in config.json name the directory that holds them",
         dir.join(name).display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Part, Tower};
+
+    fn parse(json: &Value) -> Result<(LlavaConfig, Layout)> {
+        LlavaConfig::parse("config.json", json, Path::new("nowhere"))
+    }
+
+    /// The keys that stand in LLaVA-Med 1.5's config.json.
+    fn llava_med() -> Value {
+        json!({
+            "architectures": ["LlavaMistralForCausalLM"],
+            "bos_token_id": 1, "eos_token_id": 2, "freeze_mm_mlp_adapter": false,
+            "hidden_act": "silu", "hidden_size": 4096, "image_aspect_ratio": "pad",
+            "intermediate_size": 14336, "max_position_embeddings": 32768,
+            "mm_hidden_size": 1024, "mm_projector_type": "mlp2x_gelu",
+            "mm_use_im_patch_token": false, "mm_use_im_start_end": false,
+            "mm_vision_select_feature": "patch", "mm_vision_select_layer": -2,
+            "mm_vision_tower": "openai/clip-vit-large-patch14-336",
+            "model_type": "llava_mistral", "num_attention_heads": 32, "num_hidden_layers": 32,
+            "num_key_value_heads": 8, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0,
+            "sliding_window": null, "tie_word_embeddings": false, "vocab_size": 32000,
+        })
+    }
+
+    /// The counts of paper.md.
+    #[test]
+    fn llava_med_has_the_known_counts() {
+        let (config, layout) = parse(&llava_med()).unwrap();
+        assert_eq!(layout, Layout::Original);
+        assert_eq!((config.states(), config.feature_layers), (576, 23));
+        assert_eq!((config.text.sliding_window, config.text.rope.rope_theta), (None, 1e6));
+        let mut params = Parameters::new();
+        Llava::declare(&config, &mut params);
+        let norms = |tower, live: bool| -> usize {
+            let norm = |p: &crate::tensor::Parameter| {
+                matches!(p.role.part, Part::Norm(_)) && p.role.tower == tower
+            };
+            let all = params.iter().map(|(_, p)| p).filter(|p| norm(p));
+            all.filter(|p| !live || p.inert.is_none()).map(|p| p.len()).sum()
+        };
+        assert_eq!((norms(Tower::Decoder, false), norms(Tower::Decoder, true)), (266_240, 266_240));
+        assert_eq!((norms(Tower::Vision, false), norms(Tower::Vision, true)), (102_400, 96_256));
+        let count = |tower| -> usize {
+            params.iter().filter(|(_, p)| p.role.tower == tower).map(|(_, p)| p.len()).sum()
+        };
+        assert_eq!(count(Tower::Decoder), 7_241_732_096);
+        assert_eq!(count(Tower::Vision), 303_507_456);
+        assert_eq!(count(Tower::Projector), 20_979_712);
+        let error = config.to_hugging_face().unwrap_err().to_string();
+        assert!(error.contains("no token stands for the picture"), "{error}");
+    }
+
+    /// LLaVA-Med 1.0: one linear layer of 4,198,400 parameters, 256 tokens a picture.
+    #[test]
+    fn llava_med_1_0_has_a_linear_projector() {
+        let mut json = llava_med();
+        json["architectures"] = json!(["LlavaLlamaForCausalLM"]);
+        json["mm_vision_tower"] = json!("openai/clip-vit-large-patch14");
+        json["max_position_embeddings"] = json!(2048);
+        json["pad_token_id"] = json!(-1);
+        for key in ["mm_projector_type", "mm_vision_select_feature", "num_key_value_heads"] {
+            json.as_object_mut().unwrap().remove(key);
+        }
+        let (config, _) = parse(&json).unwrap();
+        assert_eq!((config.states(), config.with_class), (256, false));
+        assert_eq!((config.text.num_key_value_heads, config.text.pad_token_id), (32, None));
+        let mut params = Parameters::new();
+        Llava::declare(&config, &mut params);
+        let projector = params.iter().filter(|(_, p)| p.role.tower == Tower::Projector);
+        assert_eq!(projector.map(|(_, p)| p.len()).sum::<usize>(), 4_198_400);
+        let error = config.to_hugging_face().unwrap_err().to_string();
+        assert!(error.contains("one linear layer"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let hf = |text: Value| {
+            json!({
+                "architectures": ["LlavaForConditionalGeneration"],
+                "vision_config": { "hidden_act": "gelu", "image_size": 32, "patch_size": 8 },
+                "text_config": text,
+                "vision_feature_layer": 3,
+                "vision_feature_select_strategy": "full",
+                "multimodal_projector_bias": false,
+            })
+        };
+        for text in [
+            json!({ "model_type": "mistral", "sliding_window": 7, "eos_token_id": [2, 3] }),
+            json!({ "model_type": "mistral", "sliding_window": null, "head_dim": 64 }),
+            json!({ "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": true }),
+            json!({ "rope_scaling": { "type": "linear", "factor": 2.0 }, "pad_token_id": 0 }),
+        ] {
+            let (config, layout) = parse(&hf(text)).unwrap();
+            assert_eq!(
+                (layout, config.feature_layers, config.states()),
+                (Layout::HuggingFace, 3, 17)
+            );
+            let again = parse(&config.to_hugging_face().unwrap()).unwrap();
+            assert_eq!(again, (config, layout));
+        }
+        // llava-hf/llava-1.5-7b-hf names little beside the defaults.
+        let (config, _) = parse(&json!({
+            "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
+            "text_config": { "model_type": "llama", "max_position_embeddings": 4096,
+                "rms_norm_eps": 1e-5, "vocab_size": 32064 },
+        }))
+        .unwrap();
+        assert_eq!((config.states(), config.text.vocab_size), (576, 32064));
+        assert_eq!((config.feature_layers, config.image_token_index), (23, Some(32_000)));
+    }
+
+    #[test]
+    fn impossible_configs_are_named() {
+        let original = |key: &str, value: Value| {
+            let mut json = llava_med();
+            json[key] = value;
+            json
+        };
+        let hf = |part: &str, key: &str, value: Value| {
+            let mut json = json!({ "architectures": ["LlavaForConditionalGeneration"] });
+            match part {
+                "" => json[key] = value,
+                part => json[part] = json!({ key: value }),
+            }
+            json
+        };
+        for (json, cause) in [
+            (original("mm_vision_tower", Value::Null), "mm_vision_tower is absent"),
+            (original("mm_vision_tower", json!("eva")), "there is no image encoder eva"),
+            (original("mm_hidden_size", json!(768)), "mm_hidden_size is 768"),
+            (original("mm_projector_type", json!("mlp3x_gelu")), "mm_projector_type is"),
+            (original("mm_vision_select_layer", json!(-26)), "has 24 blocks"),
+            (original("mm_vision_select_feature", json!("cls")), "mm_vision_select_feature is"),
+            (original("hidden_act", json!("gelu")), "hidden_act is \"gelu\""),
+            (
+                original("num_key_value_heads", json!(7)),
+                "is not a multiple of num_key_value_heads 7",
+            ),
+            (original("head_dim", json!(127)), "head_dim 127"),
+            (original("eos_token_id", json!(32000)), "token 32000 is outside 32000"),
+            (original("max_position_embeddings", json!(500)), "a picture is 576 tokens"),
+            (original("num_hidden_layers", json!("x")), "num_hidden_layers: invalid type"),
+            (original("hidden_size", json!(0)), "hidden_size is 0"),
+            (original("num_attention_heads", json!(0)), "num_attention_heads is 0"),
+            (original("rope_scaling", json!({ "type": "su" })), "rope_type is \"su\""),
+            (original("rms_norm_eps", json!(0.0)), "rms_norm_eps is 0"),
+            (hf("text_config", "model_type", json!("qwen2")), "model_type is \"qwen2\""),
+            (hf("vision_config", "model_type", json!("siglip")), "model_type is \"siglip\""),
+            (hf("vision_config", "hidden_act", json!("relu")), "hidden_act is \"relu\""),
+            (hf("vision_config", "patch_size", json!(300)), "patch_size 300 is larger"),
+            (hf("", "vision_feature_layer", json!([-2, -5])), "vision_feature_layer is [-2,-5]"),
+            (hf("", "vision_feature_select_strategy", json!("cls")), "strategy is \"cls\""),
+            (hf("", "projector_hidden_act", json!("relu")), "projector_hidden_act is"),
+            (
+                json!({ "architectures": ["LlavaNextForConditionalGeneration"], "model_type": "llava_next" }),
+                "architectures are",
+            ),
+        ] {
+            assert!(LlavaConfig::is_meant(&json), "{json}");
+            let error = parse(&json).expect_err(cause);
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(error.starts_with("config.json") || error.starts_with("nowhere"), "{error}");
+            assert!(error.contains(cause), "{error}, not {cause}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A LLaVA in a directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -15,6 +15,10 @@ use crate::{Error, Result};
 impl ModelConfig for LlavaConfig {
     fn architecture(&self, layout: Layout) -> &'static str {
         self.architecture(layout)
+    }
+
+    fn base_class(&self) -> [&'static str; 2] {
+        ["LlavaForConditionalGeneration", "transformers.models.llava.modeling_llava"]
     }
 
     fn summary(&self, layout: Layout, _: Option<&TextRule>) -> String {
@@ -114,6 +118,7 @@ impl ModelConfig for LlavaConfig {
         Ok(checkpoint)
     }
 
+    /// An image encoder in a directory of its own has its rule there.
     fn stored_name(&self, layout: Layout, name: &str) -> String {
         match layout {
             Layout::HuggingFace => name.to_owned(),
@@ -122,10 +127,7 @@ impl ModelConfig for LlavaConfig {
     }
 
     fn to_hugging_face(&self) -> Result<Value> {
-        self.to_hugging_face().ok_or_else(|| {
-            Error::invalid("config", "the projector is one linear layer")
-                .hint("Hugging Face's layout has no room for that; keep LLaVA's own, and adapters")
-        })
+        self.to_hugging_face()
     }
 
     fn saved_name(&self, name: &str) -> String {

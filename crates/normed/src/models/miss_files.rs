@@ -27,6 +27,10 @@ impl ModelConfig for MissConfig {
         }
     }
 
+    fn base_class(&self) -> [&'static str; 2] {
+        ["BlipForQuestionAnswering", "transformers.models.blip.modeling_blip"]
+    }
+
     fn summary(&self, layout: Layout, rule: Option<&TextRule>) -> String {
         let (layout, question_start) = match layout {
             Layout::HuggingFace => ("Hugging Face layout", "[CLS]"),

@@ -12,6 +12,7 @@ mod llama;
 mod llama_config;
 mod llava;
 mod llava_config;
+mod llava_delta;
 mod llava_files;
 mod llava_rows;
 mod miss;
@@ -31,6 +32,7 @@ pub use llama::Llama;
 pub use llama_config::{LlamaConfig, LlamaKind};
 pub use llava::Llava;
 pub use llava_config::LlavaConfig;
+pub use llava_delta::{DeltaApplied, apply_delta};
 pub use miss::Miss;
 pub use open::{
     Asked, Declared, Description, Loaded, ModelConfig, declare, describe, load, load_as_stored,

@@ -21,6 +21,9 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// What config.json's `architectures` has in this layout.
     fn architecture(&self, layout: Layout) -> &'static str;
 
+    /// The class of transformers that the model is, and the module that has it: adapters name them.
+    fn base_class(&self) -> [&'static str; 2];
+
     /// In a line, what goes in and what comes out.
     fn summary(&self, layout: Layout, rule: Option<&TextRule>) -> String;
 
@@ -77,8 +80,11 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
 /// Reads config.json's content, which stands in a directory; the place names the file in errors.
 type Read = fn(&str, &Value, &Path) -> Result<(Box<dyn ModelConfig>, Layout)>;
 
+/// Whether config.json's content is a kind of model's.
+type IsMeant = fn(&Value) -> bool;
+
 /// Each kind of model: whether a config.json means it, and what reads that. The first that is meant.
-const KINDS: [(fn(&Value) -> bool, Read); 2] = [
+const KINDS: [(IsMeant, Read); 2] = [
     (LlavaConfig::is_meant, |place, json, dir| {
         let (config, layout) = LlavaConfig::parse(place, json, dir)?;
         Ok((Box::new(config), layout))
@@ -330,4 +336,49 @@ fn resized(config: &dyn ModelConfig, old: &Parameters) -> Result<(Box<dyn Model>
         new.set(value);
     }
     Ok((model, params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::initialise;
+
+    #[test]
+    fn a_tower_takes_pictures_of_another_size() {
+        let json = json!({
+            "architectures": ["LlavaForConditionalGeneration"],
+            "vision_config": { "hidden_size": 4, "num_attention_heads": 2, "image_size": 16, "patch_size": 8,
+                "num_hidden_layers": 2, "intermediate_size": 4 },
+            "text_config": { "hidden_size": 4, "num_attention_heads": 2, "intermediate_size": 4,
+                "num_hidden_layers": 1, "vocab_size": 4 },
+        });
+        let (_, read) = KINDS.iter().find(|(is_meant, _)| is_meant(&json)).unwrap();
+        let (mut config, _) = read("test", &json, Path::new("")).unwrap();
+        let mut params = Parameters::new();
+        config.declare(&mut params);
+        initialise(&mut params, 1);
+        config.set_image_size(40).unwrap();
+        let (_, resized) = resized(&*config, &params).unwrap();
+        let of = |params: &Parameters| {
+            let name = "model.vision_tower.embeddings.position_embedding.weight";
+            params.get(params.find(name).unwrap()).value().clone()
+        };
+        let (old, new) = (of(&params), of(&resized));
+        assert_eq!((old.shape(), new.shape()), (&[5, 4][..], &[26, 4][..]));
+        assert_eq!(old.data()[..4], new.data()[..4], "the class token's");
+        assert!(config.set_image_size(4).unwrap_err().to_string().contains("patch_size 8"));
+        let wanted = weights::interpolate_positions(&old.reshaped(&[1, 5, 4]), 5).unwrap();
+        assert_eq!(wanted.data(), new.data());
+    }
+
+    #[test]
+    fn what_is_no_model_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["{}", "[]", r#"{"model_type": "bert"}"#] {
+            fs::write(dir.path().join("config.json"), text).unwrap();
+            let error = describe(dir.path()).err().unwrap();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("no config of a BLIP, MISS or LLaVA"), "{error}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! After a mistake some value stands in too, so that reading goes on and finds the next mistake; a
 //! recipe with mistakes never leaves this module's caller.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
@@ -159,15 +160,17 @@ fn data(s: &Section<'_>) -> Option<DataSpec> {
 }
 
 fn tuning(s: &Section<'_>) -> Tuning {
-    let towers = Tower::ALL.map(|tower| s.section(tower.name(), |s| rule(s, None)));
-    if towers.iter().all(Option::is_none) {
+    let rules = Tower::ALL
+        .into_iter()
+        .filter_map(|tower| Some((tower, s.section(tower.name(), |s| rule(s, None))?)));
+    let rules: BTreeMap<_, _> = rules.collect();
+    if rules.is_empty() {
         return Tuning::One(rule(s, s.get("towers", list(one_of))));
     }
     for key in ["method", "towers", "layers", "also"].into_iter().filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
     }
-    let [vision, projector, text, decoder] = towers;
-    Tuning::PerTower { vision, projector, text, decoder }
+    Tuning::PerTower(rules)
 }
 
 fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {

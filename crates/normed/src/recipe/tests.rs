@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -243,12 +244,10 @@ fn layers_and_towers_are_read() {
     let decoder = Rule { layers: Some("..6".parse().unwrap()), ..Rule::new(Method::Ffn) };
     assert_eq!(
         tuning.unwrap().tuning,
-        Tuning::PerTower {
-            vision: None,
-            projector: None,
-            text: Some(Rule::new(Method::Full)),
-            decoder: Some(decoder)
-        }
+        Tuning::PerTower(BTreeMap::from([
+            (Tower::Text, Rule::new(Method::Full)),
+            (Tower::Decoder, decoder),
+        ]))
     );
     let error = complaint(&text, &["tuning.decoder.towers=[]", "tuning.decoder.method=ffn"]);
     assert!(error.contains("tuning.decoder.towers: no such key"), "{error}");
@@ -355,12 +354,8 @@ fn a_recipe_comes_back_as_it_was_written() {
     }
     recipe.planned_for = recipe.memory.take();
     let rule = Rule { towers: None, ..rule };
-    recipe.tuning = Tuning::PerTower {
-        vision: Some(rule.clone()),
-        projector: Some(rule.clone()),
-        text: None,
-        decoder: Some(rule),
-    };
+    let towers = [Tower::Vision, Tower::Projector, Tower::Decoder];
+    recipe.tuning = Tuning::PerTower(towers.map(|tower| (tower, rule.clone())).into());
     check(&recipe);
     (recipe.image_size, recipe.template) = (None, None);
     recipe.cache.place = CachePlace::Off;

@@ -73,7 +73,7 @@ impl Run<'_> {
 
     /// Writes adapter/ or, where the run made its base, model/; nothing where nothing is trained.
     fn save_model(&self, outcome: &Outcome) -> Result<()> {
-        let Loaded { params, content_hash, .. } = &self.loaded;
+        let Loaded { params, content_hash, config, .. } = &self.loaded;
         match &self.recipe.base {
             Base::Init(init) => {
                 models::save(&self.loaded, &self.directory.join("model"), init.save_bf16)
@@ -82,7 +82,12 @@ impl Run<'_> {
             Base::Model(dir) => {
                 let base = dir.to_string_lossy();
                 let readme = card::readme(self.recipe, outcome, (&base, content_hash));
-                let card = AdapterCard { base: &base, base_hash: content_hash, readme: &readme };
+                let card = AdapterCard {
+                    base: &base,
+                    base_hash: content_hash,
+                    base_class: config.base_class(),
+                    readme: &readme,
+                };
                 save_adapter(&self.directory.join("adapter"), params, &card)
             }
         }

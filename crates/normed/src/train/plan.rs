@@ -11,9 +11,7 @@ use super::splits::Splits;
 use crate::data::{self, Collator, Example, ImageSource};
 use crate::models::Declared;
 use crate::recipe::{ByteSize, Recipe, TrainSpec};
-use crate::tensor::{
-    AttentionPart, EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work,
-};
+use crate::tensor::{EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work};
 use crate::{Error, Result};
 
 /// What a process takes that does no training: its code, tokenizer and data set. An estimate that fits a
@@ -279,17 +277,19 @@ impl Texts {
     }
 }
 
-/// What to time, from the parameters that the vision tower declares.
+/// What to time: the largest feed-forward network, at as many rows as a picture has tokens.
 fn sizes(params: &Parameters) -> Sizes {
-    let of = |part: Part| {
-        let found = params.iter().find(|(_, p)| {
-            p.role.tower == Tower::Vision && p.role.part == part && p.role.term == Term::Weight
-        });
-        found.map_or(&[64, 64, 64][..], |(_, p)| &p.shape)
+    let weights = || params.iter().map(|(_, p)| p).filter(|p| p.role.term == Term::Weight);
+    let first = weights().filter(|p| matches!(p.role.part, Part::Fc1 | Part::Gate));
+    let [inner, channels] = match first.max_by_key(|p| p.len()).map(|p| p.shape.as_slice()) {
+        Some(&[inner, channels]) => [inner, channels],
+        _ => [64, 64],
     };
-    let inner = of(Part::Fc1)[0];
-    let channels = of(Part::Attention(AttentionPart::QueryKeyValue))[1];
-    let tokens = of(Part::Embedding(EmbeddingPart::Position))[1];
+    let positions = weights().find(|p| {
+        let part = Part::Embedding(EmbeddingPart::Position);
+        p.role.tower == Tower::Vision && p.role.part == part
+    });
+    let tokens = positions.map_or(64, |p| p.len() / p.shape.last().copied().unwrap_or(1).max(1));
     let heads = if channels % 64 == 0 { channels / 64 } else { 1 };
     Sizes { rows: tokens.clamp(256, 2048), channels, inner, heads, tokens }
 }

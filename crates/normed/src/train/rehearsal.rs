@@ -204,9 +204,14 @@ impl Rehearsal<'_> {
 mod tests {
     use std::path::Path;
 
+    use serde_json::json;
+
     use super::*;
     use crate::data::Tokenizer;
-    use crate::models::{Beginning, Loaded, MissConfig, TextConfig, VisionConfig, create};
+    use crate::models::{
+        Beginning, LlavaConfig, MissConfig, ModelConfig, TextConfig, VisionConfig, create,
+        initialise,
+    };
     use crate::tensor::{EmbeddingPart, Part, Recompute, Role, Term, Tower};
     use crate::train::step::{StepOptions, step};
     use crate::tuning::{Method, Tuning};
@@ -216,7 +221,9 @@ mod tests {
     const SHAPE: BatchShape =
         BatchShape { image_size: 24, image_tokens: 0, question: 7, answer: 4 };
 
-    fn model(method: Method) -> Loaded {
+    type Made = (Box<dyn Model>, Parameters);
+
+    fn miss() -> Made {
         let vision = VisionConfig {
             hidden_size: 16,
             intermediate_size: 40,
@@ -243,7 +250,7 @@ mod tests {
             question_token_id: 0,
             max_question_tokens: 0,
         };
-        let mut made = create(Beginning {
+        let made = create(Beginning {
             config: MissConfig { vision, text },
             tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
             text_from: None,
@@ -251,31 +258,55 @@ mod tests {
             seed: 1,
         })
         .unwrap();
-        Tuning::new(method).apply(&mut made.params).unwrap();
-        made
+        (made.model, made.params)
+    }
+
+    fn llava() -> Made {
+        let json = json!({
+            "architectures": ["LlavaForConditionalGeneration"],
+            "vision_config": {
+                "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 3,
+                "num_attention_heads": 2, "image_size": SHAPE.image_size, "patch_size": 8,
+            },
+            "text_config": {
+                "model_type": "mistral", "hidden_size": 16, "intermediate_size": 24,
+                "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "vocab_size": 12, "max_position_embeddings": 32, "sliding_window": 5,
+            },
+        });
+        let (config, _) = LlavaConfig::parse("test", &json, Path::new("")).unwrap();
+        let mut params = Parameters::new();
+        let model = config.declare(&mut params);
+        initialise(&mut params, 1);
+        (model, params)
+    }
+
+    fn tuned((model, mut params): Made, method: Method) -> Made {
+        Tuning::new(method).apply(&mut params).unwrap();
+        (model, params)
     }
 
     fn rehearsal<'a>(
-        loaded: &'a Loaded,
+        (model, params): &'a Made,
         precision: Precision,
         spec: &'a TrainSpec,
         rule: &'a GenerateRule,
     ) -> Rehearsal<'a> {
         Rehearsal {
-            model: &*loaded.model,
-            params: &loaded.params,
+            model: &**model,
+            params,
             precision,
             spec,
-            training: (loaded.params.trained_count() > 0).then_some(SHAPE),
+            training: (params.trained_count() > 0).then_some(SHAPE),
             evaluation: Some(SHAPE),
             rule,
         }
     }
 
     /// The steps themselves and an evaluation, on a meter.
-    fn real(loaded: &Loaded, rehearsal: &Rehearsal<'_>) -> (Meter, Work) {
+    fn real(rehearsal: &Rehearsal<'_>) -> (Meter, Work) {
         let (meter, spec) = (Meter::new(), rehearsal.spec);
-        let mut params = loaded.params.clone();
+        let mut params = rehearsal.params.clone();
         params.set_precision(rehearsal.precision);
         for (_, p) in params.iter_mut() {
             // A copy: the model keeps its own.
@@ -288,7 +319,8 @@ mod tests {
             p.set(value.metered(&meter));
         }
         let batch = || {
-            let mut batch = SHAPE.batch(spec.batch_size, None, &Meter::new());
+            let mut batch =
+                SHAPE.batch(spec.batch_size, rehearsal.model.picture_token(), &Meter::new());
             let shape = [spec.batch_size, 3, SHAPE.image_size, SHAPE.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).metered(&meter);
@@ -318,8 +350,10 @@ mod tests {
 
     #[test]
     fn a_rehearsal_takes_what_the_steps_take() {
-        for method in Method::ALL {
-            let loaded = model(method);
+        type Maker = fn() -> Made;
+        let makers: [(Maker, &str); 2] = [(miss, "MISS"), (llava, "LLaVA")];
+        for ((made, kind), method) in makers.iter().flat_map(|m| Method::ALL.map(|n| (m, n))) {
+            let loaded = tuned(made(), method);
             for (recompute, beams) in Recompute::ALL.into_iter().zip([1, 1, 2, 40]) {
                 for precision in [Precision::F32, Precision::Bf16] {
                     let spec = TrainSpec {
@@ -332,8 +366,8 @@ mod tests {
                     let rule = GenerateRule { num_beams: beams, ..GenerateRule::default() };
                     let rehearsal = rehearsal(&loaded, precision, &spec, &rule);
                     let planned = rehearsal.run().unwrap();
-                    let (meter, work) = real(&loaded, &rehearsal);
-                    let what = format!("{} {recompute:?} {precision:?}", method.name());
+                    let (meter, work) = real(&rehearsal);
+                    let what = format!("{kind} {} {recompute:?} {precision:?}", method.name());
                     assert_eq!(planned.needs.peak, meter.peak() + meter.scratch(), "{what}");
                     assert_eq!(planned.step, work, "{what}");
                 }
@@ -344,7 +378,7 @@ mod tests {
     /// LayerNorm-only: every matrix multiplies forward and, but for the patches', backward.
     #[test]
     fn operations_are_those_of_the_formula() {
-        let loaded = model(Method::LayerNorm);
+        let loaded = tuned(miss(), Method::LayerNorm);
         let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
         let rule = GenerateRule::default();
         let planned = rehearsal(&loaded, Precision::F32, &spec, &rule).run().unwrap();
@@ -363,12 +397,10 @@ mod tests {
             };
             4 * EXAMPLES * rows * elements
         };
-        let matrices = loaded.params.iter().filter(|(_, p)| p.role.multiplies());
+        let matrices = loaded.1.iter().filter(|(_, p)| p.role.multiplies());
         let want: usize = matrices.map(|(_, p)| products(&p.role, &p.name, p.len())).sum();
         assert_eq!(planned.step.products, want as u64);
-        assert!(
-            loaded.params.iter().all(|(_, p)| p.role.term == Term::Weight || !p.role.multiplies())
-        );
+        assert!(loaded.1.iter().all(|(_, p)| p.role.term == Term::Weight || !p.role.multiplies()));
         // Two products forward and five backward, of `channels` a score.
         let scores = 3 * image * image
             + 2 * (question * question + question * image)
@@ -378,7 +410,7 @@ mod tests {
 
     #[test]
     fn less_is_kept_the_more_is_computed_again() {
-        let loaded = model(Method::LayerNorm);
+        let loaded = tuned(miss(), Method::LayerNorm);
         let rule = GenerateRule::default();
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };

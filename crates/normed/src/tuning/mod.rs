@@ -14,6 +14,8 @@ pub use method::{Also, Method};
 pub use rule::Rule;
 pub use table::{Kind, Row, Table};
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::tensor::{Parameters, Tower};
@@ -41,20 +43,7 @@ pub enum Tuning {
     /// One rule for all towers it names.
     One(Rule),
     /// A rule a tower; a tower without one is frozen.
-    PerTower {
-        /// The image encoder's.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        vision: Option<Rule>,
-        /// Of what stands between the image encoder and a language model.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        projector: Option<Rule>,
-        /// The question encoder's.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        text: Option<Rule>,
-        /// The decoder's.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        decoder: Option<Rule>,
-    },
+    PerTower(BTreeMap<Tower, Rule>),
 }
 
 /// What a tuning caught.
@@ -103,12 +92,11 @@ impl Tuning {
     fn rules(&self) -> Vec<(String, Rule)> {
         match self {
             Self::One(rule) => vec![("tuning".to_owned(), rule.clone())],
-            Self::PerTower { vision, projector, text, decoder } => Tower::ALL
-                .into_iter()
-                .zip([vision, projector, text, decoder])
-                .filter_map(|(tower, rule)| {
-                    let rule = Rule { towers: Some(vec![tower]), ..rule.clone()? };
-                    Some((format!("tuning.{tower}"), rule))
+            Self::PerTower(rules) => rules
+                .iter()
+                .map(|(&tower, rule)| {
+                    let rule = Rule { towers: Some(vec![tower]), ..rule.clone() };
+                    (format!("tuning.{tower}"), rule)
                 })
                 .collect(),
         }
@@ -227,12 +215,11 @@ mod tests {
 
     #[test]
     fn towers_combine() {
-        let tuning = Tuning::PerTower {
-            vision: Some(Rule::new(Method::None)),
-            projector: None,
-            text: Some(Rule::new(Method::Full)),
-            decoder: Some(Rule::new(Method::LayerNorm)),
-        };
+        let tuning = Tuning::PerTower(BTreeMap::from([
+            (Tower::Vision, Rule::new(Method::None)),
+            (Tower::Text, Rule::new(Method::Full)),
+            (Tower::Decoder, Rule::new(Method::LayerNorm)),
+        ]));
         let names = caught(&tuning).unwrap();
         let count = |tower: &str| names.iter().filter(|n| n.starts_with(tower)).count();
         assert_eq!((count("vision"), count("text"), count("decoder")), (0, 12, 4));
@@ -264,8 +251,7 @@ mod tests {
         assert!(text.contains("2 blocks"), "{text}");
 
         let headless = Rule { also: vec![Also::Head], ..Rule::new(Method::LayerNorm) };
-        let headless =
-            Tuning::PerTower { vision: Some(headless), projector: None, text: None, decoder: None };
+        let headless = Tuning::PerTower(BTreeMap::from([(Tower::Vision, headless)]));
         let text = caught(&headless).unwrap_err().to_string();
         assert!(text.contains("tuning.vision") && text.contains("head"), "{text}");
     }

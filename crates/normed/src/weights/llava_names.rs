@@ -35,6 +35,9 @@ const ORIGINAL: [(&str, &str); 7] = [
     ("model.norm.", "model.language_model.norm."),
 ];
 
+/// A head that is tied to the table, and the table.
+pub(super) const TIED_HEAD: (&str, &str) = (HEAD, TABLE);
+
 /// What is computed, not learnt, and that old files hold nevertheless.
 fn is_buffer(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embeddings.position_ids")

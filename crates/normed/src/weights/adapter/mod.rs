@@ -27,7 +27,9 @@ mod write;
 pub use read::{BaseCheck, LoadedAdapter, load_adapter};
 pub use write::{AdapterCard, save_adapter};
 
+use super::llava_names::TIED_HEAD;
 use super::names::TIED;
+use crate::tensor::Parameters;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -44,6 +46,14 @@ const BASE_HASH: &str = "base_content_sha256";
 fn peft_name(name: &str) -> &str {
     let alias = TIED.iter().find(|(_, first)| *first == name && first.ends_with(".bias"));
     alias.map_or(name, |(second, _)| second)
+}
+
+/// Second names of one and the same tensor in such a model: a head that is a parameter of its own is not
+/// tied.
+fn tied(params: &Parameters) -> Vec<(&'static str, &'static str)> {
+    let has = |name| params.find(name).is_some();
+    let rows = TIED.iter().chain([&TIED_HEAD]);
+    rows.filter(|(second, first)| has(first) && !has(second)).copied().collect()
 }
 
 /// The module that `name` is a parameter of.

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name};
+use super::{
+    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name, tied,
+};
 use crate::tensor::{ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
-use crate::weights::names::TIED;
 use crate::weights::read_safetensors;
 use crate::{Error, Result};
 
@@ -126,7 +127,7 @@ pub fn load_adapter(
     }
     let mut set = Vec::new();
     for (name, value) in found {
-        if let Some(id) = params.find(first_name(&name)) {
+        if let Some(id) = params.find(first_name(&name, params)) {
             params.get_mut(id).set(value);
             set.push(id);
         }
@@ -166,13 +167,13 @@ fn locate(key: &str, config: &Config, params: &Parameters) -> Option<(String, Pa
             key.to_owned()
         }
     };
-    let id = params.find(first_name(&name))?;
+    let id = params.find(first_name(&name, params))?;
     Some((name, id))
 }
 
 /// The name under which [`Parameters`] has what PEFT calls `name`.
-fn first_name(name: &str) -> &str {
-    TIED.iter().find(|(second, _)| *second == name).map_or(name, |(_, first)| first)
+fn first_name<'n>(name: &'n str, params: &Parameters) -> &'n str {
+    tied(params).into_iter().find(|(second, _)| *second == name).map_or(name, |(_, first)| first)
 }
 
 /// Parameters of modules that the adapter says it holds, and does not.
@@ -222,7 +223,8 @@ fn untied(found: &BTreeMap<String, Tensor>, params: &Parameters) -> Vec<String> 
         }
         (None, None) => false,
     };
-    TIED.iter()
+    tied(params)
+        .iter()
         .filter(|pair| differ(pair))
         .map(|(second, first)| format!("{second} would differ from {first}, to which it is tied"))
         .collect()

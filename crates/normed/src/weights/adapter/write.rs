@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name};
+use super::{
+    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name, tied,
+};
 use crate::tensor::{Parameters, Part, Precision, Tensor};
-use crate::weights::names::TIED;
 use crate::weights::{write_atomically, write_safetensors};
 use crate::{Error, Result};
 
@@ -19,6 +20,8 @@ pub struct AdapterCard<'a> {
     pub base: &'a str,
     /// The base's [`content_hash`](crate::weights::content_hash).
     pub base_hash: &'a str,
+    /// The class of transformers that the base is, and the module that has it.
+    pub base_class: [&'a str; 2],
     /// README.md.
     pub readme: &'a str,
 }
@@ -32,8 +35,8 @@ pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> 
     }
     let config = json!({
         "auto_mapping": {
-            "base_model_class": "BlipForQuestionAnswering",
-            "parent_library": "transformers.models.blip.modeling_blip",
+            "base_model_class": card.base_class[0],
+            "parent_library": card.base_class[1],
         },
         "base_model_name_or_path": card.base,
         "exclude_modules": null,
@@ -65,13 +68,14 @@ struct Contents<'a> {
 
 impl<'a> Contents<'a> {
     fn of(params: &'a Parameters) -> Self {
+        let tied = tied(params);
         // Every parameter under every name that PEFT knows it by.
         let mut named: BTreeMap<&str, (bool, &'a Tensor)> = BTreeMap::new();
         for (_, parameter) in params.iter() {
             let entry = (parameter.trained, parameter.value());
             named.insert(peft_name(&parameter.name), entry);
-            let second = TIED.iter().find(|(_, first)| *first == parameter.name);
-            if let Some((second, _)) = second
+            let second = tied.iter().find(|(_, first)| *first == parameter.name);
+            if let Some(&(second, _)) = second
                 && parameter.trained
             {
                 named.insert(second, entry);
