@@ -125,7 +125,9 @@ pub(super) fn store<T: Number>(out: Rows<T>) -> impl Fn(usize, usize, &[f32]) + 
     move |row, col, sums| {
         // SAFETY: the caller's own; every element is handed out once.
         let out = unsafe { out.at(row, col, sums.len()) };
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::nearest(*sum));
+        for i in 0..sums.len() {
+            out[i] = T::nearest(sums[i]);
+        }
     }
 }
 
