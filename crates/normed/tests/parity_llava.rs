@@ -7,7 +7,9 @@ mod parity_common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::data::{Batch, IGNORE, IMAGE_TOKEN, ImageRule, Images, Tokenizer};
+use normed::data::{
+    Batch, IGNORE, IMAGE_TOKEN, ImageRule, Images, QuestionRule, TextRule, Tokenizer,
+};
 use normed::models::{self, Layout, Llava, LlavaConfig, Loaded, Model, ModelConfig};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Parameters, Part, Precision, Tensor, Tower};
@@ -210,7 +212,14 @@ fn what_is_saved_is_the_same_model() {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind);
         let config = model.config().clone();
         let mut loaded = Loaded {
-            text_rule: config.text_rule(),
+            text_rule: TextRule::Question(QuestionRule {
+                question_start: 1,
+                decoder_start: 1,
+                end: 2,
+                pad: 0,
+                max_question_tokens: 8,
+                max_answer_tokens: 8,
+            }),
             config: Box::new(config),
             model: Box::new(model),
             params,

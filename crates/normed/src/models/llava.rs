@@ -196,6 +196,7 @@ mod tests {
     use super::super::keys::Keys;
     use super::super::{GenerateRule, RopeConfig, generate, initialise};
     use super::*;
+    use crate::data::Ending;
     use crate::data::{IGNORE, TokenRows};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
@@ -312,8 +313,8 @@ mod tests {
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
             let rule = GenerateRule { max_new_tokens: 5, ..GenerateRule::default() };
-            let text = model.config().text_rule();
-            let answers = |batch| generate(&model, &params, batch, &rule, &text).unwrap();
+            let ending = Ending { tokens: &model.config().text.eos_token_ids, stop: None };
+            let answers = |batch| generate(&model, &params, batch, &rule, ending).unwrap();
             assert_eq!(answers(&both), answers(&seen));
         }
     }
@@ -354,7 +355,7 @@ mod tests {
         let out = model.forward(&mut g, &two(), Mode::Evaluate).unwrap();
         let seed: Vec<_> = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
         let mut gradients = Gradients::new();
-        g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+        g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
         let norm = |id| {
             let gradient = gradients.param(id)?;
             Some(gradient.data().iter().map(|d| d * d).sum::<f32>().sqrt())
@@ -389,7 +390,7 @@ mod tests {
                 let seed = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
                 let mut gradients = Gradients::new();
                 let recorded = g.recorded();
-                g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+                g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
                 (gradients, recorded)
             };
             let (kept, most) = gradients(Recompute::None);

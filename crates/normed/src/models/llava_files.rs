@@ -1,6 +1,6 @@
 //! A LLaVA in a directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 

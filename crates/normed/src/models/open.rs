@@ -376,7 +376,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for text in ["{}", "[]", r#"{"model_type": "bert"}"#] {
             fs::write(dir.path().join("config.json"), text).unwrap();
-            let error = describe(dir.path()).err().unwrap();
+            let error = describe(dir.path(), None).err().unwrap();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("no config of a BLIP, MISS or LLaVA"), "{error}");
         }

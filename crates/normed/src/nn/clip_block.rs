@@ -35,7 +35,7 @@ impl ClipBlock {
             let h = block.layer_norm1.inner(g, x);
             let x = block.self_attn.add(g, &h, x, None, &drops);
             let h = block.layer_norm2.inner(g, &x);
-            block.mlp.add_path(g, &h, &x, drops.path(Place::Ffn))
+            g.ending(|g| block.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
         })
     }
 }

@@ -82,6 +82,6 @@ impl LlamaBlock {
 
     fn feed_forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let h = self.post_attention_layernorm.inner(g, x);
-        self.mlp.add(g, &h, x)
+        g.ending(|g| self.mlp.add(g, &h, x))
     }
 }

@@ -11,7 +11,7 @@ use super::linear::{Layer, Output};
 use super::number::{Number, in_precision};
 use super::product::Rows;
 use super::simd::for_elements;
-use crate::tensor::{Graph, Operation, ParamId, Recompute, Tensor, Var};
+use crate::tensor::{Graph, Operation, ParamId, Precision, Recompute, Tensor, Var};
 
 /// `x [.., C] -> [.., C]` over the weight `[out, in]` and the bias `[out]` of `gate`, `up` and `down`.
 pub fn gated_mlp(
@@ -26,12 +26,18 @@ pub fn gated_mlp(
     // What the paths through the product lead to.
     let below = input.needs_gradient() || gate.trained() || up.trained();
     let inside = below || down.train_w;
-    let again = g.recomputes(Recompute::Ffn);
-    let gated = gate.output(&x.value, precision, Output::Inner);
-    let keep = inside && !again;
-    let (product, factors) = in_precision!(precision, multiply(&up, &x.value, gated, keep));
-    let y = down.output(&product, precision, output);
-    drop(product);
+    let (rows, _) = x.shape().split_at(x.shape().len() - 1);
+    let left_out = g.left_out(&[rows, &[down.widths().0]].concat(), Precision::F32);
+    let again = left_out.is_some() || g.recomputes(Recompute::Ffn);
+    let (y, factors) = left_out.map_or_else(
+        || {
+            let gated = gate.output(&x.value, precision, Output::Inner);
+            let keep = inside && !again;
+            let (product, factors) = in_precision!(precision, multiply(&up, &x.value, gated, keep));
+            (down.output(&product, precision, output), factors)
+        },
+        |y| (y, None),
+    );
     let needed = inside || down.trained() || residual.needs_gradient();
     let kept = (inside && (again || gate.train_w || up.train_w)).then(|| x.value.clone());
     let (shape, x_precision) = (x.shape().to_vec(), x.value.precision());
@@ -280,7 +286,7 @@ mod tests {
                 let y = biased(&mut g, &id);
                 let mut gradients = Gradients::new();
                 let seed = Tensor::new(y.shape(), vec![0.5; y.value.len()]);
-                g.backward(&y, seed, &mut gradients);
+                g.backward(y.source(), seed, &mut gradients);
                 let all = id.iter().map(|&id| gradients.param(id).unwrap().data().to_vec());
                 (y.value.data().to_vec(), all.collect::<Vec<_>>())
             };

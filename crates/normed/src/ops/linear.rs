@@ -138,15 +138,22 @@ impl Layer {
                 let out = unsafe { out.at(row, col, sums.len()) };
                 let bias = bias.map(|b| &b[col..][..sums.len()]);
                 let added = added.map(|a| &a[row * width + col..][..sums.len()]);
-                let each = out.iter_mut().zip(sums);
+                // Plain loops: the compiler leaves adapters out of the vectorised function.
                 match (bias, added) {
-                    (None, None) => each.for_each(|(y, s)| *y = T::nearest(*s)),
+                    (None, None) => {
+                        for i in 0..sums.len() {
+                            out[i] = T::nearest(sums[i]);
+                        }
+                    }
                     (Some(t), None) | (None, Some(t)) => {
-                        each.zip(t).for_each(|((y, s), t)| *y = T::nearest(s + t));
+                        for i in 0..sums.len() {
+                            out[i] = T::nearest(sums[i] + t[i]);
+                        }
                     }
                     (Some(b), Some(a)) => {
-                        each.zip(b.iter().zip(a))
-                            .for_each(|((y, s), (b, a))| *y = T::nearest(s + b + a));
+                        for i in 0..sums.len() {
+                            out[i] = T::nearest(sums[i] + b[i] + a[i]);
+                        }
                     }
                 }
             },

@@ -8,15 +8,16 @@ use serde::Serialize;
 use super::rates::{Rates, Sizes};
 use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
-use crate::data::{self, Collator, Example, ImageSource};
+use crate::data::{self, Collator, ImageSource};
 use crate::models::Declared;
-use crate::recipe::{ByteSize, Recipe, TrainSpec};
+use crate::recipe::{ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work};
 use crate::{Error, Result};
 
-/// What a process takes that does no training: its code, tokenizer and data set. An estimate that fits a
-/// vocabulary of 30,000 words; with a small one it is a third of that.
-const PROGRAM: usize = 60 << 20;
+/// What a process takes that does no training, and what each word of its tokenizer adds to that: fitted
+/// to what runs over a vocabulary of a few hundred words and one of 30,000 take.
+const PROGRAM: usize = 20 << 20;
+const PROGRAM_A_WORD: usize = 1400;
 
 /// How steps are made: no choice changes the result but by rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,8 +80,11 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let mut declared = recipe.declare_base()?;
     let tuned = recipe.tuning.apply(&mut declared.params)?;
     let texts = Texts::of(recipe, &declared);
+    let program = PROGRAM + PROGRAM_A_WORD * declared.tokenizer.len();
     let rates = Rates::measure(sizes(&declared.params), recipe.precision);
-    let scene = Scene { recipe, declared: &declared, texts: &texts, rates };
+    let mut scene =
+        Scene { recipe, declared: &declared, texts: &texts, program, rates, cached: true };
+    scene.cached = scene.keeps_states()?;
     let spec = &recipe.train;
     let examples = spec.batch_size * spec.grad_accum_steps;
     let own = Choice {
@@ -161,7 +165,11 @@ struct Scene<'a> {
     recipe: &'a Recipe,
     declared: &'a Declared,
     texts: &'a Texts,
+    /// Bytes of the program itself.
+    program: usize,
     rates: Rates,
+    /// Whether what a frozen prefix makes of pictures is kept.
+    cached: bool,
 }
 
 impl Scene<'_> {
@@ -171,17 +179,32 @@ impl Scene<'_> {
         let spec = &TrainSpec { batch_size, grad_accum_steps, recompute, ..train };
         let longest = self.rehearse(spec, self.texts.longest)?;
         let middle = self.rehearse(spec, self.texts.middle)?;
-        let pictures = self.texts.pictures;
+        // Nobody looks at the pictures again whose states are kept.
+        let pictures = if longest.states > 0 { 0 } else { self.texts.picture_bytes };
         let mut needs = longest.needs;
-        needs.program = PROGRAM;
+        needs.program = self.program;
         needs.data += pictures;
-        needs.peak += PROGRAM + pictures;
+        needs.peak += self.program + pictures;
         let step_seconds = self.rates.seconds(middle.step);
         let run_seconds = self.texts.known.as_ref().ok().map(|known| {
-            let batches = known.validated.div_ceil(batch_size) as f64;
-            known.steps as f64 * step_seconds + batches * self.rates.seconds(middle.evaluation)
+            let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
+            known.steps as f64 * step_seconds
+                + batches(known.validated) * self.rates.seconds(middle.evaluation)
+                + batches(known.pictures) * self.rates.seconds(middle.prefix)
         });
         Ok(Way { choice, needs, work: middle.step, step_seconds, run_seconds })
+    }
+
+    /// Whether the run keeps what a frozen prefix makes of its pictures, if there is a prefix.
+    fn keeps_states(&self) -> Result<bool> {
+        let CacheSpec { place, max_gib } = &self.recipe.cache;
+        let Ok(Amount { pictures, .. }) = self.texts.known else { return Ok(false) };
+        if *place == CachePlace::Off {
+            return Ok(false);
+        }
+        let one = &TrainSpec { batch_size: 1, ..self.recipe.train.clone() };
+        let states = self.rehearse(one, self.texts.middle)?.states;
+        Ok((pictures * states) as f64 <= f64::from(*max_gib) * f64::from(1 << 30))
     }
 
     fn rehearse(&self, spec: &TrainSpec, shape: BatchShape) -> Result<Rehearsed> {
@@ -194,6 +217,7 @@ impl Scene<'_> {
             training: (params.trained_count() > 0).then_some(shape),
             evaluation: Some(shape),
             rule: &self.recipe.generate,
+            cached: self.cached,
         };
         rehearsal.run()
     }
@@ -206,7 +230,7 @@ struct Texts {
     /// One of middle length.
     middle: BatchShape,
     /// Bytes of pictures that are kept.
-    pictures: usize,
+    picture_bytes: usize,
     /// How much of it there is, or why that is not known.
     known: Result<Amount, String>,
 }
@@ -216,6 +240,8 @@ struct Amount {
     steps: usize,
     /// Examples of all validations.
     validated: usize,
+    /// Different pictures.
+    pictures: usize,
 }
 
 impl Texts {
@@ -227,7 +253,7 @@ impl Texts {
             let image_tokens = declared.text_rule.image_tokens();
             let longest = BatchShape { image_size, image_tokens, question, answer };
             let known = Err(error.to_string());
-            Self { longest, middle: longest, pictures: Collator::CACHE, known }
+            Self { longest, middle: longest, picture_bytes: Collator::CACHE, known }
         })
     }
 
@@ -241,14 +267,15 @@ impl Texts {
         );
         let image_size = declared.image_rule.size;
         let (mut questions, mut answers) = (Vec::new(), Vec::new());
-        let mut pictures = HashSet::new();
+        let (mut files, mut drawn) = (HashSet::new(), 0);
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
             let (question, answer) = collator.lengths(&example)?;
             questions.push(question);
             answers.push(answer);
-            if let Example { image: ImageSource::File(path), .. } = example {
-                pictures.insert(path);
+            match example.image {
+                ImageSource::File(path) => _ = files.insert(path),
+                ImageSource::Drawn(_) => drawn += 1,
             }
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
@@ -267,11 +294,12 @@ impl Texts {
         let amount = Amount {
             steps: epochs * splits.train.len().div_ceil(group),
             validated: validations * splits.validate.len(),
+            pictures: files.len() + drawn,
         };
         Ok(Self {
             longest: shape(&longest),
             middle: shape(&middle),
-            pictures: Collator::CACHE.min(pictures.len() * 3 * image_size * image_size),
+            picture_bytes: Collator::CACHE.min(files.len() * 3 * image_size * image_size),
             known: Ok(amount),
         })
     }

@@ -2,11 +2,11 @@
 //! what they take before they are made.
 
 use super::adamw::AdamW;
-use super::step::accumulate;
+use super::step::{accumulate, noise};
 use crate::Result;
 use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
 use crate::models::{GenerateRule, Model};
-use crate::nn::{Mode, Noise};
+use crate::nn::Mode;
 use crate::ops;
 use crate::recipe::TrainSpec;
 use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work};
@@ -83,6 +83,8 @@ pub(super) struct Rehearsal<'a> {
     /// The batches of evaluations, where there are any.
     pub evaluation: Option<BatchShape>,
     pub rule: &'a GenerateRule,
+    /// Whether what a frozen prefix makes of pictures is kept ([`crate::recipe::CacheSpec`]).
+    pub cached: bool,
 }
 
 /// What was counted.
@@ -94,6 +96,10 @@ pub(super) struct Rehearsed {
     pub step: Work,
     /// Of an evaluation of one batch.
     pub evaluation: Work,
+    /// Of a frozen prefix that sees a batch's pictures once; none if that is not kept.
+    pub prefix: Work,
+    /// Bytes that it makes of a batch.
+    pub states: usize,
 }
 
 impl Rehearsal<'_> {
@@ -107,7 +113,8 @@ impl Rehearsal<'_> {
         let optimizer = &mut AdamW::new(&params, self.spec);
         let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
         if let Some(shape) = self.training {
-            let (batch, others) = self.batches(shape, meter);
+            let mode = Mode::Train(noise(self.spec, 0));
+            let (batch, others) = self.batches(shape, mode, &params, meter, &mut done)?;
             let (batches, pixels) = ([batch], others.len() + 1);
             let batches = batches.iter().cycle().take(self.spec.grad_accum_steps.min(2));
             done.needs.data = pixels * others.first().map_or(0, Tensor::bytes);
@@ -118,7 +125,7 @@ impl Rehearsal<'_> {
             }
         }
         if let Some(shape) = self.evaluation {
-            let (batch, others) = self.batches(shape, meter);
+            let (batch, others) = self.batches(shape, Mode::Evaluate, &params, meter, &mut done)?;
             let data = (others.len() + 1) * others.first().map_or(0, Tensor::bytes);
             done.needs.data = done.needs.data.max(data);
             done.evaluation = self.evaluate(&params, &batch, shape.answer, meter)?;
@@ -131,13 +138,28 @@ impl Rehearsal<'_> {
         Ok(done)
     }
 
-    /// A batch, and the pixels of those that are in memory beside it.
-    fn batches(&self, shape: BatchShape, meter: &Meter) -> (Batch, Vec<Tensor>) {
-        let batch = shape.batch(self.spec.batch_size, self.model.picture_token(), meter);
+    /// A batch, and the pictures of those that are in memory beside it: pixels, or what a frozen prefix
+    /// makes of them if that is kept.
+    fn batches(
+        &self,
+        shape: BatchShape,
+        mode: Mode,
+        params: &Parameters,
+        meter: &Meter,
+        done: &mut Rehearsed,
+    ) -> Result<(Batch, Vec<Tensor>)> {
+        let mut batch = shape.batch(self.spec.batch_size, self.model.picture_token(), meter);
+        let prefix = self.model.frozen_prefix(params, mode).filter(|_| self.cached);
+        if let (Some(prefix), Images::PixelValues(pixels)) = (prefix, &batch.images) {
+            let before = meter.work();
+            let states = prefix.states(params, pixels)?;
+            (done.prefix, done.states) = (meter.work() - before, states.bytes());
+            batch.images = Images::States(states);
+        }
         let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
         let beside = |_| images.beside(images.shape(), images.precision());
         let others = (1..BATCHES_HELD).map(beside).collect();
-        (batch, others)
+        Ok((batch, others))
     }
 
     /// As [`step`](super::step()), but for the elements.
@@ -150,7 +172,6 @@ impl Rehearsal<'_> {
         done: &mut Rehearsed,
     ) -> Result<()> {
         let spec = self.spec;
-        let noise = Noise { seed: 0, dropout: spec.dropout, drop_path: spec.drop_path };
         let mut gradients = Gradients::new();
         // The first adds to no gradients; all others are alike.
         let (mut counted, mut last) = (Work::default(), Work::default());
@@ -161,7 +182,7 @@ impl Rehearsal<'_> {
                 done.needs.activations = meter.live() - live;
                 Ok(())
             };
-            accumulate(self.model, params, batch, (spec, noise), forward, &mut gradients)?;
+            accumulate(self.model, params, batch, (spec, noise(spec, 0)), forward, &mut gradients)?;
             last = meter.work() - work;
             counted = counted + last;
             left -= 1;
@@ -300,6 +321,7 @@ mod tests {
             training: (params.trained_count() > 0).then_some(SHAPE),
             evaluation: Some(SHAPE),
             rule,
+            cached: false,
         }
     }
 

@@ -8,12 +8,16 @@ use half::bf16;
 use super::matrix::Matrix;
 use crate::tensor::Elements;
 
-/// Packs rows `first..first + width` of `m`.
+/// Packs the rows from `first` on of `m` into as many panels as `out` holds.
 #[inline(always)]
 pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
-    match m.data() {
-        Elements::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
-        Elements::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
+    let words = if PAIRS { m.cols().div_ceil(2) } else { m.cols() };
+    for (i, out) in out.chunks_exact_mut(words * width).enumerate() {
+        let first = first + i * width;
+        match m.data() {
+            Elements::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
+            Elements::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
+        }
     }
 }
 
