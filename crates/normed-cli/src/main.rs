@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate(args),
         Command::Predict(args) => commands::predict(args),
         Command::Inspect(args) => commands::inspect(args),
+        Command::Quantize(args) => commands::quantize(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

@@ -8,6 +8,7 @@ mod generate;
 mod init;
 mod miss;
 mod open;
+mod quantize;
 mod vit;
 
 pub use bert::{Bert, Head};
@@ -17,6 +18,7 @@ pub use generate::{GenerateRule, generate};
 pub use init::initialise;
 pub use miss::Miss;
 pub use open::{Declared, Description, Loaded, declare, describe, load, load_as_stored, save};
+pub use quantize::{QuantizedModel, quantize};
 pub use vit::Vit;
 
 use crate::Result;

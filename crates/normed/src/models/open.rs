@@ -1,8 +1,8 @@
 //! Models in directories.
 //!
-//! Two layouts are read. Hugging Face's: config.json (`model_type` `blip`), model.safetensors (or
-//! model.safetensors.index.json and what it names, or pytorch_model.bin), tokenizer.json or
-//! vocab.txt, preprocessor_config.json. The original one: a single *.safetensors or *.pth with BLIP's
+//! Two layouts are read. Hugging Face's: config.json (`model_type` `blip`), model.safetensors or
+//! pytorch_model.bin (or *.index.json of either and what it names), tokenizer.json or vocab.txt,
+//! preprocessor_config.json. The original one: a single *.safetensors or *.pth with BLIP's
 //! names, vocab.txt, and a config.json with the keys of BLIP's med_config.json and `vit` and
 //! `image_size` of its `configs/vqa.yaml`. [`MissConfig`] says what absent keys mean in each.
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{Layout, Miss, MissConfig, Model};
 use crate::data::{Collator, ImageRule, TextRule, Tokenizer};
 use crate::tensor::{Parameters, Precision, Tensor};
-use crate::weights::{self, Checkpoint};
+use crate::weights::{self, Checkpoint, ContentHash, QuantisationConfig};
 use crate::{Error, Result};
 
 /// A model that is ready to run.
@@ -37,8 +37,8 @@ pub struct Loaded {
     pub layout: Layout,
     /// Where it was read from.
     pub dir: PathBuf,
-    /// SHA-256 over the weights as read, hexadecimal.
-    pub content_hash: String,
+    /// SHA-256 over the weights as read, hexadecimal, taken when it is asked for.
+    pub content_hash: ContentHash,
 }
 
 impl Loaded {
@@ -69,7 +69,7 @@ pub struct Declared {
 
 impl Declared {
     /// The same, its parameters having got their values from `dir`.
-    pub(super) fn loaded(self, dir: PathBuf, content_hash: String) -> Loaded {
+    pub(super) fn loaded(self, dir: PathBuf, content_hash: ContentHash) -> Loaded {
         let Self { model, config, params, tokenizer, image_rule, text_rule, layout } = self;
         Loaded {
             model,
@@ -102,6 +102,7 @@ pub fn describe(dir: &Path) -> Result<Description> {
     let ConfigFile { config, layout, json } = ConfigFile::open(dir)?;
     let mut params = Parameters::new();
     Miss::declare(&config, &mut params);
+    expect_quantised(dir, &json, &mut params)?;
     let has_tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|f| dir.join(f).is_file());
     let text_rule =
         if has_tokenizer { open_text(dir, &config, layout, &json)?.1 } else { config.text_rule() };
@@ -125,6 +126,7 @@ pub fn declare(dir: &Path, image_size: Option<usize>) -> Result<Declared> {
     let image_rule = ImageRule { size: config.vision.image_size, ..ImageRule::open(dir)? };
     let mut params = Parameters::new();
     let model = Box::new(Miss::declare(&config, &mut params));
+    expect_quantised(dir, &json, &mut params)?;
     let tokenizer = Arc::new(tokenizer);
     Ok(Declared { model, config, params, tokenizer, image_rule, text_rule, layout })
 }
@@ -144,12 +146,12 @@ pub fn load_as_stored(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
     let mut declared = declare(dir, None)?;
     let Declared { params, config, layout, .. } = &mut declared;
     let checkpoint = open_weights(dir, *layout)?;
-    let content_hash = weights::content_hash(&checkpoint);
     let show: fn(&str) -> String = match layout {
         Layout::HuggingFace => str::to_owned,
         Layout::Original => weights::to_original,
     };
     weights::fill(params, &checkpoint, show)?;
+    let content_hash = ContentHash::of(checkpoint);
     if let Some(size) = image_size.filter(|&size| size != config.vision.image_size) {
         config.vision.image_size = size;
         config.check("image_size")?;
@@ -164,6 +166,24 @@ pub fn load_as_stored(dir: &Path, image_size: Option<usize>) -> Result<Loaded> {
 /// preprocessor_config.json); `bf16` halves the file. Python's transformers reads it. The weights
 /// come last, so that a directory with weights is complete.
 pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
+    save_description(loaded, dir, if bf16 { "bfloat16" } else { "float32" }, None)?;
+    let tensors: Vec<_> = loaded.params.iter().map(|(_, p)| (p.name.as_str(), p.value())).collect();
+    let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };
+    weights::write_safetensors(
+        &dir.join("model.safetensors"),
+        &tensors,
+        precision,
+        &Default::default(),
+    )
+}
+
+/// Writes all that a Hugging Face directory holds but the weights; `dtype` is what they mostly are.
+pub(super) fn save_description(
+    loaded: &Loaded,
+    dir: &Path,
+    dtype: &str,
+    quantisation: Option<Value>,
+) -> Result<()> {
     let config = &loaded.config;
     if config.vision.hidden_size != config.text.hidden_size {
         // One key, encoder_hidden_size, is the width of both towers' cross-attention there.
@@ -173,19 +193,23 @@ pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
             .hint("Hugging Face's layout has no room for that; make them equally wide"));
     }
     let mut file = config.to_hugging_face();
-    file["dtype"] = json!(if bf16 { "bfloat16" } else { "float32" });
+    file["dtype"] = json!(dtype);
+    if let Some(quantisation) = quantisation {
+        file["quantization_config"] = quantisation;
+    }
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
     loaded.tokenizer.save(dir)?;
-    loaded.image_rule.save(dir)?;
-    let tensors: Vec<_> = loaded.params.iter().map(|(_, p)| (p.name.as_str(), p.value())).collect();
-    let precision = if bf16 { Precision::Bf16 } else { Precision::F32 };
-    weights::write_safetensors(
-        &dir.join("model.safetensors"),
-        &tensors,
-        precision,
-        &Default::default(),
-    )
+    loaded.image_rule.save(dir)
+}
+
+/// Says of every parameter whether config.json has it quantised.
+fn expect_quantised(dir: &Path, json: &Value, params: &mut Parameters) -> Result<()> {
+    let place = dir.join("config.json");
+    if let Some(config) = QuantisationConfig::parse(&place.display().to_string(), json)? {
+        config.expect(params);
+    }
+    Ok(())
 }
 
 /// config.json, read.
@@ -263,10 +287,11 @@ fn open_weights(dir: &Path, layout: Layout) -> Result<Checkpoint> {
 
 fn open_hugging_face(dir: &Path) -> Result<Checkpoint> {
     type Read = fn(&Path) -> Result<Checkpoint>;
-    const FILES: [(&str, Read); 3] = [
+    const FILES: [(&str, Read); 4] = [
         ("model.safetensors", weights::read_safetensors),
         ("model.safetensors.index.json", weights::read_sharded),
         ("pytorch_model.bin", weights::read_torch),
+        ("pytorch_model.bin.index.json", weights::read_sharded_torch),
     ];
     match FILES.iter().find(|(name, _)| dir.join(name).is_file()) {
         Some((name, read)) => read(&dir.join(name)),
