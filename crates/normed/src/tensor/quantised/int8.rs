@@ -74,7 +74,8 @@ pub(super) fn quantise(
             if *absmax == 0.0 {
                 return;
             }
-            let scale = LARGEST / *absmax;
+            // Rounded twice, as torch divides a number by a tensor.
+            let scale = 1.0 / *absmax * LARGEST;
             for (code, x) in codes.iter_mut().zip(elements) {
                 // The cast saturates; nothing is outside but where `scale` is infinite.
                 *code = ((*x * scale).round_ties_even() as i8).cast_unsigned();

@@ -147,7 +147,11 @@ pub fn dynamic_values() -> &'static DynamicValues {
 fn boundary(i: usize, steps: usize) -> f32 {
     let (first, last) = (0.1f32, 1.0f32);
     let step = (last - first) / steps as f32;
-    if i < (steps + 1) / 2 { first + step * i as f32 } else { last - step * (steps - i) as f32 }
+    if i < steps.div_ceil(2) {
+        step.mul_add(i as f32, first)
+    } else {
+        step.mul_add(-((steps - i) as f32), last)
+    }
 }
 
 /// Codes, two a byte, and the largest magnitude of every block; None if an element is no number.
@@ -195,20 +199,23 @@ pub(super) fn quantise_maxima(absmax: &[f32]) -> (Vec<u8>, Vec<f32>, f32) {
     let mut codes = Vec::with_capacity(absmax.len());
     let nested = absmax.chunks(STATISTICS_BLOCK).map(|block| {
         let maximum = block.iter().fold(0.0f32, |a, x| a.max((x - offset).abs()));
-        let factor = if maximum > 0.0 { 1.0 / maximum } else { 0.0 };
-        codes.extend(block.iter().map(|x| nearest(values, (x - offset) * factor)));
+        let factor = 1.0 / maximum;
+        let code = |x| if maximum > 0.0 { nearest(values, (x - offset) * factor) } else { 0 };
+        codes.extend(block.iter().map(code));
         maximum
     });
     let nested = nested.collect();
     (codes, nested, offset)
 }
 
-/// The place of the value nearest to `x`, the lower one of two.
+/// The place of the value nearest to `x`, the lower one of two, after `x` has been rounded to one of 65536
+/// steps from -1 to 1: bitsandbytes looks the place up by them.
 fn nearest(values: &DynamicValues, x: f32) -> u8 {
-    let above = values.partition_point(|&value| value < x).min(values.len() - 1);
-    let below = above.saturating_sub(1);
-    let place = if values[above] - x < x - values[below] { above } else { below };
-    place as u8 // there are 256
+    const STEPS: f32 = 65535.0;
+    let step = ((x.clamp(-1.0, 1.0) + 1.0) * 0.5 * STEPS + 0.5).floor();
+    let x = -1.0 + 2.0 * step / STEPS;
+    let place = values.windows(2).filter(|pair| 0.5 * (pair[0] + pair[1]) < x).count();
+    place as u8 // there are 255 pairs
 }
 
 #[cfg(test)]
@@ -220,10 +227,32 @@ mod tests {
         let values = dynamic_values();
         assert!(values.is_sorted());
         for (place, &value) in values.iter().enumerate() {
-            assert_eq!(usize::from(nearest(values, value)), place);
+            // Near 0 the values lie closer than the steps.
+            if value.abs() > 1e-2 {
+                assert_eq!(usize::from(nearest(values, value)), place);
+            }
         }
         assert_eq!((nearest(values, -1.0), nearest(values, 1.0)), (0, 255));
-        assert_eq!(nearest(values, values[200].midpoint(values[201]).next_down()), 200);
+    }
+
+    /// Against bitsandbytes; `matrix` is that of reference/bnb_golden.py.
+    #[test]
+    fn maxima_are_those_of_bitsandbytes_bit_for_bit() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/quantised.safetensors");
+        let golden = crate::weights::read_safetensors(path.as_ref()).unwrap().tensors;
+        for (name, rows, cols) in
+            [("even", 6, 64), ("uneven", 10, 50), ("odd", 7, 13), ("large", 266, 65)]
+        {
+            let number = |i: usize| ((i * i + 7919 * i) % 2003) as f32 - 1001.0;
+            let element = |i: usize| match i / cols {
+                1 => 0.0,
+                _ => number(i) * (1 + i / 64 % 13) as f32 / 262_144.0,
+            };
+            let matrix: Vec<_> = (0..rows * cols).map(element).collect();
+            let (_, maxima) = quantise(Factor::F32(&matrix)).unwrap();
+            let wanted = golden[&format!("{name}.float32.maxima")].to_tensor().unwrap();
+            assert_eq!(maxima, wanted.data(), "{name}");
+        }
     }
 
     #[test]
