@@ -13,6 +13,7 @@ use normed::train::{RunOptions, plan, run};
 use normed::weights::{self, Checkpoint};
 use serde_json::{Value, json};
 
+#[allow(dead_code, reason = "not every test that includes this module needs it")]
 mod tiny;
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};

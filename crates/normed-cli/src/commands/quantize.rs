@@ -45,7 +45,11 @@ pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
 
 /// `dir`, its last name with `-kind` behind it.
 fn beside(dir: &Path, kind: &str) -> Result<PathBuf> {
-    let dir = std::path::absolute(dir).map_err(|e| Error::io(dir, &e))?;
+    // `.` has a name only in full.
+    let dir = match dir.file_name() {
+        Some(_) => dir.to_owned(),
+        None => dir.canonicalize().map_err(|e| Error::io(dir, &e))?,
+    };
     let Some(name) = dir.file_name() else {
         return Err(Error::invalid(dir.display(), "has no name to make another of")
             .hint("name the new directory with --output"));

@@ -93,7 +93,7 @@ mod tests {
         };
         assert_eq!(with(r#"{"a":"1.safetensors"}"#), Ok(1));
         assert_eq!(with(r#"{"a":"1.safetensors","b":"2.safetensors"}"#), Ok(2));
-        let fails = |map, cause| {
+        let fails = |map: &str, cause: &str| {
             let error = with(map).unwrap_err();
             assert!(error.contains(cause), "{error}");
         };

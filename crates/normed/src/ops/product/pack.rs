@@ -166,9 +166,9 @@ mod tests {
         check(Portable);
         #[cfg(target_arch = "x86_64")]
         {
-            x86::Avx2::detect().map(check);
-            x86::Avx512::detect().map(check);
-            x86::Avx512Bf16::detect().map(check);
+            x86::Avx2::detect().into_iter().for_each(check);
+            x86::Avx512::detect().into_iter().for_each(check);
+            x86::Avx512Bf16::detect().into_iter().for_each(check);
         }
     }
 }

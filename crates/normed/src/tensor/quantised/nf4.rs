@@ -86,7 +86,7 @@ impl<'a> Nf4<'a> {
     }
 
     /// The number of elements.
-    pub fn len(self) -> usize {
+    pub(in crate::tensor) fn len(self) -> usize {
         self.len
     }
 

@@ -13,6 +13,7 @@ use crate::tensor::{
     BLOCK, Factor, Maxima, NF4_VALUES, Nf4, Parameter, Parameters, Quantisation, Quantised,
     STATISTICS_BLOCK, Tensor, dynamic_values,
 };
+use crate::weights::names::TIED;
 use crate::weights::save::write_all;
 use crate::weights::shards::{Entry, Item, Stop, write_sharded};
 use crate::{Error, Result};
@@ -64,6 +65,9 @@ pub fn write_quantised(
             Quantisation::Nf4 => nf4(parameter, rows, cols),
         });
     }
+    // Second names of tied tables are linear layers to transformers.
+    let tied = TIED.iter().filter(|(_, first)| params.find(first).is_some());
+    skip.extend(tied.filter_map(|(second, _)| Some(second.strip_suffix(".weight")?.to_owned())));
     let after = items.iter().map(Item::bytes).sum();
     write_sharded(dir, items, limit, on_done)?;
     let config = QuantisationConfig { to, skip };
