@@ -1,5 +1,8 @@
 //! Packing with AVX-512 of what is kept in half precision, 8 or 4 bits: every element becomes f32 as
 //! [`Factor::widen`] makes it, and is rounded from there.
+//!
+//! What a loop calls twice is a function and no closure: a closure that is not inlined is not compiled
+//! for the instruction set, and calls every intrinsic.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -228,45 +231,43 @@ unsafe fn nf4_rows<const PAIRS: bool>(
 unsafe fn nf4_columns<const PAIRS: bool>(x: Nf4<'_>, m: Matrix<'_>, first: usize, out: &mut [u32]) {
     let (codes, stride, inner) = (x.codes().as_ptr(), m.stride(), m.cols());
     let out = out.as_mut_ptr();
-    let place = |k: usize| {
-        let from = k * stride + first;
-        fetch(codes.wrapping_add((from + AHEAD * stride) / 2));
-        from
-    };
-    // SAFETY: the 32 elements from `place(k)` on are in one block of the matrix; stores are within
-    // the panel's words, which the caller has checked.
+    // SAFETY: the 32 elements from `place` on are in one block of the matrix; stores are within the
+    // panel's words, which the caller has checked.
     unsafe {
         if !PAIRS {
             for k in 0..inner {
-                let from = place(k);
+                let from = place(codes, k, stride, first);
                 let values = values_of_block(x, from / BLOCK);
-                for at in [0, 16] {
-                    _mm512_storeu_ps(
-                        out.add(k * COLS + at).cast(),
-                        sixteen(codes, from + at, values),
-                    );
-                }
+                let to = out.add(k * COLS);
+                _mm512_storeu_ps(to.cast(), sixteen(codes, from, values));
+                _mm512_storeu_ps(to.add(16).cast(), sixteen(codes, from + 16, values));
             }
             return;
         }
-        let load = |k: usize| {
-            if k >= inner {
-                return _mm512_setzero_si512();
-            }
-            let from = place(k);
-            thirty_two(codes, from, values_of_block(x, from / BLOCK))
-        };
-        // Of the first sixteen, and of the others: one of `low`, one of `high` (from 32 on).
+        // Of the first sixteen, and of the others: one of the lower row, one of the upper (from 32 on).
         let order = _mm512_set_epi16(
             47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
             4, 35, 3, 34, 2, 33, 1, 32, 0,
         );
         let others = _mm512_add_epi16(order, _mm512_set1_epi16(16));
         for word in 0..inner.div_ceil(2) {
-            let (low, high) = (load(2 * word), load(2 * word + 1));
+            let from = place(codes, 2 * word, stride, first);
+            let low = thirty_two(codes, from, values_of_block(x, from / BLOCK));
+            let mut high = _mm512_setzero_si512();
+            if 2 * word + 1 < inner {
+                let from = place(codes, 2 * word + 1, stride, first);
+                high = thirty_two(codes, from, values_of_block(x, from / BLOCK));
+            }
             let to = out.add(word * COLS);
             _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi16(low, order, high));
             _mm512_storeu_si512(to.add(16).cast(), _mm512_permutex2var_epi16(low, others, high));
         }
     }
+}
+
+/// Where the elements of inner index `k` begin, those of an index to come being fetched.
+#[inline(always)]
+fn place(codes: *const u8, k: usize, stride: usize, first: usize) -> usize {
+    fetch(codes.wrapping_add(((k + AHEAD) * stride + first) / 2));
+    k * stride + first
 }
