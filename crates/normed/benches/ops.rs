@@ -211,7 +211,8 @@ impl Operation {
             (g, y, seed)
         };
         let bencher = bencher.counter(ItemsCount::new(self.counts[1])).with_inputs(forward);
-        bencher.bench_local_values(|(g, y, seed)| g.backward(&y, seed, &mut Gradients::new()));
+        bencher
+            .bench_local_values(|(g, y, seed)| g.backward(y.source(), seed, &mut Gradients::new()));
     }
 }
 

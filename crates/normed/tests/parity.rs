@@ -164,7 +164,7 @@ fn backward(golden: &Golden, gradients: &mut Gradients) -> f64 {
     let logits = golden.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
     let loss = cross_entropy(&mut g, logits, &batch.labels, golden.record.label_smoothing);
     let count = batch.target_count as f64;
-    g.backward(&loss.output, Tensor::new(&[1], vec![(1.0 / count) as f32]), gradients);
+    g.backward(loss.output.source(), Tensor::new(&[1], vec![(1.0 / count) as f32]), gradients);
     loss.sum / count
 }
 

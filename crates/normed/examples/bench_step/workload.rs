@@ -204,7 +204,7 @@ impl Workload {
             }
         };
         let mut gradients = Gradients::new();
-        graph.backward(&output, seed, &mut gradients);
+        graph.backward(output.source(), seed, &mut gradients);
         Ok((loss, gradients))
     }
 }

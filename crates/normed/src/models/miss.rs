@@ -445,7 +445,7 @@ mod tests {
         let out = model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
         let seed: Vec<_> = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
         let mut gradients = crate::tensor::Gradients::new();
-        g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+        g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
         let norm = |id, p: &crate::tensor::Parameter| {
             let gradient = gradients.param(id).unwrap_or_else(|| panic!("{}: none", p.name));
             gradient.data().iter().map(|d| d * d).sum::<f32>().sqrt()
@@ -479,7 +479,7 @@ mod tests {
                 let seed = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
                 let mut gradients = crate::tensor::Gradients::new();
                 let recorded = g.recorded();
-                g.backward(&out, Tensor::new(out.shape(), seed), &mut gradients);
+                g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
                 (gradients, recorded)
             };
             let (kept, most) = gradients(Recompute::None);

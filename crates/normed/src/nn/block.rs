@@ -48,7 +48,7 @@ impl PreNormBlock {
         let h = self.norm1.inner(g, x);
         let x = self.attention.add(g, &h, x, drops);
         let h = self.norm2.inner(g, &x);
-        self.mlp.add_path(g, &h, &x, drops.path(Place::Ffn))
+        g.ending(|g| self.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
     }
 }
 

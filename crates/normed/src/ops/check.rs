@@ -115,7 +115,7 @@ fn gradients(params: &Parameters, f: impl Fn(&mut Graph<'_>) -> Var) -> Gradient
     let out = f(&mut graph);
     let mut gradients = Gradients::new();
     let seed = weights(&out.value).to_precision(out.value.precision());
-    graph.backward(&out, seed, &mut gradients);
+    graph.backward(out.source(), seed, &mut gradients);
     gradients
 }
 

@@ -8,7 +8,7 @@ use super::gelu::{all, slope, value};
 use super::linear::{Layer, Output};
 use super::number::{Number, in_precision};
 use super::product::Rows;
-use crate::tensor::{Graph, ParamId, Recompute, Tensor, Var};
+use crate::tensor::{Graph, ParamId, Precision, Recompute, Tensor, Var};
 
 /// `x [.., C] -> [.., C]` over `fc1`'s and `fc2`'s weight `[out, in]` and bias `[out]`.
 pub fn mlp(
@@ -24,10 +24,17 @@ pub fn mlp(
     // What the path through the activation leads to.
     let below = input.needs_gradient() || fc1.trained();
     let inside = below || fc2.train_w;
-    let again = g.recomputes(Recompute::Ffn);
-    let (activated, before) = in_precision!(precision, activate(&fc1, &x.value, inside && !again));
-    let y = fc2.output(&activated, precision, output);
-    drop(activated);
+    let (rows, _) = x.shape().split_at(x.shape().len() - 1);
+    let left_out = g.left_out(&[rows, &[fc2.widths().0]].concat(), Precision::F32);
+    let again = left_out.is_some() || g.recomputes(Recompute::Ffn);
+    let (y, before) = left_out.map_or_else(
+        || {
+            let keep = inside && !again;
+            let (activated, before) = in_precision!(precision, activate(&fc1, &x.value, keep));
+            (fc2.output(&activated, precision, output), before)
+        },
+        |y| (y, None),
+    );
     let needed = inside || fc2.trained() || residual.needs_gradient();
     let kept = (inside && (again || fc1.train_w)).then(|| x.value.clone());
     let (shape, x_precision) = (x.shape().to_vec(), x.value.precision());
@@ -42,8 +49,7 @@ pub fn mlp(
         fc2.add_gradients(&dy, activated.as_ref(), gradients);
         drop(activated);
         if let Some(before) = before.filter(|_| below) {
-            let d = in_precision!(precision, gradient_before(&fc2, &dy, &before));
-            drop(before);
+            let d = in_precision!(precision, gradient_before(&fc2, &dy, before));
             fc1.add_gradients(&d, kept.as_ref(), gradients);
             if input.needs_gradient() {
                 gradients.add(input, fc1.input_gradient(&d, &shape, x_precision));
@@ -90,29 +96,25 @@ fn activate<T: Number>(fc1: &Layer, x: &Tensor, keep: bool) -> (Tensor, Option<T
     (y, kept)
 }
 
-/// The gradient of `h`, which goes into the activation: `(dy W₂) ∘ gelu'(h)`.
-fn gradient_before<T: Number>(fc2: &Layer, dy: &Tensor, h: &Tensor) -> Tensor {
+/// The gradient of `h`, which goes into the activation, in its place: `(dy W₂) ∘ gelu'(h)`.
+fn gradient_before<T: Number>(fc2: &Layer, dy: &Tensor, mut h: Tensor) -> Tensor {
     let width = h.width();
-    let mut d = T::beside(h, h.shape());
-    if fc2.plans(&d, d.len() / width) {
-        return d;
+    if fc2.plans(&h, h.len() / width) {
+        return h;
     }
-    let to = Rows::new(T::of_mut(&mut d), width);
-    let h = T::of(h);
+    let to = Rows::new(T::of_mut(&mut h), width);
     fc2.product_back(
         dy,
         #[inline(always)]
         |row, col, sums| {
-            let n = sums.len();
             // SAFETY: this function's own tensor; every element is handed out once.
-            let d = unsafe { to.at(row, col, n) };
-            let h = &h[row * width + col..][..n];
-            for i in 0..n {
-                d[i] = T::nearest(sums[i] * slope(h[i].wide()));
+            let h = unsafe { to.at(row, col, sums.len()) };
+            for i in 0..sums.len() {
+                h[i] = T::nearest(sums[i] * slope(h[i].wide()));
             }
         },
     );
-    d
+    h
 }
 
 #[cfg(test)]
@@ -172,7 +174,7 @@ mod tests {
                 let y = fused(&mut g, &id);
                 let mut gradients = Gradients::new();
                 let seed = Tensor::new(y.shape(), vec![0.5; y.value.len()]);
-                g.backward(&y, seed, &mut gradients);
+                g.backward(y.source(), seed, &mut gradients);
                 id.iter()
                     .map(|&id| gradients.param(id).unwrap().data().to_vec())
                     .collect::<Vec<_>>()

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ParamId, Parameter, Parameters, Precision, Tensor};
+use super::{Meter, ParamId, Parameter, Parameters, Precision, Tensor};
 
 /// What is computed again in backward rather than kept. Each includes those before it, takes more
 /// time and less memory, and gives the same gradients.
@@ -105,6 +105,18 @@ pub struct Graph<'p> {
     recompute: Recompute,
     /// Whether the pass came upon a parameter that is trained.
     met_trained: Cell<bool>,
+    last: Last,
+}
+
+/// What a pass does with the value that it ends in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// Somebody reads it.
+    Read,
+    /// The pass is made again, for its tape alone.
+    Unread,
+    /// That, and it is being computed.
+    LeftOut,
 }
 
 impl<'p> Graph<'p> {
@@ -119,7 +131,13 @@ impl<'p> Graph<'p> {
     }
 
     fn new(params: &'p Parameters, tape: Option<Vec<Node>>) -> Self {
-        Self { params, tape, recompute: Recompute::None, met_trained: Cell::new(false) }
+        Self {
+            params,
+            tape,
+            recompute: Recompute::None,
+            met_trained: Cell::new(false),
+            last: Last::Read,
+        }
     }
 
     /// The same pass, computing again in backward what `recompute` says.
@@ -181,6 +199,25 @@ impl<'p> Graph<'p> {
         }))
     }
 
+    /// `f`, in whose value a recomputed function ends. When that function is called again, nobody reads
+    /// it, and an operation may give [`Graph::left_out`] for it.
+    pub fn ending(&mut self, f: impl FnOnce(&mut Self) -> Var) -> Var {
+        if self.last == Last::Unread {
+            self.last = Last::LeftOut;
+        }
+        let y = f(self);
+        if self.last == Last::LeftOut {
+            self.last = Last::Unread;
+        }
+        y
+    }
+
+    /// What stands for a value that nobody reads, where this pass comes upon one: it has a shape and no
+    /// elements, and what is made of it has none.
+    pub fn left_out(&self, shape: &[usize], precision: Precision) -> Option<Tensor> {
+        (self.last == Last::LeftOut).then(|| Tensor::planned(shape, precision, &Meter::new()))
+    }
+
     /// `f(inputs)`. If this pass computes `level` again, only the inputs are kept of it, and `f` is
     /// called once more in backward. `f` must be the same function then.
     pub fn recomputed<const N: usize>(
@@ -199,16 +236,16 @@ impl<'p> Graph<'p> {
         }
         let inputs = inputs.map(Var::clone);
         let again = move |params: &Parameters, dy: Tensor, gradients: &mut Gradients| {
-            let mut g = Graph::training(params);
+            let mut g = Graph { last: Last::Unread, ..Graph::training(params) };
             let sources = inputs.each_ref().map(Var::source);
             let inputs = inputs.map(|x| {
                 let node = x.needs_gradient().then_some(Node::Input);
                 Var { value: x.value, source: g.push(node) }
             });
-            let y = f(&mut g, inputs.each_ref());
+            let output = f(&mut g, inputs.each_ref()).source;
             let places = inputs.map(|x| x.source);
             let outer = std::mem::take(&mut gradients.nodes);
-            g.backward(&y, dy, gradients);
+            g.backward(output, dy, gradients);
             let mut inner = std::mem::replace(&mut gradients.nodes, outer);
             for (source, place) in sources.into_iter().zip(places) {
                 if let Some(gradient) = place.0.and_then(|place| inner[place].take()) {
@@ -219,13 +256,13 @@ impl<'p> Graph<'p> {
         Var { value, source: self.push(Some(Node::Checkpoint(Box::new(again)))) }
     }
 
-    /// Sends `seed`, the loss's gradient of `output`, down the tape and adds the parameters'
+    /// Sends `seed`, the loss's gradient of the value from `output`, down the tape and adds the parameters'
     /// gradients to `gradients`. What an operation kept is freed as soon as it is passed.
-    pub fn backward(self, output: &Var, seed: Tensor, gradients: &mut Gradients) {
+    pub fn backward(self, output: Source, seed: Tensor, gradients: &mut Gradients) {
         let Some(mut tape) = self.tape else { return };
         gradients.nodes.clear();
         gradients.nodes.resize_with(tape.len(), || None);
-        gradients.add(output.source, seed);
+        gradients.add(output, seed);
         while let Some(node) = tape.pop() {
             let mut gradient = || gradients.nodes[tape.len()].take();
             match node {

@@ -99,7 +99,7 @@ fn rate(
         let mut g = Graph::training(params);
         let y = operation(&mut g, input);
         let seed = y.value.zeros_beside(y.shape()).to_precision(y.value.precision());
-        g.backward(&y, seed, &mut Gradients::new());
+        g.backward(y.source(), seed, &mut Gradients::new());
     };
     once(); // the memory and the threads are there now
     let (before, began) = (meter.work(), Instant::now());

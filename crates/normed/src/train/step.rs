@@ -92,7 +92,7 @@ pub(super) fn accumulate(
     let logits = model.forward(&mut g, batch, Mode::Train(noise))?;
     let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
     check(&ce)?;
-    g.backward(&ce.output, Tensor::new(&[1], vec![1.0]), gradients);
+    g.backward(ce.output.source(), Tensor::new(&[1], vec![1.0]), gradients);
     Ok(ce.sum)
 }
 

@@ -21,8 +21,8 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// Runs `f`, which must be `#[inline(always)]`, compiled for the instruction set.
     fn vectorised<R>(self, f: impl FnOnce() -> R) -> R;
 
-    /// Packs rows `first..first + width` of `m` into `out [words][width]`, zeros beyond its edges.
-    /// `width` is [`Kernel::ROWS`] or [`Kernel::COLS`].
+    /// Packs the rows from `first` on of `m` into as many panels `[words][width]` as `out` holds, zeros
+    /// beyond its edges. `width` is [`Kernel::ROWS`] or [`Kernel::COLS`].
     fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]);
 
     /// `sums [ROWS, COLS] (+)= left [words][ROWS]ᵀ right [words][COLS]` in the first `height` rows;

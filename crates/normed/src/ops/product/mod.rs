@@ -28,6 +28,8 @@ use crate::tensor::Precision;
 /// Words of the right factor that are packed at a time, by all threads: a good part of the last
 /// level of cache.
 const SHARED_WORDS: usize = 2 << 20;
+/// Panels of it that a task packs.
+const PACKED_TOGETHER: usize = 8;
 /// Inner words of a block: a panel of either side then stays in the second level of cache.
 const INNER: usize = 512;
 /// Rows of a task at most, and columns that it walks through for every block of inner words.
@@ -102,8 +104,8 @@ fn on_all_threads<K: Kernel>(
     for first in (0..panels).step_by(at_once) {
         let count = at_once.min(panels - first);
         let packed = &mut right[..count * panel];
-        packed.par_chunks_mut(panel).enumerate().for_each(|(i, out)| {
-            kernel.pack(columns, (first + i) * K::COLS, K::COLS, out);
+        packed.par_chunks_mut(PACKED_TOGETHER * panel).enumerate().for_each(|(i, out)| {
+            kernel.pack(columns, (first + i * PACKED_TOGETHER) * K::COLS, K::COLS, out);
         });
         let packed = Panels { words: &*packed, stride: panel };
         let grid = Grid::new(rows, count, K::ROWS);

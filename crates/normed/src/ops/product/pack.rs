@@ -8,17 +8,21 @@ use half::bf16;
 use super::matrix::Matrix;
 use crate::tensor::Factor;
 
-/// Packs rows `first..first + width` of `m`.
+/// Packs the rows from `first` on of `m` into as many panels as `out` holds.
 #[inline(always)]
 pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
-    match m.data() {
-        Factor::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
-        Factor::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
-        Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) if m.by_columns() => {
-            pack_columns::<PAIRS>(m, first, width, out);
-        }
-        Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) => {
-            pack_rows::<PAIRS>(m, first, width, out);
+    let words = if PAIRS { m.cols().div_ceil(2) } else { m.cols() };
+    for (i, out) in out.chunks_exact_mut(words * width).enumerate() {
+        let first = first + i * width;
+        match m.data() {
+            Factor::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
+            Factor::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
+            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) if m.by_columns() => {
+                pack_columns::<PAIRS>(m, first, width, out);
+            }
+            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) => {
+                pack_rows::<PAIRS>(m, first, width, out);
+            }
         }
     }
 }
@@ -111,18 +115,26 @@ mod tests {
     use crate::ops::check::random;
     use crate::tensor::{Quantisation, Quantised};
 
-    /// Every panel of `m`, of either width.
-    fn panels<K: Kernel>(kernel: K, m: Matrix<'_>) -> Vec<u32> {
+    /// Every panel of `m`, of either width, `together` packed at a time.
+    fn panels<K: Kernel>(kernel: K, m: Matrix<'_>, together: usize) -> Vec<u32> {
         let words = K::words(m.cols());
         let mut all = Vec::new();
         for width in [K::ROWS, K::COLS] {
-            for first in (0..m.rows()).step_by(width) {
-                let mut panel = vec![u32::MAX; words * width];
-                kernel.pack(m, first, width, &mut panel);
-                all.extend(panel);
+            let mut panels = vec![u32::MAX; m.rows().div_ceil(width) * words * width];
+            for (i, panels) in panels.chunks_mut(together * words * width).enumerate() {
+                kernel.pack(m, i * together * width, width, panels);
             }
+            all.extend(panels);
         }
         all
+    }
+
+    #[track_caller]
+    fn same<K: Kernel>(kernel: K, narrow: Matrix<'_>, wide: Matrix<'_>) {
+        let want = panels(kernel, wide, 1);
+        for together in [1, 2, 100] {
+            assert!(panels(kernel, narrow, together) == want, "{together} panels");
+        }
     }
 
     /// What is kept narrower than bf16, or otherwise, is packed as the f32 that it stands for.
@@ -154,9 +166,8 @@ mod tests {
                 factor.widen(0, &mut widened);
                 let narrow = Matrix::new(factor, rows, cols, cols);
                 let wide = Matrix::dense(&widened, rows, cols);
-                assert!(panels(kernel, narrow) == panels(kernel, wide), "{rows} {cols} {factor:?}");
-                let (narrow, wide) = (narrow.transposed(), wide.transposed());
-                assert!(panels(kernel, narrow) == panels(kernel, wide), "{cols} {rows} {factor:?}");
+                same(kernel, narrow, wide);
+                same(kernel, narrow.transposed(), wide.transposed());
             }
         }
     }

@@ -277,9 +277,9 @@ fn mask32(n: usize) -> __mmask32 {
 /// The processor must have AVX-512 (F, BW, VL, DQ), and BF16 for `PAIRS`.
 #[inline(always)]
 unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
-    let height = width.min(m.rows() - first);
     let words = if PAIRS { m.cols().div_ceil(2) } else { m.cols() };
     assert!(words * width <= out.len() && width <= COLS);
+    let rows = m.rows() - first;
     let (stride, inner) = (m.stride(), m.cols());
     // SAFETY: every load is masked to rows below `m.rows()` and columns below `m.cols()`, which
     // `Matrix::new` has checked against the slice; every store is within `words * width` words.
@@ -287,7 +287,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
         match (m.data(), m.by_columns()) {
             (Factor::F32(x), false) => {
                 let x = x.as_ptr();
-                transpose_rows(height, width, words, out, |row, words| {
+                transpose_rows(rows, width, words, out, |row, words| {
                     let row = x.add((first + row) * stride);
                     let per_word = if PAIRS { 2 } else { 1 };
                     for line in (0..per_word * 16).step_by(16) {
@@ -298,7 +298,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
             }
             (Factor::Bf16(x), false) => {
                 let x = x.as_ptr().cast::<u16>();
-                transpose_rows(height, width, words, out, |row, words| {
+                transpose_rows(rows, width, words, out, |row, words| {
                     let row = x.add((first + row) * stride);
                     let per_word = if PAIRS { 2 } else { 1 };
                     fetch(row.wrapping_add(width * stride + per_word * words.start));
@@ -312,7 +312,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                     fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
                     _mm512_maskz_loadu_ps(mask, x.wrapping_add(k * stride + first + at))
                 };
-                copy_columns(height, width, words, out, |word, at, mask| {
+                copy_columns(rows, width, words, out, |word, at, mask| {
                     if !PAIRS {
                         return _mm512_castps_si512(load(word, at, mask));
                     }
@@ -328,7 +328,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                     fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
                     _mm256_maskz_loadu_epi16(mask, x.wrapping_add(k * stride + first + at))
                 };
-                copy_columns(height, width, words, out, |word, at, mask| {
+                copy_columns(rows, width, words, out, |word, at, mask| {
                     if !PAIRS {
                         return _mm512_castps_si512(widen(load(word, at, mask)));
                     }
@@ -344,7 +344,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
 }
 
 /// Inner indices that are fetched ahead of their use.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// Has the cache line at `p` brought in; harmless if there is none. Rows of a large matrix lie pages
 /// apart, where the processor does not look ahead by itself.
@@ -401,31 +401,34 @@ unsafe fn load_words_bf16<const PAIRS: bool>(
     }
 }
 
-/// Rows whose words are contiguous: 16 by 16 words at a time, transposed in registers.
+/// `rows` rows whose words are contiguous: 16 by 16 words at a time, transposed in registers.
 #[inline(always)]
 unsafe fn transpose_rows(
-    height: usize,
+    rows: usize,
     width: usize,
     words: usize,
     out: &mut [u32],
     load: impl Fn(usize, Range<usize>) -> __m512i,
 ) {
-    // SAFETY: by the caller's contract; stores are within `words * width` words.
-    unsafe {
+    for (i, out) in out.chunks_exact_mut(words * width).enumerate() {
         for at in (0..width).step_by(16) {
             let store = mask16(width - at);
+            let height = (rows - i * width).min(width).saturating_sub(at);
             for from in (0..words).step_by(16) {
-                let part = from..words.min(from + 16);
-                let mut block = [_mm512_setzero_si512(); 16];
-                for (row, block) in block.iter_mut().enumerate() {
-                    if at + row < height {
-                        *block = load(at + row, part.clone());
+                // SAFETY: by the caller's contract; stores are within `words * width` words.
+                unsafe {
+                    let part = from..words.min(from + 16);
+                    let mut block = [_mm512_setzero_si512(); 16];
+                    for (row, block) in block.iter_mut().enumerate() {
+                        if row < height {
+                            *block = load(i * width + at + row, part.clone());
+                        }
                     }
-                }
-                let block = transpose(block);
-                for (word, block) in part.zip(block) {
-                    let to = out.as_mut_ptr().add(word * width + at);
-                    _mm512_mask_storeu_epi32(to.cast(), store, block);
+                    let block = transpose(block);
+                    for (word, block) in part.zip(block) {
+                        let to = out.as_mut_ptr().add(word * width + at);
+                        _mm512_mask_storeu_epi32(to.cast(), store, block);
+                    }
                 }
             }
         }
@@ -462,23 +465,33 @@ unsafe fn transpose(mut r: [__m512i; 16]) -> [__m512i; 16] {
     }
 }
 
-/// Rows that lie along the panel: word by word, without a transpose. `load(word, at, mask)` gives
-/// rows `at..at + 16` of a word.
+/// Words of all panels that are copied before the next words: what lies in a row side by side is read
+/// together, which memory likes better than a cache line of each row at a time.
+const TOGETHER: usize = 8;
+
+/// `rows` rows that lie along the panels: word by word, without a transpose. `load(word, at, mask)`
+/// gives rows `at..at + 16` of a word.
 #[inline(always)]
 unsafe fn copy_columns(
-    height: usize,
+    rows: usize,
     width: usize,
     words: usize,
     out: &mut [u32],
     load: impl Fn(usize, usize, __mmask16) -> __m512i,
 ) {
-    for word in 0..words {
-        for at in (0..width).step_by(16) {
-            let block = load(word, at, mask16(height.saturating_sub(at)));
-            // SAFETY: by the caller's contract; within `words * width` words.
-            unsafe {
-                let to = out.as_mut_ptr().add(word * width + at);
-                _mm512_mask_storeu_epi32(to.cast(), mask16(width - at), block);
+    for from in (0..words).step_by(TOGETHER) {
+        for (i, out) in out.chunks_exact_mut(words * width).enumerate() {
+            let height = width.min(rows - i * width);
+            for word in from..words.min(from + TOGETHER) {
+                for at in (0..width).step_by(16) {
+                    let mask = mask16(height.saturating_sub(at));
+                    let block = load(word, i * width + at, mask);
+                    // SAFETY: by the caller's contract; within `words * width` words.
+                    unsafe {
+                        let to = out.as_mut_ptr().add(word * width + at);
+                        _mm512_mask_storeu_epi32(to.cast(), mask16(width - at), block);
+                    }
+                }
             }
         }
     }

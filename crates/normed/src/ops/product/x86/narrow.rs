@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::super::matrix::Matrix;
 use super::super::pack;
-use super::{AHEAD, COLS, copy_columns, fetch, interleave, mask16, transpose_rows};
+use super::{AHEAD, COLS, TOGETHER, copy_columns, fetch, interleave, mask16, transpose_rows};
 use crate::tensor::{BLOCK, Factor, Int8, NF4_VALUES, Nf4};
 
 /// As [`super::pack_512`].
@@ -23,7 +23,7 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
     width: usize,
     out: &mut [u32],
 ) {
-    let height = width.min(m.rows() - first);
+    let rows = m.rows() - first;
     let per_word = if PAIRS { 2 } else { 1 };
     let words = m.cols().div_ceil(per_word);
     assert!(words * width <= out.len() && width <= COLS);
@@ -34,7 +34,7 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
         match (m.data(), m.by_columns()) {
             (Factor::F16(x), false) => {
                 let x = x.as_ptr().cast::<i16>();
-                transpose_rows(height, width, words, out, |row, words| {
+                transpose_rows(rows, width, words, out, |row, words| {
                     let row = x.add((first + row) * stride);
                     fetch(row.wrapping_add(width * stride + per_word * words.start));
                     words_of_row::<PAIRS>(words, inner, |from, mask| half(row, from, mask))
@@ -42,14 +42,14 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
             }
             (Factor::F16(x), true) => {
                 let x = x.as_ptr().cast::<i16>();
-                columns::<PAIRS>(height, width, words, out, inner, |k, at, mask| {
+                columns::<PAIRS>(rows, width, words, out, inner, |k, at, mask| {
                     fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
                     half(x, k * stride + first + at, mask)
                 });
             }
             (Factor::Int8(x), false) => {
                 let codes = x.codes().as_ptr().cast::<i8>();
-                transpose_rows(height, width, words, out, |row, words| {
+                transpose_rows(rows, width, words, out, |row, words| {
                     let row = first + row;
                     let (start, scale) = (codes.add(row * stride), _mm512_set1_ps(x.scale(row)));
                     fetch(start.wrapping_add(width * stride + per_word * words.start));
@@ -58,10 +58,10 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
                     })
                 });
             }
-            (Factor::Int8(x), true) => int8_columns::<PAIRS>(x, m, (first, height, width), out),
+            (Factor::Int8(x), true) => int8_columns::<PAIRS>(x, m, (first, rows, width), out),
             // Blocks and bytes must not run over the ends of rows, nor of panels.
             (Factor::Nf4(x), false) if inner.is_multiple_of(BLOCK) && stride == inner => {
-                nf4_rows::<PAIRS>(x, m, (first, height, width), out);
+                nf4_rows::<PAIRS>(x, m, (first, rows, width), out);
             }
             (Factor::Nf4(x), true)
                 if m.rows().is_multiple_of(BLOCK)
@@ -99,7 +99,7 @@ unsafe fn words_of_row<const PAIRS: bool>(
 /// [`copy_columns`] of f32; `load(k, at, mask)` gives rows `at..at + 16` of inner index `k`.
 #[inline(always)]
 unsafe fn columns<const PAIRS: bool>(
-    height: usize,
+    rows: usize,
     width: usize,
     words: usize,
     out: &mut [u32],
@@ -108,7 +108,7 @@ unsafe fn columns<const PAIRS: bool>(
 ) {
     // SAFETY: by the caller's contract.
     unsafe {
-        copy_columns(height, width, words, out, |word, at, mask| {
+        copy_columns(rows, width, words, out, |word, at, mask| {
             if !PAIRS {
                 return _mm512_castps_si512(load(word, at, mask));
             }
@@ -151,14 +151,14 @@ unsafe fn eight(x: *const i8, from: usize, mask: __mmask16, scale: __m512) -> __
 unsafe fn int8_columns<const PAIRS: bool>(
     x: Int8<'_>,
     m: Matrix<'_>,
-    (first, height, width): (usize, usize, usize),
+    (first, rows, width): (usize, usize, usize),
     out: &mut [u32],
 ) {
     let (codes, stride, inner) = (x.codes().as_ptr().cast::<i8>(), m.stride(), m.cols());
     let words = if PAIRS { inner.div_ceil(2) } else { inner };
     // SAFETY: by the caller's contract.
     unsafe {
-        columns::<PAIRS>(height, width, words, out, inner, |k, at, mask| {
+        columns::<PAIRS>(rows, width, words, out, inner, |k, at, mask| {
             fetch(codes.wrapping_add((k + AHEAD) * stride + first + at));
             eight(codes, k * stride + first + at, mask, _mm512_set1_ps(x.scale(k)))
         });
@@ -206,14 +206,14 @@ unsafe fn thirty_two(codes: *const u8, from: usize, values: __m512) -> __m512i {
 unsafe fn nf4_rows<const PAIRS: bool>(
     x: Nf4<'_>,
     m: Matrix<'_>,
-    (first, height, width): (usize, usize, usize),
+    (first, rows, width): (usize, usize, usize),
     out: &mut [u32],
 ) {
     let (codes, inner) = (x.codes().as_ptr(), m.cols());
     let per_word = if PAIRS { 2 } else { 1 };
     // SAFETY: 16 words are 16 or 32 elements inside one block of the row.
     unsafe {
-        transpose_rows(height, width, inner / per_word, out, |row, words| {
+        transpose_rows(rows, width, inner / per_word, out, |row, words| {
             let from = (first + row) * inner + per_word * words.start;
             fetch(codes.wrapping_add((from + width * inner) / 2));
             let values = values_of_block(x, from / BLOCK);
@@ -226,41 +226,48 @@ unsafe fn nf4_rows<const PAIRS: bool>(
     }
 }
 
-/// [`COLS`] rows that lie along the panel, half a block of each inner index.
+/// Rows that lie along the panels, [`COLS`] to each: half a block of every inner index.
 #[inline(always)]
 unsafe fn nf4_columns<const PAIRS: bool>(x: Nf4<'_>, m: Matrix<'_>, first: usize, out: &mut [u32]) {
     let (codes, stride, inner) = (x.codes().as_ptr(), m.stride(), m.cols());
-    let out = out.as_mut_ptr();
-    // SAFETY: the 32 elements from `place` on are in one block of the matrix; stores are within the
-    // panel's words, which the caller has checked.
-    unsafe {
-        if !PAIRS {
-            for k in 0..inner {
-                let from = place(codes, k, stride, first);
-                let values = values_of_block(x, from / BLOCK);
-                let to = out.add(k * COLS);
-                _mm512_storeu_ps(to.cast(), sixteen(codes, from, values));
-                _mm512_storeu_ps(to.add(16).cast(), sixteen(codes, from + 16, values));
-            }
-            return;
-        }
-        // Of the first sixteen, and of the others: one of the lower row, one of the upper (from 32 on).
+    let words = if PAIRS { inner.div_ceil(2) } else { inner };
+    // Of the first sixteen, and of the others: one of the lower row, one of the upper (from 32 on).
+    // SAFETY: by the caller's contract.
+    let (order, others) = unsafe {
         let order = _mm512_set_epi16(
             47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36,
             4, 35, 3, 34, 2, 33, 1, 32, 0,
         );
-        let others = _mm512_add_epi16(order, _mm512_set1_epi16(16));
-        for word in 0..inner.div_ceil(2) {
-            let from = place(codes, 2 * word, stride, first);
-            let low = thirty_two(codes, from, values_of_block(x, from / BLOCK));
-            let mut high = _mm512_setzero_si512();
-            if 2 * word + 1 < inner {
-                let from = place(codes, 2 * word + 1, stride, first);
-                high = thirty_two(codes, from, values_of_block(x, from / BLOCK));
+        (order, _mm512_add_epi16(order, _mm512_set1_epi16(16)))
+    };
+    for from in (0..words).step_by(TOGETHER) {
+        for (i, out) in out.chunks_exact_mut(words * COLS).enumerate() {
+            let first = first + i * COLS;
+            for word in from..words.min(from + TOGETHER) {
+                // SAFETY: the 32 elements from `place` on are in one block of the matrix, as whole
+                // panels are inside it; stores are within `words * COLS` words.
+                unsafe {
+                    let to = out.as_mut_ptr().add(word * COLS);
+                    if !PAIRS {
+                        let at = place(codes, word, stride, first);
+                        let values = values_of_block(x, at / BLOCK);
+                        _mm512_storeu_ps(to.cast(), sixteen(codes, at, values));
+                        _mm512_storeu_ps(to.add(16).cast(), sixteen(codes, at + 16, values));
+                        continue;
+                    }
+                    let at = place(codes, 2 * word, stride, first);
+                    let low = thirty_two(codes, at, values_of_block(x, at / BLOCK));
+                    let mut high = _mm512_setzero_si512();
+                    if 2 * word + 1 < inner {
+                        let at = place(codes, 2 * word + 1, stride, first);
+                        high = thirty_two(codes, at, values_of_block(x, at / BLOCK));
+                    }
+                    let these = _mm512_permutex2var_epi16(low, order, high);
+                    let those = _mm512_permutex2var_epi16(low, others, high);
+                    _mm512_storeu_si512(to.cast(), these);
+                    _mm512_storeu_si512(to.add(16).cast(), those);
+                }
             }
-            let to = out.add(word * COLS);
-            _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi16(low, order, high));
-            _mm512_storeu_si512(to.add(16).cast(), _mm512_permutex2var_epi16(low, others, high));
         }
     }
 }
