@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
-use normed::tensor::Precision;
+use normed::tensor::{Precision, Quantisation};
 use normed::tuning::Method;
 
 /// Adapts medical vision-language models by tuning their LayerNorms.
@@ -32,6 +32,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Make a model of a base and of what was published as a delta to it, as LLaVA-Med 1.0 was.
     ApplyDelta(ApplyDeltaArgs),
+    /// Write a model again, the matrices of its linear layers in 8 or 4 bits.
+    Quantize(QuantizeArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -181,6 +183,20 @@ pub struct ApplyDeltaArgs {
 }
 
 #[derive(clap::Args)]
+pub struct QuantizeArgs {
+    /// The model's directory.
+    pub dir: PathBuf,
+    /// 4 bits an element (nf4) or 8 (int8).
+    #[arg(long, value_name = "KIND", value_parser = quantisation())]
+    pub to: Quantisation,
+    /// Where the new model goes; DIR-nf4 or DIR-int8 if absent.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+#[derive(clap::Args)]
 pub struct SplitArgs {
     /// The rows: JSON lines.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -250,6 +266,14 @@ fn precision() -> impl clap::builder::TypedValueParser<Value = Precision> {
     })
 }
 
+fn quantisation() -> impl clap::builder::TypedValueParser<Value = Quantisation> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(Quantisation::ALL.map(Quantisation::name)).map(|name| {
+        let known = Quantisation::ALL.into_iter().find(|to| to.name() == name);
+        known.expect("the parser lets only these names pass")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +293,8 @@ mod tests {
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
+            "normed quantize m --to nf4",
+            "normed quantize m --to int8 --output o --json",
             "normed train r.toml --memory 6GiB",
             "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed split --data d.jsonl --by group --out s.jsonl",
@@ -290,6 +316,8 @@ mod tests {
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
+            "normed quantize m",
+            "normed quantize m --to fp4",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} passed"));
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => commands::predict(args),
         Command::Inspect(args) => commands::inspect(args),
         Command::ApplyDelta(args) => commands::apply_delta(args),
+        Command::Quantize(args) => commands::quantize(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

@@ -11,7 +11,8 @@ use divan::counter::ItemsCount;
 use normed::nn::{LayerNorm, Linear, Mlp};
 use normed::ops::{self, AttentionSpec};
 use normed::tensor::{
-    Gradients, Graph, NormPlace, Parameters, Part, Precision, Scope, Tensor, Tower, Var,
+    Gradients, Graph, NormPlace, Parameters, Part, Precision, Quantisation, Quantised, Scope,
+    Tensor, Tower, Var,
 };
 
 const BATCH: usize = 4;
@@ -44,6 +45,20 @@ fn linear_forward(bencher: Bencher, (precision, shape): (Precision, [usize; 3]))
 #[divan::bench(args = shapes())]
 fn linear_backward(bencher: Bencher, (precision, shape): (Precision, [usize; 3])) {
     linear(shape, precision).backward(bencher);
+}
+
+/// A matrix of a language model of seven thousand million parameters, at 640 tokens: what it costs to
+/// read it in fewer bits.
+const LARGE: [usize; 3] = [640, 14336, 4096];
+
+#[divan::bench(args = kinds(), sample_count = 10)]
+fn large_forward(bencher: Bencher, (precision, kind): (Precision, Kind)) {
+    large(precision, kind).forward(bencher);
+}
+
+#[divan::bench(args = kinds(), sample_count = 10)]
+fn large_backward(bencher: Bencher, (precision, kind): (Precision, Kind)) {
+    large(precision, kind).backward(bencher);
 }
 
 #[divan::bench(args = PRECISIONS)]
@@ -96,6 +111,25 @@ fn linear([rows, outputs, inputs]: [usize; 3], precision: Precision) -> Operatio
         let layer = Linear::declare(scope, "linear", [outputs, inputs], Part::Fc1);
         Box::new(move |g, x| layer.forward(g, x))
     })
+}
+
+/// How a matrix is kept; as the precision says if it is not quantised.
+type Kind = Option<Quantisation>;
+
+fn kinds() -> impl Iterator<Item = (Precision, Kind)> {
+    let kinds = [None, Some(Quantisation::Int8), Some(Quantisation::Nf4)];
+    PRECISIONS.into_iter().flat_map(move |precision| kinds.map(|kind| (precision, kind)))
+}
+
+fn large(precision: Precision, kind: Kind) -> Operation {
+    let mut operation = linear(LARGE, precision);
+    let [_, outputs, inputs] = LARGE;
+    if let Some(to) = kind {
+        let (_, weight) = operation.params.iter_mut().next().expect("the matrix comes first");
+        let quantised = Quantised::of(weight.value().factor(), outputs, inputs, to);
+        weight.set(Tensor::quantised(quantised.expect("all are numbers")));
+    }
+    operation
 }
 
 fn gelu(precision: Precision) -> Operation {

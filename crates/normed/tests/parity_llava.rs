@@ -227,7 +227,7 @@ fn what_is_saved_is_the_same_model() {
             image_rule: ImageRule { size: 20, ..ImageRule::default() },
             layout: Layout::HuggingFace,
             dir: dir.clone(),
-            content_hash: String::new(),
+            content_hash: String::new().into(),
         };
         models::save(&loaded, &dir, true).unwrap();
         let (again, params) = open(&dir).unwrap();

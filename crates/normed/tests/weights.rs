@@ -179,6 +179,40 @@ fn shards_are_one_model() {
     assert_eq!(models::load(dir.path(), None).unwrap().content_hash, whole.content_hash);
 }
 
+#[test]
+fn shards_of_torch_are_one_model() {
+    let (shards, whole) = (load("torch_shards"), load("hugging_face"));
+    assert_eq!(shards.content_hash, whole.content_hash);
+    for ((_, a), (_, b)) in shards.params.iter().zip(whole.params.iter()) {
+        assert_eq!((&a.name, a.value().data()), (&b.name, b.value().data()));
+    }
+
+    let dir = copy_of("torch_shards");
+    let second = dir.path().join("pytorch_model-00002-of-00002.bin");
+    let bytes = fs::read(&second).unwrap();
+    fs::write(&second, &bytes[..bytes.len() / 2]).unwrap();
+    load_fails(dir.path(), "pytorch_model-00002-of-00002.bin: not a PyTorch file");
+    fs::remove_file(&second).unwrap();
+    load_fails(dir.path(), "pytorch_model-00002-of-00002.bin: no such file");
+    let first = dir.path().join("pytorch_model-00001-of-00002.bin");
+    fs::copy(&first, &second).unwrap();
+    load_fails(dir.path(), "which the index places in pytorch_model-00001-of-00002.bin");
+}
+
+#[test]
+fn numbers_of_another_type_are_named() {
+    let dir = copy_of("hugging_face");
+    let path = dir.path().join("model.safetensors");
+    // Integers are read as such, and are no weights.
+    let text = fs::read(&path).unwrap();
+    let length = 8 + u64::from_le_bytes(*text.first_chunk().unwrap()) as usize;
+    let header = String::from_utf8(text[8..length].to_vec()).unwrap();
+    let header = header.replacen("\"F32\"", "\"I32\"", 1);
+    let file = [&text[..8], header.as_bytes(), &text[length..]].concat();
+    fs::write(&path, file).unwrap();
+    load_fails(dir.path(), "of type I32");
+}
+
 /// Leaves its directories where `make_weights_goldens.py --check` can read them.
 #[test]
 fn what_is_saved_is_loaded_again() {

@@ -5,6 +5,7 @@ mod evaluate;
 mod inspect;
 mod plan;
 mod predict;
+mod quantize;
 mod split;
 mod train;
 
@@ -13,5 +14,6 @@ pub use evaluate::evaluate;
 pub use inspect::inspect;
 pub use plan::plan;
 pub use predict::predict;
+pub use quantize::quantize;
 pub use split::split;
 pub use train::{pretrain, train};

@@ -45,7 +45,7 @@ pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
     if let Some(dir) = vision_from {
         fill_vision(params, config.vision.image_size, dir)?;
     }
-    let content_hash = content_hash(params);
+    let content_hash = content_hash(params).into();
     Ok(declared.loaded(PathBuf::new(), content_hash))
 }
 

@@ -19,6 +19,7 @@ mod miss;
 mod miss_files;
 mod open;
 mod projector;
+mod quantize;
 mod rope;
 mod vit;
 
@@ -39,6 +40,7 @@ pub use open::{
     save,
 };
 pub use projector::{Projector, ProjectorKind};
+pub use quantize::{QuantizedModel, quantize};
 pub use rope::{RopeConfig, RopeScaling};
 pub use vit::Vit;
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Layout, LlavaConfig, MissConfig, Model};
 use crate::data::{Collator, ImageRule, TemplateName, TextRule, Tokenizer};
 use crate::tensor::{Parameter, Parameters, Precision, Tensor};
-use crate::weights::{self, Checkpoint};
+use crate::weights::{self, Checkpoint, ContentHash, QuantisationConfig};
 use crate::{Error, Result};
 
 /// What a config.json says of a model: its sizes, and all that depends on what kind of model it is.
@@ -113,8 +113,8 @@ pub struct Loaded {
     pub layout: Layout,
     /// Where it was read from.
     pub dir: PathBuf,
-    /// SHA-256 over the weights as read, hexadecimal.
-    pub content_hash: String,
+    /// SHA-256 over the weights as read, hexadecimal, taken when it is asked for.
+    pub content_hash: ContentHash,
 }
 
 impl Loaded {
@@ -145,7 +145,7 @@ pub struct Declared {
 
 impl Declared {
     /// The same, its parameters having got their values from `dir`.
-    pub(super) fn loaded(self, dir: PathBuf, content_hash: String) -> Loaded {
+    pub(super) fn loaded(self, dir: PathBuf, content_hash: ContentHash) -> Loaded {
         let Self { model, config, params, tokenizer, image_rule, text_rule, layout } = self;
         Loaded {
             model,
@@ -195,6 +195,7 @@ pub fn describe(dir: &Path, asked: impl Into<Asked>) -> Result<Description> {
     let ConfigFile { config, layout, json } = ConfigFile::open(dir)?;
     let mut params = Parameters::new();
     config.declare(&mut params);
+    expect_quantised(dir, &json, &mut params)?;
     let text_rule = config.described_text(asked.into(), dir, layout, &json)?;
     let named = json["architectures"][0].as_str();
     let architecture = named.unwrap_or_else(|| config.architecture(layout));
@@ -218,6 +219,7 @@ pub fn declare(dir: &Path, asked: impl Into<Asked>) -> Result<Declared> {
     let image_rule = ImageRule { size: config.image_size(), ..config.open_image(dir, &json)? };
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
+    expect_quantised(dir, &json, &mut params)?;
     let tokenizer = Arc::new(tokenizer);
     Ok(Declared { model, config, params, tokenizer, image_rule, text_rule, layout })
 }
@@ -238,8 +240,8 @@ pub fn load_as_stored(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
     let mut declared = declare(dir, Asked { image_size: None, ..asked })?;
     let Declared { params, config, layout, .. } = &mut declared;
     let checkpoint = config.open_weights(dir, *layout)?;
-    let content_hash = weights::content_hash(&checkpoint);
     weights::fill(params, &checkpoint, |name| config.stored_name(*layout, name))?;
+    let content_hash = ContentHash::of(checkpoint);
     if let Some(size) = asked.image_size.filter(|&size| size != config.image_size()) {
         config.set_image_size(size)?;
         let (model, params) = resized(&**config, params)?;
@@ -253,12 +255,7 @@ pub fn load_as_stored(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
 /// preprocessor_config.json); `bf16` halves the file. Python's transformers reads it. The weights
 /// come last, so that a directory with weights is complete.
 pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
-    let mut file = loaded.config.to_hugging_face()?;
-    file["dtype"] = json!(if bf16 { "bfloat16" } else { "float32" });
-    fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
-    weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
-    loaded.tokenizer.save(dir)?;
-    loaded.image_rule.save(dir)?;
+    save_description(loaded, dir, if bf16 { "bfloat16" } else { "float32" }, None)?;
     let saved = |(_, p): (_, &Parameter)| loaded.config.saved_name(&p.name);
     let names: Vec<_> = loaded.params.iter().map(saved).collect();
     let values = loaded.params.iter().map(|(_, p)| p.value());
@@ -270,6 +267,33 @@ pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
         precision,
         &Default::default(),
     )
+}
+
+/// Writes all that a Hugging Face directory holds but the weights; `dtype` is what they mostly are.
+pub(super) fn save_description(
+    loaded: &Loaded,
+    dir: &Path,
+    dtype: &str,
+    quantisation: Option<Value>,
+) -> Result<()> {
+    let mut file = loaded.config.to_hugging_face()?;
+    file["dtype"] = json!(dtype);
+    if let Some(quantisation) = quantisation {
+        file["quantization_config"] = quantisation;
+    }
+    fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
+    weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
+    loaded.tokenizer.save(dir)?;
+    loaded.image_rule.save(dir)
+}
+
+/// Says of every parameter whether config.json has it quantised.
+fn expect_quantised(dir: &Path, json: &Value, params: &mut Parameters) -> Result<()> {
+    let place = dir.join("config.json");
+    if let Some(config) = QuantisationConfig::parse(&place.display().to_string(), json)? {
+        config.expect(params);
+    }
+    Ok(())
 }
 
 /// config.json, read.
@@ -302,10 +326,11 @@ impl ConfigFile {
 /// The weights in `dir`, in the files that Hugging Face's libraries write.
 pub(super) fn open_weight_files(dir: &Path) -> Result<Checkpoint> {
     type Read = fn(&Path) -> Result<Checkpoint>;
-    const FILES: [(&str, Read); 3] = [
+    const FILES: [(&str, Read); 4] = [
         ("model.safetensors", weights::read_safetensors),
         ("model.safetensors.index.json", weights::read_sharded),
         ("pytorch_model.bin", weights::read_torch),
+        ("pytorch_model.bin.index.json", weights::read_sharded_torch),
     ];
     match FILES.iter().find(|(name, _)| dir.join(name).is_file()) {
         Some((name, read)) => read(&dir.join(name)),

@@ -165,7 +165,7 @@ impl Layer {
     pub fn product(&self, x: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
         let (out, inner) = self.widths();
         let x = Matrix::new(x.elements(), x.len() / inner, inner, inner);
-        let w = Matrix::new(self.w.elements(), out, inner, inner);
+        let w = Matrix::new(self.w.factor(), out, inner, inner);
         product(x, w.transposed(), self.precision, epilogue);
     }
 
@@ -173,7 +173,7 @@ impl Layer {
     pub fn product_back(&self, dy: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
         let (out, inner) = self.widths();
         let dy = Matrix::new(dy.elements(), dy.len() / out, out, out);
-        let w = Matrix::new(self.w.elements(), out, inner, inner);
+        let w = Matrix::new(self.w.factor(), out, inner, inner);
         product(dy, w, self.precision, epilogue);
     }
 

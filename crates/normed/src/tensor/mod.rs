@@ -1,15 +1,22 @@
 //! Values, parameters and the tape: what the operations of [`crate::ops`] stand on.
 
+mod factor;
 mod meter;
 mod params;
 mod pool;
+mod quantised;
 mod tape;
 mod value;
 
+pub use factor::Factor;
 pub use meter::{Meter, Operation, Work};
 pub use params::{
     AttentionPart, EmbeddingPart, NormPlace, ParamId, Parameter, Parameters, Part, Role, Scope,
     Term, Tower,
+};
+pub use quantised::{
+    BLOCK, Bytes, Int8, Maxima, NF4_VALUES, Nf4, Quantisation, Quantised, STATISTICS_BLOCK,
+    dynamic_values,
 };
 pub use tape::{Gradients, Graph, Recompute, Source, Var};
 pub use value::{Elements, Precision, Tensor};

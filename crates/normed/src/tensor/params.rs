@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Meter, Precision, Tensor};
+use super::{Meter, Precision, Quantisation, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -159,6 +159,17 @@ impl Role {
         );
         matrix && self.term == Term::Weight
     }
+
+    /// Whether products alone read it: it is a factor, and no table in which rows are looked up.
+    pub fn only_multiplies(&self) -> bool {
+        self.multiplies() && self.part != Part::Embedding(EmbeddingPart::Token)
+    }
+
+    /// Whether it is the matrix of a linear layer that is quantised where a model is: of any but the
+    /// prediction head.
+    pub fn quantises(&self) -> bool {
+        self.multiplies() && !matches!(self.part, Part::Embedding(_) | Part::Head)
+    }
 }
 
 /// A parameter's place in [`Parameters`].
@@ -185,6 +196,8 @@ pub struct Parameter {
     pub trained: bool,
     /// Why no loss can move it, if none can: it is never trained then.
     pub inert: Option<&'static str>,
+    /// How its value will be quantised, as far as is known without it.
+    expected: Option<Quantisation>,
     value: Option<Tensor>,
 }
 
@@ -197,6 +210,19 @@ impl Parameter {
     /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How its value is quantised, or would be if it had one.
+    pub fn quantisation(&self) -> Option<Quantisation> {
+        match &self.value {
+            Some(value) => value.quantisation(),
+            None => self.expected,
+        }
+    }
+
+    /// Says how its value will be quantised.
+    pub fn expect_quantised(&mut self, to: Quantisation) {
+        self.expected = Some(to);
     }
 
     /// What its elements are kept in where products round their factors to `precision`.
@@ -276,22 +302,29 @@ impl Parameters {
     }
 
     /// Chooses the precision of products: frozen matrices are kept in it, once; what is trained and
-    /// all vectors are f32 in either case. To be called again when another choice is trained.
+    /// all vectors are f32 in either case. Quantised matrices stay as they are, and so do those in
+    /// half precision where bf16 would take as much. To be called again when another choice is
+    /// trained.
     pub fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
         for p in &mut self.list {
-            if let Some(value) = p.value.take() {
-                p.value = Some(value.into_precision(p.kept_in(precision)));
-            }
+            let Some(value) = p.value.take() else { continue };
+            let kept_in = p.kept_in(precision);
+            let half = value.is_half() && kept_in == Precision::Bf16 && p.role.only_multiplies();
+            let stays = half || value.quantisation().is_some();
+            p.value = Some(if stays { value } else { value.into_precision(kept_in) });
         }
     }
 
     /// Gives every parameter a planned value, in the precision that [`Parameters::set_precision`]
-    /// would give it.
+    /// would give it, or quantised.
     pub fn plan(&mut self, precision: Precision, meter: &Meter) {
         self.precision = precision;
         for p in &mut self.list {
-            p.value = Some(Tensor::planned(&p.shape, p.kept_in(precision), meter));
+            p.value = Some(match p.quantisation() {
+                Some(to) => Tensor::planned_quantised(&p.shape, to, meter),
+                None => Tensor::planned(&p.shape, p.kept_in(precision), meter),
+            });
         }
     }
 
@@ -357,6 +390,7 @@ impl Scope<'_> {
             role,
             trained: false,
             inert: None,
+            expected: None,
             value: None,
         };
         self.params.list.push(parameter);

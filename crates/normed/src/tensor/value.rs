@@ -1,5 +1,8 @@
 //! A value: a shape and its elements, f32 or bf16, row-major, owned, memory-mapped or only planned.
 //!
+//! A frozen matrix may also be kept as its file has it, in half precision or quantised: products read
+//! it as a [`Factor`], and nothing else does.
+//!
 //! A planned value has no elements. It claims their bytes on a [`Meter`], and what operations make
 //! beside it is planned as well: the pass over planned inputs makes, keeps and drops the values that
 //! the pass itself would, and computes none.
@@ -8,13 +11,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use half::bf16;
+use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::factor::Factor;
 use super::meter::{Claim, Meter, Operation};
 use super::pool::{self, Pooled};
+use super::quantised::{Quantisation, Quantised};
 
 /// The type of numbers, in memory or in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +59,8 @@ pub struct Tensor {
 enum Storage {
     F32(Buffer<f32>),
     Bf16(Buffer<bf16>),
+    F16(Mapped<f16>),
+    Quantised(Arc<Quantised>),
     Planned(Precision),
 }
 
@@ -126,6 +133,14 @@ impl Tensor {
         let bytes = shape.iter().product::<usize>() * precision.size();
         let claim = Some(Arc::new(meter.claim(bytes)));
         Self { shape: shape.to_vec(), data: Storage::Planned(precision), claim }
+    }
+
+    /// A planned value of the bytes that a quantised matrix takes.
+    pub fn planned_quantised(shape: &[usize], to: Quantisation, meter: &Meter) -> Self {
+        let rows = shape.first().copied().unwrap_or(1);
+        let cols = shape.iter().skip(1).product();
+        let claim = Some(Arc::new(meter.claim(to.bytes(rows, cols))));
+        Self { shape: shape.to_vec(), data: Storage::Planned(Precision::F32), claim }
     }
 
     /// The same value, its bytes claimed on `meter`, and those of what is made beside it.
@@ -219,10 +234,36 @@ impl Tensor {
     ) -> Option<Self> {
         let len = shape.iter().try_fold(1usize, |a, &n| a.checked_mul(n))?;
         let data = match precision {
-            Precision::F32 => Storage::F32(Buffer::mapped(map, offset, len)?),
-            Precision::Bf16 => Storage::Bf16(Buffer::mapped(map, offset, len)?),
+            Precision::F32 => Storage::F32(Buffer::Mapped(Mapped::new(map, offset, len)?)),
+            Precision::Bf16 => Storage::Bf16(Buffer::Mapped(Mapped::new(map, offset, len)?)),
         };
         Some(Self { shape: shape.to_vec(), data, claim: None })
+    }
+
+    /// As [`Tensor::mapped`], elements in half precision, which products alone read.
+    pub fn mapped_half(shape: &[usize], map: &Arc<Mmap>, offset: usize) -> Option<Self> {
+        let len = shape.iter().try_fold(1usize, |a, &n| a.checked_mul(n))?;
+        let data = Storage::F16(Mapped::new(map, offset, len)?);
+        Some(Self { shape: shape.to_vec(), data, claim: None })
+    }
+
+    /// A quantised matrix `[rows, cols]`, which products alone read.
+    pub fn quantised(matrix: Quantised) -> Self {
+        let shape = matrix.shape().to_vec();
+        Self { shape, data: Storage::Quantised(Arc::new(matrix)), claim: None }
+    }
+
+    /// How the value is quantised, if it is.
+    pub fn quantisation(&self) -> Option<Quantisation> {
+        match &self.data {
+            Storage::Quantised(matrix) => Some(matrix.quantisation()),
+            _ => None,
+        }
+    }
+
+    /// Whether the elements are in half precision.
+    pub fn is_half(&self) -> bool {
+        matches!(self.data, Storage::F16(_))
     }
 
     /// The extent of each dimension.
@@ -252,24 +293,38 @@ impl Tensor {
 
     /// The bytes that the elements take.
     pub fn bytes(&self) -> usize {
-        self.len() * self.precision().size()
+        match &self.data {
+            Storage::F16(data) => size_of::<f16>() * data.len,
+            Storage::Quantised(matrix) => matrix.bytes(),
+            _ => self.len() * self.precision().size(),
+        }
     }
 
-    /// The type of the elements.
+    /// The type of the elements: f32 for those that products alone read, which become that first.
     pub fn precision(&self) -> Precision {
         match self.data {
-            Storage::F32(_) => Precision::F32,
+            Storage::F32(_) | Storage::F16(_) | Storage::Quantised(_) => Precision::F32,
             Storage::Bf16(_) => Precision::Bf16,
             Storage::Planned(precision) => precision,
         }
     }
 
-    /// The elements, row-major. Panics on a planned value.
+    /// The elements, row-major. Panics on a planned value, and on what products alone read.
     pub fn elements(&self) -> Elements<'_> {
         match &self.data {
             Storage::F32(data) => Elements::F32(data.get()),
             Storage::Bf16(data) => Elements::Bf16(data.get()),
+            Storage::F16(_) | Storage::Quantised(_) => panic!("products alone read {self:?}"),
             Storage::Planned(_) => panic!("{self:?} is only planned"),
+        }
+    }
+
+    /// The elements as products read them, row-major. Panics on a planned value.
+    pub fn factor(&self) -> Factor<'_> {
+        match &self.data {
+            Storage::F16(data) => Factor::F16(data.get()),
+            Storage::Quantised(matrix) => matrix.factor(),
+            _ => self.elements().into(),
         }
     }
 
@@ -313,22 +368,39 @@ impl Tensor {
     /// The same numbers in another precision: rounded to the nearest, ties to even.
     #[must_use]
     pub fn to_precision(&self, precision: Precision) -> Self {
-        if self.is_planned() {
-            return self.beside(&self.shape, precision);
+        if self.is_in(precision) {
+            return self.clone();
         }
-        match (self.elements(), precision) {
-            (Elements::F32(data), Precision::Bf16) => {
-                let mut narrow = self.beside(&self.shape, precision);
-                let pieces = narrow.narrow_data_mut().par_chunks_mut(PIECE);
-                pieces.zip(data.par_chunks(PIECE)).for_each(|(to, from)| {
-                    to.iter_mut().zip(from).for_each(|(to, &from)| *to = bf16::from_f32(from));
-                });
-                narrow
+        let mut converted = self.beside(&self.shape, precision);
+        if converted.is_planned() {
+            return converted;
+        }
+        let factor = self.factor();
+        match precision {
+            Precision::F32 => {
+                let pieces = converted.data_mut().par_chunks_mut(PIECE).enumerate();
+                pieces.for_each(|(i, to)| factor.widen(i * PIECE, to));
             }
-            (Elements::Bf16(data), Precision::F32) => {
-                self.beside_of(&self.shape, data.iter().map(|x| x.to_f32()).collect())
+            Precision::Bf16 => {
+                let pieces = converted.narrow_data_mut().par_chunks_mut(PIECE).enumerate();
+                pieces.for_each_init(
+                    || vec![0.0; PIECE],
+                    |wide, (i, to)| {
+                        let wide = &mut wide[..to.len()];
+                        factor.widen(i * PIECE, wide);
+                        to.iter_mut().zip(wide).for_each(|(to, x)| *to = bf16::from_f32(*x));
+                    },
+                );
             }
-            _ => self.clone(),
+        }
+        converted
+    }
+
+    /// Whether this is what [`Tensor::to_precision`] would make of it.
+    fn is_in(&self, precision: Precision) -> bool {
+        match &self.data {
+            Storage::F16(_) | Storage::Quantised(_) => false,
+            _ => self.precision() == precision,
         }
     }
 
@@ -336,7 +408,7 @@ impl Tensor {
     /// file took is let go.
     #[must_use]
     pub fn into_precision(self, precision: Precision) -> Self {
-        if self.precision() == precision {
+        if self.is_in(precision) {
             return self;
         }
         let converted = self.to_precision(precision);
@@ -349,6 +421,8 @@ impl Tensor {
         match &self.data {
             Storage::F32(data) => data.let_go(),
             Storage::Bf16(data) => data.let_go(),
+            Storage::F16(data) => data.let_go(),
+            Storage::Quantised(matrix) => matrix.let_go(),
             Storage::Planned(_) => {}
         }
     }
@@ -370,6 +444,7 @@ impl Tensor {
         let data = match &self.data {
             Storage::F32(data) => Storage::F32(data.part(i * len, len)),
             Storage::Bf16(data) => Storage::Bf16(data.part(i * len, len)),
+            Storage::F16(_) | Storage::Quantised(_) => panic!("products alone read {self:?}"),
             Storage::Planned(_) => return self.beside(&shape, self.precision()),
         };
         Self { shape, data, claim: None }
@@ -446,16 +521,6 @@ impl<T: Pooled> Buffer<T> {
         Self::Owned(Arc::new(Owned(data)))
     }
 
-    fn mapped(map: &Arc<Mmap>, offset: usize, len: usize) -> Option<Self> {
-        let end = offset.checked_add(len.checked_mul(size_of::<T>())?)?;
-        let aligned = (map.as_ptr() as usize).wrapping_add(offset).is_multiple_of(align_of::<T>());
-        if end > map.len() || !aligned || cfg!(target_endian = "big") {
-            return None;
-        }
-        let map = Arc::clone(map);
-        Some(Self::Mapped(Mapped { map, offset, len, element: PhantomData }))
-    }
-
     /// `[start, start + len)`: a view of mapped elements, a copy of others.
     fn part(&self, start: usize, len: usize) -> Self {
         match self {
@@ -471,29 +536,14 @@ impl<T: Pooled> Buffer<T> {
     fn get(&self) -> &[T] {
         match self {
             Self::Owned(data) => &data.0,
-            Self::Mapped(Mapped { map, offset, len, .. }) => {
-                let bytes = &map[*offset..*offset + size_of::<T>() * *len];
-                // SAFETY: `mapped` checked range and alignment, every bit pattern is an f32 and a
-                // bf16, and the map lives as long as `self`. A file that another process changes
-                // underneath is outside what any program that maps files can promise.
-                unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), *len) }
-            }
+            Self::Mapped(data) => data.get(),
         }
     }
 
     /// [`Tensor::let_go`].
     fn let_go(&self) {
-        #[cfg(unix)]
-        if let Self::Mapped(Mapped { map, offset, len, .. }) = self {
-            // SAFETY: the map is of a file and read-only, so that nothing is lost. It is a hint: what
-            // becomes of it changes no value.
-            let _ = unsafe {
-                map.unchecked_advise_range(
-                    memmap2::UncheckedAdvice::DontNeed,
-                    *offset,
-                    size_of::<T>() * *len,
-                )
-            };
+        if let Self::Mapped(data) = self {
+            data.let_go();
         }
     }
 
@@ -507,6 +557,38 @@ impl<T: Pooled> Buffer<T> {
             Self::Owned(data) => &mut Arc::make_mut(data).0,
             Self::Mapped(_) => unreachable!("copied above"),
         }
+    }
+}
+
+impl<T> Mapped<T> {
+    /// `T` is a number of which every bit pattern is one.
+    fn new(map: &Arc<Mmap>, offset: usize, len: usize) -> Option<Self> {
+        let end = offset.checked_add(len.checked_mul(size_of::<T>())?)?;
+        let aligned = (map.as_ptr() as usize).wrapping_add(offset).is_multiple_of(align_of::<T>());
+        let there = end <= map.len() && aligned && cfg!(target_endian = "little");
+        there.then(|| Self { map: Arc::clone(map), offset, len, element: PhantomData })
+    }
+
+    fn get(&self) -> &[T] {
+        let bytes = &self.map[self.offset..self.offset + size_of::<T>() * self.len];
+        // SAFETY: `new` checked range and alignment, every bit pattern is an f32, a bf16 and an f16,
+        // and the map lives as long as `self`. A file that another process changes underneath is
+        // outside what any program that maps files can promise.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), self.len) }
+    }
+
+    /// [`Tensor::let_go`].
+    fn let_go(&self) {
+        // SAFETY: the map is of a file and read-only, so that nothing is lost. It is a hint: what
+        // becomes of it changes no value.
+        #[cfg(unix)]
+        let _ = unsafe {
+            self.map.unchecked_advise_range(
+                memmap2::UncheckedAdvice::DontNeed,
+                self.offset,
+                size_of::<T>() * self.len,
+            )
+        };
     }
 }
 

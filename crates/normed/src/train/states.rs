@@ -157,7 +157,8 @@ impl States {
             return Ok(Vec::new());
         }
         let stored = file.tensors.get(STATES).ok_or_else(|| wrong("holds no states"))?;
-        let states = stored.view().ok_or_else(|| wrong("its states are no floats"))?;
+        let states = stored.view().filter(|states| !states.is_half());
+        let states = states.ok_or_else(|| wrong("its states are no floats"))?;
         let shape = [&[pictures.len()], &*self.shape].concat();
         if (states.shape(), states.precision()) != (&shape, self.precision) {
             return Err(wrong("its states have another shape or precision"));

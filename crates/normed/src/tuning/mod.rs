@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::tensor::{Parameters, Tower};
+use crate::tensor::{Parameters, Quantisation, Tower};
 use crate::{Error, Result};
 
 /// What is trained: the `[tuning]` section of a recipe.
@@ -66,7 +66,7 @@ impl Tuning {
     /// Freezes everything, then selects.
     ///
     /// A rule that catches nothing, in one of the towers it names or by one of its `also`, is an
-    /// error, but by `none`. Inert parameters are never trained.
+    /// error, but by `none`; so is to train a quantised parameter. Inert parameters are never trained.
     pub fn apply(&self, params: &mut Parameters) -> Result<Tuned> {
         let rules = self.rules();
         for (place, rule) in &rules {
@@ -84,6 +84,14 @@ impl Tuning {
             if let (true, Some(why)) = (chosen, parameter.inert) {
                 inert.push((parameter.name.clone(), why.to_owned()));
             }
+        }
+        if let Some((_, quantised)) = params.trained().find(|(_, p)| p.quantisation().is_some()) {
+            let to = quantised.quantisation().map_or("", Quantisation::name);
+            let cause = format!("`{}` is to be trained, and is quantised to {to}", quantised.name);
+            return Err(Error::invalid("tuning", cause).hint(
+                "what is quantised stays frozen: train LayerNorms, or start from the model before \
+                 `normed quantize`",
+            ));
         }
         Ok(Tuned { trained: params.trained_count(), total, inert })
     }
@@ -254,6 +262,18 @@ mod tests {
         let headless = Tuning::PerTower(BTreeMap::from([(Tower::Vision, headless)]));
         let text = caught(&headless).unwrap_err().to_string();
         assert!(text.contains("tuning.vision") && text.contains("head"), "{text}");
+    }
+
+    #[test]
+    fn to_train_a_quantised_matrix_is_an_error_that_names_it() {
+        let mut params = toy(1);
+        let id = params.find("text.layer.0.fc1").unwrap();
+        params.get_mut(id).expect_quantised(Quantisation::Nf4);
+        let error = Tuning::new(Method::Ffn).apply(&mut params).unwrap_err().to_string();
+        assert!(error.contains("`text.layer.0.fc1`") && error.contains("nf4"), "{error}");
+        for allowed in [Method::LayerNorm, Method::Attention, Method::None] {
+            Tuning::new(allowed).apply(&mut params).unwrap();
+        }
     }
 
     #[test]

@@ -1,22 +1,82 @@
 //! The name of a set of weights: a hash over what they are, not over how a file lays them out.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::stored::Checkpoint;
-use crate::tensor::{Elements, Tensor};
+use crate::tensor::{Factor, Maxima, Tensor};
 
 /// Elements whose bytes are handed on at a time.
 const BLOCK: usize = 1 << 12;
 
+/// A [`content_hash`] that is taken when it is first asked for: it reads every byte, which is seconds
+/// for a large checkpoint, and an answer to a question needs none.
+#[derive(Clone)]
+pub struct ContentHash(Arc<LazyLock<String, Box<dyn FnOnce() -> String + Send>>>);
+
+impl ContentHash {
+    /// That of `checkpoint`, whose files stay mapped until it is taken.
+    pub fn of(checkpoint: Checkpoint) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(move || content_hash(&checkpoint)))))
+    }
+}
+
+impl From<String> for ContentHash {
+    fn from(hash: String) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(move || hash))))
+    }
+}
+
+impl Deref for ContentHash {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match LazyLock::get(&self.0) {
+            Some(hash) => f.write_str(hash),
+            None => f.write_str("not taken yet"),
+        }
+    }
+}
+
+impl PartialEq for ContentHash {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
 /// SHA-256, in hexadecimal, over the tensors in the order of their names: for each, the length of
-/// its name, the name, its element type, its number of dimensions, each extent, and its elements'
-/// bytes as stored (integers as little-endian u64). Taken of a [`Checkpoint::canonical`], it is the
-/// same for every layout and file format of the same weights.
+/// its name, the name, its element type, its number of dimensions, each extent, and the SHA-256 of its
+/// elements' bytes as stored (integers as little-endian u64), all threads at it. Taken of a
+/// [`Checkpoint::canonical`], it is the same for every layout and file format of the same weights.
 pub fn content_hash(checkpoint: &Checkpoint) -> String {
+    let of_elements: Vec<_> = checkpoint
+        .tensors
+        .par_iter()
+        .map(|(_, stored)| {
+            let hash = Sha256::digest(stored.bytes());
+            // Else a whole file would be in memory at once.
+            stored.let_go();
+            hash
+        })
+        .collect();
     let mut hash = Sha256::new();
-    for (name, stored) in &checkpoint.tensors {
+    for ((name, stored), elements) in checkpoint.tensors.iter().zip(of_elements) {
         hash.update((name.len() as u64).to_le_bytes());
         hash.update(name);
         hash.update(format!("{:?}", stored.dtype()));
@@ -24,23 +84,38 @@ pub fn content_hash(checkpoint: &Checkpoint) -> String {
         for &extent in stored.shape() {
             hash.update((extent as u64).to_le_bytes());
         }
-        hash.update(stored.bytes());
-        // Else a whole file would be in memory at once.
-        stored.let_go();
+        hash.update(elements);
     }
     hex(&hash.finalize())
 }
 
-/// Takes in the elements of `tensor`, little-endian, in the precision that they have.
+/// Takes in the elements of `tensor`, little-endian, as they are kept; of a quantised matrix its codes
+/// and statistics.
 pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
     fn each<T: Copy, const N: usize>(hash: &mut Sha256, data: &[T], bytes: fn(T) -> [u8; N]) {
         for block in data.chunks(BLOCK) {
             hash.update(block.iter().flat_map(|&x| bytes(x)).collect::<Vec<u8>>());
         }
     }
-    match tensor.elements() {
-        Elements::F32(data) => each(hash, data, f32::to_le_bytes),
-        Elements::Bf16(data) => each(hash, data, half::bf16::to_le_bytes),
+    match tensor.factor() {
+        Factor::F32(data) => each(hash, data, f32::to_le_bytes),
+        Factor::Bf16(data) => each(hash, data, half::bf16::to_le_bytes),
+        Factor::F16(data) => each(hash, data, half::f16::to_le_bytes),
+        Factor::Int8(matrix) => {
+            hash.update(matrix.codes());
+            each(hash, matrix.absmax(), f32::to_le_bytes);
+        }
+        Factor::Nf4(matrix) => {
+            hash.update(matrix.codes());
+            match matrix.maxima() {
+                Maxima::Plain(absmax) => each(hash, absmax, f32::to_le_bytes),
+                Maxima::Nested { codes, absmax, offset, .. } => {
+                    hash.update(codes);
+                    each(hash, absmax, f32::to_le_bytes);
+                    hash.update(offset.to_le_bytes());
+                }
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! safetensors, one file or several with an index.
+//! safetensors, one file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -47,47 +47,6 @@ pub fn read_safetensors(path: &Path) -> Result<Checkpoint> {
         })
         .collect::<Result<_>>()?;
     Ok(Checkpoint { path: path.to_owned(), tensors, metadata })
-}
-
-/// Reads the files that `path`, a `model.safetensors.index.json`, names.
-pub fn read_sharded(path: &Path) -> Result<Checkpoint> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
-    }
-    let text = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-    let index: Index =
-        serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut tensors = BTreeMap::new();
-    for file in index.weight_map.values().collect::<BTreeSet<_>>() {
-        if Path::new(file).components().count() != 1 || file.contains(['/', '\\']) || file == ".." {
-            return Err(Error::invalid(
-                path.display(),
-                format!("`{file}` is not a file beside it"),
-            ));
-        }
-        for (name, stored) in read_safetensors(&dir.join(file))?.tensors {
-            match index.weight_map.get(&name) {
-                Some(at) if at == file => drop(tensors.insert(name, stored)),
-                Some(at) => {
-                    let cause = format!("holds `{name}`, which the index places in {at}");
-                    return Err(Error::invalid(dir.join(file).display(), cause));
-                }
-                None => {
-                    let cause = format!("holds `{name}`, which the index does not know");
-                    return Err(Error::invalid(dir.join(file).display(), cause));
-                }
-            }
-        }
-    }
-    match index.weight_map.iter().find(|(name, _)| !tensors.contains_key(*name)) {
-        Some((name, file)) => {
-            Err(Error::invalid(dir.join(file).display(), format!("lacks `{name}`"))
-                .hint("the index places it here; copy or download the file again"))
-        }
-        None => Ok(Checkpoint { path: path.to_owned(), tensors, metadata: BTreeMap::new() }),
-    }
 }
 
 /// The header and where the data start.
@@ -200,22 +159,5 @@ mod tests {
         fails(&entry("[1]", "[0,18446744073709551615]"), "ends behind");
         let overlapping = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
         fails(&file(overlapping, &[0; 4]), "not a whole");
-    }
-
-    #[test]
-    fn an_index_must_agree_with_its_files() {
-        let dir = tempfile::tempdir().unwrap();
-        let index = dir.path().join("model.safetensors.index.json");
-        fs::write(dir.path().join("1.safetensors"), file(ONE, &1f32.to_le_bytes())).unwrap();
-        let with = |map: &str| {
-            fs::write(&index, format!(r#"{{"weight_map":{map}}}"#)).unwrap();
-            read_sharded(&index).map(|c| c.tensors.len()).map_err(|e| e.to_string())
-        };
-        assert_eq!(with(r#"{"a":"1.safetensors"}"#), Ok(1));
-        let fails = |map, cause| assert!(with(map).unwrap_err().contains(cause));
-        fails(r#"{"a":"1.safetensors","b":"1.safetensors"}"#, "lacks `b`");
-        fails(r#"{"b":"1.safetensors"}"#, "the index does not know");
-        fails(r#"{"a":"2.safetensors"}"#, "no such file");
-        fails(r#"{"a":"../1.safetensors"}"#, "not a file beside it");
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use half::bf16;
 use serde_json::{Map, Value, json};
 
+use super::shards::Entry;
 use crate::tensor::{Elements, Precision, Tensor};
 use crate::{Error, Result};
 
@@ -61,27 +62,12 @@ pub fn write_safetensors<'a>(
         Precision::F32 => ("F32", 4),
         Precision::Bf16 => ("BF16", 2),
     };
-    let mut header = Map::new();
-    let mut entries = json!({ "format": "pt" });
-    for (key, value) in metadata {
-        entries[key] = json!(value);
-    }
-    header.insert("__metadata__".into(), entries);
-    let mut offset = 0;
-    for (name, tensor) in tensors {
-        let end = offset + tensor.len() * size;
-        let entry = json!({
-            "dtype": dtype, "shape": tensor.shape(), "data_offsets": [offset, end],
-        });
-        header.insert((*name).to_owned(), entry);
-        offset = end;
-    }
-    let mut header = Value::Object(header).to_string().into_bytes();
-    // Data that start at a multiple of 8 can be mapped.
-    header.resize(header.len().next_multiple_of(8), b' ');
+    let entries: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| Entry::new(name, dtype, tensor.shape(), tensor.len() * size))
+        .collect();
     write_atomically(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
+        out.write_all(&header(&entries, metadata))?;
         for (_, tensor) in tensors {
             match tensor.to_precision(precision).elements() {
                 Elements::F32(data) => write_all(out, data, f32::to_le_bytes)?,
@@ -92,7 +78,28 @@ pub fn write_safetensors<'a>(
     })
 }
 
-fn write_all<T: Copy, const N: usize>(
+/// How a safetensors file of `entries` begins.
+pub(super) fn header(entries: &[Entry], metadata: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut header = Map::new();
+    let mut free = json!({ "format": "pt" });
+    for (key, value) in metadata {
+        free[key] = json!(value);
+    }
+    header.insert("__metadata__".into(), free);
+    let mut offset = 0;
+    for Entry { name, dtype, shape, bytes } in entries {
+        let end = offset + bytes;
+        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [offset, end] });
+        header.insert(name.clone(), entry);
+        offset = end;
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    // Data that start at a multiple of 8 can be mapped.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header].concat()
+}
+
+pub(super) fn write_all<T: Copy, const N: usize>(
     out: &mut dyn Write,
     data: &[T],
     bytes: impl Fn(T) -> [u8; N],

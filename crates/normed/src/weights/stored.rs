@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::Dtype;
 
-use crate::tensor::{Precision, Tensor};
+use crate::tensor::{Bytes, Precision, Tensor};
 use crate::{Error, Result};
 
 /// What a checkpoint holds, by name.
@@ -120,6 +120,16 @@ impl Stored {
         Cow::Owned(bytes)
     }
 
+    /// As [`Stored::bytes`], to be kept: a view of the file where they lie dense.
+    pub(super) fn mapped_bytes(&self) -> Bytes {
+        let len = self.shape.iter().product::<usize>() * element_size(self.dtype);
+        let dense = self.strides.is_none();
+        dense
+            .then(|| Bytes::mapped(&self.map, self.offset..self.offset + len))
+            .flatten()
+            .unwrap_or_else(|| self.bytes().into_owned().into())
+    }
+
     /// Lets the memory go that the mapped elements take: they are read again if they are needed again.
     pub(super) fn let_go(&self) {
         #[cfg(unix)]
@@ -143,18 +153,18 @@ impl Stored {
         self.view().map(|view| view.to_precision(Precision::F32))
     }
 
-    /// The value as the file has it, f32 or bf16: a view where its elements lie dense and aligned, a
-    /// copy otherwise. F16 becomes f32. `None` for another element type.
+    /// The value as the file has it, f32, bf16 or f16: a view where its elements lie dense and aligned,
+    /// a copy otherwise, in f32 if it is of f16. `None` for another element type. What is a view of f16
+    /// is for products alone to read, before it is given another precision.
     pub fn view(&self) -> Option<Tensor> {
-        let precision = match self.dtype {
-            Dtype::F32 | Dtype::F16 => Precision::F32,
-            Dtype::BF16 => Precision::Bf16,
+        let (shape, map, offset) = (&self.shape, &self.map, self.offset);
+        let view = match self.dtype {
+            Dtype::F32 => Tensor::mapped(shape, Precision::F32, map, offset),
+            Dtype::BF16 => Tensor::mapped(shape, Precision::Bf16, map, offset),
+            Dtype::F16 => Tensor::mapped_half(shape, map, offset),
             _ => return None,
         };
-        if self.strides.is_none()
-            && self.dtype != Dtype::F16
-            && let Some(tensor) = Tensor::mapped(&self.shape, precision, &self.map, self.offset)
-        {
+        if let Some(tensor) = view.filter(|_| self.strides.is_none()) {
             return Some(tensor);
         }
         let (bytes, shape) = (self.bytes(), &self.shape);

@@ -1,11 +1,11 @@
 //! What a product reads and writes: matrices inside slices, by their strides.
 
-use crate::tensor::Elements;
+use crate::tensor::Factor;
 
 /// A matrix inside a slice: its rows or its columns are contiguous.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Matrix<'a> {
-    data: Elements<'a>,
+    data: Factor<'a>,
     rows: usize,
     cols: usize,
     /// Elements from one row to the next; from one column to the next if `by_columns`.
@@ -15,14 +15,15 @@ pub(in crate::ops) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// Row-major `[rows, cols]`, rows `stride` elements apart.
-    pub fn new(data: Elements<'a>, rows: usize, cols: usize, stride: usize) -> Self {
+    pub fn new(data: impl Into<Factor<'a>>, rows: usize, cols: usize, stride: usize) -> Self {
+        let data = data.into();
         assert!(rows == 0 || cols == 0 || (rows - 1) * stride + cols <= data.len());
         Self { data, rows, cols, stride, by_columns: false }
     }
 
     /// Row-major `[rows, cols]`, dense.
     pub fn dense(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self::new(Elements::F32(data), rows, cols, cols)
+        Self::new(Factor::F32(data), rows, cols, cols)
     }
 
     /// The transpose, without a copy.
@@ -38,7 +39,7 @@ impl<'a> Matrix<'a> {
         self.cols
     }
 
-    pub(super) fn data(&self) -> Elements<'a> {
+    pub(super) fn data(&self) -> Factor<'a> {
         self.data
     }
 

@@ -1,12 +1,15 @@
 //! The kernels for x86-64: AVX-512 with bf16 dot products, AVX-512, and AVX2 with FMA.
 
+mod narrow;
+
 use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::kernel::Kernel;
 use super::matrix::Matrix;
 use super::pack;
-use crate::tensor::Elements;
+use crate::tensor::Factor;
+use narrow::pack_narrow;
 
 /// AVX-512 with products of bf16 pairs (`vdpbf16ps`).
 #[derive(Clone, Copy)]
@@ -282,7 +285,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
     // `Matrix::new` has checked against the slice; every store is within `words * width` words.
     unsafe {
         match (m.data(), m.by_columns()) {
-            (Elements::F32(x), false) => {
+            (Factor::F32(x), false) => {
                 let x = x.as_ptr();
                 transpose_rows(rows, width, words, out, |row, words| {
                     let row = x.add((first + row) * stride);
@@ -293,7 +296,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                     load_words_f32::<PAIRS>(row, words, inner)
                 });
             }
-            (Elements::Bf16(x), false) => {
+            (Factor::Bf16(x), false) => {
                 let x = x.as_ptr().cast::<u16>();
                 transpose_rows(rows, width, words, out, |row, words| {
                     let row = x.add((first + row) * stride);
@@ -302,7 +305,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                     load_words_bf16::<PAIRS>(row, words, inner)
                 });
             }
-            (Elements::F32(x), true) => {
+            (Factor::F32(x), true) => {
                 let x = x.as_ptr();
                 let load = |k: usize, at: usize, mask| {
                     let mask = if k < inner { mask } else { 0 };
@@ -318,7 +321,7 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                     interleave(std::mem::transmute::<__m512bh, __m512i>(both))
                 });
             }
-            (Elements::Bf16(x), true) => {
+            (Factor::Bf16(x), true) => {
                 let x = x.as_ptr().cast::<i16>();
                 let load = |k: usize, at: usize, mask| {
                     let mask = if k < inner { mask } else { 0 };
@@ -332,6 +335,9 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                     let (low, high) = (load(2 * word, at, mask), load(2 * word + 1, at, mask));
                     interleave(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
                 });
+            }
+            (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {
+                pack_narrow::<PAIRS>(m, first, width, out);
             }
         }
     }

@@ -1,0 +1,93 @@
+//! A model's directory again, its linear layers' matrices in 8 or 4 bits.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::open::{load_as_stored, save_description};
+use crate::tensor::{Parameters, Precision, Quantisation};
+use crate::weights::{self, Written};
+use crate::{Error, Result};
+
+/// Bytes of a file at most, but for one of a single larger tensor.
+const LARGEST_FILE: usize = 4 << 30;
+
+/// What [`quantize`] made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuantizedModel {
+    /// The directory.
+    pub output: PathBuf,
+    /// Matrices that were quantised.
+    pub matrices: usize,
+    /// Bytes of all parameters as they were.
+    pub before: usize,
+    /// And as they are now.
+    pub after: usize,
+}
+
+/// Reads the model in `dir` and writes it to `output`, a directory in Hugging Face's layout that must
+/// not exist, the matrices of its linear layers quantised to `to`: attention and feed-forward
+/// projections of all towers, and what stands between them. Embeddings, norms, biases and the prediction
+/// head stay as they are, as they do in transformers. Matrices are read, quantised and written one after
+/// the other; `on_done` is told how many parameters of how many are written.
+///
+/// The directory is there whole, or not at all.
+pub fn quantize(
+    dir: &Path,
+    to: Quantisation,
+    output: &Path,
+    on_done: &mut dyn FnMut(usize, usize),
+) -> Result<QuantizedModel> {
+    if output.symlink_metadata().is_ok() {
+        return Err(Error::invalid(output.display(), "is there already")
+            .hint("name another directory with --output, or remove it"));
+    }
+    let loaded = load_as_stored(dir, None)?;
+    let params = &loaded.params;
+    if let Some(done) = params.iter().find_map(|(_, p)| p.quantisation()) {
+        return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
+            .hint("quantise the model that it was made of"));
+    }
+    let parent = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |e: io::Error| Error::io(parent, &e);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".quantizing-");
+    // As any new directory, within the umask; the crate's default is for its owner alone.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let unfinished = builder.tempdir_in(parent).map_err(failed)?;
+    let (of, name) = (params.len(), |name: &str| loaded.config.saved_name(name));
+    let Written { config, matrices, before, after } = weights::write_quantised(
+        unfinished.path(),
+        params,
+        &name,
+        to,
+        LARGEST_FILE,
+        &mut |done| {
+            on_done(done, of);
+        },
+    )?;
+    let dtype = match commonest(params) {
+        Precision::F32 => "float32",
+        Precision::Bf16 => "bfloat16",
+    };
+    let quantisation = config.to_json(dtype);
+    save_description(&loaded, unfinished.path(), dtype, Some(quantisation))?;
+    // A directory that appeared meanwhile stays as it is, unless it is empty.
+    fs::rename(unfinished.path(), output).map_err(|e| Error::io(output, &e))?;
+    let _ = unfinished.keep(); // it has its name now: there is nothing to remove
+    Ok(QuantizedModel { output: output.to_owned(), matrices, before, after })
+}
+
+/// The precision that a computation with these weights would be in: f32 if most of them are.
+fn commonest(params: &Parameters) -> Precision {
+    let (mut all, mut wide) = (0, 0);
+    for (_, p) in params.iter() {
+        all += p.len();
+        wide += if p.value().bytes() == 4 * p.len() { p.len() } else { 0 };
+    }
+    if 2 * wide >= all { Precision::F32 } else { Precision::Bf16 }
+}
