@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use normed::data::{
     self, Blind, Collator, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of,
 };
+use normed::hub;
 use normed::metrics::{Constants, Prediction};
 use normed::models::{self, GenerateRule, Loaded};
 use normed::recipe::{Base, Recipe};
@@ -134,6 +135,7 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
                 .hint("name the model it made with --model"));
         }
     };
+    let dir = &hub::find_or(dir, hub::Kind::Model)?;
     let mut loaded = models::load_as_stored(dir, recipe.and_then(|recipe| recipe.image_size))?;
     if let Some(adapter) = &args.adapter {
         let base = BaseCheck::Is(&loaded.content_hash);

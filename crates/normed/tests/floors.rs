@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 10] = [
+const FLOORS: [(&str, &str); 11] = [
     ("tensor", ""),
     ("ops", "tensor data"), // of data, the label that does not count
     ("nn", "tensor ops"),
     ("weights", "tensor"),
+    ("hub", "weights"), // of weights, how a checksum is written
     ("data", "tensor"),
     ("metrics", "data"), // of data, what kind of answer a question has
     ("models", "tensor ops nn weights data"),
     ("tuning", "tensor nn"),
-    ("recipe", "tensor data metrics models tuning"),
+    ("recipe", "tensor hub data metrics models tuning"),
     ("train", "tensor ops nn weights data metrics models tuning recipe"),
 ];
 

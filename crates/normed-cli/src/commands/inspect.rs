@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use normed::Result;
+use normed::hub;
 use normed::models::{self, Description, Layout};
 use normed::tuning::{Method, Table, Tuning};
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use crate::output::say;
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    let mut model = models::describe(&args.dir)?;
+    let dir = hub::find_or(&args.dir, hub::Kind::Model)?;
+    let mut model = models::describe(&dir)?;
     if let Some(method) = args.method {
         Tuning::new(method).apply(&mut model.params)?;
     }

@@ -1,6 +1,7 @@
 //! The commands, one a file. Each gives the process's exit code or the error that stands for it.
 
 mod evaluate;
+mod fetch;
 mod inspect;
 mod plan;
 mod predict;
@@ -8,6 +9,7 @@ mod split;
 mod train;
 
 pub use evaluate::evaluate;
+pub use fetch::fetch;
 pub use inspect::inspect;
 pub use plan::plan;
 pub use predict::predict;
