@@ -148,7 +148,10 @@ pub fn bytes_bar(total: u64) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let length = usize::try_from(total).unwrap_or(usize::MAX);
-    bar(length, "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left; {msg}")
+    bar(
+        length,
+        "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left; {msg}",
+    )
 }
 
 fn step_bar(steps: usize, done: usize) -> ProgressBar {

@@ -10,9 +10,9 @@ const FLOORS: [(&str, &str); 11] = [
     ("ops", "tensor data"), // of data, the label that does not count
     ("nn", "tensor ops"),
     ("weights", "tensor"),
-    ("hub", "weights"), // of weights, how a checksum is written
-    ("data", "tensor"),
-    ("metrics", "data"), // of data, what kind of answer a question has
+    ("hub", "weights"),         // of weights, how a checksum is written
+    ("data", "tensor weights"), // the same
+    ("metrics", "data"),        // of data, what kind of answer a question has
     ("models", "tensor ops nn weights data"),
     ("tuning", "tensor nn"),
     ("recipe", "tensor hub data metrics models tuning"),
@@ -20,12 +20,27 @@ const FLOORS: [(&str, &str); 11] = [
 ];
 
 /// What a floor may name of another, where that is not everything.
-const ONLY: [(&str, &str, &str); 2] =
-    [("ops", "data", "IGNORE"), ("metrics", "data", "AnswerType")];
+const ONLY: [(&str, &str, &str); 4] = [
+    ("ops", "data", "IGNORE"),
+    ("metrics", "data", "AnswerType"),
+    ("hub", "weights", "hex"),
+    ("data", "weights", "hex"),
+];
 
 /// Models, methods and data sets: `train` knows their interfaces alone.
-const CONCRETE: [&str; 10] =
-    ["Miss", "Vit", "Bert", "LayerNorm", "Method", "VqaRad", "Slake", "Jsonl", "Phantom", "Vocab"];
+const CONCRETE: [&str; 11] = [
+    "Miss",
+    "Vit",
+    "Bert",
+    "LayerNorm",
+    "Method",
+    "VqaRad",
+    "Slake",
+    "Jsonl",
+    "Parquet",
+    "Phantom",
+    "Vocab",
+];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());

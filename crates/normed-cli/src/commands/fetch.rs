@@ -105,10 +105,8 @@ impl Progress {
                     say(format_args!("{path}: {}, {how}", size(*length)));
                 }
             }
-            Event::Differs { place } => self.warn(&format!(
-                "{} is not what the hub has: it is fetched anew",
-                place.display()
-            )),
+            Event::Differs { place } => self
+                .warn(&format!("{} is not what the hub has: it is fetched anew", place.display())),
             Event::Locked { path } => {
                 self.warn(&format!("{path} is being fetched by another process: waiting for it"));
             }
@@ -164,9 +162,8 @@ fn next(fetched: &Fetched, options: &FetchOptions) -> String {
     };
     match fetched.kind {
         Kind::Model => format!("next: normed inspect {}", quoted(&name)),
-        Kind::Dataset => format!(
-            "next: in a recipe,\n  [data]\n  name = \"parquet\"\n  root = {}",
-            json!(name)
-        ),
+        Kind::Dataset => {
+            format!("next: in a recipe,\n  [data]\n  name = \"parquet\"\n  root = {}", json!(name))
+        }
     }
 }

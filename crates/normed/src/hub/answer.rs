@@ -87,8 +87,9 @@ impl Subject<'_> {
             }
             (404, Some("EntryNotFound")) => invalid("is listed, but not there"),
             (404, _) | (401 | 403, Some("RepoNotFound")) => return Trouble::NoRepository,
-            (401, _) if token.is_some() => invalid("the token is not valid (any more)")
-                .hint(format!("HF_TOKEN, or `hf auth login`; new ones: {endpoint}/settings/tokens")),
+            (401, _) if token.is_some() => invalid("the token is not valid (any more)").hint(
+                format!("HF_TOKEN, or `hf auth login`; new ones: {endpoint}/settings/tokens"),
+            ),
             (401, _) => invalid("is not for everybody: a token is needed").hint(format!(
                 "make one at {endpoint}/settings/tokens, then HF_TOKEN=<the token> {}",
                 self.command()

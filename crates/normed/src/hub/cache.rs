@@ -152,7 +152,8 @@ fn find_in(settings: &Settings, text: &str, kind: Kind) -> Result<FromHub> {
         Some(snapshot) => FromHub::Here(snapshot),
         None => {
             let dataset = if kind == Kind::Dataset { " --dataset" } else { "" };
-            let at = if revision == MAIN { String::new() } else { format!(" --revision {revision}") };
+            let at =
+                if revision == MAIN { String::new() } else { format!(" --revision {revision}") };
             let cache = settings.cache.display();
             FromHub::Absent {
                 cause: format!("no such directory, and no such {} in {cache}", kind.name()),

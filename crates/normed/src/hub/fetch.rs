@@ -206,8 +206,7 @@ fn online(
 ) -> Result<(PathBuf, Asked), Trouble> {
     let Subject { settings, kind, id, .. } = *subject;
     let client = Client::new(settings, &options.stop, options.first_wait)?;
-    let listing =
-        client.patiently(id.as_str(), tell, |_| (0, Listing::read(&client, subject)))?;
+    let listing = client.patiently(id.as_str(), tell, |_| (0, Listing::read(&client, subject)))?;
     let Listing { commit, files, licence, gated } = listing;
     let (files, left_out) = select(id, kind, files, &options.include)?;
     let directory = match &options.output {
@@ -232,8 +231,8 @@ fn online(
     let mut asked = Asked { commit, licence, files: files.len(), bytes: 0, unchecked: 0 };
     for ListedFile { path, .. } in &files {
         let commit = &asked.commit;
-        let remote = client
-            .patiently(path, tell, |_| (0, Remote::look(&client, subject, commit, path)))?;
+        let remote =
+            client.patiently(path, tell, |_| (0, Remote::look(&client, subject, commit, path)))?;
         let checked = match &options.output {
             Some(output) => {
                 let whole = output.join(path);
@@ -264,12 +263,8 @@ fn one(
     tell: &mut dyn FnMut(&Event),
 ) -> Result<bool, Trouble> {
     let Remote { path, size, .. } = *remote;
-    let finished = |was_here, checked| Event::Finished {
-        path: path.to_owned(),
-        size,
-        was_here,
-        checked,
-    };
+    let finished =
+        |was_here, checked| Event::Finished { path: path.to_owned(), size, was_here, checked };
     if whole.exists() {
         match remote.is_at(client, whole)? {
             Some(false) => tell(&Event::Differs { place: whole.to_owned() }),

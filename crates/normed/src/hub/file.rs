@@ -95,7 +95,11 @@ struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    fn open(remote: &'a Remote<'a>, client: &Client<'_>, partial: &'a Path) -> Result<Self, Trouble> {
+    fn open(
+        remote: &'a Remote<'a>,
+        client: &Client<'_>,
+        partial: &'a Path,
+    ) -> Result<Self, Trouble> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         let file = options.open(partial).map_err(|e| written(partial, &e))?;
@@ -205,9 +209,7 @@ impl Checksum {
         let is_hex = remote.etag.bytes().all(|b| b.is_ascii_hexdigit());
         let sum = match remote.etag.len() {
             64 if is_hex => Sum::Sha256(Sha256::new()),
-            40 if is_hex => {
-                Sum::Git(Sha1::new().chain_update(format!("blob {}\0", remote.size)))
-            }
+            40 if is_hex => Sum::Git(Sha1::new().chain_update(format!("blob {}\0", remote.size))),
             _ => Sum::None,
         };
         Self { sum, etag: remote.etag.to_lowercase() }
@@ -314,7 +316,10 @@ mod tests {
         let plain = headers(&[("etag", "W/\"abc\""), ("content-length", "12")]);
         assert_eq!(described(&plain), Ok(("abc".into(), 12)));
         for etag in ["\"../../x\"", "\"\"", "\".x\"", "a/b"] {
-            assert!(described(&headers(&[("etag", etag), ("content-length", "1")])).is_err(), "{etag}");
+            assert!(
+                described(&headers(&[("etag", etag), ("content-length", "1")])).is_err(),
+                "{etag}"
+            );
         }
         assert!(described(&headers(&[("etag", "a"), ("content-length", "-1")])).is_err());
     }

@@ -61,7 +61,9 @@ impl Listing {
             ureq::Error::BodyExceedsLimit(_) => {
                 Trouble::Lasting(Error::failed(id, "the hub lists too many files"))
             }
-            error => Trouble::Passing { cause: format!("the connection is cut: {error}"), wait: None },
+            error => {
+                Trouble::Passing { cause: format!("the connection is cut: {error}"), wait: None }
+            }
         })?;
         Ok(Self::parse(&text).map_err(|cause| {
             Error::failed(id, format!("what {endpoint} answers is not the hub's: {cause}"))

@@ -70,23 +70,26 @@ fn is_of_a_model(path: &str, all: &[String]) -> bool {
         return false;
     }
     let Some((stem, extension)) = path.rsplit_once('.') else { return is_about(path) };
-    let any = |right: &dyn Fn(&str) -> bool| all.iter().any(|path| !path.contains('/') && right(path));
+    let any =
+        |right: &dyn Fn(&str) -> bool| all.iter().any(|path| !path.contains('/') && right(path));
     match extension {
         "safetensors" => {
             let usual = |path: &str| {
-                path.strip_suffix(".safetensors").is_some_and(|stem| {
-                    !stem.contains('.') && !stem.starts_with("consolidated")
-                })
+                path.strip_suffix(".safetensors")
+                    .is_some_and(|stem| !stem.contains('.') && !stem.starts_with("consolidated"))
             };
             usual(path) || !any(&usual)
         }
         "bin" | "pt" | "pth" => {
-            const OF_A_TRAINING: [&str; 4] = ["training_args", "optimizer", "scheduler", "rng_state"];
+            const OF_A_TRAINING: [&str; 4] =
+                ["training_args", "optimizer", "scheduler", "rng_state"];
             let whole = !stem.starts_with("mm_projector");
             let safetensors = any(&|path| path.ends_with(".safetensors"));
             !OF_A_TRAINING.iter().any(|start| stem.starts_with(start)) && !(whole && safetensors)
         }
-        "json" => !["trainer_state", "all_results", "train_results", "eval_results"].contains(&stem),
+        "json" => {
+            !["trainer_state", "all_results", "train_results", "eval_results"].contains(&stem)
+        }
         "txt" => ["vocab", "merges"].contains(&stem) || is_about(path),
         "model" | "jinja" | "tiktoken" => true,
         _ => is_about(path),
@@ -104,7 +107,8 @@ mod tests {
     use super::*;
 
     fn chosen(kind: Kind, paths: &[&str], include: &[&str]) -> Result<Vec<String>> {
-        let files = paths.iter().map(|path| ListedFile { path: (*path).into(), size: None }).collect();
+        let files =
+            paths.iter().map(|path| ListedFile { path: (*path).into(), size: None }).collect();
         let include: Vec<String> = include.iter().map(|text| (*text).into()).collect();
         let (chosen, left) = select(&"a/b", kind, files, &include)?;
         assert_eq!(chosen.len() + left.len(), paths.len());
@@ -126,8 +130,10 @@ mod tests {
             "requirements.txt",
         ];
         for (weights, duplicates) in [
-            (&["model-1.safetensors", "model.safetensors.index.json"][..],
-             &["pytorch_model-1.bin", "consolidated.safetensors", "model.fp16.safetensors"][..]),
+            (
+                &["model-1.safetensors", "model.safetensors.index.json"][..],
+                &["pytorch_model-1.bin", "consolidated.safetensors", "model.fp16.safetensors"][..],
+            ),
             (&["pytorch_model-1.bin", "mm_projector.bin"], &[]),
             (&["model.safetensors", "mm_projector.bin"], &["model_base.pth"]),
             (&["model_base.pth"], &[]),
@@ -155,7 +161,10 @@ mod tests {
         assert_eq!(chosen(Kind::Model, &paths, &["*.json"]).unwrap(), paths[..2]);
         assert_eq!(chosen(Kind::Model, &paths, &["onnx/*", "model.*"]).unwrap(), paths[1..]);
         let error = chosen(Kind::Model, &paths, &["*.bin"]).unwrap_err().to_string();
-        assert!(error.contains("no file matches \"*.bin\"") && error.contains("config.json"), "{error}");
+        assert!(
+            error.contains("no file matches \"*.bin\"") && error.contains("config.json"),
+            "{error}"
+        );
         assert!(chosen(Kind::Model, &paths, &["[a"]).is_err());
     }
 }

@@ -109,8 +109,14 @@ mod tests {
         assert_eq!(none.endpoint, "https://huggingface.co");
         assert_eq!(none.cache, Path::new("/user/.cache/huggingface/hub"));
         assert!(none.token.is_none() && !none.offline);
-        assert_eq!(settings(&[("XDG_CACHE_HOME", "/x")]).unwrap().cache, Path::new("/x/huggingface/hub"));
-        assert_eq!(settings(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "")]).unwrap().cache, Path::new("/h/hub"));
+        assert_eq!(
+            settings(&[("XDG_CACHE_HOME", "/x")]).unwrap().cache,
+            Path::new("/x/huggingface/hub")
+        );
+        assert_eq!(
+            settings(&[("HF_HOME", "/h"), ("HF_HUB_CACHE", "")]).unwrap().cache,
+            Path::new("/h/hub")
+        );
         let all = settings(&[
             ("HF_ENDPOINT", "http://mirror:8080/"),
             ("HF_HOME", "/h"),
@@ -119,7 +125,10 @@ mod tests {
             ("HF_HUB_OFFLINE", "true"),
         ]);
         let all = all.unwrap();
-        assert_eq!((all.endpoint.as_str(), all.cache.as_path()), ("http://mirror:8080", Path::new("/c")));
+        assert_eq!(
+            (all.endpoint.as_str(), all.cache.as_path()),
+            ("http://mirror:8080", Path::new("/c"))
+        );
         assert!(all.offline);
         assert_eq!(all.token.as_ref().unwrap().reveal(), "hf_secret");
         assert!(!format!("{all:?}").contains("secret"));

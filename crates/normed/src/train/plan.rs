@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rates::{Rates, Sizes};
 use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
-use crate::data::{self, Collator, Example, ImageSource};
+use crate::data::{self, Collator};
 use crate::models::Declared;
 use crate::recipe::{ByteSize, Recipe, TrainSpec};
 use crate::tensor::{
@@ -249,9 +249,7 @@ impl Texts {
             let (question, answer) = collator.lengths(&example);
             questions.push(question);
             answers.push(answer);
-            if let Example { image: ImageSource::File(path), .. } = example {
-                pictures.insert(path);
-            }
+            pictures.extend(example.image.key());
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
         let middle =
