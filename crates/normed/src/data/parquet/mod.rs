@@ -8,6 +8,7 @@
 //! A picture is called by its content. The files repeat it in every row that asks about it, and only
 //! so do splits and intervals know that it is one picture.
 
+mod page;
 mod shard;
 
 pub use shard::PackedPicture;

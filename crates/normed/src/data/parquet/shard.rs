@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{Compression, Type};
-use parquet::column::reader::ColumnReaderImpl;
-use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::column::page::{Page, PageReader};
+use parquet::data_type::ByteArray;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::page::{self, Dictionary};
 use crate::data::{ImageSource, Picture};
 use crate::{Error, Result};
-
-/// Rows that are read at a time.
-const ROWS: usize = 64;
 
 /// A parquet file whose footer is read.
 pub(super) struct Shard {
@@ -124,15 +122,10 @@ impl Shard {
         column: &Column,
         mut take: impl FnMut(usize, Option<&[u8]>),
     ) -> Result<()> {
-        let mut reader = self.reader(group.index, column)?;
+        let mut pages = self.pages(group.index, column)?;
         let mut at = 0;
         while at < group.rows {
-            let values = self.read(&mut reader, group.index, column, ROWS.min(group.rows - at))?;
-            if values.is_empty() {
-                let cause = format!("ends after {at} of {} rows", group.rows);
-                return Err(self.broken(group.index, column, cause));
-            }
-            for value in values {
+            for value in pages.read(group.rows - at)? {
                 take(at, value.as_ref().map(ByteArray::data));
                 at += 1;
             }
@@ -141,57 +134,89 @@ impl Shard {
     }
 
     /// The value in `column` of one row of a group; of the pages before it only headers are read.
-    fn value(&self, group: usize, column: &Column, row: usize) -> Result<Option<ByteArray>> {
-        let mut reader = self.reader(group, column)?;
-        let skipped = reader.skip_records(row);
-        let skipped = skipped.map_err(|error| self.broken(group, column, error))?;
-        let values = self.read(&mut reader, group, column, 1)?;
-        match values.into_iter().next() {
-            Some(value) if skipped == row => Ok(value),
-            _ => Err(self.broken(group, column, "ends early")),
+    fn value(&self, group: usize, column: &Column, mut row: usize) -> Result<Option<ByteArray>> {
+        let mut pages = self.pages(group, column)?;
+        row -= pages.skip(row)?;
+        let mut values = pages.read(self.metadata.row_group(group).num_rows() as usize)?;
+        if row < values.len() {
+            Ok(values.swap_remove(row))
+        } else {
+            Err(pages.broken("has fewer rows than before"))
         }
     }
 
-    fn reader(&self, group: usize, column: &Column) -> Result<ColumnReaderImpl<ByteArrayType>> {
+    fn pages<'a>(&'a self, group: usize, column: &'a Column) -> Result<Pages<'a>> {
         // A handle of its own: clones of one share their position, and threads read at a time.
         let file = File::open(&self.path).map_err(|e| Error::io(&self.path, &e))?;
         let metadata = self.metadata.row_group(group);
         let chunk = metadata.column(column.index);
         let rows = metadata.num_rows() as usize; // not below 0: see `open`
-        let pages = SerializedPageReader::new(Arc::new(file), chunk, rows, None);
-        let pages = pages.map_err(|error| self.broken(group, column, error))?;
-        Ok(ColumnReaderImpl::new(chunk.column_descr_ptr(), Box::new(pages)))
-    }
-
-    /// The next values, `rows` at most.
-    fn read(
-        &self,
-        reader: &mut ColumnReaderImpl<ByteArrayType>,
-        group: usize,
-        column: &Column,
-        rows: usize,
-    ) -> Result<Vec<Option<ByteArray>>> {
-        let (mut levels, mut values) = (Vec::new(), Vec::new());
-        let read = reader.read_records(rows, Some(&mut levels), None, &mut values);
-        let (rows, ..) = read.map_err(|error| self.broken(group, column, error))?;
-        if column.defined == 0 {
-            levels.resize(rows, 0); // a column that cannot be null has no levels
-        }
-        let mut values = values.into_iter();
-        let mut all = Vec::with_capacity(rows);
-        for level in levels {
-            let value = if level == column.defined { values.next() } else { None };
-            if level == column.defined && value.is_none() {
-                return Err(self.broken(group, column, "has fewer values than rows"));
-            }
-            all.push(value);
-        }
-        Ok(all)
+        let reader = SerializedPageReader::new(Arc::new(file), chunk, rows, None);
+        let reader = reader.map_err(|error| self.broken(group, column, error))?;
+        Ok(Pages { shard: self, group, column, reader, dictionary: None })
     }
 
     fn broken(&self, group: usize, column: &Column, cause: impl fmt::Display) -> Error {
         let cause = format!("row group {group}, column `{}`: {cause}", column.name);
         Error::invalid(self.path.display(), cause).hint(DAMAGED)
+    }
+}
+
+/// The pages of a column in a row group, one after another.
+struct Pages<'a> {
+    shard: &'a Shard,
+    group: usize,
+    column: &'a Column,
+    reader: SerializedPageReader<File>,
+    dictionary: Option<Dictionary>,
+}
+
+impl Pages<'_> {
+    /// The values of the next page, `most` at most and at least one.
+    fn read(&mut self, most: usize) -> Result<Vec<Option<ByteArray>>> {
+        loop {
+            let page = self.reader.get_next_page().map_err(|error| self.broken(error))?;
+            let Some(page) = page else { return Err(self.broken("ends before its last row")) };
+            let read = match &page {
+                Page::DictionaryPage { .. } => page::dictionary(&page).map(|dictionary| {
+                    self.dictionary = Some(dictionary);
+                    Vec::new()
+                }),
+                _ => page::values(&page, self.column.defined, self.dictionary.as_ref(), most),
+            };
+            let values = read.map_err(|cause| self.broken(cause))?;
+            if !values.is_empty() {
+                return Ok(values);
+            }
+        }
+    }
+
+    /// Passes over the pages that end before `row`. How many rows that is.
+    fn skip(&mut self, row: usize) -> Result<usize> {
+        let mut passed = 0;
+        loop {
+            let next = self.reader.peek_next_page().map_err(|error| self.broken(error))?;
+            // Without lists, a value is a row.
+            let rows = next.and_then(|page| if page.is_dict { None } else { page.num_levels });
+            match rows {
+                Some(rows) if rows <= row - passed => {
+                    self.reader.skip_next_page().map_err(|error| self.broken(error))?;
+                    passed += rows;
+                }
+                Some(_) => return Ok(passed),
+                // The dictionary is needed by what comes; an end is found out by who reads on.
+                None => {
+                    let page = self.reader.get_next_page().map_err(|error| self.broken(error))?;
+                    let Some(page) = page else { return Ok(passed) };
+                    let dictionary = page::dictionary(&page).map_err(|cause| self.broken(cause))?;
+                    self.dictionary = Some(dictionary);
+                }
+            }
+        }
+    }
+
+    fn broken(&self, cause: impl fmt::Display) -> Error {
+        self.shard.broken(self.group, self.column, cause)
     }
 }
 
