@@ -1,5 +1,6 @@
 //! Fetching from a hub that is on this machine and not always well.
 
+#[allow(dead_code)] // what only the command line's tests use
 mod hub_server;
 
 use std::fs;
@@ -117,19 +118,16 @@ fn a_model_comes_into_the_cache_as_python_has_it() {
 #[test]
 fn a_cut_connection_is_gone_on_with_where_it_broke() {
     let (server, _dir, settings) = hub();
-    server.faults(&cdn(WEIGHTS), &[Fault::Cut(1_000_000), Fault::Cut(500_000)]);
+    server.faults(&server.content(MODEL, WEIGHTS), &[Fault::Cut(1_000_000), Fault::Cut(500_000)]);
     let (snapshot, events) = fetched(&settings, &options());
     assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
     assert_eq!(waits(&events), 2, "{events:?}");
-    let requests = server.requests().into_iter().filter(|(_, path, ..)| *path == cdn(WEIGHTS));
+    let requests = server
+        .requests()
+        .into_iter()
+        .filter(|(_, path, ..)| *path == server.content(MODEL, WEIGHTS));
     let ranges: Vec<_> = requests.map(|(.., range, _)| range).collect();
     assert_eq!(ranges, [None, Some("bytes=1000000-".into()), Some("bytes=1500000-".into())]);
-}
-
-/// The end of the address that the content of a large file has.
-fn cdn(name: &str) -> String {
-    use sha2::Digest;
-    format!("/cdn/{}/{name}", hub_server::hex(&sha2::Sha256::digest(weights())))
 }
 
 #[test]
@@ -170,7 +168,7 @@ fn what_a_killed_fetch_leaves_is_used_or_thrown_away() {
         let whole = blob(&settings, WEIGHTS);
         fs::remove_file(&whole).unwrap();
         fs::write(format!("{}.incomplete", whole.display()), &left).unwrap();
-        server.faults(&cdn(WEIGHTS), faults);
+        server.faults(&server.content(MODEL, WEIGHTS), faults);
         let (snapshot, _) = fetched(&settings, &options());
         assert!(fs::read(snapshot.join(WEIGHTS)).unwrap() == weights(), "{} left", left.len());
         assert_eq!(partial(&settings), None);
@@ -179,9 +177,10 @@ fn what_a_killed_fetch_leaves_is_used_or_thrown_away() {
 
 #[test]
 fn what_arrives_altered_is_not_kept() {
-    for (name, address) in [(WEIGHTS, cdn(WEIGHTS)), ("config.json", "/config.json".into())] {
+    for name in [WEIGHTS, "config.json"] {
         let (server, _dir, settings) = hub();
-        server.faults(&address, &[Fault::Corrupt]);
+        let large = server.content(MODEL, WEIGHTS);
+        server.faults(if name == WEIGHTS { &large } else { "/config.json" }, &[Fault::Corrupt]);
         let error = failure(&settings, &options());
         assert_eq!(error.exit_code(), 1);
         let text = error.to_string();
@@ -386,7 +385,9 @@ fn two_that_fetch_the_same_do_not_write_it_twice() {
         let snapshot = one.join().unwrap();
         assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
     }
-    let content = |request: &&(String, String, Option<String>, bool)| request.1 == cdn(WEIGHTS);
+    let content = |request: &&(String, String, Option<String>, bool)| {
+        request.1 == server.content(MODEL, WEIGHTS)
+    };
     assert_eq!(server.requests().iter().filter(content).count(), 1);
     assert!(Path::new(&settings.cache).join(".locks/models--org--name").is_dir());
 }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -66,6 +67,28 @@ impl Server {
         let files = state.repos.entry(repo.to_owned()).or_default();
         files.retain(|(known, ..)| known != path);
         files.push((path.to_owned(), content.to_owned(), large));
+    }
+
+    /// Puts all files below `directory` there.
+    pub fn put_all(&self, repo: &str, directory: &Path) {
+        let mut left = vec![directory.to_owned()];
+        while let Some(path) = left.pop() {
+            if path.is_dir() {
+                left.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let name = path.strip_prefix(directory).unwrap().to_str().unwrap();
+            let large = name.ends_with(".safetensors") || name.ends_with(".parquet");
+            self.put(repo, name, &std::fs::read(&path).unwrap(), large);
+        }
+    }
+
+    /// The address below the server's where the content of a large file is.
+    pub fn content(&self, repo: &str, path: &str) -> String {
+        let state = self.state.lock().unwrap();
+        let (name, content, _) =
+            state.repos[repo].iter().find(|(known, ..)| known == path).unwrap();
+        format!("/cdn/{}/{name}", hex(&Sha256::digest(content)))
     }
 
     pub fn card(&self, card: serde_json::Value) {
@@ -196,6 +219,6 @@ impl Reply<'_> {
     }
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
