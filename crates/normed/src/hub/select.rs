@@ -85,7 +85,7 @@ fn is_of_a_model(path: &str, all: &[String]) -> bool {
                 ["training_args", "optimizer", "scheduler", "rng_state"];
             let whole = !stem.starts_with("mm_projector");
             let safetensors = any(&|path| path.ends_with(".safetensors"));
-            !OF_A_TRAINING.iter().any(|start| stem.starts_with(start)) && !(whole && safetensors)
+            !(whole && safetensors || OF_A_TRAINING.iter().any(|start| stem.starts_with(start)))
         }
         "json" => {
             !["trainer_state", "all_results", "train_results", "eval_results"].contains(&stem)

@@ -159,7 +159,7 @@ mod tests {
         let packed = [0b11, 0b1000_1000, 0b1100_0110, 0b1111_1010];
         assert_eq!(hybrid(&packed, 3, 8).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(hybrid(&packed, 3, 5).unwrap(), [0, 1, 2, 3, 4]);
-        assert_eq!(hybrid(&[4, 7, 3, 0b101, 0, 0], 3, 6), None, "the packed run is cut");
+        assert_eq!(hybrid(&[4, 7, 3, 0b101, 0], 3, 6), None, "the packed run is cut");
         assert_eq!(hybrid(&[4, 7, 3, 0b101], 1, 6).unwrap(), [7, 7, 1, 0, 1, 0]);
         assert_eq!(hybrid(&[6, 0x34, 0x12], 16, 3).unwrap(), [0x1234; 3]);
         assert_eq!(hybrid(&[0x80, 0x02], 0, 2).unwrap(), [0, 0], "a dictionary of one value");
