@@ -6,6 +6,7 @@ use indicatif::ProgressBar;
 use normed::data::{
     self, Blind, Collator, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of,
 };
+use normed::hub;
 use normed::metrics::{Constants, Prediction};
 use normed::models::{self, GenerateRule, Loaded};
 use normed::recipe::{Base, Recipe};
@@ -134,6 +135,7 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
                 .hint("name the model it made with --model"));
         }
     };
+    let dir = &hub::find_or(dir, hub::Kind::Model)?;
     let mut asked = recipe.map(Recipe::asked).unwrap_or_default();
     asked.template = args.template.or(asked.template);
     let mut loaded = models::load_as_stored(dir, asked)?;

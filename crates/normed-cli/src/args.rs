@@ -28,6 +28,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Answer questions and write the answers to a file.
     Predict(PredictArgs),
+    /// Fetch a checkpoint or a data set from the Hugging Face hub.
+    Fetch(FetchArgs),
     /// Show a model's parameters by tower and role, and what a method would train.
     Inspect(InspectArgs),
     /// Make a model of a base and of what was published as a delta to it, as LLaVA-Med 1.0 was.
@@ -91,7 +93,7 @@ pub struct Voice {
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("questions").required(true).args(["data", "recipe"]))]
 pub struct AnswerArgs {
-    /// The model's directory.
+    /// The model's directory, or the ORG/NAME of one that was fetched.
     #[arg(long, value_name = "DIR", required_unless_present = "recipe")]
     pub model: Option<PathBuf>,
     /// What a run trained: an adapter's directory.
@@ -155,8 +157,29 @@ pub struct EvaluateArgs {
 }
 
 #[derive(clap::Args)]
+pub struct FetchArgs {
+    /// The repository, as in ORG/NAME.
+    pub name: String,
+    /// It is a data set, not a model.
+    #[arg(long)]
+    pub dataset: bool,
+    /// A branch, a tag or a commit; main if absent.
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
+    /// Only files that match, as in "*.json", in the place of those that are usually needed; may be
+    /// given more than once.
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Where the files go, in the place of the hub's cache, which Python reads, too.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+#[derive(clap::Args)]
 pub struct InspectArgs {
-    /// The model's directory; config.json is enough.
+    /// The model's directory, where config.json is enough, or the ORG/NAME of one that was fetched.
     pub dir: PathBuf,
     /// Show a prompt by this template, instead of the checkpoint's.
     #[arg(long, value_name = "NAME", value_parser = template())]
@@ -295,6 +318,7 @@ mod tests {
             "normed pretrain r.toml",
             "normed quantize m --to nf4",
             "normed quantize m --to int8 --output o --json",
+            "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
             "normed train r.toml --memory 6GiB",
             "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed split --data d.jsonl --by group --out s.jsonl",

@@ -41,6 +41,17 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A word as a shell takes it.
+pub fn quoted(word: &impl ToString) -> String {
+    let word = word.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Rows in columns; the first `left` columns are flush left, the others flush right.
 pub fn columns(rows: &[Vec<String>], left: usize) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -96,6 +107,12 @@ mod tests {
         assert_eq!([12_340_000, 8_760_000_000].map(scaled), ["12.3 M", "8.8 G"]);
         assert_eq!([0.0254, 8.06].map(duration), ["25 ms", "8.1 s"]);
         assert_eq!([125.0, 3725.0].map(duration), ["2 min 05 s", "1 h 02 min"]);
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_part_them() {
+        assert_eq!(quoted(&"org/name@v1.5"), "org/name@v1.5");
+        assert_eq!(quoted(&"it's"), r"'it'\''s'");
     }
 
     #[test]

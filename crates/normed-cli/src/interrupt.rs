@@ -10,15 +10,16 @@ use crate::output::complain;
 /// The exit code of a process that was stopped by Ctrl-C.
 pub const STOPPED: u8 = 130;
 
-/// A flag that the first Ctrl-C (or SIGTERM) sets; the second ends the process at once.
-pub fn flag() -> Result<Arc<AtomicBool>> {
+/// A flag that the first Ctrl-C (or SIGTERM) sets, with this to say; the second ends the process at
+/// once.
+pub fn flag(message: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let pressed = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if pressed.swap(true, Ordering::Relaxed) {
             std::process::exit(STOPPED.into());
         }
-        complain("stopping after this step; press Ctrl-C again to abort at once");
+        complain(message);
     })
     .map_err(|error| Error::failed("Ctrl-C", error))?;
     Ok(stop)

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Pretrain(args) => commands::pretrain(args),
         Command::Evaluate(args) => commands::evaluate(args),
         Command::Predict(args) => commands::predict(args),
+        Command::Fetch(args) => commands::fetch(args),
         Command::Inspect(args) => commands::inspect(args),
         Command::ApplyDelta(args) => commands::apply_delta(args),
         Command::Quantize(args) => commands::quantize(args),

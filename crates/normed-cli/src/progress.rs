@@ -142,6 +142,18 @@ pub fn counting_bar(examples: usize, what: &'static str, voice: Voice) -> Progre
     bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)
 }
 
+/// A bar that counts the bytes of a download; hidden unless somebody looks.
+pub fn bytes_bar(total: u64) -> ProgressBar {
+    if !somebody_looks() {
+        return ProgressBar::hidden();
+    }
+    let length = usize::try_from(total).unwrap_or(usize::MAX);
+    bar(
+        length,
+        "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left; {msg}",
+    )
+}
+
 fn step_bar(steps: usize, done: usize) -> ProgressBar {
     let bar = bar(steps, "{wide_bar} step {pos} of {len}, {eta} left; {msg}");
     bar.set_position(done as u64);

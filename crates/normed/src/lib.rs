@@ -6,6 +6,7 @@
 //! - [`ops`]: the fused operations, forward and backward;
 //! - [`nn`]: layers, named as in the checkpoint;
 //! - [`weights`]: checkpoints and adapters, in and out;
+//! - [`hub`]: checkpoints and data sets of the Hugging Face hub, fetched and found;
 //! - [`data`]: examples, images, text, batches;
 //! - [`models`]: vision transformer, BERT, and their composition MISS;
 //! - [`tuning`]: which parameters are trained;
@@ -15,6 +16,7 @@
 
 pub mod data;
 pub mod error;
+pub mod hub;
 pub mod metrics;
 pub mod models;
 pub mod nn;

@@ -5,25 +5,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 10] = [
+const FLOORS: [(&str, &str); 11] = [
     ("tensor", ""),
     ("ops", "tensor data"), // of data, the label that does not count
     ("nn", "tensor ops"),
     ("weights", "tensor"),
-    ("data", "tensor"),
-    ("metrics", "data"), // of data, what kind of answer a question has
+    ("hub", "weights"),         // of weights, how a checksum is written
+    ("data", "tensor weights"), // the same
+    ("metrics", "data"),        // of data, what kind of answer a question has
     ("models", "tensor ops nn weights data"),
     ("tuning", "tensor nn"),
-    ("recipe", "tensor data metrics models tuning"),
+    ("recipe", "tensor hub data metrics models tuning"),
     ("train", "tensor ops nn weights data metrics models tuning recipe"),
 ];
 
 /// What a floor may name of another, where that is not everything.
-const ONLY: [(&str, &str, &str); 2] =
-    [("ops", "data", "IGNORE"), ("metrics", "data", "AnswerType")];
+const ONLY: [(&str, &str, &str); 4] = [
+    ("ops", "data", "IGNORE"),
+    ("metrics", "data", "AnswerType"),
+    ("hub", "weights", "hex"),
+    ("data", "weights", "hex"),
+];
 
 /// Models, methods and data sets: `train` knows their interfaces alone.
-const CONCRETE: [&str; 13] = [
+const CONCRETE: [&str; 14] = [
     "Miss",
     "Llava",
     "Clip",
@@ -35,6 +40,7 @@ const CONCRETE: [&str; 13] = [
     "VqaRad",
     "Slake",
     "Jsonl",
+    "Parquet",
     "Phantom",
     "Vocab",
 ];

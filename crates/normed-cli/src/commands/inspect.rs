@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use normed::Result;
 use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
+use normed::hub;
 use normed::models::{self, Asked, Description, Layout};
 use normed::tuning::{Method, Table, Tuning};
 use serde_json::{Value, json};
@@ -15,8 +16,8 @@ use crate::output::say;
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    let mut model =
-        models::describe(&args.dir, Asked { template: args.template, ..Asked::default() })?;
+    let dir = hub::find_or(&args.dir, hub::Kind::Model)?;
+    let mut model = models::describe(&dir, Asked { template: args.template, ..Asked::default() })?;
     if let Some(method) = args.method {
         Tuning::new(method).apply(&mut model.params)?;
     }

@@ -2,6 +2,7 @@
 
 mod apply_delta;
 mod evaluate;
+mod fetch;
 mod inspect;
 mod plan;
 mod predict;
@@ -11,6 +12,7 @@ mod train;
 
 pub use apply_delta::apply_delta;
 pub use evaluate::evaluate;
+pub use fetch::fetch;
 pub use inspect::inspect;
 pub use plan::plan;
 pub use predict::predict;

@@ -7,6 +7,7 @@ use normed::train::{RunOptions, run};
 use normed::{Error, Result};
 
 use crate::args::TrainArgs;
+use crate::format::quoted;
 use crate::interrupt;
 use crate::output::complain;
 use crate::progress::Progress;
@@ -40,7 +41,7 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     if let Some(memory) = args.memory {
         (recipe.memory, recipe.planned_for) = (Some(memory), None);
     }
-    let stop = interrupt::flag()?;
+    let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
     let mut progress = Progress::new(args.voice);
     let outcome = run(&recipe, &options, &mut |event| progress.show(event))?;
@@ -66,17 +67,6 @@ fn resume_command(args: &TrainArgs, command: &str) -> String {
     words.join(" ")
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &impl ToString) -> String {
-    let word = word.to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +81,5 @@ mod tests {
             resume_command(&args, "train"),
             "normed train 'my recipes/a.toml' --set 'tuning.also=[\"head\"]' --resume"
         );
-        assert_eq!(quoted(&"it's"), r"'it'\''s'");
     }
 }

@@ -1,14 +1,13 @@
 //! From examples to a padded batch, by a model's rules.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, Framed, IGNORE, ImageRule, ImageSource, Images, Picture, TextRule, TokenRows,
-    Tokenizer,
+    Batch, Example, Framed, IGNORE, ImageRule, ImageSource, Images, Picture, PictureKey, TextRule,
+    TokenRows, Tokenizer,
 };
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -111,11 +110,10 @@ impl Collator {
 
     /// `[3, size, size]`, normalised.
     fn pixel_values(&self, image: &ImageSource) -> Result<Vec<f32>> {
-        let resized = match image {
-            ImageSource::File(path) => {
-                self.cache.get(path, || Ok(self.image_rule.resize(&Picture::decode(path)?)))?
-            }
-            ImageSource::Drawn(picture) => Arc::new(self.image_rule.resize(picture)),
+        let resize = || Ok(self.image_rule.resize(&*image.picture()?));
+        let resized = match image.key() {
+            Some(key) => self.cache.get(key, resize)?,
+            None => Arc::new(resize()?),
         };
         Ok(self.image_rule.normalise(&resized))
     }
@@ -205,21 +203,21 @@ struct PictureCache {
 
 #[derive(Default)]
 struct Held {
-    pictures: HashMap<PathBuf, Arc<Picture>>,
+    pictures: HashMap<PictureKey, Arc<Picture>>,
     bytes: usize,
 }
 
 impl PictureCache {
-    fn get(&self, path: &Path, make: impl FnOnce() -> Result<Picture>) -> Result<Arc<Picture>> {
+    fn get(&self, key: PictureKey, make: impl FnOnce() -> Result<Picture>) -> Result<Arc<Picture>> {
         // What is held is whole at any time, so that another thread's panic does not matter.
         let lock = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(picture) = lock().pictures.get(path) {
+        if let Some(picture) = lock().pictures.get(&key) {
             return Ok(picture.clone());
         }
         let picture = Arc::new(make()?);
         let mut held = lock();
         if held.bytes + picture.rgb.len() <= self.limit
-            && held.pictures.insert(path.to_owned(), picture.clone()).is_none()
+            && held.pictures.insert(key, picture.clone()).is_none()
         {
             held.bytes += picture.rgb.len();
         }
@@ -229,6 +227,8 @@ impl PictureCache {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::data::QuestionRule;
     use crate::data::example::tests::example;
@@ -328,7 +328,7 @@ pub(super) mod tests {
                 made.set(made.get() + 1);
                 Ok(Picture { width: 1, height: 1, rgb: vec![0; 3] })
             };
-            cache.get(Path::new(name), make).unwrap();
+            cache.get(PictureKey::Path(name.into()), make).unwrap();
             made.get()
         };
         let two = cache(7);
@@ -337,6 +337,8 @@ pub(super) mod tests {
         assert_eq!(two.held.lock().unwrap().bytes, 6);
         let none = cache(0);
         assert_eq!(["a", "a"].map(|name| get(&none, name)), [5, 6]);
-        assert!(none.get(Path::new("a"), || Err(Error::failed("a", "broken"))).is_err());
+        assert!(
+            none.get(PictureKey::Path("a".into()), || Err(Error::failed("a", "broken"))).is_err()
+        );
     }
 }

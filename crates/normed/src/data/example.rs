@@ -1,11 +1,13 @@
 //! One question about one image, and a set of them.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::{PackedPicture, Picture};
 use crate::{Error, Result};
 
 /// How a question can be answered, as the data set's `answer_type` says.
@@ -57,19 +59,54 @@ impl Split {
 pub enum ImageSource {
     /// A file to decode.
     File(PathBuf),
+    /// A file inside another file.
+    Packed(Arc<PackedPicture>),
     /// Pixels that a generator drew.
-    Drawn(Arc<crate::data::Picture>),
+    Drawn(Arc<Picture>),
+}
+
+/// What a picture that is read from a file can be told from others by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PictureKey {
+    /// Where it is.
+    Path(PathBuf),
+    /// [`ImageSource::content_hash`].
+    Content([u8; 32]),
 }
 
 impl ImageSource {
+    /// What tells it from others that are read from files; none if it is drawn.
+    pub fn key(&self) -> Option<PictureKey> {
+        match self {
+            Self::File(path) => Some(PictureKey::Path(path.clone())),
+            Self::Packed(picture) => Some(PictureKey::Content(picture.hash())),
+            Self::Drawn(_) => None,
+        }
+    }
+
+    /// Its pixels, decoded if it is read from a file.
+    pub fn picture(&self) -> Result<Cow<'_, Picture>> {
+        match self {
+            Self::File(path) => Picture::decode(path).map(Cow::Owned),
+            Self::Packed(picture) => picture.decode().map(Cow::Owned),
+            Self::Drawn(picture) => Ok(Cow::Borrowed(picture)),
+        }
+    }
+
+    /// The [`content_hash`](Self::content_hash) of a file with these bytes.
+    pub(super) fn hash_of_file(bytes: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(b"file").chain_update(bytes).finalize().into()
+    }
+
     /// SHA-256 over the file's bytes, or over the drawn pixels and their extents: the same pictures
     /// have the same.
     pub fn content_hash(&self) -> Result<[u8; 32]> {
         let hash = match self {
             Self::File(path) => {
                 let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-                Sha256::new().chain_update(b"file").chain_update(bytes)
+                return Ok(Self::hash_of_file(&bytes));
             }
+            Self::Packed(picture) => return Ok(picture.hash()),
             Self::Drawn(picture) => Sha256::new()
                 .chain_update(b"drawn")
                 .chain_update((picture.width as u64).to_le_bytes())

@@ -45,7 +45,13 @@ impl Picture {
         check().map(drop).map_err(|cause| Error::invalid(path.display(), cause))
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+    /// The same of a file in memory; what is wrong with it is all that is said.
+    pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), String> {
+        reader(Cursor::new(bytes))?.into_dimensions().map(drop).map_err(cause)
+    }
+
+    /// Decodes a file in memory; what is wrong with it is all that is said.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let reader = reader(Cursor::new(bytes))?;
         if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
             return Err(

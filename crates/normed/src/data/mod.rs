@@ -9,6 +9,7 @@ mod image;
 mod image_rule;
 mod jsonl;
 mod loader;
+mod parquet;
 pub mod phantom;
 mod plan;
 mod prompt;
@@ -23,11 +24,14 @@ pub use assign::{SplitRule, SplitSize, assign_splits};
 pub use batch::{Batch, IGNORE, IMAGE_TOKEN, Images, TokenRows};
 pub use blind::Blind;
 pub use collator::{Collator, Image, PictureStates, Prepared};
-pub use example::{AnswerType, Dataset, Example, ImageSource, Split, Subset, indices_of};
+pub use example::{
+    AnswerType, Dataset, Example, ImageSource, PictureKey, Split, Subset, indices_of,
+};
 pub use image::Picture;
 pub use image_rule::{Fit, ImageRule};
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::{BATCHES_HELD, Loader};
+pub use parquet::PackedPicture;
 pub use plan::{epoch_plan, in_order_by_length};
 pub use prompt::{PictureMark, PromptRule, PromptSpec, Sample, TemplateName};
 pub use text_rule::{Ending, Framed, QuestionRule, TextRule};
@@ -70,6 +74,14 @@ pub enum DataSpec {
         /// What image paths are relative to; the file's directory if absent.
         #[serde(default)]
         image_root: Option<PathBuf>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// Parquet files with the pictures inside, as the Hugging Face hub has data sets.
+    Parquet {
+        /// The directory that holds the files, or one file.
+        root: PathBuf,
         /// What to do with a broken row.
         #[serde(default)]
         on_bad_example: OnBadExample,
@@ -134,6 +146,7 @@ pub fn open(spec: &DataSpec) -> Result<Opened> {
         DataSpec::Jsonl { file, image_root, on_bad_example } => {
             jsonl::open(file, image_root.as_deref(), *on_bad_example)
         }
+        DataSpec::Parquet { root, on_bad_example } => parquet::open(root, *on_bad_example),
         DataSpec::Phantom { domain, train, validate, test, seed } => {
             let phantom = phantom::Phantom::new(*domain, [*train, *validate, *test], *seed)?;
             Ok(Opened { dataset: Arc::new(phantom), skipped: Vec::new(), warnings: Vec::new() })

@@ -30,6 +30,11 @@ pub(super) struct Checked {
 }
 
 impl Row {
+    /// A row whose fields are read already.
+    pub fn new(place: String, fields: Map<String, Value>) -> Self {
+        Self { place, prefix: String::new(), fields: Ok(fields) }
+    }
+
     /// The fields of `json`, a JSON object.
     fn parse(place: String, prefix: String, json: &str) -> Self {
         let fields = match serde_json::from_str(json) {

@@ -13,6 +13,7 @@ use super::{
     Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab,
 };
 use crate::data::{DataSpec, PhantomDomain};
+use crate::hub::Kind;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
 use crate::tuning::{Layers, Method, Rule, Tuning};
@@ -67,7 +68,7 @@ fn base(s: &Section<'_>) -> Base {
             } else if !model && !s.has("init") {
                 s.wrong("model", "is missing: the directory of the base model");
             }
-            Base::Model(s.get("model", a_directory(s)).unwrap_or_default())
+            Base::Model(s.get("model", a_model(s)).unwrap_or_default())
         }
     }
 }
@@ -90,12 +91,12 @@ fn init(s: &Section<'_>) -> InitSpec {
     });
     let vocab = |node: &Node| match &node.value {
         Value::Text(name) if name == "phantom" => Ok(Vocab::Phantom),
-        _ => existing(s, |_| true, "file or directory")(node).map(Vocab::At),
+        _ => existing(s.a_path(), |_| true, "file or directory")(node).map(Vocab::At),
     };
     InitSpec {
         vocab: s.require("vocab", vocab).unwrap_or(Vocab::Phantom),
-        text_from: s.get("text_from", a_directory(s)),
-        vision_from: s.get("vision_from", a_directory(s)),
+        text_from: s.get("text_from", a_model(s)),
+        vision_from: s.get("vision_from", a_model(s)),
         save_bf16: s.get("save_bf16", truth).unwrap_or(true),
         vision: vision.unwrap_or(VisionSize {
             hidden_size: 1,
@@ -119,7 +120,7 @@ fn init(s: &Section<'_>) -> InitSpec {
 type ReadData = fn(&Section<'_>) -> DataSpec;
 
 /// Each data set, by name, and the keys it has. Whether its files are there is found out by opening.
-const DATA_SETS: [(&str, ReadData); 4] = [
+const DATA_SETS: [(&str, ReadData); 5] = [
     ("vqa_rad", |s| DataSpec::VqaRad {
         root: s.get("root", s.a_path()),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
@@ -132,6 +133,10 @@ const DATA_SETS: [(&str, ReadData); 4] = [
     ("jsonl", |s| DataSpec::Jsonl {
         file: s.require("file", s.a_path()).unwrap_or_default(),
         image_root: s.get("image_root", s.a_path()),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("parquet", |s| DataSpec::Parquet {
+        root: s.require("root", s.a_path_or_repo(Kind::Dataset)).unwrap_or_default(),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
     }),
     ("phantom", |s| DataSpec::Phantom {
@@ -280,16 +285,16 @@ fn divisor(s: &Section<'_>, key: &'static str, of: &'static str) -> usize {
     part
 }
 
-fn a_directory(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
-    existing(s, |path| path.is_dir(), "directory")
+/// A model's directory, or the `ORG/NAME` of one in the hub's cache.
+fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+    existing(s.a_path_or_repo(Kind::Model), |path| path.is_dir(), "directory")
 }
 
 fn existing(
-    s: &Section<'_>,
+    read: impl Fn(&Node) -> Result<PathBuf, Wrong>,
     right: impl Fn(&std::path::Path) -> bool,
     kind: &str,
 ) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
-    let read = s.a_path();
     move |node| {
         let path = read(node)?;
         if path.exists() && right(&path) {

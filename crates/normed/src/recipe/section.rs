@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use super::source::{Node, Place, Table, Value};
-use crate::Error;
+use crate::{Error, hub};
 
 /// Everything that is wrong with a recipe.
 #[derive(Default)]
@@ -174,6 +174,23 @@ impl<'a> Section<'a> {
             };
             let absolute = path.canonicalize().or_else(|_| std::path::absolute(&path));
             absolute.map_err(|error| Wrong::new(format!("{}: {error}", path.display())))
+        }
+    }
+
+    /// Reads a path, or the name of a repository of the hub that is in the cache: the path is its
+    /// snapshot's then.
+    pub fn a_path_or_repo(&self, kind: hub::Kind) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+        let a_path = self.a_path();
+        move |node| {
+            let path = a_path(node)?;
+            if path.exists() {
+                return Ok(path);
+            }
+            match hub::find(&text(node)?, kind).map_err(Wrong::new)? {
+                hub::FromHub::Here(snapshot) => Ok(snapshot),
+                hub::FromHub::Absent { cause, hint } => Err(Wrong { cause, hint: Some(hint) }),
+                hub::FromHub::NotAName => Ok(path),
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rates::{Rates, Sizes};
 use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
-use crate::data::{self, Collator, ImageSource};
+use crate::data::{self, Collator};
 use crate::models::Declared;
 use crate::recipe::{ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work};
@@ -267,15 +267,15 @@ impl Texts {
         );
         let image_size = declared.image_rule.size;
         let (mut questions, mut answers) = (Vec::new(), Vec::new());
-        let (mut files, mut drawn) = (HashSet::new(), 0);
+        let (mut kept, mut drawn) = (HashSet::new(), 0);
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
             let (question, answer) = collator.lengths(&example)?;
             questions.push(question);
             answers.push(answer);
-            match example.image {
-                ImageSource::File(path) => _ = files.insert(path),
-                ImageSource::Drawn(_) => drawn += 1,
+            match example.image.key() {
+                Some(key) => _ = kept.insert(key),
+                None => drawn += 1,
             }
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
@@ -294,12 +294,12 @@ impl Texts {
         let amount = Amount {
             steps: epochs * splits.train.len().div_ceil(group),
             validated: validations * splits.validate.len(),
-            pictures: files.len() + drawn,
+            pictures: kept.len() + drawn,
         };
         Ok(Self {
             longest: shape(&longest),
             middle: shape(&middle),
-            picture_bytes: Collator::CACHE.min(files.len() * 3 * image_size * image_size),
+            picture_bytes: Collator::CACHE.min(kept.len() * 3 * image_size * image_size),
             known: Ok(amount),
         })
     }

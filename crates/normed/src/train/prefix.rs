@@ -137,8 +137,5 @@ fn identify(prefix: &dyn Prefix, loaded: &Loaded) -> Result<(String, Tensor)> {
 
 /// `[3, size, size]`. A picture is looked at once: nothing is gained by keeping it.
 fn pixel_values(rule: &ImageRule, image: &ImageSource) -> Result<Vec<f32>> {
-    Ok(match image {
-        ImageSource::File(path) => rule.apply(&Picture::decode(path)?),
-        ImageSource::Drawn(picture) => rule.apply(picture),
-    })
+    Ok(rule.apply(&*image.picture()?))
 }

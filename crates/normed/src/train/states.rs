@@ -71,7 +71,7 @@ impl States {
                     hash
                 }
             },
-            ImageSource::Drawn(_) => image.content_hash()?,
+            ImageSource::Packed(_) | ImageSource::Drawn(_) => image.content_hash()?,
         };
         let is_new = !self.pictures.contains_key(&hash);
         if is_new {
@@ -180,7 +180,7 @@ impl PictureStates for States {
     fn states(&self, image: &ImageSource) -> Result<Tensor> {
         let known = match image {
             ImageSource::File(path) => self.sources.get(path).copied(),
-            ImageSource::Drawn(_) => None,
+            ImageSource::Packed(_) | ImageSource::Drawn(_) => None,
         };
         let hash = known.map_or_else(|| image.content_hash(), Ok)?;
         let states = self.pictures.get(&hash).and_then(Option::as_ref);

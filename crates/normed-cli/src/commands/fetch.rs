@@ -1,0 +1,169 @@
+//! `normed fetch`.
+
+use std::process::ExitCode;
+
+use indicatif::ProgressBar;
+use normed::Result;
+use normed::hub::{self, Event, FetchOptions, Fetched, Kind, ListedFile, Settings};
+use serde_json::json;
+
+use crate::args::{FetchArgs, Voice};
+use crate::format::{bytes, columns, duration, grouped, quoted};
+use crate::interrupt;
+use crate::output::{complain, say};
+use crate::progress::bytes_bar;
+
+/// Fetches a checkpoint or a data set.
+pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
+    let kind = if args.dataset { Kind::Dataset } else { Kind::Model };
+    let options = FetchOptions {
+        revision: args.revision.clone(),
+        include: args.include.clone(),
+        output: args.output.clone(),
+        stop: interrupt::flag("stopping; press Ctrl-C again to abort at once")?,
+        ..FetchOptions::new(kind, args.name.parse()?)
+    };
+    let mut progress = Progress { voice: args.voice, bar: ProgressBar::hidden(), done: 0 };
+    let fetched = hub::fetch(&Settings::from_env()?, &options, &mut |event| progress.show(event));
+    progress.bar.finish_and_clear();
+    let Some(fetched) = fetched? else {
+        complain("stopped; the same command goes on from here");
+        return Ok(ExitCode::from(interrupt::STOPPED));
+    };
+    if args.voice.json {
+        say(json!({ "event": "fetched", "fetched": fetched }));
+    } else if args.voice.quiet {
+        say(fetched.directory.display());
+    } else {
+        say(summary(&fetched));
+        say(fetched.directory.display());
+        say(next(&fetched, &options));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the events of a fetch.
+struct Progress {
+    voice: Voice,
+    bar: ProgressBar,
+    /// Bytes of files that are finished.
+    done: u64,
+}
+
+impl Progress {
+    fn show(&mut self, event: &Event) {
+        if self.voice.json {
+            // One line for every piece would be millions.
+            if !matches!(event, Event::Received { .. }) {
+                say(json!(event));
+            }
+            return;
+        }
+        match event {
+            Event::Listed { id, commit, licence, gated, files, left_out } => {
+                if self.voice.quiet {
+                    return;
+                }
+                let gated = if *gated { "; its terms have to be accepted" } else { "" };
+                let licence = licence_named(licence.as_deref());
+                say(format_args!("{id} at {commit}, licence: {licence}{gated}"));
+                let row = |file: &ListedFile| {
+                    let size = file.size.map_or_else(|| "?".to_owned(), size);
+                    vec![format!("  {}", file.path), size]
+                };
+                say(columns(&files.iter().map(row).collect::<Vec<_>>(), 1));
+                let left = match left_out.len() {
+                    0 => String::new(),
+                    _ => format!("; not taken: {} (--include takes others)", counted(left_out)),
+                };
+                say(format_args!("{}{left}", counted(files)));
+                self.bar = bytes_bar(total(files));
+            }
+            Event::LittleSpace { needed, free } => {
+                let (needed, free) = (size(*needed), size(*free));
+                self.warn(&format!("there may be {needed} to fetch, and {free} are free"));
+            }
+            Event::Received { path, at } => {
+                if self.bar.message() != *path {
+                    self.bar.set_message(path.clone());
+                }
+                self.bar.set_position(self.done + at);
+            }
+            Event::Finished { path, size: length, was_here, checked } => {
+                self.done += length;
+                self.bar.set_position(self.done);
+                if *was_here {
+                    self.bar.reset_eta();
+                }
+                if self.bar.is_hidden() && !self.voice.quiet {
+                    let how = match (was_here, checked) {
+                        (true, true) => "was here, checked",
+                        (true, false) => "was here",
+                        (false, true) => "checked",
+                        (false, false) => "no checksum to hold it to",
+                    };
+                    say(format_args!("{path}: {}, {how}", size(*length)));
+                }
+            }
+            Event::Differs { place } => self
+                .warn(&format!("{} is not what the hub has: it is fetched anew", place.display())),
+            Event::Locked { path } => {
+                self.warn(&format!("{path} is being fetched by another process: waiting for it"));
+            }
+            Event::Waiting { place, cause, seconds } => {
+                self.warn(&format!("{place}: {cause}; again in {}", duration(*seconds)));
+            }
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.bar.suspend(|| complain(format_args!("warning: {text}")));
+    }
+}
+
+fn total(files: &[ListedFile]) -> u64 {
+    files.iter().filter_map(|file| file.size).sum()
+}
+
+/// `12 files, 14.10 GiB`.
+fn counted(files: &[ListedFile]) -> String {
+    let s = if files.len() == 1 { "" } else { "s" };
+    format!("{} file{s}, {}", grouped(files.len()), size(total(files)))
+}
+
+fn size(n: u64) -> String {
+    bytes(usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+fn licence_named(licence: Option<&str>) -> &str {
+    licence.unwrap_or("none is stated; whether it may be used is for its authors to say")
+}
+
+fn summary(fetched: &Fetched) -> String {
+    let Some(asked) = &fetched.asked else {
+        let id = &fetched.id;
+        return format!("offline: {id} is taken from the cache as it is, nothing was checked");
+    };
+    let s = if asked.files == 1 { "" } else { "s" };
+    let checked = match asked.unchecked {
+        0 => "held to the hub's checksums".to_owned(),
+        n => format!("of which {n} had no checksum to hold them to"),
+    };
+    let licence = licence_named(asked.licence.as_deref());
+    format!("{} file{s}, {}, {checked}\nlicence: {licence}", asked.files, size(asked.bytes))
+}
+
+/// What to type next.
+fn next(fetched: &Fetched, options: &FetchOptions) -> String {
+    let name = match (&options.output, &options.revision) {
+        (Some(output), _) => output.display().to_string(),
+        (None, Some(revision)) => format!("{}@{revision}", fetched.id),
+        (None, None) => fetched.id.to_string(),
+    };
+    match fetched.kind {
+        Kind::Model => format!("next: normed inspect {}", quoted(&name)),
+        Kind::Dataset => {
+            format!("next: in a recipe,\n  [data]\n  name = \"parquet\"\n  root = {}", json!(name))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a repository on the hub is called.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// What is in a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A checkpoint.
+    Model,
+    /// A data set.
+    Dataset,
+}
+
+impl Kind {
+    /// As it stands in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Dataset => "data set",
+        }
+    }
+
+    /// The other one.
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::Model => Self::Dataset,
+            Self::Dataset => Self::Model,
+        }
+    }
+
+    /// Its part of an address of the hub's API.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
+/// A repository's name: `ORG/NAME`, or `NAME` alone for the hub's oldest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct RepoId(String);
+
+impl RepoId {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` is written as `ORG/NAME` is.
+    pub(super) fn is_full(text: &str) -> bool {
+        text.contains('/') && text.parse::<Self>().is_ok()
+    }
+}
+
+impl fmt::Display for RepoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for RepoId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<_> = text.split('/').collect();
+        let right = |part: &&str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            !part.is_empty()
+                && part.chars().all(plain)
+                && !part.starts_with(['-', '.'])
+                && !part.ends_with(['-', '.'])
+                && !part.contains("--")
+                && !part.contains("..")
+        };
+        if (1..=2).contains(&parts.len()) && parts.iter().all(right) && text.len() <= 96 {
+            return Ok(Self(text.to_owned()));
+        }
+        let error = Error::invalid(text, "is not the name of a repository, as in ORG/NAME");
+        Err(match name_in_address(text) {
+            Some(name) => error.hint(format!("leave out the address: {name}")),
+            None => error,
+        })
+    }
+}
+
+/// The arguments that name what is at an address of the hub, pasted from a browser.
+fn name_in_address(text: &str) -> Option<String> {
+    let path = text.strip_prefix("https://").or(text.strip_prefix("http://"))?;
+    let mut parts = path.split('/').skip(1).filter(|part| !part.is_empty()).peekable();
+    let flag = if parts.next_if_eq(&"datasets").is_some() { " --dataset" } else { "" };
+    let (org, name) = (parts.next()?, parts.next()?);
+    format!("{org}/{name}").parse::<RepoId>().ok().map(|id| format!("{id}{flag}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for name in ["gpt2", "microsoft/llava-med-v1.5-mistral-7b", "a_b/c.d"] {
+            assert_eq!(name.parse::<RepoId>().unwrap().as_str(), name);
+        }
+        for wrong in
+            ["", "a/b/c", "/a", "a/", "../x", "a/..", "a/.b", "a b/c", "a--b/c", "-a/b", "ä/b"]
+        {
+            assert!(wrong.parse::<RepoId>().is_err(), "{wrong}");
+        }
+        assert!(RepoId::is_full("a/b") && !RepoId::is_full("a") && !RepoId::is_full("/a/b"));
+    }
+
+    #[test]
+    fn an_address_is_turned_into_a_name() {
+        let hint = |text: &str| text.parse::<RepoId>().unwrap_err().to_string();
+        assert!(hint("https://huggingface.co/a/b/tree/main").ends_with("address: a/b"));
+        assert!(hint("https://huggingface.co/datasets/a/b").ends_with("a/b --dataset"));
+        assert!(!hint("https://huggingface.co").contains("hint"));
+    }
+}

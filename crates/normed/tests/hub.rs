@@ -1,0 +1,393 @@
+//! Fetching from a hub that is on this machine and not always well.
+
+#[allow(dead_code)] // what only the command line's tests use
+mod hub_server;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use normed::hub::{Event, FetchOptions, Fetched, Kind, Settings, Token, fetch};
+use normed::{Error, Result};
+use serde_json::json;
+
+use hub_server::{COMMIT, Fault, Server};
+
+const MODEL: &str = "models/org/name";
+const WEIGHTS: &str = "model.safetensors";
+
+/// 3 MB that are nowhere the same.
+fn weights() -> Vec<u8> {
+    (0..750_000_u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_le_bytes()).collect()
+}
+
+/// A hub with one model, and an empty cache.
+fn hub() -> (Server, tempfile::TempDir, Settings) {
+    let server = Server::start();
+    server.put(MODEL, "config.json", b"{}\n", false);
+    server.put(MODEL, WEIGHTS, &weights(), true);
+    server.put(MODEL, "pytorch_model.bin", b"the same again", true);
+    server.card(json!({ "license": "apache-2.0" }));
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        endpoint: server.endpoint.clone(),
+        cache: dir.path().join("hub"),
+        token: None,
+        offline: false,
+        certificates: None,
+    };
+    (server, dir, settings)
+}
+
+fn options() -> FetchOptions {
+    let first_wait = Duration::from_millis(1);
+    FetchOptions { first_wait, ..FetchOptions::new(Kind::Model, "org/name".parse().unwrap()) }
+}
+
+/// Fetches, and what happened meanwhile but for the many pieces.
+fn run(settings: &Settings, options: &FetchOptions) -> (Result<Option<Fetched>>, Vec<Event>) {
+    let mut events = Vec::new();
+    let result = fetch(settings, options, &mut |event| {
+        if !matches!(event, Event::Received { .. }) {
+            events.push(event.clone());
+        }
+    });
+    (result, events)
+}
+
+fn fetched(settings: &Settings, options: &FetchOptions) -> (PathBuf, Vec<Event>) {
+    let (result, events) = run(settings, options);
+    (result.unwrap().unwrap().directory, events)
+}
+
+fn failure(settings: &Settings, options: &FetchOptions) -> Error {
+    run(settings, options).0.unwrap_err()
+}
+
+fn blob(settings: &Settings, name: &str) -> PathBuf {
+    let snapshot = settings.cache.join("models--org--name/snapshots").join(COMMIT);
+    fs::canonicalize(snapshot.join(name)).unwrap()
+}
+
+fn partial(settings: &Settings) -> Option<PathBuf> {
+    let blobs = fs::read_dir(settings.cache.join("models--org--name/blobs")).ok()?;
+    let mut paths = blobs.map(|entry| entry.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|extension| extension == "incomplete"))
+}
+
+fn waits(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Waiting { .. })).count()
+}
+
+#[test]
+fn a_model_comes_into_the_cache_as_python_has_it() {
+    let (server, _dir, settings) = hub();
+    let (snapshot, events) = fetched(&settings, &options());
+    assert_eq!(snapshot, settings.cache.join("models--org--name/snapshots").join(COMMIT));
+    assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
+    assert_eq!(fs::read(snapshot.join("config.json")).unwrap(), b"{}\n");
+    assert!(!snapshot.join("pytorch_model.bin").exists());
+    let commit = settings.cache.join("models--org--name/refs/main");
+    assert_eq!(fs::read_to_string(commit).unwrap(), COMMIT);
+    let name = blob(&settings, WEIGHTS);
+    assert_eq!(name.file_name().unwrap().len(), 64, "the content's SHA-256");
+    if cfg!(unix) {
+        assert!(fs::read_link(snapshot.join(WEIGHTS)).unwrap().is_relative());
+    }
+    let Event::Listed { licence, files, left_out, .. } = &events[0] else { panic!("{events:?}") };
+    assert_eq!(licence.as_deref(), Some("apache-2.0"));
+    assert_eq!((files.len(), left_out.len()), (2, 1));
+    assert_eq!(files[1].size, Some(3_000_000));
+    server.requests();
+
+    // Again: held to the checksums, and nothing is transferred.
+    let (_, events) = fetched(&settings, &options());
+    let checked =
+        |event: &&Event| matches!(event, Event::Finished { was_here: true, checked: true, .. });
+    assert_eq!(events.iter().filter(checked).count(), 2, "{events:?}");
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|(method, path, ..)| method == "HEAD" || path.contains("/api/"))
+    );
+}
+
+#[test]
+fn a_cut_connection_is_gone_on_with_where_it_broke() {
+    let (server, _dir, settings) = hub();
+    server.faults(&server.content(MODEL, WEIGHTS), &[Fault::Cut(1_000_000), Fault::Cut(500_000)]);
+    let (snapshot, events) = fetched(&settings, &options());
+    assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
+    assert_eq!(waits(&events), 2, "{events:?}");
+    let requests = server
+        .requests()
+        .into_iter()
+        .filter(|(_, path, ..)| *path == server.content(MODEL, WEIGHTS));
+    let ranges: Vec<_> = requests.map(|(.., range, _)| range).collect();
+    assert_eq!(ranges, [None, Some("bytes=1000000-".into()), Some("bytes=1500000-".into())]);
+}
+
+#[test]
+fn an_interrupted_fetch_leaves_what_the_next_goes_on_from() {
+    let (server, _dir, settings) = hub();
+    let stop = Arc::new(AtomicBool::new(false));
+    let options = FetchOptions { stop: Arc::clone(&stop), ..options() };
+    let result = fetch(&settings, &options, &mut |event| {
+        if matches!(event, Event::Received { at: 1_000_000.., .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(result.unwrap(), None);
+    let left = fs::metadata(partial(&settings).unwrap()).unwrap().len();
+    assert!((1_000_000..3_000_000).contains(&left));
+    assert!(!settings.cache.join("models--org--name/refs/main").exists(), "not whole, not found");
+    server.requests();
+
+    stop.store(false, Ordering::Relaxed);
+    let (snapshot, _) = fetched(&settings, &options);
+    assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
+    assert_eq!(partial(&settings), None);
+    let range = Some(format!("bytes={left}-"));
+    assert!(server.requests().iter().any(|request| request.2 == range));
+}
+
+#[test]
+fn what_a_killed_fetch_leaves_is_used_or_thrown_away() {
+    for (left, faults) in [
+        (weights(), &[][..]), // killed before it got its name
+        (weights()[..2_000_000].to_vec(), &[Fault::NoRange]), // a server that knows no parts
+        (vec![7; 2_000_000], &[]), // damaged: found out at the end
+        (vec![7; 4_000_000], &[]), // longer than the file
+        (weights()[..5].to_vec(), &[Fault::Status(416, "")]),
+    ] {
+        let (server, _dir, settings) = hub();
+        fetched(&settings, &options());
+        let whole = blob(&settings, WEIGHTS);
+        fs::remove_file(&whole).unwrap();
+        fs::write(format!("{}.incomplete", whole.display()), &left).unwrap();
+        server.faults(&server.content(MODEL, WEIGHTS), faults);
+        let (snapshot, _) = fetched(&settings, &options());
+        assert!(fs::read(snapshot.join(WEIGHTS)).unwrap() == weights(), "{} left", left.len());
+        assert_eq!(partial(&settings), None);
+    }
+}
+
+#[test]
+fn what_arrives_altered_is_not_kept() {
+    for name in [WEIGHTS, "config.json"] {
+        let (server, _dir, settings) = hub();
+        let large = server.content(MODEL, WEIGHTS);
+        server.faults(if name == WEIGHTS { &large } else { "/config.json" }, &[Fault::Corrupt]);
+        let error = failure(&settings, &options());
+        assert_eq!(error.exit_code(), 1);
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains("is not what the hub has"), "{text}");
+        assert_eq!(partial(&settings), None);
+        let snapshot = settings.cache.join("models--org--name/snapshots").join(COMMIT);
+        assert!(!snapshot.join(name).exists());
+        assert!(!settings.cache.join("models--org--name/refs/main").exists());
+        fetched(&settings, &options());
+    }
+}
+
+#[test]
+fn what_was_damaged_on_the_disk_is_fetched_anew() {
+    let (_server, _dir, settings) = hub();
+    fetched(&settings, &options());
+    let whole = blob(&settings, WEIGHTS);
+    let mut bytes = weights();
+    bytes[5] ^= 1;
+    fs::write(&whole, bytes).unwrap();
+    let (snapshot, events) = fetched(&settings, &options());
+    assert!(events.contains(&Event::Differs { place: whole }), "{events:?}");
+    assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
+}
+
+#[test]
+fn a_busy_hub_is_waited_for_and_a_lasting_trouble_is_not() {
+    let busy = Fault::Status(429, "retry-after: 0\r\n");
+    let (server, _dir, settings) = hub();
+    server.faults("/revision/main", &[busy.clone(), Fault::Status(503, "")]);
+    server.faults("/config.json", &[busy]);
+    let (_, events) = fetched(&settings, &options());
+    assert_eq!(waits(&events), 3, "{events:?}");
+
+    server.faults("/revision/main", &vec![Fault::Status(500, ""); 6]);
+    let error = failure(&settings, &options());
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("6 times in a row"), "{error}");
+    server.faults("/revision/main", &[Fault::Status(429, "retry-after: 3600\r\n")]);
+    let text = failure(&settings, &options()).to_string();
+    assert!(text.contains("wait 60 minutes") && text.contains("HF_TOKEN"), "{text}");
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let (server, _dir, settings) = hub();
+    let known = Settings { token: Some(Token::new("hf_secret")), ..settings.clone() };
+    let gated = "x-error-code: GatedRepo\r\n";
+    for (settings, path, status, headers, expected) in [
+        (
+            &settings,
+            WEIGHTS,
+            401,
+            gated,
+            &[
+                "accepted its terms",
+                "/settings/tokens",
+                "HF_TOKEN=<the token> normed fetch org/name",
+            ][..],
+        ),
+        (
+            &known,
+            WEIGHTS,
+            403,
+            gated,
+            &["is not let in yet", "accept the terms in a browser: http"],
+        ),
+        (
+            &settings,
+            "main",
+            401,
+            "x-error-code: RepoNotFound\r\n",
+            &["no such model", "if it is private, set HF_TOKEN"],
+        ),
+        (&known, "main", 401, "", &["the token is not valid"]),
+        (&known, "main", 403, "", &["may not be read with this token"]),
+        (&settings, "main", 404, "x-error-code: RevisionNotFound\r\n", &["no revision `main`"]),
+        (
+            &settings,
+            "config.json",
+            404,
+            "x-error-code: EntryNotFound\r\n",
+            &["config.json", "not there"],
+        ),
+    ] {
+        server.faults("main", &[]);
+        server.faults(WEIGHTS, &[]);
+        server.faults("config.json", &[]);
+        server.faults(path, &[Fault::Status(status, headers)]);
+        let error = failure(settings, &options());
+        let text = error.to_string();
+        assert_eq!(error.exit_code(), 2, "{text}");
+        assert!(expected.iter().all(|expected| text.contains(expected)), "{expected:?}: {text}");
+        assert!(!text.contains("hf_secret"), "{text}");
+    }
+    server.faults(WEIGHTS, &[Fault::Status(418, "")]);
+    assert_eq!(failure(&settings, &options()).exit_code(), 1);
+}
+
+#[test]
+fn a_data_set_is_taken_for_a_model_but_once() {
+    let (server, _dir, settings) = hub();
+    server.put("datasets/org/set", "data/train-0.parquet", b"PAR1", true);
+    server.put("datasets/org/set", "README.md", b"# Set\n", false);
+    let id = "org/set".parse().unwrap();
+    let wrong = FetchOptions { id, ..options() };
+    let text = failure(&settings, &wrong).to_string();
+    assert!(
+        text.contains("no such model") && text.contains("normed fetch org/set --dataset"),
+        "{text}"
+    );
+    let (snapshot, _) = fetched(&settings, &FetchOptions { kind: Kind::Dataset, ..wrong });
+    assert!(snapshot.starts_with(settings.cache.join("datasets--org--set")));
+    assert_eq!(fs::read(snapshot.join("data/train-0.parquet")).unwrap(), b"PAR1");
+
+    let nothing = FetchOptions { id: "org/nothing".parse().unwrap(), ..options() };
+    assert!(failure(&settings, &nothing).to_string().contains("a slip in the name"));
+}
+
+#[test]
+fn the_token_is_for_the_hub_alone() {
+    let (server, _dir, settings) = hub();
+    let settings = Settings { token: Some(Token::new("hf_secret")), ..settings };
+    fetched(&settings, &options());
+    let requests = server.requests();
+    let far: Vec<_> = requests.iter().filter(|(_, path, ..)| path.starts_with("/cdn/")).collect();
+    assert_eq!((requests.len(), far.len()), (6, 1), "{requests:?}");
+    assert!(!far[0].3, "the content is on another host");
+    assert_eq!(requests.iter().filter(|request| request.3).count(), 5);
+}
+
+#[test]
+fn a_repository_that_moved_is_followed() {
+    let (server, _dir, settings) = hub();
+    server.put("models/new/name", "config.json", b"{}\n", false);
+    server.faults(
+        "models/org/name/revision/main",
+        &[Fault::Status(307, "location: /api/models/new/name/revision/main\r\n")],
+    );
+    let moved =
+        "location: /new/name/resolve/0123456789abcdef0123456789abcdef01234567/config.json\r\n";
+    server.faults("/config.json", &[Fault::Status(307, moved)]);
+    let (snapshot, _) = fetched(&settings, &options());
+    assert!(snapshot.join("config.json").exists());
+    server.faults(
+        "models/org/name/revision/main",
+        &vec![Fault::Status(302, "location: /api/models/org/name/revision/main\r\n"); 9],
+    );
+    assert!(failure(&settings, &options()).to_string().contains("circle"));
+    server.faults("models/org/name/revision/main", &[Fault::Status(302, "")]);
+    assert!(failure(&settings, &options()).to_string().contains("but not where"));
+}
+
+#[test]
+fn without_a_network_the_cache_is_named() {
+    let (_server, _dir, settings) = hub();
+    let offline = Settings { offline: true, ..settings.clone() };
+    let error = failure(&offline, &options());
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("HF_HUB_OFFLINE"), "{error}");
+    // A port that was just free.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = Settings { endpoint: format!("http://127.0.0.1:{port}"), ..settings.clone() };
+    let error = failure(&away, &options());
+    assert_eq!(error.exit_code(), 1);
+    assert!(error.to_string().contains("this needs the network"), "{error}");
+
+    let (snapshot, _) = fetched(&settings, &options());
+    let found = run(&offline, &options()).0.unwrap().unwrap();
+    assert_eq!((found.directory.as_path(), &found.asked), (snapshot.as_path(), &None));
+    let text = failure(&away, &options()).to_string();
+    assert!(text.contains(&*snapshot.to_string_lossy()), "{text}");
+}
+
+#[test]
+fn a_directory_of_ones_own_has_plain_files() {
+    let (_server, dir, settings) = hub();
+    let output = dir.path().join("mine");
+    let include = vec!["*.json".into()];
+    let options = FetchOptions { output: Some(output.clone()), include, ..options() };
+    let (directory, _) = fetched(&settings, &options);
+    assert_eq!(directory, output);
+    assert!(fs::symlink_metadata(output.join("config.json")).unwrap().is_file());
+    assert!(!output.join(WEIGHTS).exists() && !settings.cache.exists());
+    let all: Vec<_> = fs::read_dir(&output).unwrap().collect();
+    assert_eq!(all.len(), 1);
+    let revision = Some("../main".into());
+    let text = failure(&settings, &FetchOptions { revision, ..options }).to_string();
+    assert!(text.contains("no branch"), "{text}");
+}
+
+#[test]
+fn two_that_fetch_the_same_do_not_write_it_twice() {
+    let (server, _dir, settings) = hub();
+    let both: Vec<_> = (0..2)
+        .map(|_| {
+            let settings = settings.clone();
+            std::thread::spawn(move || fetched(&settings, &options()).0)
+        })
+        .collect();
+    for one in both {
+        let snapshot = one.join().unwrap();
+        assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), weights());
+    }
+    let content = |request: &&(String, String, Option<String>, bool)| {
+        request.1 == server.content(MODEL, WEIGHTS)
+    };
+    assert_eq!(server.requests().iter().filter(content).count(), 1);
+    assert!(Path::new(&settings.cache).join(".locks/models--org--name").is_dir());
+}

@@ -1,0 +1,223 @@
+//! Data sets in parquet files, as pyarrow writes them (reference/parquet_golden.py).
+
+mod data_common;
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use normed::data::{
+    AnswerType, DataSpec, Example, ImageSource, OnBadExample, Opened, Picture, Split, open,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use data_common::golden;
+
+fn spec(root: impl Into<PathBuf>) -> DataSpec {
+    DataSpec::Parquet { root: root.into(), on_bad_example: OnBadExample::Stop }
+}
+
+fn examples(opened: &Opened) -> Vec<Example> {
+    (0..opened.dataset.len()).map(|i| opened.dataset.get(i).unwrap()).collect()
+}
+
+fn failure(root: impl Into<PathBuf>) -> String {
+    open(&spec(root)).map(drop).unwrap_err().to_string()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn rows_are_those_that_pyarrow_reads() {
+    let opened = open(&spec(golden("parquet/vqa"))).unwrap();
+    let rows = examples(&opened);
+    let expected = fs::read_to_string(golden("parquet/rows.json")).unwrap();
+    let expected: Vec<Value> = serde_json::from_str(&expected).unwrap();
+    // The golden pictures by what is in them.
+    let pictures = fs::read_dir(golden("image_files")).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        (sha256(&fs::read(&path).unwrap()), path)
+    });
+    let pictures: std::collections::HashMap<_, _> = pictures.collect();
+    assert_eq!(rows.len(), expected.len());
+    for (row, expected) in rows.iter().zip(&expected) {
+        assert_eq!(row.split.name(), expected["split"]);
+        assert_eq!(
+            (&row.question, &row.answer),
+            (&text(expected, "question"), &text(expected, "answer"))
+        );
+        let file = &pictures[expected["image"].as_str().unwrap()];
+        // Read again from its row group and page, it is the picture in the file.
+        assert_eq!(*row.image.picture().unwrap(), Picture::decode(file).unwrap(), "{}", row.id);
+        let alone = ImageSource::File(file.clone()).content_hash().unwrap();
+        assert_eq!(row.image.content_hash().unwrap(), alone);
+    }
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    let train = ["train-0", "train-1", "train-2", "train-3", "train-4", "train-5", "train-6"];
+    assert_eq!(ids, [&train[..], &["test-0", "test-1", "test-2", "test-3"]].concat());
+}
+
+fn text(row: &Value, key: &str) -> String {
+    row[key].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn one_picture_has_one_name_in_all_its_rows() {
+    let rows = examples(&open(&spec(golden("parquet/vqa"))).unwrap());
+    let name = |i: usize| rows[i].image_name.as_str();
+    assert!(name(0) == name(2) && name(0) == name(3) && name(1) == name(6));
+    assert_eq!(name(8), name(0), "of the test split, and the training split's picture");
+    let names: HashSet<_> = rows.iter().map(|row| row.image_name.as_str()).collect();
+    assert_eq!(names.len(), 6);
+    assert!(rows.iter().all(|row| row.group.is_none()));
+}
+
+#[test]
+fn what_is_made_up_or_odd_is_said() {
+    let opened = open(&spec(golden("parquet/vqa"))).unwrap();
+    let closed: Vec<_> = examples(&opened)
+        .iter()
+        .filter(|row| row.answer_type == AnswerType::Closed)
+        .map(|row| row.answer.clone())
+        .collect();
+    assert_eq!(closed, ["yes", "No", "yes.", "no"]);
+    for expected in [
+        "no `answer_type`: 4 answers that are yes or no count as CLOSED, the other 7 as OPEN",
+        "1 answers are empty, and kept; the first: ",
+        "e5bc3d208bb4deeb.parquet: row 3",
+        "1 of 3 test pictures are also in the training split",
+    ] {
+        let said = opened.warnings.iter().any(|warning| warning.contains(expected));
+        assert!(said, "{expected}: {:?}", opened.warnings);
+    }
+}
+
+#[test]
+fn types_groups_and_plain_bytes_are_read_where_they_are() {
+    let opened = open(&spec(golden("parquet/typed"))).unwrap();
+    let rows = examples(&opened);
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row.answer_type == AnswerType::Closed));
+    assert_eq!(rows[2].split, Split::Validate);
+    assert_eq!(rows[0].group.as_deref(), Some("train patient"));
+    assert_eq!(rows[3].group, None);
+    assert_eq!(rows[3].id, "validate-1");
+    assert!(rows.iter().all(|row| row.image.picture().is_ok()));
+    assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
+    let one = open(&spec(golden("parquet/typed/train/0000.parquet")));
+    assert!(one.map(drop).unwrap_err().to_string().contains("says no split"));
+}
+
+/// A copy of the golden test shard alone, its bytes changed.
+fn changed(change: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = golden("parquet/vqa/data/test-00000-of-00001-e5bc3d208bb4deeb.parquet");
+    let mut bytes = fs::read(source).unwrap();
+    change(&mut bytes);
+    let path = dir.path().join("test.parquet");
+    fs::write(&path, bytes).unwrap();
+    (dir, path)
+}
+
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len());
+    let places: Vec<_> =
+        (0..=bytes.len() - from.len()).filter(|&i| bytes[i..].starts_with(from)).collect();
+    assert!(!places.is_empty());
+    places.into_iter().for_each(|i| bytes[i..i + to.len()].copy_from_slice(to));
+}
+
+#[test]
+fn broken_files_are_named() {
+    let (_dir, path) = changed(|bytes| bytes.truncate(bytes.len() / 2));
+    let text = failure(&path);
+    assert!(
+        text.contains("test.parquet: is no whole parquet file") && text.contains("fetch"),
+        "{text}"
+    );
+    let (_dir, path) = changed(Vec::clear);
+    assert!(failure(&path).contains("is no whole parquet file"));
+    let (_dir, path) = changed(|bytes| replace(bytes, b"answer", b"remark"));
+    let text = failure(&path);
+    assert!(text.contains("there is no column `answer`"), "{text}");
+    assert!(text.contains("image.bytes, image.path, question, remark"), "{text}");
+    let text = failure(golden("parquet/zstd"));
+    assert!(text.contains("ZSTD") && text.contains("snappy"), "{text}");
+    assert!(failure("/nowhere").contains("no such file or directory"));
+    let empty = tempfile::tempdir().unwrap();
+    assert!(failure(empty.path()).contains("there is no parquet file in it"));
+}
+
+#[test]
+fn a_picture_that_is_none_is_named_by_its_row() {
+    let png = b"\x89PNG\r\n\x1a\n";
+    let grey = fs::read(golden("image_files/grey.png")).unwrap();
+    let (_dir, path) = changed(|bytes| {
+        let at = bytes.windows(grey.len()).position(|window| window == grey).unwrap();
+        bytes[at..at + png.len()].copy_from_slice(b"no image");
+    });
+    let text = failure(&path);
+    assert!(text.contains("test.parquet: row 3: `image` is not a picture"), "{text}");
+    assert!(text.contains("on_bad_example"), "{text}");
+
+    // A header that is right, and pixels that are not: found where broken rows are left out.
+    let (_dir, path) = changed(|bytes| {
+        let at = bytes.windows(grey.len()).position(|window| window == grey).unwrap();
+        bytes[at + grey.len() - 40..][..20].fill(0);
+    });
+    let skip = DataSpec::Parquet { root: path.clone(), on_bad_example: OnBadExample::Skip };
+    let opened = open(&skip).unwrap();
+    assert_eq!((opened.dataset.len(), opened.skipped.len()), (3, 1));
+    assert!(opened.skipped[0].contains("row 3: `image` cannot be decoded"), "{:?}", opened.skipped);
+    let late = open(&spec(&path)).unwrap().dataset.get(2).unwrap();
+    let text = late.image.picture().unwrap_err().to_string();
+    assert!(text.contains("test.parquet: row 3: cannot be decoded"), "{text}");
+}
+
+#[test]
+fn a_file_that_changes_is_found_out() {
+    let (_dir, path) = changed(|_| {});
+    let row = open(&spec(&path)).unwrap().dataset.get(0).unwrap();
+    assert!(row.image.picture().is_ok());
+    let other = golden("parquet/vqa/data/test-00000-of-00001-e5bc3d208bb4deeb.parquet");
+    let mut bytes = fs::read(other).unwrap();
+    let alpha = fs::read(golden("image_files/alpha.png")).unwrap();
+    let at = bytes.windows(alpha.len()).position(|window| window == alpha).unwrap();
+    bytes[at + alpha.len() - 1] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let text = row.image.picture().unwrap_err().to_string();
+    assert!(text.contains("row 1: is not what it was"), "{text}");
+    fs::remove_file(&path).unwrap();
+    assert!(row.image.picture().unwrap_err().to_string().contains("no such file"));
+}
+
+/// Whatever is wrong with a file, it is an error or a row, and neither a panic nor a full memory.
+#[test]
+fn no_byte_can_do_harm() {
+    let shards: [&Path; 2] = [
+        &golden("parquet/vqa/data/train-00000-of-00002-eb8844602202be60.parquet"),
+        &golden("parquet/vqa/data/test-00000-of-00001-e5bc3d208bb4deeb.parquet"),
+    ];
+    for shard in shards {
+        let whole = fs::read(shard).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train.parquet");
+        let mut wrong = 0;
+        // Every byte of the footer and of what surrounds it; of the pictures, some.
+        let footer = whole.len().saturating_sub(4000);
+        let places = (0..whole.len()).filter(|i| *i >= footer || i % 37 == 0);
+        for (n, i) in places.enumerate() {
+            let mut bytes = whole.clone();
+            bytes[i] = [0xff, 0x80, 0x00, bytes[i] ^ 1][n % 4];
+            fs::write(&path, bytes).unwrap();
+            match open(&spec(&path)) {
+                Err(_) => wrong += 1,
+                Ok(opened) => examples(&opened).iter().for_each(|row| drop(row.image.picture())),
+            }
+        }
+        assert!(wrong > 100, "{wrong}: nothing was touched that matters");
+    }
+}
