@@ -303,7 +303,7 @@ fn what_is_wrong_with_a_quantised_matrix_is_named() {
         t.insert(name.replace("weight", "SCB"), ("F32".into(), vec![rows], vec![0; 4 * rows]));
         let (dtype, _, bytes) = t.get_mut(name).unwrap();
         (*dtype, *bytes) = ("I8".into(), vec![0; elements]);
-        // The message must name a layer for the helper above.
+        // The message must name a layer for the function above.
         drop(t.remove(scales));
     });
 }

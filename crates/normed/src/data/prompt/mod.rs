@@ -103,10 +103,10 @@ impl PromptRule {
             let found = tokenizer.id(IMAGE).map_or("no id".into(), |id| format!("the id {id}"));
             return Err(wrong(format!("`{IMAGE}` has {found}; config.json says {id}")));
         }
-        if spec.picture == (PictureMark::Between { start_end: true }) {
-            for token in IM_START_END.into_iter().filter(|token| tokenizer.id(token).is_none()) {
-                return Err(wrong(format!("lacks `{token}`, which mm_use_im_start_end asks for")));
-            }
+        if spec.picture == (PictureMark::Between { start_end: true })
+            && let Some(token) = IM_START_END.into_iter().find(|t| tokenizer.id(t).is_none())
+        {
+            return Err(wrong(format!("lacks `{token}`, which mm_use_im_start_end asks for")));
         }
         let (lead, close) = template.around_answer();
         let closing = tokenizer.encode(&close).first().copied();

@@ -40,7 +40,7 @@ impl TemplateName {
 /// Where a template comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Template {
-    Chat(ChatTemplate),
+    Chat(Box<ChatTemplate>),
     Mode(&'static Mode),
 }
 
@@ -92,7 +92,7 @@ impl Template {
         language_model: &str,
     ) -> Result<Self> {
         let mode = match (asked, chat) {
-            (None | Some(TemplateName::Chat), Some(chat)) => return Ok(Self::Chat(chat)),
+            (None | Some(TemplateName::Chat), Some(chat)) => return Ok(Self::Chat(Box::new(chat))),
             (Some(TemplateName::Chat), None) => {
                 return Err(Error::invalid("template", "the checkpoint has no chat_template")
                     .hint("name a conversation mode: simple, vicuna_v1 or mistral_instruct"));
