@@ -38,7 +38,7 @@ def recipe(directory, arguments, batch, level, method):
         f'[data]\nname = "phantom"\ndomain = "source"\n'
         f"train = {2 * batch}\nvalidate = {batch}\ntest = 0\n"
         f'[tuning]\nmethod = "{method}"\n'
-        f'[train]\nepochs = 2\nbatch_size = {batch}\nrecompute = "{level}"\nlr = 1e-5\n'
+        f'[train]\nepochs = 2\nbatch_size = {batch}\nrecompute = "{level}"\nlr = 1e-3\n'
     )
     return path
 

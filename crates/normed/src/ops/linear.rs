@@ -117,8 +117,14 @@ impl Layer {
     /// if it is only planned.
     pub fn plans(&self, x: &Tensor, rows: usize) -> bool {
         let (out, inner) = self.widths();
+        self.plans_packing(x, rows, out * inner)
+    }
+
+    /// As [`Layer::plans`], of a product whose right factor has `packed` elements.
+    fn plans_packing(&self, x: &Tensor, rows: usize, packed: usize) -> bool {
+        let (out, inner) = self.widths();
         let scratch = scratch(rows, inner, out, self.precision);
-        x.plans(Operation::Product { flop: 2 * rows * out * inner, scratch })
+        x.plans(Operation::Product { flop: 2 * rows * out * inner, packed, scratch })
     }
 
     /// `x Wᵀ + b + added`.
@@ -202,7 +208,7 @@ impl Layer {
             let (out, inner) = self.widths();
             let rows = dy.len() / out;
             let mut dw = dy.beside(self.w.shape(), Precision::F32);
-            if self.plans(&dw, rows) {
+            if self.plans_packing(&dw, rows, rows * inner) {
                 return gradients.add_param(self.weight, dw);
             }
             let d = Matrix::new(dy.elements(), rows, out, out);

@@ -17,6 +17,7 @@ struct Counts {
     live: AtomicUsize,
     peak: AtomicUsize,
     products: AtomicU64,
+    packed: AtomicU64,
     attention: AtomicU64,
     elements: AtomicU64,
     /// The largest need so far of products and of attentions: both keep what they work in.
@@ -28,6 +29,8 @@ struct Counts {
 pub struct Work {
     /// Floating-point operations of matrix products.
     pub products: u64,
+    /// Elements of their right factors, packed once a product: most of the time where rows are few.
+    pub packed: u64,
     /// Floating-point operations of the products inside attentions.
     pub attention: u64,
     /// Elements that everything else passes over.
@@ -41,6 +44,8 @@ pub enum Operation {
     Product {
         /// Floating-point operations.
         flop: usize,
+        /// Elements of the right factor.
+        packed: usize,
         /// The bytes that it works in.
         scratch: usize,
     },
@@ -81,6 +86,7 @@ impl Meter {
         let counts = &*self.0;
         Work {
             products: counts.products.load(Ordering::Relaxed),
+            packed: counts.packed.load(Ordering::Relaxed),
             attention: counts.attention.load(Ordering::Relaxed),
             elements: counts.elements.load(Ordering::Relaxed),
         }
@@ -96,8 +102,9 @@ impl Meter {
         let counts = &*self.0;
         let [of_products, of_attention] = &counts.scratch;
         match operation {
-            Operation::Product { flop, scratch } => {
+            Operation::Product { flop, packed, scratch } => {
                 counts.products.fetch_add(flop as u64, Ordering::Relaxed);
+                counts.packed.fetch_add(packed as u64, Ordering::Relaxed);
                 of_products.fetch_max(scratch, Ordering::Relaxed);
             }
             Operation::Attention { flop, scratch } => {
@@ -146,6 +153,7 @@ impl Sub for Work {
     fn sub(self, other: Self) -> Self {
         Self {
             products: self.products - other.products,
+            packed: self.packed - other.packed,
             attention: self.attention - other.attention,
             elements: self.elements - other.elements,
         }
@@ -158,6 +166,7 @@ impl Add for Work {
     fn add(self, other: Self) -> Self {
         Self {
             products: self.products + other.products,
+            packed: self.packed + other.packed,
             attention: self.attention + other.attention,
             elements: self.elements + other.elements,
         }
@@ -170,6 +179,7 @@ impl Mul<u64> for Work {
     fn mul(self, times: u64) -> Self {
         Self {
             products: self.products * times,
+            packed: self.packed * times,
             attention: self.attention * times,
             elements: self.elements * times,
         }
