@@ -31,6 +31,7 @@ mod schedule;
 mod splits;
 mod states;
 mod step;
+mod tables;
 mod tensorboard;
 #[cfg(test)]
 mod toy;
