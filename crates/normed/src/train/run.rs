@@ -122,6 +122,7 @@ impl<'a> Run<'a> {
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
         let tuned = recipe.tuning.apply(&mut loaded.params)?;
+        recipe.tuning.initialise(&mut loaded.params, recipe.seed);
         loaded.params.set_precision(recipe.precision);
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
         let optimizer = AdamW::new(&loaded.params, &recipe.train);
@@ -151,7 +152,7 @@ impl<'a> Run<'a> {
         for message in opened.warnings.into_iter().chain(splits.warning()) {
             log.emit(Event::Warning { message })?;
         }
-        let Tuned { trained, total, inert } = tuned;
+        let Tuned { trained, total, inert, .. } = tuned;
         log.emit(Event::Tuned { trained, total, inert })?;
         let collator = Arc::new(loaded.collator());
         directory.make_checkpoint_directory()?;
