@@ -36,6 +36,8 @@ pub enum Command {
     ApplyDelta(ApplyDeltaArgs),
     /// Write a model again, the matrices of its linear layers in 8 or 4 bits.
     Quantize(QuantizeArgs),
+    /// Make a plain model of a base and an adapter.
+    Merge(MergeArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -206,6 +208,18 @@ pub struct ApplyDeltaArgs {
 }
 
 #[derive(clap::Args)]
+pub struct MergeArgs {
+    /// The model's directory, or the ORG/NAME of one that was fetched.
+    pub base: PathBuf,
+    /// The adapter's directory.
+    pub adapter: PathBuf,
+    /// Where the new model goes.
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+#[derive(clap::Args)]
 pub struct QuantizeArgs {
     /// The model's directory.
     pub dir: PathBuf,
@@ -316,6 +330,7 @@ mod tests {
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
+            "normed merge base run/adapter out --json",
             "normed quantize m --to nf4",
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
@@ -335,11 +350,12 @@ mod tests {
             "normed predict --model m --data d --out p --precision f16",
             "normed predict --model m --data d --out p --num-beams 0",
             "normed evaluate --recipe r --image-root i",
-            "normed inspect m --method lora",
+            "normed inspect m --method lor",
             "normed inspect m --template vicuna",
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
+            "normed merge base out",
             "normed quantize m",
             "normed quantize m --to fp4",
         ] {

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect(args),
         Command::ApplyDelta(args) => commands::apply_delta(args),
         Command::Quantize(args) => commands::quantize(args),
+        Command::Merge(args) => commands::merge(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

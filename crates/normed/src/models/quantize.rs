@@ -1,9 +1,8 @@
 //! A model's directory again, its linear layers' matrices in 8 or 4 bits.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use super::new_dir::NewDir;
 use super::open::{load_as_stored, save_description};
 use crate::tensor::{Parameters, Precision, Quantisation};
 use crate::weights::{self, Written};
@@ -38,52 +37,30 @@ pub fn quantize(
     output: &Path,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<QuantizedModel> {
-    if output.symlink_metadata().is_ok() {
-        return Err(Error::invalid(output.display(), "is there already")
-            .hint("name another directory with --output, or remove it"));
-    }
+    let new = NewDir::begin(output)?;
     let loaded = load_as_stored(dir, None)?;
     let params = &loaded.params;
     if let Some(done) = params.iter().find_map(|(_, p)| p.quantisation()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
             .hint("quantise the model that it was made of"));
     }
-    let parent = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |e: io::Error| Error::io(parent, &e);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".quantizing-");
-    // As any new directory, within the umask; the crate's default is for its owner alone.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let unfinished = builder.tempdir_in(parent).map_err(failed)?;
     let (of, name) = (params.len(), |name: &str| loaded.config.saved_name(name));
-    let Written { config, matrices, before, after } = weights::write_quantised(
-        unfinished.path(),
-        params,
-        &name,
-        to,
-        LARGEST_FILE,
-        &mut |done| {
+    let Written { config, matrices, before, after } =
+        weights::write_quantised(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
             on_done(done, of);
-        },
-    )?;
+        })?;
     let dtype = match commonest(params) {
         Precision::F32 => "float32",
         Precision::Bf16 => "bfloat16",
     };
     let quantisation = config.to_json(dtype);
-    save_description(&loaded, unfinished.path(), dtype, Some(quantisation))?;
-    // A directory that appeared meanwhile stays as it is, unless it is empty.
-    fs::rename(unfinished.path(), output).map_err(|e| Error::io(output, &e))?;
-    let _ = unfinished.keep(); // it has its name now: there is nothing to remove
+    save_description(&loaded, new.path(), dtype, Some(quantisation))?;
+    new.finish()?;
     Ok(QuantizedModel { output: output.to_owned(), matrices, before, after })
 }
 
 /// The precision that a computation with these weights would be in: f32 if most of them are.
-fn commonest(params: &Parameters) -> Precision {
+pub(super) fn commonest(params: &Parameters) -> Precision {
     let (mut all, mut wide) = (0, 0);
     for (_, p) in params.iter() {
         all += p.len();
