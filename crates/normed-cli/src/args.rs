@@ -59,6 +59,10 @@ pub struct TrainArgs {
     /// Leave the test split alone.
     #[arg(long)]
     pub no_test: bool,
+    /// Sweep the learning rate over sixty steps, suggest one, draw the curve beside the run directory,
+    /// and train nothing.
+    #[arg(long, conflicts_with_all = ["resume", "no_test"])]
+    pub find_lr: bool,
     #[command(flatten)]
     pub voice: Voice,
 }
@@ -320,6 +324,7 @@ mod tests {
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
             "normed train r.toml --memory 6GiB",
+            "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed split --data d.jsonl --by group --out s.jsonl",
             "normed apply-delta llama delta out --precision f32",
@@ -340,6 +345,7 @@ mod tests {
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
+            "normed train r.toml --find-lr --resume",
             "normed quantize m",
             "normed quantize m --to fp4",
         ] {

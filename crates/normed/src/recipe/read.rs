@@ -16,7 +16,7 @@ use crate::data::{DataSpec, PhantomDomain};
 use crate::hub::Kind;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
-use crate::tuning::{Layers, Method, Rule, Tuning};
+use crate::tuning::{Keep, Layers, Method, Rule, Tuning};
 
 /// The whole recipe; `name` is what its run directory is called by default.
 pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
@@ -172,7 +172,7 @@ fn tuning(s: &Section<'_>) -> Tuning {
     if rules.is_empty() {
         return Tuning::One(rule(s, s.get("towers", list(one_of))));
     }
-    for key in ["method", "towers", "layers", "also"].into_iter().filter(|key| s.has(key)) {
+    for key in ["method", "towers", "layers", "keep", "also"].into_iter().filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
     }
     Tuning::PerTower(rules)
@@ -185,10 +185,22 @@ fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
             other => Err(Wrong::new(format!("must be blocks, as in \"6..\", is {other}"))),
         }
     };
+    let method = s.require("method", one_of);
+    let keep = |node: &Node| -> Result<Keep, Wrong> {
+        match &node.value {
+            Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
+            other => Err(Wrong::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
+        }
+    };
+    let keep = s.get("keep", keep);
+    if keep.is_some() && method.is_some_and(|method| method != Method::LayerNorm) {
+        s.wrong("keep", "is of layer_norm: other methods train all that they choose");
+    }
     Rule {
-        method: s.require("method", one_of).unwrap_or(Method::None),
+        method: method.unwrap_or(Method::None),
         towers,
         layers: s.get("layers", layers),
+        keep,
         also: s.get("also", list(one_of)).unwrap_or_default(),
     }
 }
@@ -206,11 +218,14 @@ fn train(s: &Section<'_>) -> TrainSpec {
             .unwrap_or(default.grad_accum_steps),
         recompute: s.get("recompute", one_of).unwrap_or_default(),
         lr: s.get("lr", above_0()).unwrap_or(default.lr),
+        vision_lr: s.get("vision_lr", above_0()),
+        norm_lr: s.get("norm_lr", above_0()),
         min_lr: s.get("min_lr", not_negative()).unwrap_or(default.min_lr),
         weight_decay: s.get("weight_decay", not_negative()).unwrap_or(default.weight_decay),
         adam_betas: s.get("adam_betas", pair(part())).unwrap_or(default.adam_betas),
         adam_eps: s.get("adam_eps", above_0()).unwrap_or(default.adam_eps),
         schedule: s.get("schedule", one_of).unwrap_or(default.schedule),
+        fisher_examples: s.get("fisher_examples", at_least_1()).unwrap_or(default.fisher_examples),
         warmup_ratio: s.get("warmup_ratio", part()).unwrap_or(default.warmup_ratio),
         label_smoothing: s.get("label_smoothing", part()).unwrap_or(default.label_smoothing),
         max_grad_norm: s.get("max_grad_norm", not_negative()).unwrap_or(default.max_grad_norm),

@@ -264,11 +264,14 @@ fn a_recipe_comes_back_as_it_was_written() {
         grad_accum_steps: 2,
         recompute: crate::tensor::Recompute::Attention,
         lr: 0.012_345_67,
+        vision_lr: Some(0.02),
+        norm_lr: Some(0.03),
         min_lr: 1e-7,
         weight_decay: 0.1,
         adam_betas: (0.8, 0.95),
         adam_eps: 1e-6,
         schedule: Schedule::Linear,
+        fisher_examples: 9,
         warmup_ratio: 0.2,
         label_smoothing: 0.3,
         max_grad_norm: 0.0,
@@ -282,9 +285,10 @@ fn a_recipe_comes_back_as_it_was_written() {
         eval_examples: Some(8),
     };
     let rule = Rule {
-        method: Method::Attention,
+        method: Method::LayerNorm,
         towers: Some(vec![Tower::Vision]),
         layers: Some("2..".parse().unwrap()),
+        keep: Some("40 %".parse().unwrap()),
         also: vec![Also::Embeddings, Also::Head],
     };
     let init = InitSpec {

@@ -7,11 +7,13 @@
 mod layers;
 mod method;
 mod rule;
+mod subset;
 mod table;
 
 pub use layers::Layers;
 pub use method::{Also, Method};
 pub use rule::Rule;
+pub use subset::{Candidates, Keep, Norm, Ranked, Ranking};
 pub use table::{Kind, Row, Table};
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use crate::{Error, Result};
 /// towers = ["text", "decoder"]   # all if absent
 /// layers = "6.."                 # all if absent; what stands outside the blocks is left out then
 /// also = ["head"]
+/// keep = "30 %"                  # all if absent; of layer_norm, those that matter most to the data
 /// ```
 /// or, tower by tower, the rows of the papers' tables (`ViT | JTM | Dec`):
 /// ```toml

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Also, Layers, Method};
+use super::{Also, Keep, Layers, Method};
 use crate::tensor::{Parameter, Parameters, Role, Tower};
 
 /// One method and where it applies.
@@ -18,6 +18,9 @@ pub struct Rule {
     /// In which blocks; if absent, in all of them and in what stands outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
+    /// Of its norms, the part of largest Fisher information; all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// Roles that train beside, in the same towers, whatever `layers` says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Also>,
@@ -26,7 +29,7 @@ pub struct Rule {
 impl Rule {
     /// `method`, everywhere.
     pub fn new(method: Method) -> Self {
-        Self { method, towers: None, layers: None, also: Vec::new() }
+        Self { method, towers: None, layers: None, keep: None, also: Vec::new() }
     }
 
     /// Whether the rule asks for a parameter of this role.
@@ -108,6 +111,9 @@ impl fmt::Display for Rule {
         }
         if let Some(layers) = self.layers {
             write!(f, ", layers {layers}")?;
+        }
+        if let Some(keep) = self.keep {
+            write!(f, ", {keep} of its norms")?;
         }
         self.also.iter().try_for_each(|also| write!(f, " + {}", also.name()))
     }
