@@ -1,8 +1,10 @@
 //! Pictures of numbers, as SVG: lines over an axis, and how far norms moved. Plain data in, text out.
 
 mod lines;
+mod panels;
 
 pub use lines::{Chart, Line};
+pub use panels::{Panel, Panels};
 
 use plotters::prelude::RGBColor;
 

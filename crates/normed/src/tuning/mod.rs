@@ -6,12 +6,14 @@
 
 mod layers;
 mod method;
+mod movement;
 mod rule;
 mod subset;
 mod table;
 
 pub use layers::Layers;
 pub use method::{Also, Method};
+pub use movement::{Moved, Movement};
 pub use rule::Rule;
 pub use subset::{Candidates, Keep, Norm, Ranked, Ranking};
 pub use table::{Kind, Row, Table};
