@@ -18,7 +18,7 @@ use crate::data::{DataSpec, PhantomDomain};
 use crate::hub::Kind;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
-use crate::tuning::{Layers, Method, Options, Rule, Target, Tuning};
+use crate::tuning::{Keep, Layers, Method, Options, Rule, Target, Tuning};
 
 /// The whole recipe; `name` is what its run directory is called by default.
 pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
@@ -176,7 +176,7 @@ fn tuning(s: &Section<'_>) -> Tuning {
     if rules.is_empty() {
         return Tuning::One(rule(s, s.get("towers", list(one_of))));
     }
-    let keys = ["method", "towers", "layers", "also", "parts", "which", "norms"];
+    let keys = ["method", "towers", "layers", "also", "parts", "which", "keep", "norms"];
     let of_plugs = ["rank", "alpha", "dropout", "targets", "use_rslora", "use_dora"];
     for key in keys.into_iter().chain(of_plugs).filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
@@ -217,6 +217,7 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
             Method::LayerNorm => {
                 layer_norm.parts = s.get("parts", one_of).unwrap_or_default();
                 layer_norm.which = s.get("which", one_or_more).unwrap_or_default();
+                layer_norm.keep = s.get("keep", keep);
             }
             Method::Attention => attention.norms = s.get("norms", truth).unwrap_or_default(),
             Method::Lora => {
@@ -234,6 +235,14 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
         }
     }
     options
+}
+
+/// Part of something.
+fn keep(node: &Node) -> Result<Keep, Wrong> {
+    match &node.value {
+        Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
+        other => Err(Wrong::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
+    }
 }
 
 fn targets(s: &Section<'_>, targets: &mut Vec<Target>) {
@@ -262,11 +271,14 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
             .unwrap_or(default.grad_accum_steps),
         recompute: s.get("recompute", one_of).unwrap_or_default(),
         lr: s.get("lr", above_0()).unwrap_or(default.lr),
+        vision_lr: s.get("vision_lr", above_0()),
+        norm_lr: s.get("norm_lr", above_0()),
         min_lr: s.get("min_lr", not_negative()).unwrap_or(default.min_lr),
         weight_decay: s.get("weight_decay", not_negative()).unwrap_or(default.weight_decay),
         adam_betas: s.get("adam_betas", pair(part())).unwrap_or(default.adam_betas),
         adam_eps: s.get("adam_eps", above_0()).unwrap_or(default.adam_eps),
         schedule: s.get("schedule", one_of).unwrap_or(default.schedule),
+        fisher_examples: s.get("fisher_examples", at_least_1()).unwrap_or(default.fisher_examples),
         warmup_ratio: s.get("warmup_ratio", part()).unwrap_or(default.warmup_ratio),
         label_smoothing: s.get("label_smoothing", part()).unwrap_or(default.label_smoothing),
         max_grad_norm: s.get("max_grad_norm", not_negative()).unwrap_or(default.max_grad_norm),

@@ -267,11 +267,14 @@ fn a_recipe_comes_back_as_it_was_written() {
         grad_accum_steps: 2,
         recompute: crate::tensor::Recompute::Attention,
         lr: 0.012_345_67,
+        vision_lr: Some(0.02),
+        norm_lr: Some(0.03),
         min_lr: 1e-7,
         weight_decay: 0.1,
         adam_betas: (0.8, 0.95),
         adam_eps: 1e-6,
         schedule: Schedule::Linear,
+        fisher_examples: 9,
         warmup_ratio: 0.2,
         label_smoothing: 0.3,
         max_grad_norm: 0.0,
@@ -287,7 +290,11 @@ fn a_recipe_comes_back_as_it_was_written() {
     let rule = Rule {
         methods: vec![Method::LayerNorm, Method::Attention, Method::Lora],
         options: Options {
-            layer_norm: NormOptions { parts: NormParts::Bias, which: vec![WhichNorms::Ffn] },
+            layer_norm: NormOptions {
+                parts: NormParts::Bias,
+                which: vec![WhichNorms::Ffn],
+                keep: Some("40 %".parse().unwrap()),
+            },
             attention: AttentionOptions { norms: true },
             lora: LoraOptions {
                 rank: 3,
