@@ -43,14 +43,15 @@ def question(path, name, words, answer, split):
 
 
 def measured(*command):
-    """The process's output, its peak in GiB, its seconds."""
+    """The process's output, its peak in GiB, its seconds and those of its processors."""
     began = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"failed: {' '.join(map(str, command))}")
-    return output, usage.ru_maxrss * 1024 / 2**30, time.perf_counter() - began
+    seconds = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    return output, usage.ru_maxrss * 1024 / 2**30, [round(s, 1) for s in seconds]
 
 
 def train(normed, model, root):
@@ -78,7 +79,7 @@ def train(normed, model, root):
     return {
         "trained": tuned["trained"], "of": tuned["total"], "peak_gib": round(peak, 2),
         "step_seconds": round(1 / steps[-1]["examples_per_second"], 1), "losses": [e["loss"] for e in steps],
-        "until_first_step_done": round(steps[0]["seconds"], 1), "all_seconds": round(seconds, 1),
+        "until_first_step_done": round(steps[0]["seconds"], 1), "all_seconds": seconds,
     }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def answer(normed, model, root):
     result = {}
     for tokens in (1, 32):
         _, peak, seconds = measured(*command, tokens)
-        result |= {f"seconds_{tokens}_new": round(seconds, 1), "peak_gib": round(peak, 2)}
+        result |= {f"seconds_{tokens}_new": seconds, "peak_gib": round(peak, 2)}
     return result
 
 
@@ -103,7 +104,7 @@ def main():
         question(root / "ask.jsonl", "asked", ANSWER_WORDS, "no", "test")
         for model in models:
             _, peak, seconds = measured(normed, "inspect", model)
-            print(json.dumps({"model": model.name, "inspect_seconds": round(seconds, 2)}), flush=True)
+            print(json.dumps({"model": model.name, "inspect_seconds": seconds}), flush=True)
             print(json.dumps({"model": model.name, "step": train(normed, model, root)}), flush=True)
             print(json.dumps({"model": model.name, "answer": answer(normed, model, root)}), flush=True)
 
