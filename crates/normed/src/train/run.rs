@@ -14,7 +14,7 @@ use super::splits::Splits;
 use super::step::{StepOptions, step};
 use super::{Event, Outcome};
 use crate::Result;
-use crate::data::{self, Collator, Loader, epoch_plan};
+use crate::data::{Collator, Loader, epoch_plan};
 use crate::models::Loaded;
 use crate::recipe::{Recipe, TrainSpec};
 use crate::tuning::Tuned;
@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
         on_event: &'a mut dyn FnMut(&Event),
     ) -> Result<Self> {
         let began = Instant::now();
-        let opened = data::open(&recipe.data)?;
+        let opened = recipe.data.open()?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
         let tuned = recipe.tuning.apply(&mut loaded.params)?;

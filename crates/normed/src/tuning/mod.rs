@@ -63,6 +63,11 @@ impl Tuning {
         Self::One(Rule::new(method))
     }
 
+    /// Whether every rule is `none`: nothing is asked to be trained.
+    pub fn is_none(&self) -> bool {
+        self.rules().iter().all(|(_, rule)| rule.method == Method::None && rule.also.is_empty())
+    }
+
     /// Freezes everything, then selects.
     ///
     /// A rule that catches nothing, in one of the towers it names or by one of its `also`, is an
