@@ -12,7 +12,8 @@
 //! - [`tuning`]: which parameters are trained;
 //! - [`metrics`]: predictions in, numbers out;
 //! - [`recipe`]: a whole run as data;
-//! - [`train`]: the step, the run, evaluation, checkpoints.
+//! - [`train`]: the step, the run, evaluation, checkpoints;
+//! - [`study`]: a comparison of many runs, and its tables.
 
 pub mod data;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod recipe;
+pub mod study;
 pub mod tensor;
 pub mod train;
 pub mod tuning;
