@@ -42,7 +42,11 @@ pub fn section(study: &Study, group: &[&CellResults<'_>]) -> Result<String> {
             pictures
         }
     };
-    let mut html = String::from("<div class=\"failures\">\n");
+    let mut html = String::new();
+    if pictures.len() < failures.len() {
+        html += "<p class=\"soft\">Pictures of the data set are left out.</p>\n";
+    }
+    html += "<div class=\"failures\">\n";
     for Failure { question, answers } in &failures {
         html += "<article>";
         if let Some(url) = pictures.get(&question.id) {

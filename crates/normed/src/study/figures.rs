@@ -99,7 +99,7 @@ pub fn of_group(
         let all: Vec<_> =
             group.iter().map(|cell| curve(cell)).filter(|s| !s.points.is_empty()).collect();
         if !all.is_empty() {
-            figures.push(figure(name, what, Axis::linear("epoch"), Axis::linear(label), all));
+            figures.push(figure(name, what, Axis::whole("epoch"), Axis::linear(label), all));
         }
     }
 
@@ -141,7 +141,7 @@ pub fn of_group(
         if !all.is_empty() {
             let what = format!("how far the norms of each block moved, {tower} tower");
             let y = Axis::linear("change, % of the norms' length");
-            figures.push(figure(&format!("norms-{tower}"), &what, Axis::linear("block"), y, all));
+            figures.push(figure(&format!("norms-{tower}"), &what, Axis::whole("block"), y, all));
         }
     }
     Ok(figures)

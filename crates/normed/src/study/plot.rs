@@ -25,8 +25,19 @@ pub struct Figure {
 pub struct Axis {
     /// What it measures.
     pub label: String,
-    /// Whether equal distances are equal ratios.
-    pub log: bool,
+    /// What equal distances are.
+    pub scale: Scale,
+}
+
+/// What equal distances on an axis are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Equal differences.
+    Linear,
+    /// The same, of whole numbers.
+    Whole,
+    /// Equal ratios.
+    Log,
 }
 
 /// Points of one kind.
@@ -109,8 +120,8 @@ impl Figure {
             .y_desc(self.y.label.as_str())
             .x_labels(7)
             .y_labels(7)
-            .x_label_formatter(&|x| self.x.tick(*x))
-            .y_label_formatter(&|y| self.y.tick(*y))
+            .x_label_formatter(&|x| self.x.tick(*x, right - left))
+            .y_label_formatter(&|y| self.y.tick(*y, above - below))
             .label_style((FONT, 13).into_font().color(&INK))
             .axis_desc_style((FONT, 14).into_font().color(&INK))
             .axis_style(INK)
@@ -150,17 +161,25 @@ impl Figure {
 impl Axis {
     /// With equal distances for equal differences.
     pub fn linear(label: impl Into<String>) -> Self {
-        Self { label: label.into(), log: false }
+        Self { label: label.into(), scale: Scale::Linear }
+    }
+
+    /// Of whole numbers.
+    pub fn whole(label: impl Into<String>) -> Self {
+        Self { label: label.into(), scale: Scale::Whole }
     }
 
     /// With equal distances for equal ratios.
     pub fn log(label: impl Into<String>) -> Self {
-        Self { label: label.into(), log: true }
+        Self { label: label.into(), scale: Scale::Log }
     }
 
     /// Where a value stands.
     fn place(&self, value: f64) -> f64 {
-        if self.log { value.max(f64::MIN_POSITIVE).log10() } else { value }
+        match self.scale {
+            Scale::Log => value.max(f64::MIN_POSITIVE).log10(),
+            Scale::Linear | Scale::Whole => value,
+        }
     }
 
     /// From a little below the smallest to a little above the largest.
@@ -170,24 +189,35 @@ impl Axis {
         if lo > hi {
             return (0.0, 1.0);
         }
-        let margin = if hi > lo { 0.06 * (hi - lo) } else { 0.5 * lo.abs().max(0.1) };
+        let margin = match self.scale {
+            _ if hi > lo => 0.06 * (hi - lo),
+            Scale::Whole => 0.9,
+            Scale::Linear | Scale::Log => 0.5 * lo.abs().max(0.1),
+        };
         (lo - margin, hi + margin)
     }
 
-    /// What is written at a place.
-    fn tick(&self, place: f64) -> String {
-        short(if self.log { 10f64.powf(place) } else { place })
+    /// What is written at a place, of an axis that is so long.
+    fn tick(&self, place: f64, length: f64) -> String {
+        match self.scale {
+            Scale::Log => short(10f64.powf(place), 0.0),
+            Scale::Whole if (place - place.round()).abs() > 1e-9 => String::new(),
+            Scale::Whole | Scale::Linear => short(place, length),
+        }
     }
 }
 
-/// A number in few letters: `12`, `0.35`, `7.7 k`, `2.5 M`.
-fn short(value: f64) -> String {
+/// A number in few letters: `12`, `0.35`, `7.7 k`, `2.5 M`; in as many as tell it from others at a tenth
+/// of `length`.
+fn short(value: f64, length: f64) -> String {
     let (scaled, unit) = match value.abs() {
         a if a >= 1e9 => (value / 1e9, " G"),
         a if a >= 1e6 => (value / 1e6, " M"),
         a if a >= 1e4 => (value / 1e3, " k"),
         _ => (value, ""),
     };
+    let apart =
+        if length > 0.0 { (1.0 - (length / 10.0).log10()).clamp(0.0, 6.0) as usize } else { 0 };
     let digits = match scaled.abs() {
         0.0 => 0,
         a if a < 0.01 => 4,
@@ -196,6 +226,7 @@ fn short(value: f64) -> String {
         a if a < 100.0 => 1,
         _ => 0,
     };
+    let digits = if unit.is_empty() { digits.max(apart) } else { digits };
     let text = format!("{scaled:.digits$}");
     let text =
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -208,7 +239,9 @@ mod tests {
 
     #[test]
     fn ticks_are_short() {
-        let ticks = [0.0, 0.3066, 12.0, 57.64, 7680.0, 76_800.0, 2_504_686.0].map(short);
+        let ticks =
+            [0.0, 0.3066, 12.0, 57.64, 7680.0, 76_800.0, 2_504_686.0].map(|n| short(n, 0.0));
+        assert_eq!([0.105, 0.11].map(|n| short(n, 0.03)), ["0.105", "0.11"]);
         assert_eq!(ticks, ["0", "0.31", "12", "57.6", "7680", "76.8 k", "2.5 M"]);
     }
 

@@ -10,7 +10,7 @@ use super::plot::Figure;
 use super::results::{CellResults, Results};
 use super::table::Table;
 use super::tables::{Tables, title};
-use super::{Pictures, Study, failures, figures};
+use super::{Study, failures, figures};
 use crate::weights::write_atomically;
 use crate::{Error, Result};
 
@@ -85,9 +85,6 @@ impl Report<'_> {
             html += &self.figure(&figure)?;
         }
         html += "</div>\n<h3>Answers to look at</h3>\n";
-        if results.study.pictures != Pictures::All {
-            html += "<p class=\"soft\">Pictures of data sets are left out.</p>\n";
-        }
         html += &failures::section(results.study, group)?;
         let duels = self.table(&tables.duels(&scoring))?;
         let _ =

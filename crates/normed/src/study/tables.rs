@@ -70,7 +70,7 @@ impl<'r> Scoring<'r> {
             .map(|(metric, name)| (metric, name, constant(metric)))
             .collect();
         let pools: Vec<&[Prediction]> = scored.iter().map(|cell| &cell.pool[..]).collect();
-        let marks = measures.iter().map(|(metric, ..)| contest(*metric, &pools));
+        let marks = measures.iter().map(|(metric, ..)| contest(*metric, &pools, seeds.len()));
         let marks = marks.collect::<Result<Vec<_>>>()?;
         Ok(Self { measures, cells: scored, marks })
     }
@@ -195,7 +195,8 @@ impl<'r> Tables<'r> {
     /// What the marks of a group's table rest on.
     pub fn duels(&self, scoring: &Scoring<'r>) -> Table {
         let (data_set, model) = names(scoring);
-        let head = ["measure", "highest", "against", "difference", "told apart"].map(str::to_owned);
+        let head =
+            ["measure", "highest", "against", "difference", "p", "told apart"].map(str::to_owned);
         let method = |i: usize| Entry::Text(scoring.cells[i].results.cell.method.clone());
         let mut rows = Vec::new();
         for ((_, name, _), (_, duels)) in scoring.measures.iter().zip(&scoring.marks) {
@@ -207,12 +208,14 @@ impl<'r> Tables<'r> {
                     method(duel.best),
                     method(duel.other),
                     Entry::Score(Score { value, interval, ..Score::default() }),
-                    Entry::from(if duel.told { "yes" } else { "no" }),
+                    Entry::Real(duel.p, 3),
+                    Entry::from(if duel.told() { "yes" } else { "no" }),
                 ]);
             }
         }
         let caption = format!(
-            "{}: the highest of each column against the others, question by question.",
+            "{}: the highest of each column against the others, question by question; p is corrected for \
+             the methods of the column (Holm).",
             title(&data_set, &model)
         );
         Table {
