@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
+use normed::study::Shard;
 use normed::tensor::{Precision, Quantisation};
 use normed::tuning::Method;
 
@@ -22,6 +23,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Say what a run will take, without reading weights.
     Plan(PlanArgs),
+    /// Compare methods, models and data sets: run what is left of a study, and write its report.
+    Study(StudyArgs),
     /// Make a base model, from a recipe with an [init] section.
     Pretrain(TrainArgs),
     /// Answer questions and score the answers.
@@ -84,6 +87,24 @@ pub struct PlanArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct StudyArgs {
+    /// The study, a TOML file.
+    pub study: PathBuf,
+    /// Sets a key of the study; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Run a part of it alone, as 2/8: the second of eight. Whoever finds all done writes the report.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Say what it will take, and do nothing; no weights are read.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print warnings and errors only.
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// How much is printed.
@@ -170,7 +191,7 @@ pub struct EvaluateArgs {
     /// had without looking.
     #[arg(long)]
     pub blind: bool,
-    /// Where the answers go, if they are to be kept.
+    /// Where the answers go, if they are to be kept; blind ones go beside them, to NAME_blind.jsonl.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: Option<PathBuf>,
 }
@@ -400,6 +421,8 @@ mod tests {
             "normed train r.toml --memory 6GiB",
             "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
+            "normed study s.toml --set seeds=[1] --shard 2/8",
+            "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",
             "normed export run --format safetensors --out t.safetensors",
             "normed export run/adapter --format peft --out dir --model base",
@@ -425,6 +448,8 @@ mod tests {
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
             "normed train r.toml --find-lr --resume",
+            "normed study s.toml --shard 0/2",
+            "normed study s.toml --shard 3/2",
             "normed quantize m",
             "normed export run --format onnx --out o",
             "normed diff a",

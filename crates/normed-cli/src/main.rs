@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     let result = match &args.command {
         Command::Train(args) => commands::train(args),
         Command::Plan(args) => commands::plan(args),
+        Command::Study(args) => commands::study(args),
         Command::Pretrain(args) => commands::pretrain(args),
         Command::Evaluate(args) => commands::evaluate(args),
         Command::Predict(args) => commands::predict(args),

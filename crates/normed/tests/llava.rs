@@ -61,7 +61,7 @@ fn follow(root: &Path, name: &str, settings: &[&str], output: &str) -> Outcome {
 }
 
 fn questions(root: &Path) -> Arc<dyn Dataset> {
-    data::open(&recipe(root, "make.toml", &[]).data).unwrap().dataset
+    recipe(root, "make.toml", &[]).data.open().unwrap().dataset
 }
 
 /// The answers to the first questions.

@@ -10,6 +10,7 @@ mod plan;
 mod predict;
 mod quantize;
 mod split;
+mod study;
 mod train;
 
 pub use apply_delta::apply_delta;
@@ -22,4 +23,5 @@ pub use plan::plan;
 pub use predict::predict;
 pub use quantize::quantize;
 pub use split::split;
+pub use study::study;
 pub use train::{pretrain, train};

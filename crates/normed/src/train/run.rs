@@ -15,7 +15,7 @@ use super::splits::Splits;
 use super::step::{StepOptions, step};
 use super::{Event, Outcome, groups};
 use crate::Result;
-use crate::data::{self, Collator, Loader, epoch_plan};
+use crate::data::{Collator, Loader, epoch_plan};
 use crate::models::Loaded;
 use crate::recipe::{Recipe, TrainSpec};
 use crate::tuning::Tuned;
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         on_event: &'a mut dyn FnMut(&Event),
     ) -> Result<Option<Self>> {
         let began = Instant::now();
-        let opened = data::open(&recipe.data)?;
+        let opened = recipe.data.open()?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
         let Tuned { total, inert, .. } = recipe.tuning.apply(&mut loaded.params)?;

@@ -92,6 +92,12 @@ impl Tuning {
         Self::One(Rule::new(method))
     }
 
+    /// Whether every rule is `none`: nothing is asked to be trained.
+    pub fn is_none(&self) -> bool {
+        let none = |rule: &Rule| rule.methods.iter().all(|method| *method == Method::None);
+        self.rules().iter().all(|(_, rule)| none(rule) && rule.also.is_empty())
+    }
+
     /// Freezes everything, then selects; what methods add to the model is declared and plugged in, without
     /// values: [`Tuning::initialise`] gives them.
     ///
