@@ -309,7 +309,7 @@ fn what_is_wrong_is_named() {
     refused(&integers, &["of another shape or type", "of type I32"]);
     refused(
         &|| fs::remove_dir_all(own.join("clip-tiny")).unwrap(),
-        &["there is no image encoder someone/clip-tiny", "mm_vision_tower"],
+        &["there is no image encoder someone/clip-tiny", "normed fetch someone/clip-tiny --output"],
     );
     // Ids beyond the table; a padded one is as it should be.
     refused(&|| config("vocab_size", json!(700)), &["701 tokens, the model's table 700 rows"]);
