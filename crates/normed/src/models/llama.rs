@@ -4,7 +4,7 @@
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
 use crate::nn::{Drops, LlamaBlock, RmsNorm};
-use crate::ops::{self, KeyValues, Output, RowOf};
+use crate::ops::{self, CrossEntropy, KeyValues, Output, RowOf};
 use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Term, Tower, Var};
 
 /// A language model.
@@ -99,6 +99,18 @@ impl Llama {
             x = layer.step(g, &x, &rotation, cache);
         }
         self.logits(g, &x)
+    }
+
+    /// As the cross-entropy of [`Llama::logits`].
+    pub fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        labels: &[u32],
+        label_smoothing: f32,
+    ) -> CrossEntropy {
+        let x = self.norm.inner(g, x);
+        ops::linear_cross_entropy(g, &x, self.lm_head, labels, label_smoothing)
     }
 
     /// `[.., C] -> [.., V]`.
