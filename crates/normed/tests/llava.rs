@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use normed::data::{self, Dataset, IGNORE, TemplateName};
+use normed::data::{Dataset, IGNORE, TemplateName};
 use normed::metrics::Prediction;
 use normed::models::{self, Asked, GenerateRule, Loaded, quantize};
 use normed::nn::Mode;
