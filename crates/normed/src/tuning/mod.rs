@@ -34,6 +34,7 @@ pub use table::{Kind, Row, Table};
 pub use target::Target;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -202,6 +203,15 @@ fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Opti
         _ => {}
     }
     params.iter_mut().skip(first).for_each(|(_, added)| added.trained = true);
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (_, rule)) in self.rules().iter().enumerate() {
+            write!(f, "{}{rule}", if i > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
