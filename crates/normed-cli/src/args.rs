@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
+use normed::study::Shard;
 use normed::tensor::{Precision, Quantisation};
 use normed::tuning::Method;
 
@@ -22,6 +23,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Say what a run will take, without reading weights.
     Plan(PlanArgs),
+    /// Compare methods, models and data sets: run what is left of a study, and write its report.
+    Study(StudyArgs),
     /// Make a base model, from a recipe with an [init] section.
     Pretrain(TrainArgs),
     /// Answer questions and score the answers.
@@ -36,6 +39,10 @@ pub enum Command {
     ApplyDelta(ApplyDeltaArgs),
     /// Write a model again, the matrices of its linear layers in 8 or 4 bits.
     Quantize(QuantizeArgs),
+    /// Write what a run trained as plain safetensors or as a PEFT directory.
+    Export(ExportArgs),
+    /// Say which norms differ between two models, and how far.
+    Diff(DiffArgs),
     /// Make a plain model of a base and an adapter.
     Merge(MergeArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
@@ -61,6 +68,10 @@ pub struct TrainArgs {
     /// Leave the test split alone.
     #[arg(long)]
     pub no_test: bool,
+    /// Sweep the learning rate over sixty steps, suggest one, draw the curve beside the run directory,
+    /// and train nothing.
+    #[arg(long, conflicts_with_all = ["resume", "no_test"])]
+    pub find_lr: bool,
     #[command(flatten)]
     pub voice: Voice,
 }
@@ -78,6 +89,24 @@ pub struct PlanArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct StudyArgs {
+    /// The study, a TOML file.
+    pub study: PathBuf,
+    /// Sets a key of the study; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Run a part of it alone, as 2/8: the second of eight. Whoever finds all done writes the report.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Say what it will take, and do nothing; no weights are read.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print warnings and errors only.
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// How much is printed.
@@ -126,12 +155,23 @@ pub struct AnswerArgs {
     /// Beams; 1 is greedy, and what is done if nothing says otherwise.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub num_beams: Option<usize>,
+    /// 0 for the most likely answer; above, answers are drawn, by a distribution that is the flatter
+    /// the larger this is.
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f32>,
+    /// Where answers are drawn, of the most likely tokens that have this probability together.
+    #[arg(long, value_name = "P", value_parser = top_p)]
+    pub top_p: Option<f32>,
+    /// Where answers are drawn: another seed, other answers.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Examples answered at a time; changes nothing but rounding.
     #[arg(long, value_name = "N", default_value = "16", value_parser = at_least_1)]
     pub batch_size: usize,
-    /// What weights and the factors of products are rounded to.
-    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = precision())]
-    pub precision: Precision,
+    /// What weights and the factors of products are rounded to; if absent, what the recipe says, and
+    /// without one f32, or what is faster here where the checkpoint holds less than f32.
+    #[arg(long, value_name = "PRECISION", value_parser = precision())]
+    pub precision: Option<Precision>,
     #[command(flatten)]
     pub voice: Voice,
 }
@@ -153,7 +193,7 @@ pub struct EvaluateArgs {
     /// had without looking.
     #[arg(long)]
     pub blind: bool,
-    /// Where the answers go, if they are to be kept.
+    /// Where the answers go, if they are to be kept; blind ones go beside them, to NAME_blind.jsonl.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: Option<PathBuf>,
 }
@@ -234,6 +274,50 @@ pub struct QuantizeArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ExportArgs {
+    /// A run's directory, or an adapter's.
+    #[arg(value_name = "RUN")]
+    pub from: PathBuf,
+    /// In which form.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// Where it goes: a file of safetensors, a directory for PEFT.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// The base, instead of the one that the adapter names.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+}
+
+/// A form of what was trained.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// adapter_config.json, adapter_model.safetensors and README.md.
+    Peft,
+    /// One file of tensors under the names that they have in the Hugging Face model.
+    Safetensors,
+}
+
+#[derive(clap::Args)]
+pub struct DiffArgs {
+    /// A checkpoint, a run or an adapter.
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// Another one over the same base, or the tuned one where A is the base.
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// The base of adapters, instead of the ones that they name.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Draw it, by tower and depth.
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
 pub struct SplitArgs {
     /// The rows: JSON lines.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -276,6 +360,20 @@ fn at_least_1(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if n >= 1 => Ok(n),
         _ => Err("must be a whole number from 1 up".to_owned()),
+    }
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(t) if t >= 0.0 && t.is_finite() => Ok(t),
+        _ => Err("must be a number from 0 up".to_owned()),
+    }
+}
+
+fn top_p(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(p) if p > 0.0 && p <= 1.0 => Ok(p),
+        _ => Err("must be a number above 0 and up to 1".to_owned()),
     }
 }
 
@@ -326,6 +424,7 @@ mod tests {
              --max-new-tokens 3 --num-beams 3 --out p.jsonl",
             "normed evaluate --model m --data d.jsonl --blind --json --precision bf16",
             "normed evaluate --recipe r.toml --split val --set data.root=x",
+            "normed predict --model m --data d.jsonl --temperature 0.2 --top-p 0.7 --seed 3 --out p",
             "normed inspect m --method layer_norm --json --template chat",
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
@@ -335,8 +434,14 @@ mod tests {
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
             "normed train r.toml --memory 6GiB",
+            "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
+            "normed study s.toml --set seeds=[1] --shard 2/8",
+            "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",
+            "normed export run --format safetensors --out t.safetensors",
+            "normed export run/adapter --format peft --out dir --model base",
+            "normed diff base run --svg d.svg --json",
             "normed apply-delta llama delta out --precision f32",
         ] {
             if let Err(error) = parse(line) {
@@ -349,14 +454,21 @@ mod tests {
             "normed predict --model m --data d --recipe r --out p",
             "normed predict --model m --data d --out p --precision f16",
             "normed predict --model m --data d --out p --num-beams 0",
+            "normed predict --model m --data d --out p --temperature -1",
+            "normed predict --model m --data d --out p --top-p 0",
             "normed evaluate --recipe r --image-root i",
             "normed inspect m --method lor",
             "normed inspect m --template vicuna",
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
+            "normed train r.toml --find-lr --resume",
+            "normed study s.toml --shard 0/2",
+            "normed study s.toml --shard 3/2",
             "normed merge base out",
             "normed quantize m",
+            "normed export run --format onnx --out o",
+            "normed diff a",
             "normed quantize m --to fp4",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} passed"));

@@ -11,6 +11,7 @@ mod format;
 mod interrupt;
 mod output;
 mod progress;
+mod tuned;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let result = match &args.command {
         Command::Train(args) => commands::train(args),
         Command::Plan(args) => commands::plan(args),
+        Command::Study(args) => commands::study(args),
         Command::Pretrain(args) => commands::pretrain(args),
         Command::Evaluate(args) => commands::evaluate(args),
         Command::Predict(args) => commands::predict(args),
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect(args),
         Command::ApplyDelta(args) => commands::apply_delta(args),
         Command::Quantize(args) => commands::quantize(args),
+        Command::Export(args) => commands::export(args),
+        Command::Diff(args) => commands::diff(args),
         Command::Merge(args) => commands::merge(args),
         Command::Split(args) => commands::split(args),
     };

@@ -83,6 +83,50 @@ fn inspect_says_what_of_a_llava_no_loss_can_move() {
     }
 }
 
+/// The recipes for LLaVA-Med 1.5, of which config.json and a tokenizer are there: what `normed plan` says
+/// before 15 GB are fetched. Where nothing is there, it says how to fetch.
+#[test]
+fn recipes_for_llava_med_are_planned_without_its_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    tiny::make(here, "method = \"layer_norm\"", "");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let model = here.join("llava-med");
+    fs::create_dir(&model).unwrap();
+    let tokenizer = root.join("crates/normed/tests/golden/causal/sp/tokenizer.model");
+    fs::copy(tokenizer, model.join("tokenizer.model")).unwrap();
+    let named = json!({ "bos_token": "<s>", "eos_token": "</s>" });
+    fs::write(model.join("tokenizer_config.json"), named.to_string()).unwrap();
+    let config = json!({
+        "architectures": ["LlavaMistralForCausalLM"], "model_type": "llava_mistral",
+        "mm_vision_tower": "openai/clip-vit-large-patch14-336", "mm_projector_type": "mlp2x_gelu",
+        "sliding_window": null, "rope_theta": 1e6, "max_position_embeddings": 32768,
+    });
+    fs::write(model.join("config.json"), config.to_string()).unwrap();
+    for (name, trained) in [
+        ("vqa_rad_layer_norm", 266_240 + 96_256),
+        ("2312_11420_norms", 266_240),
+        ("2312_11420", 266_240 + 20_979_712 + 2 * 131_072_000),
+    ] {
+        let recipe = root.join(format!("recipes/llava_med_{name}.toml"));
+        let recipe = recipe.to_str().unwrap();
+        let mut args = vec!["plan", recipe, "--json", "--set", "data.name=jsonl"];
+        args.extend(["--set", "data.file=data.jsonl"]);
+        let mut absent = command(here, &args);
+        let absent = absent.env("HF_HOME", here.join("cache")).output().unwrap();
+        assert_eq!(absent.status.code(), Some(2));
+        let text = String::from_utf8(absent.stderr).unwrap();
+        assert!(text.contains("normed fetch microsoft/llava-med-v1.5-mistral-7b"), "{text}");
+
+        args.extend(["--set", "model=llava-med"]);
+        let plan: Value = serde_json::from_str(&stdout(here, &args)).unwrap();
+        assert_eq!(plan["trained"], trained, "{name}");
+        assert_eq!((&plan["total"], &plan["examples"]), (&json!(7_566_219_264_u64), &json!(16)));
+        let weights = plan["ways"][0]["needs"]["weights"].as_u64().unwrap();
+        assert!(weights > 14 << 30, "{weights}");
+    }
+}
+
 #[test]
 fn mistakes_exit_with_2_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
@@ -225,4 +269,57 @@ fn split_keeps_images_together() {
     let rows: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 72);
     assert!(rows.chunks(2).all(|pair| pair[0]["split"] == pair[1]["split"]));
+}
+
+/// What a run trained, as plain tensors and as a PEFT directory, and how far it is from the base.
+#[test]
+fn a_run_is_exported_and_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"\ntowers = [\"decoder\"]", "");
+    let here = dir.path();
+    let train = ["train", "recipe.toml", "--set", "train.epochs=1", "--no-test", "--quiet"];
+    stdout(here, &[&train[..], &["--output", "run"]].concat());
+
+    let plain = ["export", "run", "--format", "safetensors", "--out", "plain.safetensors"];
+    let text = stdout(here, &plain);
+    assert!(text.contains("parameters, in plain.safetensors"), "{text}");
+    let (text, code) = failure(here, &plain);
+    assert_eq!((code, text.contains("is there already")), (Some(2), true), "{text}");
+    let plain = normed::weights::read_safetensors(&here.join("plain.safetensors")).unwrap();
+    let name = "text_decoder.bert.embeddings.LayerNorm.weight";
+    assert!(plain.tensors.contains_key(name), "{:?}", plain.tensors.keys());
+    assert_eq!(plain.metadata["base_content_sha256"].len(), 64);
+
+    stdout(here, &["export", "run/adapter", "--format", "peft", "--out", "again"]);
+    let weights = |dir: &str| fs::read(here.join(dir).join("adapter_model.safetensors")).unwrap();
+    assert_eq!(weights("again"), weights("run/adapter"));
+
+    let report: Value =
+        serde_json::from_str(&stdout(here, &["diff", "base", "run", "--json"])).unwrap();
+    assert_eq!(report["others"], json!([]));
+    for row in report["norms"].as_array().unwrap() {
+        let moved = row["distance"].as_f64().unwrap() > 0.0;
+        assert_eq!(moved, row["tower"] == "decoder", "{row}");
+    }
+    let text = stdout(here, &["diff", "run", "base", "--svg", "moved.svg"]);
+    assert!(text.contains("those that moved most"), "{text}");
+    assert!(fs::read_to_string(here.join("moved.svg")).unwrap().contains("decoder"));
+    let text = stdout(here, &["diff", "run", "again"]);
+    assert!(text.contains("no norm moved") && !text.contains("differ"), "{text}");
+    let (text, code) = failure(here, &["export", "base", "--format", "peft", "--out", "o"]);
+    assert_eq!((code, text.contains("neither a run nor an adapter")), (Some(2), true), "{text}");
+}
+
+#[test]
+fn a_rate_is_found_and_drawn_and_no_run_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let args = ["train", "recipe.toml", "--output", "runs/a", "--find-lr"];
+    let text = stdout(dir.path(), &args);
+    assert!(text.contains("train.lr = "), "{text}");
+    let again = stdout(dir.path(), &[&args[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
+    assert!(report["suggestion"].as_f64().unwrap() > 1e-5);
+    assert_eq!(report["curve"], "runs/a.find_lr.svg");
+    assert!(dir.path().join("runs/a.find_lr.svg").exists() && !dir.path().join("runs/a").exists());
 }

@@ -10,9 +10,11 @@
 //! - [`data`]: examples, images, text, batches;
 //! - [`models`]: vision transformer, BERT, and their composition MISS;
 //! - [`tuning`]: which parameters are trained;
+//! - [`plot`]: pictures of numbers, as SVG;
 //! - [`metrics`]: predictions in, numbers out;
 //! - [`recipe`]: a whole run as data;
-//! - [`train`]: the step, the run, evaluation, checkpoints.
+//! - [`train`]: the step, the run, evaluation, checkpoints;
+//! - [`study`]: a comparison of many runs, and its tables.
 
 pub mod data;
 pub mod error;
@@ -21,7 +23,9 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod plot;
 pub mod recipe;
+pub mod study;
 pub mod tensor;
 pub mod train;
 pub mod tuning;

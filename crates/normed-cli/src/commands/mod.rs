@@ -1,7 +1,9 @@
 //! The commands, one a file. Each gives the process's exit code or the error that stands for it.
 
 mod apply_delta;
+mod diff;
 mod evaluate;
+mod export;
 mod fetch;
 mod inspect;
 mod merge;
@@ -9,10 +11,13 @@ mod plan;
 mod predict;
 mod quantize;
 mod split;
+mod study;
 mod train;
 
 pub use apply_delta::apply_delta;
+pub use diff::diff;
 pub use evaluate::evaluate;
+pub use export::export;
 pub use fetch::fetch;
 pub use inspect::inspect;
 pub use merge::merge;
@@ -20,4 +25,5 @@ pub use plan::plan;
 pub use predict::predict;
 pub use quantize::quantize;
 pub use split::split;
+pub use study::study;
 pub use train::{pretrain, train};

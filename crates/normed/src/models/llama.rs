@@ -4,7 +4,7 @@
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
 use crate::nn::{Drops, Linear, LlamaBlock, RmsNorm};
-use crate::ops::{self, KeyValues, RowOf};
+use crate::ops::{self, CrossEntropy, KeyValues, RowOf};
 use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Term, Tower, Var};
 
 /// A language model.
@@ -100,6 +100,22 @@ impl Llama {
             x = layer.step(g, &x, &rotation, cache);
         }
         self.logits(g, &x)
+    }
+
+    /// As the cross-entropy of [`Llama::logits`].
+    pub fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        labels: &[u32],
+        label_smoothing: f32,
+    ) -> CrossEntropy {
+        let x = self.norm.inner(g, x);
+        if g.delta(self.lm_head.weight).is_some() {
+            let logits = self.lm_head.forward(g, &x);
+            return ops::cross_entropy(g, logits, labels, label_smoothing);
+        }
+        ops::linear_cross_entropy(g, &x, self.lm_head.weight, labels, label_smoothing)
     }
 
     /// `[.., C] -> [.., V]`.

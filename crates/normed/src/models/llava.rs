@@ -10,7 +10,7 @@ use super::projector::Projector;
 use super::{Decoding, Model, Prefix};
 use crate::data::{Batch, IMAGE_TOKEN, Images};
 use crate::nn::{Drops, Mode};
-use crate::ops::{self, KeyValues};
+use crate::ops::{self, CrossEntropy, KeyValues};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
@@ -41,6 +41,14 @@ impl Llava {
     /// The sizes it was declared with.
     pub fn config(&self) -> &LlavaConfig {
         &self.config
+    }
+
+    /// What the head reads `[B, A, C]`: the decoder's positions alone.
+    fn answered(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
+        let (x, rows) = self.read(g, batch, mode, Answer::Given)?;
+        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
+        let x = self.language.forward(g, x, &rows.lengths, &drops);
+        Ok(ops::pick(g, &x, rows.answers, batch.decoder_input_ids.width))
     }
 
     /// What the language model reads `[B, T, C]`, and where it came from.
@@ -114,12 +122,19 @@ fn drop_path(mode: Mode) -> f32 {
 
 impl Model for Llava {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
-        let (x, rows) = self.read(g, batch, mode, Answer::Given)?;
-        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
-        let x = self.language.forward(g, x, &rows.lengths, &drops);
-        // The head sees the decoder's positions alone.
-        let x = ops::pick(g, &x, rows.answers, batch.decoder_input_ids.width);
+        let x = self.answered(g, batch, mode)?;
         Ok(self.language.logits(g, &x))
+    }
+
+    fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        batch: &Batch,
+        mode: Mode,
+        label_smoothing: f32,
+    ) -> Result<CrossEntropy> {
+        let x = self.answered(g, batch, mode)?;
+        Ok(self.language.loss(g, &x, &batch.labels, label_smoothing))
     }
 
     fn start<'m>(
@@ -317,6 +332,40 @@ mod tests {
             let answers = |batch| generate(&model, &params, batch, &rule, ending).unwrap();
             assert_eq!(answers(&both), answers(&seen));
         }
+    }
+
+    /// An answer is its example's own, whoever is in the batch; drawn ones are the seed's as well.
+    #[test]
+    fn answers_do_not_depend_on_the_batch() {
+        let (model, params) = model();
+        let prompts: [&[u32]; 3] =
+            [&[1, 4, IMAGE_TOKEN, 5, 2, 9], &[1, IMAGE_TOKEN, 7], &[IMAGE_TOKEN]];
+        let all = batch(&[4, 5, 6], &prompts, &[&[8], &[3], &[9]]);
+        let mut drawn = Vec::new();
+        for (num_beams, temperature, seed) in
+            [(1, 0.0, 0), (3, 0.0, 0), (1, 1.5, 0), (1, 1.5, 1), (1, 1e-4, 0)]
+        {
+            let rule = GenerateRule {
+                num_beams,
+                max_new_tokens: 12,
+                temperature,
+                top_p: 0.95,
+                seed,
+                ..GenerateRule::default()
+            };
+            let ending = Ending { tokens: &[2], stop: None };
+            let answers = |batch: &Batch| generate(&model, &params, batch, &rule, ending).unwrap();
+            let together = answers(&all);
+            for (i, key) in [4, 5, 6].into_iter().enumerate() {
+                let first = all.decoder_input_ids.ids[i];
+                let alone = batch(&[key], &[prompts[i]], &[&[first]]);
+                assert_eq!(answers(&alone)[0], together[i], "{rule:?}");
+            }
+            drawn.push(together);
+        }
+        let [greedy, _, one, other, cold] = &drawn[..] else { panic!() };
+        assert!(one != other && one != greedy, "{drawn:?}");
+        assert_eq!(cold, greedy);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::Layout;
 use super::new_dir::NewDir;
 use super::open::{Loaded, load_as_stored, save_description};
@@ -110,7 +112,9 @@ fn describe(loaded: &Loaded, dir: &Path, output: &Path) -> Result<()> {
             Precision::F32 => "float32",
             Precision::Bf16 => "bfloat16",
         };
-        return save_description(loaded, output, dtype, None);
+        let mut file = loaded.config.to_hugging_face()?;
+        file["dtype"] = json!(dtype);
+        return save_description(loaded, output, &file);
     }
     for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
         let path = entry.map_err(|e| Error::io(dir, &e))?.path();

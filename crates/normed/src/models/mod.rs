@@ -5,6 +5,7 @@ mod clip;
 mod config;
 mod config_file;
 mod create;
+mod create_llava;
 mod generate;
 mod init;
 mod keys;
@@ -23,12 +24,14 @@ mod open;
 mod projector;
 mod quantize;
 mod rope;
+mod sample;
 mod vit;
 
 pub use bert::{Bert, Head};
 pub use clip::{Clip, ClipConfig};
 pub use config::{MissConfig, TextConfig, VisionConfig};
 pub use create::{Beginning, create, declare_new};
+pub use create_llava::{create_llava, declare_new_llava};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
 pub use llama::Llama;
@@ -39,17 +42,19 @@ pub use llava_delta::{DeltaApplied, apply_delta};
 pub use merge::{MergedModel, merge};
 pub use miss::Miss;
 pub use open::{
-    Asked, Declared, Description, Loaded, ModelConfig, declare, describe, load, load_as_stored,
-    save,
+    Asked, Declared, Description, Loaded, ModelConfig, declare, describe, description, load,
+    load_as_stored, save,
 };
 pub use projector::{Projector, ProjectorKind};
 pub use quantize::{QuantizedModel, quantize};
 pub use rope::{RopeConfig, RopeScaling};
+
 pub use vit::Vit;
 
 use crate::Result;
 use crate::data::Batch;
 use crate::nn::Mode;
+use crate::ops::{self, CrossEntropy};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Var};
 
 /// What a model computes. It knows nothing of what is tuned; its parameters live in [`Parameters`].
@@ -57,6 +62,18 @@ pub trait Model: Send + Sync {
     /// Logits `[B, A, V]` of the decoder's positions, teacher-forced. Fails on a batch that was not
     /// made for this model: another image size, unknown tokens, text longer than its positions.
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var>;
+
+    /// The cross-entropy of the decoder's positions, as [`ops::cross_entropy`] of [`Model::forward`].
+    fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        batch: &Batch,
+        mode: Mode,
+        label_smoothing: f32,
+    ) -> Result<CrossEntropy> {
+        let logits = self.forward(g, batch, mode)?;
+        Ok(ops::cross_entropy(g, logits, &batch.labels, label_smoothing))
+    }
 
     /// Reads the images and `input_ids` of `batch` for answers of up to `max_new_tokens`. Fails
     /// as [`Model::forward`] does, and where the positions do not go so far.

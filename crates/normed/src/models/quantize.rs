@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
+use super::Layout;
 use super::new_dir::NewDir;
-use super::open::{load_as_stored, save_description};
+use super::open::{Loaded, description, load_as_stored, save_description};
 use crate::tensor::{Parameters, Precision, Quantisation};
 use crate::weights::{self, Written};
 use crate::{Error, Result};
@@ -24,8 +27,8 @@ pub struct QuantizedModel {
     pub after: usize,
 }
 
-/// Reads the model in `dir` and writes it to `output`, a directory in Hugging Face's layout that must
-/// not exist, the matrices of its linear layers quantised to `to`: attention and feed-forward
+/// Reads the model in `dir` and writes it to `output`, a directory that must not exist, in Hugging Face's
+/// layout, or in that of the model's own code where the other has no room for it; the matrices of its linear layers quantised to `to`: attention and feed-forward
 /// projections of all towers, and what stands between them. Embeddings, norms, biases and the prediction
 /// head stay as they are, as they do in transformers. Matrices are read, quantised and written one after
 /// the other; `on_done` is told how many parameters of how many are written.
@@ -39,13 +42,18 @@ pub fn quantize(
 ) -> Result<QuantizedModel> {
     let new = NewDir::begin(output)?;
     let loaded = load_as_stored(dir, None)?;
-    let params = &loaded.params;
-    if let Some(done) = params.iter().find_map(|(_, p)| p.quantisation()) {
+    if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantisation()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
             .hint("quantise the model that it was made of"));
     }
-    let (of, name) = (params.len(), |name: &str| loaded.config.saved_name(name));
-    let Written { config, matrices, before, after } =
+    let Loaded { config, params, .. } = &loaded;
+    let layout = config.written_layout(loaded.layout)?;
+    let of = params.len();
+    let name = |name: &str| match layout {
+        Layout::HuggingFace => config.saved_name(name),
+        Layout::Original => config.stored_name(layout, name),
+    };
+    let Written { config: quantisation, matrices, before, after } =
         weights::write_quantised(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
             on_done(done, of);
         })?;
@@ -53,8 +61,16 @@ pub fn quantize(
         Precision::F32 => "float32",
         Precision::Bf16 => "bfloat16",
     };
-    let quantisation = config.to_json(dtype);
-    save_description(&loaded, new.path(), dtype, Some(quantisation))?;
+    let mut file = match layout {
+        Layout::HuggingFace => config.to_hugging_face()?,
+        Layout::Original => description(dir)?,
+    };
+    file["dtype"] = json!(dtype);
+    file["quantization_config"] = quantisation.to_json(dtype);
+    save_description(&loaded, new.path(), &file)?;
+    if layout == Layout::Original {
+        config.save_beside(new.path())?;
+    }
     new.finish()?;
     Ok(QuantizedModel { output: output.to_owned(), matrices, before, after })
 }

@@ -9,16 +9,15 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
+use super::read_init::init;
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
-use super::{
-    Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab,
-};
-use crate::data::{DataSpec, PhantomDomain};
+use super::{Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
+use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter};
 use crate::hub::Kind;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
-use crate::tuning::{Layers, Method, Options, Rule, Target, Tuning};
+use crate::tuning::{Keep, Layers, Method, Options, Rule, Target, Tuning};
 
 /// The whole recipe; `name` is what its run directory is called by default.
 pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
@@ -27,11 +26,12 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         Base::Model(_) => s.require_section("tuning", tuning),
         Base::Init(_) => s.section("tuning", tuning),
     };
-    if s.has("image_size") && matches!(base, Base::Init(_)) {
+    let is_new = matches!(base, Base::Init(InitSpec::Miss(_) | InitSpec::Llava(_)));
+    if s.has("image_size") && is_new {
         s.wrong("image_size", "a new model's image size is init.vision.image_size");
     }
-    if s.has("template") && matches!(base, Base::Init(_)) {
-        s.wrong("template", "a new model is asked questions without one");
+    if s.has("template") && is_new {
+        s.wrong("template", "a new model has that of its kind, or none");
     }
     if s.has("memory") && s.has("planned_for") {
         s.wrong("memory", "stands beside planned_for, the memory that was already planned for");
@@ -50,7 +50,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
             Base::Model(_) => Precision::fastest(),
             Base::Init(_) => Precision::F32,
         }),
-        data: s.require_section("data", data).flatten().unwrap_or(PLACEHOLDER),
+        data: s.require_section("data", data).flatten().unwrap_or_else(|| PLACEHOLDER.into()),
         train: s.section("train", |s| train(s, &default)).unwrap_or(default),
         tuning,
         generate: s.section("generate", generate).unwrap_or_default(),
@@ -74,49 +74,6 @@ fn base(s: &Section<'_>) -> Base {
             }
             Base::Model(s.get("model", a_model(s)).unwrap_or_default())
         }
-    }
-}
-
-fn init(s: &Section<'_>) -> InitSpec {
-    let vision = s.require_section("vision", |s| VisionSize {
-        hidden_size: size(s, "hidden_size"),
-        num_hidden_layers: size(s, "num_hidden_layers"),
-        num_attention_heads: divisor(s, "num_attention_heads", "hidden_size"),
-        intermediate_size: size(s, "intermediate_size"),
-        image_size: size(s, "image_size"),
-        patch_size: divisor(s, "patch_size", "image_size"),
-    });
-    let text = s.require_section("text", |s| TextSize {
-        hidden_size: size(s, "hidden_size"),
-        num_hidden_layers: size(s, "num_hidden_layers"),
-        num_attention_heads: divisor(s, "num_attention_heads", "hidden_size"),
-        intermediate_size: size(s, "intermediate_size"),
-        max_position_embeddings: s.get("max_position_embeddings", at_least_1()).unwrap_or(512),
-    });
-    let vocab = |node: &Node| match &node.value {
-        Value::Text(name) if name == "phantom" => Ok(Vocab::Phantom),
-        _ => existing(s.a_path(), |_| true, "file or directory")(node).map(Vocab::At),
-    };
-    InitSpec {
-        vocab: s.require("vocab", vocab).unwrap_or(Vocab::Phantom),
-        text_from: s.get("text_from", a_model(s)),
-        vision_from: s.get("vision_from", a_model(s)),
-        save_bf16: s.get("save_bf16", truth).unwrap_or(true),
-        vision: vision.unwrap_or(VisionSize {
-            hidden_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            intermediate_size: 1,
-            image_size: 1,
-            patch_size: 1,
-        }),
-        text: text.unwrap_or(TextSize {
-            hidden_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            intermediate_size: 1,
-            max_position_embeddings: 1,
-        }),
     }
 }
 
@@ -153,19 +110,36 @@ const DATA_SETS: [(&str, ReadData); 5] = [
 ];
 
 /// None if there is no such data set: its keys are then not looked at.
-fn data(s: &Section<'_>) -> Option<DataSpec> {
+fn data(s: &Section<'_>) -> Option<DataSection> {
     let read = s.require("name", |node| {
         let name = text(node)?;
         let known = DATA_SETS.iter().find(|(known, _)| *known == name);
         known.map(|(_, read)| read).ok_or_else(|| unknown(&name, &DATA_SETS.map(|(name, _)| name)))
     });
     match read {
-        Some(read) => Some(read(s)),
+        Some(read) => {
+            Some(DataSection { set: read(s), rows: s.get("where", rows).unwrap_or_default() })
+        }
         None => {
             s.abandon();
             None
         }
     }
+}
+
+/// `{ modality = ["CT", "MRI"], organ = "Lung" }`.
+fn rows(node: &Node) -> Result<RowFilter, Wrong> {
+    let Value::Table(table) = &node.value else {
+        return Err(Wrong::new(format!("must be a table, is {}", node.value)));
+    };
+    let values = |node: &Node| match &node.value {
+        Value::List(_) => list(text)(node),
+        _ => text(node).map(|value| vec![value]),
+    };
+    let read = table
+        .iter()
+        .map(|(name, node)| Ok((name.clone(), values(node).map_err(|wrong| wrong.within(name))?)));
+    Ok(RowFilter::new(read.collect::<Result<_, Wrong>>()?))
 }
 
 fn tuning(s: &Section<'_>) -> Tuning {
@@ -176,7 +150,7 @@ fn tuning(s: &Section<'_>) -> Tuning {
     if rules.is_empty() {
         return Tuning::One(rule(s, s.get("towers", list(one_of))));
     }
-    let keys = ["method", "towers", "layers", "also", "parts", "which", "norms"];
+    let keys = ["method", "towers", "layers", "also", "parts", "which", "keep", "norms"];
     let of_plugs = ["rank", "alpha", "dropout", "targets", "use_rslora", "use_dora"];
     for key in keys.into_iter().chain(of_plugs).filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
@@ -217,6 +191,7 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
             Method::LayerNorm => {
                 layer_norm.parts = s.get("parts", one_of).unwrap_or_default();
                 layer_norm.which = s.get("which", one_or_more).unwrap_or_default();
+                layer_norm.keep = s.get("keep", keep);
             }
             Method::Attention => attention.norms = s.get("norms", truth).unwrap_or_default(),
             Method::Lora => {
@@ -234,6 +209,14 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
         }
     }
     options
+}
+
+/// Part of something.
+fn keep(node: &Node) -> Result<Keep, Wrong> {
+    match &node.value {
+        Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
+        other => Err(Wrong::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
+    }
 }
 
 fn targets(s: &Section<'_>, targets: &mut Vec<Target>) {
@@ -262,11 +245,14 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
             .unwrap_or(default.grad_accum_steps),
         recompute: s.get("recompute", one_of).unwrap_or_default(),
         lr: s.get("lr", above_0()).unwrap_or(default.lr),
+        vision_lr: s.get("vision_lr", above_0()),
+        norm_lr: s.get("norm_lr", above_0()),
         min_lr: s.get("min_lr", not_negative()).unwrap_or(default.min_lr),
         weight_decay: s.get("weight_decay", not_negative()).unwrap_or(default.weight_decay),
         adam_betas: s.get("adam_betas", pair(part())).unwrap_or(default.adam_betas),
         adam_eps: s.get("adam_eps", above_0()).unwrap_or(default.adam_eps),
         schedule: s.get("schedule", one_of).unwrap_or(default.schedule),
+        fisher_examples: s.get("fisher_examples", at_least_1()).unwrap_or(default.fisher_examples),
         warmup_ratio: s.get("warmup_ratio", part()).unwrap_or(default.warmup_ratio),
         label_smoothing: s.get("label_smoothing", part()).unwrap_or(default.label_smoothing),
         max_grad_norm: s.get("max_grad_norm", not_negative()).unwrap_or(default.max_grad_norm),
@@ -281,6 +267,9 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
             .get("checkpoint_every_steps", at_least_1())
             .unwrap_or(default.checkpoint_every_steps),
         holdout: s.get("holdout", part()).unwrap_or(default.holdout),
+        fraction: s
+            .get("fraction", real("above 0 and to 1", |x| *x > 0.0 && *x <= 1.0))
+            .unwrap_or(default.fraction),
         eval_examples: s.get("eval_examples", at_least_1()),
     };
     if spec.min_lr > spec.lr {
@@ -292,13 +281,24 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
 
 fn generate(s: &Section<'_>) -> GenerateRule {
     let default = GenerateRule::default();
-    GenerateRule {
+    let rule = GenerateRule {
         num_beams: s.get("num_beams", at_least_1()).unwrap_or(default.num_beams),
         max_new_tokens: s.get("max_new_tokens", at_least_1()).unwrap_or(default.max_new_tokens),
         length_penalty: s
             .get("length_penalty", real("that is finite", |_| true))
             .unwrap_or(default.length_penalty),
+        temperature: s
+            .get("temperature", real("from 0 up", |x| *x >= 0.0))
+            .unwrap_or(default.temperature),
+        top_p: s
+            .get("top_p", real("above 0 and up to 1", |x| *x > 0.0 && *x <= 1.0))
+            .unwrap_or(default.top_p),
+        seed: s.get("seed", a_seed()).unwrap_or(default.seed),
+    };
+    if rule.temperature > 0.0 && rule.num_beams > 1 {
+        s.wrong("num_beams", "answers that are drawn (temperature above 0) have one beam");
     }
+    rule
 }
 
 fn cache(s: &Section<'_>) -> CacheSpec {
@@ -315,7 +315,7 @@ fn cache(s: &Section<'_>) -> CacheSpec {
     }
 }
 
-fn at_least_1() -> impl Fn(&Node) -> Result<usize, Wrong> {
+pub(super) fn at_least_1() -> impl Fn(&Node) -> Result<usize, Wrong> {
     whole("from 1 up", |&n| n >= 1)
 }
 
@@ -328,25 +328,12 @@ fn a_seed() -> impl Fn(&Node) -> Result<u64, Wrong> {
     whole("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok())
 }
 
-fn size(s: &Section<'_>, key: &'static str) -> usize {
-    s.require(key, at_least_1()).unwrap_or(1)
-}
-
-/// A size that must divide the size `of`.
-fn divisor(s: &Section<'_>, key: &'static str, of: &'static str) -> usize {
-    let (part, whole) = (size(s, key), s.get(of, at_least_1()));
-    if let Some(whole) = whole.filter(|whole| whole % part != 0) {
-        s.wrong(key, format!("{part} does not divide {of} {whole}"));
-    }
-    part
-}
-
 /// A model's directory, or the `ORG/NAME` of one in the hub's cache.
-fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+pub(super) fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
     existing(s.a_path_or_repo(Kind::Model), |path| path.is_dir(), "directory")
 }
 
-fn existing(
+pub(super) fn existing(
     read: impl Fn(&Node) -> Result<PathBuf, Wrong>,
     right: impl Fn(&std::path::Path) -> bool,
     kind: &str,

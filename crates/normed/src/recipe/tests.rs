@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{OnBadExample, PhantomDomain, TemplateName};
+use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, TemplateName};
+use crate::models::LlamaKind;
 use crate::tensor::Tower;
 use crate::tuning::{
     Also, AttentionOptions, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Target,
@@ -53,9 +54,9 @@ fn defaults_stand_in() {
         precision: Precision::fastest(),
         memory: None,
         planned_for: None,
-        data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop },
+        data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop }.into(),
         tuning: Tuning::new(Method::LayerNorm),
-        train: TrainSpec::default(),
+        train: TrainSpec { lr: 3e-3, ..TrainSpec::default() },
         generate: GenerateRule::default(),
         cache: CacheSpec { place: CachePlace::Run, max_gib: 16.0 },
     };
@@ -219,7 +220,7 @@ fn paths_start_from_the_recipe_and_in_settings_from_here() {
     let open = |setting: &str| Recipe::open(&path, &[setting.to_owned()]);
     let text = SMALL.replace("[tuning]", "root = \"pictures\"\n[tuning]");
     std::fs::write(&path, text).unwrap();
-    let root = |recipe: Recipe| match recipe.data {
+    let root = |recipe: Recipe| match recipe.data.set {
         DataSpec::VqaRad { root, .. } => root.unwrap(),
         other => panic!("{other:?}"),
     };
@@ -267,11 +268,14 @@ fn a_recipe_comes_back_as_it_was_written() {
         grad_accum_steps: 2,
         recompute: crate::tensor::Recompute::Attention,
         lr: 0.012_345_67,
+        vision_lr: Some(0.02),
+        norm_lr: Some(0.03),
         min_lr: 1e-7,
         weight_decay: 0.1,
         adam_betas: (0.8, 0.95),
         adam_eps: 1e-6,
         schedule: Schedule::Linear,
+        fisher_examples: 9,
         warmup_ratio: 0.2,
         label_smoothing: 0.3,
         max_grad_norm: 0.0,
@@ -282,12 +286,17 @@ fn a_recipe_comes_back_as_it_was_written() {
         metric: BestBy::Loss,
         checkpoint_every_steps: 7,
         holdout: 0.25,
+        fraction: 0.5,
         eval_examples: Some(8),
     };
     let rule = Rule {
         methods: vec![Method::LayerNorm, Method::Attention, Method::Lora],
         options: Options {
-            layer_norm: NormOptions { parts: NormParts::Bias, which: vec![WhichNorms::Ffn] },
+            layer_norm: NormOptions {
+                parts: NormParts::Bias,
+                which: vec![WhichNorms::Ffn],
+                keep: Some("40 %".parse().unwrap()),
+            },
             attention: AttentionOptions { norms: true },
             lora: LoraOptions {
                 rank: 3,
@@ -303,7 +312,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         layers: Some("2..".parse().unwrap()),
         also: vec![Also::Embeddings, Also::Head],
     };
-    let init = InitSpec {
+    let init = MissInit {
         vocab: Vocab::At(here.join("base")),
         text_from: Some(here.join("base")),
         vision_from: Some(here.join("base")),
@@ -333,10 +342,23 @@ fn a_recipe_comes_back_as_it_was_written() {
         precision: Precision::Bf16,
         memory: Some(ByteSize(900_000_000)),
         planned_for: None,
-        data: DataSpec::VqaRad { root: Some(here.join("rad")), on_bad_example: OnBadExample::Skip },
+        data: DataSection {
+            set: DataSpec::VqaRad {
+                root: Some(here.join("rad")),
+                on_bad_example: OnBadExample::Skip,
+            },
+            rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
+        },
         tuning: Tuning::One(rule.clone()),
         train,
-        generate: GenerateRule { num_beams: 3, max_new_tokens: 20, length_penalty: 0.5 },
+        generate: GenerateRule {
+            num_beams: 1,
+            max_new_tokens: 20,
+            length_penalty: 0.5,
+            temperature: 0.2,
+            top_p: 0.7,
+            seed: 8,
+        },
         cache: CacheSpec { place: CachePlace::At(here.join("states")), max_gib: 0.5 },
     };
     let check = |recipe: &Recipe| {
@@ -365,7 +387,7 @@ fn a_recipe_comes_back_as_it_was_written() {
             seed: 4,
         },
     ] {
-        recipe.data = data;
+        recipe.data = data.into();
         check(&recipe);
     }
     recipe.planned_for = recipe.memory.take();
@@ -377,7 +399,28 @@ fn a_recipe_comes_back_as_it_was_written() {
     recipe.cache.place = CachePlace::Off;
     check(&recipe);
     recipe.cache.place = CachePlace::Run;
-    recipe.base = Base::Init(init);
+    recipe.base = Base::Init(InitSpec::Llava(LlavaInit {
+        tokenizer: here.join("base"),
+        save_bf16: false,
+        vision: init.vision.clone(),
+        language: LanguageSize {
+            model_type: LlamaKind::Llama,
+            hidden_size: 12,
+            num_hidden_layers: 1,
+            num_attention_heads: 6,
+            num_key_value_heads: 3,
+            intermediate_size: 7,
+            max_position_embeddings: 8,
+            tie_word_embeddings: true,
+        },
+    }));
+    check(&recipe);
+    recipe.base = Base::Init(InitSpec::Miss(init));
+    check(&recipe);
+    let from = FromInit { from: here.join("base"), save_bf16: false };
+    recipe.base = Base::Init(InitSpec::From(from));
+    check(&recipe);
+    (recipe.image_size, recipe.template) = (Some(48), Some(TemplateName::Simple));
     check(&recipe);
 }
 
@@ -397,7 +440,7 @@ validate = 5
 test = 5
 "#;
     let recipe = open(text, &[]).unwrap();
-    let Base::Init(init) = &recipe.base else { panic!("{recipe:?}") };
+    let Base::Init(InitSpec::Miss(init)) = &recipe.base else { panic!("{recipe:?}") };
     assert_eq!((init.vocab.clone(), init.save_bf16), (Vocab::Phantom, true));
     assert_eq!(init.text.max_position_embeddings, 512);
     assert_eq!(recipe.tuning, Tuning::new(Method::Full));
@@ -419,10 +462,32 @@ test = 5
         "init.vocab: there is no file or directory",
         "init.txt: no such key (did you mean `text`?)",
         "image_size: a new model's image size is init.vision.image_size",
-        "template: a new model is asked questions without one",
+        "template: a new model has that of its kind, or none",
     ] {
         assert!(error.contains(expected), "{error}");
     }
+    let llava = complaint(
+        text,
+        &[
+            "init.architecture=llava",
+            "init.language.num_key_value_heads=3",
+            "init.language.hidden_size=8",
+        ],
+    );
+    for expected in [
+        "init.tokenizer: is missing",
+        "init.text: no such key",
+        "init.language.intermediate_size: is missing",
+        "init.vocab: no such key",
+    ] {
+        assert!(llava.contains(expected), "{llava}");
+    }
+    let other = complaint(text, &["init.architecture=flamingo"]);
+    assert!(other.contains("there is no \"flamingo\"") && other.contains("miss, llava"), "{other}");
+    let from = complaint(text, &["init.from=base"]);
+    assert!(from.contains("init.vision: no such key"), "{from}");
+    let drawn = complaint(SMALL, &["generate.temperature=0.5", "generate.num_beams=2"]);
+    assert!(drawn.contains("generate.num_beams: answers that are drawn"), "{drawn}");
     let both = complaint(text, &["model=."]);
     assert!(both.contains("either a model or an [init]"), "{both}");
 }

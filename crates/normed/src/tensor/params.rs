@@ -43,7 +43,7 @@ impl fmt::Display for Tower {
 }
 
 /// What a norm normalises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlace {
     /// The embeddings.
@@ -58,6 +58,30 @@ pub enum NormPlace {
     Final,
     /// The prediction head's transform.
     Head,
+}
+
+impl NormPlace {
+    /// Every place, from a tower's beginning to its end.
+    pub const ALL: [NormPlace; 6] = [
+        NormPlace::Embedding,
+        NormPlace::Attention,
+        NormPlace::CrossAttention,
+        NormPlace::Ffn,
+        NormPlace::Final,
+        NormPlace::Head,
+    ];
+
+    /// What a table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            NormPlace::Embedding => "embedding",
+            NormPlace::Attention => "attention",
+            NormPlace::CrossAttention => "cross_attention",
+            NormPlace::Ffn => "ffn",
+            NormPlace::Final => "final",
+            NormPlace::Head => "head",
+        }
+    }
 }
 
 /// A projection of an attention.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Keep;
 use crate::tensor::{NormPlace, Part, Role, Term};
 
 /// What of a norm is trained.
@@ -36,6 +37,8 @@ pub struct NormOptions {
     pub parts: NormParts,
     /// Which; all if there are none, with those of embeddings and head.
     pub which: Vec<WhichNorms>,
+    /// Of these, the part of largest Fisher information; all if absent.
+    pub keep: Option<Keep>,
 }
 
 impl NormOptions {

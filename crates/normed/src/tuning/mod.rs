@@ -12,8 +12,10 @@ mod layer_norm;
 mod layers;
 mod lora;
 mod method;
+mod movement;
 mod options;
 mod rule;
+mod subset;
 mod table;
 mod target;
 
@@ -24,8 +26,10 @@ pub use layer_norm::{NormOptions, NormParts, WhichNorms};
 pub use layers::Layers;
 pub use lora::LoraOptions;
 pub use method::Method;
+pub use movement::{Moved, Movement};
 pub use options::Options;
 pub use rule::Rule;
+pub use subset::{Candidates, Keep, Norm, Ranked, Ranking};
 pub use table::{Kind, Row, Table};
 pub use target::Target;
 
@@ -45,6 +49,7 @@ use crate::{Error, Result};
 /// towers = ["text", "decoder"]   # all if absent
 /// layers = "6.."                 # all if absent; what stands outside the blocks is left out then
 /// also = ["head"]
+/// keep = "30 %"                  # all if absent; of layer_norm, those that matter most to the data
 /// ```
 /// or, tower by tower, the rows of the papers' tables (`ViT | JTM | Dec`):
 /// ```toml
@@ -86,6 +91,12 @@ impl Tuning {
     /// `method` in all towers.
     pub fn new(method: Method) -> Self {
         Self::One(Rule::new(method))
+    }
+
+    /// Whether every rule is `none`: nothing is asked to be trained.
+    pub fn is_none(&self) -> bool {
+        let none = |rule: &Rule| rule.methods.iter().all(|method| *method == Method::None);
+        self.rules().iter().all(|(_, rule)| none(rule) && rule.also.is_empty())
     }
 
     /// Freezes everything, then selects; what methods add to the model is declared and plugged in, without

@@ -133,6 +133,9 @@ impl fmt::Display for Rule {
         if let Some(layers) = self.layers {
             write!(f, ", layers {layers}")?;
         }
+        if let Some(keep) = self.options.layer_norm.keep {
+            write!(f, ", {keep} of its norms")?;
+        }
         self.also.iter().try_for_each(|also| write!(f, " + {}", also.name()))
     }
 }
@@ -155,6 +158,9 @@ impl Serialize for Rule {
                     }
                     if options.layer_norm.which != default.which {
                         table.serialize_entry("which", &options.layer_norm.which)?;
+                    }
+                    if let Some(keep) = &options.layer_norm.keep {
+                        table.serialize_entry("keep", keep)?;
                     }
                 }
                 Method::Attention if options.attention.norms => {

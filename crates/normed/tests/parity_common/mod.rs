@@ -154,6 +154,7 @@ fn prepared(i: usize) -> Prepared {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        attributes: Default::default(),
     };
     let image = Image::PixelValues([].into());
     Prepared { example, image, question: vec![], start: 0, answer: vec![] }
@@ -171,6 +172,7 @@ pub fn answers(
         num_beams: search.num_beams,
         max_new_tokens,
         length_penalty: search.length_penalty,
+        ..GenerateRule::default()
     };
     generate(model, params, batch, &rule, Ending { tokens: ends, stop: None }).unwrap()
 }

@@ -29,7 +29,7 @@ mod config;
 mod read;
 mod write;
 
-pub use read::{BaseCheck, LoadedAdapter, load_adapter};
+pub use read::{BaseCheck, LoadedAdapter, adapter_base, load_adapter};
 pub use write::{AdapterCard, check_adapter, save_adapter};
 
 use config::Kind;

@@ -1,8 +1,9 @@
 //! Reading an adapter.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
+
+use serde::Deserialize;
 
 use super::config::{Config, Kind};
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::tensor::{LowRankShape, ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
-use crate::weights::read_safetensors;
+use crate::weights::{read_safetensors, read_small};
 use crate::{Error, Result};
 
 /// Whether an adapter must be the base's own.
@@ -22,6 +23,20 @@ pub enum BaseCheck<'a> {
     Is(&'a str),
     /// Any base whose shapes fit.
     Skip,
+}
+
+/// Reads the name that the adapter in `dir` gives its base: a directory or a repository.
+pub fn adapter_base(dir: &Path) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        base_model_name_or_path: Option<String>,
+    }
+    let path = dir.join(CONFIG);
+    let named: Named = serde_json::from_slice(&read_small(&path)?)
+        .map_err(|e| Error::invalid(path.display(), e))?;
+    named
+        .base_model_name_or_path
+        .ok_or_else(|| Error::invalid(path.display(), "does not say which base it was trained on"))
 }
 
 /// What an adapter changed.
@@ -42,8 +57,7 @@ pub fn load_adapter(
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
-    let text = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-    let config = Config::parse(&path, &text)?;
+    let config = Config::parse(&path, &read_small(&path)?)?;
     let path = dir.join(WEIGHTS);
     let file = read_safetensors(&path)?;
     let warnings = check_base(&path, file.metadata.get(BASE_HASH), base)?;
@@ -62,6 +76,9 @@ pub fn load_adapter(
             complaints.push(format!("{key} is of type {:?}", stored.dtype()));
             continue;
         };
+        if !value.data().iter().all(|x| x.is_finite()) {
+            complaints.push(format!("{key} holds what is no number, or an infinity"));
+        }
         match place {
             Place::Base { name, id, alone } => {
                 let shape = &params.get(id).shape;
