@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use normed::data::{self, Dataset, IGNORE, TemplateName};
+use normed::data::{Dataset, IGNORE, TemplateName};
 use normed::metrics::Prediction;
 use normed::models::{self, Asked, GenerateRule, Loaded, quantize};
 use normed::nn::Mode;
@@ -61,7 +61,7 @@ fn follow(root: &Path, name: &str, settings: &[&str], output: &str) -> Outcome {
 }
 
 fn questions(root: &Path) -> Arc<dyn Dataset> {
-    data::open(&recipe(root, "make.toml", &[]).data).unwrap().dataset
+    recipe(root, "make.toml", &[]).data.open().unwrap().dataset
 }
 
 /// The answers to the first questions.

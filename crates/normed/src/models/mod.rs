@@ -16,8 +16,10 @@ mod llava_config;
 mod llava_delta;
 mod llava_files;
 mod llava_rows;
+mod merge;
 mod miss;
 mod miss_files;
+mod new_dir;
 mod open;
 mod projector;
 mod quantize;
@@ -37,6 +39,7 @@ pub use llama_config::{LlamaConfig, LlamaKind};
 pub use llava::Llava;
 pub use llava_config::LlavaConfig;
 pub use llava_delta::{DeltaApplied, apply_delta};
+pub use merge::{MergedModel, merge};
 pub use miss::Miss;
 pub use open::{
     Asked, Declared, Description, Loaded, ModelConfig, declare, describe, description, load,

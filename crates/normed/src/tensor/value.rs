@@ -34,6 +34,14 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The name that recipes use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
     /// That in which this machine multiplies matrices faster.
     pub fn fastest() -> Self {
         #[cfg(target_arch = "x86_64")]
