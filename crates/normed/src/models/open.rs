@@ -144,6 +144,14 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// What a table's elements are in the files in `dir`, the model's own; none where there are no such
+    /// files yet, or where they hold it otherwise.
+    pub fn stored_precision(&self, dir: &Path, table: &Parameter) -> Option<Precision> {
+        let checkpoint = self.config.open_weights(dir, self.layout).ok()?;
+        let name = self.config.stored_name(self.layout, &table.name);
+        checkpoint.tensors.get(&name)?.precision()
+    }
+
     /// The same, its parameters having got their values from `dir`.
     pub(super) fn loaded(self, dir: PathBuf, content_hash: ContentHash) -> Loaded {
         let Self { model, config, params, tokenizer, image_rule, text_rule, layout } = self;

@@ -105,7 +105,8 @@ pub struct TrainSpec {
     /// What is computed again in backward rather than kept: slower, in less memory, to the same
     /// gradients.
     pub recompute: Recompute,
-    /// The peak learning rate.
+    /// The peak learning rate; where a recipe says none, its methods' own
+    /// ([`Method::default_lr`](crate::tuning::Method::default_lr)).
     pub lr: f32,
     /// That of the image encoder; `lr` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]

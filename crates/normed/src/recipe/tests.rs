@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::data::{OnBadExample, PhantomDomain, TemplateName};
 use crate::tensor::Tower;
-use crate::tuning::{Also, Method, Rule};
+use crate::tuning::{
+    Also, AttentionOptions, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Target,
+    WhichNorms,
+};
 
 const SMALL: &str = r#"
 model = "base"
@@ -285,10 +288,26 @@ fn a_recipe_comes_back_as_it_was_written() {
         eval_examples: Some(8),
     };
     let rule = Rule {
-        method: Method::LayerNorm,
+        methods: vec![Method::LayerNorm, Method::Attention, Method::Lora],
+        options: Options {
+            layer_norm: NormOptions {
+                parts: NormParts::Bias,
+                which: vec![WhichNorms::Ffn],
+                keep: Some("40 %".parse().unwrap()),
+            },
+            attention: AttentionOptions { norms: true },
+            lora: LoraOptions {
+                rank: 3,
+                alpha: 5.0,
+                dropout: 0.25,
+                targets: vec![Target::Fc1, Target::Patch],
+                use_rslora: true,
+                use_dora: true,
+            },
+            ..Options::default()
+        },
         towers: Some(vec![Tower::Vision]),
         layers: Some("2..".parse().unwrap()),
-        keep: Some("40 %".parse().unwrap()),
         also: vec![Also::Embeddings, Also::Head],
     };
     let init = InitSpec {

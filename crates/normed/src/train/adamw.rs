@@ -8,7 +8,8 @@ use rayon::prelude::*;
 use super::groups::factor;
 use crate::recipe::TrainSpec;
 use crate::tensor::{
-    EmbeddingPart, Gradients, Operation, ParamId, Parameter, Parameters, Part, Role, Tensor, Term,
+    AddedPart, EmbeddingPart, Gradients, Operation, ParamId, Parameter, Parameters, Part, Role,
+    Tensor, Term,
 };
 
 /// The work of one thread at a time, in elements: the update is element by element, so its size
@@ -118,7 +119,11 @@ impl AdamW {
 
 /// Whether weight decay applies: to what multiplies and is no gain, that is, matrices and tables.
 fn decays(role: &Role) -> bool {
-    let vector = matches!(role.part, Part::Norm(_) | Part::Embedding(EmbeddingPart::Class));
+    use AddedPart::{Ia3, Magnitude};
+    let vector = matches!(
+        role.part,
+        Part::Norm(_) | Part::Embedding(EmbeddingPart::Class) | Part::Added(Ia3 | Magnitude)
+    );
     role.term == Term::Weight && !vector
 }
 

@@ -36,6 +36,7 @@ mod schedule;
 mod splits;
 mod states;
 mod step;
+mod tables;
 mod tensorboard;
 #[cfg(test)]
 mod toy;

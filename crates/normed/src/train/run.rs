@@ -128,6 +128,7 @@ impl<'a> Run<'a> {
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
         let Tuned { total, inert, .. } = recipe.tuning.apply(&mut loaded.params)?;
+        recipe.tuning.initialise(&mut loaded.params, recipe.seed);
         loaded.params.set_precision(recipe.precision);
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
         let known = (&splits, fingerprint.as_str());

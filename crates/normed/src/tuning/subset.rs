@@ -81,13 +81,13 @@ impl Tuning {
     /// [`Tuning::apply`] left them.
     pub fn candidates(&self, params: &Parameters) -> Vec<Candidates> {
         let rules = self.rules().into_iter();
-        rules.filter_map(|(_, rule)| Some(candidates(rule.keep?, &rule, params))).collect()
+        rules.filter_map(|(_, rule)| Some(candidates(rule.keep()?, &rule, params))).collect()
     }
 }
 
 fn candidates(keep: Keep, rule: &Rule, params: &Parameters) -> Candidates {
     let mut norms: Vec<Norm> = Vec::new();
-    for (id, parameter) in params.trained().filter(|(_, p)| rule.selects(&p.role)) {
+    for (id, parameter) in params.trained().filter(|(_, p)| rule.trains(&p.role)) {
         let Part::Norm(place) = parameter.role.part else { continue };
         let (tower, layer) = (parameter.role.tower, parameter.role.layer);
         // A tower has one norm for each place in a block.
@@ -230,7 +230,9 @@ mod tests {
     }
 
     fn tuning(keep: &str) -> Tuning {
-        Tuning::One(Rule { keep: Some(keep.parse().unwrap()), ..Rule::new(Method::LayerNorm) })
+        let mut rule = Rule::new(Method::LayerNorm);
+        rule.options.layer_norm.keep = Some(keep.parse().unwrap());
+        Tuning::One(rule)
     }
 
     #[test]
