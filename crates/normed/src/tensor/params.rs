@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Delta, Meter, Precision, Quantisation, Tensor};
+use super::{Delta, Meter, Precision, PrefixKv, Quantisation, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,6 +156,12 @@ pub enum AddedPart {
     Magnitude,
     /// IA3's factors.
     Ia3,
+    /// Virtual tokens, of which attentions see keys and values.
+    PrefixTable,
+    /// A layer that makes keys and values of them.
+    PrefixProjection,
+    /// A layer of an adapter.
+    Bottleneck,
 }
 
 /// Whether a parameter multiplies or is added.
@@ -311,6 +317,8 @@ pub struct Parameters {
     pub(super) list: Vec<Parameter>,
     /// What is plugged in, by the weights of the layers.
     pub(super) deltas: BTreeMap<ParamId, Delta>,
+    /// What stands before the keys that these weights make.
+    pub(super) prefixes: BTreeMap<ParamId, PrefixKv>,
     precision: Precision,
 }
 

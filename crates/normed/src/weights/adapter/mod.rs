@@ -21,6 +21,8 @@
 //! Parameters that PEFT's `Module.ln_tuning_layers` cannot hold do not exist: nothing is stored
 //! under names of our own.
 
+mod added;
+mod prefix;
 mod read;
 mod write;
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{
-    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name, tied,
+    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, added, is_within, module_of, peft_name,
+    prefix, tied,
 };
 use crate::tensor::{ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
@@ -95,6 +96,12 @@ pub fn load_adapter(
     let path = dir.join(CONFIG);
     let config: Config = serde_json::from_slice(&read_small(&path)?)
         .map_err(|e| Error::invalid(path.display(), e))?;
+    if config.peft_type == prefix::TYPE {
+        return prefix::load(dir, params, base);
+    }
+    if config.peft_type == added::TYPE {
+        return added::load(dir, params, base);
+    }
     if config.peft_type != PEFT_TYPE {
         let cause = format!("a {} adapter; only {PEFT_TYPE} ones are read", config.peft_type);
         return Err(Error::invalid(path.display(), cause));
@@ -152,7 +159,11 @@ pub fn load_adapter(
     Ok(LoadedAdapter { set, warnings })
 }
 
-fn check_base(path: &Path, named: Option<&String>, base: BaseCheck<'_>) -> Result<Vec<String>> {
+pub(super) fn check_base(
+    path: &Path,
+    named: Option<&String>,
+    base: BaseCheck<'_>,
+) -> Result<Vec<String>> {
     match (named, base) {
         (_, BaseCheck::Skip) => Ok(Vec::new()),
         (None, BaseCheck::Is(_)) => Ok(vec![format!(

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{
-    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name, tied,
+    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, added, is_within, module_of, peft_name,
+    prefix, tied,
 };
 use crate::tensor::{Parameters, Part, Precision, Tensor};
 use crate::weights::{write_atomically, write_safetensors};
@@ -29,6 +30,12 @@ pub struct AdapterCard<'a> {
 /// Writes the modules of `params` that are trained to `dir`, which is made if need be. The weights
 /// come last, so that a directory with weights is complete.
 pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> Result<()> {
+    if prefix::is_all(params) {
+        return prefix::save(dir, params, card);
+    }
+    if added::is_needed(params) {
+        return added::save(dir, params, card);
+    }
     let Contents { targets, whole, tensors } = Contents::of(params);
     if tensors.is_empty() {
         return Err(Error::invalid(dir.display(), "nothing is trained: no adapter to save"));
