@@ -55,7 +55,7 @@ fn defaults_stand_in() {
         planned_for: None,
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop },
         tuning: Tuning::new(Method::LayerNorm),
-        train: TrainSpec::default(),
+        train: TrainSpec { lr: 3e-3, ..TrainSpec::default() },
         generate: GenerateRule::default(),
         cache: CacheSpec { place: CachePlace::Run, max_gib: 16.0 },
     };
