@@ -4,12 +4,15 @@ mod base;
 mod cache;
 mod init;
 mod read;
+mod read_init;
 mod section;
 mod size;
 mod source;
 
 pub use cache::{CachePlace, CacheSpec};
-pub use init::{InitSpec, TextSize, VisionSize, Vocab};
+pub use init::{
+    FromInit, InitSpec, LanguageSize, LlavaInit, MissInit, TextSize, VisionSize, Vocab,
+};
 pub use size::ByteSize;
 
 use std::path::{Path, PathBuf};

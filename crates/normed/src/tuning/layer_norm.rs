@@ -37,7 +37,7 @@ pub struct NormOptions {
     pub parts: NormParts,
     /// Which; all if there are none, with those of embeddings and head.
     pub which: Vec<WhichNorms>,
-    /// Of these the part of largest Fisher information; all if absent.
+    /// Of these, the part of largest Fisher information; all if absent.
     pub keep: Option<Keep>,
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Also, Keep, Layers, Method, NormOptions, Options};
+use super::{Also, Layers, Method, NormOptions, Options};
 use crate::tensor::{Parameter, Parameters, Role, Tower};
 
 /// Methods and where they apply: one, or several together.
@@ -39,12 +39,6 @@ impl Rule {
         let trains = |method: &Method| method.trains(role, &self.options);
         self.in_place(role) && self.methods.iter().any(trains)
             || self.also.iter().any(|&also| self.beside(also, role))
-    }
-
-    /// Which part of the norms it keeps.
-    pub(super) fn keep(&self) -> Option<Keep> {
-        let norms = self.methods.contains(&Method::LayerNorm);
-        self.options.layer_norm.keep.filter(|_| norms)
     }
 
     /// Those of its methods that plug something into the layer with such a weight.
@@ -139,7 +133,7 @@ impl fmt::Display for Rule {
         if let Some(layers) = self.layers {
             write!(f, ", layers {layers}")?;
         }
-        if let Some(keep) = self.keep() {
+        if let Some(keep) = self.options.layer_norm.keep {
             write!(f, ", {keep} of its norms")?;
         }
         self.also.iter().try_for_each(|also| write!(f, " + {}", also.name()))

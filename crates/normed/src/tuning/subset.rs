@@ -81,7 +81,9 @@ impl Tuning {
     /// [`Tuning::apply`] left them.
     pub fn candidates(&self, params: &Parameters) -> Vec<Candidates> {
         let rules = self.rules().into_iter();
-        rules.filter_map(|(_, rule)| Some(candidates(rule.keep()?, &rule, params))).collect()
+        rules
+            .filter_map(|(_, rule)| Some(candidates(rule.options.layer_norm.keep?, &rule, params)))
+            .collect()
     }
 }
 
