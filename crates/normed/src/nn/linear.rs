@@ -60,29 +60,8 @@ impl Linear {
         self.output(g, x, Output::Inner)
     }
 
-    /// `residual + forward(x)`, elements of the latter dropped.
-    pub fn add(
-        &self,
-        g: &mut Graph<'_>,
-        x: &Var,
-        residual: &Var,
-        drop: Option<DropoutStream>,
-    ) -> Var {
-        residual::add(g, residual, drop, |g, output| self.output(g, x, output))
-    }
-
-    /// `residual + forward(x)`, the latter dropped for whole examples.
-    pub fn add_path(
-        &self,
-        g: &mut Graph<'_>,
-        x: &Var,
-        residual: &Var,
-        drop: Option<DropoutStream>,
-    ) -> Var {
-        residual::add_path(g, residual, drop, |g, output| self.output(g, x, output))
-    }
-
-    /// As [`Linear::add`] of a layer that ends a sublayer, whose input was `input`.
+    /// `residual + forward(x)`, elements of the latter dropped, of a layer that ends a sublayer, whose input
+    /// was `input`.
     pub(super) fn end(
         &self,
         g: &mut Graph<'_>,
