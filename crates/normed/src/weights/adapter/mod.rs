@@ -18,8 +18,8 @@
 //! - PEFT refuses an adapter without targets: where only such a whole module is trained, the first
 //!   LayerNorm goes along, unchanged.
 //!
-//! Parameters that PEFT's `Module.ln_tuning_layers` cannot hold do not exist: nothing is stored
-//! under names of our own.
+//! A prefix of the one language model is PEFT's `PREFIX_TUNING` (`prefix`). Prefixes of other towers and
+//! adapters PEFT has no form for: they are in one of ours (`added`).
 
 mod added;
 mod prefix;
