@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use normed::data::{
-    self, Blind, Collator, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of,
+    Blind, Collator, DataSection, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of,
 };
 use normed::hub;
 use normed::metrics::{Constants, Prediction};
@@ -96,12 +96,13 @@ fn questions(
             // Answers to a part of a file would pass for answers to all of it.
             let on_bad_example = OnBadExample::Stop;
             let image_root = args.image_root.clone();
-            let spec = DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example };
+            let spec: DataSection =
+                DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();
             (spec, args.split, file)
         }
         _ => return Err(Error::invalid("arguments", "neither --data nor --recipe is given")),
     };
-    let opened = data::open(&spec)?;
+    let opened = spec.open()?;
     opened.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     if !opened.skipped.is_empty() {
         complain(format_args!("warning: {} rows are left out:", opened.skipped.len()));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
+use normed::study::Shard;
 use normed::tensor::{Precision, Quantisation};
 use normed::tuning::Method;
 
@@ -22,6 +23,8 @@ pub enum Command {
     Train(TrainArgs),
     /// Say what a run will take, without reading weights.
     Plan(PlanArgs),
+    /// Compare methods, models and data sets: run what is left of a study, and write its report.
+    Study(StudyArgs),
     /// Make a base model, from a recipe with an [init] section.
     Pretrain(TrainArgs),
     /// Answer questions and score the answers.
@@ -40,6 +43,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Say which norms differ between two models, and how far.
     Diff(DiffArgs),
+    /// Make a plain model of a base and an adapter.
+    Merge(MergeArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -84,6 +89,24 @@ pub struct PlanArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct StudyArgs {
+    /// The study, a TOML file.
+    pub study: PathBuf,
+    /// Sets a key of the study; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Run a part of it alone, as 2/8: the second of eight. Whoever finds all done writes the report.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Say what it will take, and do nothing; no weights are read.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print warnings and errors only.
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// How much is printed.
@@ -170,7 +193,7 @@ pub struct EvaluateArgs {
     /// had without looking.
     #[arg(long)]
     pub blind: bool,
-    /// Where the answers go, if they are to be kept.
+    /// Where the answers go, if they are to be kept; blind ones go beside them, to NAME_blind.jsonl.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: Option<PathBuf>,
 }
@@ -222,6 +245,18 @@ pub struct ApplyDeltaArgs {
     /// What its weights are rounded to.
     #[arg(long, value_name = "PRECISION", default_value = "bf16", value_parser = precision())]
     pub precision: Precision,
+}
+
+#[derive(clap::Args)]
+pub struct MergeArgs {
+    /// The model's directory, or the ORG/NAME of one that was fetched.
+    pub base: PathBuf,
+    /// The adapter's directory.
+    pub adapter: PathBuf,
+    /// Where the new model goes.
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub voice: Voice,
 }
 
 #[derive(clap::Args)]
@@ -394,12 +429,15 @@ mod tests {
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
+            "normed merge base run/adapter out --json",
             "normed quantize m --to nf4",
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
             "normed train r.toml --memory 6GiB",
             "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
+            "normed study s.toml --set seeds=[1] --shard 2/8",
+            "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",
             "normed export run --format safetensors --out t.safetensors",
             "normed export run/adapter --format peft --out dir --model base",
@@ -419,12 +457,15 @@ mod tests {
             "normed predict --model m --data d --out p --temperature -1",
             "normed predict --model m --data d --out p --top-p 0",
             "normed evaluate --recipe r --image-root i",
-            "normed inspect m --method lora",
+            "normed inspect m --method lor",
             "normed inspect m --template vicuna",
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
             "normed train r.toml --find-lr --resume",
+            "normed study s.toml --shard 0/2",
+            "normed study s.toml --shard 3/2",
+            "normed merge base out",
             "normed quantize m",
             "normed export run --format onnx --out o",
             "normed diff a",

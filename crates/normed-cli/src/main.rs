@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     let result = match &args.command {
         Command::Train(args) => commands::train(args),
         Command::Plan(args) => commands::plan(args),
+        Command::Study(args) => commands::study(args),
         Command::Pretrain(args) => commands::pretrain(args),
         Command::Evaluate(args) => commands::evaluate(args),
         Command::Predict(args) => commands::predict(args),
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => commands::quantize(args),
         Command::Export(args) => commands::export(args),
         Command::Diff(args) => commands::diff(args),
+        Command::Merge(args) => commands::merge(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

@@ -13,7 +13,8 @@
 //! - [`plot`]: pictures of numbers, as SVG;
 //! - [`metrics`]: predictions in, numbers out;
 //! - [`recipe`]: a whole run as data;
-//! - [`train`]: the step, the run, evaluation, checkpoints.
+//! - [`train`]: the step, the run, evaluation, checkpoints;
+//! - [`study`]: a comparison of many runs, and its tables.
 
 pub mod data;
 pub mod error;
@@ -24,6 +25,7 @@ pub mod nn;
 pub mod ops;
 pub mod plot;
 pub mod recipe;
+pub mod study;
 pub mod tensor;
 pub mod train;
 pub mod tuning;

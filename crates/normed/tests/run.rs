@@ -86,7 +86,7 @@ fn answer(
     loaded: &models::Loaded,
     recipe: &normed::recipe::Recipe,
 ) -> Vec<normed::metrics::Prediction> {
-    let dataset = normed::data::open(&recipe.data).unwrap().dataset;
+    let dataset = recipe.data.open().unwrap().dataset;
     let which = normed::data::indices_of(&*dataset, normed::data::Split::Test).unwrap();
     let collator = Arc::new(loaded.collator());
     let evaluation = normed::train::Evaluation {

@@ -1,5 +1,6 @@
 //! `normed evaluate`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use normed::Result;
@@ -15,12 +16,17 @@ use crate::output::say;
 pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     let answers = Answers::open(&args.answers)?;
     let predictions = answers.predict()?;
+    let blind = args.blind.then(|| answers.predict_blind()).transpose()?;
     if let Some(out) = &args.out {
+        // The file that was asked for comes last: where it is, the other is, too.
+        if let Some(blind) = &blind {
+            write_predictions(&beside(out), blind)?;
+        }
         write_predictions(out, &predictions)?;
     }
     let constants = answers.constants.as_ref();
     let scores = score(&predictions, constants);
-    let blind = if args.blind { Some(score(&answers.predict_blind()?, constants)) } else { None };
+    let blind = blind.map(|blind| score(&blind, constants));
     if args.answers.voice.json {
         say(json!({ "scores": scores, "blind": blind }));
     } else {
@@ -28,4 +34,10 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
         say(format::scores(&scores, &beside));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where blind answers go: `answers_blind.jsonl` beside `answers.jsonl`.
+fn beside(out: &Path) -> PathBuf {
+    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!("{stem}_blind.jsonl"))
 }

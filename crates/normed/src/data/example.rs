@@ -1,6 +1,7 @@
 //! One question about one image, and a set of them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -136,7 +137,12 @@ pub struct Example {
     pub split: Split,
     /// A patient or a study; splits never share one, and intervals cluster by it.
     pub group: Option<String>,
+    /// What else the data set says of it, by name: `modality`, `organ`, `question_type`.
+    pub attributes: Attributes,
 }
+
+/// What a data set says of an example beside what it is made of: names and values.
+pub type Attributes = BTreeMap<String, String>;
 
 /// Examples that can be had by index.
 pub trait Dataset: Send + Sync {
@@ -212,6 +218,7 @@ pub(super) mod tests {
             answer_type: AnswerType::Closed,
             split: Split::Test,
             group: None,
+            attributes: Attributes::new(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! Plain JSON lines: `id`, `image`, `question`, `answer`, `answer_type` and, if given, `split` and
-//! `group`. Other keys are passed over.
+//! `group`. Other keys whose values are texts or numbers are attributes, which rows can be chosen by.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,9 @@ pub(super) fn open(
     gather(rows, on_bad_example, warnings)
 }
 
+/// What an example is made of; other keys whose values are texts or numbers are its attributes.
+const KEYS: [&str; 7] = ["id", "image", "question", "answer", "answer_type", "split", "group"];
+
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
     let split = match fields.optional_text("split")? {
         None => Split::Test,
@@ -50,6 +53,7 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
         answer_type: fields.answer_type()?,
         split,
         group: fields.optional_text("group")?,
+        attributes: fields.other_attributes(&KEYS),
     })
 }
 

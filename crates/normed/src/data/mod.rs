@@ -5,6 +5,7 @@ mod batch;
 mod blind;
 mod collator;
 mod example;
+mod filter;
 mod image;
 mod image_rule;
 mod jsonl;
@@ -25,8 +26,9 @@ pub use batch::{Batch, IGNORE, IMAGE_TOKEN, Images, TokenRows};
 pub use blind::Blind;
 pub use collator::{Collator, Image, PictureStates, Prepared};
 pub use example::{
-    AnswerType, Dataset, Example, ImageSource, PictureKey, Split, Subset, indices_of,
+    AnswerType, Attributes, Dataset, Example, ImageSource, PictureKey, Split, Subset, indices_of,
 };
+pub use filter::{DataSection, RowFilter};
 pub use image::Picture;
 pub use image_rule::{Fit, ImageRule};
 pub use jsonl::open_jsonl_for_predict;
@@ -44,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
-/// Which data set a run reads: the `[data]` section of a recipe.
+/// Which data set a run reads, and where it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataSpec {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{AnswerType, Example, ImageSource, OnBadExample, Opened, Picture, Split};
+use super::{AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Split};
 use crate::{Error, Result};
 
 /// One row of a file, its fields not yet looked at.
@@ -94,6 +94,18 @@ impl Fields<'_> {
             None | Some(Value::Null) => Ok(None),
             Some(_) => self.text(key).map(Some),
         }
+    }
+
+    /// Attributes by our names, each read from a key that may be absent: `(name, key)`.
+    pub fn attributes<const N: usize>(&self, keys: [(&str, &str); N]) -> Attributes {
+        let read = |(name, key): (&str, &str)| Some((name.to_owned(), self.text(key).ok()?));
+        keys.into_iter().filter_map(read).collect()
+    }
+
+    /// Every text or number that is under none of these keys.
+    pub fn other_attributes(&self, keys: &[&str]) -> Attributes {
+        let others = self.0.keys().filter(|key| !keys.contains(&key.as_str()));
+        others.filter_map(|key| Some((key.clone(), self.text(key).ok()?))).collect()
     }
 
     /// `answer_type`, blanks and case aside.

@@ -63,6 +63,11 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
         answer_type: fields.answer_type()?,
         split,
         group: None,
+        attributes: fields.attributes([
+            ("modality", "modality"),
+            ("organ", "location"),
+            ("question_type", "content_type"),
+        ]),
     })
 }
 

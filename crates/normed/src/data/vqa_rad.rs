@@ -37,5 +37,7 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
         answer_type: fields.answer_type()?,
         split,
         group: None,
+        attributes: fields
+            .attributes([("organ", "image_organ"), ("question_type", "question_type")]),
     })
 }

@@ -30,6 +30,15 @@ pub(super) fn interval<T: Copy + Default + std::ops::AddAssign>(
     clusters: &BTreeMap<&str, T>,
     statistic: impl Fn(T) -> Option<f64>,
 ) -> Option<Interval> {
+    let values = resampled(clusters, statistic)?;
+    Some(Interval { lo: percentile(&values, 0.025)?, hi: percentile(&values, 0.975)? })
+}
+
+/// `statistic` of every resample, in order; `None` for fewer than two clusters.
+pub(super) fn resampled<T: Copy + Default + std::ops::AddAssign>(
+    clusters: &BTreeMap<&str, T>,
+    statistic: impl Fn(T) -> Option<f64>,
+) -> Option<Vec<f64>> {
     let sums: Vec<T> = clusters.values().copied().collect();
     if sums.len() < 2 {
         return None;
@@ -47,7 +56,7 @@ pub(super) fn interval<T: Copy + Default + std::ops::AddAssign>(
         })
         .collect();
     values.sort_by(f64::total_cmp);
-    Some(Interval { lo: percentile(&values, 0.025)?, hi: percentile(&values, 0.975)? })
+    Some(values)
 }
 
 /// Linear between the two nearest of the sorted `values`, as numpy's default.

@@ -63,6 +63,16 @@ impl Comparison {
 /// The scores of `first` less those of `second`, example by example. An error if they are not
 /// predictions of the same examples.
 pub fn compare(first: &[Prediction], second: &[Prediction]) -> Result<Comparison> {
+    let pairs = pairs(first, second)?;
+    let differences = Metric::ALL.map(|metric| (metric, difference(metric, &pairs)));
+    Ok(Comparison { n: pairs.len(), differences: differences.into() })
+}
+
+/// The answers of both sets to each question. An error if they are not of the same questions.
+pub(super) fn pairs<'p>(
+    first: &'p [Prediction],
+    second: &'p [Prediction],
+) -> Result<Vec<(Judged<'p>, Judged<'p>)>> {
     let others = by_id(second)?;
     if by_id(first)?.len() != others.len() {
         return Err(mismatch(format!("{} examples against {}", first.len(), second.len())));
@@ -77,8 +87,7 @@ pub fn compare(first: &[Prediction], second: &[Prediction]) -> Result<Comparison
         }
         pairs.push((Judged::new(a), Judged::new(b)));
     }
-    let differences = Metric::ALL.map(|metric| (metric, difference(metric, &pairs)));
-    Ok(Comparison { n: pairs.len(), differences: differences.into() })
+    Ok(pairs)
 }
 
 fn difference(metric: Metric, pairs: &[(Judged<'_>, Judged<'_>)]) -> Option<Difference> {
@@ -95,14 +104,16 @@ fn difference(metric: Metric, pairs: &[(Judged<'_>, Judged<'_>)]) -> Option<Diff
     Some(Difference { value: total.value()?, interval: interval(&clusters, Pair::value), n })
 }
 
+/// What both sets have earned.
 #[derive(Clone, Copy, Default)]
-struct Pair {
-    first: Ratio,
-    second: Ratio,
+pub(super) struct Pair {
+    pub first: Ratio,
+    pub second: Ratio,
 }
 
 impl Pair {
-    fn value(self) -> Option<f64> {
+    /// The first set's score less the second's.
+    pub fn value(self) -> Option<f64> {
         Some(self.first.value()? - self.second.value()?)
     }
 }

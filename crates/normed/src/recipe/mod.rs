@@ -2,14 +2,16 @@
 
 mod base;
 mod cache;
+mod document;
 mod init;
 mod read;
 mod read_init;
-mod section;
+pub(crate) mod section;
 mod size;
-mod source;
+pub(crate) mod source;
 
 pub use cache::{CachePlace, CacheSpec};
+pub(crate) use document::Document;
 pub use init::{
     FromInit, InitSpec, LanguageSize, LlavaInit, MissInit, TextSize, VisionSize, Vocab,
 };
@@ -19,9 +21,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use section::{Mistakes, Section};
+use section::Section;
 
-use crate::data::{DataSpec, TemplateName};
+use crate::data::{DataSection, TemplateName};
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Recompute};
 use crate::tuning::Tuning;
@@ -75,7 +77,7 @@ pub struct Recipe {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned_for: Option<ByteSize>,
     /// The data.
-    pub data: DataSpec,
+    pub data: DataSection,
     /// What is trained. To be absent is a mistake; for a model that is made, it means everything.
     pub tuning: Tuning,
     /// How it is trained.
@@ -151,6 +153,9 @@ pub struct TrainSpec {
     /// The part of the training images (or groups) held out for validation where the data set has
     /// no validation split of its own.
     pub holdout: f32,
+    /// The part of the training images (or groups) left after that which is trained on. Those of a
+    /// smaller part are among those of a larger one of the same seed.
+    pub fraction: f32,
     /// How many validation examples an evaluation generates for; all if absent.
     pub eval_examples: Option<usize>,
 }
@@ -205,6 +210,7 @@ impl Default for TrainSpec {
             metric: BestBy::ExactMatch,
             checkpoint_every_steps: 200,
             holdout: 0.1,
+            fraction: 1.0,
             eval_examples: None,
         }
     }
@@ -217,29 +223,14 @@ impl Recipe {
     /// name. A path in the recipe is relative to the recipe, one in a setting to the current
     /// directory; both come out absolute.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => Error::invalid(path.display(), "is not text"),
-            _ => Error::io(path, &error),
-        })?;
-        let mistakes = Mistakes::default();
-        let mut table = source::parse(&text).unwrap_or_else(|errors| {
-            for (place, cause) in errors {
-                mistakes.add(Some(&place), cause, None);
-            }
-            Vec::new()
-        });
-        if let Some(error) = mistakes.take(path) {
-            return Err(error); // half a file says nothing about its keys
-        }
-        for (n, setting) in settings.iter().enumerate() {
-            if let Err(cause) = source::lay_over(&mut table, n, setting) {
-                mistakes.add(Some(&source::Place::Setting(n, setting.clone())), cause, None);
-            }
-        }
-        let name = path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
-        let directory = path.parent().unwrap_or(Path::new(""));
-        let recipe = Section::root(&table, directory, &mistakes, |s| read::recipe(s, &name));
-        mistakes.take(path).map_or(Ok(recipe), Err)
+        let document = Document::open(path, settings)?;
+        let name = document.name();
+        document.read(|s| read::recipe(s, &name))
+    }
+
+    /// Reads the recipe that a larger document holds or is made of; its mistakes are the document's.
+    pub(crate) fn of_section(s: &Section<'_>, name: &str) -> Self {
+        read::recipe(s, name)
     }
 
     /// The recipe as TOML, every default written out. To open it again gives the same recipe.

@@ -13,7 +13,7 @@ use super::read_init::init;
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
 use super::{Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
-use crate::data::{DataSpec, PhantomDomain};
+use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter};
 use crate::hub::Kind;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
@@ -50,7 +50,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
             Base::Model(_) => Precision::fastest(),
             Base::Init(_) => Precision::F32,
         }),
-        data: s.require_section("data", data).flatten().unwrap_or(PLACEHOLDER),
+        data: s.require_section("data", data).flatten().unwrap_or_else(|| PLACEHOLDER.into()),
         train: s.section("train", |s| train(s, &default)).unwrap_or(default),
         tuning,
         generate: s.section("generate", generate).unwrap_or_default(),
@@ -110,19 +110,36 @@ const DATA_SETS: [(&str, ReadData); 5] = [
 ];
 
 /// None if there is no such data set: its keys are then not looked at.
-fn data(s: &Section<'_>) -> Option<DataSpec> {
+fn data(s: &Section<'_>) -> Option<DataSection> {
     let read = s.require("name", |node| {
         let name = text(node)?;
         let known = DATA_SETS.iter().find(|(known, _)| *known == name);
         known.map(|(_, read)| read).ok_or_else(|| unknown(&name, &DATA_SETS.map(|(name, _)| name)))
     });
     match read {
-        Some(read) => Some(read(s)),
+        Some(read) => {
+            Some(DataSection { set: read(s), rows: s.get("where", rows).unwrap_or_default() })
+        }
         None => {
             s.abandon();
             None
         }
     }
+}
+
+/// `{ modality = ["CT", "MRI"], organ = "Lung" }`.
+fn rows(node: &Node) -> Result<RowFilter, Wrong> {
+    let Value::Table(table) = &node.value else {
+        return Err(Wrong::new(format!("must be a table, is {}", node.value)));
+    };
+    let values = |node: &Node| match &node.value {
+        Value::List(_) => list(text)(node),
+        _ => text(node).map(|value| vec![value]),
+    };
+    let read = table
+        .iter()
+        .map(|(name, node)| Ok((name.clone(), values(node).map_err(|wrong| wrong.within(name))?)));
+    Ok(RowFilter::new(read.collect::<Result<_, Wrong>>()?))
 }
 
 fn tuning(s: &Section<'_>) -> Tuning {
@@ -276,6 +293,9 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
             .get("checkpoint_every_steps", at_least_1())
             .unwrap_or(default.checkpoint_every_steps),
         holdout: s.get("holdout", part()).unwrap_or(default.holdout),
+        fraction: s
+            .get("fraction", real("above 0 and to 1", |x| *x > 0.0 && *x <= 1.0))
+            .unwrap_or(default.fraction),
         eval_examples: s.get("eval_examples", at_least_1()),
     };
     if spec.min_lr > spec.lr {

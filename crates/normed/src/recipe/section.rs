@@ -13,7 +13,7 @@ use crate::{Error, hub};
 
 /// Everything that is wrong with a recipe.
 #[derive(Default)]
-pub(super) struct Mistakes(RefCell<Vec<Mistake>>);
+pub(crate) struct Mistakes(RefCell<Vec<Mistake>>);
 
 #[derive(PartialEq)]
 struct Mistake {
@@ -60,7 +60,7 @@ impl Mistakes {
 }
 
 /// A table being read.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     name: String,
     place: Option<Place>,
     table: &'a Table,
@@ -93,12 +93,51 @@ impl<'a> Section<'a> {
     /// The value of `key`, if it is there and `read` takes it; what `read` says against it is a
     /// mistake.
     pub fn get<T>(&self, key: &'static str, read: impl Fn(&Node) -> Result<T, Wrong>) -> Option<T> {
-        let node = self.find(key)?;
+        self.take(&self.path(key), self.find(key)?, read)
+    }
+
+    /// What `read` makes of a value that is called `name` here; what it says against it is a mistake.
+    pub fn take<T>(
+        &self,
+        name: &str,
+        node: &Node,
+        read: impl Fn(&Node) -> Result<T, Wrong>,
+    ) -> Option<T> {
         read(node)
             .map_err(|Wrong { cause, hint }| {
-                self.mistakes.add(Some(&node.place), format!("{}: {cause}", self.path(key)), hint);
+                self.mistakes.add(Some(&node.place), format!("{name}: {cause}"), hint);
             })
             .ok()
+    }
+
+    /// The table `key`, if it is there, for the caller to read.
+    pub fn raw(&self, key: &'static str) -> Option<&'a Table> {
+        match &self.find(key)?.value {
+            Value::Table(table) => Some(table),
+            other => {
+                self.wrong(key, format!("must be a table, is {other}"));
+                None
+            }
+        }
+    }
+
+    /// The tables in the table `key`, in the order of writing, for the caller to read.
+    pub fn tables(&self, key: &'static str) -> Vec<(&'a str, &'a Table)> {
+        let Some(tables) = self.raw(key) else { return Vec::new() };
+        let is_table = |(name, node): &'a (String, Node)| match &node.value {
+            Value::Table(table) => Some((name.as_str(), table)),
+            other => {
+                let cause = format!("{}.{name}: must be a table, is {other}", self.path(key));
+                self.mistakes.add(Some(&node.place), cause, None);
+                None
+            }
+        };
+        tables.iter().filter_map(is_table).collect()
+    }
+
+    /// Reads another table as if it were a whole file in the place of this one.
+    pub fn whole<T>(&self, table: &Table, read: impl FnOnce(&Section<'_>) -> T) -> T {
+        Section::root(table, self.directory, self.mistakes, read)
     }
 
     /// As [`get`](Self::get), but to be absent is a mistake.
@@ -220,7 +259,7 @@ impl<'a> Section<'a> {
 }
 
 /// What is wrong with a value.
-pub(super) struct Wrong {
+pub(crate) struct Wrong {
     cause: String,
     hint: Option<String>,
 }
@@ -230,10 +269,15 @@ impl Wrong {
     pub fn new(cause: impl Display) -> Self {
         Self { cause: cause.to_string(), hint: None }
     }
+
+    /// The same, of what stands under `key`.
+    pub fn within(self, key: &str) -> Self {
+        Self { cause: format!("{key}: {}", self.cause), ..self }
+    }
 }
 
 /// Text.
-pub(super) fn text(node: &Node) -> Result<String, Wrong> {
+pub(crate) fn text(node: &Node) -> Result<String, Wrong> {
     match &node.value {
         Value::Text(text) => Ok(text.clone()),
         other => Err(Wrong::new(format!("must be text, is {other}"))),
@@ -241,7 +285,7 @@ pub(super) fn text(node: &Node) -> Result<String, Wrong> {
 }
 
 /// `true` or `false`.
-pub(super) fn truth(node: &Node) -> Result<bool, Wrong> {
+pub(crate) fn truth(node: &Node) -> Result<bool, Wrong> {
     match &node.value {
         Value::Truth(truth) => Ok(*truth),
         other => Err(Wrong::new(format!("must be true or false, is {other}"))),
@@ -249,7 +293,7 @@ pub(super) fn truth(node: &Node) -> Result<bool, Wrong> {
 }
 
 /// A whole number that is `wanted` ("from 1 up").
-pub(super) fn whole<T: FromStr>(
+pub(crate) fn whole<T: FromStr>(
     wanted: &str,
     right: impl Fn(&T) -> bool,
 ) -> impl Fn(&Node) -> Result<T, Wrong> {
@@ -257,7 +301,7 @@ pub(super) fn whole<T: FromStr>(
 }
 
 /// A finite number that is `wanted` ("above 0").
-pub(super) fn real(
+pub(crate) fn real(
     wanted: &str,
     right: impl Fn(&f32) -> bool,
 ) -> impl Fn(&Node) -> Result<f32, Wrong> {
@@ -279,7 +323,7 @@ fn number<T: FromStr>(
 }
 
 /// Two values, as a list.
-pub(super) fn pair<T>(
+pub(crate) fn pair<T>(
     read: impl Fn(&Node) -> Result<T, Wrong>,
 ) -> impl Fn(&Node) -> Result<(T, T), Wrong> {
     move |node| match &node.value {
@@ -289,7 +333,7 @@ pub(super) fn pair<T>(
 }
 
 /// At least one value, as a list.
-pub(super) fn list<T>(
+pub(crate) fn list<T>(
     read: impl Fn(&Node) -> Result<T, Wrong>,
 ) -> impl Fn(&Node) -> Result<Vec<T>, Wrong> {
     move |node| match &node.value {
@@ -300,14 +344,14 @@ pub(super) fn list<T>(
 }
 
 /// One of an enum's variants, by the name that serde knows it by.
-pub(super) fn one_of<T: DeserializeOwned>(node: &Node) -> Result<T, Wrong> {
+pub(crate) fn one_of<T: DeserializeOwned>(node: &Node) -> Result<T, Wrong> {
     let name = text(node)?;
     T::deserialize(name.as_str().into_deserializer())
         .map_err(|Unknown(names)| unknown(&name, names))
 }
 
 /// What is wrong with a name that is none of `names`.
-pub(super) fn unknown(name: &str, names: &[&str]) -> Wrong {
+pub(crate) fn unknown(name: &str, names: &[&str]) -> Wrong {
     Wrong { cause: format!("there is no \"{name}\""), hint: Some(suggest(name, names)) }
 }
 

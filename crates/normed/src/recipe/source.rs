@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In this line of the recipe, counted from 1.
     Line(usize),
     /// In this `key=value` setting, the n-th.
@@ -25,14 +25,14 @@ impl fmt::Display for Place {
 
 /// A value, and where it was written.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub place: Place,
     pub value: Value,
 }
 
 /// A TOML value. Numbers stay text: only who asks knows what kind of number is wanted.
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Number(String),
     Truth(bool),
@@ -42,7 +42,7 @@ pub(super) enum Value {
 }
 
 /// Keys and values in the order of writing.
-pub(super) type Table = Vec<(String, Node)>;
+pub(crate) type Table = Vec<(String, Node)>;
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +57,7 @@ impl fmt::Display for Value {
 }
 
 /// Reads TOML. All syntax errors, each with its line, if there are any.
-pub(super) fn parse(text: &str) -> Result<Table, Vec<(Place, String)>> {
+pub(crate) fn parse(text: &str) -> Result<Table, Vec<(Place, String)>> {
     let line = |offset| Place::Line(line_of(text, offset));
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str) -> Result<Table, Vec<(Place, String)>> {
 
 /// Lays the n-th setting, `train.lr=1e-3`, over `table`. What is not a TOML value is text, so that
 /// names and paths need no quotes.
-pub(super) fn lay_over(table: &mut Table, n: usize, setting: &str) -> Result<(), String> {
+pub(crate) fn lay_over(table: &mut Table, n: usize, setting: &str) -> Result<(), String> {
     let (key, text) = setting.split_once('=').ok_or("a setting is written key=value")?;
     let names: Vec<_> = key.split('.').map(str::trim).collect();
     if names.iter().any(|name| name.is_empty()) {
@@ -89,7 +89,8 @@ pub(super) fn lay_over(table: &mut Table, n: usize, setting: &str) -> Result<(),
     Ok(())
 }
 
-fn merge(below: &mut Table, above: Table) {
+/// Lays `above` over `below`, key by key.
+pub(crate) fn merge(below: &mut Table, above: Table) {
     for (name, node) in above {
         match below.iter_mut().find(|(known, _)| *known == name) {
             None => below.push((name, node)),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{OnBadExample, PhantomDomain, TemplateName};
+use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, TemplateName};
 use crate::models::LlamaKind;
 use crate::tensor::Tower;
 use crate::tuning::{
@@ -54,7 +54,7 @@ fn defaults_stand_in() {
         precision: Precision::fastest(),
         memory: None,
         planned_for: None,
-        data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop },
+        data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop }.into(),
         tuning: Tuning::new(Method::LayerNorm),
         train: TrainSpec { lr: 3e-3, ..TrainSpec::default() },
         generate: GenerateRule::default(),
@@ -220,7 +220,7 @@ fn paths_start_from_the_recipe_and_in_settings_from_here() {
     let open = |setting: &str| Recipe::open(&path, &[setting.to_owned()]);
     let text = SMALL.replace("[tuning]", "root = \"pictures\"\n[tuning]");
     std::fs::write(&path, text).unwrap();
-    let root = |recipe: Recipe| match recipe.data {
+    let root = |recipe: Recipe| match recipe.data.set {
         DataSpec::VqaRad { root, .. } => root.unwrap(),
         other => panic!("{other:?}"),
     };
@@ -286,6 +286,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         metric: BestBy::Loss,
         checkpoint_every_steps: 7,
         holdout: 0.25,
+        fraction: 0.5,
         eval_examples: Some(8),
     };
     let rule = Rule {
@@ -341,7 +342,13 @@ fn a_recipe_comes_back_as_it_was_written() {
         precision: Precision::Bf16,
         memory: Some(ByteSize(900_000_000)),
         planned_for: None,
-        data: DataSpec::VqaRad { root: Some(here.join("rad")), on_bad_example: OnBadExample::Skip },
+        data: DataSection {
+            set: DataSpec::VqaRad {
+                root: Some(here.join("rad")),
+                on_bad_example: OnBadExample::Skip,
+            },
+            rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
+        },
         tuning: Tuning::One(rule.clone()),
         train,
         generate: GenerateRule {
@@ -380,7 +387,7 @@ fn a_recipe_comes_back_as_it_was_written() {
             seed: 4,
         },
     ] {
-        recipe.data = data;
+        recipe.data = data.into();
         check(&recipe);
     }
     recipe.planned_for = recipe.memory.take();
@@ -476,7 +483,7 @@ test = 5
         assert!(llava.contains(expected), "{llava}");
     }
     let other = complaint(text, &["init.architecture=flamingo"]);
-    assert!(other.contains("there is no \"flamingo\" (there are miss, llava)"), "{other}");
+    assert!(other.contains("there is no \"flamingo\"") && other.contains("miss, llava"), "{other}");
     let from = complaint(text, &["init.from=base"]);
     assert!(from.contains("init.vision: no such key"), "{from}");
     let drawn = complaint(SMALL, &["generate.temperature=0.5", "generate.num_beams=2"]);

@@ -103,17 +103,12 @@ impl RunDirectory {
 
     /// What came out, if the run is over.
     pub fn outcome(&self) -> Result<Option<Outcome>> {
-        let path = self.path.join(METRICS);
-        if !path.exists() {
-            return Ok(None);
+        let outcome = outcome_of(&self.path)?;
+        if outcome.is_some() {
+            // The process may have been killed just before it did.
+            self.remove_checkpoint()?;
         }
-        let text = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-        let mut outcome: Outcome =
-            serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
-        outcome.output = self.path.clone();
-        // The process may have been killed just before it did.
-        self.remove_checkpoint()?;
-        Ok(Some(outcome))
+        Ok(outcome)
     }
 
     /// Ends the run: writes metrics.json, which says that all other files are complete, and then
@@ -133,6 +128,29 @@ impl RunDirectory {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, &e)),
             _ => Ok(()),
         }
+    }
+}
+
+/// What came out of the run in the directory `path`, if it is over.
+pub fn outcome_of(path: &Path) -> Result<Option<Outcome>> {
+    let file = path.join(METRICS);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let text = fs::read(&file).map_err(|e| Error::io(&file, &e))?;
+    let mut outcome: Outcome =
+        serde_json::from_slice(&text).map_err(|e| Error::invalid(file.display(), e))?;
+    outcome.output = path.to_owned();
+    Ok(Some(outcome))
+}
+
+/// Whether a process is at the run in the directory `path`.
+pub fn under_way(path: &Path) -> Result<bool> {
+    let file = path.join(RECIPE);
+    match File::open(&file) {
+        Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(&file, &error)),
     }
 }
 

@@ -15,7 +15,7 @@ use super::run::inside_memory;
 use super::splits::Splits;
 use super::step::{StepOptions, noise, step};
 use super::{Event, Subject, fisher, groups};
-use crate::data::{self, Batch, Collator, Loader, Prepared, epoch_plan};
+use crate::data::{Batch, Collator, Loader, Prepared, epoch_plan};
 use crate::models::{Loaded, Model};
 use crate::nn::Mode;
 use crate::ops;
@@ -119,7 +119,7 @@ pub fn find_lr(
 ) -> Result<Option<RateSweep>> {
     let (recipe, planned) = &inside_memory(recipe, false)?;
     planned.iter().for_each(&mut *on_event);
-    let opened = data::open(&recipe.data)?;
+    let opened = recipe.data.open()?;
     let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
     let mut loaded = recipe.open_base()?;
     recipe.tuning.apply(&mut loaded.params)?;

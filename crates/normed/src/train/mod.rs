@@ -42,6 +42,7 @@ mod tensorboard;
 mod toy;
 
 pub use adamw::AdamW;
+pub use directory::{outcome_of, under_way};
 pub use evaluate::{Evaluation, Likelihood};
 pub use event::{Event, Outcome, Subject, TestScores};
 pub use find_lr::{RateSweep, SweptStep, find_lr};
@@ -49,4 +50,5 @@ pub use memory::peak_memory_bytes;
 pub use plan::{Choice, Plan, Way, plan};
 pub use rehearsal::Needs;
 pub use run::{RunOptions, run};
+pub use splits::data_fingerprint;
 pub use step::{StepOptions, Stepped, step};

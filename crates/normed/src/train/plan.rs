@@ -9,7 +9,7 @@ use super::rates::{Rates, Sizes};
 use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
 use super::tables;
-use crate::data::{self, Collator};
+use crate::data::Collator;
 use crate::models::Declared;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work};
@@ -271,7 +271,7 @@ impl Texts {
     }
 
     fn read(recipe: &Recipe, declared: &Declared, trains: bool) -> Result<Self> {
-        let opened = data::open(&recipe.data)?;
+        let opened = recipe.data.open()?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let collator = Collator::new(
             Arc::clone(&declared.tokenizer),

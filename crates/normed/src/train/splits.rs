@@ -22,7 +22,7 @@ pub(super) struct Splits {
     pub test: Vec<usize>,
     /// How many images or groups were held out of training for validation.
     pub held_out: usize,
-    /// SHA-256 over what training depends on: ids, images' names, questions, answers.
+    /// [`data_fingerprint`].
     pub fingerprint: String,
 }
 
@@ -32,7 +32,7 @@ impl Splits {
     pub fn new(dataset: Arc<dyn Dataset>, spec: &TrainSpec, seed: u64) -> Result<Self> {
         let (mut train, mut validate, mut test) = (Vec::new(), Vec::new(), Vec::new());
         let mut clusters: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut hash = Sha256::new();
+        let mut fingerprint = Fingerprint::default();
         for i in 0..dataset.len() {
             let example = dataset.get(i)?;
             match example.split {
@@ -43,10 +43,7 @@ impl Splits {
                 Split::Validate => validate.push(i),
                 Split::Test => test.push(i),
             }
-            for text in [&example.id, &example.image_name, &example.question, &example.answer] {
-                hash.update((text.len() as u64).to_le_bytes());
-                hash.update(text);
-            }
+            fingerprint.add(&example);
         }
         if train.is_empty() {
             return Err(Error::invalid("data", "there is nothing to train on")
@@ -74,7 +71,10 @@ impl Splits {
             train = order.into_iter().flat_map(|(_, i)| i).collect();
             train.sort_unstable();
         }
-        let fingerprint = hex(&hash.finalize());
+        if spec.fraction < 1.0 {
+            train = part(&*dataset, train, f64::from(spec.fraction), seed)?;
+        }
+        let fingerprint = fingerprint.finish();
         Ok(Self { dataset, train, validate, test, held_out, fingerprint })
     }
 
@@ -88,6 +88,46 @@ impl Splits {
                 self.held_out
             )
         })
+    }
+}
+
+/// The examples among `train` that are trained on where `fraction` of the images (or groups) is.
+fn part(dataset: &dyn Dataset, train: Vec<usize>, fraction: f64, seed: u64) -> Result<Vec<usize>> {
+    let mut clusters: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+    for i in train {
+        // Another order than that by which a validation part is held out.
+        let name = format!("part of {}", cluster(&dataset.get(i)?));
+        clusters.entry(draw(seed, &name)).or_default().push(i);
+    }
+    let some = ((fraction * clusters.len() as f64).round() as usize).max(1);
+    let mut kept: Vec<usize> = clusters.into_values().take(some).flatten().collect();
+    kept.sort_unstable();
+    Ok(kept)
+}
+
+/// SHA-256 over what training depends on in a data set, but for the pixels: all its examples' ids,
+/// images' names, questions, answers and splits.
+pub fn data_fingerprint(dataset: &dyn Dataset) -> Result<String> {
+    let mut fingerprint = Fingerprint::default();
+    for i in 0..dataset.len() {
+        fingerprint.add(&dataset.get(i)?);
+    }
+    Ok(fingerprint.finish())
+}
+
+#[derive(Default)]
+struct Fingerprint(Sha256);
+
+impl Fingerprint {
+    fn add(&mut self, Example { id, image_name, question, answer, split, .. }: &Example) {
+        for text in [id, image_name, question, answer, split.name()] {
+            self.0.update((text.len() as u64).to_le_bytes());
+            self.0.update(text);
+        }
+    }
+
+    fn finish(self) -> String {
+        hex(&self.0.finalize())
     }
 }
 
@@ -106,7 +146,7 @@ fn draw(seed: u64, cluster: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{AnswerType, ImageSource};
+    use crate::data::{AnswerType, Attributes, ImageSource};
 
     /// Three questions each about `images` pictures, a patient to every two pictures.
     fn dataset(images: usize, grouped: bool) -> Arc<dyn Dataset> {
@@ -119,6 +159,7 @@ mod tests {
             answer_type: AnswerType::Closed,
             split: Split::Train,
             group: grouped.then(|| format!("patient {}", i / 6)),
+            attributes: Attributes::new(),
         };
         Arc::new((0..3 * images).map(example).collect::<Vec<_>>())
     }
@@ -147,6 +188,19 @@ mod tests {
         let spec = TrainSpec { metric: BestBy::Last, ..TrainSpec::default() };
         let splits = Splits::new(dataset(20, false), &spec, 1).unwrap();
         assert_eq!((splits.train.len(), splits.validate.len()), (60, 0));
+    }
+
+    #[test]
+    fn a_smaller_part_of_the_training_images_lies_within_a_larger() {
+        let of = |fraction, seed| {
+            let spec = TrainSpec { fraction, metric: BestBy::Last, ..TrainSpec::default() };
+            Splits::new(dataset(20, false), &spec, seed).unwrap().train
+        };
+        let (small, middle, all) = (of(0.1, 1), of(0.3, 1), of(1.0, 1));
+        assert_eq!((small.len(), middle.len(), all.len()), (6, 18, 60));
+        assert!(small.iter().all(|i| middle.contains(i)), "{small:?} {middle:?}");
+        assert_ne!(small, of(0.1, 2));
+        assert_eq!(of(1e-6, 1).len(), 3); // whole images, and one at least
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::data::{
-    AnswerType, Batch, Example, IGNORE, Image, ImageSource, Images, Prepared, Split, TokenRows,
+    AnswerType, Attributes, Batch, Example, IGNORE, Image, ImageSource, Images, Prepared, Split,
+    TokenRows,
 };
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
@@ -106,6 +107,7 @@ fn prepared(i: usize) -> Prepared {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        attributes: Attributes::new(),
     };
     let image = Image::PixelValues([].into());
     Prepared { example, image, question: vec![], start: 0, answer: vec![] }

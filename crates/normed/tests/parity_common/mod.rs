@@ -154,6 +154,7 @@ fn prepared(i: usize) -> Prepared {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        attributes: Default::default(),
     };
     let image = Image::PixelValues([].into());
     Prepared { example, image, question: vec![], start: 0, answer: vec![] }

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use self::shard::{Column, Shard};
 use super::rows::{Checked, Row, gather};
-use super::{AnswerType, Example, ImageSource, OnBadExample, Opened, Picture, Split};
+use super::{AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Split};
 use crate::weights::hex;
 use crate::{Error, Result};
 
@@ -136,6 +136,7 @@ impl Rows {
                 answer,
                 split,
                 group: fields.optional_text("group")?,
+                attributes: Attributes::new(),
             })
         });
         if let Ok(example) = &checked.example {

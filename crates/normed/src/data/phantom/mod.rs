@@ -25,7 +25,7 @@ mod site;
 
 use std::sync::Arc;
 
-use super::{Dataset, Example, ImageSource, PhantomDomain, Picture, Split};
+use super::{Attributes, Dataset, Example, ImageSource, PhantomDomain, Picture, Split};
 use crate::{Error, Result};
 use ask::{QUESTIONS_PER_PICTURE, questions};
 use dice::{Dice, Purpose};
@@ -142,6 +142,10 @@ impl Dataset for Phantom {
             answer_type: question.answer_type,
             split,
             group: None,
+            attributes: Attributes::from([
+                ("modality".to_owned(), scene.modality.name().to_owned()),
+                ("organ".to_owned(), scene.region.name().to_owned()),
+            ]),
         })
     }
 }

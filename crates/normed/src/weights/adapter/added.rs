@@ -35,9 +35,23 @@ struct Plugs {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Socket {
-    LowRank { weight: String, rank: usize, scale: f32, dropout: f32, magnitude: bool },
-    Scaled { weight: String, input: bool },
-    Bottleneck { weight: String, channels: usize, parallel: bool },
+    LowRank {
+        weight: String,
+        rank: usize,
+        alpha: f32,
+        use_rslora: bool,
+        dropout: f32,
+        magnitude: bool,
+    },
+    Scaled {
+        weight: String,
+        input: bool,
+    },
+    Bottleneck {
+        weight: String,
+        channels: usize,
+        parallel: bool,
+    },
 }
 
 /// A prefix of the attentions whose keys these weights make.
@@ -81,7 +95,8 @@ impl Plugs {
             Delta::LowRank(path) => Socket::LowRank {
                 weight: name(weight),
                 rank: shape(path.a)[0],
-                scale: path.scale,
+                alpha: path.alpha,
+                use_rslora: path.use_rslora,
                 dropout: path.dropout,
                 magnitude: path.magnitude.is_some(),
             },
@@ -119,9 +134,10 @@ impl Plugs {
                 return Err(format!("{weight} comes twice"));
             }
             match *socket {
-                Socket::LowRank { rank, scale, dropout, magnitude, .. } => {
+                Socket::LowRank { rank, alpha, use_rslora, dropout, magnitude, .. } => {
                     within(rank)?;
-                    let shape = LowRankShape { rank, scale, dropout, has_magnitude: magnitude };
+                    let has_magnitude = magnitude;
+                    let shape = LowRankShape { rank, alpha, use_rslora, dropout, has_magnitude };
                     params.plug_low_rank(id, shape);
                 }
                 Socket::Scaled { input, .. } => _ = params.plug_scaled(id, input),
@@ -173,7 +189,6 @@ pub(super) fn load(
     let warnings = check_base(&weights, file.metadata.get(BASE_HASH), base)?;
 
     let mut tuned = params.clone();
-    tuned.unplug();
     plugs.apply(&mut tuned).map_err(invalid)?;
     let (mut set, mut complaints) = (Vec::new(), Vec::new());
     for (name, stored) in &file.tensors {

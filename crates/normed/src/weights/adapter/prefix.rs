@@ -140,7 +140,6 @@ pub(super) fn load(
     if !table.data().iter().all(|x| x.is_finite()) {
         return Err(invalid("prompt_embeddings holds what is no number, or an infinity"));
     }
-    params.unplug();
     params.plug_prefix(&keys, length, false);
     let plugged: Vec<_> = params.prefixes().map(|(_, prefix)| prefix.table()).collect();
     let mut first = 0;

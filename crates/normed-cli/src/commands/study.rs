@@ -1,0 +1,200 @@
+//! `normed study`: each run in a process of its own, so that its peak memory is its own, a kill costs
+//! one run no more than its steps since the last checkpoint, and any of them can be made again by hand.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use normed::metrics::Metric;
+use normed::study::{self, Ended, Estimate, Results, Shard, Standing, Study, Task, Told, Work};
+use normed::train::{outcome_of, under_way};
+use normed::{Error, Result};
+
+use crate::args::StudyArgs;
+use crate::format::{bytes, columns, duration, grouped};
+use crate::interrupt;
+use crate::output::{complain, say};
+
+/// Does what is left of a study, and writes its report.
+pub fn study(args: &StudyArgs) -> Result<ExitCode> {
+    let study = Study::open(&args.study, &args.settings)?;
+    if args.dry_run {
+        say(plan(&study, &study::estimate(&study)?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let program = std::env::current_exe().map_err(|e| Error::failed("the program itself", e))?;
+    let threads = study.threads(rayon::current_num_threads());
+    let stop = interrupt::flag("stopping after these steps; press Ctrl-C again to abort at once")?;
+    let shard = args.shard.unwrap_or(Shard::ALL);
+    let standing = study::advance(
+        &study,
+        shard,
+        &stop,
+        &|task| execute(&program, threads, &stop, task),
+        &|told| {
+            if !args.quiet {
+                tell(&told)
+            }
+        },
+    )?;
+    if standing == Standing::Stopped {
+        complain("what is done is kept: the same command goes on");
+        return Ok(ExitCode::from(interrupt::STOPPED));
+    }
+    match Results::read(&study)? {
+        Some(results) => {
+            let report = study::write(&results, threads)?;
+            if !args.quiet {
+                say(format_args!("report: {}", report.display()));
+            }
+        }
+        None => complain(format_args!(
+            "shard {} of {} is done, others are not: no report yet",
+            shard.number, shard.of
+        )),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `task` as the command that one would type, on so many threads.
+fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Result<Ended> {
+    let recipe = task.recipe_file();
+    let mut command = Command::new(program);
+    match &task.work {
+        Work::Run { test, .. } => {
+            command.arg("train").arg(&recipe).args(["--resume", "--quiet"]);
+            command.args((!test).then_some("--no-test"));
+        }
+        Work::Answer { recipe: of, adapter, out } => {
+            let batch_size = of.train.batch_size.to_string();
+            let precision = of.precision.name();
+            command.args(["evaluate", "--blind", "--quiet", "--precision", precision]);
+            command.args(["--batch-size", &batch_size]).arg("--recipe").arg(&recipe);
+            command.arg("--out").arg(out);
+            if let Some(adapter) = adapter {
+                command.arg("--adapter").arg(adapter);
+            }
+        }
+    }
+    // Ctrl-C is for this process, which hands it on.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let log = recipe.with_extension("log");
+    let file = File::create(&log).map_err(|e| Error::io(&log, &e))?;
+    let failed = |e: std::io::Error| Error::failed(program.display(), e);
+    let mut child = command
+        .env("RAYON_NUM_THREADS", threads.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .map_err(failed)?;
+    let mut told = false;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if stop.load(Ordering::Relaxed) && !told {
+            told = true;
+            ask_to_stop(&mut child);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let said = fs::read_to_string(&log).map_err(|e| Error::io(&log, &e))?;
+    if status.success() && said.is_empty() {
+        fs::remove_file(&log).map_err(|e| Error::io(&log, &e))?;
+    }
+    let locked = || match &task.work {
+        Work::Run { recipe, .. } => under_way(&recipe.output),
+        Work::Answer { .. } => Ok(false),
+    };
+    match status.code() {
+        Some(0) => Ok(Ended::Done),
+        _ if stop.load(Ordering::Relaxed) => Ok(Ended::Stopped),
+        Some(1) => Ok(Ended::Failed(said.trim().to_owned())),
+        Some(2) if locked()? => Ok(Ended::Elsewhere),
+        Some(_) => Err(Error::invalid(&task.label, said.trim())),
+        None => Err(Error::failed(&task.label, format!("its process was ended: {status}"))
+            .hint("the same command goes on with it")),
+    }
+}
+
+/// Makes a run finish its step and save.
+#[cfg(unix)]
+fn ask_to_stop(child: &mut std::process::Child) {
+    use rustix::process::{Pid, Signal, kill_process};
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended meanwhile: then there is nothing to stop.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// Ends a run, which goes on from its last checkpoint.
+#[cfg(not(unix))]
+fn ask_to_stop(child: &mut std::process::Child) {
+    // It may have ended meanwhile: then there is nothing to stop.
+    let _ = child.kill();
+}
+
+fn tell(told: &Told<'_>) {
+    match told {
+        Told::Stage { name, all, left } => say(format_args!("{name}: {left} of {all} to do")),
+        Told::Begun { .. } => {}
+        Told::Chosen { cell, rate } => say(format_args!("{}: rate {rate:.1e}", cell.label())),
+        Told::Ended { task, how } => {
+            let what = match how {
+                Ended::Done => done(task),
+                Ended::Stopped => "stopped, to go on later".to_owned(),
+                Ended::Elsewhere => "another process is at it".to_owned(),
+                Ended::Failed(cause) => format!("failed: {cause}"),
+            };
+            say(format_args!("  {}: {what}", task.label));
+        }
+    }
+}
+
+/// What came of a task.
+fn done(task: &Task) -> String {
+    let Work::Run { recipe, .. } = &task.work else { return "done".to_owned() };
+    // The study itself reports what cannot be read.
+    let Ok(Some(outcome)) = outcome_of(&recipe.output) else { return "done".to_owned() };
+    let test = outcome.test.as_ref().and_then(|test| test.after.get(Metric::ExactMatch));
+    let score = match (test, outcome.best_value) {
+        (Some(score), _) => format!("exact match {:.1} %, ", 100.0 * score.value),
+        (None, Some(value)) => format!("{value:.3} on the validation examples, "),
+        (None, None) => String::new(),
+    };
+    format!("{score}{}", duration(outcome.seconds))
+}
+
+/// What a study will take.
+fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
+    let head = ["", "trained", "rates", "runs", "tests", "peak", "time"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let unknown = || "-".to_owned();
+    for one in estimates {
+        rows.push(vec![
+            one.cell.label(),
+            grouped(one.trained),
+            one.judged.to_string(),
+            one.reported.to_string(),
+            one.answered.to_string(),
+            one.peak.map_or_else(unknown, bytes),
+            one.seconds.map_or_else(unknown, duration),
+        ]);
+    }
+    let sum = |of: fn(&Estimate<'_>) -> usize| estimates.iter().map(of).sum::<usize>();
+    let seconds: Option<f64> = estimates.iter().map(|one| one.seconds).sum();
+    format!(
+        "{}\n\n{} runs and {} tests on other data; about {} of training on all threads, tests not \
+         counted, {} at a time; all of it in {}",
+        columns(&rows, 1),
+        sum(|one| one.judged + one.reported),
+        sum(|one| one.answered),
+        seconds.map_or_else(unknown, duration),
+        study.jobs,
+        study.output.display(),
+    )
+}

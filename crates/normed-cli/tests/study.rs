@@ -1,0 +1,269 @@
+//! `normed study` as a user meets it: a small comparison, broken off, divided, and done again.
+
+#[allow(dead_code)] // what only the library's own tests use
+#[path = "../../normed/tests/tiny/mod.rs"]
+mod tiny;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const STUDY: &str = r#"
+output = "whole"
+seeds = [1, 2]
+
+[recipe]
+model = "base"
+precision = "f32"
+
+[recipe.train]
+epochs = 2
+batch_size = 4
+dropout = 0.0
+
+[selection.train]
+epochs = 1
+metric = "loss"
+
+[data_sets.all.data]
+name = "jsonl"
+file = "data.jsonl"
+
+[test_sets.closed]
+own_task = true
+data = { name = "jsonl", file = "data.jsonl", where = { kind = "closed" } }
+
+[methods.none]
+tuning.method = "none"
+
+[methods.layer_norm]
+tuning = { method = "layer_norm", also = ["head"] }
+lr = [1e-4, 2e-2]
+
+[methods.full]
+tuning.method = "full"
+lr = [1e-2, 1e-5]
+
+[efficiency]
+fractions = [0.5]
+methods = ["full"]
+"#;
+
+/// Data, a base and `study.toml`; rows say what kind of question they are.
+fn workplace() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"none\"", "");
+    let rows = fs::read_to_string(dir.path().join("data.jsonl")).unwrap();
+    let rows = rows
+        .replace("\"answer_type\":\"CLOSED\"", "\"kind\":\"closed\",\"answer_type\":\"CLOSED\"")
+        .replace("\"answer_type\":\"OPEN\"", "\"kind\":\"open\",\"answer_type\":\"OPEN\"");
+    fs::write(dir.path().join("data.jsonl"), rows).unwrap();
+    fs::write(dir.path().join("study.toml"), STUDY).unwrap();
+    dir
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_normed"));
+    command.args(["study", "study.toml"]).args(args).current_dir(dir);
+    command
+}
+
+fn study(dir: &Path, args: &[&str]) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+/// What a call that must succeed prints.
+fn said(dir: &Path, args: &[&str]) -> String {
+    let output = study(dir, args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What a call that must fail by the user's mistake says.
+fn mistake(dir: &Path, args: &[&str]) -> String {
+    let output = study(dir, args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    stderr
+}
+
+/// The directories of a study's runs.
+fn runs(output: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(output.join("runs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut runs: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    runs.sort();
+    runs
+}
+
+/// The tables in which no time and no memory stands.
+fn timeless(output: &Path) -> BTreeMap<String, String> {
+    let names = ["rates", "generalisation", "forgetting", "differences-all", "efficiency-all"];
+    let table = |name: &str| {
+        let path = output.join("tables").join(format!("{name}.csv"));
+        (name.to_owned(), fs::read_to_string(path).unwrap())
+    };
+    names.map(table).into()
+}
+
+/// Asserts that two studies came to the same.
+fn assert_same(a: &Path, b: &Path) {
+    assert_eq!(timeless(a), timeless(b));
+    let (ours, theirs) = (runs(a), runs(b));
+    assert_eq!(ours.len(), theirs.len());
+    for (a, b) in ours.iter().zip(&theirs) {
+        assert_eq!(a.file_name(), b.file_name());
+        tiny::assert_same(a, b);
+    }
+}
+
+#[test]
+fn a_study_leaves_tables_plots_and_a_page_and_does_nothing_twice() {
+    let dir = workplace();
+    let text = said(dir.path(), &[]);
+    for expected in ["judging rates: 4 of 4", "runs: 7 of 7", "tests on other data: 5 of 5"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let out = dir.path().join("whole");
+    for file in ["results-all.md", "results-all.tex", "results-all.csv", "runs.csv"] {
+        assert!(out.join("tables").join(file).is_file(), "{file}");
+    }
+    for file in ["parameters-all", "memory-all", "time-all", "learning-all", "efficiency-all"] {
+        assert!(out.join("plots").join(format!("{file}.svg")).is_file(), "{file}");
+    }
+    assert!(out.join("plots/norms-vision-all.svg").is_file());
+    let results = fs::read_to_string(out.join("tables/results-all.md")).unwrap();
+    assert!(results.contains("| best constant |") && results.contains("; blind "), "{results}");
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("Answers to look at") && page.contains("Generalisation"));
+    // Pictures of data sets stay out unless they are asked for.
+    assert!(!page.contains("data:image/"));
+
+    let times = || -> Vec<_> {
+        let file = |run: &PathBuf| fs::metadata(run.join("metrics.json")).unwrap();
+        runs(&out).iter().map(|run| file(run).modified().unwrap()).collect()
+    };
+    let before = times();
+    let text = said(dir.path(), &["--set", "pictures=all"]);
+    for expected in ["judging rates: 0 of 4", "runs: 0 of 7", "tests on other data: 0 of 5"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    assert_eq!(times(), before);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("data:image/jpeg"));
+
+    // Answers that are not to the same questions are never compared.
+    let run = runs(&out).into_iter().find(|run| {
+        let recipe = fs::read_to_string(run.join("recipe.toml")).unwrap();
+        let has = |text: &str| recipe.contains(text);
+        has("\"full\"") && has("fraction = 1.0") && run.join("predictions.jsonl").exists()
+    });
+    let predictions = run.unwrap().join("predictions.jsonl");
+    let text = fs::read_to_string(&predictions).unwrap();
+    let swapped: Vec<_> = text
+        .lines()
+        .map(|line| match line {
+            line if line.contains("\"5-CLOSED\"") => line.replace("5-CLOSED", "5-OPEN"),
+            line => line.replace("\"5-OPEN\"", "\"5-CLOSED\""),
+        })
+        .collect();
+    assert_ne!(swapped.join("\n"), text.trim_end());
+    fs::write(&predictions, swapped.join("\n")).unwrap();
+    let error = mistake(dir.path(), &[]);
+    assert!(error.contains("has another target, type or cluster"), "{error}");
+}
+
+#[test]
+fn shards_and_runs_side_by_side_come_to_the_same() {
+    let dir = workplace();
+    said(dir.path(), &[]);
+    let first = said(dir.path(), &["--set", "output=parts", "--shard", "1/2"]);
+    assert!(first.contains("runs: 5 of 5"), "{first}"); // none, and full with a part
+    assert!(!dir.path().join("parts/report.html").exists());
+    said(dir.path(), &["--set", "output=parts", "--shard", "2/2", "--set", "jobs=2"]);
+    assert_same(&dir.path().join("whole"), &dir.path().join("parts"));
+}
+
+#[test]
+fn a_killed_study_goes_on_to_the_same() {
+    let dir = workplace();
+    said(dir.path(), &[]);
+    let out = dir.path().join("broken");
+    let broken = ["--set", "output=broken", "--set", "jobs=2"];
+    // Killed twice: while rates are judged, and later.
+    for files in [1, 5] {
+        let mut child = command(dir.path(), &broken).stdout(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        while !out.join("runs").exists() || runs(&out).len() < files {
+            assert!(began.elapsed() < Duration::from_secs(60), "it does not begin");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    said(dir.path(), &broken);
+    assert_same(&dir.path().join("whole"), &out);
+}
+
+#[test]
+fn rates_are_chosen_without_a_look_at_the_test_split() {
+    let dir = workplace();
+    said(dir.path(), &[]);
+    let judged = |out: &str| -> Vec<PathBuf> {
+        let all = runs(&dir.path().join(out));
+        all.into_iter().filter(|run| !run.join("predictions.jsonl").exists()).collect()
+    };
+    assert_eq!(judged("whole").len(), 4);
+    for run in judged("whole") {
+        let metrics = fs::read_to_string(run.join("metrics.json")).unwrap();
+        assert!(metrics.contains("\"test\": null"), "{metrics}");
+        let events = fs::read_to_string(run.join("events.jsonl")).unwrap();
+        assert!(!events.contains("test_"), "{events}");
+    }
+    // With every answer of the test split another, all rates are judged as before, to the last digit.
+    let rows = fs::read_to_string(dir.path().join("data.jsonl")).unwrap();
+    let other = |line: &str| match line.contains("\"split\":\"test\"") {
+        true => line.replace("\"answer\":\"yes\"", "\"answer\":\"a lot\""),
+        false => line.to_owned(),
+    };
+    let rows: Vec<_> = rows.lines().map(other).collect();
+    fs::write(dir.path().join("data.jsonl"), rows.join("\n")).unwrap();
+    said(dir.path(), &["--set", "output=other"]);
+    let rates = |out: &str| timeless(&dir.path().join(out)).remove("rates").unwrap();
+    assert_eq!(rates("whole"), rates("other"));
+    assert!(rates("whole").contains(",yes"), "{}", rates("whole"));
+    assert_ne!(timeless(&dir.path().join("whole")), timeless(&dir.path().join("other")));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_a_dry_run_does_nothing() {
+    let dir = workplace();
+    let wrong = STUDY
+        .replace("seeds = [1, 2]", "seeds = [1, -2]\nsede = 3")
+        .replace("lr = [1e-4, 2e-2]", "lr = [1e-4, 0]")
+        .replace("tuning.method = \"full\"", "tuning.method = \"fill\"")
+        .replace("methods = [\"full\"]", "methods = [\"fulll\"]")
+        .replace("epochs = 2\n", "epochs = 2\nlrr = 1\n");
+    fs::write(dir.path().join("study.toml"), wrong).unwrap();
+    let error = mistake(dir.path(), &[]);
+    for expected in [
+        "6 mistakes",
+        "line 3: seeds: must be a whole number",
+        "line 4: sede: no such key (did you mean `seeds`?)",
+        "train.lrr: no such key (did you mean `lr`?)",
+        "methods.layer_norm.lr: must be a number above 0",
+        "tuning.method: there is no \"fill\" (did you mean `full`?)",
+        "efficiency.methods: there is no \"fulll\" (did you mean `full`?)",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+
+    fs::write(dir.path().join("study.toml"), STUDY).unwrap();
+    let last = &["--set", "selection.train.metric=last"];
+    assert!(mistake(dir.path(), last).contains("tells no rate from another"));
+    let text = said(dir.path(), &["--dry-run"]);
+    assert!(text.contains("11 runs and 5 tests on other data"), "{text}");
+    assert!(!dir.path().join("whole").exists());
+}

@@ -1,0 +1,53 @@
+//! A TOML file with settings laid over it, read key by key, every mistake reported at once.
+
+use std::path::{Path, PathBuf};
+
+use super::section::{Mistakes, Section};
+use super::source::{self, Place, Table};
+use crate::{Error, Result};
+
+/// A TOML file with settings laid over it, not yet understood.
+pub(crate) struct Document {
+    path: PathBuf,
+    table: Table,
+    mistakes: Mistakes,
+}
+
+impl Document {
+    /// Reads the file at `path` and lays `key=value` settings over it. Syntax errors are reported here,
+    /// as half a file says nothing about its keys.
+    pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::InvalidData => Error::invalid(path.display(), "is not text"),
+            _ => Error::io(path, &error),
+        })?;
+        let mistakes = Mistakes::default();
+        let mut table = source::parse(&text).unwrap_or_else(|errors| {
+            for (place, cause) in errors {
+                mistakes.add(Some(&place), cause, None);
+            }
+            Vec::new()
+        });
+        if let Some(error) = mistakes.take(path) {
+            return Err(error);
+        }
+        for (n, setting) in settings.iter().enumerate() {
+            if let Err(cause) = source::lay_over(&mut table, n, setting) {
+                mistakes.add(Some(&Place::Setting(n, setting.clone())), cause, None);
+            }
+        }
+        Ok(Self { path: path.to_owned(), table, mistakes })
+    }
+
+    /// The file's name without its ending.
+    pub fn name(&self) -> String {
+        self.path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into())
+    }
+
+    /// What `read` makes of it, or one error with all that is wrong.
+    pub fn read<T>(&self, read: impl FnOnce(&Section<'_>) -> T) -> Result<T> {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let value = Section::root(&self.table, directory, &self.mistakes, read);
+        self.mistakes.take(&self.path).map_or(Ok(value), Err)
+    }
+}

@@ -1,0 +1,89 @@
+//! How a run went, read from its events.jsonl.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::recipe::TrainSpec;
+use crate::{Error, Result};
+
+/// How a run went.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// Median over the steps.
+    pub step_seconds: Option<f64>,
+    /// Seconds of an epoch's steps; evaluations not counted.
+    pub epoch_seconds: Option<f64>,
+    /// Of each evaluation on the validation examples.
+    pub validations: Vec<Validation>,
+}
+
+/// An evaluation on the validation examples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Validation {
+    /// After this epoch.
+    pub epoch: usize,
+    /// Nats a token.
+    pub loss: f64,
+    /// The part of the answers that are right, where answers were generated.
+    pub exact_match: Option<f64>,
+}
+
+impl History {
+    /// That of the run in `directory`, whose steps are made as `spec` says.
+    pub fn read(directory: &Path, spec: &TrainSpec) -> Result<Self> {
+        let path = directory.join("events.jsonl");
+        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, &e))?;
+        Ok(Self::of(&text, spec.batch_size * spec.grad_accum_steps))
+    }
+
+    fn of(events: &str, examples: usize) -> Self {
+        let (mut seconds, mut last_epoch, mut history) = (Vec::new(), 0, Self::default());
+        // Every line was written by a run; one that is broken tells nothing.
+        for event in events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            let epoch = event["epoch"].as_u64().unwrap_or(0) as usize;
+            match event["event"].as_str() {
+                Some("step_done") => {
+                    if let Some(rate) = event["examples_per_second"].as_f64().filter(|r| *r > 0.0) {
+                        seconds.push(examples as f64 / rate);
+                    }
+                    last_epoch = last_epoch.max(epoch);
+                }
+                Some("evaluated") if event["of"] == "validation" => {
+                    let Some(loss) = event["loss"].as_f64() else { continue };
+                    let exact_match = event["exact_match"].as_f64();
+                    history.validations.push(Validation { epoch, loss, exact_match });
+                }
+                _ => {}
+            }
+        }
+        if !seconds.is_empty() {
+            seconds.sort_by(f64::total_cmp);
+            let median = seconds[seconds.len() / 2];
+            history.step_seconds = Some(median);
+            history.epoch_seconds = Some(median * seconds.len() as f64 / last_epoch.max(1) as f64);
+        }
+        history
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_and_validations_are_read() {
+        let events = r#"{"event":"started","steps":3}
+{"event":"step_done","step":1,"epoch":1,"loss":3.0,"examples_per_second":8.0}
+{"event":"step_done","step":2,"epoch":1,"loss":3.0,"examples_per_second":2.0}
+{"event":"evaluated","of":"validation","epoch":1,"loss":2.5,"exact_match":0.5}
+{"event":"step_done","step":3,"epoch":2,"loss":3.0,"examples_per_second":4.0}
+{"event":"evaluated","of":"test_after","epoch":2,"loss":9.0}
+"#;
+        let history = History::of(events, 8);
+        assert_eq!((history.step_seconds, history.epoch_seconds), (Some(2.0), Some(3.0)));
+        let want = Validation { epoch: 1, loss: 2.5, exact_match: Some(0.5) };
+        assert_eq!(history.validations, [want]);
+        assert_eq!(History::of("", 8), History::default());
+    }
+}

@@ -1,0 +1,30 @@
+//! The page that a report is: one file, no script, no request.
+
+use super::html::escaped;
+
+const STYLE: &str = include_str!("page.css");
+
+/// A whole page of these sections, each a heading and what stands below it.
+pub fn page(name: &str, lead: &str, sections: &[(String, String)]) -> String {
+    let links: String = sections
+        .iter()
+        .enumerate()
+        .map(|(i, (heading, _))| format!("<a href=\"#s{i}\">{}</a>\n", escaped(heading)))
+        .collect();
+    let body: String = sections
+        .iter()
+        .enumerate()
+        .map(|(i, (heading, content))| {
+            format!("<section id=\"s{i}\"><h2>{}</h2>\n{content}</section>\n", escaped(heading))
+        })
+        .collect();
+    let title = escaped(name);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style></head>\n\
+         <body><header><h1>{title}</h1>\n{lead}<nav>{links}</nav></header>\n<main>{body}</main>\n\
+         </body></html>\n"
+    )
+}

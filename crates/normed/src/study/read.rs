@@ -1,0 +1,189 @@
+//! The keys of a study file. Models, data sets and methods are tables of keys of a recipe; laid over
+//! one another they are recipes, and are read as such.
+
+use std::path::{Path, PathBuf};
+
+use super::{Cell, Study, TestSet};
+use crate::Result;
+use crate::recipe::section::{Section, Wrong, list, one_of, real, text, truth, unknown, whole};
+use crate::recipe::source::{Node, Table, merge};
+use crate::recipe::{BestBy, Document, Recipe};
+
+pub(super) fn open(path: &Path, settings: &[String]) -> Result<Study> {
+    let document = Document::open(path, settings)?;
+    let name = document.name();
+    document.read(|s| study(s, &name))
+}
+
+fn study(s: &Section<'_>, name: &str) -> Study {
+    let seed = || whole("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok());
+    let count = || whole("from 1 up", |&n: &usize| n >= 1);
+    let seeds = s.get("seeds", list(seed())).unwrap_or_else(|| vec![0]);
+    let common = s.raw("recipe").cloned().unwrap_or_default();
+    let selection = s.raw("selection").cloned().unwrap_or_default();
+    let mut models = entries(s, "models");
+    if models.is_empty() {
+        models.push(Entry { name: "", keys: Table::new() });
+    }
+    let (data_sets, methods) = (entries(s, "data_sets"), entries(s, "methods"));
+    for (key, list) in [("data_sets", &data_sets), ("methods", &methods)] {
+        if list.is_empty() {
+            s.wrong(key, "this table is missing or empty");
+        }
+    }
+    let test_sets: Vec<_> = s.tables("test_sets");
+    let names: Vec<&str> =
+        data_sets.iter().map(|e| e.name).chain(test_sets.iter().map(|(name, _)| *name)).collect();
+    for name in names.iter().filter(|&&name| names.iter().filter(|n| **n == name).count() > 1) {
+        s.wrong("test_sets", format!("\"{name}\" is also a data set"));
+    }
+
+    let (mut cells, mut all_test_sets) = (Vec::new(), Vec::new());
+    let efficiency = s.section("efficiency", |s| {
+        let of = |key, entries: &[Entry<'_>]| {
+            let known: Vec<_> = entries.iter().map(|e| e.name).collect();
+            s.get(key, list(one_name(&known)))
+        };
+        let part = real("above 0 and less than 1", |x| *x > 0.0 && *x < 1.0);
+        let fractions = s.require("fractions", list(part)).unwrap_or_default();
+        (fractions, of("data_sets", &data_sets), of("methods", &methods))
+    });
+    for model in &models {
+        for data_set in &data_sets {
+            for method in &methods {
+                let entries = [model, data_set, method];
+                let mut cell = cell(s, &common, entries, &selection, seeds[0]);
+                let (keys, _) = own(&data_set.keys, &["test_on"]);
+                cell.tested_on = keys
+                    .first()
+                    .and_then(|node| s.take("test_on", node, names_of(&names)))
+                    .unwrap_or_else(|| names.iter().map(|name| (*name).to_owned()).collect());
+                cell.tested_on.retain(|name| name != data_set.name);
+                if let Some((_, data_sets, methods)) = &efficiency {
+                    let has = |names: &Option<Vec<String>>, name: &str| {
+                        names.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
+                    };
+                    cell.efficient = has(data_sets, data_set.name) && has(methods, method.name);
+                }
+                cells.push(cell);
+            }
+        }
+    }
+    if let (Some(model), Some(data_set), Some(method)) =
+        (models.first(), data_sets.first(), methods.first())
+    {
+        for (name, keys) in test_sets {
+            let (nodes, keys) = own(keys, &["own_task"]);
+            let own_task = nodes.first().and_then(|node| s.take("own_task", node, truth));
+            // Whatever it is tested with, the data is the set's own.
+            let mut base = laid_over([&common, &model.keys, &data_set.keys, &method.keys]);
+            base.retain(|(key, _)| key != "data" && key != "test_on" && key != "lr");
+            merge(&mut base, keys);
+            let recipe = s.whole(&base, |s| Recipe::of_section(s, name));
+            let own_task = own_task.unwrap_or(false);
+            all_test_sets.push(TestSet { name: name.to_owned(), data: recipe.data, own_task });
+        }
+    }
+    Study {
+        name: name.to_owned(),
+        output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
+        seeds,
+        jobs: s.get("jobs", count()).unwrap_or(1),
+        pictures: s.get("pictures", one_of).unwrap_or_default(),
+        cells,
+        test_sets: all_test_sets,
+        fractions: efficiency.map(|(fractions, ..)| fractions).unwrap_or_default(),
+    }
+}
+
+/// A model, a data set or a method: a name and the keys it has.
+struct Entry<'a> {
+    name: &'a str,
+    keys: Table,
+}
+
+fn entries<'a>(s: &Section<'a>, key: &'static str) -> Vec<Entry<'a>> {
+    s.tables(key).into_iter().map(|(name, keys)| Entry { name, keys: keys.clone() }).collect()
+}
+
+/// The nodes of keys that are the study's, and the keys that are the recipe's.
+fn own(table: &Table, names: &[&str]) -> (Vec<Node>, Table) {
+    let mut keys = table.clone();
+    let own = keys.extract_if(.., |(key, _)| names.contains(&key.as_str()));
+    let own = own.map(|(_, node)| node).collect();
+    (own, keys)
+}
+
+fn laid_over<'t>(tables: impl IntoIterator<Item = &'t Table>) -> Table {
+    let mut whole = Table::new();
+    for table in tables {
+        merge(&mut whole, table.clone());
+    }
+    whole
+}
+
+fn cell(
+    s: &Section<'_>,
+    common: &Table,
+    [model, data_set, method]: [&Entry<'_>; 3],
+    selection: &Table,
+    seed: u64,
+) -> Cell {
+    let (_, data_keys) = own(&data_set.keys, &["test_on"]);
+    let (rates, method_keys) = own(&method.keys, &["lr"]);
+    let whole = laid_over([common, &model.keys, &data_keys, &method_keys]);
+    for (key, cause) in [
+        ("seed", "the study's `seeds` say it for all runs"),
+        ("output", "every run has a directory of its own in the study's `output`"),
+    ] {
+        if let Some((_, node)) = whole.iter().find(|(name, _)| name == key) {
+            s.take(key, node, |_| Err::<(), _>(Wrong::new(cause)));
+        }
+    }
+    let recipe = s.whole(&whole, |s| Recipe::of_section(s, method.name));
+    let mut chosen_by = s.whole(&laid_over([&whole, selection]), |s| {
+        let mut recipe = Recipe::of_section(s, method.name);
+        recipe.seed = s.has("seed").then_some(recipe.seed).unwrap_or(seed);
+        recipe
+    });
+    chosen_by.train.fraction = recipe.train.fraction;
+    let above = recipe.train.min_lr.max(chosen_by.train.min_lr);
+    let rate = real("above 0, and not below train.min_lr", move |x| *x > 0.0 && *x >= above);
+    let name = format!("methods.{}.lr", method.name);
+    let rates = match rates.first() {
+        Some(node) => s.take(&name, node, list(rate)).unwrap_or_default(),
+        None => vec![recipe.train.lr],
+    };
+    if rates.len() > 1 && chosen_by.train.metric == BestBy::Last {
+        s.wrong(
+            "selection",
+            "train.metric = \"last\" tells no rate from another; let [selection] have one that does",
+        );
+    }
+    Cell {
+        model: model.name.to_owned(),
+        data_set: data_set.name.to_owned(),
+        method: method.name.to_owned(),
+        rates,
+        recipe,
+        selection: chosen_by,
+        efficient: false,
+        tested_on: Vec::new(),
+    }
+}
+
+/// Reads one of `names`.
+fn one_name<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<String, Wrong> + 'n {
+    |node| {
+        let name = text(node)?;
+        if names.contains(&name.as_str()) { Ok(name) } else { Err(unknown(&name, names)) }
+    }
+}
+
+/// Reads some of `names`, perhaps none.
+fn names_of<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<Vec<String>, Wrong> + 'n {
+    |node| match &node.value {
+        crate::recipe::source::Value::List(list) => list.iter().map(one_name(names)).collect(),
+        other => Err(Wrong::new(format!("must be a list, is {other}"))),
+    }
+}
