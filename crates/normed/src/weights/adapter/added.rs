@@ -11,10 +11,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::read::check_base;
+use super::read::{check_base, misfit};
 use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
 use crate::tensor::{Delta, LowRankShape, ParamId, Parameters, Precision, PrefixKv};
-use crate::weights::fill::list;
 use crate::weights::{read_safetensors, read_small, write_atomically, write_safetensors};
 use crate::{Error, Result};
 
@@ -214,12 +213,7 @@ pub(super) fn load(
     let missing = tuned.iter().filter(|(_, p)| p.is_added() && !file.tensors.contains_key(&p.name));
     complaints.extend(missing.map(|(_, p)| format!("{} is missing", p.name)));
     if !complaints.is_empty() {
-        let cause = format!(
-            "the adapter does not fit the model, {} complaints: {}",
-            complaints.len(),
-            list(&complaints)
-        );
-        return Err(Error::invalid(weights.display(), cause));
+        return Err(misfit(&weights, &complaints));
     }
     set.sort_unstable();
     *params = tuned;

@@ -39,6 +39,13 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
         .ok_or_else(|| Error::invalid(path.display(), "does not say which base it was trained on"))
 }
 
+/// One error of all that does not fit.
+pub(super) fn misfit(path: &Path, complaints: &[String]) -> Error {
+    let n = complaints.len();
+    let cause = format!("the adapter does not fit the model, {n} complaints: {}", list(complaints));
+    Error::invalid(path.display(), cause)
+}
+
 /// `peft_type` of a config, if it is one.
 fn peft_type(text: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -124,12 +131,7 @@ pub fn load_adapter(
         complaints = untied(&found.values, params);
     }
     if !complaints.is_empty() {
-        let cause = format!(
-            "the adapter does not fit the model, {} complaints: {}",
-            complaints.len(),
-            list(&complaints)
-        );
-        return Err(Error::invalid(path.display(), cause));
+        return Err(misfit(&path, &complaints));
     }
     let mut set = Vec::new();
     for (name, value) in found.values {
