@@ -212,6 +212,18 @@ impl Role {
         self.multiplies() && self.part != Part::Embedding(EmbeddingPart::Token)
     }
 
+    /// Whether it makes the keys of a self-attention, apart from queries and values.
+    pub fn makes_keys(&self) -> bool {
+        self.part == Part::Attention(AttentionPart::Key) && self.term == Term::Weight
+    }
+
+    /// Whether it is the matrix that ends a self-attention or a feed-forward network.
+    pub fn ends_sublayer(&self) -> bool {
+        let ends =
+            matches!(self.part, Part::Attention(AttentionPart::Output) | Part::Fc2 | Part::Down);
+        ends && self.term == Term::Weight
+    }
+
     /// Whether it is the matrix of a linear layer that is quantised where a model is: of any but the
     /// prediction head.
     pub fn quantises(&self) -> bool {

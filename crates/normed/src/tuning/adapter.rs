@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::tensor::{AttentionPart, Bottleneck, Parameters, Part, Tensor, normal};
+use crate::tensor::{Bottleneck, Parameters, Tensor, normal};
 
 /// What `method = "adapter"` can be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -18,11 +18,6 @@ impl Default for AdapterOptions {
     fn default() -> Self {
         Self { bottleneck: 64, parallel: false }
     }
-}
-
-/// Whether such a layer ends a sublayer: self-attention or the feed-forward network.
-pub(super) fn ends_sublayer(part: Part) -> bool {
-    matches!(part, Part::Attention(AttentionPart::Output) | Part::Fc2 | Part::Down)
 }
 
 /// The paper's near-identity (section 3.2), and exactly one: the first layer starts at normal numbers of

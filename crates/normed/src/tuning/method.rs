@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Options, adapter, prefix};
+use super::Options;
 use crate::tensor::{Part, Role, Term};
 
 /// The tuning methods.
@@ -77,8 +77,8 @@ impl Method {
         let targets = match self {
             Self::Lora => &options.lora.targets,
             Self::Ia3 => &options.ia3.targets,
-            Self::Prefix | Self::PTuningV2 => return prefix::makes_keys(role),
-            Self::Adapter => return role.multiplies() && adapter::ends_sublayer(role.part),
+            Self::Prefix | Self::PTuningV2 => return role.makes_keys(),
+            Self::Adapter => return role.ends_sublayer(),
             _ => return false,
         };
         role.only_multiplies() && targets.iter().any(|target| target.selects(role.part))

@@ -3,9 +3,7 @@
 
 use serde::Serialize;
 
-use crate::tensor::{
-    AddedPart, AttentionPart, ParamId, Parameters, Part, Role, Tensor, Term, normal, uniform,
-};
+use crate::tensor::{AddedPart, ParamId, Parameters, Part, Role, Tensor, normal, uniform};
 
 /// What `method = "prefix"` and `method = "p_tuning_v2"` can be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,11 +19,6 @@ impl Default for PrefixOptions {
     fn default() -> Self {
         Self { length: 10, projection: true }
     }
-}
-
-/// Whether such a parameter makes the keys of a self-attention, apart from queries and values.
-pub(super) fn makes_keys(role: &Role) -> bool {
-    role.part == Part::Attention(AttentionPart::Key) && role.term == Term::Weight
 }
 
 /// As PyTorch starts tables and linear layers, and so PEFT a prefix: normal numbers of deviation 1, and

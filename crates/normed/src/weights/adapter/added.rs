@@ -135,27 +135,45 @@ impl Plugs {
             match *socket {
                 Socket::LowRank { rank, alpha, use_rslora, dropout, magnitude, .. } => {
                     within(rank)?;
+                    if !alpha.is_finite() || !(0.0..1.0).contains(&dropout) {
+                        return Err(format!("alpha or dropout of {weight} cannot be"));
+                    }
                     let has_magnitude = magnitude;
                     let shape = LowRankShape { rank, alpha, use_rslora, dropout, has_magnitude };
                     params.plug_low_rank(id, shape);
                 }
-                Socket::Scaled { input, .. } => _ = params.plug_scaled(id, input),
+                Socket::Scaled { input, .. } => {
+                    if input && params.get(id).shape.len() > 2 {
+                        return Err(format!(
+                            "{weight} is a convolution, whose input is not scaled"
+                        ));
+                    }
+                    params.plug_scaled(id, input);
+                }
                 Socket::Bottleneck { channels, parallel, .. } => {
                     within(channels)?;
+                    if !params.get(id).role.ends_sublayer() {
+                        return Err(format!("{weight} ends no sublayer"));
+                    }
                     params.plug_bottleneck(id, channels, parallel);
                 }
             }
         }
         let mut taken = BTreeSet::new();
+        let mut towers = BTreeSet::new();
         for PrefixPlug { keys, length, projection } in &self.prefixes {
             within(*length)?;
             let ids = keys.iter().map(|key| matrix(params, key)).collect::<Result<Vec<_>, _>>()?;
             let alike = |&id: &ParamId| {
                 let (one, first) = (params.get(id), params.get(ids[0]));
-                one.role.tower == first.role.tower && one.shape == first.shape
+                let keys = one.role.makes_keys() && one.shape == first.shape;
+                keys && one.role.tower == first.role.tower
             };
             if !ids.iter().all(|id| alike(id) && taken.insert(*id)) {
                 return Err("the keys of a prefix are not of one tower and width".to_owned());
+            }
+            if ids.first().is_some_and(|&id| !towers.insert(params.get(id).role.tower)) {
+                return Err("a tower has two prefixes".to_owned());
             }
             params.plug_prefix(&ids, *length, *projection);
         }

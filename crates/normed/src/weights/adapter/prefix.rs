@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 
 use super::read::check_base;
 use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
-use crate::tensor::{
-    AttentionPart, ParamId, Parameters, Part, Precision, PrefixKv, Tensor, Term, Tower,
-};
+use crate::tensor::{ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor, Tower};
 use crate::weights::{read_safetensors, read_small, write_atomically, write_safetensors};
 use crate::{Error, Result};
 
@@ -36,10 +34,8 @@ fn language_keys(params: &Parameters) -> Vec<ParamId> {
     if params.iter().any(|(_, p)| p.role.tower == Tower::Text) {
         return Vec::new();
     }
-    let key = Part::Attention(AttentionPart::Key);
-    let all = params.iter().filter(|(_, p)| {
-        (p.role.tower, p.role.part, p.role.term) == (Tower::Decoder, key, Term::Weight)
-    });
+    let decoder = |p: &Parameter| p.role.tower == Tower::Decoder;
+    let all = params.iter().filter(|(_, p)| decoder(p) && p.role.makes_keys());
     all.map(|(id, _)| id).collect()
 }
 
