@@ -4,15 +4,16 @@
     python3 bench/plan.py MODEL [--batches 20,8,2] [--levels none,ffn,blocks] [--methods layer_norm,full]
                           [--image-size 480] [--precision bf16]
 
-MODEL is a directory with a model; random weights do. Each row is two epochs of two steps on drawn
+MODEL is a directory with a model; random weights do. Each row is two epochs of five steps on drawn
 pictures, so that the best parameters are held beside the present ones. The peak is the process's, as its
-metrics.json has it.
+metrics.json has it; the seconds of a step are the median.
 """
 
 import argparse
 import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,7 @@ def recipe(directory, arguments, batch, level, method):
     path.write_text(
         f'model = "{Path(arguments.model).resolve()}"\n{size}precision = "{arguments.precision}"\n'
         f'[data]\nname = "phantom"\ndomain = "source"\n'
-        f"train = {2 * batch}\nvalidate = {batch}\ntest = 0\n"
+        f"train = {5 * batch}\nvalidate = {batch}\ntest = 0\n"
         f'[tuning]\nmethod = "{method}"\n'
         f'[train]\nepochs = 2\nbatch_size = {batch}\nrecompute = "{level}"\nlr = 1e-3\n'
     )
@@ -53,7 +54,7 @@ def row(arguments, batch, level, method):
         peak = json.loads((output / "metrics.json").read_text())["peak_memory_bytes"]
         events = [json.loads(line) for line in (output / "events.jsonl").read_text().splitlines()]
         steps = [e for e in events if e["event"] == "step_done"]
-        seconds = batch / steps[-1]["examples_per_second"]
+        seconds = statistics.median(batch / step["examples_per_second"] for step in steps)
     return way["needs"]["peak"], peak, way["step_seconds"], seconds
 
 

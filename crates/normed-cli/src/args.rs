@@ -39,6 +39,10 @@ pub enum Command {
     ApplyDelta(ApplyDeltaArgs),
     /// Write a model again, the matrices of its linear layers in 8 or 4 bits.
     Quantize(QuantizeArgs),
+    /// Write what a run trained as plain safetensors or as a PEFT directory.
+    Export(ExportArgs),
+    /// Say which norms differ between two models, and how far.
+    Diff(DiffArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -62,6 +66,10 @@ pub struct TrainArgs {
     /// Leave the test split alone.
     #[arg(long)]
     pub no_test: bool,
+    /// Sweep the learning rate over sixty steps, suggest one, draw the curve beside the run directory,
+    /// and train nothing.
+    #[arg(long, conflicts_with_all = ["resume", "no_test"])]
+    pub find_lr: bool,
     #[command(flatten)]
     pub voice: Voice,
 }
@@ -241,6 +249,50 @@ pub struct QuantizeArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ExportArgs {
+    /// A run's directory, or an adapter's.
+    #[arg(value_name = "RUN")]
+    pub from: PathBuf,
+    /// In which form.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// Where it goes: a file of safetensors, a directory for PEFT.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// The base, instead of the one that the adapter names.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+}
+
+/// A form of what was trained.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// adapter_config.json, adapter_model.safetensors and README.md.
+    Peft,
+    /// One file of tensors under the names that they have in the Hugging Face model.
+    Safetensors,
+}
+
+#[derive(clap::Args)]
+pub struct DiffArgs {
+    /// A checkpoint, a run or an adapter.
+    #[arg(value_name = "A")]
+    pub first: PathBuf,
+    /// Another one over the same base, or the tuned one where A is the base.
+    #[arg(value_name = "B")]
+    pub second: PathBuf,
+    /// The base of adapters, instead of the ones that they name.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Draw it, by tower and depth.
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(clap::Args)]
 pub struct SplitArgs {
     /// The rows: JSON lines.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -341,10 +393,14 @@ mod tests {
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
             "normed train r.toml --memory 6GiB",
+            "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed study s.toml --set seeds=[1] --shard 2/8",
             "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",
+            "normed export run --format safetensors --out t.safetensors",
+            "normed export run/adapter --format peft --out dir --model base",
+            "normed diff base run --svg d.svg --json",
             "normed apply-delta llama delta out --precision f32",
         ] {
             if let Err(error) = parse(line) {
@@ -365,7 +421,10 @@ mod tests {
             "normed plan r.toml --memory 6",
             "normed study s.toml --shard 0/2",
             "normed study s.toml --shard 3/2",
+            "normed train r.toml --find-lr --resume",
             "normed quantize m",
+            "normed export run --format onnx --out o",
+            "normed diff a",
             "normed quantize m --to fp4",
         ] {
             let error = parse(line).err().unwrap_or_else(|| panic!("{line} passed"));

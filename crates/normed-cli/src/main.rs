@@ -11,6 +11,7 @@ mod format;
 mod interrupt;
 mod output;
 mod progress;
+mod tuned;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect(args),
         Command::ApplyDelta(args) => commands::apply_delta(args),
         Command::Quantize(args) => commands::quantize(args),
+        Command::Export(args) => commands::export(args),
+        Command::Diff(args) => commands::diff(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

@@ -68,6 +68,10 @@ impl Progress {
                     ));
                 }
             }
+            Event::Ranked { norms, kept, examples } => self.line(&format!(
+                "{kept} of {norms} norms are trained: those of the largest Fisher information by \
+                 {examples} examples (fisher.csv)"
+            )),
             Event::Cached { pictures, computed, bytes, directory, seconds } => {
                 self.line(&format!(
                     "{pictures} pictures seen by the frozen towers once and for all, {computed} of \
@@ -178,6 +182,8 @@ fn subject(of: Subject) -> &'static str {
         Subject::TestAfter => "test",
         Subject::TestBlind => "test, images exchanged",
         Subject::Pictures => "pictures",
+        Subject::Norms => "comparing norms",
+        Subject::Rates => "sweeping the rate",
     }
 }
 

@@ -226,3 +226,56 @@ fn split_keeps_images_together() {
     assert_eq!(rows.len(), 72);
     assert!(rows.chunks(2).all(|pair| pair[0]["split"] == pair[1]["split"]));
 }
+
+/// What a run trained, as plain tensors and as a PEFT directory, and how far it is from the base.
+#[test]
+fn a_run_is_exported_and_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"\ntowers = [\"decoder\"]", "");
+    let here = dir.path();
+    let train = ["train", "recipe.toml", "--set", "train.epochs=1", "--no-test", "--quiet"];
+    stdout(here, &[&train[..], &["--output", "run"]].concat());
+
+    let plain = ["export", "run", "--format", "safetensors", "--out", "plain.safetensors"];
+    let text = stdout(here, &plain);
+    assert!(text.contains("parameters, in plain.safetensors"), "{text}");
+    let (text, code) = failure(here, &plain);
+    assert_eq!((code, text.contains("is there already")), (Some(2), true), "{text}");
+    let plain = normed::weights::read_safetensors(&here.join("plain.safetensors")).unwrap();
+    let name = "text_decoder.bert.embeddings.LayerNorm.weight";
+    assert!(plain.tensors.contains_key(name), "{:?}", plain.tensors.keys());
+    assert_eq!(plain.metadata["base_content_sha256"].len(), 64);
+
+    stdout(here, &["export", "run/adapter", "--format", "peft", "--out", "again"]);
+    let weights = |dir: &str| fs::read(here.join(dir).join("adapter_model.safetensors")).unwrap();
+    assert_eq!(weights("again"), weights("run/adapter"));
+
+    let report: Value =
+        serde_json::from_str(&stdout(here, &["diff", "base", "run", "--json"])).unwrap();
+    assert_eq!(report["others"], json!([]));
+    for row in report["norms"].as_array().unwrap() {
+        let moved = row["distance"].as_f64().unwrap() > 0.0;
+        assert_eq!(moved, row["tower"] == "decoder", "{row}");
+    }
+    let text = stdout(here, &["diff", "run", "base", "--svg", "moved.svg"]);
+    assert!(text.contains("those that moved most"), "{text}");
+    assert!(fs::read_to_string(here.join("moved.svg")).unwrap().contains("decoder"));
+    let text = stdout(here, &["diff", "run", "again"]);
+    assert!(text.contains("no norm moved") && !text.contains("differ"), "{text}");
+    let (text, code) = failure(here, &["export", "base", "--format", "peft", "--out", "o"]);
+    assert_eq!((code, text.contains("neither a run nor an adapter")), (Some(2), true), "{text}");
+}
+
+#[test]
+fn a_rate_is_found_and_drawn_and_no_run_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let args = ["train", "recipe.toml", "--output", "runs/a", "--find-lr"];
+    let text = stdout(dir.path(), &args);
+    assert!(text.contains("train.lr = "), "{text}");
+    let again = stdout(dir.path(), &[&args[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
+    assert!(report["suggestion"].as_f64().unwrap() > 1e-5);
+    assert_eq!(report["curve"], "runs/a.find_lr.svg");
+    assert!(dir.path().join("runs/a.find_lr.svg").exists() && !dir.path().join("runs/a").exists());
+}

@@ -131,7 +131,9 @@ fn a_study_leaves_tables_plots_and_a_page_and_does_nothing_twice() {
         assert!(out.join("tables").join(file).is_file(), "{file}");
     }
     for file in ["parameters-all", "memory-all", "time-all", "learning-all", "efficiency-all"] {
-        assert!(out.join("plots").join(format!("{file}.svg")).is_file(), "{file}");
+        for ending in ["svg", "png"] {
+            assert!(out.join("plots").join(format!("{file}.{ending}")).is_file(), "{file}");
+        }
     }
     assert!(out.join("plots/norms-vision-all.svg").is_file());
     let results = fs::read_to_string(out.join("tables/results-all.md")).unwrap();

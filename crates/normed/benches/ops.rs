@@ -9,7 +9,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use normed::nn::{LayerNorm, Linear, Mlp};
-use normed::ops::{self, AttentionSpec};
+use normed::ops::{self, Activation, AttentionSpec};
 use normed::tensor::{
     Gradients, Graph, NormPlace, Parameters, Part, Precision, Quantisation, Quantised, Scope,
     Tensor, Tower, Var,
@@ -135,7 +135,9 @@ fn large(precision: Precision, kind: Kind) -> Operation {
 fn gelu(precision: Precision) -> Operation {
     let elements = ROWS * INTERMEDIATE;
     let shape = [ROWS, INTERMEDIATE];
-    Operation::new(precision, precision, &shape, [elements; 2], |_| Box::new(ops::gelu))
+    Operation::new(precision, precision, &shape, [elements; 2], |_| {
+        Box::new(|g, x| ops::activate(g, x, Activation::Gelu))
+    })
 }
 
 fn mlp(precision: Precision) -> Operation {

@@ -10,6 +10,7 @@
 //! - [`data`]: examples, images, text, batches;
 //! - [`models`]: vision transformer, BERT, and their composition MISS;
 //! - [`tuning`]: which parameters are trained;
+//! - [`plot`]: pictures of numbers, as SVG and PNG;
 //! - [`metrics`]: predictions in, numbers out;
 //! - [`recipe`]: a whole run as data;
 //! - [`train`]: the step, the run, evaluation, checkpoints;
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod ops;
+pub mod plot;
 pub mod recipe;
 pub mod study;
 pub mod tensor;

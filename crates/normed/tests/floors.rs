@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 12] = [
+const FLOORS: [(&str, &str); 13] = [
     ("tensor", ""),
+    ("plot", ""),
     ("ops", "tensor data"), // of data, the label that does not count
     ("nn", "tensor ops"),
     ("weights", "tensor"),
@@ -16,8 +17,8 @@ const FLOORS: [(&str, &str); 12] = [
     ("models", "tensor ops nn weights data"),
     ("tuning", "tensor nn"),
     ("recipe", "tensor hub data metrics models tuning"),
-    ("train", "tensor ops nn weights data metrics models tuning recipe"),
-    ("study", "tensor weights data metrics recipe train"),
+    ("train", "tensor ops nn weights data metrics models tuning recipe plot"),
+    ("study", "tensor weights data metrics tuning recipe train plot"),
 ];
 
 /// What a floor may name of another, where that is not everything.

@@ -173,10 +173,13 @@ fn frozen_towers_below_record_nothing() {
 
 #[test]
 fn ten_training_steps_are_torchs() {
-    let Golden { record, model, mut params, batch, .. } = read();
-    train_norms(&mut params, &Tower::ALL);
-    let how = (&record.adamw, record.label_smoothing);
-    assert_steps(&model, &mut params, &batch, how, &record.losses);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let Golden { record, model, mut params, batch, .. } = read();
+        train_norms(&mut params, &Tower::ALL);
+        params.set_precision(precision);
+        let how = (&record.adamw, record.label_smoothing);
+        assert_steps(&model, &mut params, &batch, how, &record.losses);
+    }
 }
 
 fn answers(golden: &Golden, batch: &Batch, search: &Search) -> Vec<Vec<u32>> {

@@ -1,7 +1,9 @@
 //! The commands, one a file. Each gives the process's exit code or the error that stands for it.
 
 mod apply_delta;
+mod diff;
 mod evaluate;
+mod export;
 mod fetch;
 mod inspect;
 mod plan;
@@ -12,7 +14,9 @@ mod study;
 mod train;
 
 pub use apply_delta::apply_delta;
+pub use diff::diff;
 pub use evaluate::evaluate;
+pub use export::export;
 pub use fetch::fetch;
 pub use inspect::inspect;
 pub use plan::plan;

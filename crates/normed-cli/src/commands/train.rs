@@ -1,15 +1,19 @@
 //! `normed train` and `normed pretrain`: the same run, from a base that is read or one that is made.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use normed::recipe::{Base, Recipe};
-use normed::train::{RunOptions, run};
+use normed::train::{RunOptions, find_lr, run};
+use normed::weights::write_atomically;
 use normed::{Error, Result};
+use serde_json::json;
 
 use crate::args::TrainArgs;
 use crate::format::quoted;
 use crate::interrupt;
-use crate::output::complain;
+use crate::output::{complain, say};
 use crate::progress::Progress;
 
 /// Trains what a recipe says.
@@ -41,6 +45,9 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     if let Some(memory) = args.memory {
         (recipe.memory, recipe.planned_for) = (Some(memory), None);
     }
+    if args.find_lr {
+        return sweep(&recipe, args);
+    }
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
     let mut progress = Progress::new(args.voice);
@@ -50,6 +57,36 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     }
     complain(format_args!("to go on: {}", resume_command(args, command)));
     Ok(ExitCode::from(interrupt::STOPPED))
+}
+
+/// Finds a rate, says it, and draws how it was found.
+fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
+    let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
+    let mut progress = Progress::new(args.voice);
+    let swept = find_lr(recipe, &stop, &mut |event| progress.show(event))?;
+    let Some(swept) = swept else { return Ok(ExitCode::from(interrupt::STOPPED)) };
+    let mut name = recipe.output.clone().into_os_string();
+    name.push(".find_lr.svg");
+    let path = PathBuf::from(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io(parent, &e))?;
+    }
+    let svg = swept.to_svg()?;
+    write_atomically(&path, |out| out.write_all(svg.as_bytes()))?;
+    if args.voice.json {
+        let report = json!({ "curve": path, "steps": swept.steps, "suggestion": swept.suggestion });
+        say(report);
+        return Ok(ExitCode::SUCCESS);
+    }
+    match swept.suggestion {
+        Some(lr) => say(format_args!("train.lr = {lr:e}; the curve is in {}", path.display())),
+        None => say(format_args!(
+            "the loss fell at no rate up to {:e}; the curve is in {}",
+            swept.steps.last().map_or(0.0, |step| step.lr),
+            path.display()
+        )),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What to type to go on with a run that was stopped.

@@ -88,7 +88,7 @@ impl Collator {
 
     /// One example in the model's terms.
     pub fn prepare(&self, example: &Example) -> Result<Prepared> {
-        let Framed { question, start, answer } = self.text_rule.frame(&self.tokenizer, example)?;
+        let Framed { question, start, answer } = self.frame(example)?;
         if let TextRule::Question(rule) = &self.text_rule
             && answer.len() >= rule.max_answer_tokens
         {
@@ -161,17 +161,21 @@ impl Collator {
 
     /// The tokens of an example's question and answer, for sorting; no picture is touched.
     pub fn length(&self, example: &Example) -> Result<usize> {
-        let (question, answer) = self.lengths(example)?;
+        let (question, answer) = self.lengths(&self.frame(example)?);
         Ok(question + answer)
     }
 
-    /// The tokens of an example's question, with the positions that the picture takes among them, and
-    /// those of the decoder. Fails where [`TextRule::frame`] does.
-    pub fn lengths(&self, example: &Example) -> Result<(usize, usize)> {
-        let framed = self.text_rule.frame(&self.tokenizer, example)?;
+    /// An example's texts as tokens. Fails where [`TextRule::frame`] does.
+    pub fn frame(&self, example: &Example) -> Result<Framed> {
+        self.text_rule.frame(&self.tokenizer, example)
+    }
+
+    /// The tokens of a question, with the positions that the picture takes among them, and those of the
+    /// decoder.
+    pub fn lengths(&self, framed: &Framed) -> (usize, usize) {
         // The picture's place is one of the tokens.
         let more = self.text_rule.image_tokens().saturating_sub(1);
-        Ok((framed.question.len() + more, framed.answer.len() + 1))
+        (framed.question.len() + more, framed.answer.len() + 1)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::config::TextConfig;
 use crate::data::TokenRows;
 use crate::nn::{BlockCache, Drops, LayerNorm, Linear, PostNormBlock, Seen, TextEmbedding};
-use crate::ops::{self, Output};
+use crate::ops::{self, Activation, Output};
 use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};
 
 /// A text tower.
@@ -105,7 +105,7 @@ impl Head {
     /// `[.., C] -> [.., V]`.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let h = self.dense.forward(g, x);
-        let h = ops::gelu(g, &h);
+        let h = ops::activate(g, &h, Activation::Gelu);
         let h = self.norm.forward(g, &h);
         ops::linear(g, &h, self.words, Some(self.bias), Output::Wide)
     }

@@ -1,11 +1,8 @@
 //! The weights that a model starts from when there is no checkpoint.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
-use crate::tensor::{EmbeddingPart, Parameter, Parameters, Part, Tensor, Term};
+use crate::tensor::{EmbeddingPart, Parameter, Parameters, Part, Tensor, Term, normal};
 
 /// Standard deviation of tables, and of matrices with [`WIDTH`] inputs, as in BERT and BLIP's ViT.
 const DEVIATION: f32 = 0.02;
@@ -38,22 +35,6 @@ pub fn initialise(params: &mut Parameters, seed: u64) {
 fn matrix(p: &Parameter) -> f32 {
     let inputs: usize = p.shape[1..].iter().product();
     DEVIATION * (WIDTH / inputs as f32).sqrt()
-}
-
-/// `n` normal numbers (Box & Muller 1958) from the stream that `seed` and `name` choose.
-fn normal(n: usize, deviation: f32, seed: u64, name: &str) -> Vec<f32> {
-    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize();
-    let mut rng = ChaCha8Rng::from_seed(digest.into());
-    // In (0, 1), so that its logarithm is finite.
-    let mut uniform = || (f64::from(rng.next_u32()) + 0.5) / 4_294_967_296.0;
-    let mut numbers = Vec::with_capacity(n + 1);
-    while numbers.len() < n {
-        let radius = f64::from(deviation) * (-2.0 * uniform().ln()).sqrt();
-        let (sin, cos) = (std::f64::consts::TAU * uniform()).sin_cos();
-        numbers.extend([(radius * cos) as f32, (radius * sin) as f32]);
-    }
-    numbers.truncate(n);
-    numbers
 }
 
 #[cfg(test)]

@@ -144,6 +144,14 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// What a table's elements are in the files in `dir`, the model's own; none where there are no such
+    /// files yet, or where they hold it otherwise.
+    pub fn stored_precision(&self, dir: &Path, table: &Parameter) -> Option<Precision> {
+        let checkpoint = self.config.open_weights(dir, self.layout).ok()?;
+        let name = self.config.stored_name(self.layout, &table.name);
+        checkpoint.tensors.get(&name)?.precision()
+    }
+
     /// The same, its parameters having got their values from `dir`.
     pub(super) fn loaded(self, dir: PathBuf, content_hash: ContentHash) -> Loaded {
         let Self { model, config, params, tokenizer, image_rule, text_rule, layout } = self;
@@ -306,11 +314,10 @@ struct ConfigFile {
 impl ConfigFile {
     fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let text = fs::read_to_string(&path).map_err(|e| {
-            Error::io(&path, &e).hint("a model directory holds config.json and the weights")
-        })?;
+        let text = weights::read_small(&path)
+            .map_err(|e| e.hint("a model directory holds config.json and the weights"))?;
         let place = path.display().to_string();
-        let json = serde_json::from_str(&text).map_err(|e| Error::invalid(&place, e))?;
+        let json = serde_json::from_slice(&text).map_err(|e| Error::invalid(&place, e))?;
         let kind = KINDS.iter().find(|(is_meant, _)| is_meant(&json));
         let (_, read) = kind.ok_or_else(|| {
             Error::invalid(&place, "this is no config of a BLIP, MISS or LLaVA model").hint(

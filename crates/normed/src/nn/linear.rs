@@ -1,6 +1,6 @@
 //! A linear layer, and the sum that it often ends in.
 
-use super::residual;
+use super::{delta, residual};
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, ParamId, Part, Scope, Term, Var};
 
@@ -82,7 +82,15 @@ impl Linear {
         residual::add_path(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
-    fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        ops::linear(g, x, self.weight, self.bias, output)
+    /// Whether something is plugged in.
+    pub(super) fn is_changed(&self, g: &Graph<'_>) -> bool {
+        g.delta(self.weight).is_some()
+    }
+
+    pub(super) fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
+        match g.delta(self.weight) {
+            None => ops::linear(g, x, self.weight, self.bias, output),
+            Some(delta) => delta::output(g, x, self.ids(), delta, output),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Linear, residual};
 use crate::ops::{self, Activation, DropoutStream, Output};
-use crate::tensor::{Graph, Part, Scope, Var};
+use crate::tensor::{Graph, Part, Recompute, Scope, Var};
 
 /// `fc2(activation(fc1(x)))`.
 #[derive(Debug, Clone)]
@@ -58,7 +58,15 @@ impl Mlp {
     }
 
     fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        ops::mlp(g, x, self.fc1.ids(), self.fc2.ids(), self.activation, output)
+        if ![&self.fc1, &self.fc2].iter().any(|layer| layer.is_changed(g)) {
+            return ops::mlp(g, x, self.fc1.ids(), self.fc2.ids(), self.activation, output);
+        }
+        let (fc1, activation) = (self.fc1.clone(), self.activation);
+        let h = g.recomputed(Recompute::Ffn, [x], move |g, [x]| {
+            let h = fc1.inner(g, x);
+            ops::activate(g, &h, activation)
+        });
+        self.fc2.output(g, &h, output)
     }
 }
 
@@ -89,7 +97,16 @@ impl GatedMlp {
 
     /// `residual + down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
     pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
-        let layers = [&self.gate_proj, &self.up_proj, &self.down_proj].map(Linear::ids);
-        ops::gated_mlp(g, x, layers, Output::AddedTo(residual))
+        let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
+        let output = Output::AddedTo(residual);
+        if !layers.iter().any(|layer| layer.is_changed(g)) {
+            return ops::gated_mlp(g, x, layers.map(Linear::ids), output);
+        }
+        let [gate, up] = [&self.gate_proj, &self.up_proj].map(Linear::clone);
+        let h = g.recomputed(Recompute::Ffn, [x], move |g, [x]| {
+            let (gated, raised) = (gate.inner(g, x), up.inner(g, x));
+            ops::gate(g, &gated, &raised)
+        });
+        self.down_proj.output(g, &h, output)
     }
 }

@@ -3,6 +3,7 @@
 mod attention;
 mod block;
 mod clip_block;
+mod delta;
 mod embedding;
 mod linear;
 mod llama_block;

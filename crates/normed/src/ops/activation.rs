@@ -1,17 +1,56 @@
 //! The curves of feed-forward networks, element by element, with their derivatives.
+//!
+//! Keeps: its input, which is the producing linear layer's output and so no further copy. Between two
+//! linear layers with nothing in their sockets [`mlp`](super::mlp()) does all three.
 
 use super::gelu;
-use super::number::Number;
+use super::number::{Number, in_precision};
 use super::simd::{exp, for_elements};
-use crate::tensor::{Operation, Tensor};
+use crate::tensor::{Graph, Operation, Tensor, Var};
 
 /// What stands between the two products of a feed-forward network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// [`gelu`](super::gelu()).
+    /// `x Φ(x)` (Hendrycks & Gimpel 2016, arXiv 1606.08415, eq. 1).
     Gelu,
     /// `x σ(1.702 x)` (Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2): OpenAI's CLIP.
     QuickGelu,
+}
+
+/// `x [..] -> [..]`, in the precision of `x`.
+pub fn activate(g: &mut Graph<'_>, x: &Var, activation: Activation) -> Var {
+    match activation {
+        Activation::Gelu => along(g, x, Gelu),
+        Activation::QuickGelu => along(g, x, QUICK_GELU),
+    }
+}
+
+fn along(g: &mut Graph<'_>, x: &Var, curve: impl Curve) -> Var {
+    let precision = x.value.precision();
+    let y = in_precision!(precision, all(curve, &x.value));
+    let input = x.source();
+    let kept = input.needs_gradient().then(|| x.value.clone());
+    g.record(y, kept.is_some(), move |mut dy, gradients| {
+        let Some(kept) = kept else { return };
+        in_precision!(precision, backward(curve, &kept, &mut dy));
+        gradients.add(input, dy);
+    })
+}
+
+fn backward<T: Number>(curve: impl Curve, x: &Tensor, dy: &mut Tensor) {
+    if dy.plans_change(Operation::Pass(x.len())) {
+        return;
+    }
+    let x = T::of(x);
+    for_elements(
+        T::of_mut(dy),
+        #[inline(always)]
+        |start, dy| {
+            for (d, x) in dy.iter_mut().zip(&x[start..]) {
+                *d = T::nearest(d.wide() * curve.slope(x.wide()));
+            }
+        },
+    );
 }
 
 /// A curve and its derivative.
@@ -86,6 +125,32 @@ pub(super) fn all<T: Number>(curve: impl Curve, x: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::simd::ELEMENTS;
+
+    #[test]
+    fn gelu_equals_published_values() {
+        // torch.nn.functional.gelu at these points.
+        let x = [-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0];
+        let want =
+            [-0.004_049_9, -0.158_655_26, -0.154_268_77, 0.0, 0.345_731_23, 0.841_344_8, 2.995_95];
+        let (params, _) = parameters(&[]);
+        let x = Var::constant(Tensor::new(&[7], x.to_vec()));
+        let y = activate(&mut Graph::inference(&params), &x, Activation::Gelu);
+        close(y.value.data(), &want, 1e-6);
+    }
+
+    #[test]
+    fn finite_differences_agree() {
+        for activation in [Activation::Gelu, Activation::QuickGelu] {
+            let (mut params, id) = parameters(&[&[ELEMENTS + 5]]);
+            let step = |g: &mut Graph<'_>| {
+                let x = g.parameter(id[0]);
+                activate(g, &x, activation)
+            };
+            finite_differences(&mut params, step, 1e-2);
+        }
+    }
 
     #[test]
     fn curves_are_torchs_and_slopes_are_theirs() {

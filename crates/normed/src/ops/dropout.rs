@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use super::number::{Number, in_precision};
 use super::simd::for_rows;
 use crate::tensor::{Graph, Operation, Tensor, Var};
 
@@ -37,16 +38,20 @@ impl DropoutStream {
 
     /// Multiplies `x [B, ..]` by the mask.
     fn apply(&self, x: &mut Tensor) {
+        in_precision!(x.precision(), self.apply_in(x));
+    }
+
+    fn apply_in<T: Number>(&self, x: &mut Tensor) {
         if x.plans_change(Operation::Pass(x.len())) {
             return;
         }
         let per_example = x.len() / self.keys.len();
         let width = x.width();
-        for_rows(x.data_mut(), width, |i, row| {
+        for_rows(T::of_mut(x), width, |i, row| {
             let start = i * width;
             let (b, offset) = (start / per_example, (start % per_example) as u64);
             for (j, x) in row.iter_mut().enumerate() {
-                *x *= self.factor(b, offset + j as u64);
+                *x = T::nearest(x.wide() * self.factor(b, offset + j as u64));
             }
         });
     }

@@ -10,7 +10,7 @@ use super::activation::{Curve, SILU};
 use super::linear::{Layer, Output};
 use super::number::{Number, in_precision};
 use super::product::Rows;
-use super::simd::for_elements;
+use super::simd::{for_elements, for_row_pairs};
 use crate::tensor::{Graph, Operation, ParamId, Precision, Recompute, Tensor, Var};
 
 /// `x [.., C] -> [.., C]` over the weight `[out, in]` and the bias `[out]` of `gate`, `up` and `down`.
@@ -66,6 +66,46 @@ pub fn gated_mlp(
         }
         gradients.add(residual, dy);
     })
+}
+
+/// `silu(gated) ∘ raised`, all `[.., C]` in the run's precision: the middle of [`gated_mlp`] by itself, where
+/// something is plugged into one of its layers. Keeps both.
+pub fn gate(g: &mut Graph<'_>, gated: &Var, raised: &Var) -> Var {
+    let precision = gated.value.precision();
+    let factors = [gated, raised].map(|x| x.value.clone());
+    let y = in_precision!(precision, product_of(&factors));
+    let sources = [gated.source(), raised.source()];
+    let needed = sources.iter().any(|source| source.needs_gradient());
+    let factors = needed.then_some(factors);
+    g.record(y, needed, move |dy, gradients| {
+        let Some([mut dg, mut du]) = factors else { return };
+        in_precision!(precision, differentiate_gate(&dy, &mut dg, &mut du));
+        gradients.add(sources[0], dg);
+        gradients.add(sources[1], du);
+    })
+}
+
+/// `gated` and `raised` become their gradients: `d ∘ raised ∘ silu'(gated)` and `d ∘ silu(gated)`.
+fn differentiate_gate<T: Number>(d: &Tensor, gated: &mut Tensor, raised: &mut Tensor) {
+    if gated.plans(Operation::Pass(d.len())) {
+        return;
+    }
+    let (d, width) = (T::of(d), d.width());
+    for_row_pairs(
+        T::of_mut(gated),
+        width,
+        T::of_mut(raised),
+        width,
+        #[inline(always)]
+        |i, gated, raised| {
+            let d = &d[i * width..][..width];
+            for j in 0..width {
+                let (g, u) = (gated[j].wide(), raised[j].wide());
+                gated[j] = T::nearest(d[j].wide() * u * SILU.slope(g));
+                raised[j] = T::nearest(d[j].wide() * SILU.value(g));
+            }
+        },
+    );
 }
 
 /// `silu(gated) ∘ up(x)`, in the place of `gated` unless that and `up(x)` are to be kept.
@@ -209,6 +249,7 @@ fn add_input_gradient<T: Number>(layer: &Layer, dy: &Tensor, dx: &mut Tensor) {
 mod tests {
     use super::*;
     use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::linear;
     use crate::tensor::{Gradients, Parameters, Precision};
 
     /// x, gate, up and down with their biases, residual.
@@ -274,6 +315,23 @@ mod tests {
             gated_mlp(g, &x, [1, 2, 3].map(|i| (id[i], None)), Output::Wide)
         };
         finite_differences(&mut params, plain, 5e-3);
+    }
+
+    /// Apart, with the layers around it.
+    #[test]
+    fn the_gate_alone_is_the_middle_of_it() {
+        let (mut params, id) = inputs(6, 5, 7);
+        let apart = |g: &mut Graph<'_>| {
+            let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
+            let [gated, raised] =
+                [1, 3].map(|i| linear(g, &x, id[i], Some(id[i + 1]), Output::Inner));
+            let y = gate(g, &gated, &raised);
+            linear(g, &y, id[5], Some(id[6]), Output::AddedTo(&r))
+        };
+        let [whole, parts] =
+            [biased(&mut Graph::inference(&params), &id), apart(&mut Graph::inference(&params))];
+        close(parts.value.data(), whole.value.data(), 1e-6);
+        finite_differences(&mut params, apart, 5e-3);
     }
 
     #[test]

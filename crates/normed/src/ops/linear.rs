@@ -42,12 +42,28 @@ pub fn linear(
     })
 }
 
-impl Output<'_> {
+impl<'r> Output<'r> {
     /// Where the residual's gradient goes, if there is a residual that wants one.
     pub(super) fn residual(self) -> Source {
         match self {
             Output::AddedTo(residual) => residual.source(),
             Output::Wide | Output::Inner => Source::none(),
+        }
+    }
+
+    /// What is added.
+    pub(super) fn added(self) -> Option<&'r Tensor> {
+        match self {
+            Output::AddedTo(residual) => Some(&residual.value),
+            Output::Wide | Output::Inner => None,
+        }
+    }
+
+    /// What it is kept in.
+    pub(super) fn precision(self, g: &Graph<'_>) -> Precision {
+        match self {
+            Output::Inner => g.precision(),
+            Output::Wide | Output::AddedTo(_) => Precision::F32,
         }
     }
 }
@@ -220,7 +236,8 @@ impl Layer {
     }
 }
 
-fn column_sums<T: Number>(x: &Tensor) -> Tensor {
+/// `[C]`, of `x [.., C]`.
+pub(super) fn column_sums<T: Number>(x: &Tensor) -> Tensor {
     let width = x.width();
     sum_rows(
         x,

@@ -147,7 +147,7 @@ fn gradient_before<T: Number>(
 mod tests {
     use super::*;
     use crate::ops::check::{close, finite_differences, parameters};
-    use crate::ops::{gelu, linear};
+    use crate::ops::{activate, linear};
     use crate::tensor::{Gradients, Parameters, Precision};
 
     fn inputs() -> (Parameters, Vec<ParamId>) {
@@ -180,7 +180,7 @@ mod tests {
             let mut g = Graph::inference(&params);
             let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
             let h = linear(&mut g, &x, id[1], Some(id[2]), Output::Wide);
-            let h = gelu(&mut g, &h);
+            let h = activate(&mut g, &h, Activation::Gelu);
             let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddedTo(&r));
             for mut g in [g, Graph::training(&params)] {
                 let got = fused(&mut g, &id);

@@ -17,6 +17,7 @@ mod gated_mlp;
 mod gelu;
 mod layer_norm;
 mod linear;
+mod low_rank;
 mod mlp;
 mod number;
 mod patches;
@@ -24,22 +25,24 @@ mod product;
 mod rms_norm;
 mod rotary;
 mod rows;
+mod scale;
 mod simd;
 
 #[cfg(test)]
 mod check;
 
-pub use activation::Activation;
+pub use activation::{Activation, activate};
 pub use attention::{AttentionSpec, KeyValues, attention, attention_over, self_attention};
 pub use cross_entropy::{CrossEntropy, cross_entropy, log_softmax};
 pub use dropout::{DropoutStream, add, add_dropped, drop_path_add, dropout};
 pub use embedding::embedding;
-pub use gated_mlp::gated_mlp;
-pub use gelu::gelu;
+pub use gated_mlp::{gate, gated_mlp};
 pub use layer_norm::layer_norm;
 pub use linear::{Output, linear};
+pub use low_rank::{low_rank, row_norms};
 pub use mlp::mlp;
 pub use patches::{patches, prepend_class_and_add_positions};
 pub use rms_norm::rms_norm;
 pub use rotary::{Rotation, rotary};
 pub use rows::{RowOf, merge, pick};
+pub use scale::scale;

@@ -107,8 +107,15 @@ pub struct TrainSpec {
     /// What is computed again in backward rather than kept: slower, in less memory, to the same
     /// gradients.
     pub recompute: Recompute,
-    /// The peak learning rate.
+    /// The peak learning rate; where a recipe says none, its methods' own
+    /// ([`Method::default_lr`](crate::tuning::Method::default_lr)).
     pub lr: f32,
+    /// That of the image encoder; `lr` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vision_lr: Option<f32>,
+    /// That of norms, those of the image encoder among them; if absent, that of where they stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm_lr: Option<f32>,
     /// What the schedule ends at.
     pub min_lr: f32,
     /// Of matrices and tables; norms and biases have none.
@@ -119,6 +126,9 @@ pub struct TrainSpec {
     pub adam_eps: f32,
     /// The shape of the learning rate's fall.
     pub schedule: Schedule,
+    /// By how many training examples the norms are compared where `tuning.keep` leaves a part of
+    /// them.
+    pub fisher_examples: usize,
     /// The part of all steps in which the rate rises from 0.
     pub warmup_ratio: f32,
     /// Of the cross-entropy.
@@ -179,11 +189,14 @@ impl Default for TrainSpec {
             grad_accum_steps: 1,
             recompute: Recompute::None,
             lr: 1e-3,
+            vision_lr: None,
+            norm_lr: None,
             min_lr: 0.0,
             weight_decay: 0.05,
             adam_betas: (0.9, 0.999),
             adam_eps: 1e-8,
             schedule: Schedule::Cosine,
+            fisher_examples: 128,
             warmup_ratio: 0.05,
             label_smoothing: 0.1,
             max_grad_norm: 1.0,

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
 use super::{
@@ -16,7 +18,7 @@ use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter};
 use crate::hub::Kind;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
-use crate::tuning::{Layers, Method, Rule, Tuning};
+use crate::tuning::{Keep, Layers, Method, Options, Rule, Target, Tuning};
 
 /// The whole recipe; `name` is what its run directory is called by default.
 pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
@@ -35,6 +37,8 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         s.wrong("memory", "stands beside planned_for, the memory that was already planned for");
     }
     let size = |node: &Node| text(node)?.parse::<ByteSize>().map_err(Wrong::new);
+    let tuning = tuning.unwrap_or_else(|| Tuning::new(Method::Full));
+    let default = TrainSpec { lr: tuning.default_lr(), ..TrainSpec::default() };
     Recipe {
         memory: s.get("memory", size),
         planned_for: s.get("planned_for", size),
@@ -47,8 +51,8 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
             Base::Init(_) => Precision::F32,
         }),
         data: s.require_section("data", data).flatten().unwrap_or_else(|| PLACEHOLDER.into()),
-        tuning: tuning.unwrap_or_else(|| Tuning::new(Method::Full)),
-        train: s.section("train", train).unwrap_or_default(),
+        train: s.section("train", |s| train(s, &default)).unwrap_or(default),
+        tuning,
         generate: s.section("generate", generate).unwrap_or_default(),
         cache: s.section("cache", cache).unwrap_or_default(),
         base,
@@ -189,7 +193,9 @@ fn tuning(s: &Section<'_>) -> Tuning {
     if rules.is_empty() {
         return Tuning::One(rule(s, s.get("towers", list(one_of))));
     }
-    for key in ["method", "towers", "layers", "also"].into_iter().filter(|key| s.has(key)) {
+    let keys = ["method", "towers", "layers", "also", "parts", "which", "keep", "norms"];
+    let of_plugs = ["rank", "alpha", "dropout", "targets", "use_rslora", "use_dora"];
+    for key in keys.into_iter().chain(of_plugs).filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
     }
     Tuning::PerTower(rules)
@@ -202,16 +208,75 @@ fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
             other => Err(Wrong::new(format!("must be blocks, as in \"6..\", is {other}"))),
         }
     };
+    let methods = s.require("method", one_or_more).unwrap_or_default();
     Rule {
-        method: s.require("method", one_of).unwrap_or(Method::None),
+        options: options(s, &methods),
+        methods,
         towers,
         layers: s.get("layers", layers),
         also: s.get("also", list(one_of)).unwrap_or_default(),
     }
 }
 
-fn train(s: &Section<'_>) -> TrainSpec {
-    let default = TrainSpec::default();
+/// Of the methods that have any; keys of others are not looked at, and so are mistakes.
+fn options(s: &Section<'_>, methods: &[Method]) -> Options {
+    let mut options = Options::default();
+    let Options { layer_norm, attention, lora, ia3 } = &mut options;
+    let two = methods.contains(&Method::Lora) && methods.contains(&Method::Ia3);
+    if two {
+        s.wrong("method", "lora and ia3 share `targets`; give each a tower of its own");
+    }
+    for (i, method) in methods.iter().enumerate() {
+        if methods[..i].contains(method) {
+            s.wrong("method", format!("{method} comes twice"));
+        }
+        match method {
+            Method::LayerNorm => {
+                layer_norm.parts = s.get("parts", one_of).unwrap_or_default();
+                layer_norm.which = s.get("which", one_or_more).unwrap_or_default();
+                layer_norm.keep = s.get("keep", keep);
+            }
+            Method::Attention => attention.norms = s.get("norms", truth).unwrap_or_default(),
+            Method::Lora => {
+                let part = real("from 0 to less than 1", |x| (0.0..1.0).contains(x));
+                lora.rank = s.get("rank", at_least_1()).unwrap_or(lora.rank);
+                lora.alpha =
+                    s.get("alpha", real("above 0", |x| *x > 0.0)).unwrap_or(2.0 * lora.rank as f32);
+                lora.dropout = s.get("dropout", part).unwrap_or(lora.dropout);
+                lora.use_rslora = s.get("use_rslora", truth).unwrap_or_default();
+                lora.use_dora = s.get("use_dora", truth).unwrap_or_default();
+                targets(s, &mut lora.targets);
+            }
+            Method::Ia3 => targets(s, &mut ia3.targets),
+            _ => {}
+        }
+    }
+    options
+}
+
+/// Part of something.
+fn keep(node: &Node) -> Result<Keep, Wrong> {
+    match &node.value {
+        Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
+        other => Err(Wrong::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
+    }
+}
+
+fn targets(s: &Section<'_>, targets: &mut Vec<Target>) {
+    if let Some(given) = s.get("targets", one_or_more) {
+        *targets = given;
+    }
+}
+
+/// One of some names, or a list of them.
+fn one_or_more<T: DeserializeOwned>(node: &Node) -> Result<Vec<T>, Wrong> {
+    match &node.value {
+        Value::List(_) => list(one_of)(node),
+        _ => one_of(node).map(|one| vec![one]),
+    }
+}
+
+fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
     let above_0 = || real("above 0", |x| *x > 0.0);
     let not_negative = || real("from 0 up", |x| *x >= 0.0);
     let part = || real("from 0 to less than 1", |x| (0.0..1.0).contains(x));
@@ -223,11 +288,14 @@ fn train(s: &Section<'_>) -> TrainSpec {
             .unwrap_or(default.grad_accum_steps),
         recompute: s.get("recompute", one_of).unwrap_or_default(),
         lr: s.get("lr", above_0()).unwrap_or(default.lr),
+        vision_lr: s.get("vision_lr", above_0()),
+        norm_lr: s.get("norm_lr", above_0()),
         min_lr: s.get("min_lr", not_negative()).unwrap_or(default.min_lr),
         weight_decay: s.get("weight_decay", not_negative()).unwrap_or(default.weight_decay),
         adam_betas: s.get("adam_betas", pair(part())).unwrap_or(default.adam_betas),
         adam_eps: s.get("adam_eps", above_0()).unwrap_or(default.adam_eps),
         schedule: s.get("schedule", one_of).unwrap_or(default.schedule),
+        fisher_examples: s.get("fisher_examples", at_least_1()).unwrap_or(default.fisher_examples),
         warmup_ratio: s.get("warmup_ratio", part()).unwrap_or(default.warmup_ratio),
         label_smoothing: s.get("label_smoothing", part()).unwrap_or(default.label_smoothing),
         max_grad_norm: s.get("max_grad_norm", not_negative()).unwrap_or(default.max_grad_norm),

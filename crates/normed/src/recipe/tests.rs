@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, TemplateName};
 use crate::tensor::Tower;
-use crate::tuning::{Also, Method, Rule};
+use crate::tuning::{
+    Also, AttentionOptions, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Target,
+    WhichNorms,
+};
 
 const SMALL: &str = r#"
 model = "base"
@@ -52,7 +55,7 @@ fn defaults_stand_in() {
         planned_for: None,
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop }.into(),
         tuning: Tuning::new(Method::LayerNorm),
-        train: TrainSpec::default(),
+        train: TrainSpec { lr: 3e-3, ..TrainSpec::default() },
         generate: GenerateRule::default(),
         cache: CacheSpec { place: CachePlace::Run, max_gib: 16.0 },
     };
@@ -264,11 +267,14 @@ fn a_recipe_comes_back_as_it_was_written() {
         grad_accum_steps: 2,
         recompute: crate::tensor::Recompute::Attention,
         lr: 0.012_345_67,
+        vision_lr: Some(0.02),
+        norm_lr: Some(0.03),
         min_lr: 1e-7,
         weight_decay: 0.1,
         adam_betas: (0.8, 0.95),
         adam_eps: 1e-6,
         schedule: Schedule::Linear,
+        fisher_examples: 9,
         warmup_ratio: 0.2,
         label_smoothing: 0.3,
         max_grad_norm: 0.0,
@@ -283,7 +289,24 @@ fn a_recipe_comes_back_as_it_was_written() {
         eval_examples: Some(8),
     };
     let rule = Rule {
-        method: Method::Attention,
+        methods: vec![Method::LayerNorm, Method::Attention, Method::Lora],
+        options: Options {
+            layer_norm: NormOptions {
+                parts: NormParts::Bias,
+                which: vec![WhichNorms::Ffn],
+                keep: Some("40 %".parse().unwrap()),
+            },
+            attention: AttentionOptions { norms: true },
+            lora: LoraOptions {
+                rank: 3,
+                alpha: 5.0,
+                dropout: 0.25,
+                targets: vec![Target::Fc1, Target::Patch],
+                use_rslora: true,
+                use_dora: true,
+            },
+            ..Options::default()
+        },
         towers: Some(vec![Tower::Vision]),
         layers: Some("2..".parse().unwrap()),
         also: vec![Also::Embeddings, Also::Head],

@@ -19,7 +19,6 @@ mod html;
 mod norms;
 mod page;
 mod picture;
-mod plot;
 mod read;
 mod report;
 mod results;

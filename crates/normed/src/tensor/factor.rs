@@ -6,7 +6,7 @@ use super::Elements;
 use super::quantised::{Int8, Nf4};
 
 /// The elements of a factor of products.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Factor<'a> {
     /// Single precision.
     F32(&'a [f32]),

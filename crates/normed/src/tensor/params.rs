@@ -1,10 +1,11 @@
 //! The parameters of a model: what each is called, what it is for, whether it is trained.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Meter, Precision, Quantisation, Tensor};
+use super::{Delta, Meter, Precision, Quantisation, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ impl fmt::Display for Tower {
 }
 
 /// What a norm normalises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NormPlace {
     /// The embeddings.
@@ -57,6 +58,30 @@ pub enum NormPlace {
     Final,
     /// The prediction head's transform.
     Head,
+}
+
+impl NormPlace {
+    /// Every place, from a tower's beginning to its end.
+    pub const ALL: [NormPlace; 6] = [
+        NormPlace::Embedding,
+        NormPlace::Attention,
+        NormPlace::CrossAttention,
+        NormPlace::Ffn,
+        NormPlace::Final,
+        NormPlace::Head,
+    ];
+
+    /// What a table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            NormPlace::Embedding => "embedding",
+            NormPlace::Attention => "attention",
+            NormPlace::CrossAttention => "cross_attention",
+            NormPlace::Ffn => "ffn",
+            NormPlace::Final => "final",
+            NormPlace::Head => "head",
+        }
+    }
 }
 
 /// A projection of an attention.
@@ -115,6 +140,22 @@ pub enum Part {
     Embedding(EmbeddingPart),
     /// The prediction head.
     Head,
+    /// What a tuning method added to a layer.
+    Added(AddedPart),
+}
+
+/// A parameter that a tuning method adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddedPart {
+    /// LoRA's first factor.
+    LoraA,
+    /// Its second.
+    LoraB,
+    /// DoRA's magnitudes.
+    Magnitude,
+    /// IA3's factors.
+    Ia3,
 }
 
 /// Whether a parameter multiplies or is added.
@@ -202,6 +243,17 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// One without a value, frozen.
+    pub(super) fn new(name: String, shape: &[usize], role: Role) -> Self {
+        let shape = shape.to_vec();
+        Self { name, shape, role, trained: false, inert: None, expected: None, value: None }
+    }
+
+    /// Whether a tuning method added it.
+    pub fn is_added(&self) -> bool {
+        matches!(self.role.part, Part::Added(_))
+    }
+
     /// The number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -256,7 +308,9 @@ impl Parameter {
 /// Every parameter of a model, in the order of declaration.
 #[derive(Debug, Clone, Default)]
 pub struct Parameters {
-    list: Vec<Parameter>,
+    pub(super) list: Vec<Parameter>,
+    /// What is plugged in, by the weights of the layers.
+    pub(super) deltas: BTreeMap<ParamId, Delta>,
     precision: Precision,
 }
 
@@ -328,6 +382,12 @@ impl Parameters {
         }
     }
 
+    /// Declares one more.
+    pub(super) fn push(&mut self, parameter: Parameter) -> ParamId {
+        self.list.push(parameter);
+        ParamId(self.list.len() - 1)
+    }
+
     /// The number of parameters.
     pub fn len(&self) -> usize {
         self.list.len()
@@ -382,19 +442,8 @@ impl Scope<'_> {
 
     /// Declares a parameter called `name` here.
     pub fn declare(&mut self, name: &str, shape: &[usize], part: Part, term: Term) -> ParamId {
-        let scope = self.sub(name);
-        let role = Role { tower: scope.tower, layer: scope.layer, part, term };
-        let parameter = Parameter {
-            name: scope.prefix,
-            shape: shape.to_vec(),
-            role,
-            trained: false,
-            inert: None,
-            expected: None,
-            value: None,
-        };
-        self.params.list.push(parameter);
-        ParamId(self.params.list.len() - 1)
+        let Scope { params, prefix, tower, layer } = self.sub(name);
+        params.push(Parameter::new(prefix, shape, Role { tower, layer, part, term }))
     }
 
     /// Says of all that `declare` declares here that no loss can move it, and why.

@@ -1,10 +1,11 @@
 //! The tape: what was computed from what, as far down as something is trained.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Meter, ParamId, Parameter, Parameters, Precision, Tensor};
+use super::{Delta, Meter, ParamId, Parameter, Parameters, Precision, Tensor};
 
 /// What is computed again in backward rather than kept. Each includes those before it, takes more
 /// time and less memory, and gives the same gradients.
@@ -103,9 +104,20 @@ pub struct Graph<'p> {
     params: &'p Parameters,
     tape: Option<Vec<Node>>,
     recompute: Recompute,
+    /// What is dropped inside sockets is drawn from this, where anything is.
+    draws: Option<Draws>,
     /// Whether the pass came upon a parameter that is trained.
     met_trained: Cell<bool>,
     last: Last,
+}
+
+/// What a training pass draws its random numbers from.
+#[derive(Debug, Clone)]
+pub struct Draws {
+    /// The run's.
+    pub seed: u64,
+    /// `[B]`: one an example.
+    pub keys: Arc<[u64]>,
 }
 
 /// What a pass does with the value that it ends in.
@@ -135,6 +147,7 @@ impl<'p> Graph<'p> {
             params,
             tape,
             recompute: Recompute::None,
+            draws: None,
             met_trained: Cell::new(false),
             last: Last::Read,
         }
@@ -144,6 +157,22 @@ impl<'p> Graph<'p> {
     #[must_use]
     pub fn with_recompute(self, recompute: Recompute) -> Self {
         Self { recompute, ..self }
+    }
+
+    /// The same pass, in which sockets drop elements.
+    #[must_use]
+    pub fn with_draws(self, draws: Draws) -> Self {
+        Self { draws: Some(draws), ..self }
+    }
+
+    /// What sockets draw from, where they drop anything.
+    pub fn draws(&self) -> Option<&Draws> {
+        self.draws.as_ref()
+    }
+
+    /// What is plugged into the linear layer with this weight.
+    pub fn delta(&self, weight: ParamId) -> Option<Delta> {
+        self.params.delta(weight)
     }
 
     /// The parameter `id`.
@@ -229,14 +258,15 @@ impl<'p> Graph<'p> {
         if !self.recomputes(level) {
             return f(self, inputs);
         }
-        let mut plain = Graph::inference(self.params);
+        let draws = self.draws.clone();
+        let mut plain = Graph { draws: draws.clone(), ..Graph::inference(self.params) };
         let value = f(&mut plain, inputs).value;
         if !plain.met_trained.get() && inputs.iter().all(|x| !x.needs_gradient()) {
             return Var::constant(value);
         }
         let inputs = inputs.map(Var::clone);
         let again = move |params: &Parameters, dy: Tensor, gradients: &mut Gradients| {
-            let mut g = Graph { last: Last::Unread, ..Graph::training(params) };
+            let mut g = Graph { draws, last: Last::Unread, ..Graph::training(params) };
             let sources = inputs.each_ref().map(Var::source);
             let inputs = inputs.map(|x| {
                 let node = x.needs_gradient().then_some(Node::Input);

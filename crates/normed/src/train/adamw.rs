@@ -5,9 +5,11 @@
 
 use rayon::prelude::*;
 
+use super::groups::factor;
 use crate::recipe::TrainSpec;
 use crate::tensor::{
-    EmbeddingPart, Gradients, Operation, ParamId, Parameter, Parameters, Part, Role, Tensor, Term,
+    AddedPart, EmbeddingPart, Gradients, Operation, ParamId, Parameter, Parameters, Part, Role,
+    Tensor, Term,
 };
 
 /// The work of one thread at a time, in elements: the update is element by element, so its size
@@ -31,6 +33,8 @@ pub struct AdamW {
 pub(super) struct Moments {
     /// Whose.
     pub id: ParamId,
+    /// Its rate, as a multiple of `lr`.
+    factor: f64,
     /// Of the gradient.
     pub first: Tensor,
     /// Of its square.
@@ -42,6 +46,7 @@ impl AdamW {
     pub fn new(params: &Parameters, spec: &TrainSpec) -> Self {
         let zeros = |id, p: &Parameter| Moments {
             id,
+            factor: factor(&p.role, spec),
             first: p.value().zeros_beside(&p.shape),
             second: p.value().zeros_beside(&p.shape),
         };
@@ -55,7 +60,7 @@ impl AdamW {
         }
     }
 
-    /// One update with `scale` times the gradients; what no gradient reached stays as it is. Says
+    /// One update with `scale` times the gradients, at the rate `lr` and what is in proportion to it; what no gradient reached stays as it is. Says
     /// of each trained parameter whether an element of it changed.
     pub fn update(
         &mut self,
@@ -69,12 +74,13 @@ impl AdamW {
         let (beta1, beta2) = (f64::from(self.betas.0), f64::from(self.betas.1));
         let exponent = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let correction = (1.0 - beta2.powi(exponent)).sqrt() as f32;
-        let rate = (f64::from(lr) / (1.0 - beta1.powi(exponent))) as f32;
+        let rate = f64::from(lr) / (1.0 - beta1.powi(exponent));
         let (rest1, rest2, beta2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32, self.betas.1);
         let eps = self.eps;
-        let decay = (1.0 - f64::from(lr) * f64::from(self.weight_decay)) as f32;
+        let decay = f64::from(lr) * f64::from(self.weight_decay);
         let mut moved = Vec::with_capacity(self.moments.len());
-        for Moments { id, first, second } in &mut self.moments {
+        for Moments { id, factor, first, second } in &mut self.moments {
+            let (rate, keep) = ((rate * *factor) as f32, (1.0 - decay * *factor) as f32);
             let Some(gradient) = gradients.param(*id) else {
                 moved.push(false);
                 continue;
@@ -84,7 +90,7 @@ impl AdamW {
                 moved.push(true);
                 continue;
             }
-            let keep = if decays(&parameter.role) { decay } else { 1.0 };
+            let keep = if decays(&parameter.role) { keep } else { 1.0 };
             let (first, second) = (first.data_mut(), second.data_mut());
             let changed = parameter
                 .value_mut()
@@ -113,7 +119,11 @@ impl AdamW {
 
 /// Whether weight decay applies: to what multiplies and is no gain, that is, matrices and tables.
 fn decays(role: &Role) -> bool {
-    let vector = matches!(role.part, Part::Norm(_) | Part::Embedding(EmbeddingPart::Class));
+    use AddedPart::{Ia3, Magnitude};
+    let vector = matches!(
+        role.part,
+        Part::Norm(_) | Part::Embedding(EmbeddingPart::Class) | Part::Added(Ia3 | Magnitude)
+    );
     role.term == Term::Weight && !vector
 }
 
@@ -160,6 +170,23 @@ mod tests {
         }
         let got = |i| params.iter().nth(i).unwrap().1.value().data();
         for (got, want) in got(0).iter().chain(got(1)).zip(MATRIX.iter().chain(&GAIN)) {
+            assert!((got - want).abs() < 1e-6, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn a_group_moves_at_its_own_rate() {
+        let after = |spec: TrainSpec, lr| {
+            let mut params = parameters();
+            let mut optimizer = AdamW::new(&params, &spec);
+            let g = gradients(&params, 0);
+            optimizer.update(&mut params, &g, 1.0, lr);
+            params.iter().map(|(_, p)| p.value().data().to_vec()).collect::<Vec<_>>()
+        };
+        let plain = |lr| after(TrainSpec::default(), lr);
+        let grouped = after(TrainSpec { norm_lr: Some(3e-3), ..TrainSpec::default() }, 0.1);
+        assert_eq!(grouped[0], plain(0.1)[0]);
+        for (got, want) in grouped[1].iter().zip(&plain(0.3)[1]) {
             assert!((got - want).abs() < 1e-6, "{got} {want}");
         }
     }

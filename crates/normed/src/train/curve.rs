@@ -2,16 +2,13 @@
 
 use std::path::Path;
 
-use plotters::prelude::*;
 use serde_json::Value;
 
+use crate::plot::{self, Chart, Line};
 use crate::{Error, Result};
 
 /// Points `(step, value)` of one curve.
 type Curve = Vec<(f64, f64)>;
-
-/// In pixels.
-const SIZE: (u32, u32) = (800, 480);
 
 /// Draws the training and validation losses that `events` tells of; as an SVG's text.
 pub(super) fn loss_curve(events: &Path) -> Result<String> {
@@ -37,46 +34,13 @@ fn read(events: &str) -> (Curve, Curve) {
     (train, validation)
 }
 
-fn draw(train: &Curve, validation: &Curve) -> Result<String, Box<dyn std::error::Error>> {
-    let points = || train.iter().chain(validation);
-    let steps = points().map(|p| p.0).fold(1.0, f64::max);
-    let top = points().map(|p| p.1).fold(0.0, f64::max);
-    let top = if top > 0.0 { 1.05 * top } else { 1.0 };
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(16)
-            .x_label_area_size(40)
-            .y_label_area_size(56)
-            .build_cartesian_2d(0.0..steps, 0.0..top)?;
-        chart
-            .configure_mesh()
-            .x_desc("step")
-            .y_desc("loss, nats a token")
-            .x_label_formatter(&|x| format!("{x:.0}"))
-            .light_line_style(WHITE)
-            .draw()?;
-        chart
-            .draw_series(LineSeries::new(train.iter().copied(), &BLUE))?
-            .label("training, label smoothing included")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLUE));
-        chart
-            .draw_series(
-                LineSeries::new(validation.iter().copied(), RED.stroke_width(2)).point_size(3),
-            )?
-            .label("validation")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], RED.stroke_width(2)));
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE)
-            .border_style(BLACK)
-            .draw()?;
-        area.present()?;
-    }
-    Ok(svg)
+fn draw(train: &Curve, validation: &Curve) -> Result<String, plot::Error> {
+    let lines = vec![
+        Line { name: "training, label smoothing included", points: train, strong: false },
+        Line { name: "validation", points: validation, strong: true },
+    ];
+    let (x, y) = ("step", "loss, nats a token");
+    Chart { x, y, logarithmic: false, from_zero: true, lines, mark: None }.to_svg()
 }
 
 #[cfg(test)]

@@ -47,6 +47,15 @@ pub enum Event {
         /// Parameters asked for that no loss can move, with the reason.
         inert: Vec<(String, String)>,
     },
+    /// Of the norms only those were left to train that matter most to the data.
+    Ranked {
+        /// Norms compared.
+        norms: usize,
+        /// Norms left.
+        kept: usize,
+        /// Training examples by which their Fisher information was estimated.
+        examples: usize,
+    },
     /// Rows of the data set that were left out: file, line and cause of each.
     Skipped {
         /// One line a row.
@@ -89,13 +98,13 @@ pub enum Event {
         /// Spent on the run so far, by all its processes.
         seconds: f64,
     },
-    /// How far an evaluation is, or the computation of what a frozen prefix makes of pictures. Not written to events.jsonl.
+    /// How far something is that takes its time. Not written to events.jsonl.
     Progress {
         /// What is under way.
         of: Subject,
-        /// Examples or pictures done.
+        /// Examples, pictures or steps done.
         done: usize,
-        /// Examples or pictures in all.
+        /// Examples, pictures or steps in all.
         examples: usize,
     },
     /// An evaluation.
@@ -155,6 +164,10 @@ pub enum Subject {
     TestBlind,
     /// The pictures that a frozen prefix sees once.
     Pictures,
+    /// Training examples, by which norms are compared.
+    Norms,
+    /// Learning rates, each for a step.
+    Rates,
 }
 
 /// What came out of a run: metrics.json.

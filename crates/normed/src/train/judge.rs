@@ -126,7 +126,7 @@ impl Run<'_> {
 }
 
 /// `some` of `all`, spread evenly, and the rest of them.
-fn spread(all: &[usize], some: Option<usize>) -> (Vec<usize>, Vec<usize>) {
+pub(super) fn spread(all: &[usize], some: Option<usize>) -> (Vec<usize>, Vec<usize>) {
     let (n, some) = (all.len(), some.unwrap_or(all.len()).min(all.len()));
     let chosen = |place: usize| (place + 1) * some / n > place * some / n;
     let (some, rest): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(i, _)| chosen(*i));

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::rates::{Rates, Sizes};
 use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
+use super::tables;
 use crate::data::Collator;
 use crate::models::Declared;
-use crate::recipe::{ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
+use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work};
 use crate::{Error, Result};
 
@@ -82,8 +83,14 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let texts = Texts::of(recipe, &declared);
     let program = PROGRAM + PROGRAM_A_WORD * declared.tokenizer.len();
     let rates = Rates::measure(sizes(&declared.params), recipe.precision);
+    let unread = match (&recipe.base, &texts.known) {
+        (Base::Model(dir), Ok(known)) => {
+            tables::unread(&declared, dir, recipe.precision, known.tokens)
+        }
+        _ => 0,
+    };
     let mut scene =
-        Scene { recipe, declared: &declared, texts: &texts, program, rates, cached: true };
+        Scene { recipe, declared: &declared, texts: &texts, program, unread, rates, cached: true };
     scene.cached = scene.keeps_states()?;
     let spec = &recipe.train;
     let examples = spec.batch_size * spec.grad_accum_steps;
@@ -167,6 +174,8 @@ struct Scene<'a> {
     texts: &'a Texts,
     /// Bytes of the program itself.
     program: usize,
+    /// Bytes of tables that stay in their file.
+    unread: usize,
     rates: Rates,
     /// Whether what a frozen prefix makes of pictures is kept.
     cached: bool,
@@ -184,7 +193,9 @@ impl Scene<'_> {
         let mut needs = longest.needs;
         needs.program = self.program;
         needs.data += pictures;
+        needs.weights -= self.unread;
         needs.peak += self.program + pictures;
+        needs.peak -= self.unread;
         let step_seconds = self.rates.seconds(middle.step);
         let run_seconds = self.texts.known.as_ref().ok().map(|known| {
             let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
@@ -242,6 +253,8 @@ struct Amount {
     validated: usize,
     /// Different pictures.
     pictures: usize,
+    /// Different tokens.
+    tokens: usize,
 }
 
 impl Texts {
@@ -267,12 +280,14 @@ impl Texts {
         );
         let image_size = declared.image_rule.size;
         let (mut questions, mut answers) = (Vec::new(), Vec::new());
-        let (mut kept, mut drawn) = (HashSet::new(), 0);
+        let (mut kept, mut drawn, mut tokens) = (HashSet::new(), 0, HashSet::new());
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
-            let (question, answer) = collator.lengths(&example)?;
+            let framed = collator.frame(&example)?;
+            let (question, answer) = collator.lengths(&framed);
             questions.push(question);
             answers.push(answer);
+            tokens.extend(framed.question.into_iter().chain(framed.answer));
             match example.image.key() {
                 Some(key) => _ = kept.insert(key),
                 None => drawn += 1,
@@ -295,6 +310,7 @@ impl Texts {
             steps: epochs * splits.train.len().div_ceil(group),
             validated: validations * splits.validate.len(),
             pictures: kept.len() + drawn,
+            tokens: tokens.len(),
         };
         Ok(Self {
             longest: shape(&longest),
@@ -319,5 +335,6 @@ fn sizes(params: &Parameters) -> Sizes {
     });
     let tokens = positions.map_or(64, |p| p.len() / p.shape.last().copied().unwrap_or(1).max(1));
     let heads = if channels % 64 == 0 { channels / 64 } else { 1 };
-    Sizes { rows: tokens.clamp(256, 2048), channels, inner, heads, tokens }
+    let rows = tokens.clamp(256, 2048);
+    Sizes { rows, channels, inner, heads, tokens, parameters: params.count() }
 }

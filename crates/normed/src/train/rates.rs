@@ -9,12 +9,12 @@ use crate::tensor::{
     Var, Work,
 };
 
-/// Of each operation, at least.
-const LONG: Duration = Duration::from_millis(150);
+/// Of all operations, at least.
+const LONG: Duration = Duration::from_millis(600);
 /// Rows of a product in which packing counts for most.
 const FEW: usize = 32;
-/// Matrices that are multiplied in turn: together they are larger than a cache, as a model's are.
-const MATRICES: usize = 8;
+/// Bytes of the matrices that are multiplied in turn: more than a cache holds, as a model's are.
+const MATRICES: usize = 128 << 20;
 
 /// The size of what is timed.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,8 @@ pub(super) struct Sizes {
     pub heads: usize,
     /// Tokens of a sequence.
     pub tokens: usize,
+    /// Parameters of the model.
+    pub parameters: usize,
 }
 
 /// Work in a second.
@@ -47,11 +49,14 @@ pub struct Rates {
 impl Rates {
     /// Times products, an attention and a norm, forward and backward.
     pub(super) fn measure(sizes: Sizes, precision: Precision) -> Self {
-        let Sizes { rows, channels, inner, heads, tokens } = sizes;
+        let Sizes { rows, channels, inner, heads, tokens, parameters } = sizes;
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Vision, "");
-        let matrices = [(); MATRICES]
-            .map(|()| scope.declare("matrix", &[inner, channels], Part::Fc1, Term::Weight));
+        let matrix = inner * channels;
+        let count = (MATRICES / precision.size()).min(parameters) / matrix;
+        let matrices: Vec<_> = (0..count.max(1))
+            .map(|_| scope.declare("matrix", &[inner, channels], Part::Fc1, Term::Weight))
+            .collect();
         let norm = Part::Norm(NormPlace::Ffn);
         let gain = scope.declare("gain", &[channels], norm, Term::Weight);
         let shift = scope.declare("shift", &[channels], norm, Term::Bias);
@@ -59,16 +64,17 @@ impl Rates {
         let many = input("many", &[1, rows, channels]);
         let few = input("few", &[1, FEW, channels]);
         let qkv = input("qkv", &[1, tokens, 3 * channels]);
+        params.set_precision(precision);
         for (_, p) in params.iter_mut() {
             p.trained = p.role.part == norm;
             let values = (0..p.len()).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
-            p.set(Tensor::new(&p.shape.clone(), values));
+            let value = Tensor::new(&p.shape.clone(), values);
+            p.set(if p.trained { value } else { value.into_precision(precision) });
         }
-        params.set_precision(precision);
         let spec = AttentionSpec { heads, ..AttentionSpec::default() };
         let turn = Cell::new(0);
         let product = |g: &mut Graph<'_>, id: ParamId| {
-            let (x, matrix) = (g.parameter(id), matrices[turn.get() % MATRICES]);
+            let (x, matrix) = (g.parameter(id), matrices[turn.get() % matrices.len()]);
             turn.set(turn.get() + 1);
             ops::linear(g, &x, matrix, None, Output::Inner)
         };
@@ -80,14 +86,23 @@ impl Rates {
             let x = g.parameter(id);
             ops::layer_norm(g, &x, gain, shift, 1e-6, Precision::F32)
         };
-        let (of_many, long) = timed(&mut params, many, product);
-        let (of_few, short) = timed(&mut params, few, product);
+        let mut timed = [
+            Timed::new(many, &product),
+            Timed::new(few, &product),
+            Timed::new(qkv, &attention),
+            Timed::new(many, &pass),
+        ];
+        // In turn, so that other work on the machine meets all of them.
+        let began = Instant::now();
+        while began.elapsed() < LONG {
+            timed.iter_mut().for_each(|timed| timed.once(&mut params));
+        }
+        let [(of_many, long), (of_few, short), (of_attention, attending), (of_pass, passing)] =
+            timed.map(Timed::usual);
         // A matrix is packed alike for many rows and for few. Noise can turn either difference around.
         let flop = of_many.products - of_few.products;
         let each = (long - short).max(long / 10.0) / flop as f64;
         let packing = (short - each * of_few.products as f64).max(short / 10.0);
-        let (of_attention, attending) = timed(&mut params, qkv, attention);
-        let (of_pass, passing) = timed(&mut params, many, pass);
         Self {
             products: 1.0 / each,
             packed: of_few.packed as f64 / packing,
@@ -105,29 +120,37 @@ impl Rates {
     }
 }
 
-/// The work of `operation` on the parameter `input`, forward and backward, and its seconds: the median.
-fn timed(
-    params: &mut Parameters,
+/// An operation on a parameter, made again and again.
+struct Timed<'a> {
     input: ParamId,
-    operation: impl Fn(&mut Graph<'_>, ParamId) -> Var,
-) -> (Work, f64) {
-    let meter = Meter::new();
-    let value = params.get(input).value().clone().metered(&meter);
-    params.get_mut(input).set(value);
-    let params = &*params;
-    let once = || {
-        let (before, began) = (meter.work(), Instant::now());
+    operation: &'a dyn Fn(&mut Graph<'_>, ParamId) -> Var,
+    work: Work,
+    seconds: Vec<f64>,
+}
+
+impl<'a> Timed<'a> {
+    fn new(input: ParamId, operation: &'a dyn Fn(&mut Graph<'_>, ParamId) -> Var) -> Self {
+        Self { input, operation, work: Work::default(), seconds: Vec::new() }
+    }
+
+    /// Once more, forward and backward.
+    fn once(&mut self, params: &mut Parameters) {
+        let meter = Meter::new();
+        let value = params.get(self.input).value().clone().metered(&meter);
+        params.get_mut(self.input).set(value);
+        let began = Instant::now();
         let mut g = Graph::training(params);
-        let y = operation(&mut g, input);
+        let y = (self.operation)(&mut g, self.input);
         let seed = y.value.zeros_beside(y.shape()).to_precision(y.value.precision());
         g.backward(y.source(), seed, &mut Gradients::new());
-        (meter.work() - before, began.elapsed().as_secs_f64())
-    };
-    once(); // the memory and the threads are there now
-    let (began, mut all) = (Instant::now(), vec![once()]);
-    while began.elapsed() < LONG {
-        all.push(once());
+        self.seconds.push(began.elapsed().as_secs_f64());
+        self.work = meter.work();
     }
-    all.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-    all[all.len() / 2]
+
+    /// Its work, and the seconds that it takes where nothing else is at work: the lower quartile, for
+    /// what else is at work only ever adds to them. (The first times memory and threads are new.)
+    fn usual(mut self) -> (Work, f64) {
+        self.seconds.sort_by(f64::total_cmp);
+        (self.work, self.seconds[self.seconds.len() / 4])
+    }
 }

@@ -7,12 +7,13 @@ use std::time::Instant;
 use super::adamw::AdamW;
 use super::checkpoint::State;
 use super::directory::RunDirectory;
+use super::fisher::narrow;
 use super::log::Log;
 use super::plan::plan;
 use super::schedule::learning_rate;
 use super::splits::Splits;
 use super::step::{StepOptions, step};
-use super::{Event, Outcome};
+use super::{Event, Outcome, groups};
 use crate::Result;
 use crate::data::{Collator, Loader, epoch_plan};
 use crate::models::Loaded;
@@ -51,7 +52,11 @@ pub fn run(
         on_event(&Event::Finished { outcome: Box::new(outcome.clone()) });
         return Ok(Some(outcome));
     }
-    let mut run = Run::open(recipe, options, directory, on_event)?;
+    let output = recipe.output.clone();
+    let Some(mut run) = Run::open(recipe, options, directory, &mut *on_event)? else {
+        on_event(&Event::Stopped { step: 0, of: 0, output });
+        return Ok(None);
+    };
     let outcome = match run.cache_prefix()? && run.test_before()? && run.train()? {
         true => run.finish()?,
         false => None,
@@ -65,7 +70,7 @@ pub fn run(
 
 /// The recipe with its steps as its memory allows, and what to tell of that. A run that goes on makes
 /// them as it began to.
-fn inside_memory(recipe: &Recipe, resume: bool) -> Result<(Recipe, Option<Event>)> {
+pub(super) fn inside_memory(recipe: &Recipe, resume: bool) -> Result<(Recipe, Option<Event>)> {
     let Some(memory) = recipe.memory else { return Ok((recipe.clone(), None)) };
     let mut resolved = recipe.clone();
     (resolved.memory, resolved.planned_for) = (None, Some(memory));
@@ -110,20 +115,29 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Opens everything, and goes back to the checkpoint if there is one.
+    /// Opens everything, and goes back to the checkpoint if there is one. None if the run was asked to
+    /// stop before it was known what it trains.
     fn open(
         recipe: &'a Recipe,
         options: &'a RunOptions,
         directory: RunDirectory,
         on_event: &'a mut dyn FnMut(&Event),
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let began = Instant::now();
         let opened = recipe.data.open()?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
-        let tuned = recipe.tuning.apply(&mut loaded.params)?;
+        let Tuned { total, inert, .. } = recipe.tuning.apply(&mut loaded.params)?;
+        recipe.tuning.initialise(&mut loaded.params, recipe.seed);
         loaded.params.set_precision(recipe.precision);
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
+        let known = (&splits, fingerprint.as_str());
+        let stop = &options.stop;
+        let Some(ranked) = narrow(recipe, &mut loaded, known, &directory, stop, on_event)? else {
+            return Ok(None);
+        };
+        groups::check(&loaded.params, &recipe.train)?;
+        let trained = loaded.params.trained_count();
         let optimizer = AdamW::new(&loaded.params, &recipe.train);
         let mut state = State::new(&loaded.params, optimizer, fingerprint);
         let checkpoint = directory.checkpoint();
@@ -132,7 +146,7 @@ impl<'a> Run<'a> {
             state.restore(&mut loaded.params, &checkpoint)?;
         }
         let group = recipe.train.batch_size * recipe.train.grad_accum_steps;
-        let epochs = if tuned.trained > 0 { recipe.train.epochs } else { 0 };
+        let epochs = if trained > 0 { recipe.train.epochs } else { 0 };
         let steps = epochs * splits.train.len().div_ceil(group);
         let lengths = (state.progress.log_length, state.progress.tensorboard_length);
         let mut log = Log::open(directory.path(), lengths, on_event)?;
@@ -151,12 +165,14 @@ impl<'a> Run<'a> {
         for message in opened.warnings.into_iter().chain(splits.warning()) {
             log.emit(Event::Warning { message })?;
         }
-        let Tuned { trained, total, inert } = tuned;
+        if let Some(event) = ranked {
+            log.emit(event)?;
+        }
         log.emit(Event::Tuned { trained, total, inert })?;
         let collator = Arc::new(loaded.collator());
         directory.make_checkpoint_directory()?;
         let earlier = state.progress.seconds;
-        Ok(Self {
+        Ok(Some(Self {
             recipe,
             options,
             directory,
@@ -170,7 +186,7 @@ impl<'a> Run<'a> {
             steps,
             began,
             earlier,
-        })
+        }))
     }
 
     /// Seconds spent on the run, by this and all earlier processes.

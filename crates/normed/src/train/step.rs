@@ -10,7 +10,7 @@ use crate::models::Model;
 use crate::nn::{Mode, Noise};
 use crate::ops::{self, CrossEntropy};
 use crate::recipe::TrainSpec;
-use crate::tensor::{Gradients, Graph, Parameters, Tensor};
+use crate::tensor::{Draws, Gradients, Graph, Parameters, Tensor};
 
 /// How a step is made.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +88,8 @@ pub(super) fn accumulate(
     check: impl FnOnce(&CrossEntropy) -> Result<()>,
     gradients: &mut Gradients,
 ) -> Result<f64> {
-    let mut g = Graph::training(params).with_recompute(spec.recompute);
+    let draws = Draws { seed: noise.seed, keys: batch.keys.as_slice().into() };
+    let mut g = Graph::training(params).with_recompute(spec.recompute).with_draws(draws);
     let logits = model.forward(&mut g, batch, Mode::Train(noise))?;
     let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
     check(&ce)?;

@@ -1,10 +1,11 @@
-//! The methods: each a predicate over what a layer is.
+//! The methods: what each is called, and which parameters of a model it trains.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::Part;
+use super::Options;
+use crate::tensor::{Part, Role, Term};
 
 /// The tuning methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,29 +15,66 @@ pub enum Method {
     None,
     /// Everything.
     Full,
-    /// The LayerNorms and RMSNorms, gain and bias: of embeddings, blocks, the tower's output and the head.
+    /// The LayerNorms and RMSNorms: of embeddings, blocks, the tower's output and the head.
     LayerNorm,
-    /// The projections of self- and cross-attention, without the norms beside them.
+    /// The projections of self- and cross-attention.
     Attention,
     /// The projections of the feed-forward networks, without the norms beside them.
     Ffn,
+    /// All biases (Ben Zaken et al. 2021, arXiv 2106.10199), those of norms among them.
+    #[serde(rename = "bitfit")]
+    BitFit,
+    /// Paths of low rank beside linear layers, which stay as they are.
+    Lora,
+    /// Factors of channels of linear layers, which stay as they are.
+    Ia3,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 5] =
-        [Method::None, Method::Full, Method::LayerNorm, Method::Attention, Method::Ffn];
+    pub const ALL: [Method; 8] = [
+        Method::None,
+        Method::Full,
+        Method::LayerNorm,
+        Method::Attention,
+        Method::Ffn,
+        Method::BitFit,
+        Method::Lora,
+        Method::Ia3,
+    ];
 
-    /// Whether the method trains the parameters of such a layer.
-    pub fn selects(self, part: Part) -> bool {
+    /// Whether the method trains such a parameter of the model.
+    pub(super) fn trains(self, role: &Role, options: &Options) -> bool {
         match self {
-            Self::None => false,
+            Self::None | Self::Lora | Self::Ia3 => false,
             Self::Full => true,
-            Self::LayerNorm => matches!(part, Part::Norm(_)),
-            Self::Attention => matches!(part, Part::Attention(_) | Part::CrossAttention(_)),
+            Self::LayerNorm => options.layer_norm.selects(role),
+            Self::Attention => options.attention.selects(role),
             Self::Ffn => {
-                matches!(part, Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down)
+                matches!(role.part, Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down)
             }
+            Self::BitFit => role.term == Term::Bias,
+        }
+    }
+
+    /// Whether the method plugs something into the layer that has such a parameter for its weight.
+    pub(super) fn plugs_into(self, role: &Role, options: &Options) -> bool {
+        let targets = match self {
+            Self::Lora => &options.lora.targets,
+            Self::Ia3 => &options.ia3.targets,
+            _ => return false,
+        };
+        role.only_multiplies() && targets.iter().any(|target| target.selects(role.part))
+    }
+
+    /// The learning rate to begin with. What is few wants a large one: LayerNorms at the rate of matrices
+    /// hardly move.
+    pub fn default_lr(self) -> f32 {
+        match self {
+            Self::LayerNorm | Self::BitFit => 3e-3,
+            Self::Ia3 => 5e-3,
+            Self::Lora => 1e-3,
+            Self::None | Self::Full | Self::Attention | Self::Ffn => 3e-4,
         }
     }
 
@@ -48,6 +86,9 @@ impl Method {
             Self::LayerNorm => "layer_norm",
             Self::Attention => "attention",
             Self::Ffn => "ffn",
+            Self::BitFit => "bitfit",
+            Self::Lora => "lora",
+            Self::Ia3 => "ia3",
         }
     }
 }
@@ -55,38 +96,5 @@ impl Method {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-/// Roles that can train beside a method. Norms belong to `layer_norm` wherever they stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Also {
-    /// The prediction head.
-    Head,
-    /// The embeddings of tokens, positions, patches and the class token.
-    Embeddings,
-    /// What stands between the image encoder and a language model: a tower of its own, which trains
-    /// beside whatever towers the method is confined to.
-    Projector,
-}
-
-impl Also {
-    /// Whether such a layer trains beside.
-    pub fn selects(self, part: Part) -> bool {
-        match self {
-            Self::Head => matches!(part, Part::Head),
-            Self::Embeddings => matches!(part, Part::Embedding(_)),
-            Self::Projector => matches!(part, Part::Projector),
-        }
-    }
-
-    /// The name that recipes use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Head => "head",
-            Self::Embeddings => "embeddings",
-            Self::Projector => "projector",
-        }
     }
 }

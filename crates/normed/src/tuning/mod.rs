@@ -1,24 +1,43 @@
 //! Which parameters are trained. A method knows roles, never a model.
 //!
-//! A [`Tuning`] is made of [`Rule`]s, a rule of a [`Method`] and of the towers and blocks where it
-//! holds. Each is a predicate over [`Role`](crate::tensor::Role): what a layer said of its
-//! parameters when it declared them. Names are never looked at.
+//! A [`Tuning`] is made of [`Rule`]s, a rule of [`Method`]s and of the towers and blocks where they
+//! hold. Each is a predicate over [`Role`](crate::tensor::Role): what a layer said of its
+//! parameters when it declared them. Names are never looked at. A method trains parameters of the
+//! model, or it plugs parameters of its own into [sockets](crate::tensor::Delta).
 
+mod also;
+mod attention;
+mod ia3;
+mod layer_norm;
 mod layers;
+mod lora;
 mod method;
+mod movement;
+mod options;
 mod rule;
+mod subset;
 mod table;
+mod target;
 
+pub use also::Also;
+pub use attention::AttentionOptions;
+pub use ia3::Ia3Options;
+pub use layer_norm::{NormOptions, NormParts, WhichNorms};
 pub use layers::Layers;
-pub use method::{Also, Method};
+pub use lora::LoraOptions;
+pub use method::Method;
+pub use movement::{Moved, Movement};
+pub use options::Options;
 pub use rule::Rule;
+pub use subset::{Candidates, Keep, Norm, Ranked, Ranking};
 pub use table::{Kind, Row, Table};
+pub use target::Target;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::tensor::{Parameters, Quantisation, Tower};
+use crate::tensor::{Delta, ParamId, Parameters, Quantisation, Tower};
 use crate::{Error, Result};
 
 /// What is trained: the `[tuning]` section of a recipe.
@@ -29,6 +48,7 @@ use crate::{Error, Result};
 /// towers = ["text", "decoder"]   # all if absent
 /// layers = "6.."                 # all if absent; what stands outside the blocks is left out then
 /// also = ["head"]
+/// keep = "30 %"                  # all if absent; of layer_norm, those that matter most to the data
 /// ```
 /// or, tower by tower, the rows of the papers' tables (`ViT | JTM | Dec`):
 /// ```toml
@@ -36,6 +56,13 @@ use crate::{Error, Result};
 /// vision.method = "none"         # as if it were absent
 /// text.method = "full"
 /// decoder.method = "layer_norm"
+/// ```
+/// Several methods together, and what methods can be told:
+/// ```toml
+/// [tuning]
+/// method = ["layer_norm", "lora"]
+/// rank = 4                       # of lora, as alpha, dropout, targets, use_rslora, use_dora
+/// parts = "bias"                 # of layer_norm, as which
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -53,6 +80,8 @@ pub struct Tuned {
     pub trained: usize,
     /// Elements in all.
     pub total: usize,
+    /// Elements asked for: those trained, and those that no loss can move.
+    pub asked: usize,
     /// Names of parameters that were asked for and that no loss can move, with the reason.
     pub inert: Vec<(String, String)>,
 }
@@ -65,14 +94,19 @@ impl Tuning {
 
     /// Whether every rule is `none`: nothing is asked to be trained.
     pub fn is_none(&self) -> bool {
-        self.rules().iter().all(|(_, rule)| rule.method == Method::None && rule.also.is_empty())
+        self.rules().iter().all(|(_, rule)| {
+            rule.methods.iter().all(|&method| method == Method::None) && rule.also.is_empty()
+        })
     }
 
-    /// Freezes everything, then selects.
+    /// Freezes everything, then selects; what methods add to the model is declared and plugged in, without
+    /// values: [`Tuning::initialise`] gives them.
     ///
     /// A rule that catches nothing, in one of the towers it names or by one of its `also`, is an
-    /// error, but by `none`; so is to train a quantised parameter. Inert parameters are never trained.
+    /// error, but by `none`; so is to train a quantised parameter, or to plug two things into one layer.
+    /// Inert parameters are never trained.
     pub fn apply(&self, params: &mut Parameters) -> Result<Tuned> {
+        params.unplug();
         let rules = self.rules();
         for (place, rule) in &rules {
             rule.check(params).map_err(|cause| {
@@ -81,24 +115,65 @@ impl Tuning {
             })?;
         }
 
-        let total = params.count();
-        let mut inert = Vec::new();
-        for (_, parameter) in params.iter_mut() {
-            let chosen = rules.iter().any(|(_, rule)| rule.selects(&parameter.role));
+        let (mut inert, mut unmoved) = (Vec::new(), 0);
+        let mut plugs: Vec<(ParamId, Method, &Options)> = Vec::new();
+        for (id, parameter) in params.iter_mut() {
+            let role = parameter.role;
+            let chosen = rules.iter().any(|(_, rule)| rule.trains(&role));
+            let new = rules.iter().flat_map(|(_, rule)| {
+                rule.plugs(&role).map(move |method| (id, method, &rule.options))
+            });
+            let new: Vec<_> = new.collect();
             parameter.trained = chosen && parameter.inert.is_none();
-            if let (true, Some(why)) = (chosen, parameter.inert) {
-                inert.push((parameter.name.clone(), why.to_owned()));
+            match parameter.inert {
+                None => plugs.extend(new),
+                Some(why) if chosen || !new.is_empty() => {
+                    inert.push((parameter.name.clone(), why.to_owned()));
+                    unmoved += if chosen { parameter.len() } else { 0 };
+                }
+                Some(_) => {}
             }
         }
         if let Some((_, quantised)) = params.trained().find(|(_, p)| p.quantisation().is_some()) {
             let to = quantised.quantisation().map_or("", Quantisation::name);
             let cause = format!("`{}` is to be trained, and is quantised to {to}", quantised.name);
             return Err(Error::invalid("tuning", cause).hint(
-                "what is quantised stays frozen: train LayerNorms, or start from the model before \
-                 `normed quantize`",
+                "what is quantised stays frozen: train LayerNorms or LoRA, or start from the model \
+                 before `normed quantize`",
             ));
         }
-        Ok(Tuned { trained: params.trained_count(), total, inert })
+        if let Some(two) = plugs.windows(2).find(|two| two[0].0 == two[1].0) {
+            let name = &params.get(two[0].0).name;
+            let cause = format!("both {} and {} would adapt `{name}`", two[0].1, two[1].1);
+            return Err(
+                Error::invalid("tuning", cause).hint("give them different targets or towers")
+            );
+        }
+        for (weight, method, options) in plugs {
+            plug(params, weight, method, options);
+        }
+        let (trained, total) = (params.trained_count(), params.count());
+        Ok(Tuned { trained, total, asked: trained + unmoved, inert })
+    }
+
+    /// Gives what was plugged in the values that training starts from, drawn from `seed`: with them the
+    /// model computes what it did without. The model must have its own values.
+    pub fn initialise(&self, params: &mut Parameters, seed: u64) {
+        let deltas: Vec<_> = params.deltas().collect();
+        for (weight, delta) in deltas {
+            match delta {
+                Delta::LowRank(path) => lora::initialise(params, weight, path, seed),
+                Delta::Scaled(scaled) => ia3::initialise(params, scaled),
+            }
+        }
+    }
+
+    /// The learning rate to begin with: the lowest of its methods' own.
+    pub fn default_lr(&self) -> f32 {
+        let rules = self.rules();
+        let methods = rules.iter().flat_map(|(_, rule)| &rule.methods);
+        let rates = methods.filter(|method| **method != Method::None).map(|m| m.default_lr());
+        rates.reduce(f32::min).unwrap_or(Method::None.default_lr())
     }
 
     /// The rules, each confined to its tower, with the recipe key where it stands.
@@ -114,6 +189,20 @@ impl Tuning {
                 .collect(),
         }
     }
+}
+
+/// What `method` adds to the layer with this weight, all of it trained.
+fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Options) {
+    let first = params.len();
+    match method {
+        Method::Lora => _ = params.plug_low_rank(weight, options.lora.shape()),
+        Method::Ia3 => {
+            let input = ia3::multiplies_input(params.get(weight).role.part);
+            params.plug_scaled(weight, input);
+        }
+        _ => {}
+    }
+    params.iter_mut().skip(first).for_each(|(_, added)| added.trained = true);
 }
 
 #[cfg(test)]

@@ -1,38 +1,51 @@
-//! One method and where it applies.
+//! Methods and where they apply.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Also, Layers, Method};
+use super::{Also, Layers, Method, NormOptions, Options};
 use crate::tensor::{Parameter, Parameters, Role, Tower};
 
-/// One method and where it applies.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Methods and where they apply: one, or several together.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// What kind of parameters.
-    pub method: Method,
+    /// What is done.
+    pub methods: Vec<Method>,
+    /// What they were told.
+    pub options: Options,
     /// In which towers; all if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub towers: Option<Vec<Tower>>,
     /// In which blocks; if absent, in all of them and in what stands outside.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<Layers>,
     /// Roles that train beside, in the same towers, whatever `layers` says.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<Also>,
 }
 
 impl Rule {
-    /// `method`, everywhere.
+    /// `method`, everywhere, its options as they are by default.
     pub fn new(method: Method) -> Self {
-        Self { method, towers: None, layers: None, also: Vec::new() }
+        Self {
+            methods: vec![method],
+            options: Options::default(),
+            towers: None,
+            layers: None,
+            also: Vec::new(),
+        }
     }
 
-    /// Whether the rule asks for a parameter of this role.
-    pub fn selects(&self, role: &Role) -> bool {
-        self.in_tower(role) && self.by_method(role)
+    /// Whether the rule trains a parameter of the model that has this role.
+    pub fn trains(&self, role: &Role) -> bool {
+        let trains = |method: &Method| method.trains(role, &self.options);
+        self.in_place(role) && self.methods.iter().any(trains)
             || self.also.iter().any(|&also| self.beside(also, role))
+    }
+
+    /// Those of its methods that plug something into the layer with such a weight.
+    pub(super) fn plugs(&self, role: &Role) -> impl Iterator<Item = Method> {
+        let in_place = self.in_place(role);
+        let plugs = move |method: &Method| in_place && method.plugs_into(role, &self.options);
+        self.methods.iter().copied().filter(plugs)
     }
 
     /// Whether every part of the rule catches something; if not, which does not, and why.
@@ -48,16 +61,18 @@ impl Rule {
                 Some(_) => Ok(()),
             }
         };
-        if self.method != Method::None {
-            let what = |place: String| format!("{} parameter{place}", self.method);
+        for &method in self.methods.iter().filter(|method| **method != Method::None) {
+            let what = |place: String| format!("{method} parameter{place}");
             match &self.towers {
-                None => check(what(self.describe_layers(params, None)), &|r| self.by_method(r))?,
+                None => {
+                    check(what(self.describe_layers(params, None)), &|r| self.by_method(method, r))?
+                }
                 Some(towers) if towers.is_empty() => return Err("it names no tower".to_owned()),
                 Some(towers) => {
                     for &tower in towers {
                         let layers = self.describe_layers(params, Some(tower));
                         check(what(format!(" in {tower}{layers}")), &|r| {
-                            r.tower == tower && self.by_method(r)
+                            r.tower == tower && self.by_method(method, r)
                         })?;
                     }
                 }
@@ -77,10 +92,18 @@ impl Rule {
         self.towers.as_ref().is_none_or(|towers| towers.contains(&role.tower))
     }
 
-    fn by_method(&self, role: &Role) -> bool {
-        let in_layers =
-            self.layers.is_none_or(|layers| role.layer.is_some_and(|i| layers.contains(i)));
-        in_layers && self.method.selects(role.part)
+    fn in_layers(&self, role: &Role) -> bool {
+        self.layers.is_none_or(|layers| role.layer.is_some_and(|i| layers.contains(i)))
+    }
+
+    fn in_place(&self, role: &Role) -> bool {
+        self.in_tower(role) && self.in_layers(role)
+    }
+
+    /// Whether `method` does something with such a parameter, in whatever tower.
+    fn by_method(&self, method: Method, role: &Role) -> bool {
+        let options = &self.options;
+        self.in_layers(role) && (method.trains(role, options) || method.plugs_into(role, options))
     }
 
     /// For an error: the blocks asked for, and how many there are.
@@ -101,7 +124,8 @@ impl Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.method)?;
+        let names: Vec<_> = self.methods.iter().map(|method| method.name()).collect();
+        write!(f, "{}", names.join(" + "))?;
         if let Some(towers) = &self.towers {
             let names: Vec<_> = towers.iter().map(|tower| tower.name()).collect();
             write!(f, " in {}", names.join(" and "))?;
@@ -109,6 +133,61 @@ impl fmt::Display for Rule {
         if let Some(layers) = self.layers {
             write!(f, ", layers {layers}")?;
         }
+        if let Some(keep) = self.options.layer_norm.keep {
+            write!(f, ", {keep} of its norms")?;
+        }
         self.also.iter().try_for_each(|also| write!(f, " + {}", also.name()))
+    }
+}
+
+/// As a recipe has it: the options of its methods beside them, in one table.
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { methods, options, towers, layers, also } = self;
+        let mut table = serializer.serialize_map(None)?;
+        match methods.as_slice() {
+            [method] => table.serialize_entry("method", method)?,
+            methods => table.serialize_entry("method", methods)?,
+        }
+        for method in methods {
+            match method {
+                Method::LayerNorm => {
+                    let default = NormOptions::default();
+                    if options.layer_norm.parts != default.parts {
+                        table.serialize_entry("parts", &options.layer_norm.parts)?;
+                    }
+                    if options.layer_norm.which != default.which {
+                        table.serialize_entry("which", &options.layer_norm.which)?;
+                    }
+                    if let Some(keep) = &options.layer_norm.keep {
+                        table.serialize_entry("keep", keep)?;
+                    }
+                }
+                Method::Attention if options.attention.norms => {
+                    table.serialize_entry("norms", &true)?;
+                }
+                Method::Lora => {
+                    let lora = &options.lora;
+                    table.serialize_entry("rank", &lora.rank)?;
+                    table.serialize_entry("alpha", &lora.alpha)?;
+                    table.serialize_entry("dropout", &lora.dropout)?;
+                    table.serialize_entry("targets", &lora.targets)?;
+                    table.serialize_entry("use_rslora", &lora.use_rslora)?;
+                    table.serialize_entry("use_dora", &lora.use_dora)?;
+                }
+                Method::Ia3 => table.serialize_entry("targets", &options.ia3.targets)?,
+                _ => {}
+            }
+        }
+        if let Some(towers) = towers {
+            table.serialize_entry("towers", towers)?;
+        }
+        if let Some(layers) = layers {
+            table.serialize_entry("layers", layers)?;
+        }
+        if !also.is_empty() {
+            table.serialize_entry("also", also)?;
+        }
+        table.end()
     }
 }

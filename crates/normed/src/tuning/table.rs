@@ -22,11 +22,13 @@ pub enum Kind {
     Head,
     /// What stands between the image encoder and a language model.
     Projector,
+    /// What a method added to the model.
+    Added,
 }
 
 impl Kind {
     /// Every kind, in the order of a table's rows.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Embedding,
         Kind::Norm,
         Kind::Attention,
@@ -34,6 +36,7 @@ impl Kind {
         Kind::Ffn,
         Kind::Head,
         Kind::Projector,
+        Kind::Added,
     ];
 
     /// The kind of a layer.
@@ -46,6 +49,7 @@ impl Kind {
             Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down => Self::Ffn,
             Part::Projector => Self::Projector,
             Part::Head => Self::Head,
+            Part::Added(_) => Self::Added,
         }
     }
 
@@ -59,6 +63,7 @@ impl Kind {
             Self::Ffn => "ffn",
             Self::Head => "head",
             Self::Projector => "projector",
+            Self::Added => "added",
         }
     }
 }

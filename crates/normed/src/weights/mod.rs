@@ -12,10 +12,13 @@ mod safetensors_file;
 mod save;
 mod sharded;
 mod shards;
+mod small_file;
 mod stored;
 mod torch_file;
 
-pub use adapter::{AdapterCard, BaseCheck, LoadedAdapter, load_adapter, save_adapter};
+pub use adapter::{
+    AdapterCard, BaseCheck, LoadedAdapter, adapter_base, load_adapter, save_adapter,
+};
 pub use bitsandbytes::{QuantisationConfig, Written, write_quantised};
 pub use fill::fill;
 pub use hash::{ContentHash, content_hash, hash_elements, hex};
@@ -25,5 +28,6 @@ pub use names::{to_hugging_face, to_original};
 pub use safetensors_file::read_safetensors;
 pub use save::{write_atomically, write_safetensors};
 pub use sharded::{read_sharded, read_sharded_torch};
+pub use small_file::read_small;
 pub use stored::{Checkpoint, Stored};
 pub use torch_file::read_torch;

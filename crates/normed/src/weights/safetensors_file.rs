@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// The bytes that say how long the header is.
 const LENGTH: usize = 8;
 
+/// The longest header, as in the format's own library.
+const LONGEST: u64 = 100_000_000;
+
 /// Reads `path`, one safetensors file.
 pub fn read_safetensors(path: &Path) -> Result<Checkpoint> {
     let map = map_file(path)?;
@@ -58,6 +61,9 @@ fn parse_header(map: &Arc<Mmap>) -> Result<(Header, usize), String> {
         .and_then(|n| n.checked_add(LENGTH))
         .filter(|&end| end <= map.len())
         .ok_or_else(|| format!("the header claims {length} bytes, the file has {}", map.len()))?;
+    if length > LONGEST {
+        return Err(format!("the header claims {length} bytes, more than a header may have"));
+    }
     let header = serde_json::from_slice(&map[LENGTH..end]).map_err(|e| format!("header: {e}"))?;
     Ok((header, end))
 }

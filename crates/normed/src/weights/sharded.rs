@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::safetensors_file::read_safetensors;
+use super::small_file::read_small;
 use super::stored::Checkpoint;
 use super::torch_file::read_torch;
 use crate::{Error, Result};
@@ -25,9 +26,8 @@ struct Index {
 
 /// Index and files must agree on every tensor.
 fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Checkpoint> {
-    let text = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-    let index: Index =
-        serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+    let index: Index = serde_json::from_slice(&read_small(path)?)
+        .map_err(|e| Error::invalid(path.display(), e))?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut tensors = BTreeMap::new();
     for file in index.weight_map.values().collect::<BTreeSet<_>>() {

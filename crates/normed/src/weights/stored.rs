@@ -91,6 +91,16 @@ impl Stored {
         self.dtype
     }
 
+    /// What the elements are, where a value can be mapped over them.
+    pub fn precision(&self) -> Option<Precision> {
+        match self.dtype {
+            _ if self.strides.is_some() => None,
+            Dtype::F32 => Some(Precision::F32),
+            Dtype::BF16 => Some(Precision::Bf16),
+            _ => None,
+        }
+    }
+
     /// The extent of each dimension.
     pub fn shape(&self) -> &[usize] {
         &self.shape

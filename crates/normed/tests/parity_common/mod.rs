@@ -9,7 +9,7 @@ use normed::models::{GenerateRule, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Tensor, Tower};
+use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Precision, Tensor, Tower};
 use normed::train::{self, StepOptions, step};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -112,7 +112,8 @@ pub fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
 }
 
 /// The loss curve of training as it is: every example a micro-batch of its own, so that the loss of
-/// an example and the normalisation over all of them are put to the test too.
+/// an example and the normalisation over all of them are put to the test too. In bf16 losses may be off
+/// by a hundredth, in models as narrow as these.
 pub fn assert_steps(
     model: &dyn Model,
     params: &mut Parameters,
@@ -130,11 +131,15 @@ pub fn assert_steps(
         ..TrainSpec::default()
     };
     let options = StepOptions { spec: &spec, seed: 0, lr: lr as f32 };
+    let tolerance = match params.precision() {
+        Precision::F32 => 1e-5,
+        Precision::Bf16 => 1e-2,
+    };
     let mut optimizer = train::AdamW::new(params, &spec);
     for (t, theirs) in losses.iter().enumerate() {
         let examples = (0..batch.keys.len()).map(|i| Ok((alone(batch, i), vec![prepared(i)])));
         let ours = step(model, params, &mut optimizer, examples, options).unwrap().loss;
-        assert!((ours - theirs).abs() <= TOLERANCE * theirs, "step {t}: {ours}, not {theirs}");
+        assert!((ours - theirs).abs() <= tolerance * theirs, "step {t}: {ours}, not {theirs}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::tensor::Factor;
 const LARGEST: f32 = 127.0;
 
 /// A matrix in 8 bits, as products read it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Int8<'a> {
     /// Two's complement, row-major.
     pub(super) codes: &'a [u8],

@@ -48,7 +48,7 @@ const SMALLEST: f32 = 1e-38;
 pub type DynamicValues = [f32; 256];
 
 /// A matrix in 4 bits, as products read it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nf4<'a> {
     pub(super) codes: &'a [u8],
     pub(super) maxima: Maxima<'a>,
@@ -56,7 +56,7 @@ pub struct Nf4<'a> {
 }
 
 /// The largest magnitude of every block.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Maxima<'a> {
     /// As numbers.
     Plain(&'a [f32]),

@@ -24,7 +24,7 @@
 mod read;
 mod write;
 
-pub use read::{BaseCheck, LoadedAdapter, load_adapter};
+pub use read::{BaseCheck, LoadedAdapter, adapter_base, load_adapter};
 pub use write::{AdapterCard, save_adapter};
 
 use super::llava_names::TIED_HEAD;

@@ -1,7 +1,6 @@
 //! Reading an adapter.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::tensor::{ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
-use crate::weights::read_safetensors;
+use crate::weights::{read_safetensors, read_small};
 use crate::{Error, Result};
 
 /// Whether an adapter must be the base's own.
@@ -22,6 +21,20 @@ pub enum BaseCheck<'a> {
     Is(&'a str),
     /// Any base whose shapes fit.
     Skip,
+}
+
+/// Reads the name that the adapter in `dir` gives its base: a directory or a repository.
+pub fn adapter_base(dir: &Path) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        base_model_name_or_path: Option<String>,
+    }
+    let path = dir.join(CONFIG);
+    let named: Named = serde_json::from_slice(&read_small(&path)?)
+        .map_err(|e| Error::invalid(path.display(), e))?;
+    named
+        .base_model_name_or_path
+        .ok_or_else(|| Error::invalid(path.display(), "does not say which base it was trained on"))
 }
 
 /// What an adapter changed.
@@ -80,9 +93,8 @@ pub fn load_adapter(
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
-    let text = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-    let config: Config =
-        serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+    let config: Config = serde_json::from_slice(&read_small(&path)?)
+        .map_err(|e| Error::invalid(path.display(), e))?;
     if config.peft_type != PEFT_TYPE {
         let cause = format!("a {} adapter; only {PEFT_TYPE} ones are read", config.peft_type);
         return Err(Error::invalid(path.display(), cause));
@@ -105,6 +117,9 @@ pub fn load_adapter(
         if stored.shape() != shape {
             complaints.push(format!("{key} is {:?} instead of {shape:?}", stored.shape()));
         } else if let Some(value) = stored.to_tensor() {
+            if !value.data().iter().all(|x| x.is_finite()) {
+                complaints.push(format!("{key} holds what is no number, or an infinity"));
+            }
             if found.insert(name, value).is_some() {
                 complaints.push(format!("{key} comes twice"));
             }

@@ -1,0 +1,173 @@
+//! `normed diff`.
+
+use std::process::ExitCode;
+
+use normed::plot::{Panel, Panels};
+use normed::tensor::{NormPlace, Term, Tower};
+use normed::tuning::{Moved, Movement};
+use normed::weights::write_atomically;
+use normed::{Error, Result};
+use serde_json::json;
+
+use crate::args::DiffArgs;
+use crate::format::columns;
+use crate::output::say;
+use crate::tuned::Place;
+
+/// How many norms the table lists.
+const LISTED: usize = 12;
+
+/// Says how far norms moved between two models.
+pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
+    let [first, second] =
+        [&args.first, &args.second].map(|dir| Place::of(dir, args.model.as_deref()));
+    let (first, second) = (first?, second?);
+    let mut a = first.open_base()?;
+    // Parameters share their values: what neither adapter sets is one, and is not compared.
+    let (mut b, hash) = match first.has_base_of(&second) {
+        true => (a.params.clone(), a.content_hash.clone()),
+        false => {
+            let loaded = second.open_base()?;
+            (loaded.params, loaded.content_hash)
+        }
+    };
+    first.adapt(&mut a.params, &a.content_hash)?;
+    second.adapt(&mut b, &hash)?;
+    let found = Movement::between(&a.params, &b)?;
+    if let Some(path) = &args.svg {
+        let title = format!(
+            "How far norms moved from {} to {}",
+            args.first.display(),
+            args.second.display()
+        );
+        let svg = panels(&title, &found.norms)
+            .to_svg()
+            .map_err(|e| Error::failed(path.display(), format!("cannot be drawn: {e}")))?;
+        write_atomically(path, |out| out.write_all(svg.as_bytes()))?;
+    }
+    if args.json {
+        say(json!({ "norms": found.norms, "others": found.others }));
+    } else {
+        say(as_text(&found));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_text(found: &Movement) -> String {
+    let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
+    let mut rows =
+        vec![row(["tower", "place", "term", "moved", "mean relative", "largest", "largest step"])];
+    for (tower, place, term) in kinds() {
+        let here: Vec<_> = of(&found.norms, tower, place, term).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let moved = here.iter().filter(|m| m.distance > 0.0).count();
+        let relative: Vec<_> = here.iter().filter_map(|m| m.relative).collect();
+        let mean =
+            (!relative.is_empty()).then(|| relative.iter().sum::<f64>() / relative.len() as f64);
+        rows.push(vec![
+            tower.name().to_owned(),
+            place.name().to_owned(),
+            term_name(term).to_owned(),
+            format!("{moved} of {}", here.len()),
+            part(mean),
+            part(relative.into_iter().reduce(f64::max)),
+            format!("{:.2e}", here.iter().map(|m| m.max).fold(0.0, f64::max)),
+        ]);
+    }
+    let mut text = columns(&rows, 3);
+    let mut most: Vec<_> = found.norms.iter().filter(|m| m.distance > 0.0).collect();
+    most.sort_by(|a, b| b.relative.unwrap_or(0.0).total_cmp(&a.relative.unwrap_or(0.0)));
+    if most.is_empty() {
+        text.push_str("\n\nno norm moved");
+    } else {
+        let line = |m: &&Moved| vec![part(m.relative), format!("{:.2e}", m.max), m.name.clone()];
+        let mut rows =
+            vec![vec!["relative".to_owned(), "largest step".to_owned(), "norm".to_owned()]];
+        rows.extend(most.iter().take(LISTED).map(line));
+        text.push_str("\n\nthose that moved most\n");
+        text.push_str(&columns(&rows, 0));
+    }
+    if !found.others.is_empty() {
+        text.push_str(&format!("\n\n{} other tensors differ, too:", found.others.len()));
+        found.others.iter().take(LISTED).for_each(|name| text.push_str(&format!("\n  {name}")));
+        if found.others.len() > LISTED {
+            text.push_str(&format!("\n  and {} more", found.others.len() - LISTED));
+        }
+    }
+    text
+}
+
+/// A panel for each tower, gains above biases, over the blocks' numbers and what stands around them.
+fn panels(title: &str, norms: &[Moved]) -> Panels<'static> {
+    let row = |term: Term| {
+        let towers = Tower::ALL.into_iter().filter(|&t| norms.iter().any(|m| m.tower == t));
+        towers.map(|tower| panel(norms, tower, term)).collect::<Vec<_>>()
+    };
+    let measured = [
+        ("change of gains", Term::Weight, row(Term::Weight)),
+        ("change of biases", Term::Bias, row(Term::Bias)),
+    ];
+    let has = |term: Term| norms.iter().any(|m| m.term == term && m.relative.is_some());
+    Panels {
+        title: title.to_owned(),
+        x: "block",
+        kinds: NormPlace::ALL.map(|place| place.name().replace('_', "-")).to_vec(),
+        rows: measured
+            .into_iter()
+            .filter(|(_, term, _)| has(*term))
+            .map(|(name, _, panels)| (name, panels))
+            .collect(),
+    }
+}
+
+fn panel(norms: &[Moved], tower: Tower, term: Term) -> Panel {
+    let here = || norms.iter().filter(|m| m.tower == tower);
+    let blocks = here().filter_map(|m| m.layer).max().map_or(0, |last| last + 1);
+    let outside = |place: NormPlace| here().any(|m| m.layer.is_none() && m.place == place);
+    let before = usize::from(outside(NormPlace::Embedding));
+    let mut places: Vec<String> = vec!["in".to_owned(); before];
+    places.extend((0..blocks).map(|block| block.to_string()));
+    let after: Vec<_> = NormPlace::ALL
+        .into_iter()
+        .filter(|&place| place != NormPlace::Embedding && outside(place))
+        .collect();
+    places.extend(after.iter().map(|place| match place {
+        NormPlace::Final => "out".to_owned(),
+        place => place.name().to_owned(),
+    }));
+    let at = |m: &Moved| match m.layer {
+        Some(layer) => before + layer,
+        None => after.iter().position(|&p| p == m.place).map_or(0, |i| before + blocks + i),
+    };
+    let points = |place| {
+        let moved = of(norms, tower, place, term);
+        moved.filter_map(|m| Some((at(m), m.relative?))).collect()
+    };
+    Panel { title: tower.name().to_owned(), places, kinds: NormPlace::ALL.map(points).to_vec() }
+}
+
+fn kinds() -> impl Iterator<Item = (Tower, NormPlace, Term)> {
+    Tower::ALL.into_iter().flat_map(|tower| {
+        NormPlace::ALL
+            .into_iter()
+            .flat_map(move |place| [Term::Weight, Term::Bias].map(|term| (tower, place, term)))
+    })
+}
+
+fn of(norms: &[Moved], tower: Tower, place: NormPlace, term: Term) -> impl Iterator<Item = &Moved> {
+    norms.iter().filter(move |m| (m.tower, m.place, m.term) == (tower, place, term))
+}
+
+fn term_name(term: Term) -> &'static str {
+    match term {
+        Term::Weight => "gain",
+        Term::Bias => "bias",
+    }
+}
+
+/// A part in percent; a dash where it is a part of nothing.
+fn part(part: Option<f64>) -> String {
+    part.map_or_else(|| "-".to_owned(), |part| format!("{:.3} %", 100.0 * part))
+}

@@ -1,0 +1,68 @@
+//! `normed export`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+
+use normed::tensor::Precision;
+use normed::weights::{AdapterCard, save_adapter, write_safetensors};
+use normed::{Error, Result};
+
+use crate::args::{ExportArgs, Format};
+use crate::format::grouped;
+use crate::output::say;
+use crate::tuned::Place;
+
+/// Writes what a run trained in another form.
+pub fn export(args: &ExportArgs) -> Result<ExitCode> {
+    let place = Place::of(&args.from, args.model.as_deref())?;
+    let Some(adapter) = &place.adapter else {
+        return Err(Error::invalid(args.from.display(), "is neither a run nor an adapter")
+            .hint("a checkpoint is plain safetensors as it is"));
+    };
+    if args.out.exists() {
+        return Err(Error::invalid(args.out.display(), "is there already"));
+    }
+    let mut loaded = place.open_base()?;
+    let set = place.adapt(&mut loaded.params, &loaded.content_hash)?;
+    let base = place.base.to_string_lossy();
+    match args.format {
+        Format::Safetensors => {
+            let tensors: Vec<_> = (set.iter())
+                .map(|&id| loaded.params.get(id))
+                .map(|p| (p.name.as_str(), p.value()))
+                .collect();
+            let metadata = BTreeMap::from([
+                ("base_content_sha256".to_owned(), loaded.content_hash.to_string()),
+                ("base_model_name_or_path".to_owned(), base.to_string()),
+            ]);
+            write_safetensors(&args.out, &tensors, Precision::F32, &metadata)?;
+        }
+        Format::Peft => {
+            for &id in &set {
+                loaded.params.get_mut(id).trained = true;
+            }
+            let readme = adapter.join("README.md");
+            let readme = if readme.is_file() {
+                fs::read_to_string(&readme).map_err(|e| Error::io(&readme, &e))?
+            } else {
+                format!("---\nbase_model: {base:?}\nlibrary_name: peft\n---\n")
+            };
+            let card = AdapterCard {
+                base: &base,
+                base_hash: &loaded.content_hash,
+                base_class: loaded.config.base_class(),
+                readme: &readme,
+            };
+            save_adapter(&args.out, &loaded.params, &card)?;
+        }
+    }
+    let elements: usize = set.iter().map(|&id| loaded.params.get(id).len()).sum();
+    say(format_args!(
+        "{} tensors, {} parameters, in {}",
+        set.len(),
+        grouped(elements),
+        args.out.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}

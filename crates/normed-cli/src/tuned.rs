@@ -1,0 +1,74 @@
+//! A model as a path names it: a checkpoint, a run, or an adapter over its base.
+
+use std::path::{Path, PathBuf};
+
+use normed::hub;
+use normed::models::{self, Asked, Loaded};
+use normed::recipe::{Base, Recipe};
+use normed::tensor::{ParamId, Parameters};
+use normed::weights::{BaseCheck, adapter_base, load_adapter};
+use normed::{Error, Result};
+
+use crate::output::complain;
+
+/// Where a model is, as far as a path says it.
+pub struct Place {
+    /// The checkpoint's directory.
+    pub base: PathBuf,
+    /// What is asked of it.
+    asked: Asked,
+    /// The adapter's directory.
+    pub adapter: Option<PathBuf>,
+}
+
+impl Place {
+    /// What `path` is: a run's directory, an adapter's, a checkpoint's, or a repository in the hub's
+    /// cache. `model` is the base, in the place of what an adapter names as its.
+    pub fn of(path: &Path, model: Option<&Path>) -> Result<Self> {
+        let is_adapter = |dir: &Path| dir.join("adapter_config.json").is_file();
+        let run = path.join("recipe.toml").is_file();
+        let made = path.join("model");
+        if run && made.join("config.json").is_file() {
+            return Ok(Self { base: made, asked: Asked::default(), adapter: None });
+        }
+        let adapter =
+            [path.join("adapter"), path.to_owned()].into_iter().find(|dir| is_adapter(dir));
+        let Some(adapter) = adapter else {
+            if run {
+                return Err(Error::invalid(path.display(), "is a run that has left no adapter")
+                    .hint("go on with it by normed train --resume"));
+            }
+            let base = hub::find_or(path, hub::Kind::Model)?;
+            return Ok(Self { base, asked: Asked::default(), adapter: None });
+        };
+        // A run says more than its adapter's config: another size of pictures.
+        let recipe = run.then(|| Recipe::open(&path.join("recipe.toml"), &[])).transpose()?;
+        let asked = recipe.as_ref().map(Recipe::asked).unwrap_or_default();
+        let base = match (model, recipe.map(|recipe| recipe.base)) {
+            (Some(model), _) => model.to_owned(),
+            (None, Some(Base::Model(dir))) => dir,
+            _ => PathBuf::from(adapter_base(&adapter)?),
+        };
+        let base = hub::find_or(&base, hub::Kind::Model)
+            .map_err(|e| e.hint("name the base that it was trained on with --model"))?;
+        Ok(Self { base, asked, adapter: Some(adapter) })
+    }
+
+    /// Whether both are read from one checkpoint.
+    pub fn has_base_of(&self, other: &Self) -> bool {
+        self.base == other.base && self.asked == other.asked
+    }
+
+    /// Reads the checkpoint.
+    pub fn open_base(&self) -> Result<Loaded> {
+        models::load_as_stored(&self.base, self.asked)
+    }
+
+    /// Reads the adapter, if there is one, over `params`; what it set.
+    pub fn adapt(&self, params: &mut Parameters, base_hash: &str) -> Result<Vec<ParamId>> {
+        let Some(adapter) = &self.adapter else { return Ok(Vec::new()) };
+        let read = load_adapter(adapter, params, BaseCheck::Is(base_hash))?;
+        read.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+        Ok(read.set)
+    }
+}

@@ -1,0 +1,48 @@
+//! A linear layer with something plugged in.
+
+use crate::ops::{self, DropoutStream, Output};
+use crate::tensor::{Delta, Graph, LowRank, ParamId, Scaled, Var};
+
+/// What tells the random streams of sockets from those of the model's own [`Place`](super::Place)s.
+const SOCKETS: u64 = 1 << 48;
+
+/// The layer's output with `delta`; `layer` is its weight and bias.
+pub(super) fn output(
+    g: &mut Graph<'_>,
+    x: &Var,
+    layer: (ParamId, Option<ParamId>),
+    delta: Delta,
+    output: Output<'_>,
+) -> Var {
+    match delta {
+        Delta::LowRank(path) => low_rank(g, x, layer, path, output),
+        Delta::Scaled(Scaled { vector, input: true }) => {
+            let x = ops::scale(g, x, vector, None, None, Output::Inner);
+            ops::linear(g, &x, layer.0, layer.1, output)
+        }
+        Delta::Scaled(Scaled { vector, input: false }) => {
+            let y = ops::linear(g, x, layer.0, layer.1, Output::Inner);
+            ops::scale(g, &y, vector, None, None, output)
+        }
+    }
+}
+
+fn low_rank(
+    g: &mut Graph<'_>,
+    x: &Var,
+    layer: (ParamId, Option<ParamId>),
+    path: LowRank,
+    output: Output<'_>,
+) -> Var {
+    let stream = g.draws().filter(|_| path.dropout > 0.0).map(|draws| {
+        let site = SOCKETS | path.a.index() as u64;
+        DropoutStream::new(&draws.keys, draws.seed, site, path.dropout)
+    });
+    let dropped = stream.map(|stream| ops::dropout(g, x.clone(), Some(stream)));
+    let Some(magnitude) = path.magnitude else {
+        return ops::low_rank(g, x, dropped.as_ref(), layer, path, output);
+    };
+    let norms = ops::row_norms(g, layer.0, path);
+    let y = ops::low_rank(g, x, dropped.as_ref(), (layer.0, None), path, Output::Inner);
+    ops::scale(g, &y, magnitude, Some(&norms), layer.1, output)
+}

@@ -1,0 +1,121 @@
+//! Sockets: where the parameters that a tuning method adds act on a model, which knows nothing of them.
+//!
+//! A linear layer's socket is its weight. A layer asks the parameters whether something is plugged in
+//! there, and computes with it: so every model takes every method. What is added is declared among the
+//! parameters, under the names that PEFT gives it, and counted, trained and saved as they are.
+
+use super::{AddedPart, ParamId, Parameter, Parameters, Part, Role, Term};
+
+/// What is plugged into a linear layer `y = x Wᵀ + b`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Delta {
+    /// A side path of low rank.
+    LowRank(LowRank),
+    /// A factor for each channel.
+    Scaled(Scaled),
+}
+
+/// LoRA (Hu et al. 2021, arXiv 2106.09685, eq. 3): `y += s (x Aᵀ) Bᵀ`; and with a magnitude, DoRA (Liu et
+/// al. 2024, arXiv 2402.09353, eq. 5).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRank {
+    /// `A [r, in]`, or a kernel as the weight is one.
+    pub a: ParamId,
+    /// `B [out, r]`.
+    pub b: ParamId,
+    /// `[out]`: what the norms of the rows of `W + s B A` are set to, if to anything.
+    pub magnitude: Option<ParamId>,
+    /// `s`.
+    pub scale: f32,
+    /// At what rate elements of `x` are dropped in training on their way through `A`.
+    pub dropout: f32,
+}
+
+/// IA3 (Liu et al. 2022, arXiv 2205.05638, section 3.3): channels of the input or the output, its bias
+/// included, are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scaled {
+    /// `[1, in]` or `[out, 1]`.
+    pub vector: ParamId,
+    /// Whether the input's channels are multiplied.
+    pub input: bool,
+}
+
+/// What a [`LowRank`] is to be like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LowRankShape {
+    /// `r`.
+    pub rank: usize,
+    /// `s`.
+    pub scale: f32,
+    /// See [`LowRank::dropout`].
+    pub dropout: f32,
+    /// Whether it has a magnitude.
+    pub has_magnitude: bool,
+}
+
+impl Parameters {
+    /// What is plugged into the linear layer with this weight.
+    pub fn delta(&self, weight: ParamId) -> Option<Delta> {
+        self.deltas.get(&weight).copied()
+    }
+
+    /// All that is plugged in, by the layers' weights.
+    pub fn deltas(&self) -> impl ExactSizeIterator<Item = (ParamId, Delta)> {
+        self.deltas.iter().map(|(&weight, &delta)| (weight, delta))
+    }
+
+    /// Plugs a side path of low rank into the linear layer with this weight, in whose socket there must be
+    /// nothing. Its parameters have no values yet.
+    pub fn plug_low_rank(&mut self, weight: ParamId, shape: LowRankShape) -> LowRank {
+        let LowRankShape { rank, scale, dropout, has_magnitude } = shape;
+        let (out, inner) = self.get(weight).shape.split_at(1);
+        let (out, kernel) = (out[0], inner.len() > 1);
+        let a_shape = [&[rank], inner].concat();
+        // A convolution's side path is one of two convolutions, the second over single points.
+        let b_shape = if kernel { vec![out, rank, 1, 1] } else { vec![out, rank] };
+        let delta = LowRank {
+            a: self.add(weight, "lora_A.weight", &a_shape, AddedPart::LoraA),
+            b: self.add(weight, "lora_B.weight", &b_shape, AddedPart::LoraB),
+            magnitude: has_magnitude
+                .then(|| self.add(weight, "lora_magnitude_vector", &[out], AddedPart::Magnitude)),
+            scale,
+            dropout,
+        };
+        self.plug(weight, Delta::LowRank(delta));
+        delta
+    }
+
+    /// Plugs factors of the input's or the output's channels into the linear layer with this weight, in
+    /// whose socket there must be nothing. They have no values yet.
+    pub fn plug_scaled(&mut self, weight: ParamId, input: bool) -> Scaled {
+        let shape = &self.get(weight).shape;
+        let shape = if input { [1, shape[1..].iter().product()] } else { [shape[0], 1] };
+        let vector = self.add(weight, "ia3_l", &shape, AddedPart::Ia3);
+        let delta = Scaled { vector, input };
+        self.plug(weight, Delta::Scaled(delta));
+        delta
+    }
+
+    /// Takes everything out of all sockets, and away what methods added.
+    pub fn unplug(&mut self) {
+        self.deltas.clear();
+        // They were declared last.
+        let first = self.list.iter().position(Parameter::is_added).unwrap_or(self.list.len());
+        self.list.truncate(first);
+    }
+
+    fn plug(&mut self, weight: ParamId, delta: Delta) {
+        let before = self.deltas.insert(weight, delta);
+        assert!(before.is_none(), "{} is taken", self.get(weight).name);
+    }
+
+    /// Declares a parameter beside `weight`, in the module that has it.
+    fn add(&mut self, weight: ParamId, name: &str, shape: &[usize], part: AddedPart) -> ParamId {
+        let Parameter { name: beside, role, .. } = self.get(weight);
+        let module = beside.strip_suffix(".weight").unwrap_or(beside);
+        let role = Role { part: Part::Added(part), term: Term::Weight, ..*role };
+        let parameter = Parameter::new(format!("{module}.{name}"), shape, role);
+        self.push(parameter)
+    }
+}

@@ -1,0 +1,86 @@
+//! Groups of parameters with a learning rate of their own.
+//!
+//! `train.norm_lr` is the rate of norms, wherever they stand; `train.vision_lr` that of everything else
+//! in the image encoder; `train.lr` that of the rest. Each is a peak: the schedule, `min_lr` with it,
+//! is that of `lr`, in proportion.
+
+use crate::recipe::TrainSpec;
+use crate::tensor::{Parameters, Part, Role, Tower};
+use crate::{Error, Result};
+
+/// What the rate of a parameter of this role is a multiple of: `lr`'s place is 1.
+pub(super) fn factor(role: &Role, spec: &TrainSpec) -> f64 {
+    let own = match role {
+        Role { part: Part::Norm(_), .. } if spec.norm_lr.is_some() => spec.norm_lr,
+        Role { tower: Tower::Vision, .. } => spec.vision_lr,
+        _ => None,
+    };
+    own.map_or(1.0, |own| f64::from(own) / f64::from(spec.lr))
+}
+
+/// Fails if a rate is given to a group in which nothing is trained.
+pub(super) fn check(params: &Parameters, spec: &TrainSpec) -> Result<()> {
+    let trains =
+        |has: &dyn Fn(&Role) -> bool| params.trained().any(|(_, parameter)| has(&parameter.role));
+    let norm = |role: &Role| matches!(role.part, Part::Norm(_));
+    let complain = |key: &str, cause: &str| {
+        Err(Error::invalid(key, format!("is the rate of no parameter that is trained: {cause}"))
+            .hint("leave it out, or train what it is for"))
+    };
+    if spec.norm_lr.is_some() && !trains(&norm) {
+        return complain("train.norm_lr", "no norm is");
+    }
+    let taken = spec.norm_lr.is_some();
+    if spec.vision_lr.is_some() && !trains(&|r| r.tower == Tower::Vision && !(taken && norm(r))) {
+        return complain(
+            "train.vision_lr",
+            if taken { "of the image encoder only norms are, at norm_lr" } else { "it is frozen" },
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{NormPlace, Term};
+
+    fn parameters(trained: [bool; 4]) -> Parameters {
+        let mut params = Parameters::new();
+        for tower in [Tower::Vision, Tower::Decoder] {
+            let mut scope = params.scope(tower, tower.name());
+            scope.declare("norm", &[1], Part::Norm(NormPlace::Ffn), Term::Weight);
+            scope.declare("fc1", &[1, 1], Part::Fc1, Term::Weight);
+        }
+        params.iter_mut().zip(trained).for_each(|((_, p), trained)| p.trained = trained);
+        params
+    }
+
+    #[test]
+    fn norms_come_before_towers() {
+        let params = parameters([true; 4]);
+        let factors = |vision_lr, norm_lr| {
+            let spec = TrainSpec { lr: 1e-2, vision_lr, norm_lr, ..TrainSpec::default() };
+            let of = |role: &Role| (1e3 * factor(role, &spec)).round();
+            params.iter().map(|(_, p)| of(&p.role)).collect::<Vec<_>>()
+        };
+        assert_eq!(factors(None, None), [1e3; 4]);
+        assert_eq!(factors(Some(1e-3), None), [100.0, 100.0, 1e3, 1e3]);
+        assert_eq!(factors(None, Some(5e-2)), [5e3, 1e3, 5e3, 1e3]);
+        assert_eq!(factors(Some(1e-3), Some(5e-2)), [5e3, 100.0, 5e3, 1e3]);
+    }
+
+    #[test]
+    fn a_rate_for_nothing_is_a_mistake() {
+        let check = |trained, vision_lr: Option<f32>, norm_lr: Option<f32>| {
+            let spec = TrainSpec { vision_lr, norm_lr, ..TrainSpec::default() };
+            check(&parameters(trained), &spec).map_err(|e| e.to_string())
+        };
+        let (one, some) = ([true, false, false, false], Some(0.1));
+        assert!(check(one, some, None).is_ok() && check(one, None, some).is_ok());
+        assert!(check(one, some, some).unwrap_err().contains("only norms are, at norm_lr"));
+        assert!(check([false, true, false, false], some, None).is_ok());
+        assert!(check([false, true, false, true], None, some).unwrap_err().contains("no norm"));
+        assert!(check([false, false, true, true], some, None).unwrap_err().contains("frozen"));
+    }
+}

@@ -1,0 +1,18 @@
+//! What methods can be told.
+
+use serde::Serialize;
+
+use super::{AttentionOptions, Ia3Options, LoraOptions, NormOptions};
+
+/// The options of every method that has any; those of methods that a rule does not use say nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Options {
+    /// Of `layer_norm`.
+    pub layer_norm: NormOptions,
+    /// Of `attention`.
+    pub attention: AttentionOptions,
+    /// Of `lora`.
+    pub lora: LoraOptions,
+    /// Of `ia3`.
+    pub ia3: Ia3Options,
+}
