@@ -1,7 +1,7 @@
 """Parts of a model, in plain PyTorch: no library that a process would have to hold beside it.
 
-Written as BLIP's are, under its names, with the fused attention that PyTorch offers. The loss is the
-mean square of the output: the blocks alone are what is measured.
+Written as BLIP's and Mistral's are, under their names, with the fused attention that PyTorch offers. The
+loss is the mean square of the output: the blocks alone are what is measured.
 """
 
 import torch
@@ -138,3 +138,77 @@ class Decoder(Part):
             "input": torch.randn(batch, DECODED, WIDTH),
             "source": torch.randn(batch, tokens, WIDTH),
         }
+
+
+class Llama(Part):
+    """Mistral-7B's blocks and last norm: 32 heads of queries, 8 of keys and values."""
+
+    WIDTH, HEADS, KV_HEADS, INTERMEDIATE, EPS, THETA = 4096, 32, 8, 14336, 1e-5, 1e6
+
+    def __init__(self, layers, tokens):
+        super().__init__()
+        self.layers = nn.ModuleList(LlamaBlock() for _ in range(layers))
+        self.norm = nn.RMSNorm(self.WIDTH, eps=self.EPS)
+
+    def forward(self, input):
+        head = self.WIDTH // self.HEADS
+        steps = torch.arange(0, head, 2, dtype=torch.float32) / head
+        angles = torch.outer(torch.arange(input.shape[1]).float(), self.THETA**-steps)
+        angles = torch.cat([angles, angles], dim=-1)
+        turns = angles.cos(), angles.sin()
+        x = input
+        for block in self.layers:
+            x = self.run(block, x, turns)
+        return self.norm(x).float().square().mean()
+
+    @staticmethod
+    def inputs(batch, tokens):
+        return {"input": torch.randn(batch, tokens, Llama.WIDTH)}
+
+
+def turned(x, turns):
+    """`[B, H, T, D]`, its halves turned into one another."""
+    cos, sin = (t.to(x.dtype) for t in turns)
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+
+class LlamaAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        narrow = Llama.WIDTH // Llama.HEADS * Llama.KV_HEADS
+        self.q_proj = nn.Linear(Llama.WIDTH, Llama.WIDTH, bias=False)
+        self.k_proj = nn.Linear(Llama.WIDTH, narrow, bias=False)
+        self.v_proj = nn.Linear(Llama.WIDTH, narrow, bias=False)
+        self.o_proj = nn.Linear(Llama.WIDTH, Llama.WIDTH, bias=False)
+
+    def forward(self, x, turns):
+        heads = lambda x, n: x.unflatten(-1, (n, -1)).transpose(1, 2)
+        q = turned(heads(self.q_proj(x), Llama.HEADS), turns)
+        k = turned(heads(self.k_proj(x), Llama.KV_HEADS), turns)
+        v = heads(self.v_proj(x), Llama.KV_HEADS)
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return self.o_proj(out.transpose(1, 2).flatten(2))
+
+
+class LlamaMlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gate_proj = nn.Linear(Llama.WIDTH, Llama.INTERMEDIATE, bias=False)
+        self.up_proj = nn.Linear(Llama.WIDTH, Llama.INTERMEDIATE, bias=False)
+        self.down_proj = nn.Linear(Llama.INTERMEDIATE, Llama.WIDTH, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class LlamaBlock(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.self_attn, self.mlp = LlamaAttention(), LlamaMlp()
+        self.input_layernorm = nn.RMSNorm(Llama.WIDTH, eps=Llama.EPS)
+        self.post_attention_layernorm = nn.RMSNorm(Llama.WIDTH, eps=Llama.EPS)
+
+    def forward(self, x, turns):
+        x = x + self.self_attn(self.input_layernorm(x), turns)
+        return x + self.mlp(self.post_attention_layernorm(x))

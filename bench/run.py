@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """normed beside PyTorch: the same training steps, the same weights and inputs.
 
-    python3 bench/run.py [--workload vit|decoder|miss] [--precision f32|bf16] [--method METHOD]
+    python3 bench/run.py [--workload vit|decoder|llama|miss] [--precision f32|bf16] [--method METHOD]
                          [--variant plain|checkpoint|frozen_vision] [--against MODE ...] [...]
 
 vit      a ViT-B/16's encoder, 197 tokens (224 px) unless --tokens says otherwise, batch 4
 decoder  a BERT-base decoder, 32 tokens cross-attending to 577 of an image, batch 8
+llama    two blocks of Mistral-7B, 640 tokens, batch 1
 miss     the whole MISS-base: transformers' BlipForQuestionAnswering, tuned by peft, 901 tokens
          (480 px), batch 20, all three towers; minutes a run, and in f32 more than 16 GB
 
@@ -41,6 +42,7 @@ TOLERANCE = {"f32": 1e-5, "bf16": 1e-2}
 DEFAULTS = {
     "vit": dict(tokens=197, batch=4, rounds=3, warm_up=2, steps=5),
     "decoder": dict(tokens=577, batch=8, rounds=3, warm_up=2, steps=5),
+    "llama": dict(tokens=640, batch=1, layers=2, rounds=2, warm_up=2, steps=5),
     "miss": dict(tokens=901, batch=20, rounds=1, warm_up=1, steps=2),
 }
 CHECKED_EXAMPLES, CHECKED_STEPS = 2, 3
@@ -187,14 +189,14 @@ def arguments():
     parser.add_argument("--against", choices=modes, nargs="+", help="PyTorch's modes")
     parser.add_argument("--tokens", type=int, help="of an image: 197 at 224 px, 577 at 384")
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--layers", type=int, default=12, help="in each tower")
+    parser.add_argument("--layers", type=int, help="in each tower; 12, but for llama")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, help="processes a side")
     parser.add_argument("--warm-up", type=int, help="steps a process makes untimed")
     parser.add_argument("--steps", type=int, help="steps a process makes timed")
     parser.add_argument("--check", action="store_true", help="measure nothing")
     args = parser.parse_args()
-    for key, value in DEFAULTS[args.workload].items():
+    for key, value in ({"layers": 12} | DEFAULTS[args.workload]).items():
         if getattr(args, key) is None:
             setattr(args, key, value)
     if args.against is None:

@@ -20,7 +20,7 @@ def workload(name):
         return Miss
     import parts
 
-    return {"vit": parts.Vit, "decoder": parts.Decoder}[name]
+    return {"vit": parts.Vit, "decoder": parts.Decoder, "llama": parts.Llama}[name]
 
 
 def on_meta(task):

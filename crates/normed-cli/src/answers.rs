@@ -10,6 +10,7 @@ use normed::hub;
 use normed::metrics::{Constants, Prediction};
 use normed::models::{self, GenerateRule, Loaded};
 use normed::recipe::{Base, Recipe};
+use normed::tensor::{Parameters, Precision};
 use normed::train::Evaluation;
 use normed::weights::{BaseCheck, load_adapter};
 use normed::{Error, Result};
@@ -44,6 +45,9 @@ impl Answers {
         let mut rule = recipe.map(|recipe| recipe.generate).unwrap_or_default();
         rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
         rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
+        rule.temperature = args.temperature.unwrap_or(rule.temperature);
+        rule.top_p = args.top_p.unwrap_or(rule.top_p);
+        rule.seed = args.seed.unwrap_or(rule.seed);
         let collator = Arc::new(loaded.collator());
         let (batch_size, voice) = (args.batch_size, args.voice);
         Ok(Self { loaded, collator, questions, rule, batch_size, seed, voice, constants })
@@ -145,6 +149,13 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
         let adapter = load_adapter(adapter, &mut loaded.params, base)?;
         adapter.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     }
-    loaded.params.set_precision(args.precision);
+    let precision = args.precision.or(recipe.map(|recipe| recipe.precision));
+    loaded.params.set_precision(precision.unwrap_or_else(|| usual_precision(&loaded.params)));
     Ok(loaded)
+}
+
+/// That of a checkpoint where nothing else is asked for: to widen what it holds would double its memory.
+fn usual_precision(params: &Parameters) -> Precision {
+    let narrow = params.iter().any(|(_, p)| p.value().bytes() < size_of::<f32>() * p.len());
+    if narrow { Precision::fastest() } else { Precision::F32 }
 }

@@ -153,12 +153,23 @@ pub struct AnswerArgs {
     /// Beams; 1 is greedy, and what is done if nothing says otherwise.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub num_beams: Option<usize>,
+    /// 0 for the most likely answer; above, answers are drawn, by a distribution that is the flatter
+    /// the larger this is.
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f32>,
+    /// Where answers are drawn, of the most likely tokens that have this probability together.
+    #[arg(long, value_name = "P", value_parser = top_p)]
+    pub top_p: Option<f32>,
+    /// Where answers are drawn: another seed, other answers.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Examples answered at a time; changes nothing but rounding.
     #[arg(long, value_name = "N", default_value = "16", value_parser = at_least_1)]
     pub batch_size: usize,
-    /// What weights and the factors of products are rounded to.
-    #[arg(long, value_name = "PRECISION", default_value = "f32", value_parser = precision())]
-    pub precision: Precision,
+    /// What weights and the factors of products are rounded to; if absent, what the recipe says, and
+    /// without one f32, or what is faster here where the checkpoint holds less than f32.
+    #[arg(long, value_name = "PRECISION", value_parser = precision())]
+    pub precision: Option<Precision>,
     #[command(flatten)]
     pub voice: Voice,
 }
@@ -338,6 +349,20 @@ fn at_least_1(text: &str) -> Result<usize, String> {
     }
 }
 
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(t) if t >= 0.0 && t.is_finite() => Ok(t),
+        _ => Err("must be a number from 0 up".to_owned()),
+    }
+}
+
+fn top_p(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(p) if p > 0.0 && p <= 1.0 => Ok(p),
+        _ => Err("must be a number above 0 and up to 1".to_owned()),
+    }
+}
+
 fn method() -> impl clap::builder::TypedValueParser<Value = Method> {
     use clap::builder::{PossibleValuesParser, TypedValueParser};
     PossibleValuesParser::new(Method::ALL.map(Method::name)).map(|name| {
@@ -385,6 +410,7 @@ mod tests {
              --max-new-tokens 3 --num-beams 3 --out p.jsonl",
             "normed evaluate --model m --data d.jsonl --blind --json --precision bf16",
             "normed evaluate --recipe r.toml --split val --set data.root=x",
+            "normed predict --model m --data d.jsonl --temperature 0.2 --top-p 0.7 --seed 3 --out p",
             "normed inspect m --method layer_norm --json --template chat",
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
@@ -413,6 +439,8 @@ mod tests {
             "normed predict --model m --data d --recipe r --out p",
             "normed predict --model m --data d --out p --precision f16",
             "normed predict --model m --data d --out p --num-beams 0",
+            "normed predict --model m --data d --out p --temperature -1",
+            "normed predict --model m --data d --out p --top-p 0",
             "normed evaluate --recipe r --image-root i",
             "normed inspect m --method lora",
             "normed inspect m --template vicuna",

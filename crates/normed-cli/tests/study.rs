@@ -269,3 +269,18 @@ fn all_mistakes_are_told_at_once_and_a_dry_run_does_nothing() {
     assert!(text.contains("11 runs and 5 tests on other data"), "{text}");
     assert!(!dir.path().join("whole").exists());
 }
+
+#[test]
+fn a_rate_at_which_a_run_fails_is_not_chosen_and_not_tried_again() {
+    let dir = workplace();
+    let study = STUDY
+        .replace("seeds = [1, 2]", "seeds = [1]")
+        .replace("lr = [1e-2, 1e-5]", "lr = [1e30, 1e-2]");
+    fs::write(dir.path().join("study.toml"), study).unwrap();
+    let text = said(dir.path(), &[]);
+    assert!(text.contains("to choose a rate: 1.0e30: failed: "), "{text}");
+    assert!(text.contains("all, full: rate 1.0e-2"), "{text}");
+    let rates = timeless(&dir.path().join("whole")).remove("rates").unwrap();
+    assert!(rates.contains("full,1e30,") && rates.contains("full,1e-2,"), "{rates}");
+    assert!(said(dir.path(), &[]).contains("judging rates: 0 of 4"));
+}

@@ -69,13 +69,14 @@ fn read(kind: &str) -> Golden {
         serde_json::from_slice(&std::fs::read(dir.join("golden.json")).unwrap()).unwrap();
     let file = std::fs::read(dir.join("golden.safetensors")).unwrap();
     let (model, params) = open(&dir).unwrap();
-    let batch = batch(&SafeTensors::deserialize(&file).unwrap(), &record, model.config());
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let batch = batch(&tensors, &record.examples, model.config());
     Golden { file, record, model, params, batch }
 }
 
 /// All examples in one padded batch: the last token of a prompt opens what goes into the decoder.
-fn batch(tensors: &SafeTensors<'_>, record: &Record, config: &LlavaConfig) -> Batch {
-    let TextParts { prompts, inputs, labels } = parts(record);
+fn batch(tensors: &SafeTensors<'_>, examples: &[Text], config: &LlavaConfig) -> Batch {
+    let TextParts { prompts, inputs, labels } = parts(examples);
     let size = config.vision.image_size;
     let pixels = (0..prompts.len())
         .flat_map(|i| floats(tensors, &format!("example.{i}.pixel_values")).into_data())
@@ -97,9 +98,9 @@ struct TextParts {
     labels: Vec<Vec<u32>>,
 }
 
-fn parts(record: &Record) -> TextParts {
+fn parts(examples: &[Text]) -> TextParts {
     let mut parts = TextParts::default();
-    for Text { prompt, answer } in &record.examples {
+    for Text { prompt, answer } in examples {
         let mut prompt: Vec<u32> = prompt.iter().map(|id| id.unwrap_or(IMAGE_TOKEN)).collect();
         let last = prompt.pop().unwrap();
         parts.prompts.push(prompt);
@@ -326,4 +327,29 @@ fn own_layout(dir: &Path, tower_inside: bool) {
         config[key] = value;
     }
     std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+}
+
+/// What reference/make_llava_own_golden.py wrote: 1.0's layout in shards of `torch.save`, with one linear
+/// layer between the towers and the image encoder in a directory of its own.
+#[test]
+fn logits_of_llavas_own_shards_are_transformers() {
+    let dir = golden("llava_own");
+    let (model, params) = open(&dir).unwrap();
+    #[derive(Deserialize)]
+    struct Examples {
+        examples: Vec<Text>,
+    }
+    let text = std::fs::read(dir.join("golden.json")).unwrap();
+    let Examples { examples } = serde_json::from_slice(&text).unwrap();
+    let file = std::fs::read(dir.join("golden.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let batch = batch(&tensors, &examples, model.config());
+    let mut g = Graph::inference(&params);
+    let ours = model.forward(&mut g, &batch, Mode::Evaluate).unwrap().value;
+    let (width, vocab_size) = (batch.decoder_input_ids.width, ours.width());
+    for (b, &length) in batch.decoder_input_ids.lengths.iter().enumerate() {
+        let theirs = floats(&tensors, &format!("example.{b}.logits"));
+        let ours = &ours.data()[b * width * vocab_size..][..length * vocab_size];
+        assert_close(&format!("logits of example {b}"), ours, theirs.data());
+    }
 }

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use normed::data::{Batch, Images, TokenRows};
 use normed::models::{self, Model};
-use normed::nn::{Drops, LayerNorm, Mode, PostNormBlock, PreNormBlock, Seen, Widths};
-use normed::ops::cross_entropy;
+use normed::nn::{
+    Drops, Heads, LayerNorm, LlamaBlock, LlamaWidths, Mode, PostNormBlock, PreNormBlock, RmsNorm,
+    Seen, Widths,
+};
+use normed::ops::{Rotation, cross_entropy, rms_norm};
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, NormPlace, Parameters, Tensor, Tower, Var};
+use normed::tensor::{Gradients, Graph, NormPlace, Parameters, Precision, Tensor, Tower, Var};
 use normed::train::{self, AdamW, StepOptions};
 use normed::tuning::{Rule, Tuning};
 use normed::weights::{Checkpoint, fill, read_safetensors};
@@ -19,6 +22,15 @@ use super::Task;
 const HIDDEN: usize = 768;
 const VIT: Widths = Widths { hidden: HIDDEN, intermediate: 4 * HIDDEN, heads: 12, eps: 1e-6 };
 const BERT: Widths = Widths { eps: 1e-12, ..VIT };
+const MISTRAL: LlamaWidths = LlamaWidths {
+    hidden: 4096,
+    intermediate: 14_336,
+    heads: Heads { heads: 32, kv_heads: 8, dim: 128, causal: true, window: None },
+    eps: 1e-5,
+    attention_bias: false,
+    mlp_bias: false,
+};
+const ROPE_THETA: f64 = 1e6;
 const LR: f32 = 1e-3;
 
 /// The name of a workload.
@@ -27,6 +39,7 @@ const LR: f32 = 1e-3;
 pub enum Kind {
     Vit,
     Decoder,
+    Llama,
     Miss,
 }
 
@@ -53,6 +66,8 @@ pub enum Workload {
     Vit { blocks: Vec<PreNormBlock>, norm: LayerNorm, input: Var },
     /// BERT's first norm and blocks, causal, over states and the states of an image.
     Decoder { norm: LayerNorm, blocks: Vec<PostNormBlock>, input: Var, source: Var },
+    /// Mistral's blocks and last norm, over states.
+    Llama { blocks: Vec<LlamaBlock>, norm: RmsNorm, rotation: Rotation, input: Var },
     /// The whole model.
     Miss { model: Box<dyn Model>, batch: Batch },
 }
@@ -64,6 +79,7 @@ pub fn load(task: &Task) -> Result<Loaded, Box<dyn Error>> {
     let (workload, mut params) = match task.workload {
         Kind::Vit => vit(task, states("input")?)?,
         Kind::Decoder => decoder(task, states("input")?, states("source")?)?,
+        Kind::Llama => llama(task, states("input")?)?,
         Kind::Miss => {
             let model = models::load_as_stored(&task.directory, None)?;
             let batch = batch(&inputs, task.batch)?;
@@ -99,6 +115,23 @@ fn decoder(task: &Task, input: Var, source: Var) -> normed::Result<(Workload, Pa
         .collect();
     read(&mut params, &task.directory)?;
     Ok((Workload::Decoder { norm, blocks, input, source }, params))
+}
+
+fn llama(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
+    let mut params = Parameters::new();
+    let mut scope = params.scope(Tower::Decoder, "");
+    let blocks = (0..task.layers)
+        .map(|i| LlamaBlock::declare(&mut scope.layer("layers", i), MISTRAL))
+        .collect();
+    let norm = RmsNorm::declare(&mut scope, "norm", MISTRAL.hidden, MISTRAL.eps, NormPlace::Final);
+    read(&mut params, &task.directory)?;
+    let dim = MISTRAL.heads.dim;
+    let frequency = |i: usize| ROPE_THETA.powf(-((2 * i) as f64) / dim as f64) as f32;
+    let frequencies: Vec<_> = (0..dim / 2).map(frequency).collect();
+    let [examples, tokens] = [input.shape()[0], input.shape()[1]];
+    let positions = (0..examples * tokens).map(|row| (row % tokens, frequencies.as_slice()));
+    let rotation = Rotation::new(positions, 1.0);
+    Ok((Workload::Llama { blocks, norm, rotation, input }, params))
 }
 
 fn read(params: &mut Parameters, directory: &Path) -> normed::Result<()> {
@@ -195,6 +228,13 @@ impl Workload {
                     x = block.forward(g, &x, &own, source, &cross, &Drops::none());
                 }
                 mean_square(x)
+            }
+            Self::Llama { blocks, norm, rotation, input } => {
+                let mut x = input.clone();
+                for block in blocks {
+                    x = block.forward(g, &x, rotation, &Drops::none());
+                }
+                mean_square(rms_norm(g, &x, norm.weight, MISTRAL.eps, Precision::F32))
             }
             Self::Miss { model, batch } => {
                 let logits = model.forward(g, batch, Mode::Evaluate)?;

@@ -75,21 +75,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::AnswerType;
-
-    fn set(right: impl Fn(usize) -> bool) -> Vec<Prediction> {
-        let prediction = |i: usize| Prediction {
-            id: i.to_string(),
-            question: String::new(),
-            prediction: if right(i) { "yes" } else { "no" }.into(),
-            target: "yes".into(),
-            answer_type: AnswerType::Closed,
-            nll: 1.0,
-            num_target_tokens: 2,
-            cluster: (i / 2).to_string(),
-        };
-        (0..200).map(prediction).collect()
-    }
+    use crate::metrics::toy::answers as set;
 
     #[test]
     fn mcnemar_is_the_binomial_test_of_those_that_differ() {

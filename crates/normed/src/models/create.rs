@@ -233,7 +233,7 @@ fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result
 }
 
 /// SHA-256, hexadecimal, over the names and values that it starts from.
-fn content_hash(params: &Parameters) -> String {
+pub(super) fn content_hash(params: &Parameters) -> String {
     let mut hash = Sha256::new();
     for (_, p) in params.iter() {
         hash.update((p.name.len() as u64).to_le_bytes());

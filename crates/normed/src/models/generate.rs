@@ -1,8 +1,10 @@
-//! Generation: greedy and beam search, as transformers' `generate(do_sample=False)`.
+//! Generation: greedy and beam search, as transformers' `generate(do_sample=False)`; and answers that are
+//! drawn.
 
 use serde::{Deserialize, Serialize};
 
 use super::Model;
+use super::sample::Sampler;
 use crate::data::{Batch, Ending};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
@@ -18,11 +20,25 @@ pub struct GenerateRule {
     pub max_new_tokens: usize,
     /// Exponent of the length by which a beam's score is divided, as in transformers.
     pub length_penalty: f32,
+    /// 0 for the most likely answer; above, answers are drawn, by a distribution that is the flatter the
+    /// larger this is.
+    pub temperature: f32,
+    /// Where answers are drawn, of the most likely tokens that have this probability together.
+    pub top_p: f32,
+    /// Where answers are drawn: another seed, other answers.
+    pub seed: u64,
 }
 
 impl Default for GenerateRule {
     fn default() -> Self {
-        Self { num_beams: 1, max_new_tokens: 10, length_penalty: 1.0 }
+        Self {
+            num_beams: 1,
+            max_new_tokens: 10,
+            length_penalty: 1.0,
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+        }
     }
 }
 
@@ -42,7 +58,8 @@ pub fn generate(
     let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
     // The first column of what goes into the decoder.
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
-    let mut searches: Vec<_> = first.map(|row| Search::new(row[0], ending)).collect();
+    let new = |(row, &key): (&[u32], &u64)| Search::new(row[0], ending, Sampler::new(rule, key));
+    let mut searches: Vec<_> = first.zip(&batch.keys).map(new).collect();
     // The examples that still go on; each has one row a running beam.
     let mut open: Vec<usize> = (0..searches.len()).collect();
     while !open.is_empty() {
@@ -75,14 +92,26 @@ fn check(rule: &GenerateRule) -> Result<()> {
     if !rule.length_penalty.is_finite() {
         return must("length_penalty", format!("{} is not finite", rule.length_penalty));
     }
+    if !(rule.temperature >= 0.0 && rule.temperature.is_finite()) {
+        return must("temperature", format!("{} is not from 0 up", rule.temperature));
+    }
+    if !(rule.top_p > 0.0 && rule.top_p <= 1.0) {
+        return must("top_p", format!("{} is not above 0 and up to 1", rule.top_p));
+    }
+    if rule.temperature > 0.0 && rule.num_beams > 1 {
+        let cause = "answers that are drawn (temperature above 0) have one beam";
+        return must("num_beams", cause.to_owned());
+    }
     Ok(())
 }
 
 /// The search of one example. Greedy search is a beam search with one beam that stops at its first
-/// end; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
+/// end, and so is drawing, but for how that beam goes on; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
 struct Search<'e> {
     start: u32,
     ending: Ending<'e>,
+    /// Where tokens are drawn.
+    sampler: Option<Sampler>,
     running: Vec<Hypothesis>,
     /// The best that have ended, best first, at most as many as beams.
     finished: Vec<Hypothesis>,
@@ -104,9 +133,9 @@ struct Continuation {
 }
 
 impl<'e> Search<'e> {
-    fn new(start: u32, ending: Ending<'e>) -> Self {
+    fn new(start: u32, ending: Ending<'e>, sampler: Option<Sampler>) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
-        Self { start, ending, running, finished: Vec::new(), length: 0 }
+        Self { start, ending, sampler, running, finished: Vec::new(), length: 0 }
     }
 
     /// What each running beam feeds next.
@@ -123,7 +152,17 @@ impl<'e> Search<'e> {
     ) -> Vec<usize> {
         let beams = rule.num_beams;
         // Twice as many as beams: as many as beams may end here, the others go on.
-        let best = best_continuations(&self.running, logits, 2 * beams);
+        let best = match &mut self.sampler {
+            None => best_continuations(&self.running, logits, 2 * beams),
+            Some(sampler) => {
+                let drawn = |(beam, row): (usize, &mut [f32])| Continuation {
+                    beam,
+                    token: sampler.next(row),
+                    score: 0.0,
+                };
+                logits.enumerate().map(drawn).collect()
+            }
+        };
         self.length += 1;
         let last = self.length == rule.max_new_tokens;
         let normaliser = f64::from(self.length as u32).powf(f64::from(rule.length_penalty)) as f32;
@@ -194,9 +233,14 @@ mod tests {
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
     fn answer(length_penalty: f32) -> Vec<u32> {
-        let rule = GenerateRule { num_beams: 2, max_new_tokens: 2, length_penalty };
+        let rule = GenerateRule {
+            num_beams: 2,
+            max_new_tokens: 2,
+            length_penalty,
+            ..GenerateRule::default()
+        };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(0, Ending { tokens: &[2], stop: None });
+        let mut search = Search::new(0, Ending { tokens: &[2], stop: None }, None);
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],

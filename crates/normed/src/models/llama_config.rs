@@ -1,5 +1,6 @@
 //! A language model's sizes: the keys of transformers' `LlamaConfig` and `MistralConfig`, checked.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::keys::{Keys, check_multiple, check_rates, check_sizes};
@@ -8,7 +9,8 @@ use crate::nn::{Heads, LlamaWidths};
 use crate::{Error, Result};
 
 /// Whose config it is: absent keys mean other things in each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LlamaKind {
     /// LLaMA's.
     Llama,

@@ -319,6 +319,40 @@ mod tests {
         }
     }
 
+    /// An answer is its example's own, whoever is in the batch; drawn ones are the seed's as well.
+    #[test]
+    fn answers_do_not_depend_on_the_batch() {
+        let (model, params) = model();
+        let prompts: [&[u32]; 3] =
+            [&[1, 4, IMAGE_TOKEN, 5, 2, 9], &[1, IMAGE_TOKEN, 7], &[IMAGE_TOKEN]];
+        let all = batch(&[4, 5, 6], &prompts, &[&[8], &[3], &[9]]);
+        let mut drawn = Vec::new();
+        for (num_beams, temperature, seed) in
+            [(1, 0.0, 0), (3, 0.0, 0), (1, 1.5, 0), (1, 1.5, 1), (1, 1e-4, 0)]
+        {
+            let rule = GenerateRule {
+                num_beams,
+                max_new_tokens: 12,
+                temperature,
+                top_p: 0.95,
+                seed,
+                ..GenerateRule::default()
+            };
+            let ending = Ending { tokens: &[2], stop: None };
+            let answers = |batch: &Batch| generate(&model, &params, batch, &rule, ending).unwrap();
+            let together = answers(&all);
+            for (i, key) in [4, 5, 6].into_iter().enumerate() {
+                let first = all.decoder_input_ids.ids[i];
+                let alone = batch(&[key], &[prompts[i]], &[&[first]]);
+                assert_eq!(answers(&alone)[0], together[i], "{rule:?}");
+            }
+            drawn.push(together);
+        }
+        let [greedy, _, one, other, cold] = &drawn[..] else { panic!() };
+        assert!(one != other && one != greedy, "{drawn:?}");
+        assert_eq!(cold, greedy);
+    }
+
     #[test]
     fn the_prefix_is_frozen_where_nothing_in_it_is_trained_or_random() {
         let (mut model, mut params) = model();

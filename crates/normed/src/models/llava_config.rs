@@ -231,7 +231,8 @@ impl LlavaConfig {
         if self.states() >= self.text.positions() {
             let (states, positions) = (self.states(), self.text.positions());
             let cause = format!("a picture is {states} tokens, the language model has {positions}");
-            return Err(Error::invalid(place, cause));
+            return Err(Error::invalid(place, cause)
+                .hint("max_position_embeddings must leave room for a question and its answer"));
         }
         Ok(())
     }

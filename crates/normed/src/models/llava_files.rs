@@ -1,5 +1,6 @@
 //! A LLaVA in a directory.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
@@ -80,7 +81,9 @@ impl ModelConfig for LlavaConfig {
         if tokenizer.len() > self.text.vocab_size {
             let (has, room) = (tokenizer.len(), self.text.vocab_size);
             let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
-            return Err(Error::invalid(dir.display(), cause));
+            return Err(Error::invalid(dir.display(), cause).hint(
+                "tokenizer and model are of different checkpoints; copy both from where they came from",
+            ));
         }
         let start_end = json["mm_use_im_start_end"].as_bool().unwrap_or(false);
         let between = PictureMark::Between { start_end };
@@ -132,5 +135,23 @@ impl ModelConfig for LlavaConfig {
 
     fn saved_name(&self, name: &str) -> String {
         weights::to_saved_llava(name)
+    }
+
+    /// LLaVA-Med's have no room in Hugging Face's: no token stands for the picture.
+    fn written_layout(&self, layout: Layout) -> Result<Layout> {
+        match layout {
+            Layout::HuggingFace => self.to_hugging_face().map(|_| layout),
+            Layout::Original => Ok(layout),
+        }
+    }
+
+    /// The image encoder's sizes, under the name by which config.json knows it.
+    fn save_beside(&self, dir: &Path) -> Result<()> {
+        let tower = self.vision_tower.as_deref().map(Path::new).and_then(Path::file_name);
+        let Some(name) = tower else { return Ok(()) };
+        let dir = dir.join(name);
+        fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, &e))?;
+        let file = self.vision.to_json();
+        weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))
     }
 }

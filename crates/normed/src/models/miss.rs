@@ -530,6 +530,13 @@ mod tests {
             num_beams,
             max_new_tokens,
             length_penalty,
+            ..GenerateRule::default()
+        };
+        let drawn = |num_beams, temperature, top_p| GenerateRule {
+            num_beams,
+            temperature,
+            top_p,
+            ..GenerateRule::default()
         };
         let ending = Ending { tokens: &[2], stop: None };
         for (rule, place) in [
@@ -538,6 +545,11 @@ mod tests {
             (rule(1, 0, 1.0), "max_new_tokens"),
             (rule(1, 11, 1.0), "max_new_tokens"),
             (rule(2, 5, f32::NAN), "length_penalty"),
+            (drawn(2, 0.5, 1.0), "num_beams"),
+            (drawn(1, -1.0, 1.0), "temperature"),
+            (drawn(1, f32::NAN, 1.0), "temperature"),
+            (drawn(1, 1.0, 0.0), "top_p"),
+            (drawn(1, 1.0, f32::NAN), "top_p"),
         ] {
             let error = generate(&model, &params, &good, &rule, ending).unwrap_err().to_string();
             assert!(error.contains(place), "{error}");

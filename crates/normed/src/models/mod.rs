@@ -5,6 +5,7 @@ mod clip;
 mod config;
 mod config_file;
 mod create;
+mod create_llava;
 mod generate;
 mod init;
 mod keys;
@@ -21,12 +22,14 @@ mod open;
 mod projector;
 mod quantize;
 mod rope;
+mod sample;
 mod vit;
 
 pub use bert::{Bert, Head};
 pub use clip::{Clip, ClipConfig};
 pub use config::{MissConfig, TextConfig, VisionConfig};
 pub use create::{Beginning, create, declare_new};
+pub use create_llava::{create_llava, declare_new_llava};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
 pub use llama::Llama;
@@ -36,12 +39,13 @@ pub use llava_config::LlavaConfig;
 pub use llava_delta::{DeltaApplied, apply_delta};
 pub use miss::Miss;
 pub use open::{
-    Asked, Declared, Description, Loaded, ModelConfig, declare, describe, load, load_as_stored,
-    save,
+    Asked, Declared, Description, Loaded, ModelConfig, declare, describe, description, load,
+    load_as_stored, save,
 };
 pub use projector::{Projector, ProjectorKind};
 pub use quantize::{QuantizedModel, quantize};
 pub use rope::{RopeConfig, RopeScaling};
+
 pub use vit::Vit;
 
 use crate::Result;

@@ -75,6 +75,17 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     fn saved_name(&self, name: &str) -> String {
         name.to_owned()
     }
+
+    /// The layout that a model which was read in `layout` is written in again, its weights otherwise
+    /// kept. Fails where there is none.
+    fn written_layout(&self, _layout: Layout) -> Result<Layout> {
+        self.to_hugging_face().map(|_| Layout::HuggingFace)
+    }
+
+    /// Writes what a directory in the layout of the model's own code holds besides.
+    fn save_beside(&self, _dir: &Path) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads config.json's content, which stands in a directory; the place names the file in errors.
@@ -263,7 +274,9 @@ pub fn load_as_stored(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
 /// preprocessor_config.json); `bf16` halves the file. Python's transformers reads it. The weights
 /// come last, so that a directory with weights is complete.
 pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
-    save_description(loaded, dir, if bf16 { "bfloat16" } else { "float32" }, None)?;
+    let mut file = loaded.config.to_hugging_face()?;
+    file["dtype"] = json!(if bf16 { "bfloat16" } else { "float32" });
+    save_description(loaded, dir, &file)?;
     let saved = |(_, p): (_, &Parameter)| loaded.config.saved_name(&p.name);
     let names: Vec<_> = loaded.params.iter().map(saved).collect();
     let values = loaded.params.iter().map(|(_, p)| p.value());
@@ -277,18 +290,13 @@ pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
     )
 }
 
-/// Writes all that a Hugging Face directory holds but the weights; `dtype` is what they mostly are.
-pub(super) fn save_description(
-    loaded: &Loaded,
-    dir: &Path,
-    dtype: &str,
-    quantisation: Option<Value>,
-) -> Result<()> {
-    let mut file = loaded.config.to_hugging_face()?;
-    file["dtype"] = json!(dtype);
-    if let Some(quantisation) = quantisation {
-        file["quantization_config"] = quantisation;
-    }
+/// What config.json in `dir` says, which is a model's that is known.
+pub fn description(dir: &Path) -> Result<Value> {
+    Ok(ConfigFile::open(dir)?.json)
+}
+
+/// Writes all that a directory holds but the weights; `file` is config.json's content.
+pub(super) fn save_description(loaded: &Loaded, dir: &Path, file: &Value) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
     loaded.tokenizer.save(dir)?;

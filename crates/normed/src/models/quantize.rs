@@ -4,7 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::open::{load_as_stored, save_description};
+use serde_json::json;
+
+use super::open::{description, load_as_stored, save_description};
+use super::{Layout, Loaded};
 use crate::tensor::{Parameters, Precision, Quantisation};
 use crate::weights::{self, Written};
 use crate::{Error, Result};
@@ -25,8 +28,8 @@ pub struct QuantizedModel {
     pub after: usize,
 }
 
-/// Reads the model in `dir` and writes it to `output`, a directory in Hugging Face's layout that must
-/// not exist, the matrices of its linear layers quantised to `to`: attention and feed-forward
+/// Reads the model in `dir` and writes it to `output`, a directory that must not exist, in Hugging Face's
+/// layout, or in that of the model's own code where the other has no room for it; the matrices of its linear layers quantised to `to`: attention and feed-forward
 /// projections of all towers, and what stands between them. Embeddings, norms, biases and the prediction
 /// head stay as they are, as they do in transformers. Matrices are read, quantised and written one after
 /// the other; `on_done` is told how many parameters of how many are written.
@@ -43,11 +46,12 @@ pub fn quantize(
             .hint("name another directory with --output, or remove it"));
     }
     let loaded = load_as_stored(dir, None)?;
-    let params = &loaded.params;
-    if let Some(done) = params.iter().find_map(|(_, p)| p.quantisation()) {
+    if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantisation()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
             .hint("quantise the model that it was made of"));
     }
+    let Loaded { config, params, .. } = &loaded;
+    let layout = config.written_layout(loaded.layout)?;
     let parent = match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -59,8 +63,12 @@ pub fn quantize(
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     let unfinished = builder.tempdir_in(parent).map_err(failed)?;
-    let (of, name) = (params.len(), |name: &str| loaded.config.saved_name(name));
-    let Written { config, matrices, before, after } = weights::write_quantised(
+    let of = params.len();
+    let name = |name: &str| match layout {
+        Layout::HuggingFace => config.saved_name(name),
+        Layout::Original => config.stored_name(layout, name),
+    };
+    let written = weights::write_quantised(
         unfinished.path(),
         params,
         &name,
@@ -74,8 +82,17 @@ pub fn quantize(
         Precision::F32 => "float32",
         Precision::Bf16 => "bfloat16",
     };
-    let quantisation = config.to_json(dtype);
-    save_description(&loaded, unfinished.path(), dtype, Some(quantisation))?;
+    let Written { config: quantisation, matrices, before, after } = written;
+    let mut file = match layout {
+        Layout::HuggingFace => config.to_hugging_face()?,
+        Layout::Original => description(dir)?,
+    };
+    file["dtype"] = json!(dtype);
+    file["quantization_config"] = quantisation.to_json(dtype);
+    save_description(&loaded, unfinished.path(), &file)?;
+    if layout == Layout::Original {
+        config.save_beside(unfinished.path())?;
+    }
     // A directory that appeared meanwhile stays as it is, unless it is empty.
     fs::rename(unfinished.path(), output).map_err(|e| Error::io(output, &e))?;
     let _ = unfinished.keep(); // it has its name now: there is nothing to remove

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use super::{Base, InitSpec, Recipe, Vocab};
+use super::{Base, InitSpec, LlavaInit, MissInit, Recipe, Vocab};
 use crate::data::{Tokenizer, phantom};
 use crate::models::{
-    self, Asked, Beginning, Declared, Loaded, MissConfig, TextConfig, VisionConfig,
+    self, Asked, Beginning, ClipConfig, Declared, LlamaConfig, LlavaConfig, Loaded, MissConfig,
+    ModelConfig, ProjectorKind, RopeConfig, RopeScaling, TextConfig, VisionConfig,
 };
+use crate::tensor::Parameters;
 use crate::{Error, Result};
 
 impl Recipe {
@@ -14,13 +16,21 @@ impl Recipe {
     pub fn open_base(&self) -> Result<Loaded> {
         match &self.base {
             Base::Model(dir) => models::load_as_stored(dir, self.asked()),
-            Base::Init(init) => models::create(Beginning {
-                config: config(init),
+            Base::Init(InitSpec::Miss(init)) => models::create(Beginning {
+                config: miss(init),
                 tokenizer: tokenizer(&init.vocab)?,
                 text_from: init.text_from.as_deref(),
                 vision_from: init.vision_from.as_deref(),
                 seed: self.seed,
             }),
+            Base::Init(InitSpec::Llava(init)) => {
+                models::create_llava(llava(init), &init.tokenizer, self.seed)
+            }
+            Base::Init(InitSpec::From(init)) => {
+                let loaded = models::load_as_stored(&init.from, self.asked())?;
+                can_be_saved(&*loaded.config, &loaded.params, &init.from)?;
+                Ok(loaded)
+            }
         }
     }
 
@@ -33,8 +43,28 @@ impl Recipe {
     pub fn declare_base(&self) -> Result<Declared> {
         match &self.base {
             Base::Model(dir) => models::declare(dir, self.asked()),
-            Base::Init(init) => models::declare_new(config(init), tokenizer(&init.vocab)?),
+            Base::Init(InitSpec::Miss(init)) => {
+                models::declare_new(miss(init), tokenizer(&init.vocab)?)
+            }
+            Base::Init(InitSpec::Llava(init)) => {
+                models::declare_new_llava(llava(init), &init.tokenizer)
+            }
+            Base::Init(InitSpec::From(init)) => {
+                let declared = models::declare(&init.from, self.asked())?;
+                can_be_saved(&*declared.config, &declared.params, &init.from)?;
+                Ok(declared)
+            }
         }
+    }
+}
+
+/// Fails where a run that trains this model could not save it whole.
+fn can_be_saved(config: &dyn ModelConfig, params: &Parameters, dir: &Path) -> Result<()> {
+    config.to_hugging_face()?;
+    match params.iter().find_map(|(_, p)| p.quantisation()) {
+        None => Ok(()),
+        Some(done) => Err(Error::invalid(dir.display(), format!("is quantised, to {done}"))
+            .hint("train the model that it was made of")),
     }
 }
 
@@ -53,7 +83,7 @@ fn tokenizer(vocab: &Vocab) -> Result<Tokenizer> {
 }
 
 /// What a recipe does not say is as in BLIP's ViT and BERT.
-fn config(init: &InitSpec) -> MissConfig {
+fn miss(init: &MissInit) -> MissConfig {
     let (vision, text) = (&init.vision, &init.text);
     MissConfig {
         vision: VisionConfig {
@@ -83,5 +113,49 @@ fn config(init: &InitSpec) -> MissConfig {
             question_token_id: 0,
             max_question_tokens: 0,
         },
+    }
+}
+
+/// What a recipe does not say is as in LLaVA-Med 1.5.
+fn llava(init: &LlavaInit) -> LlavaConfig {
+    let (vision, language) = (&init.vision, &init.language);
+    LlavaConfig {
+        vision: ClipConfig {
+            hidden_size: vision.hidden_size,
+            intermediate_size: vision.intermediate_size,
+            num_hidden_layers: vision.num_hidden_layers,
+            num_attention_heads: vision.num_attention_heads,
+            patch_size: vision.patch_size,
+            ..ClipConfig::large(vision.image_size)
+        },
+        text: LlamaConfig {
+            kind: language.model_type,
+            hidden_size: language.hidden_size,
+            intermediate_size: language.intermediate_size,
+            num_hidden_layers: language.num_hidden_layers,
+            num_attention_heads: language.num_attention_heads,
+            num_key_value_heads: language.num_key_value_heads,
+            head_dim: language.hidden_size / language.num_attention_heads,
+            max_position_embeddings: language.max_position_embeddings,
+            rms_norm_eps: 1e-5,
+            rope: RopeConfig { rope_theta: 10_000.0, scaling: RopeScaling::Default },
+            sliding_window: None,
+            tie_word_embeddings: language.tie_word_embeddings,
+            attention_bias: false,
+            mlp_bias: false,
+            attention_dropout: 0.0,
+            // The tokenizer has the say.
+            vocab_size: 0,
+            bos_token_id: None,
+            eos_token_ids: Vec::new(),
+            pad_token_id: None,
+        },
+        projector: ProjectorKind::Mlp2xGelu,
+        projector_bias: true,
+        feature_layers: vision.num_hidden_layers - 1,
+        with_class: false,
+        // The tokenizer's.
+        image_token_index: None,
+        vision_tower: None,
     }
 }

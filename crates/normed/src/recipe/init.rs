@@ -4,7 +4,32 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-/// The sizes of a new model and what its weights start from. What no checkpoint fills is drawn from
+use crate::models::LlamaKind;
+
+/// What a new model is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum InitSpec {
+    /// A MISS, where `architecture` is absent or `"miss"`.
+    Miss(MissInit),
+    /// A LLaVA: `architecture = "llava"`.
+    Llava(LlavaInit),
+    /// One that was made before, to be trained further.
+    From(FromInit),
+}
+
+impl InitSpec {
+    /// Whether the model is saved in bfloat16, half the size, or in float32.
+    pub fn save_bf16(&self) -> bool {
+        match self {
+            Self::Miss(init) => init.save_bf16,
+            Self::Llava(init) => init.save_bf16,
+            Self::From(init) => init.save_bf16,
+        }
+    }
+}
+
+/// The sizes of a new MISS and what its weights start from. What no checkpoint fills is drawn from
 /// the recipe's seed.
 ///
 /// ```toml
@@ -19,7 +44,7 @@ use serde::{Serialize, Serializer};
 ///          intermediate_size = 768 }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct InitSpec {
+pub struct MissInit {
     /// The word pieces.
     pub vocab: Vocab,
     /// A BERT-family checkpoint directory whose weights fill both text towers.
@@ -28,12 +53,52 @@ pub struct InitSpec {
     /// A checkpoint directory of ours whose vision tower is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vision_from: Option<PathBuf>,
-    /// Whether the model is saved in bfloat16, half the size, or in float32.
+    /// See [`InitSpec::save_bf16`].
     pub save_bf16: bool,
     /// The vision tower.
     pub vision: VisionSize,
     /// The two text towers.
     pub text: TextSize,
+}
+
+/// The sizes of a new LLaVA, whose weights are drawn from the recipe's seed.
+///
+/// ```toml
+/// [init]
+/// architecture = "llava"
+/// tokenizer = "tokenizers/mistral"   # a directory with tokenizer.json or tokenizer.model
+/// save_bf16 = true                   # the default
+/// vision = { hidden_size = 256, num_hidden_layers = 5, num_attention_heads = 4,
+///            intermediate_size = 1024, image_size = 112, patch_size = 14 }
+/// language = { hidden_size = 256, num_hidden_layers = 4, num_attention_heads = 4,
+///              intermediate_size = 704, max_position_embeddings = 512,
+///              model_type = "mistral", num_key_value_heads = 2, tie_word_embeddings = false }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "architecture", rename = "llava")]
+pub struct LlavaInit {
+    /// The directory of the language model's tokenizer.
+    pub tokenizer: PathBuf,
+    /// See [`InitSpec::save_bf16`].
+    pub save_bf16: bool,
+    /// The vision tower, a CLIP. The language model reads the states of its last block but one.
+    pub vision: VisionSize,
+    /// The language model.
+    pub language: LanguageSize,
+}
+
+/// A model that was made before: every weight, the tokenizer, the rules.
+///
+/// ```toml
+/// [init]
+/// from = "runs/pretrain_phantom/model"
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FromInit {
+    /// Its directory.
+    pub from: PathBuf,
+    /// See [`InitSpec::save_bf16`].
+    pub save_bf16: bool,
 }
 
 /// Where a new model's word pieces come from.
@@ -84,4 +149,25 @@ pub struct TextSize {
     pub intermediate_size: usize,
     /// The longest text in tokens; 512 if absent.
     pub max_position_embeddings: usize,
+}
+
+/// The sizes of a language model, named as in config.json.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LanguageSize {
+    /// Whose keys its config.json has, and whose prompts it reads; `"mistral"` if absent.
+    pub model_type: LlamaKind,
+    /// Channels; a multiple of the heads.
+    pub hidden_size: usize,
+    /// Blocks.
+    pub num_hidden_layers: usize,
+    /// Heads of queries.
+    pub num_attention_heads: usize,
+    /// Heads of keys and values, of which those of queries are a multiple; as many if absent.
+    pub num_key_value_heads: usize,
+    /// Channels inside the feed-forward network.
+    pub intermediate_size: usize,
+    /// The longest prompt and answer in tokens, the picture's among them; 512 if absent.
+    pub max_position_embeddings: usize,
+    /// Whether the prediction head is the table of words; if absent, it is not.
+    pub tie_word_embeddings: bool,
 }

@@ -5,13 +5,16 @@ mod cache;
 mod document;
 mod init;
 mod read;
+mod read_init;
 pub(crate) mod section;
 mod size;
 pub(crate) mod source;
 
 pub use cache::{CachePlace, CacheSpec};
 pub(crate) use document::Document;
-pub use init::{InitSpec, TextSize, VisionSize, Vocab};
+pub use init::{
+    FromInit, InitSpec, LanguageSize, LlavaInit, MissInit, TextSize, VisionSize, Vocab,
+};
 pub use size::ByteSize;
 
 use std::path::{Path, PathBuf};

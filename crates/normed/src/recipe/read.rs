@@ -9,11 +9,10 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
+use super::read_init::init;
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
-use super::{
-    Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TextSize, TrainSpec, VisionSize, Vocab,
-};
+use super::{Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
 use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter};
 use crate::hub::Kind;
 use crate::models::GenerateRule;
@@ -27,11 +26,12 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         Base::Model(_) => s.require_section("tuning", tuning),
         Base::Init(_) => s.section("tuning", tuning),
     };
-    if s.has("image_size") && matches!(base, Base::Init(_)) {
+    let is_new = matches!(base, Base::Init(InitSpec::Miss(_) | InitSpec::Llava(_)));
+    if s.has("image_size") && is_new {
         s.wrong("image_size", "a new model's image size is init.vision.image_size");
     }
-    if s.has("template") && matches!(base, Base::Init(_)) {
-        s.wrong("template", "a new model is asked questions without one");
+    if s.has("template") && is_new {
+        s.wrong("template", "a new model has that of its kind, or none");
     }
     if s.has("memory") && s.has("planned_for") {
         s.wrong("memory", "stands beside planned_for, the memory that was already planned for");
@@ -74,49 +74,6 @@ fn base(s: &Section<'_>) -> Base {
             }
             Base::Model(s.get("model", a_model(s)).unwrap_or_default())
         }
-    }
-}
-
-fn init(s: &Section<'_>) -> InitSpec {
-    let vision = s.require_section("vision", |s| VisionSize {
-        hidden_size: size(s, "hidden_size"),
-        num_hidden_layers: size(s, "num_hidden_layers"),
-        num_attention_heads: divisor(s, "num_attention_heads", "hidden_size"),
-        intermediate_size: size(s, "intermediate_size"),
-        image_size: size(s, "image_size"),
-        patch_size: divisor(s, "patch_size", "image_size"),
-    });
-    let text = s.require_section("text", |s| TextSize {
-        hidden_size: size(s, "hidden_size"),
-        num_hidden_layers: size(s, "num_hidden_layers"),
-        num_attention_heads: divisor(s, "num_attention_heads", "hidden_size"),
-        intermediate_size: size(s, "intermediate_size"),
-        max_position_embeddings: s.get("max_position_embeddings", at_least_1()).unwrap_or(512),
-    });
-    let vocab = |node: &Node| match &node.value {
-        Value::Text(name) if name == "phantom" => Ok(Vocab::Phantom),
-        _ => existing(s.a_path(), |_| true, "file or directory")(node).map(Vocab::At),
-    };
-    InitSpec {
-        vocab: s.require("vocab", vocab).unwrap_or(Vocab::Phantom),
-        text_from: s.get("text_from", a_model(s)),
-        vision_from: s.get("vision_from", a_model(s)),
-        save_bf16: s.get("save_bf16", truth).unwrap_or(true),
-        vision: vision.unwrap_or(VisionSize {
-            hidden_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            intermediate_size: 1,
-            image_size: 1,
-            patch_size: 1,
-        }),
-        text: text.unwrap_or(TextSize {
-            hidden_size: 1,
-            num_hidden_layers: 1,
-            num_attention_heads: 1,
-            intermediate_size: 1,
-            max_position_embeddings: 1,
-        }),
     }
 }
 
@@ -324,13 +281,24 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
 
 fn generate(s: &Section<'_>) -> GenerateRule {
     let default = GenerateRule::default();
-    GenerateRule {
+    let rule = GenerateRule {
         num_beams: s.get("num_beams", at_least_1()).unwrap_or(default.num_beams),
         max_new_tokens: s.get("max_new_tokens", at_least_1()).unwrap_or(default.max_new_tokens),
         length_penalty: s
             .get("length_penalty", real("that is finite", |_| true))
             .unwrap_or(default.length_penalty),
+        temperature: s
+            .get("temperature", real("from 0 up", |x| *x >= 0.0))
+            .unwrap_or(default.temperature),
+        top_p: s
+            .get("top_p", real("above 0 and up to 1", |x| *x > 0.0 && *x <= 1.0))
+            .unwrap_or(default.top_p),
+        seed: s.get("seed", a_seed()).unwrap_or(default.seed),
+    };
+    if rule.temperature > 0.0 && rule.num_beams > 1 {
+        s.wrong("num_beams", "answers that are drawn (temperature above 0) have one beam");
     }
+    rule
 }
 
 fn cache(s: &Section<'_>) -> CacheSpec {
@@ -347,7 +315,7 @@ fn cache(s: &Section<'_>) -> CacheSpec {
     }
 }
 
-fn at_least_1() -> impl Fn(&Node) -> Result<usize, Wrong> {
+pub(super) fn at_least_1() -> impl Fn(&Node) -> Result<usize, Wrong> {
     whole("from 1 up", |&n| n >= 1)
 }
 
@@ -360,25 +328,12 @@ fn a_seed() -> impl Fn(&Node) -> Result<u64, Wrong> {
     whole("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok())
 }
 
-fn size(s: &Section<'_>, key: &'static str) -> usize {
-    s.require(key, at_least_1()).unwrap_or(1)
-}
-
-/// A size that must divide the size `of`.
-fn divisor(s: &Section<'_>, key: &'static str, of: &'static str) -> usize {
-    let (part, whole) = (size(s, key), s.get(of, at_least_1()));
-    if let Some(whole) = whole.filter(|whole| whole % part != 0) {
-        s.wrong(key, format!("{part} does not divide {of} {whole}"));
-    }
-    part
-}
-
 /// A model's directory, or the `ORG/NAME` of one in the hub's cache.
-fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+pub(super) fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
     existing(s.a_path_or_repo(Kind::Model), |path| path.is_dir(), "directory")
 }
 
-fn existing(
+pub(super) fn existing(
     read: impl Fn(&Node) -> Result<PathBuf, Wrong>,
     right: impl Fn(&std::path::Path) -> bool,
     kind: &str,

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, TemplateName};
+use crate::models::LlamaKind;
 use crate::tensor::Tower;
 use crate::tuning::{
     Also, AttentionOptions, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Target,
@@ -311,7 +312,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         layers: Some("2..".parse().unwrap()),
         also: vec![Also::Embeddings, Also::Head],
     };
-    let init = InitSpec {
+    let init = MissInit {
         vocab: Vocab::At(here.join("base")),
         text_from: Some(here.join("base")),
         vision_from: Some(here.join("base")),
@@ -350,7 +351,14 @@ fn a_recipe_comes_back_as_it_was_written() {
         },
         tuning: Tuning::One(rule.clone()),
         train,
-        generate: GenerateRule { num_beams: 3, max_new_tokens: 20, length_penalty: 0.5 },
+        generate: GenerateRule {
+            num_beams: 1,
+            max_new_tokens: 20,
+            length_penalty: 0.5,
+            temperature: 0.2,
+            top_p: 0.7,
+            seed: 8,
+        },
         cache: CacheSpec { place: CachePlace::At(here.join("states")), max_gib: 0.5 },
     };
     let check = |recipe: &Recipe| {
@@ -391,7 +399,28 @@ fn a_recipe_comes_back_as_it_was_written() {
     recipe.cache.place = CachePlace::Off;
     check(&recipe);
     recipe.cache.place = CachePlace::Run;
-    recipe.base = Base::Init(init);
+    recipe.base = Base::Init(InitSpec::Llava(LlavaInit {
+        tokenizer: here.join("base"),
+        save_bf16: false,
+        vision: init.vision.clone(),
+        language: LanguageSize {
+            model_type: LlamaKind::Llama,
+            hidden_size: 12,
+            num_hidden_layers: 1,
+            num_attention_heads: 6,
+            num_key_value_heads: 3,
+            intermediate_size: 7,
+            max_position_embeddings: 8,
+            tie_word_embeddings: true,
+        },
+    }));
+    check(&recipe);
+    recipe.base = Base::Init(InitSpec::Miss(init));
+    check(&recipe);
+    let from = FromInit { from: here.join("base"), save_bf16: false };
+    recipe.base = Base::Init(InitSpec::From(from));
+    check(&recipe);
+    (recipe.image_size, recipe.template) = (Some(48), Some(TemplateName::Simple));
     check(&recipe);
 }
 
@@ -411,7 +440,7 @@ validate = 5
 test = 5
 "#;
     let recipe = open(text, &[]).unwrap();
-    let Base::Init(init) = &recipe.base else { panic!("{recipe:?}") };
+    let Base::Init(InitSpec::Miss(init)) = &recipe.base else { panic!("{recipe:?}") };
     assert_eq!((init.vocab.clone(), init.save_bf16), (Vocab::Phantom, true));
     assert_eq!(init.text.max_position_embeddings, 512);
     assert_eq!(recipe.tuning, Tuning::new(Method::Full));
@@ -433,10 +462,32 @@ test = 5
         "init.vocab: there is no file or directory",
         "init.txt: no such key (did you mean `text`?)",
         "image_size: a new model's image size is init.vision.image_size",
-        "template: a new model is asked questions without one",
+        "template: a new model has that of its kind, or none",
     ] {
         assert!(error.contains(expected), "{error}");
     }
+    let llava = complaint(
+        text,
+        &[
+            "init.architecture=llava",
+            "init.language.num_key_value_heads=3",
+            "init.language.hidden_size=8",
+        ],
+    );
+    for expected in [
+        "init.tokenizer: is missing",
+        "init.text: no such key",
+        "init.language.intermediate_size: is missing",
+        "init.vocab: no such key",
+    ] {
+        assert!(llava.contains(expected), "{llava}");
+    }
+    let other = complaint(text, &["init.architecture=flamingo"]);
+    assert!(other.contains("there is no \"flamingo\" (there are miss, llava)"), "{other}");
+    let from = complaint(text, &["init.from=base"]);
+    assert!(from.contains("init.vision: no such key"), "{from}");
+    let drawn = complaint(SMALL, &["generate.temperature=0.5", "generate.num_beams=2"]);
+    assert!(drawn.contains("generate.num_beams: answers that are drawn"), "{drawn}");
     let both = complaint(text, &["model=."]);
     assert!(both.contains("either a model or an [init]"), "{both}");
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::norms::changes;
 use super::results::{CellResults, Results, RunResults};
-use super::tables::{HEADLINE, Scoring, file_name, mean, score_of, scored, title};
+use super::scoring::{HEADLINE, Scoring, mean, score_of, scored};
+use super::tables::{file_name, title};
 use crate::Result;
 use crate::plot::{Axis, Figure, Point, Series};
 use crate::tensor::Tower;

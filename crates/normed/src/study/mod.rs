@@ -22,6 +22,7 @@ mod picture;
 mod read;
 mod report;
 mod results;
+mod scoring;
 mod select;
 mod table;
 mod tables;

@@ -76,7 +76,7 @@ impl Run<'_> {
         let Loaded { params, content_hash, config, .. } = &self.loaded;
         match &self.recipe.base {
             Base::Init(init) => {
-                models::save(&self.loaded, &self.directory.join("model"), init.save_bf16)
+                models::save(&self.loaded, &self.directory.join("model"), init.save_bf16())
             }
             Base::Model(_) if outcome.trained == 0 => Ok(()),
             Base::Model(dir) => {

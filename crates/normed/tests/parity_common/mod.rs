@@ -172,6 +172,7 @@ pub fn answers(
         num_beams: search.num_beams,
         max_new_tokens,
         length_penalty: search.length_penalty,
+        ..GenerateRule::default()
     };
     generate(model, params, batch, &rule, Ending { tokens: ends, stop: None }).unwrap()
 }

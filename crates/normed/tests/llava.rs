@@ -1,0 +1,333 @@
+//! A small LLaVA from its making to its answers: made, trained further, tuned, quantised, asked; and what
+//! of its files and its questions is refused.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use normed::data::{self, Dataset, IGNORE, TemplateName};
+use normed::metrics::Prediction;
+use normed::models::{self, Asked, GenerateRule, Loaded, quantize};
+use normed::nn::Mode;
+use normed::ops::log_softmax;
+use normed::recipe::Recipe;
+use normed::tensor::{Graph, Precision, Quantisation, Tower};
+use normed::train::{Evaluation, Outcome, RunOptions, plan, run};
+use normed::weights::{self, BaseCheck, load_adapter};
+use serde_json::{Value, json};
+
+#[allow(dead_code, reason = "not every test that includes this module needs it")]
+mod tiny;
+
+const LANGUAGE: &str = "{ hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 4, \
+     num_key_value_heads = 2, intermediate_size = 24, max_position_embeddings = 160 }";
+
+/// What `tiny::make` writes, a tokenizer, and in the place of its recipe one that makes a LLaVA.
+fn workplace(root: &Path) {
+    tiny::make(root, "method = \"layer_norm\"", "epochs = 1\nmetric = \"last\"");
+    let tokenizer = root.join("tokenizer");
+    fs::create_dir(&tokenizer).unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/causal/sp");
+    fs::copy(golden.join("tokenizer.model"), tokenizer.join("tokenizer.model")).unwrap();
+    let named = json!({ "bos_token": "<s>", "eos_token": "</s>" });
+    fs::write(tokenizer.join("tokenizer_config.json"), named.to_string()).unwrap();
+    let text = fs::read_to_string(root.join("recipe.toml")).unwrap();
+    let data = &text[text.find("[data]").unwrap()..text.find("[tuning]").unwrap()];
+    let train = &text[text.find("[train]").unwrap()..];
+    let init = format!(
+        "seed = 3\n[init]\narchitecture = \"llava\"\ntokenizer = \"tokenizer\"\nsave_bf16 = false\n\
+         vision = {{ hidden_size = 16, num_hidden_layers = 3, num_attention_heads = 2, \
+         intermediate_size = 24, image_size = 16, patch_size = 8 }}\nlanguage = {LANGUAGE}\n\n"
+    );
+    fs::write(root.join("make.toml"), format!("{init}{data}{train}")).unwrap();
+    let further = "seed = 3\n[init]\nfrom = \"made/model\"\nsave_bf16 = false\n\n";
+    fs::write(root.join("further.toml"), format!("{further}{data}{train}")).unwrap();
+    let tune = "seed = 3\nprecision = \"f32\"\nmodel = \"made/model\"\n\n[tuning]\nmethod = \
+                \"layer_norm\"\n\n";
+    fs::write(root.join("tune.toml"), format!("{tune}{data}{train}")).unwrap();
+}
+
+fn recipe(root: &Path, name: &str, settings: &[&str]) -> Recipe {
+    let settings: Vec<_> = settings.iter().map(|s| (*s).to_owned()).collect();
+    Recipe::open(&root.join(name), &settings).unwrap()
+}
+
+/// Follows the recipe `name` to its end, in `root/output`.
+fn follow(root: &Path, name: &str, settings: &[&str], output: &str) -> Outcome {
+    let recipe = Recipe { output: root.join(output), ..recipe(root, name, settings) };
+    let options = RunOptions { test: true, ..RunOptions::default() };
+    run(&recipe, &options, &mut |_| {}).unwrap().unwrap()
+}
+
+fn questions(root: &Path) -> Arc<dyn Dataset> {
+    data::open(&recipe(root, "make.toml", &[]).data).unwrap().dataset
+}
+
+/// The answers to the first questions.
+fn answers(
+    root: &Path,
+    loaded: &Loaded,
+    rule: &GenerateRule,
+    batch_size: usize,
+) -> Vec<Prediction> {
+    let which: Vec<usize> = (0..10).collect();
+    let evaluation = Evaluation {
+        loaded,
+        collator: &Arc::new(loaded.collator()),
+        dataset: &questions(root),
+        which: &which,
+        batch_size,
+    };
+    evaluation.predict(rule, &mut |_| true).unwrap().unwrap()
+}
+
+#[test]
+fn a_llava_is_made_trained_further_and_tuned() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    workplace(root);
+    let planned = plan(&recipe(root, "make.toml", &[])).unwrap();
+    let outcome = follow(root, "make.toml", &[], "made");
+    assert_eq!((planned.trained, planned.total), (outcome.trained, outcome.total));
+    // Everything is trained, but for what stands above the feature layer and the key biases.
+    assert!(outcome.trained < outcome.total && outcome.trained > outcome.total * 3 / 4);
+    assert!(outcome.test.unwrap().before.is_none());
+    let made = models::load(&root.join("made/model"), None).unwrap();
+    assert_eq!((made.tokenizer.len(), made.image_rule.size), (701, 16));
+    let config: Value =
+        serde_json::from_slice(&fs::read(root.join("made/model/config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"][0], "LlavaForConditionalGeneration");
+    assert_eq!(
+        (&config["image_token_index"], &config["vision_feature_layer"]),
+        (&json!(700), &json!(-2))
+    );
+
+    // Where it goes on, it is what it was; where it ends, every tower has moved.
+    let further = recipe(root, "further.toml", &[]);
+    let begun = further.open_base().unwrap();
+    assert_eq!(begun.content_hash, made.content_hash);
+    assert_eq!(begun.text_rule, made.text_rule);
+    let total = outcome.total;
+    let outcome = follow(root, "further.toml", &[], "further");
+    assert_eq!(outcome.total, total);
+    let ended = models::load(&root.join("further/model"), None).unwrap();
+    for tower in [Tower::Vision, Tower::Projector, Tower::Decoder] {
+        let moved =
+            made.params.iter().zip(ended.params.iter()).any(|((_, a), (_, b))| {
+                a.role.tower == tower && a.value().data() != b.value().data()
+            });
+        assert!(moved, "{tower:?}");
+    }
+
+    let outcome = follow(root, "tune.toml", &[], "tuned");
+    let plan = plan(&recipe(root, "tune.toml", &[])).unwrap();
+    assert_eq!(plan.trained, outcome.trained);
+    // CLIP's: one before two blocks of two, gain and bias; the language model's: two blocks of two, and one.
+    assert_eq!(outcome.trained, (1 + 2 * 2) * 2 * 16 + (2 * 2 + 1) * 16);
+    assert!(root.join("tuned/adapter/adapter_model.safetensors").is_file());
+}
+
+/// `nll` is over the answer's tokens and the closing one, and neither it nor an answer depends on the
+/// batch; a template that is asked for changes the prompt.
+#[test]
+fn a_llava_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    workplace(root);
+    follow(root, "make.toml", &[], "made");
+    follow(root, "tune.toml", &[], "tuned");
+    let tuned = |template| {
+        let asked = Asked { template, ..Asked::default() };
+        let mut loaded = models::load(&root.join("made/model"), asked).unwrap();
+        let base = BaseCheck::Is(&loaded.content_hash);
+        load_adapter(&root.join("tuned/adapter"), &mut loaded.params, base).unwrap();
+        loaded
+    };
+    let loaded = tuned(None);
+    let drawn = GenerateRule { temperature: 1.0, top_p: 0.9, ..GenerateRule::default() };
+    for rule in [GenerateRule::default(), GenerateRule { num_beams: 3, ..drawn.clone() }, drawn] {
+        let rule = GenerateRule {
+            temperature: if rule.num_beams > 1 { 0.0 } else { rule.temperature },
+            ..rule
+        };
+        let together = answers(root, &loaded, &rule, 10);
+        for (a, b) in together.iter().zip(answers(root, &loaded, &rule, 1)) {
+            assert_eq!((&a.id, &a.prediction), (&b.id, &b.prediction), "{rule:?}");
+            assert!((a.nll - b.nll).abs() < 1e-4);
+        }
+        assert_eq!(together, answers(root, &loaded, &rule, 10));
+    }
+
+    let collator = loaded.collator();
+    let data = questions(root);
+    for (i, prediction) in answers(root, &loaded, &GenerateRule::default(), 4).iter().enumerate() {
+        let prepared = collator.prepare(&data.get(i).unwrap()).unwrap();
+        let batch = collator.batch(std::slice::from_ref(&prepared), 0);
+        assert_eq!(batch.labels.last(), Some(&loaded.text_rule.end()));
+        assert!(!batch.labels.contains(&IGNORE));
+        let mut g = Graph::inference(&loaded.params);
+        let mut logits = loaded.model.forward(&mut g, &batch, Mode::Evaluate).unwrap().value;
+        let width = logits.width();
+        let rows = logits.data_mut().chunks_mut(width).zip(&batch.labels);
+        let nll = rows.map(|(row, &label)| {
+            log_softmax(row);
+            -f64::from(row[label as usize])
+        });
+        assert!((nll.sum::<f64>() - prediction.nll).abs() < 1e-4);
+        assert_eq!(prediction.num_target_tokens, prepared.answer.len() + 1);
+    }
+
+    let rule = GenerateRule::default();
+    let own = answers(root, &loaded, &rule, 10);
+    for template in [TemplateName::MistralInstruct, TemplateName::VicunaV1, TemplateName::Simple] {
+        let other = answers(root, &tuned(Some(template)), &rule, 10);
+        let same = own.iter().zip(&other).all(|(a, b)| a.nll == b.nll);
+        // What a Mistral is asked by where nothing is said.
+        assert_eq!(same, template == TemplateName::MistralInstruct, "{template:?}");
+    }
+}
+
+/// Writes the made model into `dir` as LLaVA's own code would have: its names and keys, two shards, the
+/// image encoder in a directory of its own.
+fn own_layout(made: &Loaded, dir: &Path) {
+    let clip = dir.join("clip-tiny");
+    fs::create_dir_all(&clip).unwrap();
+    let config = models::description(&made.dir).unwrap();
+    let (mut own, mut tower) = (Vec::new(), Vec::new());
+    for (_, p) in made.params.iter() {
+        let saved = made.config.saved_name(&p.name);
+        let rename = |from: &str, to: &str| Some(format!("{to}{}", saved.strip_prefix(from)?));
+        if let Some(name) = rename("vision_tower.", "") {
+            tower.push((name, p.value()));
+            continue;
+        }
+        let name = rename("language_model.lm_head.", "lm_head.")
+            .or_else(|| rename("language_model.", ""))
+            .or_else(|| rename("multi_modal_projector.linear_1.", "model.mm_projector.0."))
+            .or_else(|| rename("multi_modal_projector.linear_2.", "model.mm_projector.2."));
+        own.push((name.unwrap(), p.value()));
+    }
+    let write = |path: &Path, tensors: &[(String, &normed::tensor::Tensor)]| {
+        let list: Vec<_> = tensors.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        weights::write_safetensors(path, &list, Precision::F32, &BTreeMap::new()).unwrap();
+    };
+    write(&clip.join("model.safetensors"), &tower);
+    let vision = json!({ "model_type": "clip", "vision_config": config["vision_config"] });
+    fs::write(clip.join("config.json"), vision.to_string()).unwrap();
+    let mut map = serde_json::Map::new();
+    let half = own.len() / 2;
+    for (file, part) in [("one.safetensors", &own[..half]), ("two.safetensors", &own[half..])] {
+        write(&dir.join(file), part);
+        map.extend(part.iter().map(|(name, _)| (name.clone(), file.into())));
+    }
+    let index = json!({ "metadata": {}, "weight_map": map });
+    fs::write(dir.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    let mut text = config["text_config"].clone();
+    text["architectures"] = json!(["LlavaMistralForCausalLM"]);
+    text["model_type"] = json!("llava_mistral");
+    text["mm_vision_tower"] = json!("someone/clip-tiny");
+    text["mm_projector_type"] = json!("mlp2x_gelu");
+    text["image_aspect_ratio"] = json!("pad");
+    fs::write(dir.join("config.json"), text.to_string()).unwrap();
+    made.tokenizer.save(dir).unwrap();
+}
+
+/// LLaVA-Med's own layout has a place for the picture that Hugging Face's has not: what is quantised
+/// stays in it, and needs nothing of the directory that it was made from.
+#[test]
+fn what_is_in_llavas_own_layout_is_quantised_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    workplace(root);
+    follow(root, "make.toml", &[], "made");
+    let made = models::load(&root.join("made/model"), None).unwrap();
+    own_layout(&made, &root.join("own"));
+    let own = models::load(&root.join("own"), None).unwrap();
+    let likelihoods = |loaded: &Loaded| -> Vec<f64> {
+        let rule = GenerateRule { max_new_tokens: 2, ..GenerateRule::default() };
+        answers(root, loaded, &rule, 10).iter().map(|p| p.nll).collect()
+    };
+    let wanted = likelihoods(&own);
+    for to in Quantisation::ALL {
+        let output = root.join("moved").join(to.name());
+        fs::create_dir_all(root.join("moved")).unwrap();
+        let written = quantize(&root.join("own"), to, &output, &mut |_, _| {}).unwrap();
+        assert_eq!(written.matrices, 3 * 6 + 2 + 2 * 7);
+        let quantised = models::load(&output, None).unwrap();
+        assert_eq!((quantised.layout, &quantised.image_rule), (own.layout, &own.image_rule));
+        assert_eq!(quantised.text_rule, own.text_rule);
+        for (a, b) in likelihoods(&quantised).iter().zip(&wanted) {
+            assert!((a - b).abs() < 0.3 * b, "{a} for {b}");
+        }
+    }
+    // A run that would have to save such a model whole says so before it begins.
+    let further = recipe(root, "further.toml", &[&format!("init.from={:?}", root.join("own"))]);
+    for error in [plan(&further).err(), further.open_base().err()] {
+        assert!(error.unwrap().to_string().contains("no token stands for the picture"));
+    }
+}
+
+/// What is wrong with a checkpoint or a question is said, with the file or the example and a remedy.
+#[test]
+fn what_is_wrong_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    workplace(root);
+    follow(root, "make.toml", &[], "made");
+    let made = models::load(&root.join("made/model"), None).unwrap();
+    let own = root.join("own");
+    own_layout(&made, &own);
+    let refused = |spoil: &dyn Fn(), causes: &[&str]| {
+        own_layout(&made, &own);
+        spoil();
+        let error = models::load(&own, None).err().unwrap_or_else(|| panic!("{causes:?}"));
+        assert_eq!(error.exit_code(), 2, "{error}");
+        let error = error.to_string();
+        assert!(error.contains("hint: "), "no remedy: {error}");
+        causes.iter().for_each(|cause| assert!(error.contains(cause), "{error}"));
+    };
+    let two = own.join("two.safetensors");
+    let config = |key: &str, value: Value| {
+        let mut json = models::description(&own).unwrap();
+        json[key] = value;
+        fs::write(own.join("config.json"), json.to_string()).unwrap();
+    };
+    refused(&|| fs::remove_file(&two).unwrap(), &["two.safetensors: no such file", "download"]);
+    let cut = || {
+        let bytes = fs::read(&two).unwrap();
+        fs::write(&two, &bytes[..bytes.len() - 10]).unwrap();
+    };
+    refused(&cut, &["two.safetensors", "behind the end of the file", "copy or download it again"]);
+    let integers = || {
+        let bytes = fs::read(&two).unwrap();
+        let length = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+        let header = String::from_utf8(bytes[8..length].to_vec()).unwrap();
+        let header = header.replacen("\"F32\"", "\"I32\"", 1);
+        fs::write(&two, [&bytes[..8], header.as_bytes(), &bytes[length..]].concat()).unwrap();
+    };
+    refused(&integers, &["of another shape or type", "of type I32"]);
+    refused(
+        &|| fs::remove_dir_all(own.join("clip-tiny")).unwrap(),
+        &["there is no image encoder someone/clip-tiny", "mm_vision_tower"],
+    );
+    // Ids beyond the table; a padded one is as it should be.
+    refused(&|| config("vocab_size", json!(700)), &["701 tokens, the model's table 700 rows"]);
+    assert!(made.tokenizer.len() == 701);
+
+    // Nothing is cut, and least of all the picture: too long is an error, in a run and in an answer.
+    let long = "is it bright ".repeat(80);
+    let rows = fs::read_to_string(root.join("data.jsonl")).unwrap();
+    fs::write(root.join("data.jsonl"), rows.replacen("Is it bright?", &long, 1)).unwrap();
+    let tune = Recipe { output: root.join("long"), ..recipe(root, "tune.toml", &[]) };
+    let error = run(&tune, &RunOptions::default(), &mut |_| {}).err().unwrap();
+    assert_eq!(error.exit_code(), 2);
+    let error = error.to_string();
+    for part in
+        ["example `0-CLOSED`", "(4 of them the picture's)", "has 160 positions", "nothing is cut"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    // As many positions as the picture takes, or one more, are no context.
+    refused(&|| config("max_position_embeddings", json!(4)), &["a picture is 4 tokens"]);
+}
