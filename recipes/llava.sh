@@ -22,7 +22,7 @@ done
 small="--set model=runs/llava_slake/model --set train.batch_size=16 --set train.grad_accum_steps=1
     --set train.recompute=none --set train.epochs=12 --set train.metric=last --set generate.max_new_tokens=16"
 declare -A rate=([layer_norm]=3e-3 [lora]=1e-3 [full]=1e-4)
-for method in ${METHODS:-layer_norm full}; do
+for method in ${METHODS:-layer_norm lora full}; do
     "$normed" train recipes/llava_med_vqa_rad_layer_norm.toml --resume --output "runs/llava_vqa_rad_$method" \
         $small --set tuning.method="$method" --set train.lr="${rate[$method]}"
 done

@@ -1,49 +1,137 @@
-"""Writes adapters as Python's peft makes them, for the tiny model of make_weights_goldens.py.
+"""Writes adapters as Python's peft makes them, over the tiny models of make_weights_goldens.py and
+make_llava_goldens.py.
 
-    python make_peft_goldens.py BASE OUT         # tests/golden/weights/hugging_face, tests/golden/peft
-    python make_peft_goldens.py --check BASE DIR # does peft read what `save_adapter` wrote?
+    python make_peft_goldens.py GOLDEN                # tests/golden, of which peft/ is written
+    python make_peft_goldens.py GOLDEN --check DIR... # does peft read what normed wrote?
+    python make_peft_goldens.py GOLDEN --merged DIR.. # does transformers read what normed merged?
 
-OUT gets layer_norm/ and mixed/, each an adapter directory with logits.safetensors beside it. DIR is
-an adapter directory that normed wrote, with logits.safetensors beside it: what normed computed.
+peft/NAME is an adapter directory with golden.safetensors beside it: the logits, and the gradient of every
+parameter that peft trains, under the name that the adapter's file has it by, of `sum(logits * sin(0, 1, 2,
+...))`. Every trained parameter was moved, so that no factor is 0. DIR is a directory that normed wrote, with
+logits.safetensors beside it: what normed computed.
 """
 
 import argparse
+import json
 import warnings
 from pathlib import Path
 
 import torch
-from make_weights_goldens import logits
-from peft import LNTuningConfig, PeftModel, get_peft_model
+from make_llava_goldens import logits_of
+from make_weights_goldens import inputs
+from peft import IA3Config, LNTuningConfig, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import BlipForQuestionAnswering
+from transformers import BlipForQuestionAnswering, LlavaForConditionalGeneration
 
+CLIP_NORMS = ["layer_norm1", "layer_norm2", "pre_layrnorm", "post_layernorm"]
 CONFIGS = {
     # Every LayerNorm, by the ends of their paths.
-    "layer_norm": {
-        "target_modules": ["LayerNorm", "layer_norm1", "layer_norm2", "post_layernorm"],
-    },
+    "layer_norm": LNTuningConfig(
+        target_modules=["LayerNorm", "layer_norm1", "layer_norm2", "post_layernorm"],
+    ),
     # A norm, linear layers, the patch convolution; the output matrix and, alike, the embedding table
     # to which it is tied; a module that is kept whole.
-    "mixed": {
-        "target_modules": [
+    "mixed": LNTuningConfig(
+        target_modules=[
             "text_encoder.encoder.layer.1.output.LayerNorm",
             "text_decoder.bert.encoder.layer.0.crossattention.self.key",
             "vision_model.encoder.layers.1.mlp.fc2",
             "text_decoder.cls.predictions.decoder",
             "text_decoder.bert.embeddings.word_embeddings",
         ],
-        "modules_to_save": ["vision_model.embeddings"],
-    },
-}
+        modules_to_save=["vision_model.embeddings"],
+    ),
+    # Every linear layer of every block, the fused one and the convolution among them.
+    "lora": LoraConfig(
+        r=2,
+        lora_alpha=5,
+        lora_dropout=0.1,
+        target_modules=[
+            "query", "key", "value", "output.dense", "intermediate.dense",
+            "qkv", "projection", "fc1", "fc2", "patch_embedding",
+        ],
+    ),
+    # Other ranks and alphas here and there, norms beside.
+    "rslora": LoraConfig(
+        r=4,
+        lora_alpha=3,
+        use_rslora=True,
+        rank_pattern={"text_encoder.encoder.layer.1.attention.self.query": 2},
+        alpha_pattern={"key": 5.5},
+        target_modules=["query", "key"],
+        modules_to_save=["text_decoder.bert.encoder.layer.0.output.LayerNorm", "post_layernorm"],
+    ),
+    "dora": LoraConfig(
+        r=2, lora_alpha=3, use_dora=True, target_modules=["query", "fc1", "qkv", "output.dense", "patch_embedding"]
+    ),
+    # MILE's.
+    "ia3": IA3Config(
+        target_modules=["key", "value", "output.dense", "qkv", "fc2"],
+        feedforward_modules=["output.dense", "fc2"],
+    ),
+    # The only way in which peft trains biases alone.
+    "biases": LoraConfig(r=1, bias="all", target_modules=["text_encoder.encoder.layer.0.attention.self.query"]),
+    "llava_layer_norm": LNTuningConfig(
+        target_modules=["input_layernorm", "post_attention_layernorm", "language_model.norm", *CLIP_NORMS],
+    ),
+    "llava_lora": LoraConfig(
+        r=3,
+        lora_alpha=4,
+        target_modules=[
+            "q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "out_proj", "linear_1", "fc2",
+        ],
+    ),
+    "llava_ia3": IA3Config(
+        target_modules=["k_proj", "v_proj", "down_proj", "fc2"], feedforward_modules=["down_proj", "fc2"]
+    ),
+}  # fmt: skip
+
+
+def is_llava(directory):
+    return json.loads((directory / "config.json").read_text())["model_type"] == "llava"
 
 
 def base_model(path):
-    return BlipForQuestionAnswering.from_pretrained(path).eval()
+    kind = LlavaForConditionalGeneration if is_llava(path) else BlipForQuestionAnswering
+    return kind.from_pretrained(path, dtype=torch.float32).eval()
 
 
-def write(base, out):
+def blip_logits(model):
+    """The decoder's logits `[1, 3, V]`, which BlipForQuestionAnswering does not give out."""
+    seen = []
+    decoder = next(m for n, m in model.named_modules() if n.endswith("text_decoder"))
+    hook = decoder.register_forward_hook(lambda _module, _inputs, output: seen.append(output.logits))
+    model(**inputs(), attention_mask=torch.ones(1, 5, dtype=torch.long), return_dict=True)
+    hook.remove()
+    return seen[0]
+
+
+def llava_logits(model, golden):
+    """Of the second example of make_llava_goldens.py."""
+    example = json.loads((golden / "golden.json").read_text())["examples"][1]
+    pixels = load_file(golden / "golden.safetensors")["example.1.pixel_values"]
+    return logits_of(model, {**example, "pixel_values": pixels[None]})[None]
+
+
+def base_of(golden, name):
+    return golden / ("llava_llama" if name.startswith("llava") else "weights/hugging_face")
+
+
+def logits(model, golden, llava):
+    return llava_logits(model, golden / "llava_llama") if llava else blip_logits(model)
+
+
+def key_of(name):
+    """What the adapter's file calls the parameter `name`."""
+    name = name.replace(".modules_to_save.default", "").replace(".default", "")
+    return name.removesuffix(".weight") if "lora_magnitude_vector" in name else name
+
+
+def write(golden):
     for name, config in CONFIGS.items():
-        model = get_peft_model(base_model(base), LNTuningConfig(**config)).eval()
+        out, base = golden / "peft" / name, base_of(golden, name)
+        torch.manual_seed(0)
+        model = get_peft_model(base_model(base), config).eval()
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for parameter in model.parameters():
@@ -55,32 +143,61 @@ def write(base, out):
                         "base_model.model.text_decoder.bert.embeddings.word_embeddings"
                     )
                     parameter.copy_(table.ln_tuning_layers["default"].weight)
-        model.save_pretrained(out / name)
-        (out / name / "README.md").unlink()
-        save_file({"logits": logits(model)}, out / name / "logits.safetensors")
+        found = logits(model, golden, is_llava(base))
+        weights = torch.sin(torch.arange(found.numel(), dtype=torch.float64)).float()
+        (found * weights.reshape(found.shape)).sum().backward()
+        gradients = {
+            f"grad.{key_of(n)}": p.grad for n, p in model.named_parameters() if p.grad is not None
+        }
+        for p in model.peft_config.values():
+            p.base_model_name_or_path = "base"
+        model.save_pretrained(out)
+        (out / "README.md").unlink()
+        save_file({"logits": found.detach(), **gradients}, out / "golden.safetensors")
+        print(f"{name}: {len(gradients)} gradients")
 
 
-def check(base, directory):
+def check(golden, directory):
+    with_llava = "llava" in directory.name
+    base = base_of(golden, "llava" if with_llava else "")
     model = base_model(base)
-    before = logits(model)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = PeftModel.from_pretrained(model, directory).eval()
-    missing = [str(w.message) for w in caught if "missing adapter keys" in str(w.message)]
-    expected = load_file(directory / "logits.safetensors")["logits"]
-    found = logits(model)
-    merged = logits(model.merge_and_unload())
+    with torch.no_grad():
+        before = logits(model, golden, with_llava)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = PeftModel.from_pretrained(model, directory).eval()
+        told = [str(w.message) for w in caught if "adapter keys" in str(w.message)]
+        expected = load_file(directory / "logits.safetensors")["logits"]
+        found = logits(model, golden, with_llava)
+        merged = logits(model.merge_and_unload(), golden, with_llava)
     moved = (found - before).abs().max().item()
     difference = max((x - expected).abs().max().item() for x in [found, merged])
     print(f"{directory}: loads and merges; it moves logits by {moved:.2f}, and they differ by {difference:.1e}")
-    print("\n".join(missing) or "  no key is missing")
+    print("\n".join(told) or "  no key is missing or unexpected")
     assert moved > 1e-2 and difference < 1e-4
+
+
+def check_merged(golden, directory):
+    kind = LlavaForConditionalGeneration if is_llava(directory) else BlipForQuestionAnswering
+    model, info = kind.from_pretrained(directory, output_loading_info=True, dtype=torch.float32)
+    assert not any(info.values()), info
+    with torch.no_grad():
+        found = logits(model.eval(), golden, is_llava(directory))
+    expected = load_file(directory / "logits.safetensors")["logits"]
+    difference = (found - expected).abs().max().item()
+    print(f"{directory}: loads; logits differ by {difference:.1e}")
+    assert difference < 1e-4
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("base", type=Path)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--check", action="store_true")
+    parser.add_argument("golden", type=Path)
+    parser.add_argument("--check", type=Path, nargs="+", default=[])
+    parser.add_argument("--merged", type=Path, nargs="+", default=[])
     arguments = parser.parse_args()
-    (check if arguments.check else write)(arguments.base, arguments.directory)
+    for directory in arguments.check:
+        check(arguments.golden, directory)
+    for directory in arguments.merged:
+        check_merged(arguments.golden, directory)
+    if not arguments.check and not arguments.merged:
+        write(arguments.golden)

@@ -26,7 +26,7 @@ def main():
                 "logits": [round(x, 3) for x in logits[0].tolist()],
                 "temperature": temperature,
                 "top_p": top_p,
-                "probabilities": [round(p, 9) for p in scores.double().softmax(-1)[0].tolist()],
+                "probabilities": [float(f"{p:.9g}") for p in scores.double().softmax(-1)[0].tolist()],
             })
     OUT.write_text(json.dumps(cases) + "\n")
 

@@ -43,6 +43,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Say which norms differ between two models, and how far.
     Diff(DiffArgs),
+    /// Make a plain model of a base and an adapter.
+    Merge(MergeArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -246,6 +248,18 @@ pub struct ApplyDeltaArgs {
 }
 
 #[derive(clap::Args)]
+pub struct MergeArgs {
+    /// The model's directory, or the ORG/NAME of one that was fetched.
+    pub base: PathBuf,
+    /// The adapter's directory.
+    pub adapter: PathBuf,
+    /// Where the new model goes.
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+#[derive(clap::Args)]
 pub struct QuantizeArgs {
     /// The model's directory.
     pub dir: PathBuf,
@@ -415,6 +429,7 @@ mod tests {
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
+            "normed merge base run/adapter out --json",
             "normed quantize m --to nf4",
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
@@ -442,14 +457,15 @@ mod tests {
             "normed predict --model m --data d --out p --temperature -1",
             "normed predict --model m --data d --out p --top-p 0",
             "normed evaluate --recipe r --image-root i",
-            "normed inspect m --method lora",
+            "normed inspect m --method lor",
             "normed inspect m --template vicuna",
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
+            "normed train r.toml --find-lr --resume",
             "normed study s.toml --shard 0/2",
             "normed study s.toml --shard 3/2",
-            "normed train r.toml --find-lr --resume",
+            "normed merge base out",
             "normed quantize m",
             "normed export run --format onnx --out o",
             "normed diff a",

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => commands::quantize(args),
         Command::Export(args) => commands::export(args),
         Command::Diff(args) => commands::diff(args),
+        Command::Merge(args) => commands::merge(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

@@ -83,6 +83,50 @@ fn inspect_says_what_of_a_llava_no_loss_can_move() {
     }
 }
 
+/// The recipes for LLaVA-Med 1.5, of which config.json and a tokenizer are there: what `normed plan` says
+/// before 15 GB are fetched. Where nothing is there, it says how to fetch.
+#[test]
+fn recipes_for_llava_med_are_planned_without_its_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    tiny::make(here, "method = \"layer_norm\"", "");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let model = here.join("llava-med");
+    fs::create_dir(&model).unwrap();
+    let tokenizer = root.join("crates/normed/tests/golden/causal/sp/tokenizer.model");
+    fs::copy(tokenizer, model.join("tokenizer.model")).unwrap();
+    let named = json!({ "bos_token": "<s>", "eos_token": "</s>" });
+    fs::write(model.join("tokenizer_config.json"), named.to_string()).unwrap();
+    let config = json!({
+        "architectures": ["LlavaMistralForCausalLM"], "model_type": "llava_mistral",
+        "mm_vision_tower": "openai/clip-vit-large-patch14-336", "mm_projector_type": "mlp2x_gelu",
+        "sliding_window": null, "rope_theta": 1e6, "max_position_embeddings": 32768,
+    });
+    fs::write(model.join("config.json"), config.to_string()).unwrap();
+    for (name, trained) in [
+        ("vqa_rad_layer_norm", 266_240 + 96_256),
+        ("2312_11420_norms", 266_240),
+        ("2312_11420", 266_240 + 20_979_712 + 2 * 131_072_000),
+    ] {
+        let recipe = root.join(format!("recipes/llava_med_{name}.toml"));
+        let recipe = recipe.to_str().unwrap();
+        let mut args = vec!["plan", recipe, "--json", "--set", "data.name=jsonl"];
+        args.extend(["--set", "data.file=data.jsonl"]);
+        let mut absent = command(here, &args);
+        let absent = absent.env("HF_HOME", here.join("cache")).output().unwrap();
+        assert_eq!(absent.status.code(), Some(2));
+        let text = String::from_utf8(absent.stderr).unwrap();
+        assert!(text.contains("normed fetch microsoft/llava-med-v1.5-mistral-7b"), "{text}");
+
+        args.extend(["--set", "model=llava-med"]);
+        let plan: Value = serde_json::from_str(&stdout(here, &args)).unwrap();
+        assert_eq!(plan["trained"], trained, "{name}");
+        assert_eq!((&plan["total"], &plan["examples"]), (&json!(7_566_219_264_u64), &json!(16)));
+        let weights = plan["ways"][0]["needs"]["weights"].as_u64().unwrap();
+        assert!(weights > 14 << 30, "{weights}");
+    }
+}
+
 #[test]
 fn mistakes_exit_with_2_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ const FLOORS: [(&str, &str); 13] = [
     ("data", "tensor weights"), // the same
     ("metrics", "data"),        // of data, what kind of answer a question has
     ("models", "tensor ops nn weights data"),
-    ("tuning", "tensor nn"),
+    ("tuning", "tensor ops nn"),
     ("recipe", "tensor hub data metrics models tuning"),
     ("train", "tensor ops nn weights data metrics models tuning recipe plot"),
     ("study", "tensor weights data metrics tuning recipe train plot"),

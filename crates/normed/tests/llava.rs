@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use normed::data::{self, Dataset, IGNORE, TemplateName};
+use normed::data::{Dataset, IGNORE, TemplateName};
 use normed::metrics::Prediction;
 use normed::models::{self, Asked, GenerateRule, Loaded, quantize};
 use normed::nn::Mode;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 mod tiny;
 
 const LANGUAGE: &str = "{ hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 4, \
-     num_key_value_heads = 2, intermediate_size = 24, max_position_embeddings = 160 }";
+     num_key_value_heads = 2, intermediate_size = 24, max_position_embeddings = 320 }";
 
 /// What `tiny::make` writes, a tokenizer, and in the place of its recipe one that makes a LLaVA.
 fn workplace(root: &Path) {
@@ -61,7 +61,7 @@ fn follow(root: &Path, name: &str, settings: &[&str], output: &str) -> Outcome {
 }
 
 fn questions(root: &Path) -> Arc<dyn Dataset> {
-    data::open(&recipe(root, "make.toml", &[]).data).unwrap().dataset
+    recipe(root, "make.toml", &[]).data.open().unwrap().dataset
 }
 
 /// The answers to the first questions.
@@ -309,14 +309,14 @@ fn what_is_wrong_is_named() {
     refused(&integers, &["of another shape or type", "of type I32"]);
     refused(
         &|| fs::remove_dir_all(own.join("clip-tiny")).unwrap(),
-        &["there is no image encoder someone/clip-tiny", "mm_vision_tower"],
+        &["there is no image encoder someone/clip-tiny", "normed fetch someone/clip-tiny --output"],
     );
     // Ids beyond the table; a padded one is as it should be.
     refused(&|| config("vocab_size", json!(700)), &["701 tokens, the model's table 700 rows"]);
     assert!(made.tokenizer.len() == 701);
 
     // Nothing is cut, and least of all the picture: too long is an error, in a run and in an answer.
-    let long = "is it bright ".repeat(80);
+    let long = "is it bright ".repeat(160);
     let rows = fs::read_to_string(root.join("data.jsonl")).unwrap();
     fs::write(root.join("data.jsonl"), rows.replacen("Is it bright?", &long, 1)).unwrap();
     let tune = Recipe { output: root.join("long"), ..recipe(root, "tune.toml", &[]) };
@@ -324,7 +324,7 @@ fn what_is_wrong_is_named() {
     assert_eq!(error.exit_code(), 2);
     let error = error.to_string();
     for part in
-        ["example `0-CLOSED`", "(4 of them the picture's)", "has 160 positions", "nothing is cut"]
+        ["example `0-CLOSED`", "(4 of them the picture's)", "has 320 positions", "nothing is cut"]
     {
         assert!(error.contains(part), "{error}");
     }

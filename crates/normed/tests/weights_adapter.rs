@@ -31,7 +31,7 @@ fn what_peft_wrote_lands_in_the_right_places() {
         let read = load_adapter(&dir, &mut loaded.params, BaseCheck::Is("any")).unwrap();
         assert_eq!(read.warnings.len(), 1, "PEFT does not name the base's hash");
         assert_eq!(read.set.len(), count);
-        let expected = tensor(&dir.join("logits.safetensors"), "logits");
+        let expected = tensor(&dir.join("golden.safetensors"), "logits");
         assert_close(&logits(&loaded), &expected, 1e-4);
     }
 }
@@ -223,10 +223,10 @@ fn tied_tensors_that_would_differ_are_an_error() {
 #[test]
 fn other_methods_are_turned_down() {
     let dir = tempfile::tempdir().unwrap();
-    let config = r#"{"peft_type": "LORA", "r": 8}"#;
+    let config = r#"{"peft_type": "BOFT", "r": 8}"#;
     fs::write(dir.path().join("adapter_config.json"), config).unwrap();
     let error = load_adapter(dir.path(), &mut base().params, BaseCheck::Skip).unwrap_err();
-    assert!(error.to_string().contains("a LORA adapter"), "{error}");
+    assert!(error.to_string().contains("a BOFT adapter"), "{error}");
 }
 
 #[test]

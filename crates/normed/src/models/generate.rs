@@ -228,7 +228,10 @@ fn best_continuations<'l>(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::data::Tokenizer;
 
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
@@ -255,5 +258,24 @@ mod tests {
     fn a_finished_beam_is_judged_by_its_length() {
         assert!(answer(0.0).is_empty());
         assert_eq!(answer(1.0), [0]);
+    }
+
+    /// As a template without a token of its own for it ends what it asks for.
+    #[test]
+    fn an_answer_ends_with_a_text() {
+        let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\nhuman\n";
+        let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
+        for temperature in [0.0, 0.1] {
+            let rule = GenerateRule { temperature, ..GenerateRule::default() };
+            let ending = Ending { tokens: &[3], stop: Some(("human", &tokenizer)) };
+            let mut search = Search::new(0, ending, Sampler::new(&rule, 0));
+            for (token, goes_on) in [(5, true), (6, false)] {
+                let mut row = vec![0.0; 7];
+                row[token] = 9.0;
+                let origins = search.advance([row.as_mut_slice()].into_iter(), &rule);
+                assert_eq!(!origins.is_empty(), goes_on);
+            }
+            assert_eq!(search.answer(), [5, 6]);
+        }
     }
 }

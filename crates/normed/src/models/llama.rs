@@ -3,8 +3,8 @@
 
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
-use crate::nn::{Drops, LlamaBlock, RmsNorm};
-use crate::ops::{self, KeyValues, Output, RowOf};
+use crate::nn::{Drops, Linear, LlamaBlock, RmsNorm};
+use crate::ops::{self, CrossEntropy, KeyValues, RowOf};
 use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Term, Tower, Var};
 
 /// A language model.
@@ -13,8 +13,8 @@ pub struct Llama {
     embed_tokens: ParamId,
     layers: Vec<LlamaBlock>,
     norm: RmsNorm,
-    /// The table again, if they are tied.
-    lm_head: ParamId,
+    /// Over the table again, if they are tied.
+    lm_head: Linear,
     rope: Rope,
 }
 
@@ -31,12 +31,13 @@ impl Llama {
             .collect();
         let (eps, place) = (config.rms_norm_eps as f32, NormPlace::Final);
         let norm = RmsNorm::declare(scope, "norm", config.hidden_size, eps, place);
-        let lm_head = if config.tie_word_embeddings {
+        let weight = if config.tie_word_embeddings {
             embed_tokens
         } else {
             let scope = &mut params.scope(Tower::Decoder, "");
             scope.declare("lm_head.weight", &table, Part::Head, Term::Weight)
         };
+        let lm_head = Linear { weight, bias: None };
         let rope = Rope::new(&config.rope, config.head_dim, config.max_position_embeddings);
         Self { embed_tokens, layers, norm, lm_head, rope }
     }
@@ -101,9 +102,25 @@ impl Llama {
         self.logits(g, &x)
     }
 
+    /// As the cross-entropy of [`Llama::logits`].
+    pub fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        labels: &[u32],
+        label_smoothing: f32,
+    ) -> CrossEntropy {
+        let x = self.norm.inner(g, x);
+        if g.delta(self.lm_head.weight).is_some() {
+            let logits = self.lm_head.forward(g, &x);
+            return ops::cross_entropy(g, logits, labels, label_smoothing);
+        }
+        ops::linear_cross_entropy(g, &x, self.lm_head.weight, labels, label_smoothing)
+    }
+
     /// `[.., C] -> [.., V]`.
     pub fn logits(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let x = self.norm.inner(g, x);
-        ops::linear(g, &x, self.lm_head, None, Output::Wide)
+        self.lm_head.forward(g, &x)
     }
 }

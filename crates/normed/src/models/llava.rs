@@ -10,7 +10,7 @@ use super::projector::Projector;
 use super::{Decoding, Model, Prefix};
 use crate::data::{Batch, IMAGE_TOKEN, Images};
 use crate::nn::{Drops, Mode};
-use crate::ops::{self, KeyValues};
+use crate::ops::{self, CrossEntropy, KeyValues};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
@@ -41,6 +41,14 @@ impl Llava {
     /// The sizes it was declared with.
     pub fn config(&self) -> &LlavaConfig {
         &self.config
+    }
+
+    /// What the head reads `[B, A, C]`: the decoder's positions alone.
+    fn answered(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
+        let (x, rows) = self.read(g, batch, mode, Answer::Given)?;
+        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
+        let x = self.language.forward(g, x, &rows.lengths, &drops);
+        Ok(ops::pick(g, &x, rows.answers, batch.decoder_input_ids.width))
     }
 
     /// What the language model reads `[B, T, C]`, and where it came from.
@@ -114,12 +122,19 @@ fn drop_path(mode: Mode) -> f32 {
 
 impl Model for Llava {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
-        let (x, rows) = self.read(g, batch, mode, Answer::Given)?;
-        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
-        let x = self.language.forward(g, x, &rows.lengths, &drops);
-        // The head sees the decoder's positions alone.
-        let x = ops::pick(g, &x, rows.answers, batch.decoder_input_ids.width);
+        let x = self.answered(g, batch, mode)?;
         Ok(self.language.logits(g, &x))
+    }
+
+    fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        batch: &Batch,
+        mode: Mode,
+        label_smoothing: f32,
+    ) -> Result<CrossEntropy> {
+        let x = self.answered(g, batch, mode)?;
+        Ok(self.language.loss(g, &x, &batch.labels, label_smoothing))
     }
 
     fn start<'m>(

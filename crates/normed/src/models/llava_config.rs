@@ -319,10 +319,12 @@ fn places(tower: &str, dir: &Path) -> Vec<PathBuf> {
 fn not_found(tower: &str, dir: &Path) -> Error {
     let cause = format!("there is no image encoder {tower}, which mm_vision_tower names");
     let name = Path::new(tower).file_name().unwrap_or_default();
+    let place = dir.join(name);
+    let place = place.display();
     Error::invalid(dir.display(), cause).hint(format!(
-        "put its config.json and model.safetensors or pytorch_model.bin into {}, or let \
-         mm_vision_tower in config.json name the directory that holds them",
-        dir.join(name).display()
+        "put its config.json and model.safetensors or pytorch_model.bin into {place} (`normed fetch {tower} \
+         --output {place}`, if it is one of the hub's), or let mm_vision_tower in config.json name the \
+         directory that holds them"
     ))
 }
 

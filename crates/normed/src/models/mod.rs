@@ -16,8 +16,10 @@ mod llava_config;
 mod llava_delta;
 mod llava_files;
 mod llava_rows;
+mod merge;
 mod miss;
 mod miss_files;
+mod new_dir;
 mod open;
 mod projector;
 mod quantize;
@@ -37,6 +39,7 @@ pub use llama_config::{LlamaConfig, LlamaKind};
 pub use llava::Llava;
 pub use llava_config::LlavaConfig;
 pub use llava_delta::{DeltaApplied, apply_delta};
+pub use merge::{MergedModel, merge};
 pub use miss::Miss;
 pub use open::{
     Asked, Declared, Description, Loaded, ModelConfig, declare, describe, description, load,
@@ -51,6 +54,7 @@ pub use vit::Vit;
 use crate::Result;
 use crate::data::Batch;
 use crate::nn::Mode;
+use crate::ops::{self, CrossEntropy};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Var};
 
 /// What a model computes. It knows nothing of what is tuned; its parameters live in [`Parameters`].
@@ -58,6 +62,18 @@ pub trait Model: Send + Sync {
     /// Logits `[B, A, V]` of the decoder's positions, teacher-forced. Fails on a batch that was not
     /// made for this model: another image size, unknown tokens, text longer than its positions.
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var>;
+
+    /// The cross-entropy of the decoder's positions, as [`ops::cross_entropy`] of [`Model::forward`].
+    fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        batch: &Batch,
+        mode: Mode,
+        label_smoothing: f32,
+    ) -> Result<CrossEntropy> {
+        let logits = self.forward(g, batch, mode)?;
+        Ok(ops::cross_entropy(g, logits, &batch.labels, label_smoothing))
+    }
 
     /// Reads the images and `input_ids` of `batch` for answers of up to `max_new_tokens`. Fails
     /// as [`Model::forward`] does, and where the positions do not go so far.

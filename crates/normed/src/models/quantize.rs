@@ -1,13 +1,12 @@
 //! A model's directory again, its linear layers' matrices in 8 or 4 bits.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::open::{description, load_as_stored, save_description};
-use super::{Layout, Loaded};
+use super::Layout;
+use super::new_dir::NewDir;
+use super::open::{Loaded, description, load_as_stored, save_description};
 use crate::tensor::{Parameters, Precision, Quantisation};
 use crate::weights::{self, Written};
 use crate::{Error, Result};
@@ -41,10 +40,7 @@ pub fn quantize(
     output: &Path,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<QuantizedModel> {
-    if output.symlink_metadata().is_ok() {
-        return Err(Error::invalid(output.display(), "is there already")
-            .hint("name another directory with --output, or remove it"));
-    }
+    let new = NewDir::begin(output)?;
     let loaded = load_as_stored(dir, None)?;
     if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantisation()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
@@ -52,55 +48,35 @@ pub fn quantize(
     }
     let Loaded { config, params, .. } = &loaded;
     let layout = config.written_layout(loaded.layout)?;
-    let parent = match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let failed = |e: io::Error| Error::io(parent, &e);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".quantizing-");
-    // As any new directory, within the umask; the crate's default is for its owner alone.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let unfinished = builder.tempdir_in(parent).map_err(failed)?;
     let of = params.len();
     let name = |name: &str| match layout {
         Layout::HuggingFace => config.saved_name(name),
         Layout::Original => config.stored_name(layout, name),
     };
-    let written = weights::write_quantised(
-        unfinished.path(),
-        params,
-        &name,
-        to,
-        LARGEST_FILE,
-        &mut |done| {
+    let Written { config: quantisation, matrices, before, after } =
+        weights::write_quantised(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
             on_done(done, of);
-        },
-    )?;
+        })?;
     let dtype = match commonest(params) {
         Precision::F32 => "float32",
         Precision::Bf16 => "bfloat16",
     };
-    let Written { config: quantisation, matrices, before, after } = written;
     let mut file = match layout {
         Layout::HuggingFace => config.to_hugging_face()?,
         Layout::Original => description(dir)?,
     };
     file["dtype"] = json!(dtype);
     file["quantization_config"] = quantisation.to_json(dtype);
-    save_description(&loaded, unfinished.path(), &file)?;
+    save_description(&loaded, new.path(), &file)?;
     if layout == Layout::Original {
-        config.save_beside(unfinished.path())?;
+        config.save_beside(new.path())?;
     }
-    // A directory that appeared meanwhile stays as it is, unless it is empty.
-    fs::rename(unfinished.path(), output).map_err(|e| Error::io(output, &e))?;
-    let _ = unfinished.keep(); // it has its name now: there is nothing to remove
+    new.finish()?;
     Ok(QuantizedModel { output: output.to_owned(), matrices, before, after })
 }
 
 /// The precision that a computation with these weights would be in: f32 if most of them are.
-fn commonest(params: &Parameters) -> Precision {
+pub(super) fn commonest(params: &Parameters) -> Precision {
     let (mut all, mut wide) = (0, 0);
     for (_, p) in params.iter() {
         all += p.len();

@@ -93,14 +93,16 @@ mod tests {
             kept.iter().for_each(|&(token, p)| ours[token as usize] = p / mass);
             for (token, (a, b)) in ours.iter().zip(&probabilities).enumerate() {
                 let what = format!("token {token} at {temperature}, {top_p}: {a}, not {b}");
-                assert!((a - b).abs() < 1e-6 && (*a == 0.0) == (*b == 0.0), "{what}");
+                // What is left out is exactly 0; so is what underflows in f32.
+                let same_cut = if *b == 0.0 { *a == 0.0 } else { *a > 0.0 || *b < 1e-12 };
+                assert!((a - b).abs() < 1e-6 && same_cut, "{what}");
             }
         }
     }
 
     #[test]
     fn tokens_come_as_often_as_they_are_likely() {
-        let rule = GenerateRule { temperature: 2.0, top_p: 0.9, ..GenerateRule::default() };
+        let rule = GenerateRule { temperature: 2.0, top_p: 0.85, ..GenerateRule::default() };
         let logits = [1.0, 3.0, -2.0, 2.0, 0.0];
         let mut sampler = Sampler::new(&rule, 5).unwrap();
         let mut counts = [0.0; 5];
@@ -108,9 +110,8 @@ mod tests {
         for _ in 0..DRAWS {
             counts[sampler.next(&logits) as usize] += 1.0 / DRAWS as f64;
         }
-        // softmax(logits / 2) is 0.1746, 0.4747, 0.0390, 0.2879, 0.1059 (rounded); the first two and
-        // the fourth have 0.937 together.
-        let kept = nucleus(&logits, 2.0, f64::from(0.9_f32));
+        // softmax(logits / 2) is 0.161, 0.439, 0.036, 0.266, 0.098: the first two and the fourth have 0.866.
+        let kept = nucleus(&logits, 2.0, f64::from(0.85_f32));
         assert_eq!(kept.iter().map(|(token, _)| *token).collect::<Vec<_>>(), [1, 3, 0]);
         let mass: f64 = kept.iter().map(|(_, p)| p).sum();
         for (token, p) in kept {

@@ -47,7 +47,12 @@ pub fn cross_entropy(
 }
 
 /// The loss of each row of logits, and its gradient in their place.
-fn losses(rows: &mut [f32], positions: &mut [f32], labels: &[u32], label_smoothing: f32) {
+pub(super) fn losses(
+    rows: &mut [f32],
+    positions: &mut [f32],
+    labels: &[u32],
+    label_smoothing: f32,
+) {
     let width = rows.len() / labels.len().max(1);
     for_row_pairs(
         rows,

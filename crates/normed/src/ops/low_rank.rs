@@ -247,7 +247,15 @@ mod tests {
     }
 
     fn path(id: &[ParamId], scale: f32) -> LowRank {
-        LowRank { a: id[3], b: id[4], magnitude: None, scale, dropout: 0.0 }
+        LowRank {
+            a: id[3],
+            b: id[4],
+            magnitude: None,
+            scale,
+            alpha: scale,
+            use_rslora: false,
+            dropout: 0.0,
+        }
     }
 
     /// Against the layer with the dense matrix `W + s B A`, at lengths around those of registers and panels.

@@ -27,6 +27,10 @@ pub struct LowRank {
     pub magnitude: Option<ParamId>,
     /// `s`.
     pub scale: f32,
+    /// What PEFT calls it: `s` is this over `r`, or over its root.
+    pub alpha: f32,
+    /// Whether over its root.
+    pub use_rslora: bool,
     /// At what rate elements of `x` are dropped in training on their way through `A`.
     pub dropout: f32,
 }
@@ -46,12 +50,22 @@ pub struct Scaled {
 pub struct LowRankShape {
     /// `r`.
     pub rank: usize,
-    /// `s`.
-    pub scale: f32,
+    /// See [`LowRank::alpha`].
+    pub alpha: f32,
+    /// See [`LowRank::use_rslora`].
+    pub use_rslora: bool,
     /// See [`LowRank::dropout`].
     pub dropout: f32,
     /// Whether it has a magnitude.
     pub has_magnitude: bool,
+}
+
+impl LowRankShape {
+    /// `s`.
+    pub fn scale(self) -> f32 {
+        let rank = self.rank as f32;
+        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
 }
 
 impl Parameters {
@@ -68,7 +82,8 @@ impl Parameters {
     /// Plugs a side path of low rank into the linear layer with this weight, in whose socket there must be
     /// nothing. Its parameters have no values yet.
     pub fn plug_low_rank(&mut self, weight: ParamId, shape: LowRankShape) -> LowRank {
-        let LowRankShape { rank, scale, dropout, has_magnitude } = shape;
+        let LowRankShape { rank, alpha, use_rslora, dropout, has_magnitude } = shape;
+        let scale = shape.scale();
         let (out, inner) = self.get(weight).shape.split_at(1);
         let (out, kernel) = (out[0], inner.len() > 1);
         let a_shape = [&[rank], inner].concat();
@@ -80,6 +95,8 @@ impl Parameters {
             magnitude: has_magnitude
                 .then(|| self.add(weight, "lora_magnitude_vector", &[out], AddedPart::Magnitude)),
             scale,
+            alpha,
+            use_rslora,
             dropout,
         };
         self.plug(weight, Delta::LowRank(delta));

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -446,12 +447,20 @@ impl Tensor {
     /// Part `i` of the first dimension: of a mapped tensor a view.
     #[must_use]
     pub fn part(&self, i: usize) -> Self {
-        let shape = self.shape[1..].to_vec();
-        let len = shape.iter().product();
-        assert!(i < self.shape[0], "part {i} of {:?}", self.shape);
+        let part = self.range(i..i + 1);
+        part.reshaped(&self.shape[1..])
+    }
+
+    /// The parts `range` of the leading dimension, as [`Tensor::part`].
+    pub fn range(&self, range: Range<usize>) -> Self {
+        let mut shape = self.shape.clone();
+        shape[0] = range.len();
+        let len = self.shape[1..].iter().product::<usize>();
+        assert!(range.end <= self.shape[0], "parts {range:?} of {:?}", self.shape);
+        let (start, len) = (range.start * len, range.len() * len);
         let data = match &self.data {
-            Storage::F32(data) => Storage::F32(data.part(i * len, len)),
-            Storage::Bf16(data) => Storage::Bf16(data.part(i * len, len)),
+            Storage::F32(data) => Storage::F32(data.part(start, len)),
+            Storage::Bf16(data) => Storage::Bf16(data.part(start, len)),
             Storage::F16(_) | Storage::Quantised(_) => panic!("products alone read {self:?}"),
             Storage::Planned(_) => return self.beside(&shape, self.precision()),
         };

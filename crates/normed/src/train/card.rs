@@ -1,6 +1,8 @@
 //! The adapter's README.md: what it is, what it was trained on, how well it does.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::Path;
 
 use super::Outcome;
 use crate::metrics::Scores;
@@ -11,13 +13,23 @@ use crate::recipe::Recipe;
 pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &str)) -> String {
     let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
     let Outcome { trained, total, steps, best_epoch, .. } = outcome;
+    let licence = licence(Path::new(base));
+    let line = licence.as_ref().map(|name| format!("license: {name}\n")).unwrap_or_default();
+    let known = licence.map(|name| format!(", which is `{name}`")).unwrap_or_default();
+    let data = serde_json::to_value(&recipe.data).ok();
+    let data = data.as_ref().and_then(|data| data["name"].as_str()).unwrap_or("unknown");
     let mut text = format!(
-        "---\nbase_model: {base:?}\nlibrary_name: peft\ntags:\n- medical\n- visual-question-answering\n\
-         - layer-norm-tuning\n---\n\n\
+        "---\nbase_model: {base:?}\n{line}library_name: peft\ntags:\n- medical\n\
+         - visual-question-answering\n---\n\n\
          # An adapter trained by normed\n\n\
+         For research. Not a medical device: nothing here was tested for use on patients.\n\n\
          - Base model: `{base}`, weights with SHA-256 `{hash}`\n\
+         - Data: `{data}`\n\
+         - Trained by: {}\n\
          - Trained: {trained} of {total} parameters ({percent:.4} %)\n\
-         - Kept: the parameters after epoch {best_epoch}, of {steps} optimizer steps in all\n"
+         - Kept: the parameters after epoch {best_epoch}, of {steps} optimizer steps in all\n\
+         - Licence: the base model's{known}; the terms of the data hold beside it\n",
+        recipe.tuning
     );
     if let Some(test) = &outcome.test {
         text += "\n## On the test split\n\n\
@@ -51,6 +63,20 @@ pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &s
     }
     text
 }
+
+/// What the base's own card says of its licence.
+fn licence(base: &Path) -> Option<String> {
+    let mut text = String::new();
+    let card = std::fs::File::open(base.join("README.md")).ok()?;
+    card.take(FRONT).read_to_string(&mut text).ok()?;
+    let front = text.strip_prefix("---")?.split("\n---").next()?;
+    let name = front.lines().find_map(|line| line.strip_prefix("license:"))?.trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
+}
+
+/// Bytes of a card in which its licence is looked for.
+const FRONT: u64 = 1 << 16;
 
 fn show(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))

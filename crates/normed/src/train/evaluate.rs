@@ -7,7 +7,6 @@ use crate::data::{Batch, Collator, Dataset, IGNORE, Loader, Prepared, in_order_b
 use crate::metrics::Prediction;
 use crate::models::{GenerateRule, Loaded, generate};
 use crate::nn::Mode;
-use crate::ops;
 use crate::tensor::Graph;
 
 /// A model, and the examples that it is evaluated on.
@@ -95,8 +94,7 @@ impl Evaluation<'_> {
 
     fn score(&self, batch: &Batch) -> Result<Vec<Likelihood>> {
         let mut g = Graph::inference(&self.loaded.params);
-        let logits = self.loaded.model.forward(&mut g, batch, Mode::Evaluate)?;
-        let loss = ops::cross_entropy(&mut g, logits, &batch.labels, 0.0);
+        let loss = self.loaded.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?;
         let width = batch.decoder_input_ids.width;
         let rows = loss.positions.chunks(width).zip(batch.labels.chunks(width));
         Ok(rows

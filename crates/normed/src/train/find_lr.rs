@@ -123,6 +123,7 @@ pub fn find_lr(
     let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
     let mut loaded = recipe.open_base()?;
     recipe.tuning.apply(&mut loaded.params)?;
+    recipe.tuning.initialise(&mut loaded.params, recipe.seed);
     loaded.params.set_precision(recipe.precision);
     let candidates = recipe.tuning.candidates(&loaded.params);
     if !candidates.is_empty() {

@@ -7,7 +7,6 @@ use crate::Result;
 use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
 use crate::models::{GenerateRule, Model};
 use crate::nn::Mode;
-use crate::ops;
 use crate::recipe::TrainSpec;
 use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work};
 
@@ -204,8 +203,7 @@ impl Rehearsal<'_> {
     ) -> Result<Work> {
         let start = meter.work();
         let mut g = Graph::inference(params);
-        let logits = self.model.forward(&mut g, batch, Mode::Evaluate)?;
-        drop(ops::cross_entropy(&mut g, logits, &batch.labels, 0.0));
+        drop(self.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?);
         let (examples, beams) = (batch.keys.len(), self.rule.num_beams);
         let mut decoding = self.model.start(params, batch, self.rule.max_new_tokens)?;
         let logits = decoding.step(&vec![0; examples]);
@@ -303,7 +301,9 @@ mod tests {
     }
 
     fn tuned((model, mut params): Made, method: Method) -> Made {
-        Tuning::new(method).apply(&mut params).unwrap();
+        let tuning = Tuning::new(method);
+        tuning.apply(&mut params).unwrap();
+        tuning.initialise(&mut params, 1);
         (model, params)
     }
 

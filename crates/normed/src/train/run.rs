@@ -17,8 +17,9 @@ use super::{Event, Outcome, groups};
 use crate::Result;
 use crate::data::{Collator, Loader, epoch_plan};
 use crate::models::Loaded;
-use crate::recipe::{Recipe, TrainSpec};
+use crate::recipe::{Base, Recipe, TrainSpec};
 use crate::tuning::Tuned;
+use crate::weights::check_adapter;
 
 /// What a run depends on beside its recipe: nothing here changes what it computes.
 #[derive(Debug, Clone, Default)]
@@ -129,6 +130,9 @@ impl<'a> Run<'a> {
         let mut loaded = recipe.open_base()?;
         let Tuned { total, inert, .. } = recipe.tuning.apply(&mut loaded.params)?;
         recipe.tuning.initialise(&mut loaded.params, recipe.seed);
+        if let Base::Model(_) = recipe.base {
+            check_adapter(&loaded.params)?;
+        }
         loaded.params.set_precision(recipe.precision);
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
         let known = (&splits, fingerprint.as_str());

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::data::{Batch, Prepared};
 use crate::models::Model;
 use crate::nn::{Mode, Noise};
-use crate::ops::{self, CrossEntropy};
+use crate::ops::CrossEntropy;
 use crate::recipe::TrainSpec;
 use crate::tensor::{Draws, Gradients, Graph, Parameters, Tensor};
 
@@ -90,8 +90,7 @@ pub(super) fn accumulate(
 ) -> Result<f64> {
     let draws = Draws { seed: noise.seed, keys: batch.keys.as_slice().into() };
     let mut g = Graph::training(params).with_recompute(spec.recompute).with_draws(draws);
-    let logits = model.forward(&mut g, batch, Mode::Train(noise))?;
-    let ce = ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing);
+    let ce = model.loss(&mut g, batch, Mode::Train(noise), spec.label_smoothing)?;
     check(&ce)?;
     g.backward(ce.output.source(), Tensor::new(&[1], vec![1.0]), gradients);
     Ok(ce.sum)

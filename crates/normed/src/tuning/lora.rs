@@ -41,10 +41,10 @@ impl Default for LoraOptions {
 impl LoraOptions {
     /// What a path is like.
     pub(super) fn shape(&self) -> LowRankShape {
-        let rank = self.rank as f32;
         LowRankShape {
             rank: self.rank,
-            scale: self.alpha / if self.use_rslora { rank.sqrt() } else { rank },
+            alpha: self.alpha,
+            use_rslora: self.use_rslora,
             dropout: self.dropout,
             has_magnitude: self.use_dora,
         }

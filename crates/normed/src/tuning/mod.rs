@@ -34,6 +34,7 @@ pub use table::{Kind, Row, Table};
 pub use target::Target;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -94,9 +95,8 @@ impl Tuning {
 
     /// Whether every rule is `none`: nothing is asked to be trained.
     pub fn is_none(&self) -> bool {
-        self.rules().iter().all(|(_, rule)| {
-            rule.methods.iter().all(|&method| method == Method::None) && rule.also.is_empty()
-        })
+        let none = |rule: &Rule| rule.methods.iter().all(|method| *method == Method::None);
+        self.rules().iter().all(|(_, rule)| none(rule) && rule.also.is_empty())
     }
 
     /// Freezes everything, then selects; what methods add to the model is declared and plugged in, without
@@ -203,6 +203,15 @@ fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Opti
         _ => {}
     }
     params.iter_mut().skip(first).for_each(|(_, added)| added.trained = true);
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (_, rule)) in self.rules().iter().enumerate() {
+            write!(f, "{}{rule}", if i > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod fill;
 mod hash;
 mod interpolate;
 mod llava_names;
+mod merged;
 mod names;
 mod pickle;
 mod safetensors_file;
@@ -17,13 +18,14 @@ mod stored;
 mod torch_file;
 
 pub use adapter::{
-    AdapterCard, BaseCheck, LoadedAdapter, adapter_base, load_adapter, save_adapter,
+    AdapterCard, BaseCheck, LoadedAdapter, adapter_base, check_adapter, load_adapter, save_adapter,
 };
 pub use bitsandbytes::{QuantisationConfig, Written, write_quantised};
 pub use fill::fill;
 pub use hash::{ContentHash, content_hash, hash_elements, hex};
 pub use interpolate::interpolate_positions;
 pub use llava_names::{to_llavas_own, to_saved_llava};
+pub use merged::write_merged;
 pub use names::{to_hugging_face, to_original};
 pub use safetensors_file::read_safetensors;
 pub use save::{write_atomically, write_safetensors};

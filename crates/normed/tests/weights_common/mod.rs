@@ -17,22 +17,27 @@ pub fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// The logits `[1, 3, V]` of `inputs()` in reference/make_weights_goldens.py.
-pub fn logits(loaded: &Loaded) -> Tensor {
+/// `inputs()` of reference/make_weights_goldens.py.
+pub fn batch(loaded: &Loaded) -> Batch {
     let size = loaded.image_rule.size;
     let pixels = (0..3 * size * size).map(|i| (i as f64 * 0.1).sin() as f32).collect();
     let rows =
         |ids: &[u32]| TokenRows { ids: ids.to_vec(), lengths: vec![ids.len()], width: ids.len() };
-    let batch = Batch {
+    Batch {
         images: Images::PixelValues(Tensor::new(&[1, 3, size, size], pixels)),
         input_ids: rows(&[2, 7, 9, 40, 3]),
         decoder_input_ids: rows(&[104, 11, 12]),
         labels: vec![IGNORE; 3],
         target_count: 0,
         keys: vec![0],
-    };
+    }
+}
+
+/// The logits `[1, 3, V]` of them.
+#[allow(dead_code, reason = "not every test asks for them")]
+pub fn logits(loaded: &Loaded) -> Tensor {
     let mut graph = Graph::inference(&loaded.params);
-    loaded.model.forward(&mut graph, &batch, Mode::Evaluate).unwrap().value
+    loaded.model.forward(&mut graph, &batch(loaded), Mode::Evaluate).unwrap().value
 }
 
 #[track_caller]

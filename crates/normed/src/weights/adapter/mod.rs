@@ -1,9 +1,10 @@
 //! Adapters: what a run trained, as a directory that Python's `peft` reads and writes.
 //!
-//! The directory holds adapter_config.json, adapter_model.safetensors and README.md. Its PEFT type
-//! is `LN_TUNING`, which for each module of `target_modules` holds a changed copy, whatever the
-//! module is: a LayerNorm, a linear layer, an embedding table, a convolution. How what a run
-//! trains goes into that form:
+//! The directory holds adapter_config.json, adapter_model.safetensors and README.md. What is plugged into
+//! sockets has a PEFT type of its own, `LORA` or `IA3`; keys are those of the parameters. What a run trains
+//! of the model itself goes beside that into `modules_to_save`, whole modules, or makes an `LN_TUNING`
+//! adapter, which for each module of `target_modules` holds a changed copy, whatever the module is: a
+//! LayerNorm, a linear layer, an embedding table, a convolution. In both:
 //!
 //! - A module is written whole as soon as one of its parameters is trained, since PEFT's copy of it
 //!   is: `base_model.model.<module>.ln_tuning_layers.{weight,bias}`.
@@ -17,15 +18,21 @@
 //!   takes it from the base (it warns of one missing key, rightly and without harm).
 //! - PEFT refuses an adapter without targets: where only such a whole module is trained, the first
 //!   LayerNorm goes along, unchanged.
+//! - Where biases of linear layers are trained and their matrices are not, copies would be as large as the
+//!   model. PEFT keeps biases alone in a LoRA with `bias = "all"`, all of them; so it is written as one, with
+//!   a path that adds 0 where nothing else is plugged in.
 //!
-//! Parameters that PEFT's `Module.ln_tuning_layers` cannot hold do not exist: nothing is stored
-//! under names of our own.
+//! What PEFT has no form for (LoRA and IA3 together, a layer both changed and adapted, biases beside IA3)
+//! is refused with that reason, before a run begins: nothing is stored under names of our own.
 
+mod config;
 mod read;
 mod write;
 
 pub use read::{BaseCheck, LoadedAdapter, adapter_base, load_adapter};
-pub use write::{AdapterCard, save_adapter};
+pub use write::{AdapterCard, check_adapter, save_adapter};
+
+use config::Kind;
 
 use super::llava_names::TIED_HEAD;
 use super::names::TIED;
@@ -33,14 +40,45 @@ use crate::tensor::Parameters;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-const PEFT_TYPE: &str = "LN_TUNING";
 /// What PEFT puts before every name of the base model.
 const PREFIX: &str = "base_model.model.";
 /// What PEFT calls its copy of a module.
 const COPY: &str = "ln_tuning_layers";
+/// What stands between the name of a layer beside which there is a path and that of its bias.
+const BASE_LAYER: &str = ".base_layer";
 /// Metadata of the safetensors file: the content hash of the base. It is not in the config, whose
 /// keys are PEFT's.
 const BASE_HASH: &str = "base_content_sha256";
+
+/// An added parameter of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Factor {
+    A,
+    B,
+    Magnitude,
+    Scale,
+}
+
+impl Factor {
+    const ALL: [Factor; 4] = [Factor::A, Factor::B, Factor::Magnitude, Factor::Scale];
+
+    /// What stands behind the layer's name.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::A => ".lora_A.weight",
+            Self::B => ".lora_B.weight",
+            Self::Magnitude => ".lora_magnitude_vector",
+            Self::Scale => ".ia3_l",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::A | Self::B | Self::Magnitude => Kind::Lora,
+            Self::Scale => Kind::Ia3,
+        }
+    }
+}
 
 /// A parameter's name as PEFT sees it: the output bias belongs to a linear layer.
 fn peft_name(name: &str) -> &str {

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::config::{Config, Kind};
 use super::{
-    BASE_HASH, CONFIG, COPY, PEFT_TYPE, PREFIX, WEIGHTS, is_within, module_of, peft_name, tied,
+    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, is_within, module_of, peft_name,
+    tied,
 };
-use crate::tensor::{ParamId, Parameters, Precision, Tensor};
+use crate::tensor::{LowRankShape, ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
 use crate::weights::{read_safetensors, read_small};
 use crate::{Error, Result};
@@ -40,97 +42,71 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
 /// What an adapter changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedAdapter {
-    /// The parameters that it set, in the order of declaration.
+    /// The parameters that it set or added, in the order of declaration.
     pub set: Vec<ParamId>,
     /// What a user should know.
     pub warnings: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Config {
-    peft_type: String,
-    #[serde(default)]
-    target_modules: Modules,
-    #[serde(default)]
-    exclude_modules: Modules,
-    #[serde(default)]
-    modules_to_save: Modules,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Modules {
-    /// Whole paths or their ends.
-    List(Vec<String>),
-    /// A Python regular expression.
-    Pattern(#[expect(dead_code, reason = "only Python could evaluate it")] String),
-    #[default]
-    None,
-}
-
-impl Modules {
-    fn names(&self) -> &[String] {
-        match self {
-            Self::List(names) => names,
-            Self::Pattern(_) | Self::None => &[],
-        }
-    }
-
-    /// PEFT's rule: the whole path, or its end after a dot.
-    fn matches(&self, module: &str) -> bool {
-        self.names().iter().any(|name| {
-            module.strip_suffix(name.as_str()).is_some_and(|s| s.is_empty() || s.ends_with('.'))
-        })
-    }
-}
-
-/// Reads the adapter in `dir`, made by normed or by PEFT, over the values in `params`. Names that
-/// are missing, that the model does not have, and shapes that differ are one error, and then nothing
-/// is changed.
+/// Reads the adapter in `dir`, made by normed or by PEFT, over the values in `params`, and plugs what it
+/// adds into sockets, which must be empty. Names that are missing, that the model does not have, and
+/// shapes that differ are one error, and then nothing is changed.
 pub fn load_adapter(
     dir: &Path,
     params: &mut Parameters,
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
-    let config: Config = serde_json::from_slice(&read_small(&path)?)
-        .map_err(|e| Error::invalid(path.display(), e))?;
-    if config.peft_type != PEFT_TYPE {
-        let cause = format!("a {} adapter; only {PEFT_TYPE} ones are read", config.peft_type);
-        return Err(Error::invalid(path.display(), cause));
-    }
+    let config = Config::parse(&path, &read_small(&path)?)?;
     let path = dir.join(WEIGHTS);
     let file = read_safetensors(&path)?;
     let warnings = check_base(&path, file.metadata.get(BASE_HASH), base)?;
+    if params.deltas().len() > 0 {
+        return Err(Error::invalid(dir.display(), "another adapter is loaded already"));
+    }
 
     let mut complaints = Vec::new();
-    // By PEFT's names of the parameters.
-    let mut found: BTreeMap<String, Tensor> = BTreeMap::new();
-    let mut named = BTreeSet::new();
+    let mut found = Found::default();
     for (key, stored) in &file.tensors {
-        let Some((name, id)) = locate(key, &config, params) else {
+        let Some(place) = locate(key, &config, params) else {
             complaints.push(format!("{key} is unexpected"));
             continue;
         };
-        let shape = &params.get(id).shape;
-        named.insert(name.clone());
-        if stored.shape() != shape {
-            complaints.push(format!("{key} is {:?} instead of {shape:?}", stored.shape()));
-        } else if let Some(value) = stored.to_tensor() {
-            if !value.data().iter().all(|x| x.is_finite()) {
-                complaints.push(format!("{key} holds what is no number, or an infinity"));
-            }
-            if found.insert(name, value).is_some() {
-                complaints.push(format!("{key} comes twice"));
-            }
-        } else {
+        let Some(value) = stored.to_tensor() else {
             complaints.push(format!("{key} is of type {:?}", stored.dtype()));
+            continue;
+        };
+        if !value.data().iter().all(|x| x.is_finite()) {
+            complaints.push(format!("{key} holds what is no number, or an infinity"));
+        }
+        match place {
+            Place::Base { name, id, alone } => {
+                let shape = &params.get(id).shape;
+                if !alone {
+                    found.named.insert(name.clone());
+                }
+                if value.shape() != shape {
+                    complaints.push(format!("{key} is {:?} instead of {shape:?}", value.shape()));
+                } else if found.values.insert(name, value).is_some() {
+                    complaints.push(format!("{key} comes twice"));
+                }
+            }
+            Place::Added(weight, factor) => {
+                found.added.entry(weight).or_default().insert(factor, value);
+            }
         }
     }
-    complaints
-        .extend(missing(&named, &config, params).into_iter().map(|m| format!("{m} is missing")));
+    let lacking = missing(&found, &config, params);
+    complaints.extend(lacking.into_iter().map(|name| format!("{name} is missing")));
+    let mut plugs = Vec::new();
+    for (weight, factors) in std::mem::take(&mut found.added) {
+        match Plug::new(weight, factors, &config, params) {
+            Ok(plug) => plugs.push(plug),
+            Err(complaint) => complaints.push(complaint),
+        }
+    }
     if complaints.is_empty() {
-        complaints = untied(&found, params);
+        complaints = untied(&found.values, params);
     }
     if !complaints.is_empty() {
         let cause = format!(
@@ -141,11 +117,14 @@ pub fn load_adapter(
         return Err(Error::invalid(path.display(), cause));
     }
     let mut set = Vec::new();
-    for (name, value) in found {
+    for (name, value) in found.values {
         if let Some(id) = params.find(first_name(&name, params)) {
             params.get_mut(id).set(value);
             set.push(id);
         }
+    }
+    for plug in plugs {
+        set.extend(plug.plug_in(params));
     }
     set.sort_unstable();
     set.dedup();
@@ -162,28 +141,57 @@ fn check_base(path: &Path, named: Option<&String>, base: BaseCheck<'_>) -> Resul
         (Some(named), BaseCheck::Is(hash)) if named == hash => Ok(Vec::new()),
         (Some(named), BaseCheck::Is(hash)) => {
             let cause = format!("trained on the base {named:.12}, this one is {hash:.12}");
-            Err(Error::invalid(path.display(), cause)
-                .hint("use the base that it was trained on, or ask explicitly for any base"))
+            Err(Error::invalid(path.display(), cause).hint(
+                "use the base that it was trained on; a model that it was merged into is another one",
+            ))
         }
     }
 }
 
-/// PEFT's name of the parameter that `key` holds, and the parameter.
-fn locate(key: &str, config: &Config, params: &Parameters) -> Option<(String, ParamId)> {
+/// What a file holds.
+#[derive(Default)]
+struct Found {
+    /// Values of the model's own parameters, by PEFT's names.
+    values: BTreeMap<String, Tensor>,
+    /// Those among them that come with the whole of their module.
+    named: BTreeSet<String>,
+    /// Values of added ones, by the weights of the layers.
+    added: BTreeMap<ParamId, BTreeMap<Factor, Tensor>>,
+}
+
+/// What a key holds.
+enum Place {
+    /// A parameter of the model, under PEFT's name, alone or with the rest of its module.
+    Base { name: String, id: ParamId, alone: bool },
+    /// A part of what is beside the layer with this weight.
+    Added(ParamId, Factor),
+}
+
+fn locate(key: &str, config: &Config, params: &Parameters) -> Option<Place> {
     let key = key.strip_prefix(PREFIX)?;
-    let mark = format!(".{COPY}.");
-    let name = match key.split_once(mark.as_str()) {
-        Some((module, leaf)) => format!("{module}.{leaf}"),
-        None => {
-            let mut outer = module_of(key);
-            while !config.modules_to_save.matches(outer) {
-                outer = outer.rsplit_once('.')?.0;
-            }
-            key.to_owned()
-        }
+    let base = |name: String, alone| {
+        let id = params.find(first_name(&name, params))?;
+        Some(Place::Base { name, id, alone })
     };
-    let id = params.find(first_name(&name, params))?;
-    Some((name, id))
+    let mark = format!(".{COPY}.");
+    if config.kind == Kind::LnTuning
+        && let Some((module, leaf)) = key.split_once(mark.as_str())
+    {
+        return base(format!("{module}.{leaf}"), false);
+    }
+    let factors = Factor::ALL.iter().filter(|factor| factor.kind() == config.kind);
+    let added = factors.filter_map(|&factor| Some((key.strip_suffix(factor.suffix())?, factor)));
+    if let Some((module, factor)) = added.into_iter().next() {
+        let weight = params.find(&format!("{module}.weight"))?;
+        // What is no linear layer has no socket.
+        let plugs = params.get(weight).role.only_multiplies();
+        return plugs.then_some(Place::Added(weight, factor));
+    }
+    if config.keeps(module_of(key)) {
+        return base(key.to_owned(), false);
+    }
+    let name = key.replace(BASE_LAYER, "");
+    (config.biases && name.ends_with(".bias")).then(|| base(name, true)).flatten()
 }
 
 /// The name under which [`Parameters`] has what PEFT calls `name`.
@@ -191,37 +199,128 @@ fn first_name<'n>(name: &'n str, params: &Parameters) -> &'n str {
     tied(params).into_iter().find(|(second, _)| *second == name).map_or(name, |(_, first)| first)
 }
 
-/// Parameters of modules that the adapter says it holds, and does not.
-fn missing(found: &BTreeSet<String>, config: &Config, params: &Parameters) -> BTreeSet<String> {
-    let modules: BTreeSet<_> = found.iter().map(|name| module_of(name)).collect();
-    let listed = |module: &str| {
-        let excluded = match &config.exclude_modules {
-            Modules::Pattern(_) => true, // cannot be told
-            list => list.matches(module),
-        };
-        config.target_modules.matches(module) && !excluded
-            || config
-                .modules_to_save
-                .names()
-                .iter()
-                .any(|name| name == module || is_within(module, name))
+/// What the adapter says it holds, and does not.
+fn missing(found: &Found, config: &Config, params: &Parameters) -> BTreeSet<String> {
+    let modules: BTreeSet<_> = found.named.iter().map(|name| module_of(name)).collect();
+    let copies = config.kind == Kind::LnTuning;
+    let wanted = |module: &str| {
+        modules.contains(module) || config.keeps(module) || copies && config.adapts(module)
     };
-    let wanted = |name: &str| modules.contains(module_of(name)) || listed(module_of(name));
     let mut missing: BTreeSet<_> = params
         .iter()
         .map(|(_, parameter)| peft_name(&parameter.name))
-        .filter(|name| wanted(name) && !found.contains(*name))
+        .filter(|name| wanted(module_of(name)) && !found.named.contains(*name))
         .map(str::to_owned)
         .collect();
+    if !copies {
+        let layers = params.iter().filter(|(_, p)| p.role.only_multiplies());
+        let lacking = layers
+            .filter(|(id, p)| config.adapts(module_of(&p.name)) && !found.added.contains_key(id));
+        missing
+            .extend(lacking.map(|(_, p)| format!("{} {}", config.kind.name(), module_of(&p.name))));
+    }
     // Entries that no module of the model matches.
     let known: BTreeSet<_> = params.iter().map(|(_, p)| module_of(peft_name(&p.name))).collect();
-    for entry in config.target_modules.names().iter().chain(config.modules_to_save.names()) {
-        let one = Modules::List(vec![entry.clone()]);
-        if !known.iter().any(|module| one.matches(module) || is_within(module, entry)) {
+    for entry in config.targets.names().iter().chain(config.whole.names()) {
+        let ends = |module: &str| {
+            module.strip_suffix(entry.as_str()).is_some_and(|s| s.is_empty() || s.ends_with('.'))
+        };
+        if !known.iter().any(|module| ends(module) || is_within(module, entry)) {
             missing.insert(format!("module {entry}"));
         }
     }
     missing
+}
+
+/// What goes into a socket, found to fit.
+struct Plug {
+    weight: ParamId,
+    what: What,
+}
+
+enum What {
+    LowRank { shape: LowRankShape, a: Tensor, b: Tensor, magnitude: Option<Tensor> },
+    Scaled { input: bool, vector: Tensor },
+}
+
+impl Plug {
+    fn new(
+        weight: ParamId,
+        mut factors: BTreeMap<Factor, Tensor>,
+        config: &Config,
+        params: &Parameters,
+    ) -> Result<Self, String> {
+        let layer = params.get(weight);
+        let module = module_of(&layer.name);
+        let (out, inner) = layer.shape.split_at(1);
+        let kernel = inner.len() > 1;
+        for (factor, value) in &factors {
+            if !value.data().iter().all(|x| x.is_finite()) {
+                let suffix = factor.suffix();
+                return Err(format!("{module}{suffix} holds what is no number, or an infinity"));
+            }
+        }
+        let wrong = |factor: Factor, found: &[usize], wanted: String| {
+            Err(format!("{module}{} is {found:?} instead of {wanted}", factor.suffix()))
+        };
+        if let Some(vector) = factors.remove(&Factor::Scale) {
+            let found = vector.shape();
+            let input = !kernel && found == [1, inner[0]];
+            let output = match kernel {
+                false => found == [out[0], 1],
+                true => vector.len() == out[0] && found.get(1) == Some(&out[0]),
+            };
+            if !input && !output {
+                return wrong(Factor::Scale, found, format!("factors of {out:?} or {inner:?}"));
+            }
+            return Ok(Self { weight, what: What::Scaled { input, vector } });
+        }
+        let shape = config.path(module)?;
+        let mut take = |factor: Factor| {
+            let lacks = || format!("{module}{} is missing", factor.suffix());
+            factors.remove(&factor).ok_or_else(lacks)
+        };
+        let (a, b) = (take(Factor::A)?, take(Factor::B)?);
+        let magnitude = shape.has_magnitude.then(|| take(Factor::Magnitude)).transpose()?;
+        let wanted = [&[shape.rank], inner].concat();
+        if a.shape() != wanted {
+            return wrong(Factor::A, a.shape(), format!("{wanted:?}"));
+        }
+        let wanted = match kernel {
+            true => vec![out[0], shape.rank, 1, 1],
+            false => vec![out[0], shape.rank],
+        };
+        if b.shape() != wanted {
+            return wrong(Factor::B, b.shape(), format!("{wanted:?}"));
+        }
+        if let Some(magnitude) = magnitude.as_ref().filter(|m| m.len() != out[0]) {
+            return wrong(Factor::Magnitude, magnitude.shape(), format!("{out:?}"));
+        }
+        if !factors.is_empty() {
+            return Err(format!("{module} has a magnitude, and use_dora is false"));
+        }
+        Ok(Self { weight, what: What::LowRank { shape, a, b, magnitude } })
+    }
+
+    fn plug_in(self, params: &mut Parameters) -> Vec<ParamId> {
+        let values: Vec<_> = match self.what {
+            What::LowRank { shape, a, b, magnitude } => {
+                let path = params.plug_low_rank(self.weight, shape);
+                let magnitude = path.magnitude.zip(magnitude);
+                [(path.a, a), (path.b, b)].into_iter().chain(magnitude).collect()
+            }
+            What::Scaled { input, vector } => {
+                vec![(params.plug_scaled(self.weight, input).vector, vector)]
+            }
+        };
+        let mut set = Vec::with_capacity(values.len());
+        for (id, value) in values {
+            let parameter = params.get_mut(id);
+            parameter.set(value.reshaped(&parameter.shape.clone()));
+            set.push(id);
+        }
+        set
+    }
 }
 
 /// Tied tensors that the adapter would make differ: PEFT's copies can, this model's cannot.

@@ -1,0 +1,31 @@
+//! `normed merge`.
+
+use std::process::ExitCode;
+
+use normed::Result;
+use normed::hub;
+use normed::models::{self, MergedModel};
+use serde_json::json;
+
+use crate::args::MergeArgs;
+use crate::output::{complain, say};
+use crate::progress::counting_bar;
+
+/// Writes a base and an adapter as one model.
+pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
+    let base = hub::find_or(&args.base, hub::Kind::Model)?;
+    let bar = counting_bar(1, "merging", args.voice);
+    let made = models::merge(&base, &args.adapter, &args.out, &mut |done, of| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    let MergedModel { output, changed, tensors, warnings } = made;
+    warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    if args.voice.json {
+        say(json!({ "output": output, "changed": changed, "tensors": tensors }));
+    } else if !args.voice.quiet {
+        say(format_args!("{changed} of {tensors} tensors changed, in {}", output.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,115 @@
+//! What a layer computes with something in its socket, as a layer without: `normed merge`. No pass uses it.
+
+use rayon::prelude::*;
+
+use crate::tensor::{Delta, LowRank, ParamId, Parameters, Precision, Scaled, Tensor};
+
+/// The matrix, f32, that does in an empty socket what `weight`'s does with `delta`, and what its bias is
+/// multiplied by, channel by channel, if by anything.
+pub fn merged(params: &Parameters, weight: ParamId, delta: Delta) -> (Tensor, Option<Tensor>) {
+    let w = params.get(weight).value().to_precision(Precision::F32);
+    match delta {
+        Delta::LowRank(path) => (with_path(params, w, path), None),
+        Delta::Scaled(scaled) => with_factors(params, w, scaled),
+    }
+}
+
+/// `W + s B A`; with a magnitude `m`, every row of that divided by its norm and multiplied by its `m`.
+fn with_path(params: &Parameters, mut w: Tensor, path: LowRank) -> Tensor {
+    let value = |id| params.get(id).value();
+    let (a, b) = (value(path.a).data(), value(path.b).data());
+    let magnitude = path.magnitude.map(|id| value(id).data());
+    let (out, inner) = (w.shape()[0], w.len() / w.shape()[0]);
+    let rank = b.len() / out;
+    w.data_mut().par_chunks_mut(inner).enumerate().for_each(|(o, row)| {
+        for (a, b) in a.chunks_exact(inner).zip(&b[o * rank..][..rank]) {
+            let factor = path.scale * b;
+            row.iter_mut().zip(a).for_each(|(w, a)| *w += factor * a);
+        }
+        if let Some(magnitude) = magnitude {
+            let norm = row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt();
+            let factor = (f64::from(magnitude[o]) / norm) as f32;
+            row.iter_mut().for_each(|w| *w *= factor);
+        }
+    });
+    w
+}
+
+/// Every column multiplied by its factor, or every row and the bias by theirs.
+fn with_factors(params: &Parameters, mut w: Tensor, scaled: Scaled) -> (Tensor, Option<Tensor>) {
+    let factors = params.get(scaled.vector).value();
+    let inner = w.len() / w.shape()[0];
+    let each = factors.data();
+    w.data_mut().par_chunks_mut(inner).enumerate().for_each(|(o, row)| match scaled.input {
+        true => row.iter_mut().zip(each).for_each(|(w, l)| *w *= l),
+        false => row.iter_mut().for_each(|w| *w *= each[o]),
+    });
+    let of_bias = (!scaled.input).then(|| factors.clone().reshaped(&[factors.len()]));
+    (w, of_bias)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check::{close, parameters};
+    use crate::ops::{Output, linear, low_rank, row_norms, scale};
+    use crate::tensor::Graph;
+
+    /// x, W, b, A, B, magnitudes, factors of the input's channels, of the output's.
+    #[test]
+    fn equals_the_layer_with_something_in_its_socket() {
+        let shapes: [&[usize]; 8] =
+            [&[5, 6], &[7, 6], &[7], &[2, 6], &[7, 2], &[7], &[1, 6], &[7, 1]];
+        let (params, id) = parameters(&shapes);
+        let path = |magnitude| LowRank {
+            a: id[3],
+            b: id[4],
+            magnitude,
+            scale: 1.7,
+            alpha: 3.4,
+            use_rslora: false,
+            dropout: 0.0,
+        };
+        let layer = (id[1], Some(id[2]));
+        let with = |delta: Delta| {
+            let g = &mut Graph::inference(&params);
+            let x = g.parameter(id[0]);
+            match delta {
+                Delta::LowRank(path) if path.magnitude.is_none() => {
+                    low_rank(g, &x, None, layer, path, Output::Wide)
+                }
+                Delta::LowRank(path) => {
+                    let norms = row_norms(g, id[1], path);
+                    let y = low_rank(g, &x, None, (id[1], None), path, Output::Wide);
+                    scale(g, &y, id[5], Some(&norms), layer.1, Output::Wide)
+                }
+                Delta::Scaled(Scaled { vector, input: true }) => {
+                    let x = scale(g, &x, vector, None, None, Output::Wide);
+                    linear(g, &x, layer.0, layer.1, Output::Wide)
+                }
+                Delta::Scaled(Scaled { vector, input: false }) => {
+                    let y = linear(g, &x, layer.0, layer.1, Output::Wide);
+                    scale(g, &y, vector, None, None, Output::Wide)
+                }
+            }
+        };
+        for delta in [
+            Delta::LowRank(path(None)),
+            Delta::LowRank(path(Some(id[5]))),
+            Delta::Scaled(Scaled { vector: id[6], input: true }),
+            Delta::Scaled(Scaled { vector: id[7], input: false }),
+        ] {
+            let (weight, of_bias) = merged(&params, id[1], delta);
+            let mut plain = params.clone();
+            plain.get_mut(id[1]).set(weight);
+            if let Some(factors) = of_bias {
+                let bias = plain.get_mut(id[2]).value_mut().data_mut();
+                bias.iter_mut().zip(factors.data()).for_each(|(b, l)| *b *= l);
+            }
+            let g = &mut Graph::inference(&plain);
+            let x = g.parameter(id[0]);
+            let y = linear(g, &x, layer.0, layer.1, Output::Wide);
+            close(y.value.data(), with(delta).value.data(), 1e-6);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Adapters that add parameters, against Python's peft (reference/make_peft_goldens.py): read, their
+//! gradients, written again, merged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use normed::models::{self, Loaded};
+use normed::nn::Mode;
+use normed::tensor::{Delta, Gradients, Graph, Precision, Tensor};
+use normed::tuning::{LoraOptions, Method, Options, Rule, Target, Tuning};
+use normed::weights::{
+    self, AdapterCard, BaseCheck, check_adapter, load_adapter, read_safetensors, save_adapter,
+};
+
+mod tiny_llava;
+mod weights_common;
+use tiny_llava::{llava_batch, with_words};
+use weights_common::{assert_close, golden, kept, logits as blip_logits};
+
+/// Adapters of PEFT's, and how many parameters each sets or adds.
+const ADAPTERS: [(&str, usize); 8] = [
+    ("lora", 2 * 49),
+    ("rslora", 2 * 16 + 4),
+    ("dora", 3 * 25),
+    ("ia3", 32),
+    ("biases", 2 + 71),
+    ("llava_layer_norm", 21),
+    ("llava_lora", 2 * 25),
+    ("llava_ia3", 15),
+];
+
+fn base_of(name: &str) -> Loaded {
+    match name.strip_prefix("llava") {
+        Some(_) => {
+            // The tests' own directory has no tokenizer: one that has every token.
+            let dir = kept("llava_with_words");
+            with_words(&dir);
+            models::load(&dir, None).unwrap()
+        }
+        None => models::load(&golden("weights/hugging_face"), None).unwrap(),
+    }
+}
+
+fn logits(loaded: &Loaded) -> Tensor {
+    if loaded.model.picture_token().is_none() {
+        return blip_logits(loaded);
+    }
+    let mut g = Graph::inference(&loaded.params);
+    loaded.model.forward(&mut g, &llava_batch(), Mode::Evaluate).unwrap().value
+}
+
+fn tensor(path: &Path, name: &str) -> Tensor {
+    read_safetensors(path).unwrap().tensors[name].to_tensor().unwrap()
+}
+
+/// With an adapter of PEFT's.
+fn adapted(name: &str) -> Loaded {
+    let mut loaded = base_of(name);
+    load_adapter(&golden("peft").join(name), &mut loaded.params, BaseCheck::Skip).unwrap();
+    loaded
+}
+
+#[test]
+fn what_peft_wrote_computes_what_peft_computes() {
+    for (name, count) in ADAPTERS {
+        let mut loaded = base_of(name);
+        let dir = golden("peft").join(name);
+        let read = load_adapter(&dir, &mut loaded.params, BaseCheck::Is("any")).unwrap();
+        assert_eq!(read.warnings.len(), 1, "PEFT does not name the base's hash");
+        assert_eq!(read.set.len(), count, "{name}");
+        let expected = tensor(&dir.join("golden.safetensors"), "logits");
+        assert_close(&logits(&loaded), &expected, 1e-4);
+    }
+}
+
+#[test]
+fn gradients_are_pefts() {
+    for name in ["layer_norm", "lora", "rslora", "dora", "ia3", "biases"].into_iter().chain([
+        "llava_layer_norm",
+        "llava_lora",
+        "llava_ia3",
+    ]) {
+        let mut loaded = adapted(name);
+        for (_, parameter) in loaded.params.iter_mut() {
+            parameter.trained = parameter.inert.is_none();
+        }
+        let batch = match loaded.model.picture_token() {
+            Some(_) => llava_batch(),
+            None => weights_common::batch(&loaded),
+        };
+        let mut g = Graph::training(&loaded.params);
+        let y = loaded.model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
+        let seed = (0..y.value.len()).map(|i| (i as f64).sin() as f32).collect();
+        let seed = Tensor::new(y.shape(), seed);
+        let mut gradients = Gradients::new();
+        g.backward(y.source(), seed, &mut gradients);
+
+        let file = read_safetensors(&golden("peft").join(name).join("golden.safetensors")).unwrap();
+        let mut compared = 0;
+        for (key, stored) in &file.tensors {
+            let Some(key) = key.strip_prefix("grad.base_model.model.") else { continue };
+            let own = key.replace(".ln_tuning_layers", "").replace(".base_layer", "");
+            let id = loaded.params.find(&own).unwrap_or_else(|| panic!("{name}: {own}"));
+            let want = stored.to_tensor().unwrap();
+            let Some(got) = gradients.param(id) else {
+                assert!(loaded.params.get(id).inert.is_some(), "{name}: no gradient of {own}");
+                assert!(want.data().iter().all(|x| x.abs() < 1e-4), "{name}: {own}");
+                continue;
+            };
+            let scale = want.data().iter().fold(1.0f32, |m, x| m.max(x.abs()));
+            for (x, y) in got.data().iter().zip(want.data()) {
+                assert!((x - y).abs() <= 1e-4 * scale, "{name}: {own}: {x} {y}");
+            }
+            compared += 1;
+        }
+        assert!(compared >= 12, "{name}: {compared} gradients");
+    }
+}
+
+fn card(loaded: &Loaded) -> AdapterCard<'_> {
+    AdapterCard {
+        base: "base",
+        base_hash: &loaded.content_hash,
+        base_class: loaded.config.base_class(),
+        readme: "---\nlibrary_name: peft\n---\n",
+    }
+}
+
+fn keep_logits(loaded: &Loaded, dir: &Path) -> Tensor {
+    let found = logits(loaded);
+    let path = dir.join("logits.safetensors");
+    weights::write_safetensors(&path, &[("logits", &found)], Precision::F32, &BTreeMap::new())
+        .unwrap();
+    found
+}
+
+/// Leaves its directories where `make_peft_goldens.py --check` can read them.
+#[test]
+fn what_is_saved_is_loaded_again_to_the_bit() {
+    for (name, _) in ADAPTERS {
+        let mut loaded = adapted(name);
+        let dir = golden("peft").join(name);
+        let theirs = read_safetensors(&dir.join("adapter_model.safetensors")).unwrap();
+        // What of the model itself the adapter has.
+        for key in theirs.tensors.keys() {
+            let own = key["base_model.model.".len()..].replace(".ln_tuning_layers", "");
+            let own = own.replace(".base_layer", "");
+            if let Some(id) = loaded.params.find(&own) {
+                let parameter = loaded.params.get_mut(id);
+                parameter.trained = true;
+            }
+        }
+        let out = kept(&format!("saved_{name}"));
+        save_adapter(&out, &loaded.params, &card(&loaded)).unwrap();
+        let before = keep_logits(&loaded, &out);
+        let ours = read_safetensors(&out.join("adapter_model.safetensors")).unwrap();
+        let keys = |file: &weights::Checkpoint| file.tensors.keys().cloned().collect::<Vec<_>>();
+        if name != "biases" {
+            assert_eq!(keys(&ours), keys(&theirs), "{name}");
+        }
+        let config = |dir: &Path| -> serde_json::Value {
+            let text = std::fs::read(dir.join("adapter_config.json")).unwrap();
+            serde_json::from_slice(&text).unwrap()
+        };
+        let (ours, theirs) = (config(&out), config(&dir));
+        let keys = |json: &serde_json::Value| {
+            json.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&ours), keys(&theirs), "{name}");
+        for key in
+            ["r", "lora_alpha", "use_dora", "use_rslora", "bias", "peft_type", "lora_dropout"]
+        {
+            assert_eq!(ours[key], theirs[key], "{name}: {key}");
+        }
+
+        let mut again = base_of(name);
+        let hash = again.content_hash.clone();
+        load_adapter(&out, &mut again.params, BaseCheck::Is(&hash)).unwrap();
+        assert!(logits(&again).data() == before.data(), "{name}");
+    }
+}
+
+/// Leaves its directories where `make_peft_goldens.py --merged` can read them.
+#[test]
+fn what_is_merged_computes_the_same_and_is_another_base() {
+    for (name, _) in ADAPTERS {
+        let base = base_of(name);
+        let out = kept(&format!("merged_{name}"));
+        let _ = std::fs::remove_dir_all(&out);
+        let adapter = golden("peft").join(name);
+        let made = models::merge(&base.dir, &adapter, &out, &mut |_, _| {}).unwrap();
+        assert!(made.changed > 0);
+        let merged = models::load(&out, None).unwrap();
+        assert_eq!(merged.params.deltas().len(), 0);
+        let (found, expected) = (keep_logits(&merged, &out), logits(&adapted(name)));
+        // The LLaVA is in bf16, and stays so.
+        let scale = expected.data().iter().fold(1.0f32, |m, x| m.max(x.abs()));
+        let tolerance = if name.starts_with("llava") { 3e-2 } else { 1e-5 };
+        assert_close(&found, &expected, tolerance * scale);
+
+        // What was trained on the base does not go onto what came of it.
+        let mut loaded = adapted(name);
+        for (_, parameter) in loaded.params.iter_mut() {
+            parameter.trained |= name.ends_with("layer_norm") && parameter.name.contains("norm");
+        }
+        let trained = tempfile::tempdir().unwrap();
+        if name == "biases" || name.starts_with("llava") {
+            continue; // one of each is enough
+        }
+        save_adapter(trained.path(), &loaded.params, &card(&loaded)).unwrap();
+        let twice = trained.path().join("twice");
+        let error = models::merge(&out, trained.path(), &twice, &mut |_, _| {}).unwrap_err();
+        assert!(error.to_string().contains("trained on the base"), "{error}");
+        assert!(!twice.exists());
+    }
+}
+
+#[test]
+fn a_merged_layer_norm_has_the_adapters_values() {
+    let base = base_of("");
+    let out = kept("merged_values");
+    let _ = std::fs::remove_dir_all(&out);
+    let adapter = golden("peft/layer_norm");
+    models::merge(&base.dir, &adapter, &out, &mut |_, _| {}).unwrap();
+    let merged = read_safetensors(&out.join("model.safetensors")).unwrap();
+    let before = read_safetensors(&base.dir.join("model.safetensors")).unwrap();
+    let changed = read_safetensors(&adapter.join("adapter_model.safetensors")).unwrap();
+    for (name, stored) in &merged.tensors {
+        let (module, leaf) = name.rsplit_once('.').unwrap();
+        let key = format!("base_model.model.{module}.ln_tuning_layers.{leaf}");
+        let want = changed.tensors.get(&key).unwrap_or_else(|| &before.tensors[name]);
+        assert_eq!((stored.dtype(), stored.bytes()), (want.dtype(), want.bytes()), "{name}");
+    }
+    for file in ["config.json", "vocab.txt", "preprocessor_config.json"] {
+        let read = |dir: &Path| std::fs::read(dir.join(file)).unwrap();
+        assert!(read(&out) == read(&base.dir), "{file}");
+    }
+}
+
+#[test]
+fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
+    let refused = |methods: Vec<Method>, options: Options| {
+        let mut loaded = base_of("");
+        let tuning = Tuning::One(Rule { methods, options, ..Rule::new(Method::None) });
+        tuning.apply(&mut loaded.params).unwrap();
+        tuning.initialise(&mut loaded.params, 1);
+        check_adapter(&loaded.params).map_err(|e| e.to_string())
+    };
+    let on = |targets: Vec<Target>| Options {
+        lora: LoraOptions { targets, ..LoraOptions::default() },
+        ..Options::default()
+    };
+    for (methods, cause) in [
+        (vec![Method::Ffn, Method::Lora], "is trained itself"),
+        (vec![Method::BitFit, Method::Ia3], "biases of linear layers are trained beside IA3"),
+    ] {
+        let error = refused(methods, on(vec![Target::Fc1])).unwrap_err();
+        assert!(error.contains(cause), "{error}");
+    }
+    let mut two = base_of("");
+    let both = |method, target| Rule {
+        methods: vec![method],
+        options: on(vec![target]),
+        ..Rule::new(method)
+    };
+    let towers = [
+        (normed::tensor::Tower::Text, both(Method::Lora, Target::Fc1)),
+        (normed::tensor::Tower::Decoder, both(Method::Ia3, Target::Fc1)),
+    ];
+    let tuning = Tuning::PerTower(towers.into());
+    tuning.apply(&mut two.params).unwrap();
+    tuning.initialise(&mut two.params, 1);
+    let error = check_adapter(&two.params).unwrap_err().to_string();
+    assert!(error.contains("LoRA and IA3 are in one model"), "{error}");
+    for methods in [
+        vec![Method::LayerNorm, Method::Lora],
+        vec![Method::LayerNorm, Method::Ia3],
+        vec![Method::BitFit, Method::Lora],
+        vec![Method::BitFit],
+        vec![Method::LayerNorm, Method::BitFit],
+    ] {
+        refused(methods, Options::default()).unwrap();
+    }
+}
+
+/// Adapters of several methods together, left where `make_peft_goldens.py --check` can read them.
+#[test]
+fn unions_are_saved_and_loaded_again() {
+    for (name, methods) in [
+        ("norms_and_lora", vec![Method::LayerNorm, Method::Lora]),
+        ("norms_and_ia3", vec![Method::LayerNorm, Method::Ia3]),
+        ("biases_and_lora", vec![Method::BitFit, Method::Lora]),
+        ("biases_alone", vec![Method::BitFit]),
+    ] {
+        let mut loaded = base_of("");
+        let tuning = Tuning::One(Rule { methods, ..Rule::new(Method::None) });
+        tuning.apply(&mut loaded.params).unwrap();
+        tuning.initialise(&mut loaded.params, 1);
+        for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.trained) {
+            for (i, x) in parameter.value_mut().data_mut().iter_mut().enumerate() {
+                *x += 0.3 * ((id.index() * 31 + i) as f32).sin();
+            }
+        }
+        let out = kept(&format!("saved_{name}"));
+        save_adapter(&out, &loaded.params, &card(&loaded)).unwrap();
+        let before = keep_logits(&loaded, &out);
+        let mut again = base_of("");
+        let hash = again.content_hash.clone();
+        load_adapter(&out, &mut again.params, BaseCheck::Is(&hash)).unwrap();
+        assert!(logits(&again).data() == before.data(), "{name}");
+    }
+}
+
+#[test]
+fn damaged_factors_are_one_error_and_change_nothing() {
+    let from = golden("peft/lora");
+    let query = "base_model.model.text_encoder.encoder.layer.0.attention.self.query";
+    type Edit = fn(&mut BTreeMap<String, Tensor>, &str);
+    let edits: [(Edit, &str); 5] = [
+        (|t, q| _ = t.remove(&format!("{q}.lora_B.weight")), "lora_B.weight is missing"),
+        (
+            |t, q| _ = t.insert(format!("{q}.lora_A.weight"), Tensor::zeros(&[3, 8])),
+            "[3, 8] instead of [2, 8]",
+        ),
+        (
+            |t, q| {
+                _ = t.insert(format!("{q}.lora_B.weight"), Tensor::new(&[8, 2], vec![f32::NAN; 16]))
+            },
+            "no number",
+        ),
+        (
+            |t, q| t.retain(|name, _| !name.starts_with(q)),
+            "LORA text_encoder.encoder.layer.0.attention.self.query is missing",
+        ),
+        (
+            |t, _| {
+                _ = t.insert(
+                    "base_model.model.text_encoder.embeddings.LayerNorm.lora_A.weight".into(),
+                    Tensor::zeros(&[2, 8]),
+                )
+            },
+            "is unexpected",
+        ),
+    ];
+    for (edit, cause) in edits {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "adapter_config.json";
+        std::fs::copy(from.join(name), dir.path().join(name)).unwrap();
+        let file = read_safetensors(&from.join("adapter_model.safetensors")).unwrap();
+        let tensors = file.tensors.iter();
+        let mut tensors: BTreeMap<_, _> =
+            tensors.map(|(name, stored)| (name.clone(), stored.to_tensor().unwrap())).collect();
+        edit(&mut tensors, query);
+        let list: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let path = dir.path().join("adapter_model.safetensors");
+        weights::write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
+        let mut loaded = base_of("");
+        let (before, len) = (logits(&loaded), loaded.params.len());
+        let error = load_adapter(dir.path(), &mut loaded.params, BaseCheck::Skip).unwrap_err();
+        assert!(error.to_string().contains(cause), "{error}");
+        assert_eq!((loaded.params.len(), loaded.params.deltas().len()), (len, 0));
+        assert!(logits(&loaded).data() == before.data());
+    }
+    let mut loaded = adapted("lora");
+    let error = load_adapter(&from, &mut loaded.params, BaseCheck::Skip).unwrap_err();
+    assert!(error.to_string().contains("another adapter is loaded"), "{error}");
+    assert!(loaded.params.deltas().all(|(_, delta)| matches!(delta, Delta::LowRank(_))));
+}
