@@ -2,6 +2,7 @@
 
 use plotters::prelude::*;
 
+use super::font::sans_serif;
 use super::{COLOURS, Error};
 
 /// In pixels.
@@ -45,6 +46,7 @@ impl Chart<'_> {
         let points = || lines.iter().flatten();
         let (left, right) = range(points().map(|p| p.0), self.from_zero, 0.0);
         let (bottom, top) = range(points().map(|p| p.1), self.from_zero, 0.05);
+        sans_serif();
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
