@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::config::{Common, Kind, Paths};
 use super::{
-    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, is_within, module_of, peft_name,
-    tied,
+    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
+    peft_name, prefix, tied,
 };
 use crate::tensor::{
     Delta, LowRank, LowRankShape, Parameter, Parameters, Part, Precision, Tensor, Term,
@@ -33,6 +33,12 @@ pub struct AdapterCard<'a> {
 /// Writes what is plugged into `params`, and the modules that are trained, to `dir`, which is made if need
 /// be. The weights come last, so that a directory with weights is complete.
 pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> Result<()> {
+    if prefix::is_all(params) {
+        return prefix::save(dir, params, card);
+    }
+    if added::is_needed(params) {
+        return added::save(dir, params, card);
+    }
     let contents = Contents::of(params)?;
     if contents.tensors.is_empty() {
         return Err(Error::invalid(dir.display(), "nothing is trained: no adapter to save"));
@@ -49,6 +55,9 @@ pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> 
 
 /// Whether an adapter can hold what is plugged in and trained; an error that says why not.
 pub fn check_adapter(params: &Parameters) -> Result<()> {
+    if prefix::is_all(params) || added::is_needed(params) {
+        return Ok(());
+    }
     Contents::of(params).map(drop)
 }
 
@@ -163,6 +172,7 @@ impl Contents {
                     }
                     self.paths.push((module.to_owned(), shape_of(params, path)));
                 }
+                Delta::Bottleneck(_) => return Err(refused("an adapter ends a sublayer")),
                 Delta::Scaled(scaled) if kernel && scaled.input => {
                     return Err(refused("IA3 multiplies the inputs of a convolution"));
                 }
@@ -281,16 +291,26 @@ fn named(params: &Parameters) -> Named<'_> {
     named
 }
 
-/// The biases of linear layers that are trained where the matrices are not.
+/// The biases of linear layers that are trained where the matrices are not, by PEFT's names. The output
+/// bias, whose matrix is the embedding table, is one beside others and beside what is plugged in: there PEFT
+/// wants whole modules. Alone it is a changed copy, of which PEFT takes the matrix from the base.
 fn biases_alone(params: &Parameters) -> BTreeSet<&str> {
-    let alone = |p: &&Parameter| {
-        let frozen = || {
-            let weight = params.find(&format!("{}.weight", module_of(&p.name)));
-            weight.is_some_and(|weight| !params.get(weight).trained)
-        };
-        p.trained && p.role.term == Term::Bias && !matches!(p.role.part, Part::Norm(_)) && frozen()
-    };
-    params.iter().map(|(_, p)| p).filter(alone).map(|p| p.name.as_str()).collect()
+    let mut alone: BTreeSet<_> =
+        biases_beside(params, Some(false)).map(|p| peft_name(&p.name)).collect();
+    if !alone.is_empty() || params.deltas().len() > 0 {
+        alone.extend(biases_beside(params, None).map(|p| peft_name(&p.name)));
+    }
+    alone
+}
+
+/// The trained biases but for norms', where a matrix that is the module's own is trained or not, as
+/// `matrix` says, or where there is none.
+fn biases_beside(params: &Parameters, matrix: Option<bool>) -> impl Iterator<Item = &Parameter> {
+    params.iter().map(|(_, p)| p).filter(move |p| {
+        let weight = || params.find(&format!("{}.weight", module_of(&p.name)));
+        let is_bias = p.role.term == Term::Bias && !matches!(p.role.part, Part::Norm(_));
+        p.trained && is_bias && weight().map(|id| params.get(id).trained) == matrix
+    })
 }
 
 fn shape_of(params: &Parameters, path: LowRank) -> LowRankShape {
