@@ -241,7 +241,10 @@ fn missing(found: &Found, config: &Config, params: &Parameters) -> BTreeSet<Stri
             .extend(lacking.map(|(_, p)| format!("{} {}", config.kind.name(), module_of(&p.name))));
     }
     // Entries that no module of the model matches.
-    let known: BTreeSet<_> = params.iter().map(|(_, p)| module_of(peft_name(&p.name))).collect();
+    let tied = tied(params);
+    let seconds = tied.iter().map(|(second, _)| module_of(second));
+    let known = params.iter().map(|(_, p)| module_of(peft_name(&p.name)));
+    let known: BTreeSet<_> = known.chain(seconds).collect();
     for entry in config.targets.names().iter().chain(config.whole.names()) {
         let ends = |module: &str| {
             module.strip_suffix(entry.as_str()).is_some_and(|s| s.is_empty() || s.ends_with('.'))

@@ -291,16 +291,26 @@ fn named(params: &Parameters) -> Named<'_> {
     named
 }
 
-/// The biases of linear layers that are trained where the matrices are not.
+/// The biases of linear layers that are trained where the matrices are not, by PEFT's names. The output
+/// bias, whose matrix is the embedding table, is one beside others and beside what is plugged in: there PEFT
+/// wants whole modules. Alone it is a changed copy, of which PEFT takes the matrix from the base.
 fn biases_alone(params: &Parameters) -> BTreeSet<&str> {
-    let alone = |p: &&Parameter| {
-        let frozen = || {
-            let weight = params.find(&format!("{}.weight", module_of(&p.name)));
-            weight.is_some_and(|weight| !params.get(weight).trained)
-        };
-        p.trained && p.role.term == Term::Bias && !matches!(p.role.part, Part::Norm(_)) && frozen()
-    };
-    params.iter().map(|(_, p)| p).filter(alone).map(|p| p.name.as_str()).collect()
+    let mut alone: BTreeSet<_> =
+        biases_beside(params, Some(false)).map(|p| peft_name(&p.name)).collect();
+    if !alone.is_empty() || params.deltas().len() > 0 {
+        alone.extend(biases_beside(params, None).map(|p| peft_name(&p.name)));
+    }
+    alone
+}
+
+/// The trained biases but for norms', where a matrix that is the module's own is trained or not, as
+/// `matrix` says, or where there is none.
+fn biases_beside(params: &Parameters, matrix: Option<bool>) -> impl Iterator<Item = &Parameter> {
+    params.iter().map(|(_, p)| p).filter(move |p| {
+        let weight = || params.find(&format!("{}.weight", module_of(&p.name)));
+        let is_bias = p.role.term == Term::Bias && !matches!(p.role.part, Part::Norm(_));
+        p.trained && is_bias && weight().map(|id| params.get(id).trained) == matrix
+    })
 }
 
 fn shape_of(params: &Parameters, path: LowRank) -> LowRankShape {
