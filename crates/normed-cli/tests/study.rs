@@ -131,7 +131,9 @@ fn a_study_leaves_tables_plots_and_a_page_and_does_nothing_twice() {
         assert!(out.join("tables").join(file).is_file(), "{file}");
     }
     for file in ["parameters-all", "memory-all", "time-all", "learning-all", "efficiency-all"] {
-        assert!(out.join("plots").join(format!("{file}.svg")).is_file(), "{file}");
+        for ending in ["svg", "png"] {
+            assert!(out.join("plots").join(format!("{file}.{ending}")).is_file(), "{file}");
+        }
     }
     assert!(out.join("plots/norms-vision-all.svg").is_file());
     let results = fs::read_to_string(out.join("tables/results-all.md")).unwrap();
@@ -266,4 +268,19 @@ fn all_mistakes_are_told_at_once_and_a_dry_run_does_nothing() {
     let text = said(dir.path(), &["--dry-run"]);
     assert!(text.contains("11 runs and 5 tests on other data"), "{text}");
     assert!(!dir.path().join("whole").exists());
+}
+
+#[test]
+fn a_rate_at_which_a_run_fails_is_not_chosen_and_not_tried_again() {
+    let dir = workplace();
+    let study = STUDY
+        .replace("seeds = [1, 2]", "seeds = [1]")
+        .replace("lr = [1e-2, 1e-5]", "lr = [1e30, 1e-2]");
+    fs::write(dir.path().join("study.toml"), study).unwrap();
+    let text = said(dir.path(), &[]);
+    assert!(text.contains("to choose a rate: 1.0e30: failed: "), "{text}");
+    assert!(text.contains("all, full: rate 1.0e-2"), "{text}");
+    let rates = timeless(&dir.path().join("whole")).remove("rates").unwrap();
+    assert!(rates.contains("full,1e30,") && rates.contains("full,1e-2,"), "{rates}");
+    assert!(said(dir.path(), &[]).contains("judging rates: 0 of 4"));
 }

@@ -10,7 +10,7 @@
 //! - [`data`]: examples, images, text, batches;
 //! - [`models`]: vision transformer, BERT, and their composition MISS;
 //! - [`tuning`]: which parameters are trained;
-//! - [`plot`]: pictures of numbers, as SVG;
+//! - [`plot`]: pictures of numbers, as SVG and PNG;
 //! - [`metrics`]: predictions in, numbers out;
 //! - [`recipe`]: a whole run as data;
 //! - [`train`]: the step, the run, evaluation, checkpoints;

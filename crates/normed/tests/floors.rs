@@ -18,7 +18,7 @@ const FLOORS: [(&str, &str); 13] = [
     ("tuning", "tensor ops nn"),
     ("recipe", "tensor hub data metrics models tuning"),
     ("train", "tensor ops nn weights data metrics models tuning recipe plot"),
-    ("study", "tensor weights data metrics recipe train"),
+    ("study", "tensor weights data metrics tuning recipe train plot"),
 ];
 
 /// What a floor may name of another, where that is not everything.

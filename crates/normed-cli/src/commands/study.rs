@@ -187,13 +187,16 @@ fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
     }
     let sum = |of: fn(&Estimate<'_>) -> usize| estimates.iter().map(of).sum::<usize>();
     let seconds: Option<f64> = estimates.iter().map(|one| one.seconds).sum();
+    let time = match seconds {
+        Some(seconds) => format!("about {} of training", duration(seconds)),
+        None => "how long is not known without the data".to_owned(),
+    };
     format!(
-        "{}\n\n{} runs and {} tests on other data; about {} of training on all threads, tests not \
-         counted, {} at a time; all of it in {}",
+        "{}\n\n{} runs and {} tests on other data: {time} on all threads, tests not counted, {} at a \
+         time; all of it in {}",
         columns(&rows, 1),
         sum(|one| one.judged + one.reported),
         sum(|one| one.answered),
-        seconds.map_or_else(unknown, duration),
         study.jobs,
         study.output.display(),
     )

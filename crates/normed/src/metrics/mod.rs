@@ -15,6 +15,8 @@ mod paired;
 mod predictions;
 pub mod protocol;
 mod scores;
+#[cfg(test)]
+pub(crate) mod toy;
 
 pub use bootstrap::Interval;
 pub use comparison::{Comparison, Difference, compare};

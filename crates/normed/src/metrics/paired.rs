@@ -75,21 +75,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::AnswerType;
-
-    fn set(right: impl Fn(usize) -> bool) -> Vec<Prediction> {
-        let prediction = |i: usize| Prediction {
-            id: i.to_string(),
-            question: String::new(),
-            prediction: if right(i) { "yes" } else { "no" }.into(),
-            target: "yes".into(),
-            answer_type: AnswerType::Closed,
-            nll: 1.0,
-            num_target_tokens: 2,
-            cluster: (i / 2).to_string(),
-        };
-        (0..200).map(prediction).collect()
-    }
+    use crate::metrics::toy::answers as set;
 
     #[test]
     fn mcnemar_is_the_binomial_test_of_those_that_differ() {
@@ -98,7 +84,7 @@ mod tests {
         assert!((binomial(9, 30) - 0.042_773_945_257_067_7).abs() < 1e-12);
         assert_eq!((binomial(0, 0), binomial(5, 10)), (1.0, 1.0));
         // 3 are right in the first set alone, 12 in the second.
-        let (a, b) = (set(|i| i < 50), set(|i| i >= 3 && i < 62));
+        let (a, b) = (set(|i| i < 50), set(|i| (3..62).contains(&i)));
         let p = mcnemar(Metric::ClosedAccuracy, &a, &b).unwrap().unwrap();
         assert!((p - 0.035_156_25).abs() < 1e-12, "{p}");
         assert_eq!(mcnemar(Metric::OpenExactMatch, &a, &b).unwrap(), None);

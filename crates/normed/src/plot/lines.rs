@@ -2,6 +2,7 @@
 
 use plotters::prelude::*;
 
+use super::font::sans_serif;
 use super::{COLOURS, Error};
 
 /// In pixels.
@@ -45,6 +46,7 @@ impl Chart<'_> {
         let points = || lines.iter().flatten();
         let (left, right) = range(points().map(|p| p.0), self.from_zero, 0.0);
         let (bottom, top) = range(points().map(|p| p.1), self.from_zero, 0.05);
+        sans_serif();
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -82,7 +84,11 @@ impl Chart<'_> {
             }
             chart
                 .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
+                .position(if self.logarithmic {
+                    SeriesLabelPosition::UpperLeft
+                } else {
+                    SeriesLabelPosition::UpperRight
+                })
                 .background_style(WHITE)
                 .border_style(BLACK)
                 .draw()?;

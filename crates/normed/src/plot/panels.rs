@@ -3,6 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::font::sans_serif;
 use super::{COLOURS, Error};
 
 /// A panel's size, in pixels.
@@ -67,14 +68,14 @@ impl Panels<'_> {
         DB::ErrorType: 'static,
     {
         let left = Pos::new(HPos::Left, VPos::Center);
-        let title = TextStyle::from(("sans-serif", 18).into_font()).pos(left);
+        let title = TextStyle::from((sans_serif(), 18).into_font()).pos(left);
         area.draw(&Text::new(self.title.clone(), (16, 24), title))?;
         let mut x = 22;
         for (kind, colour) in self.kinds.iter().zip(COLOURS) {
             area.draw(&Circle::new((x, 54), 5, colour.filled()))?;
-            let style = TextStyle::from(("sans-serif", 14).into_font()).pos(left);
+            let style = TextStyle::from((sans_serif(), 14).into_font()).pos(left);
             area.draw(&Text::new(kind.clone(), (x + 10, 54), style))?;
-            x += 36 + 8 * kind.len() as i32;
+            x += 40 + 7 * kind.len() as i32;
         }
         Ok(())
     }
@@ -94,7 +95,7 @@ impl Panel {
         let last = self.places.len().max(1) as f64 - 0.5;
         let mut chart = ChartBuilder::on(area)
             .margin(10)
-            .caption(&self.title, ("sans-serif", 15))
+            .caption(&self.title, (sans_serif(), 15))
             .x_label_area_size(36)
             .y_label_area_size(58)
             .build_cartesian_2d(-0.5..last, 0.0..top)?;
@@ -128,7 +129,7 @@ impl Panel {
 /// A part as a percentage of two significant digits.
 fn percent(part: f64) -> String {
     match 100.0 * part {
-        p if p == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         p if p >= 10.0 => format!("{p:.0} %"),
         p if p >= 1.0 => format!("{p:.1} %"),
         p => format!("{p:.2} %"),

@@ -128,6 +128,10 @@ pub fn advance(
         candidates.push(addresses.candidates(study, cell)?);
     }
     crew.perform("judging rates", &candidates.concat(), true)?;
+    let stopped = || stop.load(Ordering::Relaxed);
+    if stopped() {
+        return Ok(Standing::Stopped);
+    }
 
     let (mut runs, mut complete) = (Vec::new(), true);
     for (cell, candidates) in cells.iter().zip(&candidates) {
@@ -143,6 +147,9 @@ pub fn advance(
     }
     let tasks: Vec<Task> = runs.iter().map(|run| run.task.clone()).collect();
     crew.perform("runs", &tasks, false)?;
+    if stopped() {
+        return Ok(Standing::Stopped);
+    }
 
     let mut answers = Vec::new();
     for run in runs.iter().filter(|run| run.fraction == 1.0) {
@@ -159,7 +166,7 @@ pub fn advance(
     for task in tasks.iter().chain(&answers) {
         complete &= is_done(task)?;
     }
-    Ok(match (complete, stop.load(Ordering::Relaxed)) {
+    Ok(match (complete, stopped()) {
         (true, _) => Standing::Done,
         (false, true) => Standing::Stopped,
         (false, false) => Standing::Waiting,

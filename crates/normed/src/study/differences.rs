@@ -84,22 +84,7 @@ pub fn contest(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::AnswerType;
-
-    /// 200 answers about 100 images, of which `right` are right.
-    fn answers(right: impl Fn(usize) -> bool) -> Vec<Prediction> {
-        let prediction = |i: usize| Prediction {
-            id: i.to_string(),
-            question: String::new(),
-            prediction: if right(i) { "yes" } else { "no" }.into(),
-            target: "yes".into(),
-            answer_type: AnswerType::Closed,
-            nll: 1.0,
-            num_target_tokens: 2,
-            cluster: (i / 2).to_string(),
-        };
-        (0..200).map(prediction).collect()
-    }
+    use crate::metrics::toy::answers;
 
     #[test]
     fn the_highest_is_the_best_only_where_it_is_told_from_all() {

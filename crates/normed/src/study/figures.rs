@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::norms::{Place, changes};
-use super::plot::{Axis, Figure, Point, Series};
+use super::norms::changes;
 use super::results::{CellResults, Results, RunResults};
-use super::tables::{HEADLINE, Scoring, file_name, mean, score_of, scored, title};
+use super::scoring::{HEADLINE, Scoring, mean, score_of, scored};
+use super::tables::{file_name, title};
 use crate::Result;
+use crate::plot::{Axis, Figure, Point, Series};
 use crate::tensor::Tower;
 
 const MATCH: &str = "exact match, %";
@@ -121,7 +122,8 @@ pub fn of_group(
         figures.push(figure("efficiency", "data efficiency", x, Axis::linear(MATCH), efficiency));
     }
 
-    let mut moved: Vec<(&CellResults<'_>, BTreeMap<Place, f64>)> = Vec::new();
+    type Changes = BTreeMap<(Tower, usize), f64>;
+    let mut moved: Vec<(&CellResults<'_>, Changes)> = Vec::new();
     for &cell in group {
         if let Some(run) = cell.runs.first()
             && let Some(changes) = changes(&cell.cell.recipe, &run.outcome)?
@@ -130,17 +132,20 @@ pub fn of_group(
         }
     }
     for tower in Tower::ALL {
-        let of = |(cell, changes): &(&CellResults<'_>, BTreeMap<Place, f64>)| {
+        let of = |(cell, changes): &(&CellResults<'_>, BTreeMap<(Tower, usize), f64>)| {
             let points = changes.iter().filter_map(|(&(of, layer), &change)| {
-                let x = layer.filter(|_| of == tower)? as f64;
-                Some(Point { x, y: 100.0 * change, interval: None })
+                (of == tower).then_some(Point {
+                    x: layer as f64,
+                    y: 100.0 * change,
+                    interval: None,
+                })
             });
             series(cell, points.collect(), true)
         };
         let all: Vec<_> = moved.iter().map(of).filter(|s| !s.points.is_empty()).collect();
         if !all.is_empty() {
             let what = format!("how far the norms of each block moved, {tower} tower");
-            let y = Axis::linear("change, % of the norms' length");
+            let y = Axis::linear("change of the gains, %");
             figures.push(figure(&format!("norms-{tower}"), &what, Axis::whole("block"), y, all));
         }
     }

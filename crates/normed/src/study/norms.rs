@@ -4,41 +4,32 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::recipe::Recipe;
-use crate::tensor::{Parameters, Part, Precision, Tower};
+use crate::tensor::{Term, Tower};
 use crate::train::Outcome;
+use crate::tuning::Movement;
 use crate::weights::{BaseCheck, load_adapter};
 
-/// Where norms stand: the tower, and the block in it; none outside the blocks.
-pub type Place = (Tower, Option<usize>);
-
-/// For each place with norms, the length of the change of all their gains and biases, over the length of
-/// what they were. None where no norm changed, or nothing was trained.
-pub fn changes(recipe: &Recipe, outcome: &Outcome) -> Result<Option<BTreeMap<Place, f64>>> {
+/// For each block with norms, the mean over its gains of the length of their change, over the length of
+/// what they were. None where no norm moved, or nothing was trained.
+pub fn changes(
+    recipe: &Recipe,
+    outcome: &Outcome,
+) -> Result<Option<BTreeMap<(Tower, usize), f64>>> {
     if outcome.trained == 0 {
         return Ok(None);
     }
-    let mut loaded = recipe.open_base()?;
-    let before = norms(&loaded.params);
-    let base = loaded.content_hash.to_string();
-    load_adapter(&outcome.output.join("adapter"), &mut loaded.params, BaseCheck::Is(&base))?;
-    let after = norms(&loaded.params);
-    let square =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>();
-    let change = |(place, before): (Place, Vec<f32>)| {
-        let after = after.get(&place)?;
-        let moved = square(&mut before.iter().zip(after).map(|(b, a)| a - b));
-        Some((place, (moved / square(&mut before.iter().copied()).max(f64::MIN_POSITIVE)).sqrt()))
-    };
-    let changes: BTreeMap<Place, f64> = before.into_iter().filter_map(change).collect();
-    Ok(changes.values().any(|&change| change > 0.0).then_some(changes))
-}
-
-/// The elements of the norms at each place, in the order of declaration.
-fn norms(params: &Parameters) -> BTreeMap<Place, Vec<f32>> {
-    let mut norms: BTreeMap<Place, Vec<f32>> = BTreeMap::new();
-    for (_, p) in params.iter().filter(|(_, p)| matches!(p.role.part, Part::Norm(_))) {
-        let values = p.value().to_precision(Precision::F32).into_data();
-        norms.entry((p.role.tower, p.role.layer)).or_default().extend(values);
+    let (base, mut tuned) = (recipe.open_base()?, recipe.open_base()?);
+    let check = BaseCheck::Is(&base.content_hash);
+    load_adapter(&outcome.output.join("adapter"), &mut tuned.params, check)?;
+    let mut sums: BTreeMap<(Tower, usize), (f64, usize)> = BTreeMap::new();
+    for moved in Movement::between(&base.params, &tuned.params)?.norms {
+        let gain = moved.relative.filter(|_| moved.term == Term::Weight);
+        if let Some((layer, relative)) = moved.layer.zip(gain) {
+            let (sum, n) = sums.entry((moved.tower, layer)).or_default();
+            (*sum, *n) = (*sum + relative, *n + 1);
+        }
     }
-    norms
+    let changes: BTreeMap<_, _> =
+        sums.into_iter().map(|(place, (sum, n))| (place, sum / n as f64)).collect();
+    Ok(changes.values().any(|&change| change > 0.0).then_some(changes))
 }

@@ -1,16 +1,15 @@
 //! Everything that a study shows: tables in three formats, plots, and one page with all of it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::html::escaped;
 use super::page::page;
-use super::plot::Figure;
 use super::results::{CellResults, Results};
 use super::table::Table;
 use super::tables::{Tables, title};
 use super::{Study, failures, figures};
+use crate::plot::Figure;
 use crate::weights::write_atomically;
 use crate::{Error, Result};
 
@@ -87,8 +86,7 @@ impl Report<'_> {
         html += "</div>\n<h3>Answers to look at</h3>\n";
         html += &failures::section(results.study, group)?;
         let duels = self.table(&tables.duels(&scoring))?;
-        let _ =
-            write!(html, "<details><summary>What the marks rest on</summary>{duels}</details>\n");
+        html += &format!("<details><summary>What the marks rest on</summary>{duels}</details>\n");
         self.sections.push((title(&cell.data_set, &cell.model), html));
         Ok(())
     }
@@ -105,7 +103,10 @@ impl Report<'_> {
 
     /// Writes a plot's files; the plot as a page shows it.
     fn figure(&self, figure: &Figure) -> Result<String> {
-        let svg = figure.svg()?;
+        let wrong = |e| Error::failed(&figure.name, format!("cannot be drawn: {e}"));
+        let svg = figure.to_svg().map_err(wrong)?;
+        let png = figure.to_png().map_err(wrong)?;
+        self.file("plots", &figure.name, "png", &png)?;
         self.file("plots", &figure.name, "svg", svg.as_bytes())?;
         Ok(format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(&figure.title)))
     }

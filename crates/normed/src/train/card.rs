@@ -25,7 +25,7 @@ pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &s
          For research. Not a medical device: nothing here was tested for use on patients.\n\n\
          - Base model: `{base}`, weights with SHA-256 `{hash}`\n\
          - Data: `{data}`\n\
-         - Method: {}\n\
+         - Trained by: {}\n\
          - Trained: {trained} of {total} parameters ({percent:.4} %)\n\
          - Kept: the parameters after epoch {best_epoch}, of {steps} optimizer steps in all\n\
          - Licence: the base model's{known}; the terms of the data hold beside it\n",

@@ -301,7 +301,9 @@ mod tests {
     }
 
     fn tuned((model, mut params): Made, method: Method) -> Made {
-        Tuning::new(method).apply(&mut params).unwrap();
+        let tuning = Tuning::new(method);
+        tuning.apply(&mut params).unwrap();
+        tuning.initialise(&mut params, 1);
         (model, params)
     }
 

@@ -34,6 +34,7 @@ pub fn batch(loaded: &Loaded) -> Batch {
 }
 
 /// The logits `[1, 3, V]` of them.
+#[allow(dead_code, reason = "not every test asks for them")]
 pub fn logits(loaded: &Loaded) -> Tensor {
     let mut graph = Graph::inference(&loaded.params);
     loaded.model.forward(&mut graph, &batch(loaded), Mode::Evaluate).unwrap().value

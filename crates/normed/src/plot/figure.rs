@@ -1,9 +1,12 @@
 //! One kind of picture: points and lines over two axes, with a legend beside them.
 
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::{Error, Result};
+use super::font::sans_serif;
+use super::{COLOURS, Error};
 
 /// A plot.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,54 +68,55 @@ pub struct Point {
 }
 
 /// In pixels.
-pub const SIZE: (u32, u32) = (640, 380);
+const SIZE: (u32, u32) = (640, 380);
 
 /// Of the legend, in pixels.
 const LEGEND: u32 = 150;
 
-/// Colours that people who see fewer colours tell apart, too (Okabe & Ito 2008).
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(120, 120, 120),
-    RGBColor(0, 0, 0),
-];
-
 const INK: RGBColor = RGBColor(51, 51, 51);
 const GRID: RGBColor = RGBColor(228, 228, 228);
-const FONT: &str = "sans-serif";
 
 impl Figure {
     /// As an SVG's text.
-    pub fn svg(&self) -> Result<String> {
+    pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        self.draw(area).map_err(|e| Error::failed(&self.name, format!("cannot be drawn: {e}")))?;
+        self.draw(SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), 1)
+            .map_err(|error| error.to_string())?;
         Ok(svg)
+    }
+
+    /// As a PNG file's bytes, with twice as many pixels a side.
+    pub fn to_png(&self) -> Result<Vec<u8>, Error> {
+        const SCALE: u32 = 2;
+        let (width, height) = (SCALE * SIZE.0, SCALE * SIZE.1);
+        let mut rgb = vec![0; 3 * width as usize * height as usize];
+        self.draw(BitMapBackend::with_buffer(&mut rgb, (width, height)).into_drawing_area(), SCALE)
+            .map_err(|error| error.to_string())?;
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png).write_image(&rgb, width, height, ExtendedColorType::Rgb8)?;
+        Ok(png)
     }
 
     fn draw<'d, B: DrawingBackend + 'd>(
         &self,
         area: DrawingArea<B, Shift>,
+        scale: u32,
     ) -> Result<(), Box<dyn std::error::Error + 'd>>
     where
         B::ErrorType: 'static,
     {
+        let font = |size: u32| (sans_serif(), scale * size).into_font().color(&INK);
         area.fill(&WHITE)?;
-        let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND);
+        let (plot, legend) = area.split_horizontally(scale * (SIZE.0 - LEGEND));
         let points = || self.series.iter().flat_map(|series| &series.points);
         let ends = |p: &Point| p.interval.map_or([p.y, p.y], |(lo, hi)| [lo.min(p.y), hi.max(p.y)]);
         let (left, right) = self.x.range(points().map(|p| p.x));
         let (below, above) = self.y.range(points().flat_map(ends));
         let mut chart = ChartBuilder::on(&plot)
-            .margin(10)
-            .margin_right(14)
-            .x_label_area_size(44)
-            .y_label_area_size(58)
+            .margin(10 * scale)
+            .margin_right(14 * scale)
+            .x_label_area_size(44 * scale)
+            .y_label_area_size(58 * scale)
             .build_cartesian_2d(left..right, below..above)?;
         chart
             .configure_mesh()
@@ -122,10 +126,10 @@ impl Figure {
             .y_labels(7)
             .x_label_formatter(&|x| self.x.tick(*x, right - left))
             .y_label_formatter(&|y| self.y.tick(*y, above - below))
-            .label_style((FONT, 13).into_font().color(&INK))
-            .axis_desc_style((FONT, 14).into_font().color(&INK))
-            .axis_style(INK)
-            .bold_line_style(GRID)
+            .label_style(font(13))
+            .axis_desc_style(font(14))
+            .axis_style(INK.stroke_width(scale))
+            .bold_line_style(GRID.stroke_width(scale))
             .light_line_style(TRANSPARENT)
             .draw()?;
         for series in &self.series {
@@ -135,23 +139,27 @@ impl Figure {
                 if let Some((lo, hi)) = point.interval {
                     let x = self.x.place(point.x);
                     let ends = vec![(x, self.y.place(lo)), (x, self.y.place(hi))];
-                    chart.draw_series([PathElement::new(ends, colour.mix(0.5).stroke_width(2))])?;
+                    chart.draw_series([PathElement::new(
+                        ends,
+                        colour.mix(0.5).stroke_width(2 * scale),
+                    )])?;
                 }
             }
             if series.line {
                 let line = series.points.iter().map(place);
-                chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
+                chart.draw_series(LineSeries::new(line, colour.stroke_width(2 * scale)))?;
             }
-            let size = if series.line { 3 } else { 5 };
+            let size = scale * if series.line { 3 } else { 5 };
             let dots = series.points.iter().map(|p| Circle::new(place(p), size, colour.filled()));
             chart.draw_series(dots)?;
         }
         for (i, series) in self.series.iter().enumerate() {
             let colour = COLOURS[series.colour % COLOURS.len()];
-            let y = 18 + 21 * i as i32;
-            legend.draw(&Circle::new((8, y), 5, colour.filled()))?;
-            let style = (FONT, 13).into_font().color(&INK);
-            legend.draw(&Text::new(series.name.clone(), (20, y - 6), style))?;
+            let pixels = scale as i32;
+            let y = pixels * (18 + 21 * i as i32);
+            legend.draw(&Circle::new((8 * pixels, y), 5 * scale, colour.filled()))?;
+            let place = (20 * pixels, y - 6 * pixels);
+            legend.draw(&Text::new(series.name.clone(), place, font(13)))?;
         }
         area.present()?;
         Ok(())
@@ -263,9 +271,15 @@ mod tests {
                 Series { name: "empty".into(), colour: 9, points: vec![], line: false },
             ],
         };
-        let svg = figure.svg().unwrap();
+        let svg = figure.to_svg().unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("a&lt;b"), "{svg}");
         assert_eq!(svg.matches("<circle").count(), 4, "{svg}");
-        assert!(Figure { series: vec![], ..figure }.svg().unwrap().starts_with("<svg"));
+        let png = image::load_from_memory(&figure.to_png().unwrap()).unwrap().into_rgb8();
+        assert_eq!((png.width(), png.height()), (1280, 760));
+        // The two dots of the legend; and letters, which the font must have.
+        assert_eq!(png.get_pixel(1000 - 4, 36).0, [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2]);
+        let dark = png.pixels().filter(|p| p.0.iter().all(|&c| c < 100)).count();
+        assert!(dark > 2000, "{dark}");
+        assert!(Figure { series: vec![], ..figure }.to_svg().unwrap().starts_with("<svg"));
     }
 }

@@ -1,0 +1,238 @@
+//! What every tuning method must keep, over every model; and how many parameters each trains.
+
+use std::path::{Path, PathBuf};
+
+use normed::data::{AnswerType, Batch, Example, Image, ImageSource, Prepared, Split};
+use normed::models::{self, Loaded};
+use normed::nn::Mode;
+use normed::recipe::TrainSpec;
+use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
+use normed::train::{AdamW, StepOptions, step};
+use normed::tuning::{
+    AdapterOptions, Ia3Options, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Table,
+    Target, Tuned, Tuning,
+};
+use normed::weights::{AdapterCard, BaseCheck, load_adapter, save_adapter};
+
+mod tiny_llava;
+mod weights_common;
+use tiny_llava::{llava_batch, with_words};
+use weights_common::{assert_close, batch, golden, kept};
+
+fn rule(methods: &[Method], options: Options) -> Tuning {
+    Tuning::One(Rule { methods: methods.to_vec(), options, ..Rule::new(Method::None) })
+}
+
+fn lora(change: impl FnOnce(&mut LoraOptions)) -> Options {
+    use Target::{Fc1, Fc2, Key, Output, Patch, Query, Value};
+    let mut options = Options::default();
+    options.lora.targets = vec![Query, Key, Value, Output, Fc1, Fc2, Patch];
+    options.lora.rank = 2;
+    change(&mut options.lora);
+    options
+}
+
+/// The rows of the table; every method alone is one besides.
+fn rows() -> Vec<(&'static str, Tuning)> {
+    let gains = NormOptions { parts: NormParts::Weight, ..NormOptions::default() };
+    let parallel = AdapterOptions { parallel: true, ..AdapterOptions::default() };
+    let parallel = Options { adapter: parallel, ..Options::default() };
+    let mut rows = vec![
+        ("gains", rule(&[Method::LayerNorm], Options { layer_norm: gains, ..Options::default() })),
+        ("lora everywhere", rule(&[Method::Lora], lora(|_| {}))),
+        ("rslora", rule(&[Method::Lora], lora(|o| o.use_rslora = true))),
+        ("dora", rule(&[Method::Lora], lora(|o| o.use_dora = true))),
+        ("norms and lora", rule(&[Method::LayerNorm, Method::Lora], lora(|_| {}))),
+        ("norms and ia3", rule(&[Method::LayerNorm, Method::Ia3], Options::default())),
+        ("parallel adapters", rule(&[Method::Adapter], parallel)),
+        ("norms and adapters", rule(&[Method::LayerNorm, Method::Adapter], Options::default())),
+        ("norms and prefix", rule(&[Method::LayerNorm, Method::Prefix], Options::default())),
+        ("biases and lora", rule(&[Method::BitFit, Method::Lora], lora(|_| {}))),
+    ];
+    let alone = Method::ALL.into_iter().filter(|method| *method != Method::None);
+    rows.extend(alone.map(|method| (method.name(), Tuning::new(method))));
+    rows
+}
+
+/// The models, each with an example whose answer is to be learnt, in f32.
+fn made() -> Vec<(PathBuf, Batch)> {
+    let miss = golden("weights/hugging_face");
+    let mut miss_batch = batch(&models::load(&miss, None).unwrap());
+    miss_batch.labels = vec![11, 12, 3];
+    miss_batch.target_count = 3;
+    // As a checkpoint in f32: what is merged into half precision is rounded.
+    let (words, llava) = (kept("laws_llava_words"), kept("laws_llava"));
+    with_words(&words);
+    models::save(&models::load(&words, None).unwrap(), &llava, false).unwrap();
+    let mut batch = llava_batch();
+    batch.labels.iter_mut().zip(7..).for_each(|(label, id)| *label = id);
+    batch.target_count = batch.labels.len();
+    vec![(miss, miss_batch), (llava, batch)]
+}
+
+fn forward(loaded: &Loaded, batch: &Batch) -> Tensor {
+    let mut g = Graph::inference(&loaded.params);
+    loaded.model.forward(&mut g, batch, Mode::Evaluate).unwrap().value
+}
+
+fn prepared() -> Prepared {
+    let example = Example {
+        id: "0".into(),
+        image: ImageSource::File(PathBuf::new()),
+        image_name: String::new(),
+        question: String::new(),
+        answer: String::new(),
+        answer_type: AnswerType::Open,
+        split: Split::Train,
+        group: None,
+        attributes: Default::default(),
+    };
+    let image = Image::PixelValues([].into());
+    Prepared { example, image, question: Vec::new(), start: 0, answer: Vec::new() }
+}
+
+fn values(params: &Parameters) -> Vec<Vec<u32>> {
+    let bits = |value: &Tensor| value.data().iter().map(|x| x.to_bits()).collect();
+    params.iter().map(|(_, p)| bits(p.value())).collect()
+}
+
+/// Relative to the largest.
+#[track_caller]
+fn near(a: &Tensor, b: &Tensor, tolerance: f32) {
+    assert_close(a, b, tolerance * b.data().iter().fold(1.0f32, |m, x| m.max(x.abs())));
+}
+
+#[test]
+fn every_method_keeps_them_over_every_model() {
+    for (dir, batch) in made() {
+        let base = forward(&models::load(&dir, None).unwrap(), &batch);
+        for (name, tuning) in rows() {
+            keeps_them(&dir, &batch, &base, name, &tuning);
+        }
+    }
+}
+
+fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tuning) {
+    let mut loaded = models::load(dir, None).unwrap();
+    tuning.apply(&mut loaded.params).unwrap();
+    tuning.initialise(&mut loaded.params, 3);
+
+    // The output is what it was, but for keys and values before those of attentions: they are drawn.
+    let has_prefix = loaded.params.prefixes().len() > 0;
+    if !has_prefix {
+        near(&forward(&loaded, batch), base, 1e-5);
+    }
+
+    // Exactly the chosen parameters receive gradients.
+    let mut g = Graph::training(&loaded.params);
+    let y = loaded.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
+    let seed = (0..y.value.len()).map(|i| (i as f32).sin()).collect();
+    let mut gradients = Gradients::new();
+    g.backward(y.source(), Tensor::new(y.shape(), seed), &mut gradients);
+    for (id, parameter) in loaded.params.iter() {
+        assert_eq!(gradients.param(id).is_some(), parameter.trained, "{name}: {}", parameter.name);
+    }
+
+    // Only they change.
+    let before = values(&loaded.params);
+    let spec = TrainSpec { lr: 0.02, ..TrainSpec::default() };
+    let mut optimizer = AdamW::new(&loaded.params, &spec);
+    for _ in 0..3 {
+        let item = std::iter::once(Ok((batch.clone(), vec![prepared()])));
+        let options = StepOptions { spec: &spec, seed: 0, lr: spec.lr };
+        step(&*loaded.model, &mut loaded.params, &mut optimizer, item, options).unwrap();
+    }
+    let after = values(&loaded.params);
+    for (((_, parameter), a), b) in loaded.params.iter().zip(&before).zip(&after) {
+        assert!(parameter.trained || a == b, "{name}: {} changed", parameter.name);
+    }
+    assert!(before != after, "{name}: nothing changed");
+    // Further than three steps go, so that no factor is near 0.
+    for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.trained) {
+        for (i, x) in parameter.value_mut().data_mut().iter_mut().enumerate() {
+            *x += 0.1 * ((id.index() * 31 + i) as f32).sin();
+        }
+    }
+    let tuned = forward(&loaded, batch);
+    assert!(tuned.data() != base.data(), "{name}");
+
+    // What is saved computes the same, to the bit; what is merged, nearly so.
+    let work = tempfile::tempdir().unwrap();
+    let (adapter, merged) = (work.path().join("adapter"), work.path().join("merged"));
+    let card = AdapterCard {
+        base: "base",
+        base_hash: &loaded.content_hash,
+        base_class: loaded.config.base_class(),
+        readme: "",
+    };
+    save_adapter(&adapter, &loaded.params, &card).unwrap();
+    let mut again = models::load(dir, None).unwrap();
+    let hash = again.content_hash.clone();
+    load_adapter(&adapter, &mut again.params, BaseCheck::Is(&hash)).unwrap();
+    assert!(forward(&again, batch).data() == tuned.data(), "{name}: saved");
+    if has_prefix || name.contains("adapter") {
+        let error = models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap_err();
+        assert!(
+            error.to_string().contains("no change of the model's own weights"),
+            "{name}: {error}"
+        );
+        return;
+    }
+    models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap();
+    near(&forward(&models::load(&merged, None).unwrap(), batch), &tuned, 1e-5);
+}
+
+/// The tuning of each tower, as in MILE's tables: `ViT | JTM | Dec`.
+fn towers(vision: Option<(Method, Options)>, text: (Method, Options)) -> Tuning {
+    let rule = |(method, options)| Rule { options, ..Rule::new(method) };
+    let mut rules = std::collections::BTreeMap::from([
+        (Tower::Text, rule(text.clone())),
+        (Tower::Decoder, rule(text)),
+    ]);
+    rules.extend(vision.map(|vision| (Tower::Vision, rule(vision))));
+    Tuning::PerTower(rules)
+}
+
+/// MISS-base at 480 pixels: what MILE (arXiv 2403.06407) reports, and exact counts.
+#[test]
+fn counts_on_miss_base_are_the_papers() {
+    use Target::{Fc1, Fc2, Key, Output, Patch, Query, Value};
+    let dir = tempfile::tempdir().unwrap();
+    let config = r#"{"vit": "base", "image_size": 480}"#;
+    std::fs::write(dir.path().join("config.json"), config).unwrap();
+    let lora = |rank, targets: &[Target]| {
+        let lora = LoraOptions { rank, targets: targets.to_vec(), ..LoraOptions::default() };
+        (Method::Lora, Options { lora, ..Options::default() })
+    };
+    let ia3 = |targets: &[Target]| {
+        let ia3 = Ia3Options { targets: targets.to_vec() };
+        (Method::Ia3, Options { ia3, ..Options::default() })
+    };
+    let (text, vision) = ([Query, Value], [Query, Output, Fc1, Fc2, Patch]);
+    let mile = [Key, Value, Output, Fc2];
+    let decoder = Some(vec![Tower::Decoder]);
+    let decoder = |method| Tuning::One(Rule { towers: decoder.clone(), ..Rule::new(method) });
+    let rows = [
+        (Tuning::new(Method::LayerNorm), 153_600, "0.0425"),
+        (decoder(Method::Prefix), 14_772_480, "3.93"),
+        (Tuning::new(Method::PTuningV2), 368_640, "0.102"),
+        // Two a block, 64 channels inside each.
+        (decoder(Method::Adapter), 24 * (2 * 64 * 768 + 64 + 768), "0.654"),
+        (Tuning::new(Method::BitFit), 431_420, "0.119"),
+        (towers(None, lora(4, &text)), 589_824, "0.163"),
+        (towers(Some(lora(4, &vision)), lora(4, &text)), 1_185_792, "0.327"),
+        (towers(Some(lora(8, &vision)), lora(8, &text)), 2_371_584, "0.652"),
+        (towers(None, ia3(&mile)), 184_320, "0.051"),
+        (towers(Some(ia3(&[Fc2])), ia3(&mile)), 221_184, "0.061"),
+    ];
+    for (tuning, count, percent) in rows {
+        let mut params = models::describe(dir.path(), None).unwrap().params;
+        assert_eq!(params.count(), 361_478_972);
+        let Tuned { asked, total, .. } = tuning.apply(&mut params).unwrap();
+        assert_eq!(asked, count, "{tuning}");
+        assert_eq!(Table::of(&params).parameters, total);
+        let digits = percent.len() - 2;
+        let found = format!("{:.digits$}", 100.0 * asked as f64 / total as f64);
+        assert_eq!(found, percent, "{tuning}");
+    }
+}
