@@ -14,7 +14,7 @@ if [[ ! -f runs/tokenizer/tokenizer.json ]]; then
     cp "${1:?name the directory of the tokenizer}/tokenizer.json" runs/tokenizer/
 fi
 cargo build --release --locked
-normed="$(cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/normed"
+normed="${CARGO_TARGET_DIR:-target}/release/normed"
 for recipe in llava_phantom llava_slake; do
     "$normed" pretrain "recipes/$recipe.toml" --resume
 done

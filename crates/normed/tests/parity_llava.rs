@@ -13,7 +13,7 @@ use normed::data::{
 use normed::models::{self, Layout, Llava, LlavaConfig, Loaded, Model, ModelConfig};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Parameters, Part, Precision, Tensor, Tower};
-use normed::tuning::{Method, Tuning};
+use normed::tuning::{Method, Rule, Tuning};
 use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, save_adapter};
 use parity_common::{
     AdamW, Search, TOLERANCE, alone, assert_close, assert_steps, assert_steps_are_the_forward_pass,
@@ -128,6 +128,85 @@ fn logits_are_transformers() {
                 theirs.data(),
             );
         }
+    }
+}
+
+/// Prefixes as peft computes them on the language model (reference/make_prefix_goldens.py), with a
+/// projection and without.
+#[test]
+fn prefixes_are_pefts() {
+    for (kind, [form, method]) in KINDS.iter().flat_map(|kind| {
+        [["projected", "prefix"], ["flat", "p_tuning_v2"]].map(|form| (kind, form))
+    }) {
+        let mut golden = read(kind);
+        let file = std::fs::read(self::golden(kind).join("prefix.safetensors")).unwrap();
+        let theirs = SafeTensors::deserialize(&file).unwrap();
+        let method = Method::ALL.into_iter().find(|m| m.name() == method).unwrap();
+        let mut rule = Rule { towers: Some(vec![Tower::Decoder]), ..Rule::new(method) };
+        rule.options.prefix.length = 3;
+        Tuning::One(rule).apply(&mut golden.params).unwrap();
+        let blocks = golden.model.config().text.num_hidden_layers;
+        // The part of peft's tensor that is the parameter of this name.
+        let part = |of: &str, name: &str| -> Tensor {
+            let name = name.strip_prefix("prefix_encoder.decoder.").unwrap();
+            let pieces: Vec<_> = name.split('.').collect();
+            let block = pieces.iter().rev().nth(1).and_then(|i| i.parse::<usize>().ok());
+            let tensor = |name: &str| floats(&theirs, &format!("{form}.{of}.{name}"));
+            match (pieces.as_slice(), block) {
+                (["transform", "2", _, leaf], Some(i)) => {
+                    let whole = tensor(&format!("transform.2.{leaf}"));
+                    let rows = whole.shape()[0] / blocks;
+                    let each = whole.len() / blocks;
+                    let mut shape = whole.shape().to_vec();
+                    shape[0] = rows;
+                    Tensor::new(&shape, whole.data()[i * each..][..each].to_vec())
+                }
+                (["embedding", _, "weight"], Some(i)) => {
+                    let whole = tensor("embedding.weight");
+                    let width = whole.width() / blocks;
+                    let rows = whole.data().chunks_exact(whole.width());
+                    let own = rows.flat_map(|row| &row[i * width..][..width]).copied().collect();
+                    Tensor::new(&[3, width], own)
+                }
+                _ => tensor(name),
+            }
+        };
+        let added: Vec<_> = golden.params.trained().map(|(id, p)| (id, p.name.clone())).collect();
+        for (id, name) in &added {
+            golden.params.get_mut(*id).set(part("value", name));
+        }
+        let Golden { model, params, batch, .. } = &golden;
+        let mut gradients = Gradients::new();
+        let count = batch.target_count as f64;
+        let loss = count * backward(model, params, batch, 0.0, &mut gradients);
+        let want = f64::from(floats(&theirs, &format!("{form}.loss")).data()[0]);
+        assert!((loss / want - 1.0).abs() < 1e-5, "{kind} {form}: {loss} {want}");
+        assert_eq!(added.len(), if form == "flat" { blocks } else { 3 + 2 * blocks });
+        for (id, name) in &added {
+            let ours = gradients.param(*id).unwrap().data().iter();
+            let ours: Vec<_> = ours.map(|x| x * count as f32).collect();
+            assert_close(&format!("{kind} {form} {name}"), &ours, part("grad", name).data());
+        }
+        assert_steps_are_the_forward_pass(model, params, batch);
+
+        // In PEFT's form, which keeps what the projection made, and of which reference/ made sure that
+        // peft computes the same.
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind).join(form);
+        let card = AdapterCard { base: "x", base_hash: "h", base_class: ["", ""], readme: "" };
+        save_adapter(&dir, params, &card).unwrap();
+        let text = std::fs::read_to_string(dir.join("adapter_config.json")).unwrap();
+        assert!(text.contains("\"PREFIX_TUNING\""), "{text}");
+        if form == "flat" {
+            let path = dir.join("adapter_model.safetensors");
+            let saved = weights::read_safetensors(&path).unwrap();
+            let saved = saved.tensors["prompt_embeddings"].to_tensor().unwrap();
+            let want = floats(&theirs, "flat.value.embedding.weight");
+            assert_eq!((saved.shape(), saved.data()), (want.shape(), want.data()));
+        }
+        let mut again = self::read(kind).params;
+        load_adapter(&dir, &mut again, BaseCheck::Is("h")).unwrap();
+        let again = backward(model, &again, batch, 0.0, &mut Gradients::new());
+        assert!((count * again / loss - 1.0).abs() < 1e-5, "{kind} {form}: {again} {loss}");
     }
 }
 

@@ -79,6 +79,11 @@ fn a_sweep_finds_a_rate_and_leaves_no_trace() {
     assert!(found.steps[0].change.abs() < 1e-6 && found.steps[5].change.abs() < 1e-3);
     assert!(!recipe.output.exists());
 
+    // What a method adds has its values, too.
+    let adapters = self::recipe(dir.path(), &["tuning.method=\"adapter\""], "adapters");
+    let found = find_lr(&adapters, &AtomicBool::new(false), &mut |_| {}).unwrap().unwrap();
+    assert!(found.steps[0].change.abs() < 1e-6 && found.suggestion.is_some());
+
     let stop = AtomicBool::new(true);
     assert_eq!(find_lr(&recipe, &stop, &mut |_| {}).unwrap(), None);
     let frozen = self::recipe(dir.path(), &["tuning.method=\"none\""], "run");

@@ -94,6 +94,7 @@ impl ClipConfig {
             "hidden_act": match self.hidden_act {
                 Activation::Gelu => "gelu",
                 Activation::QuickGelu => "quick_gelu",
+                Activation::Tanh => "tanh",
             },
             "attention_dropout": self.attention_dropout,
         })

@@ -62,7 +62,7 @@ impl Llama {
     /// `x [B, T, C] -> [B, T, C]`, to go into [`Llama::logits`]; sequence `b` is `lengths[b]` long, and
     /// padded on the right.
     pub fn forward(&self, g: &mut Graph<'_>, x: Var, lengths: &[usize], drops: &Drops) -> Var {
-        let rotation = self.rope.of_sequences(lengths, x.shape()[1]);
+        let rotation = self.rope.of_sequences(lengths, x.shape()[1], self.prefix_length(g));
         let mut x = x;
         for (i, layer) in self.layers.iter().enumerate() {
             x = layer.forward(g, &x, &rotation, &drops.at_layer(i, 0.0));
@@ -78,12 +78,14 @@ impl Llama {
         lengths: &[usize],
         room: usize,
     ) -> Vec<KeyValues> {
-        let rotation = self.rope.of_sequences(lengths, x.shape()[1]);
+        let before = self.prefix_length(g);
+        let rotation = self.rope.of_sequences(lengths, x.shape()[1], before);
+        let kept: Vec<_> = lengths.iter().map(|length| before + length).collect();
         let mut x = x;
         let mut caches = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let (y, mut cache) = layer.start(g, &x, &rotation, room);
-            cache.truncate(lengths);
+            cache.truncate(&kept);
             caches.push(cache);
             x = y;
         }
@@ -100,6 +102,12 @@ impl Llama {
             x = layer.step(g, &x, &rotation, cache);
         }
         self.logits(g, &x)
+    }
+
+    /// How many keys of a prefix stand before those of the sequences, which begin at this position (as
+    /// behind a cache in transformers).
+    fn prefix_length(&self, g: &Graph<'_>) -> usize {
+        self.layers.first().map_or(0, |layer| layer.prefix_length(g))
     }
 
     /// As the cross-entropy of [`Llama::logits`].

@@ -85,6 +85,9 @@ pub fn merge(
 
 /// Adds to `changed` what layers with something in their sockets are without it.
 fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    if params.prefixes().len() > 0 {
+        return Err(beside("a prefix"));
+    }
     for (weight, delta) in params.deltas() {
         let layer = params.get(weight);
         if let Some(to) = layer.quantisation() {
@@ -92,7 +95,9 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
             return Err(Error::invalid("merge", cause)
                 .hint("merge into the model that was quantised, and quantise what comes of it"));
         }
-        let (value, of_bias) = ops::merged(params, weight, delta);
+        let Some((value, of_bias)) = ops::merged(params, weight, delta) else {
+            return Err(beside("an adapter behind or beside a sublayer"));
+        };
         changed.insert(layer.name.clone(), value);
         let bias = layer.name.strip_suffix("weight").map(|module| format!("{module}bias"));
         let bias = bias.and_then(|name| Some((params.find(&name)?, name)));
@@ -103,6 +108,12 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
         }
     }
     Ok(())
+}
+
+/// What has no place in a plain model.
+fn beside(what: &str) -> Error {
+    Error::invalid("merge", format!("{what} is no change of the model's own weights"))
+        .hint("keep it beside the base: `--adapter` of evaluate and predict")
 }
 
 /// All that belongs to a model but the weights: the base's own files, where they are Hugging Face's.

@@ -286,13 +286,14 @@ impl Rope {
         Self { config: config.clone(), dim, context, base: base.into(), scale }
     }
 
-    /// Of sequences of `lengths`, each padded to `width`.
-    pub fn of_sequences(&self, lengths: &[usize], width: usize) -> Rotation {
-        if lengths.iter().all(|&length| self.is_base(length)) {
-            return Rotation::new((0..width).map(|t| (t, &*self.base)), self.scale);
+    /// Of sequences of `lengths`, each padded to `width`, the first at position `first`.
+    pub fn of_sequences(&self, lengths: &[usize], width: usize, first: usize) -> Rotation {
+        let positions = first..first + width;
+        if lengths.iter().all(|&length| self.is_base(first + length)) {
+            return Rotation::new(positions.map(|t| (t, &*self.base)), self.scale);
         }
-        let each: Vec<_> = lengths.iter().map(|&length| self.frequencies(length)).collect();
-        let rows = each.iter().flat_map(|of| (0..width).map(move |t| (t, &**of)));
+        let each: Vec<_> = lengths.iter().map(|&length| self.frequencies(first + length)).collect();
+        let rows = each.iter().flat_map(|of| positions.clone().map(move |t| (t, &**of)));
         Rotation::new(rows, self.scale)
     }
 

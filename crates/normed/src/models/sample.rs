@@ -56,7 +56,8 @@ fn nucleus(logits: &[f32], temperature: f32, top_p: f64) -> Vec<(u32, f64)> {
     tokens.sort_by(|(_, a): &(u32, f64), (_, b)| b.total_cmp(a));
     let mut above = 0.0;
     let kept = tokens.iter().take_while(|(_, p)| {
-        let keep = above < top_p;
+        // As transformers, which leaves the step out at 1; else rounding would keep tokens out.
+        let keep = above < top_p || top_p >= 1.0;
         above += p;
         keep
     });

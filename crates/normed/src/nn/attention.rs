@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Drops, LayerNorm, Linear, Place};
+use super::{Drops, LayerNorm, Linear, Place, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues};
 use crate::tensor::{AttentionPart, Graph, NormPlace, Part, Recompute, Scope, Tensor, Var};
 
@@ -48,7 +48,7 @@ impl FusedAttention {
             let qkv = layer.inner(g, x);
             ops::self_attention(g, &qkv, spec.clone())
         });
-        self.projection.add_path(g, &context, residual, drops.path(Place::Attention))
+        self.projection.end_path(g, &context, x, residual, drops.path(Place::Attention))
     }
 }
 
@@ -59,6 +59,14 @@ pub struct Seen {
     pub causal: bool,
     /// `[B]`: only the first so many; all of them if absent.
     pub lengths: Option<Arc<[usize]>>,
+}
+
+impl Seen {
+    /// The same of keys behind `before` others, which every query sees.
+    fn after(&self, before: usize) -> Self {
+        let lengths = self.lengths.as_ref().map(|all| all.iter().map(|n| n + before).collect());
+        Self { causal: self.causal, lengths }
+    }
 }
 
 /// BERT's attention: `LayerNorm(x + dropout(dense(attention(x, source))))`.
@@ -124,14 +132,16 @@ impl Attention {
         seen: &Seen,
         drops: &Drops,
     ) -> Var {
-        let spec = self.spec(seen, drops.probabilities(self.places[0]));
+        let before = prefix::length(g, &self.key);
+        let spec = self.spec(&seen.after(before), drops.probabilities(self.places[0]));
         let [query, key, value] = [&self.query, &self.key, &self.value].map(Linear::clone);
         let context = g.recomputed(Recompute::Attention, [x, source], move |g, [x, source]| {
             let q = query.inner(g, x);
-            let (k, v) = (key.inner(g, source), value.inner(g, source));
+            let own = [key.inner(g, source), value.inner(g, source)];
+            let [k, v] = prefix::prepended(g, &key, own);
             ops::attention(g, &q, &k, &v, spec.clone())
         });
-        let y = self.dense.add(g, &context, x, drops.hidden(self.places[1]));
+        let y = self.dense.end(g, &context, x, x, drops.hidden(self.places[1]));
         self.norm.forward(g, &y)
     }
 
@@ -140,11 +150,22 @@ impl Attention {
         [&self.key, &self.value].map(|layer| layer.forward(g, source).value)
     }
 
+    /// A cache of keys and values like `like [B, T, C]`, with room for `room` rows more than a prefix has,
+    /// which is all it holds.
+    pub fn cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KeyValues {
+        let mut cache = KeyValues::new(like, prefix::length(g, &self.key) + room);
+        let none = like.beside(&[like.shape()[0], 0, like.width()], like.precision());
+        let none = [none.clone(), none].map(Var::constant);
+        let [keys, values] = prefix::prepended(g, &self.key, none);
+        cache.append(&keys.value, &values.value);
+        cache
+    }
+
     /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
     pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KeyValues, seen: &Seen) -> Var {
         let q = self.query.inner(g, x);
         let context = ops::attention_over(&q.value, cache, &self.spec(seen, None), g.precision());
-        let y = self.dense.add(g, &Var::constant(context), x, None);
+        let y = self.dense.end(g, &Var::constant(context), x, x, None);
         self.norm.forward(g, &y)
     }
 

@@ -110,7 +110,7 @@ impl PostNormBlock {
         let [keys, values] = self.cross_attention.keys_values(g, source);
         let mut cross = KeyValues::new(&keys, keys.shape()[1]);
         cross.append(&keys, &values);
-        BlockCache { own: KeyValues::new(&keys, room), cross }
+        BlockCache { own: self.attention.cache(g, &keys, room), cross }
     }
 
     /// Tokens `x [B, T, C]` that follow those in the cache, without gradients.

@@ -1,5 +1,6 @@
 //! A linear layer with something plugged in.
 
+use super::bottleneck;
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Delta, Graph, LowRank, ParamId, Scaled, Var};
 
@@ -24,6 +25,8 @@ pub(super) fn output(
             let y = ops::linear(g, x, layer.0, layer.1, Output::Inner);
             ops::scale(g, &y, vector, None, None, output)
         }
+        // Such a layer ends a sublayer, and is asked by `Linear::ending`; on its own it is behind itself.
+        Delta::Bottleneck(adapter) => bottleneck::output(g, x, x, layer, adapter, output),
     }
 }
 

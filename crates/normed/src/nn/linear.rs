@@ -1,8 +1,8 @@
 //! A linear layer, and the sum that it often ends in.
 
-use super::{delta, residual};
+use super::{bottleneck, delta, residual};
 use crate::ops::{self, DropoutStream, Output};
-use crate::tensor::{Graph, ParamId, Part, Scope, Term, Var};
+use crate::tensor::{Delta, Graph, ParamId, Part, Scope, Term, Var};
 
 /// `y = x Wᵀ (+ b)`.
 #[derive(Debug, Clone)]
@@ -60,26 +60,45 @@ impl Linear {
         self.output(g, x, Output::Inner)
     }
 
-    /// `residual + forward(x)`, elements of the latter dropped.
-    pub fn add(
+    /// `residual + forward(x)`, elements of the latter dropped, of a layer that ends a sublayer, whose input
+    /// was `input`.
+    pub(super) fn end(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
+        input: &Var,
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        residual::add(g, residual, drop, |g, output| self.output(g, x, output))
+        residual::add(g, residual, drop, |g, output| self.ending(g, x, input, output))
     }
 
-    /// `residual + forward(x)`, the latter dropped for whole examples.
-    pub fn add_path(
+    /// As [`Linear::end`], dropped for whole examples.
+    pub(super) fn end_path(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
+        input: &Var,
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        residual::add_path(g, residual, drop, |g, output| self.output(g, x, output))
+        residual::add_path(g, residual, drop, |g, output| self.ending(g, x, input, output))
+    }
+
+    /// The output of a layer that ends a sublayer, whose input was `input`.
+    pub(super) fn ending(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        input: &Var,
+        output: Output<'_>,
+    ) -> Var {
+        match g.delta(self.weight) {
+            Some(Delta::Bottleneck(adapter)) => {
+                bottleneck::output(g, x, input, self.ids(), adapter, output)
+            }
+            _ => self.output(g, x, output),
+        }
     }
 
     /// Whether something is plugged in.

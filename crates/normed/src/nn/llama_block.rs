@@ -80,6 +80,11 @@ impl LlamaBlock {
         self.feed_forward(g, &x)
     }
 
+    /// How many keys a prefix puts before those of the sequences.
+    pub fn prefix_length(&self, g: &Graph<'_>) -> usize {
+        self.self_attn.prefix_length(g)
+    }
+
     fn feed_forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let h = self.post_attention_layernorm.inner(g, x);
         g.ending(|g| self.mlp.add(g, &h, x))

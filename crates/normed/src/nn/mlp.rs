@@ -66,7 +66,7 @@ impl Mlp {
             let h = fc1.inner(g, x);
             ops::activate(g, &h, activation)
         });
-        self.fc2.output(g, &h, output)
+        self.fc2.ending(g, &h, x, output)
     }
 }
 
@@ -107,6 +107,6 @@ impl GatedMlp {
             let (gated, raised) = (gate.inner(g, x), up.inner(g, x));
             ops::gate(g, &gated, &raised)
         });
-        self.down_proj.output(g, &h, output)
+        self.down_proj.ending(g, &h, x, output)
     }
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod block;
+mod bottleneck;
 mod clip_block;
 mod delta;
 mod embedding;
@@ -10,6 +11,7 @@ mod llama_block;
 mod mlp;
 mod noise;
 mod norm;
+mod prefix;
 mod residual;
 mod self_attention;
 

@@ -1,7 +1,7 @@
 //! Self-attention with matrices of its own for queries, keys and values, as CLIP and LLaMA have it.
 
 use super::attention::KEY_BIAS;
-use super::{Drops, Linear, Place};
+use super::{Drops, Linear, Place, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues, Rotation};
 use crate::tensor::{AttentionPart, Graph, Part, Recompute, Scope, Var};
 
@@ -79,9 +79,10 @@ impl SelfAttention {
         let spec = self.spec(drops.probabilities(Place::Probabilities));
         let context = g.recomputed(Recompute::Attention, [x], move |g, [x]| {
             let [q, k, v] = layer.projected(g, x, rotation.as_ref());
+            let [k, v] = prefix::prepended(g, &layer.k_proj, [k, v]);
             ops::attention(g, &q, &k, &v, spec.clone())
         });
-        self.output.add_path(g, &context, residual, drops.path(Place::Attention))
+        self.output.end_path(g, &context, x, residual, drops.path(Place::Attention))
     }
 
     /// As [`SelfAttention::add`] without gradients, where `x` opens the sequences; their keys and values
@@ -95,10 +96,11 @@ impl SelfAttention {
         room: usize,
     ) -> (Var, KeyValues) {
         let [q, k, v] = self.projected(g, x, rotation);
+        let [k, v] = prefix::prepended(g, &self.k_proj, [k, v]);
         let mut cache = KeyValues::new(&k.value, k.shape()[1] + room);
         cache.append(&k.value, &v.value);
         let context = ops::attention(g, &q, &k, &v, self.spec(None));
-        (self.output.add(g, &context, residual, None), cache)
+        (self.output.end(g, &context, x, residual, None), cache)
     }
 
     /// As [`SelfAttention::add`] without gradients, of one more row `x [B, 1, C]` a sequence.
@@ -116,7 +118,12 @@ impl SelfAttention {
         let key_lengths = Some(cache.lengths());
         let spec = AttentionSpec { causal: false, key_lengths, ..self.spec(None) };
         let context = ops::attention_over(&q.value, cache, &spec, g.precision());
-        self.output.add(g, &Var::constant(context), residual, None)
+        self.output.end(g, &Var::constant(context), x, residual, None)
+    }
+
+    /// How many keys stand before those of the sequences.
+    pub fn prefix_length(&self, g: &Graph<'_>) -> usize {
+        prefix::length(g, &self.k_proj)
     }
 
     /// Queries, keys and values in the run's precision.

@@ -15,6 +15,8 @@ pub enum Activation {
     Gelu,
     /// `x σ(1.702 x)` (Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2): OpenAI's CLIP.
     QuickGelu,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 /// `x [..] -> [..]`, in the precision of `x`.
@@ -22,6 +24,7 @@ pub fn activate(g: &mut Graph<'_>, x: &Var, activation: Activation) -> Var {
     match activation {
         Activation::Gelu => along(g, x, Gelu),
         Activation::QuickGelu => along(g, x, QUICK_GELU),
+        Activation::Tanh => along(g, x, Tanh),
     }
 }
 
@@ -98,6 +101,23 @@ impl Curve for Swish {
     }
 }
 
+/// [`Activation::Tanh`].
+#[derive(Clone, Copy)]
+pub(super) struct Tanh;
+
+impl Curve for Tanh {
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        2.0f32.mul_add(sigmoid(2.0 * x), -1.0)
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        let y = self.value(x);
+        y.mul_add(-y, 1.0)
+    }
+}
+
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
@@ -142,7 +162,7 @@ mod tests {
 
     #[test]
     fn finite_differences_agree() {
-        for activation in [Activation::Gelu, Activation::QuickGelu] {
+        for activation in [Activation::Gelu, Activation::QuickGelu, Activation::Tanh] {
             let (mut params, id) = parameters(&[&[ELEMENTS + 5]]);
             let step = |g: &mut Graph<'_>| {
                 let x = g.parameter(id[0]);

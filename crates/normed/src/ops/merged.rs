@@ -5,12 +5,18 @@ use rayon::prelude::*;
 use crate::tensor::{Delta, LowRank, ParamId, Parameters, Precision, Scaled, Tensor};
 
 /// The matrix, f32, that does in an empty socket what `weight`'s does with `delta`, and what its bias is
-/// multiplied by, channel by channel, if by anything.
-pub fn merged(params: &Parameters, weight: ParamId, delta: Delta) -> (Tensor, Option<Tensor>) {
+/// multiplied by, channel by channel, if by anything. None where no matrix does.
+pub fn merged(
+    params: &Parameters,
+    weight: ParamId,
+    delta: Delta,
+) -> Option<(Tensor, Option<Tensor>)> {
     let w = params.get(weight).value().to_precision(Precision::F32);
     match delta {
-        Delta::LowRank(path) => (with_path(params, w, path), None),
-        Delta::Scaled(scaled) => with_factors(params, w, scaled),
+        Delta::LowRank(path) => Some((with_path(params, w, path), None)),
+        Delta::Scaled(scaled) => Some(with_factors(params, w, scaled)),
+        // A curve stands between its layers.
+        Delta::Bottleneck(_) => None,
     }
 }
 
@@ -91,6 +97,7 @@ mod tests {
                     let y = linear(g, &x, layer.0, layer.1, Output::Wide);
                     scale(g, &y, vector, None, None, Output::Wide)
                 }
+                Delta::Bottleneck(_) => unreachable!("not among these"),
             }
         };
         for delta in [
@@ -99,7 +106,7 @@ mod tests {
             Delta::Scaled(Scaled { vector: id[6], input: true }),
             Delta::Scaled(Scaled { vector: id[7], input: false }),
         ] {
-            let (weight, of_bias) = merged(&params, id[1], delta);
+            let (weight, of_bias) = merged(&params, id[1], delta).unwrap();
             let mut plain = params.clone();
             plain.get_mut(id[1]).set(weight);
             if let Some(factors) = of_bias {

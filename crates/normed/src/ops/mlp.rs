@@ -4,7 +4,7 @@
 //! Keeps: what goes into the activation, in the run's precision; or, if the pass computes that again
 //! ([`Recompute::Ffn`]) or `fc1`'s matrix is trained, `x`. The activation's output is never kept.
 
-use super::activation::{Activation, Curve, Gelu, QUICK_GELU, all};
+use super::activation::{Activation, Curve, Gelu, QUICK_GELU, Tanh, all};
 use super::linear::{Layer, Output};
 use super::number::{Number, in_precision};
 use super::product::Rows;
@@ -22,6 +22,7 @@ pub fn mlp(
     match activation {
         Activation::Gelu => through(g, x, [fc1, fc2], Gelu, output),
         Activation::QuickGelu => through(g, x, [fc1, fc2], QUICK_GELU, output),
+        Activation::Tanh => through(g, x, [fc1, fc2], Tanh, output),
     }
 }
 

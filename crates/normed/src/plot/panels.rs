@@ -75,7 +75,7 @@ impl Panels<'_> {
             area.draw(&Circle::new((x, 54), 5, colour.filled()))?;
             let style = TextStyle::from((sans_serif(), 14).into_font()).pos(left);
             area.draw(&Text::new(kind.clone(), (x + 10, 54), style))?;
-            x += 36 + 8 * kind.len() as i32;
+            x += 40 + 7 * kind.len() as i32;
         }
         Ok(())
     }

@@ -151,7 +151,18 @@ fn tuning(s: &Section<'_>) -> Tuning {
         return Tuning::One(rule(s, s.get("towers", list(one_of))));
     }
     let keys = ["method", "towers", "layers", "also", "parts", "which", "keep", "norms"];
-    let of_plugs = ["rank", "alpha", "dropout", "targets", "use_rslora", "use_dora"];
+    let of_plugs = [
+        "rank",
+        "alpha",
+        "dropout",
+        "targets",
+        "use_rslora",
+        "use_dora",
+        "length",
+        "projection",
+        "bottleneck",
+        "parallel",
+    ];
     for key in keys.into_iter().chain(of_plugs).filter(|key| s.has(key)) {
         s.wrong(key, "stands beside a rule for one tower; write it for that tower");
     }
@@ -178,7 +189,10 @@ fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
 /// Of the methods that have any; keys of others are not looked at, and so are mistakes.
 fn options(s: &Section<'_>, methods: &[Method]) -> Options {
     let mut options = Options::default();
-    let Options { layer_norm, attention, lora, ia3 } = &mut options;
+    let Options { layer_norm, attention, lora, ia3, prefix, adapter } = &mut options;
+    if methods.contains(&Method::Prefix) && methods.contains(&Method::PTuningV2) {
+        s.wrong("method", "p_tuning_v2 is a prefix without projection; choose one");
+    }
     let two = methods.contains(&Method::Lora) && methods.contains(&Method::Ia3);
     if two {
         s.wrong("method", "lora and ia3 share `targets`; give each a tower of its own");
@@ -205,6 +219,18 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
                 targets(s, &mut lora.targets);
             }
             Method::Ia3 => targets(s, &mut ia3.targets),
+            Method::Prefix => {
+                prefix.length = s.get("length", at_least_1()).unwrap_or(prefix.length);
+                prefix.projection = s.get("projection", truth).unwrap_or(prefix.projection);
+            }
+            Method::PTuningV2 => {
+                prefix.length = s.get("length", at_least_1()).unwrap_or(prefix.length);
+            }
+            Method::Adapter => {
+                adapter.bottleneck =
+                    s.get("bottleneck", at_least_1()).unwrap_or(adapter.bottleneck);
+                adapter.parallel = s.get("parallel", truth).unwrap_or(adapter.parallel);
+            }
             _ => {}
         }
     }

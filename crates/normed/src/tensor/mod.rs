@@ -5,6 +5,7 @@ mod factor;
 mod meter;
 mod params;
 mod pool;
+mod prefix;
 mod quantised;
 mod socket;
 mod tape;
@@ -17,10 +18,11 @@ pub use params::{
     AddedPart, AttentionPart, EmbeddingPart, NormPlace, ParamId, Parameter, Parameters, Part, Role,
     Scope, Term, Tower,
 };
+pub use prefix::PrefixKv;
 pub use quantised::{
     BLOCK, Bytes, Int8, Maxima, NF4_VALUES, Nf4, Quantisation, Quantised, STATISTICS_BLOCK,
     dynamic_values,
 };
-pub use socket::{Delta, LowRank, LowRankShape, Scaled};
+pub use socket::{Bottleneck, Delta, LowRank, LowRankShape, Scaled};
 pub use tape::{Draws, Gradients, Graph, Recompute, Source, Var};
 pub use value::{Elements, Precision, Tensor};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Delta, Meter, Precision, Quantisation, Tensor};
+use super::{Delta, Meter, Precision, PrefixKv, Quantisation, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,6 +156,12 @@ pub enum AddedPart {
     Magnitude,
     /// IA3's factors.
     Ia3,
+    /// Virtual tokens, of which attentions see keys and values.
+    PrefixTable,
+    /// A layer that makes keys and values of them.
+    PrefixProjection,
+    /// A layer of an adapter.
+    Bottleneck,
 }
 
 /// Whether a parameter multiplies or is added.
@@ -204,6 +210,18 @@ impl Role {
     /// Whether products alone read it: it is a factor, and no table in which rows are looked up.
     pub fn only_multiplies(&self) -> bool {
         self.multiplies() && self.part != Part::Embedding(EmbeddingPart::Token)
+    }
+
+    /// Whether it makes the keys of a self-attention, apart from queries and values.
+    pub fn makes_keys(&self) -> bool {
+        self.part == Part::Attention(AttentionPart::Key) && self.term == Term::Weight
+    }
+
+    /// Whether it is the matrix that ends a self-attention or a feed-forward network.
+    pub fn ends_sublayer(&self) -> bool {
+        let ends =
+            matches!(self.part, Part::Attention(AttentionPart::Output) | Part::Fc2 | Part::Down);
+        ends && self.term == Term::Weight
     }
 
     /// Whether it is the matrix of a linear layer that is quantised where a model is: of any but the
@@ -311,6 +329,8 @@ pub struct Parameters {
     pub(super) list: Vec<Parameter>,
     /// What is plugged in, by the weights of the layers.
     pub(super) deltas: BTreeMap<ParamId, Delta>,
+    /// What stands before the keys that these weights make.
+    pub(super) prefixes: BTreeMap<ParamId, PrefixKv>,
     precision: Precision,
 }
 

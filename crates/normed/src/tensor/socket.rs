@@ -13,6 +13,8 @@ pub enum Delta {
     LowRank(LowRank),
     /// A factor for each channel.
     Scaled(Scaled),
+    /// A small network behind or beside the sublayer that the layer ends.
+    Bottleneck(Bottleneck),
 }
 
 /// LoRA (Hu et al. 2021, arXiv 2106.09685, eq. 3): `y += s (x Aᵀ) Bᵀ`; and with a magnitude, DoRA (Liu et
@@ -43,6 +45,18 @@ pub struct Scaled {
     pub vector: ParamId,
     /// Whether the input's channels are multiplied.
     pub input: bool,
+}
+
+/// An adapter (Houlsby et al. 2019, arXiv 1902.00751, section 2.1): `y += gelu(z Dᵀ + d) Uᵀ + u`, where `z`
+/// is `y` itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bottleneck {
+    /// `D [r, C]` and `d`.
+    pub down: [ParamId; 2],
+    /// `U [C, r]` and `u`.
+    pub up: [ParamId; 2],
+    /// Whether `z` is what goes into the sublayer instead.
+    pub parallel: bool,
 }
 
 /// What a [`LowRank`] is to be like.
@@ -114,9 +128,27 @@ impl Parameters {
         delta
     }
 
+    /// Plugs an adapter with `bottleneck` channels inside into the linear layer with this weight, in whose
+    /// socket there must be nothing. Its parameters have no values yet.
+    pub fn plug_bottleneck(&mut self, weight: ParamId, bottleneck: usize, parallel: bool) {
+        let width = self.get(weight).shape[0];
+        let mut layer = |name: &str, [out, inner]: [usize; 2]| {
+            let part = AddedPart::Bottleneck;
+            let bias = format!("adapter.{name}.bias");
+            let matrix = self.add(weight, &format!("adapter.{name}.weight"), &[out, inner], part);
+            let bias = self.add(weight, &bias, &[out], part);
+            self.get_mut(bias).role.term = Term::Bias;
+            [matrix, bias]
+        };
+        let down = layer("down_proj", [bottleneck, width]);
+        let up = layer("up_proj", [width, bottleneck]);
+        self.plug(weight, Delta::Bottleneck(Bottleneck { down, up, parallel }));
+    }
+
     /// Takes everything out of all sockets, and away what methods added.
     pub fn unplug(&mut self) {
         self.deltas.clear();
+        self.prefixes.clear();
         // They were declared last.
         let first = self.list.iter().position(Parameter::is_added).unwrap_or(self.list.len());
         self.list.truncate(first);

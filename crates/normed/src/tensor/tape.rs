@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Delta, Meter, ParamId, Parameter, Parameters, Precision, Tensor};
+use super::{Delta, Meter, ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor};
 
 /// What is computed again in backward rather than kept. Each includes those before it, takes more
 /// time and less memory, and gives the same gradients.
@@ -173,6 +173,11 @@ impl<'p> Graph<'p> {
     /// What is plugged into the linear layer with this weight.
     pub fn delta(&self, weight: ParamId) -> Option<Delta> {
         self.params.delta(weight)
+    }
+
+    /// What stands before the keys that this weight makes, and their values.
+    pub fn prefix(&self, key: ParamId) -> Option<PrefixKv> {
+        self.params.prefix(key)
     }
 
     /// The parameter `id`.

@@ -28,11 +28,18 @@ pub enum Method {
     Lora,
     /// Factors of channels of linear layers, which stay as they are.
     Ia3,
+    /// Keys and values before those of every self-attention.
+    Prefix,
+    /// The same without a network that makes them.
+    #[serde(rename = "p_tuning_v2")]
+    PTuningV2,
+    /// Small networks behind or beside attention and feed-forward networks.
+    Adapter,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 8] = [
+    pub const ALL: [Method; 11] = [
         Method::None,
         Method::Full,
         Method::LayerNorm,
@@ -41,12 +48,20 @@ impl Method {
         Method::BitFit,
         Method::Lora,
         Method::Ia3,
+        Method::Prefix,
+        Method::PTuningV2,
+        Method::Adapter,
     ];
 
     /// Whether the method trains such a parameter of the model.
     pub(super) fn trains(self, role: &Role, options: &Options) -> bool {
         match self {
-            Self::None | Self::Lora | Self::Ia3 => false,
+            Self::None
+            | Self::Lora
+            | Self::Ia3
+            | Self::Prefix
+            | Self::PTuningV2
+            | Self::Adapter => false,
             Self::Full => true,
             Self::LayerNorm => options.layer_norm.selects(role),
             Self::Attention => options.attention.selects(role),
@@ -62,9 +77,16 @@ impl Method {
         let targets = match self {
             Self::Lora => &options.lora.targets,
             Self::Ia3 => &options.ia3.targets,
+            Self::Prefix | Self::PTuningV2 => return role.makes_keys(),
+            Self::Adapter => return role.ends_sublayer(),
             _ => return false,
         };
         role.only_multiplies() && targets.iter().any(|target| target.selects(role.part))
+    }
+
+    /// Whether it plugs keys and values before those of attentions.
+    pub(super) fn is_prefix(self) -> bool {
+        matches!(self, Self::Prefix | Self::PTuningV2)
     }
 
     /// The learning rate to begin with. What is few wants a large one: LayerNorms at the rate of matrices
@@ -73,7 +95,8 @@ impl Method {
         match self {
             Self::LayerNorm | Self::BitFit => 3e-3,
             Self::Ia3 => 5e-3,
-            Self::Lora => 1e-3,
+            Self::Prefix | Self::PTuningV2 => 1e-2,
+            Self::Lora | Self::Adapter => 1e-3,
             Self::None | Self::Full | Self::Attention | Self::Ffn => 3e-4,
         }
     }
@@ -89,6 +112,9 @@ impl Method {
             Self::BitFit => "bitfit",
             Self::Lora => "lora",
             Self::Ia3 => "ia3",
+            Self::Prefix => "prefix",
+            Self::PTuningV2 => "p_tuning_v2",
+            Self::Adapter => "adapter",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! parameters when it declared them. Names are never looked at. A method trains parameters of the
 //! model, or it plugs parameters of its own into [sockets](crate::tensor::Delta).
 
+mod adapter;
 mod also;
 mod attention;
 mod ia3;
@@ -14,11 +15,13 @@ mod lora;
 mod method;
 mod movement;
 mod options;
+mod prefix;
 mod rule;
 mod subset;
 mod table;
 mod target;
 
+pub use adapter::AdapterOptions;
 pub use also::Also;
 pub use attention::AttentionOptions;
 pub use ia3::Ia3Options;
@@ -28,6 +31,7 @@ pub use lora::LoraOptions;
 pub use method::Method;
 pub use movement::{Moved, Movement};
 pub use options::Options;
+pub use prefix::PrefixOptions;
 pub use rule::Rule;
 pub use subset::{Candidates, Keep, Norm, Ranked, Ranking};
 pub use table::{Kind, Row, Table};
@@ -142,6 +146,18 @@ impl Tuning {
                  before `normed quantize`",
             ));
         }
+        let (prefixes, plugs): (Vec<_>, Vec<_>) =
+            plugs.into_iter().partition(|(_, method, _)| method.is_prefix());
+        if let Some((_, rule)) = rules
+            .iter()
+            .find(|(_, rule)| rule.layers.is_some() && rule.methods.iter().any(|m| m.is_prefix()))
+        {
+            return Err(Error::invalid(
+                "tuning",
+                format!("{rule}: a prefix stands before all blocks"),
+            )
+            .hint("leave `layers` out"));
+        }
         if let Some(two) = plugs.windows(2).find(|two| two[0].0 == two[1].0) {
             let name = &params.get(two[0].0).name;
             let cause = format!("both {} and {} would adapt `{name}`", two[0].1, two[1].1);
@@ -152,6 +168,7 @@ impl Tuning {
         for (weight, method, options) in plugs {
             plug(params, weight, method, options);
         }
+        plug_prefixes(params, &prefixes)?;
         let (trained, total) = (params.trained_count(), params.count());
         Ok(Tuned { trained, total, asked: trained + unmoved, inert })
     }
@@ -164,8 +181,10 @@ impl Tuning {
             match delta {
                 Delta::LowRank(path) => lora::initialise(params, weight, path, seed),
                 Delta::Scaled(scaled) => ia3::initialise(params, scaled),
+                Delta::Bottleneck(adapter) => adapter::initialise(params, adapter, seed),
             }
         }
+        prefix::initialise(params, seed);
     }
 
     /// The learning rate to begin with: the lowest of its methods' own.
@@ -191,6 +210,26 @@ impl Tuning {
     }
 }
 
+/// What prefixes add to the attentions whose keys these weights make, all of it trained.
+fn plug_prefixes(params: &mut Parameters, prefixes: &[(ParamId, Method, &Options)]) -> Result<()> {
+    if prefixes.windows(2).any(|two| two[0].0 == two[1].0) {
+        return Err(Error::invalid("tuning", "two prefixes would stand before one attention"));
+    }
+    let first = params.len();
+    let mut left = prefixes;
+    while let Some(&(key, method, options)) = left.first() {
+        let tower = params.get(key).role.tower;
+        let end = left.iter().position(|(key, ..)| params.get(*key).role.tower != tower);
+        let (own, rest) = left.split_at(end.unwrap_or(left.len()));
+        let keys: Vec<_> = own.iter().map(|(key, ..)| *key).collect();
+        let projection = method == Method::Prefix && options.prefix.projection;
+        params.plug_prefix(&keys, options.prefix.length, projection);
+        left = rest;
+    }
+    params.iter_mut().skip(first).for_each(|(_, added)| added.trained = true);
+    Ok(())
+}
+
 /// What `method` adds to the layer with this weight, all of it trained.
 fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Options) {
     let first = params.len();
@@ -199,6 +238,10 @@ fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Opti
         Method::Ia3 => {
             let input = ia3::multiplies_input(params.get(weight).role.part);
             params.plug_scaled(weight, input);
+        }
+        Method::Adapter => {
+            let AdapterOptions { bottleneck, parallel } = options.adapter;
+            params.plug_bottleneck(weight, bottleneck, parallel);
         }
         _ => {}
     }

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{AttentionOptions, Ia3Options, LoraOptions, NormOptions};
+use super::{
+    AdapterOptions, AttentionOptions, Ia3Options, LoraOptions, NormOptions, PrefixOptions,
+};
 
 /// The options of every method that has any; those of methods that a rule does not use say nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -15,4 +17,8 @@ pub struct Options {
     pub lora: LoraOptions,
     /// Of `ia3`.
     pub ia3: Ia3Options,
+    /// Of `prefix` and `p_tuning_v2`.
+    pub prefix: PrefixOptions,
+    /// Of `adapter`.
+    pub adapter: AdapterOptions,
 }

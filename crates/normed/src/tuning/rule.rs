@@ -175,6 +175,15 @@ impl Serialize for Rule {
                     table.serialize_entry("use_rslora", &lora.use_rslora)?;
                     table.serialize_entry("use_dora", &lora.use_dora)?;
                 }
+                Method::Prefix => {
+                    table.serialize_entry("length", &options.prefix.length)?;
+                    table.serialize_entry("projection", &options.prefix.projection)?;
+                }
+                Method::PTuningV2 => table.serialize_entry("length", &options.prefix.length)?,
+                Method::Adapter => {
+                    table.serialize_entry("bottleneck", &options.adapter.bottleneck)?;
+                    table.serialize_entry("parallel", &options.adapter.parallel)?;
+                }
                 Method::Ia3 => table.serialize_entry("targets", &options.ia3.targets)?,
                 _ => {}
             }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::config::{Config, Kind};
 use super::{
-    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, is_within, module_of, peft_name,
-    tied,
+    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
+    peft_name, prefix, tied,
 };
 use crate::tensor::{LowRankShape, ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
@@ -39,6 +39,22 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
         .ok_or_else(|| Error::invalid(path.display(), "does not say which base it was trained on"))
 }
 
+/// One error of all that does not fit.
+pub(super) fn misfit(path: &Path, complaints: &[String]) -> Error {
+    let n = complaints.len();
+    let cause = format!("the adapter does not fit the model, {n} complaints: {}", list(complaints));
+    Error::invalid(path.display(), cause)
+}
+
+/// `peft_type` of a config, if it is one.
+fn peft_type(text: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Typed {
+        peft_type: String,
+    }
+    serde_json::from_slice::<Typed>(text).ok().map(|typed| typed.peft_type)
+}
+
 /// What an adapter changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedAdapter {
@@ -57,13 +73,19 @@ pub fn load_adapter(
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
-    let config = Config::parse(&path, &read_small(&path)?)?;
+    let text = read_small(&path)?;
+    if params.deltas().len() > 0 || params.prefixes().len() > 0 {
+        return Err(Error::invalid(dir.display(), "another adapter is loaded already"));
+    }
+    match peft_type(&text).as_deref() {
+        Some(prefix::TYPE) => return prefix::load(dir, params, base),
+        Some(added::TYPE) => return added::load(dir, params, base),
+        _ => {}
+    }
+    let config = Config::parse(&path, &text)?;
     let path = dir.join(WEIGHTS);
     let file = read_safetensors(&path)?;
     let warnings = check_base(&path, file.metadata.get(BASE_HASH), base)?;
-    if params.deltas().len() > 0 {
-        return Err(Error::invalid(dir.display(), "another adapter is loaded already"));
-    }
 
     let mut complaints = Vec::new();
     let mut found = Found::default();
@@ -109,12 +131,7 @@ pub fn load_adapter(
         complaints = untied(&found.values, params);
     }
     if !complaints.is_empty() {
-        let cause = format!(
-            "the adapter does not fit the model, {} complaints: {}",
-            complaints.len(),
-            list(&complaints)
-        );
-        return Err(Error::invalid(path.display(), cause));
+        return Err(misfit(&path, &complaints));
     }
     let mut set = Vec::new();
     for (name, value) in found.values {
@@ -131,7 +148,11 @@ pub fn load_adapter(
     Ok(LoadedAdapter { set, warnings })
 }
 
-fn check_base(path: &Path, named: Option<&String>, base: BaseCheck<'_>) -> Result<Vec<String>> {
+pub(super) fn check_base(
+    path: &Path,
+    named: Option<&String>,
+    base: BaseCheck<'_>,
+) -> Result<Vec<String>> {
     match (named, base) {
         (_, BaseCheck::Skip) => Ok(Vec::new()),
         (None, BaseCheck::Is(_)) => Ok(vec![format!(

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::config::{Common, Kind, Paths};
 use super::{
-    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, is_within, module_of, peft_name,
-    tied,
+    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
+    peft_name, prefix, tied,
 };
 use crate::tensor::{
     Delta, LowRank, LowRankShape, Parameter, Parameters, Part, Precision, Tensor, Term,
@@ -33,6 +33,12 @@ pub struct AdapterCard<'a> {
 /// Writes what is plugged into `params`, and the modules that are trained, to `dir`, which is made if need
 /// be. The weights come last, so that a directory with weights is complete.
 pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> Result<()> {
+    if prefix::is_all(params) {
+        return prefix::save(dir, params, card);
+    }
+    if added::is_needed(params) {
+        return added::save(dir, params, card);
+    }
     let contents = Contents::of(params)?;
     if contents.tensors.is_empty() {
         return Err(Error::invalid(dir.display(), "nothing is trained: no adapter to save"));
@@ -49,6 +55,9 @@ pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> 
 
 /// Whether an adapter can hold what is plugged in and trained; an error that says why not.
 pub fn check_adapter(params: &Parameters) -> Result<()> {
+    if prefix::is_all(params) || added::is_needed(params) {
+        return Ok(());
+    }
     Contents::of(params).map(drop)
 }
 
@@ -163,6 +172,7 @@ impl Contents {
                     }
                     self.paths.push((module.to_owned(), shape_of(params, path)));
                 }
+                Delta::Bottleneck(_) => return Err(refused("an adapter ends a sublayer")),
                 Delta::Scaled(scaled) if kernel && scaled.input => {
                     return Err(refused("IA3 multiplies the inputs of a convolution"));
                 }

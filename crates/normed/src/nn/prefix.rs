@@ -1,0 +1,32 @@
+//! Keys and values that a tuning method puts before an attention's own.
+
+use super::Linear;
+use crate::ops::{self, Activation, Output};
+use crate::tensor::{Graph, PrefixKv, Var};
+
+/// How many stand before the keys that `key` makes.
+pub(super) fn length(g: &Graph<'_>, key: &Linear) -> usize {
+    g.prefix(key.weight).map_or(0, |prefix| g.param(prefix.table()).shape[0])
+}
+
+/// Keys and values `[B, T, C]`, which `key` and its like made, behind those of the prefix if there is
+/// one: `[B, P + T, C]`.
+pub(super) fn prepended(g: &mut Graph<'_>, key: &Linear, [k, v]: [Var; 2]) -> [Var; 2] {
+    let Some(prefix) = g.prefix(key.weight) else { return [k, v] };
+    let rows = rows(g, prefix);
+    let width = k.value.width();
+    [ops::prepend(g, &rows, 0, &k), ops::prepend(g, &rows, width, &v)]
+}
+
+/// `[P, 2C]`: keys, and values beside them.
+fn rows(g: &mut Graph<'_>, prefix: PrefixKv) -> Var {
+    let table = g.parameter(prefix.table());
+    match prefix {
+        PrefixKv::Table(_) => table,
+        PrefixKv::Projected { first, second, .. } => {
+            let h = ops::linear(g, &table, first[0], Some(first[1]), Output::Wide);
+            let h = ops::activate(g, &h, Activation::Tanh);
+            ops::linear(g, &h, second[0], Some(second[1]), Output::Wide)
+        }
+    }
+}
