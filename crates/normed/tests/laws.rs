@@ -85,8 +85,9 @@ fn prepared() -> Prepared {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        attributes: Default::default(),
     };
-    let image = Image::PixelValues(Tensor::zeros(&[1]));
+    let image = Image::PixelValues([].into());
     Prepared { example, image, question: Vec::new(), start: 0, answer: Vec::new() }
 }
 

@@ -84,7 +84,7 @@ mod tests {
         assert!((binomial(9, 30) - 0.042_773_945_257_067_7).abs() < 1e-12);
         assert_eq!((binomial(0, 0), binomial(5, 10)), (1.0, 1.0));
         // 3 are right in the first set alone, 12 in the second.
-        let (a, b) = (set(|i| i < 50), set(|i| i >= 3 && i < 62));
+        let (a, b) = (set(|i| i < 50), set(|i| (3..62).contains(&i)));
         let p = mcnemar(Metric::ClosedAccuracy, &a, &b).unwrap().unwrap();
         assert!((p - 0.035_156_25).abs() < 1e-12, "{p}");
         assert_eq!(mcnemar(Metric::OpenExactMatch, &a, &b).unwrap(), None);

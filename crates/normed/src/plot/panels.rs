@@ -129,7 +129,7 @@ impl Panel {
 /// A part as a percentage of two significant digits.
 fn percent(part: f64) -> String {
     match 100.0 * part {
-        p if p == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         p if p >= 10.0 => format!("{p:.0} %"),
         p if p >= 1.0 => format!("{p:.1} %"),
         p => format!("{p:.2} %"),

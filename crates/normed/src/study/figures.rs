@@ -122,7 +122,8 @@ pub fn of_group(
         figures.push(figure("efficiency", "data efficiency", x, Axis::linear(MATCH), efficiency));
     }
 
-    let mut moved: Vec<(&CellResults<'_>, BTreeMap<(Tower, usize), f64>)> = Vec::new();
+    type Changes = BTreeMap<(Tower, usize), f64>;
+    let mut moved: Vec<(&CellResults<'_>, Changes)> = Vec::new();
     for &cell in group {
         if let Some(run) = cell.runs.first()
             && let Some(changes) = changes(&cell.cell.recipe, &run.outcome)?

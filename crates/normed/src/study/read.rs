@@ -143,7 +143,7 @@ fn cell(
     let recipe = s.whole(&whole, |s| Recipe::of_section(s, method.name));
     let mut chosen_by = s.whole(&laid_over([&whole, selection]), |s| {
         let mut recipe = Recipe::of_section(s, method.name);
-        recipe.seed = s.has("seed").then_some(recipe.seed).unwrap_or(seed);
+        recipe.seed = if s.has("seed") { recipe.seed } else { seed };
         recipe
     });
     chosen_by.train.fraction = recipe.train.fraction;

@@ -1,6 +1,5 @@
 //! Everything that a study shows: tables in three formats, plots, and one page with all of it.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -87,8 +86,7 @@ impl Report<'_> {
         html += "</div>\n<h3>Answers to look at</h3>\n";
         html += &failures::section(results.study, group)?;
         let duels = self.table(&tables.duels(&scoring))?;
-        let _ =
-            write!(html, "<details><summary>What the marks rest on</summary>{duels}</details>\n");
+        html += &format!("<details><summary>What the marks rest on</summary>{duels}</details>\n");
         self.sections.push((title(&cell.data_set, &cell.model), html));
         Ok(())
     }

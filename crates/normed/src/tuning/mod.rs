@@ -71,6 +71,7 @@ use crate::{Error, Result};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a recipe has one")]
 pub enum Tuning {
     /// One rule for all towers it names.
     One(Rule),
