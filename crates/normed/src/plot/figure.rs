@@ -276,10 +276,11 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 4, "{svg}");
         let png = image::load_from_memory(&figure.to_png().unwrap()).unwrap().into_rgb8();
         assert_eq!((png.width(), png.height()), (1280, 760));
-        // The two dots of the legend; and letters, which the font must have.
-        assert_eq!(png.get_pixel(1000 - 4, 36).0, [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2]);
-        let dark = png.pixels().filter(|p| p.0.iter().all(|&c| c < 100)).count();
-        assert!(dark > 2000, "{dark}");
+        // The legend's first dot, and letters beside it, which the font must have.
+        assert_eq!(png.get_pixel(996, 36).0, [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2]);
+        let beside = (1018..1270).flat_map(|x| (20..56).map(move |y| (x, y)));
+        let dark = beside.filter(|&(x, y)| png.get_pixel(x, y).0.iter().all(|&c| c < 100)).count();
+        assert!(dark > 40, "{dark}");
         assert!(Figure { series: vec![], ..figure }.to_svg().unwrap().starts_with("<svg"));
     }
 }

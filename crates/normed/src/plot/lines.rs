@@ -46,7 +46,7 @@ impl Chart<'_> {
         let points = || lines.iter().flatten();
         let (left, right) = range(points().map(|p| p.0), self.from_zero, 0.0);
         let (bottom, top) = range(points().map(|p| p.1), self.from_zero, 0.05);
-        sans_serif();
+        sans_serif(); // what axes and legends are set in by default
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();

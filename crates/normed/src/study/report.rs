@@ -9,7 +9,7 @@ use super::results::{CellResults, Results};
 use super::table::Table;
 use super::tables::{Tables, title};
 use super::{Study, failures, figures};
-use crate::plot::Figure;
+use crate::plot::{self, Figure};
 use crate::weights::write_atomically;
 use crate::{Error, Result};
 
@@ -103,7 +103,7 @@ impl Report<'_> {
 
     /// Writes a plot's files; the plot as a page shows it.
     fn figure(&self, figure: &Figure) -> Result<String> {
-        let wrong = |e| Error::failed(&figure.name, format!("cannot be drawn: {e}"));
+        let wrong = |e: plot::Error| Error::failed(&figure.name, format!("cannot be drawn: {e}"));
         let svg = figure.to_svg().map_err(wrong)?;
         let png = figure.to_png().map_err(wrong)?;
         self.file("plots", &figure.name, "png", &png)?;
