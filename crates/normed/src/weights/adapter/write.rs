@@ -291,25 +291,31 @@ fn named(params: &Parameters) -> Named<'_> {
     named
 }
 
-/// The biases of linear layers that are trained where the matrices are not, by PEFT's names. The output
-/// bias, whose matrix is the embedding table, is one beside others and beside what is plugged in: there PEFT
-/// wants whole modules. Alone it is a changed copy, of which PEFT takes the matrix from the base.
+/// The biases that are trained where the matrices and gains beside them are not, by PEFT's names, if there
+/// is a linear layer's among them: norms alone are kept whole. The output bias, whose matrix is the
+/// embedding table, is one beside others and beside what is plugged in: there PEFT wants whole modules. Alone
+/// it is a changed copy, of which PEFT takes the matrix from the base.
 fn biases_alone(params: &Parameters) -> BTreeSet<&str> {
-    let mut alone: BTreeSet<_> =
-        biases_beside(params, Some(false)).map(|p| peft_name(&p.name)).collect();
-    if !alone.is_empty() || params.deltas().len() > 0 {
-        alone.extend(biases_beside(params, None).map(|p| peft_name(&p.name)));
+    let is_norm = |p: &&Parameter| matches!(p.role.part, Part::Norm(_));
+    let beside_frozen: Vec<_> = biases_beside(params, Some(false)).collect();
+    let others = beside_frozen.iter().any(|p| !is_norm(p));
+    let mut alone = BTreeSet::new();
+    if others {
+        alone.extend(beside_frozen.iter().map(|p| peft_name(&p.name)));
+    }
+    if others || params.deltas().len() > 0 {
+        let beside_none = biases_beside(params, None).filter(|p| !is_norm(p));
+        alone.extend(beside_none.map(|p| peft_name(&p.name)));
     }
     alone
 }
 
-/// The trained biases but for norms', where a matrix that is the module's own is trained or not, as
-/// `matrix` says, or where there is none.
+/// The trained biases beside which there is a matrix or a gain, trained or not as `matrix` says, or none.
 fn biases_beside(params: &Parameters, matrix: Option<bool>) -> impl Iterator<Item = &Parameter> {
     params.iter().map(|(_, p)| p).filter(move |p| {
         let weight = || params.find(&format!("{}.weight", module_of(&p.name)));
-        let is_bias = p.role.term == Term::Bias && !matches!(p.role.part, Part::Norm(_));
-        p.trained && is_bias && weight().map(|id| params.get(id).trained) == matrix
+        let trained = || weight().map(|id| params.get(id).trained);
+        p.trained && p.role.term == Term::Bias && trained() == matrix
     })
 }
 
