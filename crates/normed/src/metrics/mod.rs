@@ -5,23 +5,35 @@
 //! - [`Constants`]: the best that an answerer who never looks can do;
 //! - [`Scores`]: every metric of a set of predictions, each with its interval and constant;
 //! - [`Comparison`]: two sets of predictions of the same examples;
+//! - [`score_protocols`]: the same answers under the rules of different papers;
+//! - [`score_captions`]: generated texts against references, as the COCO caption tools;
 //! - [`mcnemar`], [`paired_bootstrap`], [`holm`]: whether two sets can be told apart.
 
 mod bootstrap;
+mod captions;
 mod comparison;
 mod constants;
 mod metric;
 mod paired;
 mod predictions;
 pub mod protocol;
+mod protocols;
+mod ptb;
 mod scores;
 #[cfg(test)]
 pub(crate) mod toy;
 
 pub use bootstrap::Interval;
+pub use captions::{
+    Caption, CaptionMetric, CaptionScore, CaptionScores, read_captions, score_captions,
+};
 pub use comparison::{Comparison, Difference, compare};
 pub use constants::{Constant, Constants, ConstantsFrom};
 pub use metric::Metric;
 pub use paired::{holm, mcnemar, paired_bootstrap};
 pub use predictions::{Prediction, read_predictions, write_predictions};
+pub use protocols::{
+    Answered, Group, Protocol, ProtocolScore, ProtocolScores, read_answers, score_groups,
+    score_protocols,
+};
 pub use scores::{Row, Score, Scores, score};

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::AnswerType;
@@ -33,25 +34,30 @@ pub struct Prediction {
 
 /// Reads predictions; blank lines are passed over.
 pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
+    read_lines(
+        path,
+        "a line is {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
+         num_target_tokens, cluster}",
+    )
+}
+
+/// Reads one JSON object a line; blank lines are passed over. `hint` says what a line is.
+pub(super) fn read_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
     let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
-    let mut predictions = Vec::new();
+    let mut lines = Vec::new();
     for (i, line) in BufReader::new(file).split(b'\n').enumerate() {
         let line = line.map_err(|e| Error::io(path, &e))?;
         if line.trim_ascii().is_empty() {
             continue;
         }
         // The parser sees one line, so its "line 1" would mislead: only its column is kept.
-        let prediction = serde_json::from_slice(&line).map_err(|e| {
+        lines.push(serde_json::from_slice(&line).map_err(|e| {
             let (cause, column) = (e.to_string(), e.column());
             let cause = cause.split(" at line ").next().unwrap_or(&cause);
-            Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause).hint(
-                "a line is {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
-                 num_target_tokens, cluster}",
-            )
-        })?;
-        predictions.push(prediction);
+            Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause).hint(hint)
+        })?);
     }
-    Ok(predictions)
+    Ok(lines)
 }
 
 /// Writes predictions to a temporary file beside `path`, syncs it and renames it: `path` holds all

@@ -21,7 +21,7 @@ const PUNCTUATION: [&str; 13] =
 ///
 /// A token may hold a no-break space, as `1 1/2` does: of the tools' metrics some take it for one
 /// word and some for two.
-pub(crate) fn tokenize<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<Vec<String>> {
+pub(super) fn tokenize<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<Vec<String>> {
     let mut text: Vec<char> = Vec::new();
     for caption in captions {
         // Whatever else would end a line is a blank: one caption is one line.

@@ -234,6 +234,10 @@ fn negated(t: Rest<'_>) -> Option<Match> {
 
 /// What starts with an apostrophe that stands for letters or digits.
 fn leading_apostrophe(t: Rest<'_>) -> Option<Match> {
+    if t.is(0, is_apostrophe) && t.digits(1) == 2 {
+        let ends = t.0.get(3).is_none_or(|c| c.is_whitespace());
+        return if ends { plain(3) } else { decade(t) };
+    }
     if t.at(0)? != '\'' {
         return None;
     }
@@ -243,14 +247,13 @@ fn leading_apostrophe(t: Rest<'_>) -> Option<Match> {
     let word = ["till", "til", "cause", "em", "n"]
         .iter()
         .find(|w| t.says(1, w) && !t.is(1 + w.len(), is_alnum));
-    if let Some(word) = word {
-        return plain(1 + word.len());
-    }
-    match t.digits(1) {
-        2 if t.is(1, |c| c >= '2') && t.says(2, "0s") && !t.is(4, is_alnum) => plain(4),
-        2 if t.0.get(3).is_none_or(|c| c.is_whitespace()) => plain(3),
-        _ => None,
-    }
+    plain(1 + word?.len())
+}
+
+/// A decade from the twenties on, as `'90s`.
+fn decade(t: Rest<'_>) -> Option<Match> {
+    let found = t.is(1, |c| c >= '2') && t.says(2, "0s") && !t.is(4, is_alnum);
+    if found { plain(4) } else { None }
 }
 
 /// `'s`, `'ll`, `'ve` and their like.
@@ -456,20 +459,19 @@ fn address(t: Rest<'_>) -> Option<Match> {
     if run > outside { plain(start + run - outside) } else { None }
 }
 
-/// An address of mail.
+/// An address of mail, or what is written like one.
 fn mail(t: Rest<'_>) -> Option<Match> {
     let open = usize::from(t.at(0)? == '<');
-    let local = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '%' | '+' | '-');
-    let at = open + t.run(open, local);
-    let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let run = t.run(at + 1, host);
-    let starts = t.is(open, |c| c.is_ascii_alphanumeric());
-    if !starts || !t.is(at, |c| c == '@') || run == 0 {
+    let inside = |c: char| !c.is_whitespace() && !"\"<>|()".contains(c);
+    if !t.is(open, |c| c.is_ascii_alphanumeric()) {
         return None;
     }
-    let outside = t.0[at + 1..at + 1 + run].iter().rev().take_while(|&&c| !c.is_alphanumeric());
-    let end = at + 1 + run - outside.count();
-    if end <= at + 1 {
+    let run = t.run(open, inside);
+    let host = open + 1 + t.0[open..open + run].iter().rposition(|&c| c == '@')?;
+    // A full stop belongs to it where more follows.
+    let outside = t.0[host..open + run].iter().rev().take_while(|&&c| c == '.').count();
+    let end = open + run - outside;
+    if end <= host || t.is(host, |c| c == '.') {
         return None;
     }
     match (open, t.is(end, |c| c == '>')) {
