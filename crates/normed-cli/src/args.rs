@@ -45,6 +45,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Make a plain model of a base and an adapter.
     Merge(MergeArgs),
+    /// Score answers or reports that are in a file, under the rules of different papers.
+    Score(ScoreArgs),
     /// Assign train, validate and test to the rows of a file, without sharing an image or a group.
     Split(SplitArgs),
 }
@@ -318,6 +320,35 @@ pub struct DiffArgs {
 }
 
 #[derive(clap::Args)]
+pub struct ScoreArgs {
+    /// JSON lines: what `normed predict` writes; for coco, of id, prediction, and references or target.
+    pub file: PathBuf,
+    /// By which rules: one protocol for answers, all of them side by side, or coco for reports.
+    #[arg(long, value_enum, default_value = "all")]
+    pub protocol: Rules,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Rules by which texts are scored.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rules {
+    /// All protocols for answers.
+    All,
+    /// normed's own.
+    Strict,
+    /// MISS's ACC.py.
+    Miss,
+    /// LLaVA-Med's run_eval.py, v1.0.0.
+    LlavaMed,
+    /// The VQA challenge's.
+    Vqa,
+    /// The COCO caption tools'.
+    Coco,
+}
+
+#[derive(clap::Args)]
 pub struct SplitArgs {
     /// The rows: JSON lines.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -436,6 +467,8 @@ mod tests {
             "normed train r.toml --memory 6GiB",
             "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
+            "normed score p.jsonl",
+            "normed score p.jsonl --protocol llava-med --json",
             "normed study s.toml --set seeds=[1] --shard 2/8",
             "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",
@@ -462,6 +495,7 @@ mod tests {
             "normed apply-delta llama delta",
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
+            "normed score p.jsonl --protocol bleu",
             "normed train r.toml --find-lr --resume",
             "normed study s.toml --shard 0/2",
             "normed study s.toml --shard 3/2",

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::export(args),
         Command::Diff(args) => commands::diff(args),
         Command::Merge(args) => commands::merge(args),
+        Command::Score(args) => commands::score(args),
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {

@@ -29,7 +29,7 @@ pub(super) struct Words {
 
 impl Words {
     pub fn new(written: &str) -> Self {
-        let once = |text: &str| vqa::normalise(text).replace(',', "");
+        let once = |text: &str| vqa::words_of(text).replace(',', "");
         let text = once(&written.to_lowercase());
         let mut counts = BTreeMap::new();
         for word in once(&text).split_whitespace() {

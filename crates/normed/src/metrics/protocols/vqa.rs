@@ -35,7 +35,12 @@ const CONTRACTIONS: &str = "ain't aren't can't could've couldn't couldn't've did
 
 /// An answer, normalised.
 pub(super) fn normalise(written: &str) -> String {
-    let chars: Vec<char> = written.trim().chars().map(blank).collect();
+    words_of(written.replace(['\n', '\t'], " ").trim())
+}
+
+/// The same for a text whose blanks are as they were written.
+pub(super) fn words_of(written: &str) -> String {
+    let chars: Vec<char> = written.chars().collect();
     let digit = |c: Option<&char>| c.is_some_and(|c| c.is_numeric());
     let comma = chars.windows(3).any(|w| digit(w.first()) && w[1] == ',' && digit(w.last()));
     // A mark beside a blank anywhere goes everywhere.
@@ -60,10 +65,6 @@ pub(super) fn normalise(written: &str) -> String {
     let lower = text.to_lowercase();
     let words = lower.split_whitespace().map(number).filter(|word| !ARTICLES.contains(word));
     words.map(mended).collect::<Vec<_>>().join(" ")
-}
-
-fn blank(c: char) -> char {
-    if matches!(c, '\n' | '\t') { ' ' } else { c }
 }
 
 /// A number below eleven in digits; `none` is 0.
