@@ -70,7 +70,7 @@ def main(out, data):
     expected = {"hard": {"scores": corpus, "items": items}}
 
     rad = json.loads((data / "vqa-rad" / "VQA_RAD Dataset Public.json").read_text(encoding="utf-8"))
-    pairs = [(r["question"], r["question_rephrase"]) for r in rad]
+    pairs = [(r["question"], r.get("question_rephrase")) for r in rad]
     pairs = [(q, r) for q, r in pairs if isinstance(r, str) and r != "NULL"]
     corpus, _, _ = score([[r] for _, r in pairs], [q for q, _ in pairs])
     expected["vqa_rad"] = {"n": len(pairs), "scores": corpus}

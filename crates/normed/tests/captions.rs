@@ -1,0 +1,74 @@
+//! Scores of generated texts against pycocoevalcap's (reference/make_caption_goldens.py).
+
+mod data_common;
+
+use data_common::{golden, shared_data};
+use normed::metrics::{Caption, CaptionMetric, CaptionScores, read_captions, score_captions};
+use serde_json::Value;
+
+fn expected(part: &str) -> Value {
+    let text = std::fs::read_to_string(golden("captions/expected.json")).expect("a golden file");
+    let all: Value = serde_json::from_str(&text).expect("valid JSON");
+    all[part].clone()
+}
+
+fn near(place: &str, found: f64, want: &Value) {
+    let want = want.as_f64().expect("a number");
+    assert!((found - want).abs() < 1e-6, "{place}: {found}, not {want}");
+}
+
+fn agree(part: &str, scores: &CaptionScores) {
+    let expected = expected(part);
+    for metric in CaptionMetric::ALL {
+        let place = format!("{part}, {}", metric.name());
+        near(&place, scores.scores[&metric].value, &expected["scores"][metric.name()]);
+        let items = expected["items"][metric.name()].as_array().into_iter().flatten();
+        for (i, (item, want)) in scores.items.iter().zip(items).enumerate() {
+            near(&format!("{place}, text {i}"), item[&metric], want);
+        }
+    }
+}
+
+fn pair(id: usize, prediction: &str, reference: &str) -> Caption {
+    Caption {
+        id: id.to_string(),
+        prediction: prediction.to_owned(),
+        references: vec![reference.to_owned()],
+        cluster: id.to_string(),
+    }
+}
+
+#[test]
+fn texts_that_are_hard_to_tokenise_score_as_the_tools_score_them() {
+    let captions = read_captions(&golden("captions/hard.jsonl")).expect("a golden file");
+    agree("hard", &score_captions(&captions));
+}
+
+#[test]
+fn real_questions_and_reports_score_as_the_tools_score_them() {
+    let Some(data) = shared_data() else { return };
+    let read = |path: &str| std::fs::read_to_string(data.join(path)).expect("a data set");
+
+    let rows: Vec<Value> =
+        serde_json::from_str(&read("vqa-rad/VQA_RAD Dataset Public.json")).expect("valid JSON");
+    let texts = |row: &Value| {
+        let text = |key: &str| row[key].as_str().map(str::to_owned);
+        Some((text("question")?, text("question_rephrase").filter(|text| text != "NULL")?))
+    };
+    let questions = rows.iter().filter_map(texts).enumerate();
+    let questions: Vec<Caption> = questions.map(|(i, (q, r))| pair(i, &q, &r)).collect();
+    assert_eq!(questions.len() as u64, expected("vqa_rad")["n"].as_u64().expect("a number"));
+    agree("vqa_rad", &score_captions(&questions));
+
+    let reports: Vec<String> = read("slake/reports.jsonl")
+        .lines()
+        .map(|line| {
+            let row: Value = serde_json::from_str(line).expect("valid JSON");
+            row["report"].as_str().expect("a report").to_owned()
+        })
+        .collect();
+    let next = reports.iter().cycle().skip(1);
+    let reports: Vec<Caption> =
+        reports.iter().zip(next).enumerate().map(|(i, (r, p))| pair(i, p, r)).collect();
+    agree("reports", &score_captions(&reports));
+}
