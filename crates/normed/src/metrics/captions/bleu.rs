@@ -7,7 +7,7 @@ use super::{MOST_WORDS, Sentence};
 
 /// What BLEU of a set needs to know of a text; sums over texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(in crate::metrics) struct Counts {
+pub(super) struct Counts {
     length: f64,
     reference_length: f64,
     /// The n-grams of the text, n from 1.

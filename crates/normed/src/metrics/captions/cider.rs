@@ -9,7 +9,7 @@ use super::{MOST_WORDS, Sentence};
 const SIGMA: f64 = 6.0;
 
 /// In how many images' references an n-gram stands.
-pub(in crate::metrics) struct Frequencies<'a> {
+pub(super) struct Frequencies<'a> {
     images: BTreeMap<&'a [u32], f64>,
     log_count: f64,
 }

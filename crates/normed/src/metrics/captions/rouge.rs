@@ -7,7 +7,7 @@ use super::Sentence;
 const BETA: f64 = 1.2;
 
 /// The score of one text, 0 to 1.
-pub(in crate::metrics) fn rouge_l(text: &Sentence, references: &[Sentence]) -> f64 {
+pub(super) fn rouge_l(text: &Sentence, references: &[Sentence]) -> f64 {
     let (mut precision, mut recall) = (0.0, 0.0);
     for reference in references {
         let common = common(&text.tokens, &reference.tokens) as f64;

@@ -107,7 +107,7 @@ mod tests {
             ("its dont", "its don't"),
             ("couldntve couldnt've", "couldntve couldn't've"),
             ("somebody'd", "somebodyd"),
-            (&".".repeat(40), "........"),
+            (".".repeat(40).as_str(), "........"),
         ] {
             assert_eq!(normalise(written), want, "{written:?}");
         }
