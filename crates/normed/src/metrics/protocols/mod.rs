@@ -282,7 +282,7 @@ mod tests {
             answer_type: if open { AnswerType::Open } else { AnswerType::Closed },
             cluster: (id / 2).to_string(),
             question_type: None,
-            modality: (id > 0).then(|| if id % 2 == 0 { "CT" } else { "MRI" }.into()),
+            modality: (id > 0).then(|| if id.is_multiple_of(2) { "CT" } else { "MRI" }.into()),
             organ: Some("Lung".into()),
         }
     }
