@@ -58,7 +58,13 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
 
 fn table(scores: &[ProtocolScores]) -> String {
     let mut rows = vec![head(&[
-        "protocol", "metric", "score", "95 % interval", "best constant", "true answers", "n",
+        "protocol",
+        "metric",
+        "score",
+        "95 % interval",
+        "best constant",
+        "true answers",
+        "n",
     ])];
     for of in scores {
         rows.extend(of.scores.iter().map(|score| {

@@ -185,9 +185,8 @@ pub fn read_captions(path: &Path) -> Result<Vec<Caption>> {
     for caption in &captions {
         let place = format!("{}, `{}`", path.display(), caption.id);
         if !ids.insert(&caption.id) {
-            return Err(Error::invalid(place, "the id occurs twice").hint(
-                "give each text an id of its own, and one text's references in one line",
-            ));
+            return Err(Error::invalid(place, "the id occurs twice")
+                .hint("give each text an id of its own, and one text's references in one line"));
         }
         if caption.references.is_empty() {
             return Err(Error::invalid(place, "there is no reference").hint(hint));
@@ -337,7 +336,10 @@ mod tests {
         assert_eq!(good.expect("a line"), [caption("1", "a", &["b"])]);
         for (text, want) in [
             ("{\"id\":\"1\",\"prediction\":\"a\"}", "no reference"),
-            ("{\"id\":\"1\",\"prediction\":\"a\",\"references\":[\"b\"]}\n".repeat(2).as_str(), "twice"),
+            (
+                "{\"id\":\"1\",\"prediction\":\"a\",\"references\":[\"b\"]}\n".repeat(2).as_str(),
+                "twice",
+            ),
             ("\n", "no lines"),
             ("{\"id\":\"1\"}", "missing field `prediction`"),
         ] {

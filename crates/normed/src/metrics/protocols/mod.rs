@@ -235,9 +235,8 @@ fn scores(read: &[&Read<'_>], protocols: &[Protocol]) -> Vec<ProtocolScores> {
 
 impl Measure {
     fn score(&self, read: &[&Read<'_>]) -> Option<ProtocolScore> {
-        let counts = |one: &&&Read<'_>| {
-            (self.of)(&one.target, one.answered.answer_type == AnswerType::Open)
-        };
+        let counts =
+            |one: &&&Read<'_>| (self.of)(&one.target, one.answered.answer_type == AnswerType::Open);
         let counted: Vec<&Read<'_>> = read.iter().filter(counts).copied().collect();
         let mut clusters: BTreeMap<&str, Ratio> = BTreeMap::new();
         let (mut total, mut ceiling) = (Ratio::default(), Ratio::default());
@@ -314,8 +313,7 @@ mod tests {
     #[test]
     fn groups_are_those_that_the_lines_name() {
         let groups = score_groups(&set(), &[Protocol::Strict]);
-        let names: Vec<_> =
-            groups.iter().map(|g| (g.by.as_str(), g.value.as_str(), g.n)).collect();
+        let names: Vec<_> = groups.iter().map(|g| (g.by.as_str(), g.value.as_str(), g.n)).collect();
         let want = [
             ("answer_type", "CLOSED", 4),
             ("answer_type", "OPEN", 1),

@@ -44,9 +44,7 @@ pub(super) fn words_of(written: &str) -> String {
     let digit = |c: Option<&char>| c.is_some_and(|c| c.is_numeric());
     let comma = chars.windows(3).any(|w| digit(w.first()) && w[1] == ',' && digit(w.last()));
     // A mark beside a blank anywhere goes everywhere.
-    let beside_blank = |mark: char| {
-        chars.windows(2).any(|w| w == [mark, ' '] || w == [' ', mark])
-    };
+    let beside_blank = |mark: char| chars.windows(2).any(|w| w == [mark, ' '] || w == [' ', mark]);
     let dropped: Vec<char> = MARKS.chars().filter(|&m| comma || beside_blank(m)).collect();
     let unmarked: Vec<char> = chars
         .iter()

@@ -506,12 +506,10 @@ fn phone(t: Rest<'_>) -> Option<Match> {
             group(a + gap, 3, 5).next()
         })
     };
-    let three = |i: usize| {
-        group(i, 2, 4).find_map(|a| if t.is(a, apart) { last_two(a + 1) } else { None })
-    };
+    let three =
+        |i: usize| group(i, 2, 4).find_map(|a| if t.is(a, apart) { last_two(a + 1) } else { None });
     let plus = t.run(0, |c| c == '+').min(2);
-    let four = group(plus, 2, 4)
-        .find_map(|a| if t.is(a, apart) { three(a + 1) } else { None });
+    let four = group(plus, 2, 4).find_map(|a| if t.is(a, apart) { three(a + 1) } else { None });
     let bracketed = || {
         let digits = t.digits(1);
         let closed = t.at(0)? == '(' && (2..=3).contains(&digits) && t.is(1 + digits, |c| c == ')');
