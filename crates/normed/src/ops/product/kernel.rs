@@ -1,7 +1,7 @@
 //! What an instruction set provides, and the version that needs none.
 
 use super::matrix::Matrix;
-use super::pack::pack;
+use super::pack::{Cut, pack};
 
 /// The innermost loop of a product on one instruction set. A value of the type proves that the
 /// processor has it.
@@ -13,7 +13,10 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// Whether a word is two bf16 rather than an f32.
     const PAIRS: bool;
 
-    /// Words in `inner` elements.
+    /// Words of a block: a panel of either side then stays in a cache near the processor.
+    const INNER: usize = 512;
+
+    /// Words of a row of `inner` elements.
     fn words(inner: usize) -> usize {
         if Self::PAIRS { inner.div_ceil(2) } else { inner }
     }
@@ -21,12 +24,29 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// Runs `f`, which must be `#[inline(always)]`, compiled for the instruction set.
     fn vectorised<R>(self, f: impl FnOnce() -> R) -> R;
 
-    /// Packs the rows from `first` on of `m` into as many panels `[words][width]` as `out` holds, zeros
-    /// beyond its edges. `width` is [`Kernel::ROWS`] or [`Kernel::COLS`].
-    fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]);
+    /// Packs the rows from `first` on of `m` into as many left panels as `out` holds, zeros beyond its
+    /// edges: `[words][ROWS]`, unless the kernel has an order of its own in which blocks of
+    /// [`Kernel::INNER`] words lie behind one another all the same.
+    fn pack_left(self, m: Matrix<'_>, first: usize, out: &mut [u32]) {
+        self.pack(m, Cut { first, width: Self::ROWS, words: Self::words(m.cols()) }, out);
+    }
 
-    /// `sums [ROWS, COLS] (+)= left [words][ROWS]ᵀ right [words][COLS]` in the first `height` rows;
-    /// `resume` continues from what `sums` holds.
+    /// Likewise right panels, `[words][COLS]`.
+    fn pack_right(self, m: Matrix<'_>, first: usize, out: &mut [u32]) {
+        self.pack(m, Cut { first, width: Self::COLS, words: Self::words(m.cols()) }, out);
+    }
+
+    /// Packs panels `[words][width]`.
+    fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]);
+
+    /// Runs `f`, which calls [`Kernel::tile`].
+    #[inline(always)]
+    fn prepared<R>(self, f: impl FnOnce() -> R) -> R {
+        f()
+    }
+
+    /// `sums [ROWS, COLS] (+)= leftᵀ right`, of as many words of a panel each, in the first `height`
+    /// rows; `resume` continues from what `sums` holds.
     fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool);
 }
 
@@ -44,8 +64,8 @@ impl Kernel for Portable {
         f()
     }
 
-    fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
-        pack::<false>(m, first, width, out);
+    fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
+        pack::<false>(m, cut, out);
     }
 
     fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool) {

@@ -6,8 +6,8 @@
 //! panel of rows with one of columns in registers (Goto and van de Geijn 2008, "Anatomy of
 //! high-performance matrix multiplication"); what happens to the sums is up to the caller.
 //!
-//! An element is one chain of fused multiply-adds from the first inner index to the last, whatever
-//! the blocking and the number of threads: the same bits on any of them.
+//! An element is summed from the first inner index to the last in an order that is the kernel's,
+//! whatever the blocking and the number of threads: the same bits on any of them.
 
 mod kernel;
 mod matrix;
@@ -30,8 +30,6 @@ use crate::tensor::Precision;
 const SHARED_WORDS: usize = 2 << 20;
 /// Panels of it that a task packs.
 const PACKED_TOGETHER: usize = 8;
-/// Inner words of a block: a panel of either side then stays in the second level of cache.
-const INNER: usize = 512;
 /// Rows of a task at most, and columns that it walks through for every block of inner words.
 const TASK_ROWS: usize = 168;
 const TASK_COLS: usize = 256;
@@ -51,10 +49,13 @@ macro_rules! with_kernel {
     ($precision:expr, $f:ident($($argument:expr),* $(,)?)) => {{
         #[cfg(target_arch = "x86_64")]
         {
-            if $precision == Precision::Bf16
-                && let Some(kernel) = x86::Avx512Bf16::detect()
-            {
-                return $f(kernel, $($argument),*);
+            if $precision == Precision::Bf16 {
+                if let Some(kernel) = x86::AmxBf16::detect() {
+                    return $f(kernel, $($argument),*);
+                }
+                if let Some(kernel) = x86::Avx512Bf16::detect() {
+                    return $f(kernel, $($argument),*);
+                }
             }
             if let Some(kernel) = x86::Avx512::detect() {
                 return $f(kernel, $($argument),*);
@@ -105,7 +106,7 @@ fn on_all_threads<K: Kernel>(
         let count = at_once.min(panels - first);
         let packed = &mut right[..count * panel];
         packed.par_chunks_mut(PACKED_TOGETHER * panel).enumerate().for_each(|(i, out)| {
-            kernel.pack(columns, (first + i * PACKED_TOGETHER) * K::COLS, K::COLS, out);
+            kernel.pack_right(columns, (first + i * PACKED_TOGETHER) * K::COLS, out);
         });
         let packed = Panels { words: &*packed, stride: panel };
         let grid = Grid::new(rows, count, K::ROWS);
@@ -188,7 +189,7 @@ fn pack_panels<K: Kernel>(kernel: K, b: Matrix<'_>, out: &mut Vec<u32>) {
     let panels = b.cols().div_ceil(K::COLS);
     out.resize(out.len().max(panels * panel), 0);
     for (i, out) in out.chunks_exact_mut(panel.max(1)).take(panels).enumerate() {
-        kernel.pack(b.transposed(), i * K::COLS, K::COLS, out);
+        kernel.pack_right(b.transposed(), i * K::COLS, out);
     }
 }
 
@@ -286,32 +287,35 @@ impl Block {
             let strip = K::ROWS * words;
             left.resize(left.len().max(row_panels * strip), 0);
             for (i, out) in left.chunks_exact_mut(strip).take(row_panels).enumerate() {
-                kernel.pack(a, first + i * K::ROWS, K::ROWS, out);
+                kernel.pack_left(a, first + i * K::ROWS, out);
             }
             let tile = K::ROWS * K::COLS;
             let group = TASK_COLS / K::COLS;
             sums.resize(sums.len().max(group * row_panels * tile), 0.0);
-            let inner = words.div_ceil(INNER);
+            let inner = words.div_ceil(K::INNER);
             let stride = packed.stride;
-            for (g, packed) in packed.words.chunks(group * stride).enumerate() {
-                for part in 0..inner {
-                    let (from, to) = (part * INNER, ((part + 1) * INNER).min(words));
-                    for (j, right) in packed.chunks(stride).enumerate() {
-                        let col = self.col + (g * group + j) * K::COLS;
-                        for i in 0..row_panels {
-                            let row = first + i * K::ROWS;
-                            let height = K::ROWS.min(end - row);
-                            let sums = &mut sums[(j * row_panels + i) * tile..][..tile];
-                            let left = &left[i * strip + from * K::ROWS..i * strip + to * K::ROWS];
-                            let right = &right[from * K::COLS..to * K::COLS];
-                            kernel.tile(height, left, right, sums, part > 0);
-                            if part + 1 == inner {
-                                self.finish(kernel, (row, height), col, sums, epilogue);
+            kernel.prepared(|| {
+                for (g, packed) in packed.words.chunks(group * stride).enumerate() {
+                    for part in 0..inner {
+                        let (from, to) = (part * K::INNER, ((part + 1) * K::INNER).min(words));
+                        for (j, right) in packed.chunks(stride).enumerate() {
+                            let col = self.col + (g * group + j) * K::COLS;
+                            for i in 0..row_panels {
+                                let row = first + i * K::ROWS;
+                                let height = K::ROWS.min(end - row);
+                                let sums = &mut sums[(j * row_panels + i) * tile..][..tile];
+                                let left =
+                                    &left[i * strip + from * K::ROWS..i * strip + to * K::ROWS];
+                                let right = &right[from * K::COLS..to * K::COLS];
+                                kernel.tile(height, left, right, sums, part > 0);
+                                if part + 1 == inner {
+                                    self.finish(kernel, (row, height), col, sums, epilogue);
+                                }
                             }
                         }
                     }
                 }
-            }
+            });
         });
     }
 
@@ -447,6 +451,7 @@ mod tests {
                 x86::Avx2::detect().map($f);
                 x86::Avx512::detect().map($f);
                 x86::Avx512Bf16::detect().map($f);
+                x86::AmxBf16::detect().map($f);
             }
         };
     }
@@ -463,7 +468,7 @@ mod tests {
                 (29, 65, 31),
                 (7, 300, 33),
                 (300, 7, 5),
-                (3, 5, 2 * INNER + 3),
+                (3, 5, 2 * K::INNER + 3),
             ];
             for (m, n, k) in shapes {
                 for form in 0..64 {
@@ -482,7 +487,7 @@ mod tests {
         fn check<K: Kernel>(kernel: K) {
             // More rows than a task, more inner words than a block, more columns than are packed at
             // once: every loop goes round.
-            let (m, k) = (2 * TASK_ROWS + 5, 2 * INNER + 40);
+            let (m, k) = (2 * TASK_ROWS + 5, 2 * K::INNER + 40);
             let n = SHARED_WORDS / K::words(k) + 3 * K::COLS + 1;
             let (a, b) = (Factor::new(m, k, 0, 3), Factor::new(k, n, 1, 4));
             let whole = multiply_packed(kernel, &a, &b, n);

@@ -8,12 +8,23 @@ use half::bf16;
 use super::matrix::Matrix;
 use crate::tensor::Factor;
 
-/// Packs the rows from `first` on of `m` into as many panels as `out` holds.
+/// Which rows of a matrix go into panels, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// The first row of the first panel.
+    pub first: usize,
+    /// Rows of a panel.
+    pub width: usize,
+    /// Words of a row: those beyond the matrix are 0.
+    pub words: usize,
+}
+
+/// Packs rows of `m` into as many panels as `out` holds.
 #[inline(always)]
-pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
-    let words = if PAIRS { m.cols().div_ceil(2) } else { m.cols() };
+pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
+    let Cut { width, words, .. } = cut;
     for (i, out) in out.chunks_exact_mut(words * width).enumerate() {
-        let first = first + i * width;
+        let first = cut.first + i * width;
         match m.data() {
             Factor::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
             Factor::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
@@ -64,8 +75,9 @@ const RUN: usize = 64;
 #[inline(always)]
 fn pack_rows<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
     let height = width.min(m.rows() - first);
-    out.chunks_exact_mut(width).for_each(|out| out[height..].fill(0));
     let per_word = if PAIRS { 2 } else { 1 };
+    out.chunks_exact_mut(width).for_each(|out| out[height..].fill(0));
+    out[m.cols().div_ceil(per_word) * width..].fill(0);
     let mut run = [0.0; RUN];
     for row in 0..height {
         for from in (0..m.cols()).step_by(RUN) {
@@ -119,13 +131,15 @@ mod tests {
     fn panels<K: Kernel>(kernel: K, m: Matrix<'_>, together: usize) -> Vec<u32> {
         let words = K::words(m.cols());
         let mut all = Vec::new();
-        for width in [K::ROWS, K::COLS] {
+        let mut add = |width: usize, pack: &dyn Fn(usize, &mut [u32])| {
             let mut panels = vec![u32::MAX; m.rows().div_ceil(width) * words * width];
             for (i, panels) in panels.chunks_mut(together * words * width).enumerate() {
-                kernel.pack(m, i * together * width, width, panels);
+                pack(i * together * width, panels);
             }
             all.extend(panels);
-        }
+        };
+        add(K::ROWS, &|first, out| kernel.pack_left(m, first, out));
+        add(K::COLS, &|first, out| kernel.pack_right(m, first, out));
         all
     }
 
@@ -180,6 +194,7 @@ mod tests {
             x86::Avx2::detect().into_iter().for_each(check);
             x86::Avx512::detect().into_iter().for_each(check);
             x86::Avx512Bf16::detect().into_iter().for_each(check);
+            x86::AmxBf16::detect().into_iter().for_each(check);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The kernels for x86-64: AVX-512 with bf16 dot products, AVX-512, and AVX2 with FMA.
+//! The kernels for x86-64: AMX, AVX-512 with bf16 dot products, AVX-512, and AVX2 with FMA.
 
+mod amx;
 mod narrow;
 
 use std::arch::x86_64::*;
@@ -7,8 +8,9 @@ use std::ops::Range;
 
 use super::kernel::Kernel;
 use super::matrix::Matrix;
-use super::pack;
+use super::pack::{self, Cut};
 use crate::tensor::Factor;
+pub(super) use amx::AmxBf16;
 use narrow::pack_narrow;
 
 /// AVX-512 with products of bf16 pairs (`vdpbf16ps`).
@@ -83,11 +85,11 @@ macro_rules! avx512_kernel {
                 unsafe { $with(f) }
             }
 
-            fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
+            fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
                 self.vectorised(
                     #[inline(always)]
                     // SAFETY: as above.
-                    || unsafe { pack_512::<$pairs>(m, first, width, out) },
+                    || unsafe { pack_512::<$pairs>(m, cut, out) },
                 );
             }
 
@@ -276,8 +278,8 @@ fn mask32(n: usize) -> __mmask32 {
 /// # Safety
 /// The processor must have AVX-512 (F, BW, VL, DQ), and BF16 for `PAIRS`.
 #[inline(always)]
-unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
-    let words = if PAIRS { m.cols().div_ceil(2) } else { m.cols() };
+unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
+    let Cut { first, width, words } = cut;
     assert!(words * width <= out.len() && width <= COLS);
     let rows = m.rows() - first;
     let (stride, inner) = (m.stride(), m.cols());
@@ -306,38 +308,19 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize,
                 });
             }
             (Factor::F32(x), true) => {
-                let x = x.as_ptr();
-                let load = |k: usize, at: usize, mask| {
-                    let mask = if k < inner { mask } else { 0 };
-                    fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
-                    _mm512_maskz_loadu_ps(mask, x.wrapping_add(k * stride + first + at))
-                };
+                let x = x.as_ptr().wrapping_add(first);
                 copy_columns(rows, width, words, out, |word, at, mask| {
-                    if !PAIRS {
-                        return _mm512_castps_si512(load(word, at, mask));
-                    }
-                    let (low, high) = (load(2 * word, at, mask), load(2 * word + 1, at, mask));
-                    let both = _mm512_cvtne2ps_pbh(high, low);
-                    interleave(std::mem::transmute::<__m512bh, __m512i>(both))
+                    column_words_f32::<PAIRS>(x.wrapping_add(at), stride, inner, word, mask)
                 });
             }
             (Factor::Bf16(x), true) => {
-                let x = x.as_ptr().cast::<i16>();
-                let load = |k: usize, at: usize, mask| {
-                    let mask = if k < inner { mask } else { 0 };
-                    fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
-                    _mm256_maskz_loadu_epi16(mask, x.wrapping_add(k * stride + first + at))
-                };
+                let x = x.as_ptr().cast::<i16>().wrapping_add(first);
                 copy_columns(rows, width, words, out, |word, at, mask| {
-                    if !PAIRS {
-                        return _mm512_castps_si512(widen(load(word, at, mask)));
-                    }
-                    let (low, high) = (load(2 * word, at, mask), load(2 * word + 1, at, mask));
-                    interleave(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+                    column_words_bf16::<PAIRS>(x.wrapping_add(at), stride, inner, word, mask)
                 });
             }
             (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {
-                pack_narrow::<PAIRS>(m, first, width, out);
+                pack_narrow::<PAIRS>(m, cut, out);
             }
         }
     }
@@ -359,6 +342,75 @@ fn fetch<T>(p: *const T) {
 unsafe fn widen(x: __m256i) -> __m512 {
     // SAFETY: by the caller's contract.
     unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x))) }
+}
+
+/// Word `word` of 16 rows of `inner` f32 that lie side by side from `x` on.
+#[inline(always)]
+unsafe fn column_words_f32<const PAIRS: bool>(
+    x: *const f32,
+    stride: usize,
+    inner: usize,
+    word: usize,
+    mask: __mmask16,
+) -> __m512i {
+    // SAFETY: masked to rows that there are and to inner indices below `inner`.
+    unsafe {
+        if !PAIRS {
+            return _mm512_castps_si512(column_f32(x, stride, inner, word, mask));
+        }
+        let low = column_f32(x, stride, inner, 2 * word, mask);
+        let high = column_f32(x, stride, inner, 2 * word + 1, mask);
+        let both = _mm512_cvtne2ps_pbh(high, low);
+        interleave(std::mem::transmute::<__m512bh, __m512i>(both))
+    }
+}
+
+#[inline(always)]
+unsafe fn column_f32(
+    x: *const f32,
+    stride: usize,
+    inner: usize,
+    k: usize,
+    mask: __mmask16,
+) -> __m512 {
+    fetch(x.wrapping_add((k + AHEAD) * stride));
+    let mask = if k < inner { mask } else { 0 };
+    // SAFETY: by the caller's contract.
+    unsafe { _mm512_maskz_loadu_ps(mask, x.wrapping_add(k * stride)) }
+}
+
+/// As [`column_words_f32`], of bf16.
+#[inline(always)]
+unsafe fn column_words_bf16<const PAIRS: bool>(
+    x: *const i16,
+    stride: usize,
+    inner: usize,
+    word: usize,
+    mask: __mmask16,
+) -> __m512i {
+    // SAFETY: as there.
+    unsafe {
+        if !PAIRS {
+            return _mm512_castps_si512(widen(column_bf16(x, stride, inner, word, mask)));
+        }
+        let low = column_bf16(x, stride, inner, 2 * word, mask);
+        let high = column_bf16(x, stride, inner, 2 * word + 1, mask);
+        interleave(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high))
+    }
+}
+
+#[inline(always)]
+unsafe fn column_bf16(
+    x: *const i16,
+    stride: usize,
+    inner: usize,
+    k: usize,
+    mask: __mmask16,
+) -> __m256i {
+    fetch(x.wrapping_add((k + AHEAD) * stride));
+    let mask = if k < inner { mask } else { 0 };
+    // SAFETY: by the caller's contract.
+    unsafe { _mm256_maskz_loadu_epi16(mask, x.wrapping_add(k * stride)) }
 }
 
 /// Words `words` (at most 16) of a row of `inner` f32.
@@ -525,10 +577,10 @@ impl Kernel for Avx2 {
         unsafe { with_avx2(f) }
     }
 
-    fn pack(self, m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
+    fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
         self.vectorised(
             #[inline(always)]
-            || pack::pack::<false>(m, first, width, out),
+            || pack::pack::<false>(m, cut, out),
         );
     }
 

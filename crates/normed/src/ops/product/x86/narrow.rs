@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::matrix::Matrix;
-use super::super::pack;
+use super::super::pack::{self, Cut};
 use super::{AHEAD, COLS, TOGETHER, copy_columns, fetch, interleave, mask16, transpose_rows};
 use crate::tensor::{BLOCK, Factor, Int8, NF4_VALUES, Nf4};
 
@@ -17,15 +17,10 @@ use crate::tensor::{BLOCK, Factor, Int8, NF4_VALUES, Nf4};
 /// # Safety
 /// The processor must have AVX-512 (F, BW, VL, DQ), and BF16 for `PAIRS`.
 #[inline(always)]
-pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
-    m: Matrix<'_>,
-    first: usize,
-    width: usize,
-    out: &mut [u32],
-) {
+pub(super) unsafe fn pack_narrow<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
+    let Cut { first, width, words } = cut;
     let rows = m.rows() - first;
     let per_word = if PAIRS { 2 } else { 1 };
-    let words = m.cols().div_ceil(per_word);
     assert!(words * width <= out.len() && width <= COLS);
     let (stride, inner) = (m.stride(), m.cols());
     // SAFETY: loads are masked to rows below `m.rows()` and columns below `m.cols()`, which
@@ -58,7 +53,7 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
                     })
                 });
             }
-            (Factor::Int8(x), true) => int8_columns::<PAIRS>(x, m, (first, rows, width), out),
+            (Factor::Int8(x), true) => int8_columns::<PAIRS>(x, m, cut, out),
             // Blocks and bytes must not run over the ends of rows, nor of panels.
             (Factor::Nf4(x), false) if inner.is_multiple_of(BLOCK) && stride == inner => {
                 nf4_rows::<PAIRS>(x, m, (first, rows, width), out);
@@ -69,10 +64,10 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
                     && first.is_multiple_of(COLS)
                     && width == COLS =>
             {
-                nf4_columns::<PAIRS>(x, m, first, out);
+                nf4_columns::<PAIRS>(x, m, cut, out);
             }
             (Factor::Nf4(_) | Factor::F32(_) | Factor::Bf16(_), _) => {
-                pack::pack::<PAIRS>(m, first, width, out);
+                pack::pack::<PAIRS>(m, cut, out);
             }
         }
     }
@@ -112,13 +107,11 @@ unsafe fn columns<const PAIRS: bool>(
             if !PAIRS {
                 return _mm512_castps_si512(load(word, at, mask));
             }
-            let low = load(2 * word, at, mask);
-            let high = if 2 * word + 1 < inner {
-                load(2 * word + 1, at, mask)
-            } else {
-                _mm512_setzero_ps()
-            };
-            interleave(rounded(high, low))
+            let mut pair = [_mm512_setzero_ps(); 2];
+            for (k, half) in (2 * word..inner).zip(&mut pair) {
+                *half = load(k, at, mask);
+            }
+            interleave(rounded(pair[1], pair[0]))
         });
     }
 }
@@ -151,11 +144,11 @@ unsafe fn eight(x: *const i8, from: usize, mask: __mmask16, scale: __m512) -> __
 unsafe fn int8_columns<const PAIRS: bool>(
     x: Int8<'_>,
     m: Matrix<'_>,
-    (first, rows, width): (usize, usize, usize),
+    Cut { first, width, words }: Cut,
     out: &mut [u32],
 ) {
     let (codes, stride, inner) = (x.codes().as_ptr().cast::<i8>(), m.stride(), m.cols());
-    let words = if PAIRS { inner.div_ceil(2) } else { inner };
+    let rows = m.rows() - first;
     // SAFETY: by the caller's contract.
     unsafe {
         columns::<PAIRS>(rows, width, words, out, inner, |k, at, mask| {
@@ -228,9 +221,13 @@ unsafe fn nf4_rows<const PAIRS: bool>(
 
 /// Rows that lie along the panels, [`COLS`] to each: half a block of every inner index.
 #[inline(always)]
-unsafe fn nf4_columns<const PAIRS: bool>(x: Nf4<'_>, m: Matrix<'_>, first: usize, out: &mut [u32]) {
+unsafe fn nf4_columns<const PAIRS: bool>(
+    x: Nf4<'_>,
+    m: Matrix<'_>,
+    Cut { first, words, .. }: Cut,
+    out: &mut [u32],
+) {
     let (codes, stride, inner) = (x.codes().as_ptr(), m.stride(), m.cols());
-    let words = if PAIRS { inner.div_ceil(2) } else { inner };
     // Of the first sixteen, and of the others: one of the lower row, one of the upper (from 32 on).
     // SAFETY: by the caller's contract.
     let (order, others) = unsafe {
@@ -255,13 +252,12 @@ unsafe fn nf4_columns<const PAIRS: bool>(x: Nf4<'_>, m: Matrix<'_>, first: usize
                         _mm512_storeu_ps(to.add(16).cast(), sixteen(codes, at + 16, values));
                         continue;
                     }
-                    let at = place(codes, 2 * word, stride, first);
-                    let low = thirty_two(codes, at, values_of_block(x, at / BLOCK));
-                    let mut high = _mm512_setzero_si512();
-                    if 2 * word + 1 < inner {
-                        let at = place(codes, 2 * word + 1, stride, first);
-                        high = thirty_two(codes, at, values_of_block(x, at / BLOCK));
+                    let mut pair = [_mm512_setzero_si512(); 2];
+                    for (k, half) in (2 * word..inner).zip(&mut pair) {
+                        let at = place(codes, k, stride, first);
+                        *half = thirty_two(codes, at, values_of_block(x, at / BLOCK));
                     }
+                    let [low, high] = pair;
                     let these = _mm512_permutex2var_epi16(low, order, high);
                     let those = _mm512_permutex2var_epi16(low, others, high);
                     _mm512_storeu_si512(to.cast(), these);
