@@ -21,9 +21,6 @@ pub(super) trait Kernel: Copy + Send + Sync {
         if Self::PAIRS { inner.div_ceil(2) } else { inner }
     }
 
-    /// Runs `f`, which must be `#[inline(always)]`, compiled for the instruction set.
-    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R;
-
     /// Packs the rows from `first` on of `m` into as many left panels as `out` holds, zeros beyond its
     /// edges: `[words][ROWS]`, unless the kernel has an order of its own in which blocks of
     /// [`Kernel::INNER`] words lie behind one another all the same.
@@ -58,11 +55,6 @@ impl Kernel for Portable {
     const ROWS: usize = 4;
     const COLS: usize = 16;
     const PAIRS: bool = false;
-
-    #[inline(always)]
-    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
-        f()
-    }
 
     fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
         pack::<false>(m, cut, out);

@@ -23,6 +23,7 @@ use kernel::{Kernel, Portable};
 pub(super) use matrix::{Matrix, Rows};
 
 use super::number::Number;
+use super::simd::vectorised;
 use crate::tensor::Precision;
 
 /// Words of the right factor that are packed at a time, by all threads: a good part of the last
@@ -69,8 +70,8 @@ macro_rules! with_kernel {
 }
 
 /// Calls `epilogue(row, col, sums)` once for every run of columns of every row of `a b`, from any
-/// thread. The epilogue owns those elements of its output while it runs. It is compiled into the
-/// kernel, so it should be `#[inline(always)]` and leave the loops to the compiler.
+/// thread. The epilogue owns those elements of its output while it runs. It is compiled for every
+/// instruction set, so it should be `#[inline(always)]` and leave the loops to the compiler.
 ///
 /// `precision` is what factors are rounded to before they are multiplied, where the processor
 /// multiplies bf16; sums are f32 in either case.
@@ -80,15 +81,15 @@ pub(super) fn product(
     precision: Precision,
     epilogue: impl Fn(usize, usize, &[f32]) + Sync,
 ) {
-    with_kernel!(precision, on_all_threads(a, b, epilogue))
+    on_best_kernel(a, b, precision, &row_by_row(epilogue));
 }
 
-fn on_all_threads<K: Kernel>(
-    kernel: K,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    epilogue: impl Fn(usize, usize, &[f32]) + Sync,
-) {
+/// Apart from [`product`], so that kernels are compiled once and not for every epilogue.
+fn on_best_kernel(a: Matrix<'_>, b: Matrix<'_>, precision: Precision, finish: Finish<'_>) {
+    with_kernel!(precision, on_all_threads(a, b, finish))
+}
+
+fn on_all_threads<K: Kernel>(kernel: K, a: Matrix<'_>, b: Matrix<'_>, finish: Finish<'_>) {
     assert_eq!(a.cols(), b.rows(), "inner dimensions");
     let (rows, cols) = (a.rows(), b.cols());
     if rows == 0 || cols == 0 {
@@ -113,10 +114,43 @@ fn on_all_threads<K: Kernel>(
         (0..grid.tasks()).into_par_iter().with_max_len(1).for_each(|task| {
             let (from, to) = grid.panels(task);
             let block = Block { rows: grid.rows(task), col: (first + from) * K::COLS, cols };
-            block.multiply(kernel, a, packed.range(from, to), words, &epilogue);
+            block.multiply(kernel, a, packed.range(from, to), words, finish);
         });
     }
     RIGHT.set(right);
+}
+
+/// A tile whose sums are whole.
+struct Tile<'a> {
+    row: usize,
+    col: usize,
+    height: usize,
+    width: usize,
+    sums: &'a [f32],
+    /// From one row of sums to the next.
+    stride: usize,
+}
+
+/// Takes tiles, from any thread.
+type Finish<'a> = &'a (dyn Fn(Tile<'_>) + Sync);
+
+/// Hands the rows of a tile to an epilogue.
+fn row_by_row(epilogue: impl Fn(usize, usize, &[f32]) + Sync) -> impl Fn(Tile<'_>) + Sync {
+    move |Tile { row, col, height, width, sums, stride }| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (r, sums) in sums.chunks_exact(stride).take(height).enumerate() {
+                    match width {
+                        // The same with a length that the compiler knows.
+                        32 => epilogue(row + r, col, &sums[..32]),
+                        16 => epilogue(row + r, col, &sums[..16]),
+                        _ => epilogue(row + r, col, &sums[..width]),
+                    }
+                }
+            },
+        );
+    }
 }
 
 /// An epilogue that writes the sums to `out`, whose elements must be the caller's own as long as the
@@ -160,9 +194,18 @@ impl Packed {
     }
 
     /// As [`product`] of `a` and the first `a.cols()` rows and `cols` columns of what was packed.
-    pub fn product(&self, a: Matrix<'_>, cols: usize, epilogue: impl Fn(usize, usize, &[f32])) {
+    pub fn product(
+        &self,
+        a: Matrix<'_>,
+        cols: usize,
+        epilogue: impl Fn(usize, usize, &[f32]) + Sync,
+    ) {
         assert!(a.cols() <= self.rows && cols <= self.cols, "more than was packed");
-        with_kernel!(self.precision, on_this_thread(a, self, cols, epilogue));
+        self.on_best_kernel(a, cols, &row_by_row(epilogue));
+    }
+
+    fn on_best_kernel(&self, a: Matrix<'_>, cols: usize, finish: Finish<'_>) {
+        with_kernel!(self.precision, on_this_thread(a, self, cols, finish));
     }
 }
 
@@ -198,7 +241,7 @@ fn on_this_thread<K: Kernel>(
     a: Matrix<'_>,
     b: &Packed,
     cols: usize,
-    epilogue: impl Fn(usize, usize, &[f32]),
+    finish: Finish<'_>,
 ) {
     if a.rows() == 0 || cols == 0 {
         return;
@@ -206,7 +249,7 @@ fn on_this_thread<K: Kernel>(
     let stride = K::COLS * K::words(b.rows);
     let packed = Panels { words: &b.words, stride }.range(0, cols.div_ceil(K::COLS));
     let block = Block { rows: (0, a.rows()), col: 0, cols };
-    block.multiply(kernel, a, packed, K::words(a.cols()), &epilogue);
+    block.multiply(kernel, a, packed, K::words(a.cols()), finish);
 }
 
 /// Packed columns of a right factor.
@@ -279,7 +322,7 @@ impl Block {
         a: Matrix<'_>,
         packed: Panels<'_>,
         words: usize,
-        epilogue: &impl Fn(usize, usize, &[f32]),
+        finish: Finish<'_>,
     ) {
         LEFT.with_borrow_mut(|(left, sums)| {
             let (first, end) = self.rows;
@@ -309,7 +352,8 @@ impl Block {
                                 let right = &right[from * K::COLS..to * K::COLS];
                                 kernel.tile(height, left, right, sums, part > 0);
                                 if part + 1 == inner {
-                                    self.finish(kernel, (row, height), col, sums, epilogue);
+                                    let width = K::COLS.min(self.cols - col);
+                                    finish(Tile { row, col, height, width, sums, stride: K::COLS });
                                 }
                             }
                         }
@@ -317,32 +361,6 @@ impl Block {
                 }
             });
         });
-    }
-
-    /// Hands a tile's sums out.
-    #[inline(always)]
-    fn finish<K: Kernel>(
-        &self,
-        kernel: K,
-        (row, height): (usize, usize),
-        col: usize,
-        sums: &[f32],
-        epilogue: &impl Fn(usize, usize, &[f32]),
-    ) {
-        let width = K::COLS.min(self.cols - col);
-        kernel.vectorised(
-            #[inline(always)]
-            || {
-                for (r, sums) in sums.chunks_exact(K::COLS).take(height).enumerate() {
-                    if width == K::COLS {
-                        // The same with a length that the compiler knows.
-                        epilogue(row + r, col, &sums[..K::COLS]);
-                    } else {
-                        epilogue(row + r, col, &sums[..width]);
-                    }
-                }
-            },
-        );
     }
 }
 
@@ -409,16 +427,7 @@ mod tests {
     fn multiply<K: Kernel>(kernel: K, a: &Factor, b: &Factor) -> Vec<f32> {
         let mut out = vec![f32::NAN; a.rows * b.cols];
         let rows = Rows::new(&mut out, b.cols);
-        on_all_threads(
-            kernel,
-            a.matrix(),
-            b.matrix(),
-            #[inline(always)]
-            |row, col, sums| {
-                // SAFETY: every element is handed out once.
-                unsafe { rows.at(row, col, sums.len()) }.copy_from_slice(sums);
-            },
-        );
+        on_all_threads(kernel, a.matrix(), b.matrix(), &row_by_row(store(rows)));
         out
     }
 
@@ -428,17 +437,7 @@ mod tests {
         pack_panels(kernel, b.matrix(), &mut packed.words);
         let mut out = vec![f32::NAN; a.rows * cols];
         let rows = Rows::new(&mut out, cols);
-        on_this_thread(
-            kernel,
-            a.matrix(),
-            &packed,
-            cols,
-            #[inline(always)]
-            |row, col, sums| {
-                // SAFETY: every element is handed out once.
-                unsafe { rows.at(row, col, sums.len()) }.copy_from_slice(sums);
-            },
-        );
+        on_this_thread(kernel, a.matrix(), &packed, cols, &row_by_row(store(rows)));
         out
     }
 

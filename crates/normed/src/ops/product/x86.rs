@@ -79,18 +79,14 @@ macro_rules! avx512_kernel {
             const COLS: usize = COLS;
             const PAIRS: bool = $pairs;
 
-            #[inline(always)]
-            fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
-                // SAFETY: `self` proves that the processor has these instructions.
-                unsafe { $with(f) }
-            }
-
             fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
-                self.vectorised(
-                    #[inline(always)]
-                    // SAFETY: as above.
-                    || unsafe { pack_512::<$pairs>(m, cut, out) },
-                );
+                // SAFETY: `self` proves that the processor has these instructions.
+                unsafe {
+                    $with(
+                        #[inline(always)]
+                        || pack_512::<$pairs>(m, cut, out),
+                    );
+                }
             }
 
             fn tile(
@@ -101,11 +97,13 @@ macro_rules! avx512_kernel {
                 sums: &mut [f32],
                 resume: bool,
             ) {
-                self.vectorised(
-                    #[inline(always)]
-                    // SAFETY: as above.
-                    || unsafe { tile::<$lanes, ROWS>(height, left, right, sums, resume) },
-                );
+                // SAFETY: `self` proves that the processor has these instructions.
+                unsafe {
+                    $with(
+                        #[inline(always)]
+                        || tile::<$lanes, ROWS>(height, left, right, sums, resume),
+                    );
+                }
             }
         }
     };
@@ -571,24 +569,23 @@ impl Kernel for Avx2 {
     const COLS: usize = COLS_256;
     const PAIRS: bool = false;
 
-    #[inline(always)]
-    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: `self` proves that the processor has these instructions.
-        unsafe { with_avx2(f) }
-    }
-
     fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
-        self.vectorised(
-            #[inline(always)]
-            || pack::pack::<false>(m, cut, out),
-        );
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe {
+            with_avx2(
+                #[inline(always)]
+                || pack::pack::<false>(m, cut, out),
+            );
+        }
     }
 
     fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool) {
-        self.vectorised(
-            #[inline(always)]
-            // SAFETY: as above.
-            || unsafe { tile::<F32x8, ROWS_256>(height, left, right, sums, resume) },
-        );
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe {
+            with_avx2(
+                #[inline(always)]
+                || tile::<F32x8, ROWS_256>(height, left, right, sums, resume),
+            );
+        }
     }
 }

@@ -106,27 +106,25 @@ impl Kernel for AmxBf16 {
         inner.div_ceil(2).next_multiple_of(TILE)
     }
 
-    #[inline(always)]
-    fn vectorised<R>(self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: `self` proves that the processor has these instructions.
-        unsafe { with_avx512_bf16(f) }
-    }
-
     /// Blocks `[TILE words][ROWS]`, the words of a row side by side: `[words / TILE][ROWS][TILE]`.
     fn pack_left(self, m: Matrix<'_>, first: usize, out: &mut [u32]) {
-        self.vectorised(
-            #[inline(always)]
-            // SAFETY: as above.
-            || unsafe { pack_left(m, first, Self::words(m.cols()), out) },
-        );
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe {
+            with_avx512_bf16(
+                #[inline(always)]
+                || pack_left(m, first, Self::words(m.cols()), out),
+            );
+        }
     }
 
     fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
-        self.vectorised(
-            #[inline(always)]
-            // SAFETY: as above.
-            || unsafe { pack_512::<true>(m, cut, out) },
-        );
+        // SAFETY: `self` proves that the processor has these instructions.
+        unsafe {
+            with_avx512_bf16(
+                #[inline(always)]
+                || pack_512::<true>(m, cut, out),
+            );
+        }
     }
 
     #[inline(always)]
