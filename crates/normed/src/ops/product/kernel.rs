@@ -16,6 +16,14 @@ pub(super) trait Kernel: Copy + Send + Sync {
     /// Words of a block: a panel of either side then stays in a cache near the processor.
     const INNER: usize = 512;
 
+    /// Left panels of a task at most: a block of all of them stays in the second level of cache.
+    const TALLEST: usize = 12;
+    /// Tasks that every thread should have, so that none waits long for another, and left panels that
+    /// each is worth.
+    const TASKS_PER_THREAD: usize = 6;
+    /// See [`Kernel::TASKS_PER_THREAD`].
+    const SHORTEST: usize = 3;
+
     /// Words of a row of `inner` elements.
     fn words(inner: usize) -> usize {
         if Self::PAIRS { inner.div_ceil(2) } else { inner }
@@ -54,6 +62,7 @@ pub(super) struct Portable;
 impl Kernel for Portable {
     const ROWS: usize = 4;
     const COLS: usize = 16;
+    const TALLEST: usize = 42;
     const PAIRS: bool = false;
 
     fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {

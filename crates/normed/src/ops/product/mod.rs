@@ -10,6 +10,7 @@
 //! whatever the blocking and the number of threads: the same bits on any of them.
 
 mod kernel;
+mod lines;
 mod matrix;
 mod pack;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +21,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use kernel::{Kernel, Portable};
+use lines::Lines;
 pub(super) use matrix::{Matrix, Rows};
 
 use super::number::Number;
@@ -31,18 +33,15 @@ use crate::tensor::Precision;
 const SHARED_WORDS: usize = 2 << 20;
 /// Panels of it that a task packs.
 const PACKED_TOGETHER: usize = 8;
-/// Rows of a task at most, and columns that it walks through for every block of inner words.
-const TASK_ROWS: usize = 168;
+/// Columns that a task walks through for every block of inner words.
 const TASK_COLS: usize = 256;
-/// Tasks that every thread should have, and left panels that each is worth.
-const TASKS_PER_THREAD: usize = 6;
-const SHORTEST: usize = 3;
 
 thread_local! {
     /// The packed right factor. Taken while in use, so that a product within a product gets its own.
-    static RIGHT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static RIGHT: RefCell<Lines<u32>> = const { RefCell::new(Lines::new()) };
     /// A task's packed left rows, and its sums.
-    static LEFT: RefCell<(Vec<u32>, Vec<f32>)> = const { RefCell::new((Vec::new(), Vec::new())) };
+    static LEFT: RefCell<(Lines<u32>, Lines<f32>)> =
+        const { RefCell::new((Lines::new(), Lines::new())) };
 }
 
 /// `f(kernel, ..)` with the best kernel that this processor has for products in `precision`.
@@ -102,15 +101,15 @@ fn on_all_threads<K: Kernel>(kernel: K, a: Matrix<'_>, b: Matrix<'_>, finish: Fi
     let at_once = (SHARED_WORDS / panel).clamp(1, panels);
     let columns = b.transposed();
     let mut right = RIGHT.take();
-    right.resize(right.len().max(at_once * panel), 0);
+    right.grow(at_once * panel);
     for first in (0..panels).step_by(at_once) {
         let count = at_once.min(panels - first);
-        let packed = &mut right[..count * panel];
+        let packed = &mut right.words_mut()[..count * panel];
         packed.par_chunks_mut(PACKED_TOGETHER * panel).enumerate().for_each(|(i, out)| {
             kernel.pack_right(columns, (first + i * PACKED_TOGETHER) * K::COLS, out);
         });
         let packed = Panels { words: &*packed, stride: panel };
-        let grid = Grid::new(rows, count, K::ROWS);
+        let grid = Grid::new::<K>(rows, count);
         (0..grid.tasks()).into_par_iter().with_max_len(1).for_each(|task| {
             let (from, to) = grid.panels(task);
             let block = Block { rows: grid.rows(task), col: (first + from) * K::COLS, cols };
@@ -170,7 +169,7 @@ pub(super) fn store<T: Number>(out: Rows<T>) -> impl Fn(usize, usize, &[f32]) + 
 /// which is itself one of many.
 #[derive(Debug)]
 pub(super) struct Packed {
-    words: Vec<u32>,
+    words: Lines<u32>,
     rows: usize,
     cols: usize,
     precision: Precision,
@@ -179,7 +178,7 @@ pub(super) struct Packed {
 impl Packed {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Self { words: Vec::new(), rows: 0, cols: 0, precision: Precision::F32 }
+        Self { words: Lines::new(), rows: 0, cols: 0, precision: Precision::F32 }
     }
 
     /// The bytes of a packed `[rows, cols]`.
@@ -222,16 +221,16 @@ fn scratch_size<K: Kernel>(_: K, rows: usize, inner: usize, cols: usize) -> usiz
     let words = K::words(inner);
     let panel = K::COLS * words;
     let right = panel * (SHARED_WORDS / panel.max(1)).clamp(1, cols.div_ceil(K::COLS).max(1));
-    let strips = rows.div_ceil(K::ROWS).min(TASK_ROWS.div_ceil(K::ROWS));
+    let strips = rows.div_ceil(K::ROWS).min(K::TALLEST);
     let left = strips * K::ROWS * (words + TASK_COLS);
     size_of::<u32>() * (right + left * rayon::current_num_threads())
 }
 
-fn pack_panels<K: Kernel>(kernel: K, b: Matrix<'_>, out: &mut Vec<u32>) {
+fn pack_panels<K: Kernel>(kernel: K, b: Matrix<'_>, out: &mut Lines<u32>) {
     let panel = K::COLS * K::words(b.rows());
     let panels = b.cols().div_ceil(K::COLS);
-    out.resize(out.len().max(panels * panel), 0);
-    for (i, out) in out.chunks_exact_mut(panel.max(1)).take(panels).enumerate() {
+    out.grow(panels * panel);
+    for (i, out) in out.words_mut().chunks_exact_mut(panel.max(1)).take(panels).enumerate() {
         kernel.pack_right(b.transposed(), i * K::COLS, out);
     }
 }
@@ -247,7 +246,7 @@ fn on_this_thread<K: Kernel>(
         return;
     }
     let stride = K::COLS * K::words(b.rows);
-    let packed = Panels { words: &b.words, stride }.range(0, cols.div_ceil(K::COLS));
+    let packed = Panels { words: b.words.words(), stride }.range(0, cols.div_ceil(K::COLS));
     let block = Block { rows: (0, a.rows()), col: 0, cols };
     block.multiply(kernel, a, packed, K::words(a.cols()), finish);
 }
@@ -278,16 +277,16 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(rows: usize, panels: usize, step: usize) -> Self {
+    fn new<K: Kernel>(rows: usize, panels: usize) -> Self {
         let threads = rayon::current_num_threads();
-        let strips = rows.div_ceil(step);
-        let tall = strips.div_ceil(TASK_ROWS / step);
+        let strips = rows.div_ceil(K::ROWS);
+        let tall = strips.div_ceil(K::TALLEST);
         // A few tasks for every thread, so that none waits long for another; from left to right only
         // if there are too few rows, as each packs the rows that it needs.
-        let wanted = if threads == 1 { 1 } else { TASKS_PER_THREAD * threads };
-        let down = tall.max(wanted.min(strips / SHORTEST)).next_multiple_of(threads).min(strips);
+        let wanted = if threads == 1 { 1 } else { K::TASKS_PER_THREAD * threads };
+        let down = tall.max(wanted.min(strips / K::SHORTEST)).next_multiple_of(threads).min(strips);
         let across = wanted.div_ceil(down).min(panels);
-        Self { rows, step, panels, down, across }
+        Self { rows, step: K::ROWS, panels, down, across }
     }
 
     fn tasks(&self) -> usize {
@@ -328,13 +327,15 @@ impl Block {
             let (first, end) = self.rows;
             let row_panels = (end - first).div_ceil(K::ROWS);
             let strip = K::ROWS * words;
-            left.resize(left.len().max(row_panels * strip), 0);
+            left.grow(row_panels * strip);
+            let left = left.words_mut();
             for (i, out) in left.chunks_exact_mut(strip).take(row_panels).enumerate() {
                 kernel.pack_left(a, first + i * K::ROWS, out);
             }
             let tile = K::ROWS * K::COLS;
             let group = TASK_COLS / K::COLS;
-            sums.resize(sums.len().max(group * row_panels * tile), 0.0);
+            sums.grow(group * row_panels * tile);
+            let sums = sums.words_mut();
             let inner = words.div_ceil(K::INNER);
             let stride = packed.stride;
             kernel.prepared(|| {
@@ -486,7 +487,7 @@ mod tests {
         fn check<K: Kernel>(kernel: K) {
             // More rows than a task, more inner words than a block, more columns than are packed at
             // once: every loop goes round.
-            let (m, k) = (2 * TASK_ROWS + 5, 2 * K::INNER + 40);
+            let (m, k) = (2 * K::TALLEST * K::ROWS + 5, 2 * K::INNER + 40);
             let n = SHARED_WORDS / K::words(k) + 3 * K::COLS + 1;
             let (a, b) = (Factor::new(m, k, 0, 3), Factor::new(k, n, 1, 4));
             let whole = multiply_packed(kernel, &a, &b, n);

@@ -566,6 +566,7 @@ const COLS_256: usize = 16;
 
 impl Kernel for Avx2 {
     const ROWS: usize = ROWS_256;
+    const TALLEST: usize = 28;
     const COLS: usize = COLS_256;
     const PAIRS: bool = false;
 

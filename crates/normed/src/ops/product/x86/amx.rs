@@ -101,6 +101,9 @@ impl Kernel for AmxBf16 {
     const ROWS: usize = SIDE;
     const COLS: usize = SIDE;
     const PAIRS: bool = true;
+    /// A panel is multiplied faster than it is fetched: each is used for many rows.
+    const TASKS_PER_THREAD: usize = 2;
+    const SHORTEST: usize = 6;
 
     fn words(inner: usize) -> usize {
         inner.div_ceil(2).next_multiple_of(TILE)
