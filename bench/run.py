@@ -181,7 +181,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
     parser.add_argument("--workload", choices=DEFAULTS, default="vit")
     parser.add_argument("--precision", choices=MODES, default="f32")
-    methods = ["layer_norm", "attention", "ffn", "full"]
+    methods = ["layer_norm", "attention", "ffn", "lora", "full"]
     parser.add_argument("--method", choices=methods, default="layer_norm")
     variants = ["plain", "checkpoint", "frozen_vision"]
     parser.add_argument("--variant", choices=variants, default="plain")

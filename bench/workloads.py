@@ -1,7 +1,8 @@
 """What the benchmark measures, on the PyTorch side: weights and inputs, made and loaded.
 
 A task is a dictionary, as bench/run.py makes it; `directory` holds model.safetensors,
-narrow.safetensors (the same with frozen matrices in bf16) and inputs.safetensors.
+narrow.safetensors (the same with frozen matrices in bf16), inputs.safetensors, and added.safetensors
+with what the method adds to the model.
 """
 
 import math
@@ -42,6 +43,10 @@ def make(task):
     save_file(model.inputs(task["batch"], task["tokens"]), directory / "inputs.safetensors")
     if task["workload"] == "miss":
         model.describe(directory)
+    if task["method"] == "lora":
+        # Neither factor is 0, so that each has a gradient to compare.
+        paths = {plain(n): torch.randn(p.shape) * 0.05 for n, p in trained(add_lora(model)).items()}
+        save_file(paths, directory / "added.safetensors")
 
 
 def draw(name, shape):
@@ -61,7 +66,16 @@ def is_trained(method, name):
     """Whether `method` trains the parameter `name`; those beside layer_norm are for `vit`."""
     if method == "layer_norm":
         return is_norm(name)
+    if method == "lora":
+        return "lora_" in name
     return {"attention": ".self_attn.", "ffn": ".mlp.", "full": ""}[method] in name
+
+
+def add_lora(model):
+    """LoRA of rank 8 beside queries and values, which are one layer with the keys."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    return inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, target_modules=["qkv"]), model)
 
 
 def load(task):
@@ -79,6 +93,11 @@ def load(task):
         if variant == "checkpoint":
             blip.recompute_blocks(model)
     else:
+        if task["method"] == "lora":
+            paths = load_file(directory / "added.safetensors")
+            names = {plain(name): name for name, _ in add_lora(model).named_parameters()}
+            paths = {names[name]: path for name, path in paths.items()}
+            model.load_state_dict(paths, strict=False, assign=True)
         for name, p in model.named_parameters():
             p.requires_grad_(is_trained(task["method"], name))
         model.recomputed = variant == "checkpoint"
@@ -90,5 +109,10 @@ def load(task):
 
 def trained(model):
     """What is trained, under its name in the file."""
-    plain = lambda n: n.removeprefix("base_model.model.").replace(".ln_tuning_layers.default", "")
     return {plain(name): p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def plain(name):
+    """The name in the file of what peft calls `name`."""
+    name = name.removeprefix("base_model.model.").replace(".ln_tuning_layers.default", "")
+    return name.replace(".default.weight", ".weight").replace(".base_layer.", ".")

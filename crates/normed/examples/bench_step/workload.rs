@@ -88,8 +88,23 @@ pub fn load(task: &Task) -> Result<Loaded, Box<dyn Error>> {
     };
     let towers = (task.variant == Variant::FrozenVision).then(|| vec![Tower::Text, Tower::Decoder]);
     Tuning::One(Rule { towers, ..Rule::new(task.method) }).apply(&mut params)?;
+    fill_added(&mut params, &task.directory.join("added.safetensors"))?;
     params.set_precision(task.precision);
     Ok(Loaded { workload, params })
+}
+
+/// Gives what the method adds to the model its values, if it adds anything.
+fn fill_added(params: &mut Parameters, path: &Path) -> Result<(), Box<dyn Error>> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let added = read_safetensors(path)?;
+    for (name, stored) in &added.tensors {
+        let tensor = stored.to_tensor().ok_or_else(|| format!("{name} is quantised"))?;
+        let id = params.iter().find(|(_, p)| p.name == *name).map(|(id, _)| id);
+        params.get_mut(id.ok_or_else(|| format!("nothing is called {name}"))?).set(tensor);
+    }
+    Ok(())
 }
 
 fn vit(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
