@@ -118,8 +118,8 @@ struct Side {
     cols: usize,
 }
 
-/// Sums that a side path joins at a time: as wide as what a kernel hands out at once, or narrower.
-const PIECE: usize = 64;
+/// Sums that a side path joins at a time: a part of what a kernel hands out at once.
+const PIECE: usize = 16;
 
 impl Side {
     /// `right` is `[r, cols]` or as many elements in another shape.
@@ -135,16 +135,28 @@ impl Side {
         let left = &self.left.data()[row * self.rank..][..self.rank];
         let right = self.right.data();
         let mut joined = [0.0f32; PIECE];
-        for (at, sums) in (col..).step_by(PIECE).zip(sums.chunks(PIECE)) {
-            let n = sums.len();
-            joined[..n].copy_from_slice(sums);
+        // In registers, as the compiler knows how many there are.
+        for (at, sums) in (col..).step_by(PIECE).zip(sums.chunks_exact(PIECE)) {
+            joined.copy_from_slice(sums);
             for k in 0..left.len() {
-                let (factor, right) = (left[k], &right[k * self.cols + at..][..n]);
-                for i in 0..n {
-                    joined[i] += factor * right[i];
+                let (factor, right) = (left[k], &right[k * self.cols + at..][..PIECE]);
+                for i in 0..PIECE {
+                    joined[i] = right[i].mul_add(factor, joined[i]);
                 }
             }
-            store(at, &joined[..n]);
+            store(at, &joined);
+        }
+        let rest = sums.len() % PIECE;
+        if rest > 0 {
+            let at = col + sums.len() - rest;
+            joined[..rest].copy_from_slice(&sums[sums.len() - rest..]);
+            for k in 0..left.len() {
+                let (factor, right) = (left[k], &right[k * self.cols + at..][..rest]);
+                for i in 0..rest {
+                    joined[i] = right[i].mul_add(factor, joined[i]);
+                }
+            }
+            store(at, &joined[..rest]);
         }
     }
 }
