@@ -1,10 +1,10 @@
-//! A model and the questions it is to answer, as `predict` and `evaluate` are told them.
+//! A model and the questions it is to answer, or the studies it is to report, as `predict` and `evaluate` are told them.
 
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use normed::data::{
-    Blind, Collator, DataSection, DataSpec, Dataset, OnBadExample, Split, Subset, indices_of,
+    Blind, Collator, DataSection, DataSpec, Dataset, OnBadExample, Split, Subset, Task, indices_of,
 };
 use normed::hub;
 use normed::metrics::{Constants, Prediction};
@@ -15,7 +15,7 @@ use normed::train::Evaluation;
 use normed::weights::{BaseCheck, load_adapter};
 use normed::{Error, Result};
 
-use crate::args::{AnswerArgs, Voice};
+use crate::args::{AnswerArgs, Asked, Voice};
 use crate::output::complain;
 use crate::progress::counting_bar;
 
@@ -38,17 +38,19 @@ impl Answers {
     pub fn open(args: &AnswerArgs) -> Result<Self> {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
-        let (questions, constants) = questions(args, recipe.as_ref())?;
+        let (questions, constants, task) = questions(args, recipe.as_ref())?;
         let loaded = model(args, recipe.as_ref())?;
 
         let seed = recipe.as_ref().map_or(0, |recipe| recipe.seed);
-        let mut rule = recipe.map(|recipe| recipe.generate).unwrap_or_default();
+        let mut rule = recipe.map_or_else(|| GenerateRule::of(&task), |recipe| recipe.generate);
         rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
         rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
+        rule.length_penalty = args.length_penalty.unwrap_or(rule.length_penalty);
+        rule.repetition_penalty = args.repetition_penalty.unwrap_or(rule.repetition_penalty);
         rule.temperature = args.temperature.unwrap_or(rule.temperature);
         rule.top_p = args.top_p.unwrap_or(rule.top_p);
         rule.seed = args.seed.unwrap_or(rule.seed);
-        let collator = Arc::new(loaded.collator());
+        let collator = Arc::new(loaded.collator().with_longest_report(rule.max_new_tokens));
         let (batch_size, voice) = (args.batch_size, args.voice);
         Ok(Self { loaded, collator, questions, rule, batch_size, seed, voice, constants })
     }
@@ -83,12 +85,12 @@ impl Answers {
     }
 }
 
-/// The questions, and the best constants of their training split.
+/// The questions, the best constants of their training split, and what is asked.
 fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
-) -> Result<(Arc<dyn Dataset>, Option<Constants>)> {
-    let (spec, split, place) = match (recipe, &args.data, &args.recipe) {
+) -> Result<(Arc<dyn Dataset>, Option<Constants>, Task)> {
+    let (mut spec, split, place) = match (recipe, &args.data, &args.recipe) {
         (Some(recipe), _, Some(path)) => {
             (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
         }
@@ -96,12 +98,23 @@ fn questions(
             // Answers to a part of a file would pass for answers to all of it.
             let on_bad_example = OnBadExample::Stop;
             let image_root = args.image_root.clone();
-            let spec: DataSection =
+            let mut spec: DataSection =
                 DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();
+            if args.task == Asked::Report {
+                spec.task = Task::report();
+            }
             (spec, args.split, file)
         }
         _ => return Err(Error::invalid("arguments", "neither --data nor --recipe is given")),
     };
+    match (&mut spec.task, &args.prompt) {
+        (Task::Report { prompt }, Some(asked)) => prompt.clone_from(asked),
+        (Task::Vqa, Some(_)) => {
+            return Err(Error::invalid("--prompt", "is of reports, and these are questions")
+                .hint("--task report asks for reports of a data file"));
+        }
+        (_, None) => {}
+    }
     let opened = spec.open()?;
     opened.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
     if !opened.skipped.is_empty() {
@@ -128,7 +141,7 @@ fn questions(
             format!("there are no questions in the {split}"),
         ));
     }
-    Ok((questions, constants))
+    Ok((questions, constants, spec.task))
 }
 
 /// The model, with its adapter if it has one.

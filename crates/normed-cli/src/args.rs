@@ -132,9 +132,16 @@ pub struct AnswerArgs {
     /// What a run trained: an adapter's directory.
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// The questions: JSON lines of id, image, question, answer, answer_type, split.
+    /// The questions: JSON lines of id, image, question, answer, answer_type, split; or the studies: of id,
+    /// images, report, split.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
+    /// What is asked of a data file: its questions, or a report of each study.
+    #[arg(long, value_enum, default_value = "vqa", conflicts_with = "recipe")]
+    pub task: Asked,
+    /// What a model is asked for a report, instead of the recipe's prompt or the usual one.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Option<String>,
     /// What image paths are relative to; the data file's directory if absent.
     #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
     pub image_root: Option<PathBuf>,
@@ -151,12 +158,18 @@ pub struct AnswerArgs {
     /// train, validate or test; if absent, all rows of a file, the test split of a recipe.
     #[arg(long, value_name = "NAME", value_parser = split)]
     pub split: Option<Split>,
-    /// The longest answer in tokens, the closing one included; 10 if nothing says otherwise.
+    /// The longest answer in tokens, the closing one included; 10 if nothing says otherwise, of reports 100.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub max_new_tokens: Option<usize>,
     /// Beams; 1 is greedy, and what is done if nothing says otherwise.
     #[arg(long, value_name = "N", value_parser = at_least_1)]
     pub num_beams: Option<usize>,
+    /// Exponent of the length by which a beam's score is divided; 1 if nothing says otherwise.
+    #[arg(long, value_name = "X", value_parser = finite, allow_negative_numbers = true)]
+    pub length_penalty: Option<f32>,
+    /// By what the score of a token is divided that was said already; 1 if nothing says otherwise.
+    #[arg(long, value_name = "X", value_parser = above_0)]
+    pub repetition_penalty: Option<f32>,
     /// 0 for the most likely answer; above, answers are drawn, by a distribution that is the flatter
     /// the larger this is.
     #[arg(long, value_name = "T", value_parser = temperature)]
@@ -370,6 +383,15 @@ pub struct SplitArgs {
     pub out: PathBuf,
 }
 
+/// What is asked of a data file.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Asked {
+    /// Its questions.
+    Vqa,
+    /// A report of each study.
+    Report,
+}
+
 /// What no two splits may share.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum By {
@@ -399,6 +421,14 @@ fn temperature(text: &str) -> Result<f32, String> {
         Ok(t) if t >= 0.0 && t.is_finite() => Ok(t),
         _ => Err("must be a number from 0 up".to_owned()),
     }
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|x: &f32| x.is_finite()).ok_or_else(|| "must be a number".to_owned())
+}
+
+fn above_0(text: &str) -> Result<f32, String> {
+    finite(text).ok().filter(|x| *x > 0.0).ok_or_else(|| "must be a number above 0".to_owned())
 }
 
 fn top_p(text: &str) -> Result<f32, String> {
@@ -464,6 +494,9 @@ mod tests {
             "normed quantize m --to nf4",
             "normed quantize m --to int8 --output o --json",
             "normed fetch org/name --dataset --revision v1 --include *.json --include a/* --output d",
+            "normed evaluate --model m --data d.jsonl --task report --prompt Report. \
+             --repetition-penalty 1.2 --length-penalty -1",
+            "normed predict --recipe r.toml --prompt a --out p",
             "normed train r.toml --memory 6GiB",
             "normed train r.toml --find-lr --set a=1 --json",
             "normed plan r.toml --set a=1 --memory 900MB --json",
@@ -490,6 +523,9 @@ mod tests {
             "normed predict --model m --data d --out p --temperature -1",
             "normed predict --model m --data d --out p --top-p 0",
             "normed evaluate --recipe r --image-root i",
+            "normed evaluate --recipe r --task report",
+            "normed predict --model m --data d --out p --repetition-penalty 0",
+            "normed predict --model m --data d --out p --task reports",
             "normed inspect m --method lor",
             "normed inspect m --template vicuna",
             "normed apply-delta llama delta",

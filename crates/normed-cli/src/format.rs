@@ -73,10 +73,10 @@ pub fn scores(scores: &Scores, beside: &[(&str, &Scores)]) -> String {
     head.push("n");
     let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
     let beside: Vec<Vec<Row>> = beside.iter().map(|(_, scores)| scores.rows()).collect();
-    for (i, (metric, row)) in Metric::ALL.into_iter().zip(scores.rows()).enumerate() {
+    for (i, row) in scores.rows().into_iter().enumerate() {
         let number = |value: Option<f64>| match value {
-            Some(value) if metric == Metric::NllPerToken => format!("{value:.3}"),
-            Some(value) => format!("{:.1}", 100.0 * value),
+            Some(value) if row.metric == Metric::NllPerToken => format!("{value:.3}"),
+            Some(value) => format!("{:.1}", row.metric.scale() * value),
             None => "-".to_owned(),
         };
         let interval = match (row.lo, row.hi) {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use normed::metrics::Metric;
 use normed::train::{Choice, Event, Outcome, Subject};
 
 use crate::args::Voice;
@@ -93,16 +94,23 @@ impl Progress {
             Event::Progress { of, done, examples } => {
                 self.bar.set_message(format!("{}: {done} of {examples}", subject(*of)));
             }
-            Event::Evaluated { of, epoch, loss, exact_match, best, seconds, .. } => {
-                let right = exact_match.map(|part| format!(", exact match {:.1} %", 100.0 * part));
+            Event::Truncated { reports, of, tokens } => self.line(&format!(
+                "{reports} of {of} reports are longer than {tokens} tokens or than the model's room: \
+                 what is learnt of them ends there (generate.max_new_tokens)"
+            )),
+            Event::Evaluated { of, epoch, loss, scores, best, seconds, .. } => {
+                let told = |(metric, value): (&Metric, &f64)| match metric {
+                    Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
+                    _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
+                };
+                let told: String = scores.iter().map(told).collect();
                 let when = match of {
                     Subject::TestBefore => String::new(),
                     _ => format!(" after epoch {epoch}"),
                 };
                 self.line(&format!(
-                    "{}{when}: loss {loss:.3}{} ({}){}",
+                    "{}{when}: loss {loss:.3}{told} ({}){}",
                     subject(*of),
-                    right.unwrap_or_default(),
                     duration(*seconds),
                     if *best && *of == Subject::Validation { ", the best so far" } else { "" },
                 ));

@@ -127,6 +127,76 @@ fn recipes_for_llava_med_are_planned_without_its_weights() {
     }
 }
 
+/// Reports are scored alike by a run, by `evaluate` with its recipe, and by `evaluate --task report`.
+#[test]
+fn reports_can_be_evaluated_and_predicted() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make_reports(
+        dir.path(),
+        "method = \"layer_norm\"",
+        "\n[generate]\nmax_new_tokens = 12\nrepetition_penalty = 1.3",
+    );
+    let here = dir.path();
+    let text = stdout(here, &["train", "report.toml", "--output", "run"]);
+    for expected in ["rouge_l", "bleu_4", "cider", "nll_per_token", "best constant", "blind"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let metrics: Value =
+        serde_json::from_slice(&fs::read(here.join("run/metrics.json")).unwrap()).unwrap();
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&stdout(here, args)).unwrap() };
+    let evaluate = ["evaluate", "--adapter", "run/adapter", "--json", "--blind"];
+    let own = json(&[&evaluate[..], &["--recipe", "report.toml"]].concat());
+    let how = ["--max-new-tokens", "12", "--repetition-penalty", "1.3", "--split", "test"];
+    let file = ["--model", "base", "--data", "reports.jsonl", "--task", "report"];
+    let file = json(&[&evaluate[..], &file, &how].concat());
+    let of = |scores: &Value| {
+        let names = ["bleu_1", "bleu_4", "rouge_l", "cider"];
+        names.map(|name| scores["scores"][name]["value"].as_f64().unwrap())
+    };
+    assert_eq!(of(&own["scores"]), of(&metrics["test"]["after"]));
+    assert_eq!(of(&file["scores"]), of(&own["scores"]));
+    assert!(own["blind"]["scores"]["cider"].is_object());
+
+    let other = ["predict", "--model", "base", "--data", "reports.jsonl", "--task", "report"];
+    let how = ["--prompt", "how much light is it?", "--num-beams", "2", "--length-penalty", "-1"];
+    let to = ["--max-new-tokens", "12", "--out", "p.jsonl"];
+    stdout(here, &[&other[..], &how, &to].concat());
+    let lines = fs::read_to_string(here.join("p.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 36);
+    assert!(lines.contains("how much light is it?"));
+    assert!(stdout(here, &["score", "p.jsonl", "--protocol", "coco"]).contains("cider"));
+    let (text, code) = failure(here, &["score", "p.jsonl"]);
+    assert!(code == Some(2) && text.contains("--protocol coco"), "{text}");
+
+    let (text, code) =
+        failure(here, &["evaluate", "--model", "base", "--data", "data.jsonl", "--prompt", "a"]);
+    assert!(code == Some(2) && text.contains("--task report"), "{text}");
+    let (text, _) = failure(here, &["evaluate", "--model", "base", "--data", "reports.jsonl"]);
+    assert!(text.contains("`image` is missing"), "{text}");
+}
+
+/// The recipe for IU X-Ray without its data: two views are planned.
+#[test]
+fn the_recipe_for_iu_xray_is_planned_without_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    tiny::make(here, "method = \"layer_norm\"", "");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let recipe = root.join("recipes/iu_xray_layer_norm.toml");
+    let recipe = recipe.to_str().unwrap();
+    let plan = |more: &[&str]| -> Value {
+        let set = ["--set", "model=base", "--set", "image_size=16", "--set"];
+        let args = [&["plan", recipe, "--json"], &set[..], &["generate.max_new_tokens=12"], more];
+        serde_json::from_str(&stdout(here, &args.concat())).unwrap()
+    };
+    let two = plan(&[]);
+    assert!(two["no_data"].as_str().unwrap().contains("iu_xray"), "{two}");
+    // MIMIC-CXR has one view more often than not.
+    let one = plan(&["--set", "data.name=mimic_cxr"]);
+    let data = |plan: &Value| plan["ways"][0]["work"]["products"].as_u64().unwrap();
+    assert!(data(&two) > data(&one), "{two} {one}");
+}
+
 #[test]
 fn mistakes_exit_with_2_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

@@ -284,3 +284,38 @@ fn a_rate_at_which_a_run_fails_is_not_chosen_and_not_tried_again() {
     assert!(rates.contains("full,1e30,") && rates.contains("full,1e-2,"), "{rates}");
     assert!(said(dir.path(), &[]).contains("judging rates: 0 of 4"));
 }
+
+/// Reports are compared by their own scores, beside questions that the base could answer before.
+#[test]
+fn a_study_of_reports_has_the_scores_of_reports() {
+    let dir = workplace();
+    tiny::make_reports(dir.path(), "method = \"none\"", "");
+    let text = STUDY
+        .replace(
+            "file = \"data.jsonl\"\n\n[test",
+            "file = \"reports.jsonl\"\ntask = \"report\"\n\n[test",
+        )
+        .replace(", where = { kind = \"closed\" }", "")
+        .replace("[recipe.train]", "[recipe.generate]\nmax_new_tokens = 12\n\n[recipe.train]");
+    fs::write(dir.path().join("study.toml"), text).unwrap();
+    let said = said(dir.path(), &[]);
+    assert!(said.contains("layer_norm, seed 1: cider "), "{said}");
+    let tables = dir.path().join("whole/tables");
+    let read = |name: &str| fs::read_to_string(tables.join(name)).unwrap();
+    let results = read("results-all.md");
+    let columns = "| BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | CIDEr |";
+    assert!(results.contains(columns) && !results.contains("overall"), "{results}");
+    assert!(results.contains("on 6 test reports") && results.contains("; blind "), "{results}");
+    let constant = results.lines().find(|line| line.contains("best constant")).unwrap();
+    assert!(
+        constant.split('|').filter(|cell| cell.trim().parse::<f64>().is_ok()).count() == 6,
+        "{constant}"
+    );
+    // Of the questions, exact match; of the reports, CIDEr.
+    assert!(read("generalisation.csv").contains("tested on closed"));
+    assert!(read("forgetting.csv").contains("best constant"));
+    assert!(read("differences-all.csv").contains("CIDEr"));
+    assert!(dir.path().join("whole/plots/learning-all.svg").is_file());
+    let page = fs::read_to_string(dir.path().join("whole/report.html")).unwrap();
+    assert!(page.contains("CIDEr times 100") && page.contains("it is"), "the page");
+}

@@ -28,9 +28,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let counts = [columns * ROWS * STRIDE, 0, 0];
     for (band, domain) in [PhantomDomain::Source, PhantomDomain::Shifted].into_iter().enumerate() {
         let phantom = Phantom::new(domain, counts, seed)?;
+        let reports = phantom.clone().with_reports();
         for n in 0..columns * ROWS {
-            let example = phantom.get(n * STRIDE)?;
-            let ImageSource::Drawn(picture) = &example.image else {
+            let report = reports.get(n)?;
+            let [ImageSource::Drawn(picture)] = &report.images[..] else {
                 return Err("a phantom is drawn".into());
             };
             let (left, top) = ((n % columns) * cell, (band * ROWS + n / columns) * cell);
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             if band == 0 {
-                println!("{n}: {}", phantom.report(n * STRIDE)?);
+                println!("{n}: {}", report.answer);
                 for i in n * STRIDE..(n + 1) * STRIDE {
                     let example = phantom.get(i)?;
                     println!("    {} {}", example.question, example.answer);

@@ -78,6 +78,7 @@ fn case(kind: &'static str, config: &dyn ModelConfig, prompts: &[Vec<u32>]) -> C
     let answers = rows(&[vec![9, 4], vec![9, 4, 7]], 0);
     let batch = Batch {
         images: Images::PixelValues(Tensor::new(&[prompts.len(), 3, 8, 8], pixels)),
+        views: vec![1; prompts.len()],
         input_ids: rows(prompts, 0),
         labels: answers.ids.iter().map(|id| id + 1).collect(),
         target_count: answers.ids.len(),

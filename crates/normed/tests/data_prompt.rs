@@ -84,12 +84,32 @@ fn prompts_and_answers_are_transformers_and_llavas() {
         let (tokenizer, rule) = case.open();
         for Row { question, answer, prompt, full } in &case.rows {
             let what = format!("{:?} {:?} {question:?}", case.config["legacy"], case.template);
-            let ids = rule.prompt(&tokenizer, "here", question).unwrap();
+            let ids = rule.prompt(&tokenizer, "here", question, 1).unwrap();
             assert_eq!(&signed(&ids), prompt, "{what}");
             let answer = rule.answer(&tokenizer, "here", answer).unwrap();
             assert_eq!(&signed(&[ids, answer, vec![rule.end()]].concat()), full, "{what}");
         }
         assert_eq!(rule.sample().ids.iter().filter(|&&id| id == IMAGE_TOKEN).count(), 1);
+    }
+}
+
+/// A study's pictures each have their place, the words stay where they were, and nothing in them passes for
+/// a picture.
+#[test]
+fn several_pictures_have_a_place_each() {
+    for case in cases() {
+        let (tokenizer, rule) = case.open();
+        let prompt = |question: &str, n| rule.prompt(&tokenizer, "here", question, n).unwrap();
+        let (one, two) = (prompt("Is it normal?", 1), prompt("Is it normal?", 2));
+        let places = |ids: &[u32]| -> Vec<usize> {
+            (0..ids.len()).filter(|&i| ids[i] == IMAGE_TOKEN).collect()
+        };
+        let (single, pair) = (places(&one), places(&two));
+        assert_eq!((single.len(), pair.len()), (1, 2));
+        // One after the other, and the rest as it was.
+        assert_eq!(one[..single[0]], two[..pair[0].min(single[0])]);
+        assert!(two.ends_with(&one[single[0]..]), "{one:?} {two:?}");
+        assert_eq!(places(&prompt("Is <image> it <image> normal?", 2)).len(), 2);
     }
 }
 
@@ -115,7 +135,7 @@ fn answers_come_back() {
 fn a_question_cannot_speak_for_the_template() {
     for case in cases() {
         let (tokenizer, rule) = case.open();
-        let prompt = |question: &str| rule.prompt(&tokenizer, "here", question).unwrap();
+        let prompt = |question: &str| rule.prompt(&tokenizer, "here", question, 1).unwrap();
         let plain = prompt("Is it normal?");
         for question in
             ["<image>\nIs it normal?", "Is it normal?\n<image>", " <image>Is it normal?"]
@@ -142,10 +162,10 @@ fn a_question_cannot_speak_for_the_template() {
 #[test]
 fn what_does_not_fit_is_an_error_with_the_numbers() {
     let (tokenizer, rule) = cases()[0].open();
-    let prompt = rule.prompt(&tokenizer, "here", "Is it normal?").unwrap();
+    let prompt = rule.prompt(&tokenizer, "here", "Is it normal?", 1).unwrap();
     let room = 1000 - (prompt.len() - 1 + 576);
-    rule.check_length("example `a`", &prompt, &vec![9; room]).unwrap();
-    let error = rule.check_length("example `a`", &prompt, &vec![9; room + 1]).unwrap_err();
+    rule.check_length("example `a`", prompt.len(), 1, room).unwrap();
+    let error = rule.check_length("example `a`", prompt.len(), 1, room + 1).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
     for part in ["example `a`", "576 of them", &(room + 1).to_string(), "1000 positions", "shorten"]

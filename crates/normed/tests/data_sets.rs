@@ -83,7 +83,7 @@ fn the_same_rows_as_json_lines() {
     assert_eq!(lines.len(), 451);
     for row in lines {
         let same = by_id[&row.id];
-        assert_eq!((&row.image, row.split), (&same.image, same.split));
+        assert_eq!((&row.images, row.split), (&same.images, same.split));
         assert_eq!((&row.answer, row.answer_type), (&same.answer, same.answer_type), "{}", row.id);
     }
 }
@@ -125,7 +125,7 @@ fn quirks_are_survived() {
     let rows = examples(&opened);
     assert_eq!(rows[0].answer, "12");
     assert_eq!(rows[0].answer_type, AnswerType::Closed);
-    assert_eq!(rows[0].image, normed::data::ImageSource::File(picture));
+    assert_eq!(rows[0].images, [normed::data::ImageSource::File(picture)]);
     assert_eq!(
         (rows[1].id.as_str(), rows[1].split, rows[1].group.as_deref()),
         ("2", Split::Test, Some("7"))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use normed::data::{AnswerType, Batch, Example, Image, ImageSource, Prepared, Split};
+use normed::data::{AnswerType, Batch, Example, ImageSource, Prepared, Split};
 use normed::models::{self, Loaded};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
@@ -78,7 +78,7 @@ fn forward(loaded: &Loaded, batch: &Batch) -> Tensor {
 fn prepared() -> Prepared {
     let example = Example {
         id: "0".into(),
-        image: ImageSource::File(PathBuf::new()),
+        images: vec![ImageSource::File(PathBuf::new())],
         image_name: String::new(),
         question: String::new(),
         answer: String::new(),
@@ -87,8 +87,7 @@ fn prepared() -> Prepared {
         group: None,
         attributes: Default::default(),
     };
-    let image = Image::PixelValues([].into());
-    Prepared { example, image, question: Vec::new(), start: 0, answer: Vec::new() }
+    Prepared { example, images: Vec::new(), question: Vec::new(), start: 0, answer: Vec::new() }
 }
 
 fn values(params: &Parameters) -> Vec<Vec<u32>> {

@@ -8,8 +8,8 @@ use normed::models::{Miss, MissConfig, Model};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Parameters, Precision, Tensor, Tower};
 use parity_common::{
-    AdamW, Search, TOLERANCE, alone, assert_close, assert_steps, assert_steps_are_the_forward_pass,
-    backward, floats, golden, rows, train_norms,
+    AdamW, Search, TOLERANCE, alone, assert_close, assert_reports, assert_steps,
+    assert_steps_are_the_forward_pass, backward, floats, golden, rows, train_norms, with_views,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -78,6 +78,7 @@ fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Bat
         .collect();
     Batch {
         images: Images::PixelValues(Tensor::new(&[examples, 3, size, size], pixels)),
+        views: vec![1; examples],
         input_ids: rows(&each("input_ids"), pad),
         decoder_input_ids: rows(&input, pad),
         labels: rows(&labels, IGNORE).ids,
@@ -218,4 +219,32 @@ fn generations_do_not_depend_on_batch_mates() {
 fn steps_are_the_forward_pass() {
     let golden = read();
     assert_steps_are_the_forward_pass(&golden.model, &golden.params, &golden.batch);
+}
+
+/// Long texts with a penalty on what was said, of one view and of two.
+#[test]
+fn reports_are_transformers() {
+    let Golden { model, params, batch, .. } = &read();
+    assert_reports("report.json", model, params, batch, &[model.config().text_rule().end]);
+}
+
+#[derive(Deserialize)]
+struct TwoViews {
+    last_logits_of_two_views: Vec<Vec<f32>>,
+}
+
+#[test]
+fn logits_of_two_views_are_transformers() {
+    let Golden { model, params, batch, .. } = &read();
+    let batch = with_views(batch, 2);
+    let mut g = Graph::inference(params);
+    let ours = model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
+    let (width, vocab_size) = (batch.decoder_input_ids.width, ours.value.width());
+    let file = std::fs::read(golden("report.json")).unwrap();
+    let TwoViews { last_logits_of_two_views } = serde_json::from_slice(&file).unwrap();
+    for (b, theirs) in last_logits_of_two_views.iter().enumerate() {
+        let last = b * width + batch.decoder_input_ids.lengths[b] - 1;
+        let ours = &ours.value.data()[last * vocab_size..][..vocab_size];
+        assert_close(&format!("last logits of example {b}"), ours, theirs);
+    }
 }

@@ -16,8 +16,8 @@ use normed::tensor::{Gradients, Graph, Parameters, Part, Precision, Tensor, Towe
 use normed::tuning::{Method, Rule, Tuning};
 use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, save_adapter};
 use parity_common::{
-    AdamW, Search, TOLERANCE, alone, assert_close, assert_steps, assert_steps_are_the_forward_pass,
-    backward, floats, golden, rows, train_norms,
+    AdamW, Search, TOLERANCE, alone, assert_close, assert_reports, assert_steps,
+    assert_steps_are_the_forward_pass, backward, floats, golden, rows, train_norms,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -83,6 +83,7 @@ fn batch(tensors: &SafeTensors<'_>, examples: &[Text], config: &LlavaConfig) -> 
         .collect();
     Batch {
         images: Images::PixelValues(Tensor::new(&[prompts.len(), 3, size, size], pixels)),
+        views: vec![1; prompts.len()],
         input_ids: rows(&prompts, 0),
         decoder_input_ids: rows(&inputs, 0),
         labels: rows(&labels, IGNORE).ids,
@@ -108,6 +109,13 @@ fn parts(examples: &[Text]) -> TextParts {
         parts.labels.push([&answer[..], &[2]].concat());
     }
     parts
+}
+
+/// Long texts with a penalty on what was said, the prompt counted, of one picture and of two.
+#[test]
+fn reports_are_transformers() {
+    let Golden { model, params, batch, .. } = &read(KINDS[0]);
+    assert_reports("report_llava.json", model, params, batch, &model.config().text.eos_token_ids);
 }
 
 #[test]

@@ -73,8 +73,8 @@ fn a_run_leaves_all_it_promises() {
     assert_eq!(answers, written);
 
     let mut best = events.iter().filter_map(|e| match e {
-        Event::Evaluated { of: Subject::Validation, exact_match, best: true, epoch, .. } => {
-            Some((*epoch, *exact_match))
+        Event::Evaluated { of: Subject::Validation, scores, best: true, epoch, .. } => {
+            Some((*epoch, scores.get(&Metric::ExactMatch).copied()))
         }
         _ => None,
     });

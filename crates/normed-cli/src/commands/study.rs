@@ -160,9 +160,10 @@ fn done(task: &Task) -> String {
     let Work::Run { recipe, .. } = &task.work else { return "done".to_owned() };
     // The study itself reports what cannot be read.
     let Ok(Some(outcome)) = outcome_of(&recipe.output) else { return "done".to_owned() };
-    let test = outcome.test.as_ref().and_then(|test| test.after.get(Metric::ExactMatch));
+    let headline = Metric::headline(!recipe.data.task.is_vqa());
+    let test = outcome.test.as_ref().and_then(|test| test.after.get(headline));
     let score = match (test, outcome.best_value) {
-        (Some(score), _) => format!("exact match {:.1} %, ", 100.0 * score.value),
+        (Some(score), _) => format!("{} {:.1}, ", headline.name(), headline.scale() * score.value),
         (None, Some(value)) => format!("{value:.3} on the validation examples, "),
         (None, None) => String::new(),
     };

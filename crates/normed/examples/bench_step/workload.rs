@@ -168,6 +168,7 @@ fn batch(inputs: &Checkpoint, examples: usize) -> Result<Batch, Box<dyn Error>> 
     };
     Ok(Batch {
         images: Images::PixelValues(floats(inputs, "pixel_values", examples)?),
+        views: vec![1; examples],
         input_ids: tokens(inputs, "input_ids", examples)?,
         decoder_input_ids: TokenRows { ids: part(0), lengths: vec![width; examples], width },
         labels: part(1),

@@ -55,9 +55,9 @@ pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<Split
                     true => fields.optional_text("group").map_err(wrong)?,
                     false => None,
                 };
-                (fields.text("image").map_err(wrong)?, group)
+                (fields.views().map_err(wrong)?, group)
             }
-            None => (String::new(), None), // into_object says what is wrong
+            None => (Vec::new(), None), // into_object says what is wrong
         };
         objects.push(row.into_object()?);
         keys.push(key);
@@ -102,8 +102,8 @@ pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<Split
     Ok((lines, sizes))
 }
 
-/// The rows that belong together, drawn by `seed`. A row's keys are its image and, perhaps, group.
-fn clusters(keys: &[(String, Option<String>)], seed: u64) -> Vec<Vec<usize>> {
+/// The rows that belong together, drawn by `seed`. A row's keys are its images and, perhaps, group.
+fn clusters(keys: &[(Vec<String>, Option<String>)], seed: u64) -> Vec<Vec<usize>> {
     // Union-find: a row's parent is a row of its set that comes before it, or itself.
     let mut parent: Vec<usize> = (0..keys.len()).collect();
     fn root(parent: &mut [usize], mut i: usize) -> usize {
@@ -114,9 +114,10 @@ fn clusters(keys: &[(String, Option<String>)], seed: u64) -> Vec<Vec<usize>> {
         i
     }
     let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for (i, (image, group)) in keys.iter().enumerate() {
+    for (i, (images, group)) in keys.iter().enumerate() {
         let group = group.as_deref().map(|group| ("group", group));
-        for key in [("image", image.as_str())].into_iter().chain(group) {
+        let images = images.iter().map(|image| ("image", image.as_str()));
+        for key in images.chain(group) {
             let other = *first.entry(key).or_insert(i);
             let (a, b) = (root(&mut parent, other), root(&mut parent, i));
             parent[a.max(b)] = a.min(b);
@@ -124,7 +125,8 @@ fn clusters(keys: &[(String, Option<String>)], seed: u64) -> Vec<Vec<usize>> {
     }
     // A set is called by the least of its images' names, whatever the order of the rows.
     let mut sets: BTreeMap<usize, (&str, Vec<usize>)> = BTreeMap::new();
-    for (i, (image, _)) in keys.iter().enumerate() {
+    for (i, (images, _)) in keys.iter().enumerate() {
+        let image = images.iter().min().map_or("", String::as_str);
         let (name, rows) = sets.entry(root(&mut parent, i)).or_insert((image, Vec::new()));
         *name = (*name).min(image);
         rows.push(i);
@@ -189,6 +191,24 @@ mod tests {
         let by_image = assign(&rows(), &SplitRule { by_group: false, ..RULE }).unwrap().0;
         assert_eq!(parted(&by_image, "image"), 0);
         assert!(parted(&by_image, "group") > 0);
+    }
+
+    #[test]
+    fn studies_that_share_a_view_stay_together() {
+        let study = |i: usize| {
+            let views = [
+                format!("{i}.png"),
+                format!("{}.png", if i.is_multiple_of(5) { i + 1 } else { i }),
+            ];
+            json!({ "id": i, "images": views })
+        };
+        let rows: Vec<_> = (0..100).map(study).collect();
+        let rows = assign(&rows, &RULE).unwrap().0;
+        for i in (0..100).step_by(5) {
+            assert_eq!(rows[i]["split"], rows[i + 1]["split"], "{i}");
+        }
+        let test = rows.iter().filter(|row| row["split"] == "test").count();
+        assert!((18..24).contains(&test), "{test}");
     }
 
     #[test]

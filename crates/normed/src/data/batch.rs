@@ -1,6 +1,7 @@
 //! What a model sees: examples of about the same length, padded to the longest of them.
 
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 
 /// Token ids `[B, T]`, row-major, padded on the right; row `b` holds `lengths[b]` real tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,18 +14,25 @@ pub struct TokenRows {
     pub width: usize,
 }
 
-/// Stands in a row of tokens for the picture, of which a language model makes as many as it has states.
+impl TokenRows {
+    /// The real tokens of row `b`.
+    pub fn row(&self, b: usize) -> &[u32] {
+        &self.ids[b * self.width..][..self.lengths[b]]
+    }
+}
+
+/// Stands in a row of tokens for a picture, of which a language model makes as many as it has states.
 pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
 
 /// The label of a position that does not count.
 pub const IGNORE: u32 = u32::MAX;
 
-/// The pictures of a batch, as a model takes them.
+/// The `P` pictures of a batch, as a model takes them.
 #[derive(Debug, Clone)]
 pub enum Images {
-    /// `[B, 3, H, W]`, normalised.
+    /// `[P, 3, H, W]`, normalised.
     PixelValues(Tensor),
-    /// `[B, ..]`: what the model's frozen prefix made of them before.
+    /// `[P, ..]`: what the model's frozen prefix made of them before.
     States(Tensor),
 }
 
@@ -35,8 +43,10 @@ pub enum Images {
 /// without its last token, is its `input_ids`; that token and the answer are its `decoder_input_ids`.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// One an example.
+    /// All pictures, those of an example one behind the other.
     pub images: Images,
+    /// `[B]`: the pictures of each example, one at least; `P` in all.
+    pub views: Vec<usize>,
     /// Questions `[B, T]`; for a causal language model prompts without their last token.
     pub input_ids: TokenRows,
     /// Decoder inputs `[B, A]`: the start token, or a prompt's last one, then the answer.
@@ -48,3 +58,24 @@ pub struct Batch {
     /// `[B]`: one key an example; dropout is a function of it.
     pub keys: Vec<u64>,
 }
+
+impl Batch {
+    /// `[P]`: one key a picture. An example's first picture has the example's.
+    pub fn picture_keys(&self) -> Vec<u64> {
+        let of = |(&key, &views): (&u64, &usize)| {
+            (0..views as u64).map(move |view| key.wrapping_add(view.wrapping_mul(GOLDEN)))
+        };
+        self.keys.iter().zip(&self.views).flat_map(of).collect()
+    }
+
+    /// Fails unless every example has a picture. `P` is then their sum.
+    pub(crate) fn check_views(&self) -> Result<usize> {
+        if self.views.len() == self.keys.len() && !self.views.contains(&0) {
+            return Ok(self.views.iter().sum());
+        }
+        Err(Error::invalid("batch", "views does not hold a number of pictures an example"))
+    }
+}
+
+/// 2^64 over the golden ratio: its multiples are far apart.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -1,4 +1,4 @@
-//! Every question with another's picture: what can be answered without looking.
+//! Every question with another's picture, every study with another's views: what can be said without looking.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ impl Dataset for Blind {
 
     fn get(&self, i: usize) -> Result<Example> {
         let mut example = self.dataset.get(i)?;
-        example.image = self.dataset.get(self.lender[i])?.image;
+        example.images = self.dataset.get(self.lender[i])?.images;
         Ok(example)
     }
 }
@@ -79,12 +79,12 @@ mod tests {
             let (mut lent, mut names) = (Vec::new(), HashMap::new());
             for i in 0..own.len() {
                 let example = blind.get(i).unwrap();
-                assert_ne!(example.image, own[i].image, "seed {seed}, example {i}");
+                assert_ne!(example.images, own[i].images, "seed {seed}, example {i}");
                 assert_eq!(example.image_name, own[i].image_name);
                 // Questions about one picture stay together.
-                let partner = names.entry(example.image_name).or_insert(example.image.clone());
-                assert_eq!(*partner, example.image);
-                lent.push(format!("{:?}", example.image));
+                let partner = names.entry(example.image_name).or_insert(example.images.clone());
+                assert_eq!(*partner, example.images);
+                lent.push(format!("{:?}", example.images));
             }
             orders.push(lent.clone());
             lent.sort();
@@ -93,7 +93,7 @@ mod tests {
         }
         assert_eq!(orders[3], {
             let blind = Blind::new(own, 3).unwrap();
-            (0..7).map(|i| format!("{:?}", blind.get(i).unwrap().image)).collect::<Vec<_>>()
+            (0..7).map(|i| format!("{:?}", blind.get(i).unwrap().images)).collect::<Vec<_>>()
         });
         orders.sort();
         orders.dedup();

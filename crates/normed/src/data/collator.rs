@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, Framed, IGNORE, ImageRule, ImageSource, Images, Picture, PictureKey, TextRule,
-    TokenRows, Tokenizer,
+    Batch, Example, Framed, IGNORE, IMAGE_TOKEN, ImageRule, ImageSource, Images, Picture,
+    PictureKey, TextRule, TokenRows, Tokenizer,
 };
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -17,8 +17,8 @@ use crate::{Error, Result};
 pub struct Prepared {
     /// What it was made from.
     pub example: Example,
-    /// Its picture.
-    pub image: Image,
+    /// Its pictures, one at least.
+    pub images: Vec<Image>,
     /// The question with its special tokens, or the prompt without its last token.
     pub question: Vec<u32>,
     /// Opens the decoder's input.
@@ -68,6 +68,7 @@ pub struct Collator {
     pub text_rule: TextRule,
     cache: PictureCache,
     states: Option<Arc<dyn PictureStates>>,
+    longest_report: usize,
 }
 
 impl Collator {
@@ -77,7 +78,15 @@ impl Collator {
     /// A collator with an empty cache.
     pub fn new(tokenizer: Arc<Tokenizer>, image_rule: ImageRule, text_rule: TextRule) -> Self {
         let cache = PictureCache { limit: Self::CACHE, held: Mutex::default() };
-        Self { tokenizer, image_rule, text_rule, cache, states: None }
+        let longest_report = usize::MAX;
+        Self { tokenizer, image_rule, text_rule, cache, states: None, longest_report }
+    }
+
+    /// The same, cutting reports to so many tokens, the closing one included; without this, to as many as
+    /// the model takes.
+    #[must_use]
+    pub fn with_longest_report(self, tokens: usize) -> Self {
+        Self { longest_report: tokens, ..self }
     }
 
     /// The same, giving the states of pictures where it would give their pixels.
@@ -88,7 +97,7 @@ impl Collator {
 
     /// One example in the model's terms.
     pub fn prepare(&self, example: &Example) -> Result<Prepared> {
-        let Framed { question, start, answer } = self.frame(example)?;
+        let Framed { question, start, answer, .. } = self.frame(example)?;
         if let TextRule::Question(rule) = &self.text_rule
             && answer.len() >= rule.max_answer_tokens
         {
@@ -97,14 +106,18 @@ impl Collator {
             return Err(Error::invalid(format!("example `{}`", example.id), cause));
         }
         Ok(Prepared {
-            image: match &self.states {
-                Some(states) => Image::States(states.states(&example.image)?),
-                None => Image::PixelValues(self.pixel_values(&example.image)?.into()),
-            },
+            images: example.images.iter().map(|image| self.image(image)).collect::<Result<_>>()?,
             question,
             start,
             answer,
             example: example.clone(),
+        })
+    }
+
+    fn image(&self, image: &ImageSource) -> Result<Image> {
+        Ok(match &self.states {
+            Some(states) => Image::States(states.states(image)?),
+            None => Image::PixelValues(self.pixel_values(image)?.into()),
         })
     }
 
@@ -133,6 +146,7 @@ impl Collator {
         }
         Batch {
             images: self.images(examples),
+            views: examples.iter().map(|p| p.images.len()).collect(),
             input_ids: pad(examples.iter().map(|p| p.question.as_slice()), filler),
             target_count: decoder_input_ids.lengths.iter().sum(),
             decoder_input_ids,
@@ -143,39 +157,36 @@ impl Collator {
 
     /// The pictures of examples that this collator prepared.
     fn images(&self, examples: &[Prepared]) -> Images {
+        let images = || examples.iter().flat_map(|p| &p.images);
         if self.states.is_some() {
-            let states: Vec<_> = examples.iter().filter_map(|p| p.image.states()).collect();
+            let states: Vec<_> = images().filter_map(Image::states).collect();
             let stacked = Tensor::stacked(&states);
             states.iter().for_each(|states| states.let_go());
             return Images::States(stacked);
         }
         let size = self.image_rule.size;
         // Zeros are of the memory that an earlier batch left.
-        let mut pixels = Tensor::zeros(&[examples.len(), 3, size, size]);
+        let mut pixels = Tensor::zeros(&[images().count(), 3, size, size]);
         let each = pixels.data_mut().chunks_exact_mut(3 * size * size);
-        for (to, values) in each.zip(examples.iter().filter_map(|p| p.image.pixel_values())) {
+        for (to, values) in each.zip(images().filter_map(Image::pixel_values)) {
             to.copy_from_slice(values);
         }
         Images::PixelValues(pixels)
     }
 
-    /// The tokens of an example's question and answer, for sorting; no picture is touched.
+    /// The tokens of an example's question, with the positions that pictures take among them, and of its
+    /// answer, for sorting; no picture is touched.
     pub fn length(&self, example: &Example) -> Result<usize> {
-        let (question, answer) = self.lengths(&self.frame(example)?);
-        Ok(question + answer)
+        let framed = self.frame(example)?;
+        // A picture's place is one of the tokens.
+        let more = self.text_rule.image_tokens().saturating_sub(1);
+        let pictures = framed.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
+        Ok(framed.question.len() + pictures * more + framed.answer.len() + 1)
     }
 
     /// An example's texts as tokens. Fails where [`TextRule::frame`] does.
     pub fn frame(&self, example: &Example) -> Result<Framed> {
-        self.text_rule.frame(&self.tokenizer, example)
-    }
-
-    /// The tokens of a question, with the positions that the picture takes among them, and those of the
-    /// decoder.
-    pub fn lengths(&self, framed: &Framed) -> (usize, usize) {
-        // The picture's place is one of the tokens.
-        let more = self.text_rule.image_tokens().saturating_sub(1);
-        (framed.question.len() + more, framed.answer.len() + 1)
+        self.text_rule.frame(&self.tokenizer, example, self.longest_report)
     }
 }
 
@@ -234,8 +245,8 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::QuestionRule;
     use crate::data::example::tests::example;
+    use crate::data::{AnswerType, QuestionRule};
 
     /// Tokens 5 to 9 are `is it normal ? no`; pictures have 2 pixels a side.
     pub fn collator(max_question_tokens: usize) -> Collator {
@@ -257,7 +268,7 @@ pub(super) mod tests {
     pub fn drawn(id: &str, question: &str, answer: &str, colour: u8) -> Example {
         let picture = Picture { width: 3, height: 3, rgb: vec![colour; 27] };
         Example {
-            image: ImageSource::Drawn(Arc::new(picture)),
+            images: vec![ImageSource::Drawn(Arc::new(picture))],
             question: question.into(),
             answer: answer.into(),
             ..example(id, id)
@@ -313,6 +324,40 @@ pub(super) mod tests {
     fn an_answer_longer_than_the_decoder_is_an_error() {
         let error = collator(5).prepare(&drawn("long", "?", "no no no no", 0)).unwrap_err();
         assert!(error.to_string().contains("example `long`"), "{error}");
+    }
+
+    /// What is cut is a report's end, and its closing token stays.
+    #[test]
+    fn a_report_longer_than_the_decoder_or_the_recipe_is_cut() {
+        let report =
+            Example { answer_type: AnswerType::Report, ..drawn("long", "?", "no it is no", 0) };
+        for (longest, tokens, cut) in [(9, &[9, 6, 5][..], 1), (3, &[9, 6], 2)] {
+            let collator = collator(5).with_longest_report(longest);
+            let framed = collator.frame(&report).unwrap();
+            assert_eq!((&framed.answer[..], framed.cut), (tokens, cut));
+            let batch = collator.batch(&[collator.prepare(&report).unwrap()], 0);
+            assert_eq!(batch.labels, [tokens, &[3]].concat());
+        }
+    }
+
+    /// The pictures of a study stand one behind the other, as pixels and as states.
+    #[test]
+    fn a_study_has_several_pictures() {
+        let mut two = drawn("two", "?", "no", 7);
+        two.images.extend(drawn("", "", "", 9).images);
+        let examples = [drawn("one", "?", "no", 1), two];
+        for collator in [collator(5), collator(5).with_states(Arc::new(Colours))] {
+            let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
+            let batch = collator.batch(&prepared, 0);
+            assert_eq!(batch.views, [1, 2]);
+            let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
+            let shades: Vec<f32> = (0..3).map(|i| images.part(i).data()[0]).collect();
+            assert_eq!(images.shape()[0], 3);
+            assert!(shades.is_sorted_by(|a, b| a < b), "{shades:?}");
+            let keys = batch.picture_keys();
+            assert_eq!((keys[0], keys[1]), (batch.keys[0], batch.keys[1]));
+            assert_ne!(keys[1], keys[2]);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One question about one image, and a set of them.
+//! One question about one image, or one study with its report; and a set of them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{PackedPicture, Picture};
 use crate::{Error, Result};
 
-/// How a question can be answered, as the data set's `answer_type` says.
+/// What kind of answer is wanted: how a question can be answered, as the data set's `answer_type` says, or
+/// a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum AnswerType {
@@ -19,6 +20,8 @@ pub enum AnswerType {
     Open,
     /// A choice: yes or no, or one of the options that the question names.
     Closed,
+    /// A report of the study: no question of the data set's, and a text as the answer.
+    Report,
 }
 
 /// The part of a data set that an example belongs to.
@@ -118,20 +121,21 @@ impl ImageSource {
     }
 }
 
-/// One question about one image.
+/// One question about one image, or one study and its report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     /// Unique within the data set; random streams are keyed by it.
     pub id: String,
-    /// The picture asked about.
-    pub image: ImageSource,
-    /// The name of the picture: intervals cluster by it unless `group` is given.
+    /// The picture asked about, or a study's, one a view: never none.
+    pub images: Vec<ImageSource>,
+    /// The name of the picture, or of all of them together: intervals cluster by it unless `group` is
+    /// given.
     pub image_name: String,
-    /// The question, as written.
+    /// The question, as written; of a report the prompt.
     pub question: String,
-    /// The answer, as written.
+    /// The answer, as written; or the report.
     pub answer: String,
-    /// Open or closed.
+    /// Open, closed or a report.
     pub answer_type: AnswerType,
     /// The split that the data set assigns.
     pub split: Split,
@@ -211,7 +215,7 @@ pub(super) mod tests {
     pub fn example(id: &str, image: &str) -> Example {
         Example {
             id: id.into(),
-            image: ImageSource::File(image.into()),
+            images: vec![ImageSource::File(image.into())],
             image_name: image.into(),
             question: "Is it normal?".into(),
             answer: "no".into(),

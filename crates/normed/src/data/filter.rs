@@ -5,31 +5,35 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{DataSpec, Dataset, Opened, Subset, open};
+use super::{DataSpec, Dataset, Opened, Subset, Task, open_for};
 use crate::{Error, Result};
 
-/// Which data set a run reads, and which of its rows: the `[data]` section of a recipe.
+/// Which data set a run reads, which of its rows, and what is asked of them: the `[data]` section of a
+/// recipe.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataSection {
     /// The data set.
     #[serde(flatten)]
     pub set: DataSpec,
+    /// What is asked.
+    #[serde(flatten, skip_serializing_if = "Task::is_vqa")]
+    pub task: Task,
     /// Its rows.
     #[serde(rename = "where", skip_serializing_if = "RowFilter::is_empty")]
     pub rows: RowFilter,
 }
 
 impl From<DataSpec> for DataSection {
-    /// All rows.
+    /// All rows, asked what is asked of such a set where nothing else is said.
     fn from(set: DataSpec) -> Self {
-        Self { set, rows: RowFilter::default() }
+        Self { task: set.tasks().0, set, rows: RowFilter::default() }
     }
 }
 
 impl DataSection {
-    /// Opens the data set, as [`open`] does, and passes over the other rows.
+    /// Opens the data set, as [`super::open`] does, and passes over the other rows.
     pub fn open(&self) -> Result<Opened> {
-        let opened = open(&self.set)?;
+        let opened = open_for(&self.set, &self.task)?;
         if self.rows.is_empty() {
             return Ok(opened);
         }

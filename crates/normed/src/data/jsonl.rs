@@ -1,11 +1,12 @@
 //! Plain JSON lines: `id`, `image`, `question`, `answer`, `answer_type` and, if given, `split` and
-//! `group`. Other keys whose values are texts or numbers are attributes, which rows can be chosen by.
+//! `group`; of reports `id`, `images`, a list, or `image`, `report` and, if given, `split` and `group`. Other
+//! keys whose values are texts or numbers are attributes, which rows can be chosen by.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::rows::{Checked, Fields, gather, jsonl_rows};
-use super::{Dataset, Example, ImageSource, OnBadExample, Opened, Split, Subset, indices_of};
+use super::rows::{Checked, Fields, gather, jsonl_rows, study};
+use super::{Dataset, Example, ImageSource, OnBadExample, Opened, Split, Subset, Task, indices_of};
 use crate::{Error, Result};
 
 /// Opens `file`; pictures are relative to `image_root`, or to the file's directory.
@@ -16,6 +17,7 @@ pub(super) fn open(
     file: &Path,
     image_root: Option<&Path>,
     on_bad_example: OnBadExample,
+    task: &Task,
 ) -> Result<Opened> {
     let images = image_root.or(file.parent()).unwrap_or(Path::new(""));
     let rows = jsonl_rows(file)?;
@@ -29,6 +31,7 @@ pub(super) fn open(
         warnings
             .push(format!("{place}: {without} of {all} rows have no `split`; they count as test"));
     }
+    let example = if task.is_vqa() { example } else { report };
     let rows: Vec<Checked> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();
     gather(rows, on_bad_example, warnings)
@@ -38,22 +41,29 @@ pub(super) fn open(
 const KEYS: [&str; 7] = ["id", "image", "question", "answer", "answer_type", "split", "group"];
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
-    let split = match fields.optional_text("split")? {
-        None => Split::Test,
-        Some(name) => Split::from_name(name.trim())
-            .ok_or_else(|| format!("`split` is `{name}`, not train, validate or test"))?,
-    };
     let image_name = fields.text("image")?;
     Ok(Example {
         id: fields.text("id")?,
-        image: ImageSource::File(images.join(&image_name)),
+        images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
         answer: fields.text("answer")?,
         answer_type: fields.answer_type()?,
-        split,
+        split: fields.split()?,
         group: fields.optional_text("group")?,
         attributes: fields.other_attributes(&KEYS),
+    })
+}
+
+/// What a study and its report are made of.
+const REPORT_KEYS: [&str; 6] = ["id", "image", "images", "report", "split", "group"];
+
+fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
+    let views = fields.views()?;
+    Ok(Example {
+        group: fields.optional_text("group")?,
+        attributes: fields.other_attributes(&REPORT_KEYS),
+        ..study(fields.text("id")?, images, &views, fields.text("report")?, fields.split()?)
     })
 }
 
@@ -64,7 +74,7 @@ pub fn open_jsonl_for_predict(
     image_root: Option<&Path>,
     split: Option<Split>,
 ) -> Result<Opened> {
-    let mut opened = open(file, image_root, OnBadExample::Stop)?;
+    let mut opened = open(file, image_root, OnBadExample::Stop, &Task::Vqa)?;
     if let Some(split) = split {
         let indices = indices_of(&*opened.dataset, split)?;
         if indices.is_empty() {

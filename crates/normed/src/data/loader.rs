@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::{Batch, Collator, Dataset, Image, Prepared};
+use super::{Batch, Collator, Dataset, Prepared};
 use crate::{Error, Result};
 
 /// Batches that wait to be used; one more is being made.
@@ -67,7 +67,7 @@ fn make(dataset: &dyn Dataset, collator: &Collator, indices: &[usize], epoch: u6
     let batch = collator.batch(&prepared, epoch);
     // The batch has them now, and waits for a while.
     for example in &mut prepared {
-        example.image = Image::PixelValues([].into());
+        example.images.clear();
     }
     Ok((batch, prepared))
 }

@@ -10,13 +10,16 @@ mod image;
 mod image_rule;
 mod jsonl;
 mod loader;
+mod open_i;
 mod parquet;
 pub mod phantom;
 mod plan;
 mod prompt;
+mod r2gen;
 mod resize;
 mod rows;
 mod slake;
+mod task;
 mod text_rule;
 mod tokenizer;
 mod vqa_rad;
@@ -36,6 +39,7 @@ pub use loader::{BATCHES_HELD, Loader};
 pub use parquet::PackedPicture;
 pub use plan::{epoch_plan, in_order_by_length};
 pub use prompt::{PictureMark, PromptRule, PromptSpec, Sample, TemplateName};
+pub use task::Task;
 pub use text_rule::{Ending, Framed, QuestionRule, TextRule};
 pub use tokenizer::{NamedTokens, Tokenizer};
 
@@ -88,6 +92,36 @@ pub enum DataSpec {
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
+    /// IU X-Ray in R2Gen's layout: reports of studies of two views.
+    IuXray {
+        /// The directory that holds annotation.json; `$NORMED_DATA/iu_xray` if absent.
+        root: Option<PathBuf>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// MIMIC-CXR in R2Gen's layout: reports.
+    MimicCxr {
+        /// The directory that holds annotation.json; `$NORMED_DATA/mimic_cxr` if absent.
+        root: Option<PathBuf>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// Open-i's two tables: the same studies as IU X-Ray's, as they were written.
+    OpenI {
+        /// The directory that holds the tables; `$NORMED_DATA/open_i` if absent.
+        root: Option<PathBuf>,
+        /// Whether the impression follows the findings.
+        #[serde(default)]
+        impression: bool,
+        /// Another seed, other splits.
+        #[serde(default)]
+        split_seed: u64,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
     /// Procedural pictures.
     Phantom {
         /// `source` or `shifted`.
@@ -102,6 +136,27 @@ pub enum DataSpec {
         #[serde(default)]
         seed: u64,
     },
+}
+
+impl DataSpec {
+    /// What is asked of it where nothing else is said; the other task if it has that one, too.
+    pub fn tasks(&self) -> (Task, Option<Task>) {
+        match self {
+            Self::VqaRad { .. } | Self::Slake { .. } | Self::Parquet { .. } => (Task::Vqa, None),
+            Self::IuXray { .. } | Self::MimicCxr { .. } | Self::OpenI { .. } => {
+                (Task::report(), None)
+            }
+            Self::Jsonl { .. } | Self::Phantom { .. } => (Task::Vqa, Some(Task::report())),
+        }
+    }
+
+    /// The pictures of an example, as far as that is known without its files.
+    pub fn usual_views(&self) -> usize {
+        match self {
+            Self::IuXray { .. } | Self::OpenI { .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// Where a phantom's pictures come from: the same anatomy and questions, another machine.
@@ -137,7 +192,18 @@ pub struct Opened {
 
 /// Opens a data set: rows are read and checked, pictures are looked for but not decoded (unless
 /// broken ones are to be skipped: then they are found out here).
+///
+/// It is asked what is asked of such a set where nothing else is said; [`DataSection`] says more.
 pub fn open(spec: &DataSpec) -> Result<Opened> {
+    open_for(spec, &spec.tasks().0)
+}
+
+fn open_for(spec: &DataSpec, task: &Task) -> Result<Opened> {
+    let opened = open_set(spec, task)?;
+    Ok(Opened { dataset: task.ask(opened.dataset), ..opened })
+}
+
+fn open_set(spec: &DataSpec, task: &Task) -> Result<Opened> {
     match spec {
         DataSpec::VqaRad { root, on_bad_example } => {
             vqa_rad::open(root.as_deref(), *on_bad_example)
@@ -146,11 +212,26 @@ pub fn open(spec: &DataSpec) -> Result<Opened> {
             slake::open(root.as_deref(), lang.as_deref(), *on_bad_example)
         }
         DataSpec::Jsonl { file, image_root, on_bad_example } => {
-            jsonl::open(file, image_root.as_deref(), *on_bad_example)
+            jsonl::open(file, image_root.as_deref(), *on_bad_example, task)
         }
         DataSpec::Parquet { root, on_bad_example } => parquet::open(root, *on_bad_example),
+        DataSpec::IuXray { root, on_bad_example } => {
+            r2gen::open(r2gen::Cleaning::Iu, root.as_deref(), *on_bad_example)
+        }
+        DataSpec::MimicCxr { root, on_bad_example } => {
+            r2gen::open(r2gen::Cleaning::Mimic, root.as_deref(), *on_bad_example)
+        }
+        DataSpec::OpenI { root, impression, split_seed, on_bad_example } => {
+            let (impression, split_seed) = (*impression, *split_seed);
+            let options =
+                open_i::Options { impression, split_seed, on_bad_example: *on_bad_example };
+            open_i::open(root.as_deref(), &options)
+        }
         DataSpec::Phantom { domain, train, validate, test, seed } => {
-            let phantom = phantom::Phantom::new(*domain, [*train, *validate, *test], *seed)?;
+            let mut phantom = phantom::Phantom::new(*domain, [*train, *validate, *test], *seed)?;
+            if !task.is_vqa() {
+                phantom = phantom.with_reports();
+            }
             Ok(Opened { dataset: Arc::new(phantom), skipped: Vec::new(), warnings: Vec::new() })
         }
     }

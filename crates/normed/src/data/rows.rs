@@ -10,7 +10,9 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Split};
+use super::{
+    AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, PictureKey, Split,
+};
 use crate::{Error, Result};
 
 /// One row of a file, its fields not yet looked at.
@@ -35,11 +37,20 @@ impl Row {
         Self { place, prefix: String::new(), fields: Ok(fields) }
     }
 
+    /// The fields of a JSON value that should be an object.
+    pub fn of(place: String, value: &Value) -> Self {
+        let fields = match value {
+            Value::Object(fields) => Ok(fields.clone()),
+            other => Err(no_object(other)),
+        };
+        Self { place, prefix: String::new(), fields }
+    }
+
     /// The fields of `json`, a JSON object.
     fn parse(place: String, prefix: String, json: &str) -> Self {
         let fields = match serde_json::from_str(json) {
             Ok(Value::Object(fields)) => Ok(fields),
-            Ok(other) => Err(format!("the row is {}, not an object", kind(&other))),
+            Ok(other) => Err(no_object(&other)),
             // Its own line number would be within the row.
             Err(error) => Err(format!("not JSON: column {}: {error}", error.column())),
         };
@@ -88,7 +99,32 @@ impl Fields<'_> {
         if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text) }
     }
 
-    /// The same, where the key may be absent or null.
+    /// A list of texts with something in them, one at least.
+    pub fn texts(&self, key: &str) -> Result<Vec<String>, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Err(format!("`{key}` is missing")),
+            Some(Value::Array(list)) if !list.is_empty() => {
+                let text =
+                    |value: &Value| match value.as_str().filter(|text| !text.trim().is_empty()) {
+                        Some(text) => Ok(text.to_owned()),
+                        None => Err(format!("`{key}` has {value} in it, where a text should be")),
+                    };
+                list.iter().map(text).collect()
+            }
+            Some(Value::Array(_)) => Err(format!("`{key}` is empty")),
+            Some(other) => Err(format!("`{key}` is {}, not a list of texts", kind(other))),
+        }
+    }
+
+    /// The names of an example's pictures: `image`, or `images`, a list.
+    pub fn views(&self) -> Result<Vec<String>, String> {
+        match self.0.get("image") {
+            None if self.0.contains_key("images") => self.texts("images"),
+            _ => Ok(vec![self.text("image")?]),
+        }
+    }
+
+    /// As [`Fields::text`], where the key may be absent or null.
     pub fn optional_text(&self, key: &str) -> Result<Option<String>, String> {
         match self.0.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -108,6 +144,15 @@ impl Fields<'_> {
         others.filter_map(|key| Some((key.clone(), self.text(key).ok()?))).collect()
     }
 
+    /// `split`, test where it is absent.
+    pub fn split(&self) -> Result<Split, String> {
+        match self.optional_text("split")? {
+            None => Ok(Split::Test),
+            Some(name) => Split::from_name(name.trim())
+                .ok_or_else(|| format!("`split` is `{name}`, not train, validate or test")),
+        }
+    }
+
     /// `answer_type`, blanks and case aside.
     pub fn answer_type(&self) -> Result<AnswerType, String> {
         let text = self.text("answer_type")?;
@@ -117,6 +162,10 @@ impl Fields<'_> {
             _ => Err(format!("`answer_type` is `{text}`, not OPEN or CLOSED")),
         }
     }
+}
+
+fn no_object(value: &Value) -> String {
+    format!("the row is {}, not an object", kind(value))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -158,6 +207,33 @@ pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
+/// A JSON file that is one object.
+pub(super) fn json_object(path: &Path) -> Result<Map<String, Value>> {
+    serde_json::from_str(&read(path)?)
+        .map_err(|error| Error::invalid(format!("{}:{}", path.display(), error.line()), error))
+}
+
+/// A study and its report; `views` are the files of its pictures in `images`.
+pub(super) fn study(
+    id: String,
+    images: &Path,
+    views: &[String],
+    report: String,
+    split: Split,
+) -> Example {
+    Example {
+        id,
+        images: views.iter().map(|view| ImageSource::File(images.join(view))).collect(),
+        image_name: views.join(" "),
+        question: String::new(), // the prompt's place
+        answer: report,
+        answer_type: AnswerType::Report,
+        split,
+        group: None,
+        attributes: Attributes::new(),
+    }
+}
+
 /// The rows of a file of JSON lines; blank lines are passed over.
 pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
     let text = read(path)?;
@@ -182,9 +258,7 @@ pub(super) fn gather(
     let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
     for Checked { place, example } in rows {
         let checked = example.and_then(|example| {
-            if let ImageSource::File(path) = &example.image
-                && let Some(cause) = broken.get(path)
-            {
+            if let Some(cause) = files(&example).find_map(|path| broken.get(path)) {
                 return Err(cause.clone());
             }
             if let Some(first) = first_place.get(&example.id) {
@@ -215,11 +289,8 @@ pub(super) fn gather(
 
 /// Why pictures cannot be used, by file.
 fn broken_pictures(rows: &[Checked], on_bad_example: OnBadExample) -> HashMap<PathBuf, String> {
-    let files = rows.iter().filter_map(|row| match &row.example {
-        Ok(Example { image: ImageSource::File(path), .. }) => Some(path.as_path()),
-        _ => None,
-    });
-    let files: HashSet<&Path> = files.collect();
+    let files: HashSet<&Path> =
+        rows.iter().filter_map(|row| row.example.as_ref().ok()).flat_map(files).collect();
     let check = |path: &&Path| {
         let checked = match on_bad_example {
             OnBadExample::Stop => Picture::check_header(path),
@@ -230,11 +301,19 @@ fn broken_pictures(rows: &[Checked], on_bad_example: OnBadExample) -> HashMap<Pa
     files.par_iter().filter_map(check).collect()
 }
 
+/// The files of an example's pictures.
+fn files(example: &Example) -> impl Iterator<Item = &Path> {
+    example.images.iter().filter_map(|image| match image {
+        ImageSource::File(path) => Some(path.as_path()),
+        _ => None,
+    })
+}
+
 /// A warning where pictures of the test split are also in the training split, by name.
 fn shared_pictures(examples: &[Example]) -> Option<String> {
-    let of = |split| -> HashSet<&str> {
+    let of = |split| -> HashSet<PictureKey> {
         let rows = examples.iter().filter(|example| example.split == split);
-        rows.map(|example| example.image_name.as_str()).collect()
+        rows.flat_map(|example| example.images.iter().filter_map(ImageSource::key)).collect()
     };
     let test = of(Split::Test);
     let shared = test.intersection(&of(Split::Train)).count();

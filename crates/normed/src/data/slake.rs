@@ -55,7 +55,7 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
     let image_name = fields.text("img_name")?;
     Ok(Example {
         id: format!("slake-{}", fields.text("qid")?.trim()),
-        image: ImageSource::File(images.join(&image_name)),
+        images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
         // One training answer is empty as published (qid 1622); the official count includes it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Example, PromptRule, Tokenizer};
+use super::{AnswerType, Example, PromptRule, Tokenizer};
 use crate::Result;
 
 /// How questions and answers become a model's input.
@@ -62,6 +62,8 @@ pub struct Framed {
     pub start: u32,
     /// The answer, without what closes it.
     pub answer: Vec<u32>,
+    /// How many tokens of it were left out at its end.
+    pub cut: usize,
 }
 
 impl From<QuestionRule> for TextRule {
@@ -130,24 +132,38 @@ impl TextRule {
     }
 
     /// An example's text in the model's terms. A question that is too long loses its last tokens but
-    /// not the end token; a prompt that is too long is an error.
-    pub fn frame(&self, tokenizer: &Tokenizer, example: &Example) -> Result<Framed> {
-        let Example { id, question, answer, .. } = example;
-        match self {
-            Self::Question(rule) => Ok(Framed {
-                question: rule.question(tokenizer, question),
-                start: rule.decoder_start,
-                answer: tokenizer.encode(answer),
-            }),
-            Self::Prompt(rule) => {
-                let place = format!("example `{id}`");
-                let mut question = rule.prompt(tokenizer, &place, question)?;
-                let answer = rule.answer(tokenizer, &place, answer)?;
-                rule.check_length(&place, &question, &answer)?;
-                let start = question.pop().unwrap_or(rule.pad()); // a prompt holds the picture at least
-                Ok(Framed { question, start, answer })
+    /// not the end token; a prompt that is too long is an error. A report loses what is beyond
+    /// `longest_report` tokens, the closing one counted, or beyond the model's positions.
+    pub fn frame(
+        &self,
+        tokenizer: &Tokenizer,
+        example: &Example,
+        longest_report: usize,
+    ) -> Result<Framed> {
+        let Example { id, question, answer, images, .. } = example;
+        let place = format!("example `{id}`");
+        let (question, start, mut answer, room) = match self {
+            Self::Question(rule) => {
+                let question = rule.question(tokenizer, question);
+                let room = rule.max_answer_tokens - 1;
+                (question, rule.decoder_start, tokenizer.encode(answer), room)
             }
+            Self::Prompt(rule) => {
+                let mut question = rule.prompt(tokenizer, &place, question, images.len())?;
+                let room = rule.room(question.len(), images.len()).unwrap_or(0);
+                let start = question.pop().unwrap_or(rule.pad()); // a prompt holds the picture at least
+                (question, start, rule.answer(tokenizer, &place, answer)?, room)
+            }
+        };
+        let whole = answer.len();
+        if example.answer_type == AnswerType::Report {
+            answer.truncate(room.min(longest_report.saturating_sub(1)));
         }
+        if let Self::Prompt(rule) = self {
+            rule.check_length(&place, question.len() + 1, images.len(), answer.len())?;
+        }
+        let cut = whole - answer.len();
+        Ok(Framed { question, start, answer, cut })
     }
 }
 

@@ -30,7 +30,7 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
     let image_name = fields.text("image_name")?;
     Ok(Example {
         id: format!("vqarad-{}", fields.text("qid")?.trim()),
-        image: ImageSource::File(images.join(&image_name)),
+        images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
         answer: fields.text("answer")?,

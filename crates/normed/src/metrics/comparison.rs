@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, interval};
-use super::metric::{Judged, Ratio};
+use super::metric::{Judged, Sum, judge};
 use super::{Metric, Prediction, Row};
 use crate::{Error, Result};
 
@@ -44,10 +44,11 @@ impl Comparison {
 
     /// One line a metric; without constants.
     pub fn rows(&self) -> Vec<Row> {
-        let row = |metric: Metric| {
-            let difference = self.get(metric);
+        let row = |(&metric, difference): (&Metric, &Option<Difference>)| {
+            let difference = difference.as_ref();
             let interval = difference.and_then(|d| d.interval);
             Row {
+                metric,
                 name: metric.name(),
                 value: difference.map(|d| d.value),
                 lo: interval.map(|i| i.lo),
@@ -56,7 +57,7 @@ impl Comparison {
                 n: difference.map_or(0, |d| d.n),
             }
         };
-        Metric::ALL.into_iter().map(row).collect()
+        self.differences.iter().map(row).collect()
     }
 }
 
@@ -64,8 +65,9 @@ impl Comparison {
 /// predictions of the same examples.
 pub fn compare(first: &[Prediction], second: &[Prediction]) -> Result<Comparison> {
     let pairs = pairs(first, second)?;
-    let differences = Metric::ALL.map(|metric| (metric, difference(metric, &pairs)));
-    Ok(Comparison { n: pairs.len(), differences: differences.into() })
+    let metrics = Metric::all_of(first).into_iter();
+    let differences = metrics.map(|metric| (metric, difference(metric, &pairs))).collect();
+    Ok(Comparison { n: pairs.len(), differences })
 }
 
 /// The answers of both sets to each question. An error if they are not of the same questions.
@@ -80,14 +82,15 @@ pub(super) fn pairs<'p>(
     let mut pairs = Vec::with_capacity(first.len());
     for a in first {
         let b = *others
-            .get(a.id.as_str())
+            .get(&(a.run, a.id.as_str()))
             .ok_or_else(|| mismatch(format!("`{}` is in the first set only", a.id)))?;
         if (&a.target, a.answer_type, &a.cluster) != (&b.target, b.answer_type, &b.cluster) {
             return Err(mismatch(format!("`{}` has another target, type or cluster", a.id)));
         }
-        pairs.push((Judged::new(a), Judged::new(b)));
+        pairs.push((a, b));
     }
-    Ok(pairs)
+    let (first, second): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    Ok(judge(&first).into_iter().zip(judge(&second)).collect())
 }
 
 fn difference(metric: Metric, pairs: &[(Judged<'_>, Judged<'_>)]) -> Option<Difference> {
@@ -95,26 +98,27 @@ fn difference(metric: Metric, pairs: &[(Judged<'_>, Judged<'_>)]) -> Option<Diff
     let (mut n, mut total) = (0, Pair::default());
     for (a, b) in pairs {
         // Both or neither count: they have the same target and type.
-        let (Some(first), Some(second)) = (metric.ratio(a), metric.ratio(b)) else { continue };
+        let (Some(first), Some(second)) = (metric.part(a), metric.part(b)) else { continue };
         let pair = Pair { first, second };
         n += 1;
         total += pair;
         *clusters.entry(&a.prediction.cluster).or_default() += pair;
     }
-    Some(Difference { value: total.value()?, interval: interval(&clusters, Pair::value), n })
+    let interval = interval(&clusters, |pair: Pair| pair.value(metric));
+    Some(Difference { value: total.value(metric)?, interval, n })
 }
 
 /// What both sets have earned.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Pair {
-    pub first: Ratio,
-    pub second: Ratio,
+    pub first: Sum,
+    pub second: Sum,
 }
 
 impl Pair {
     /// The first set's score less the second's.
-    pub fn value(self) -> Option<f64> {
-        Some(self.first.value()? - self.second.value()?)
+    pub fn value(self, metric: Metric) -> Option<f64> {
+        Some(self.first.value(metric)? - self.second.value(metric)?)
     }
 }
 
@@ -125,10 +129,10 @@ impl std::ops::AddAssign for Pair {
     }
 }
 
-fn by_id(predictions: &[Prediction]) -> Result<BTreeMap<&str, &Prediction>> {
+fn by_id(predictions: &[Prediction]) -> Result<BTreeMap<(u64, &str), &Prediction>> {
     let mut by_id = BTreeMap::new();
     for p in predictions {
-        if by_id.insert(p.id.as_str(), p).is_some() {
+        if by_id.insert((p.run, p.id.as_str()), p).is_some() {
             return Err(mismatch(format!("`{}` occurs twice in one set", p.id)));
         }
     }
@@ -156,6 +160,7 @@ mod tests {
                 nll: 1.0,
                 num_target_tokens: 2,
                 cluster: (i / 2).to_string(),
+                run: 0,
             })
             .collect()
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Metric;
 use super::protocol::Answer;
+use super::{Metric, reports};
 use crate::data::AnswerType;
 
 /// The answers that constants were chosen by.
@@ -21,26 +21,33 @@ pub enum ConstantsFrom {
 /// The best constant answerer's score on the same questions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Constant {
-    /// What it says, normalised.
+    /// What it says: an answer normalised, a report as written.
     pub answer: String,
     /// What that earns.
     pub value: f64,
 }
 
-/// For every metric, the constant that earns most on some answers.
+/// For every metric, the constant that earns most on some answers or reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constants {
     /// The answers they were chosen by.
     pub from: ConstantsFrom,
     /// Absent where no answer was of the metric's kind.
     answers: BTreeMap<Metric, Answer>,
+    /// Absent where there was no report.
+    reports: BTreeMap<Metric, String>,
 }
 
 impl Constants {
     /// Chooses among the answers of a training split: for each metric, among and by those of its
-    /// own kind of question.
+    /// own kind of question. Of reports, one of the most frequent is chosen.
     pub fn of_training<'a>(answers: impl IntoIterator<Item = (&'a str, AnswerType)>) -> Self {
         Self::choose(ConstantsFrom::Training, answers)
+    }
+
+    /// Where no constant is asked for.
+    pub fn none() -> Self {
+        Self::choose(ConstantsFrom::Targets, [])
     }
 
     pub(super) fn choose<'a>(
@@ -49,10 +56,15 @@ impl Constants {
     ) -> Self {
         // Equal answers are judged once; the order makes ties fall the same way every time.
         let mut counts: BTreeMap<(Answer, bool), usize> = BTreeMap::new();
+        let mut reports = Vec::new();
         for (text, kind) in answers {
+            if kind == AnswerType::Report {
+                reports.push(text);
+                continue;
+            }
             *counts.entry((Answer::new(text), kind == AnswerType::Open)).or_default() += 1;
         }
-        let best = Metric::ALL.into_iter().filter_map(|metric| {
+        let best = Metric::ANSWERS.into_iter().filter_map(|metric| {
             let mut of_kind: BTreeMap<&Answer, usize> = BTreeMap::new();
             for ((answer, open), n) in &counts {
                 let kind = if *open { AnswerType::Open } else { AnswerType::Closed };
@@ -62,12 +74,17 @@ impl Constants {
             }
             Some((metric, best_constant(metric, &of_kind)?.clone()))
         });
-        Self { from, answers: best.collect() }
+        Self { from, answers: best.collect(), reports: reports::best_constants(&reports) }
     }
 
     /// What the best constant answerer for `metric` says.
     pub(super) fn answer(&self, metric: Metric) -> Option<&Answer> {
         self.answers.get(&metric)
+    }
+
+    /// The same of a metric of reports.
+    pub(super) fn report(&self, metric: Metric) -> Option<&str> {
+        self.reports.get(&metric).map(String::as_str)
     }
 }
 

@@ -6,7 +6,8 @@
 //! - [`Scores`]: every metric of a set of predictions, each with its interval and constant;
 //! - [`Comparison`]: two sets of predictions of the same examples;
 //! - [`score_protocols`]: the same answers under the rules of different papers;
-//! - [`score_captions`]: generated texts against references, as the COCO caption tools;
+//! - [`score_captions`]: generated texts against references, as the COCO caption tools; `reports` are scored
+//!   by it wherever answers are by their own metrics;
 //! - [`mcnemar`], [`paired_bootstrap`], [`holm`]: whether two sets can be told apart.
 
 mod bootstrap;
@@ -19,6 +20,7 @@ mod predictions;
 pub mod protocol;
 mod protocols;
 mod ptb;
+mod reports;
 mod scores;
 #[cfg(test)]
 pub(crate) mod toy;
@@ -36,4 +38,4 @@ pub use protocols::{
     Answered, Group, Protocol, ProtocolScore, ProtocolScores, read_answers, score_groups,
     score_protocols,
 };
-pub use scores::{Row, Score, Scores, score};
+pub use scores::{Row, Score, Scores, score, values_of};

@@ -16,10 +16,10 @@ use crate::Result;
 pub fn mcnemar(metric: Metric, first: &[Prediction], second: &[Prediction]) -> Result<Option<f64>> {
     let (mut n, mut only) = (0, [0usize; 2]);
     for (a, b) in &pairs(first, second)? {
-        let (Some(a), Some(b)) = (metric.ratio(a), metric.ratio(b)) else { continue };
+        let (Some(a), Some(b)) = (metric.part(a), metric.part(b)) else { continue };
         n += 1;
-        only[0] += usize::from(a.above > b.above);
-        only[1] += usize::from(b.above > a.above);
+        only[0] += usize::from(a.ratio.above > b.ratio.above);
+        only[1] += usize::from(b.ratio.above > a.ratio.above);
     }
     Ok((n > 0).then(|| binomial(only[0].min(only[1]), only[0] + only[1])))
 }
@@ -48,15 +48,17 @@ pub fn paired_bootstrap(
     let pairs = pairs(first, second)?;
     let mut clusters: BTreeMap<&str, Pair> = BTreeMap::new();
     for (a, b) in &pairs {
-        let (Some(first), Some(second)) = (metric.ratio(a), metric.ratio(b)) else { continue };
+        let (Some(first), Some(second)) = (metric.part(a), metric.part(b)) else { continue };
         *clusters.entry(&a.prediction.cluster).or_default() += Pair { first, second };
     }
-    Ok(resampled(&clusters, Pair::value).filter(|values| !values.is_empty()).map(|values| {
-        let part = |n: usize| (n + 1) as f64 / (values.len() + 1) as f64;
-        let below = part(values.iter().filter(|&&value| value <= 0.0).count());
-        let above = part(values.iter().filter(|&&value| value >= 0.0).count());
-        f64::min(1.0, 2.0 * below.min(above))
-    }))
+    Ok(resampled(&clusters, |pair: Pair| pair.value(metric))
+        .filter(|values| !values.is_empty())
+        .map(|values| {
+            let part = |n: usize| (n + 1) as f64 / (values.len() + 1) as f64;
+            let below = part(values.iter().filter(|&&value| value <= 0.0).count());
+            let above = part(values.iter().filter(|&&value| value >= 0.0).count());
+            f64::min(1.0, 2.0 * below.min(above))
+        }))
 }
 
 /// Holm's correction (Holm 1979): the probabilities of a family of tests as they are to be held against

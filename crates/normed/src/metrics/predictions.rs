@@ -20,7 +20,7 @@ pub struct Prediction {
     pub prediction: String,
     /// The answer, as written.
     pub target: String,
-    /// `OPEN` or `CLOSED`.
+    /// `OPEN`, `CLOSED` or `REPORT`.
     pub answer_type: AnswerType,
     /// Summed negative log-likelihood in nats of the answer's tokens and the closing one.
     pub nll: f64,
@@ -30,6 +30,16 @@ pub struct Prediction {
     /// one and the same cluster: where nothing says which belong together, no interval is given.
     #[serde(default)]
     pub cluster: String,
+    /// Which of several runs it is of, where predictions of several are one set: its seed.
+    #[serde(skip)]
+    pub run: u64,
+}
+
+impl Prediction {
+    /// Whether it is a report, and no answer.
+    pub fn is_report(&self) -> bool {
+        self.answer_type == AnswerType::Report
+    }
 }
 
 /// Reads predictions; blank lines are passed over.
@@ -105,6 +115,7 @@ mod tests {
             nll: 0.1 + 0.2,
             num_target_tokens: 3,
             cluster: "a.png".into(),
+            run: 0,
         }
     }
 

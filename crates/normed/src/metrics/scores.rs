@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, interval};
-use super::metric::{Judged, Ratio};
+use super::metric::{Judged, Sum, judge};
+use super::reports::constant_score;
 use super::{Constant, Constants, ConstantsFrom, Metric, Prediction, protocol};
 
 /// What metrics.json holds.
@@ -19,14 +20,14 @@ pub struct Scores {
     pub n: usize,
     /// The number of images or groups.
     pub clusters: usize,
-    /// Null where there is no question of the metric's kind.
+    /// Those of answers, or those of reports; null where there is no question of the metric's kind.
     pub scores: BTreeMap<Metric, Option<Score>>,
 }
 
 /// One metric's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// A fraction of 1; nats for [`Metric::NllPerToken`].
+    /// A fraction of 1, of CIDEr's of 10; nats for [`Metric::NllPerToken`].
     pub value: f64,
     /// Absent where all examples are of one cluster.
     pub interval: Option<Interval>,
@@ -41,7 +42,9 @@ pub struct Score {
 /// A line of a table of scores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// The metric's name.
+    /// The metric.
+    pub metric: Metric,
+    /// Its name.
     pub name: &'static str,
     /// The score; `None` if no example counts.
     pub value: Option<f64>,
@@ -67,40 +70,60 @@ pub fn score(predictions: &[Prediction], constants: Option<&Constants>) -> Score
             &own
         }
     };
-    let judged: Vec<Judged<'_>> = predictions.iter().map(Judged::new).collect();
-    let scores = Metric::ALL.map(|metric| (metric, score_one(metric, &judged, constants)));
+    let judged = judge(&predictions.iter().collect::<Vec<_>>());
+    let metrics = Metric::all_of(predictions).into_iter();
+    let scores = metrics.map(|metric| (metric, score_one(metric, &judged, constants)));
     let clusters: BTreeSet<&str> = predictions.iter().map(|p| p.cluster.as_str()).collect();
     Scores {
         protocol: protocol::NAME.to_owned(),
         constants_from: constants.from,
         n: predictions.len(),
         clusters: clusters.len(),
-        scores: scores.into(),
+        scores: scores.collect(),
     }
 }
 
+/// Every metric's value, without intervals and constants.
+pub fn values_of(predictions: &[Prediction]) -> BTreeMap<Metric, f64> {
+    let judged = judge(&predictions.iter().collect::<Vec<_>>());
+    let value = |metric: Metric| {
+        let mut total = Sum::default();
+        judged.iter().filter_map(|j| metric.part(j)).for_each(|part| total += part);
+        Some((metric, total.value(metric)?))
+    };
+    Metric::all_of(predictions).into_iter().filter_map(value).collect()
+}
+
 fn score_one(metric: Metric, judged: &[Judged<'_>], constants: &Constants) -> Option<Score> {
-    let constant = constants.answer(metric);
-    let mut clusters: BTreeMap<&str, Ratio> = BTreeMap::new();
-    let (mut n, mut total, mut by_constant) = (0, Ratio::default(), Ratio::default());
+    let mut clusters: BTreeMap<&str, Sum> = BTreeMap::new();
+    let (mut counted, mut total) = (Vec::new(), Sum::default());
     for j in judged {
-        let Some(ratio) = metric.ratio(j) else { continue };
-        n += 1;
-        total += ratio;
-        *clusters.entry(&j.prediction.cluster).or_default() += ratio;
-        if let Some(credit) = constant.and_then(|c| metric.credit(c, &j.target)) {
-            by_constant += Ratio { above: credit, below: 1.0 };
-        }
+        let Some(part) = metric.part(j) else { continue };
+        counted.push(j);
+        total += part;
+        *clusters.entry(&j.prediction.cluster).or_default() += part;
     }
     Some(Score {
-        value: total.value()?,
-        interval: interval(&clusters, Ratio::value),
-        constant: constant
-            .zip(by_constant.value())
-            .map(|(answer, value)| Constant { answer: answer.text().to_owned(), value }),
-        n,
+        value: total.value(metric)?,
+        interval: interval(&clusters, |sum: Sum| sum.value(metric)),
+        constant: constant(metric, &counted, constants),
+        n: counted.len(),
         clusters: clusters.len(),
     })
+}
+
+/// What is said to all of these, and what it earns.
+fn constant(metric: Metric, judged: &[&Judged<'_>], constants: &Constants) -> Option<Constant> {
+    if let Some(text) = constants.report(metric) {
+        let targets = judged.iter().map(|j| j.prediction.target.as_str());
+        let value = constant_score(metric, text, targets)?;
+        return Some(Constant { answer: text.to_owned(), value });
+    }
+    let answer = constants.answer(metric)?;
+    let earned: Option<Vec<f64>> =
+        judged.iter().map(|j| metric.credit(answer, &j.target)).collect();
+    let value = earned?.iter().sum::<f64>() / judged.len() as f64;
+    Some(Constant { answer: answer.text().to_owned(), value })
 }
 
 impl Scores {
@@ -111,10 +134,11 @@ impl Scores {
 
     /// One line a metric.
     pub fn rows(&self) -> Vec<Row> {
-        let row = |metric: Metric| {
-            let score = self.get(metric);
+        let row = |(&metric, score): (&Metric, &Option<Score>)| {
+            let score = score.as_ref();
             let interval = score.and_then(|s| s.interval);
             Row {
+                metric,
                 name: metric.name(),
                 value: score.map(|s| s.value),
                 lo: interval.map(|i| i.lo),
@@ -123,7 +147,7 @@ impl Scores {
                 n: score.map_or(0, |s| s.n),
             }
         };
-        Metric::ALL.into_iter().map(row).collect()
+        self.scores.iter().map(row).collect()
     }
 }
 
@@ -142,6 +166,7 @@ mod tests {
             nll: 1.5,
             num_target_tokens: 2,
             cluster: cluster.into(),
+            run: 0,
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) fn answers(right: impl Fn(usize) -> bool) -> Vec<Prediction> {
         nll: 1.0,
         num_target_tokens: 2,
         cluster: (i / 2).to_string(),
+        run: 0,
     };
     (0..200).map(prediction).collect()
 }

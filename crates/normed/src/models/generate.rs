@@ -1,11 +1,13 @@
 //! Generation: greedy and beam search, as transformers' `generate(do_sample=False)`; and answers that are
 //! drawn.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Model;
 use super::sample::Sampler;
-use crate::data::{Batch, Ending};
+use crate::data::{Batch, Ending, Task};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
@@ -16,10 +18,15 @@ use crate::{Error, Result};
 pub struct GenerateRule {
     /// Beams; 1 is greedy.
     pub num_beams: usize,
-    /// The longest answer in tokens, the closing one included.
+    /// The longest answer in tokens, the closing one included. Reports that are learnt are cut to as many.
     pub max_new_tokens: usize,
     /// Exponent of the length by which a beam's score is divided, as in transformers.
     pub length_penalty: f32,
+    /// By what the score of a token that was said already is divided, or multiplied where it is negative, as
+    /// by transformers' `RepetitionPenaltyLogitsProcessor` (Keskar et al. 2019, arXiv 1909.05858): scores are
+    /// logits, with several beams log-probabilities. A language model's prompt counts as said, its pictures
+    /// aside. 1 changes nothing.
+    pub repetition_penalty: f32,
     /// 0 for the most likely answer; above, answers are drawn, by a distribution that is the flatter the
     /// larger this is.
     pub temperature: f32,
@@ -35,9 +42,20 @@ impl Default for GenerateRule {
             num_beams: 1,
             max_new_tokens: 10,
             length_penalty: 1.0,
+            repetition_penalty: 1.0,
             temperature: 0.0,
             top_p: 1.0,
             seed: 0,
+        }
+    }
+}
+
+impl GenerateRule {
+    /// What a recipe's rule is where it says nothing else: reports are of up to 100 tokens.
+    pub fn of(task: &Task) -> Self {
+        match task {
+            Task::Vqa => Self::default(),
+            Task::Report { .. } => Self { max_new_tokens: 100, ..Self::default() },
         }
     }
 }
@@ -58,8 +76,11 @@ pub fn generate(
     let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
     // The first column of what goes into the decoder.
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
-    let new = |(row, &key): (&[u32], &u64)| Search::new(row[0], ending, Sampler::new(rule, key));
-    let mut searches: Vec<_> = first.zip(&batch.keys).map(new).collect();
+    let new = |(b, (row, &key)): (usize, (&[u32], &u64))| {
+        let prompt = if model.goes_on_with_the_question() { batch.input_ids.row(b) } else { &[] };
+        Search::new(row[0], prompt, ending, Sampler::new(rule, key))
+    };
+    let mut searches: Vec<_> = first.zip(&batch.keys).enumerate().map(new).collect();
     // The examples that still go on; each has one row a running beam.
     let mut open: Vec<usize> = (0..searches.len()).collect();
     while !open.is_empty() {
@@ -92,6 +113,9 @@ fn check(rule: &GenerateRule) -> Result<()> {
     if !rule.length_penalty.is_finite() {
         return must("length_penalty", format!("{} is not finite", rule.length_penalty));
     }
+    if !(rule.repetition_penalty > 0.0 && rule.repetition_penalty.is_finite()) {
+        return must("repetition_penalty", format!("{} is not above 0", rule.repetition_penalty));
+    }
     if !(rule.temperature >= 0.0 && rule.temperature.is_finite()) {
         return must("temperature", format!("{} is not from 0 up", rule.temperature));
     }
@@ -109,6 +133,8 @@ fn check(rule: &GenerateRule) -> Result<()> {
 /// end, and so is drawing, but for how that beam goes on; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
 struct Search<'e> {
     start: u32,
+    /// What stands before `start` in the same row.
+    prompt: &'e [u32],
     ending: Ending<'e>,
     /// Where tokens are drawn.
     sampler: Option<Sampler>,
@@ -133,9 +159,9 @@ struct Continuation {
 }
 
 impl<'e> Search<'e> {
-    fn new(start: u32, ending: Ending<'e>, sampler: Option<Sampler>) -> Self {
+    fn new(start: u32, prompt: &'e [u32], ending: Ending<'e>, sampler: Option<Sampler>) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
-        Self { start, ending, sampler, running, finished: Vec::new(), length: 0 }
+        Self { start, prompt, ending, sampler, running, finished: Vec::new(), length: 0 }
     }
 
     /// What each running beam feeds next.
@@ -152,15 +178,31 @@ impl<'e> Search<'e> {
     ) -> Vec<usize> {
         let beams = rule.num_beams;
         // Twice as many as beams: as many as beams may end here, the others go on.
+        let (running, before) = (&self.running, (self.prompt, self.start));
+        let rows = running.iter().zip(logits).map(|(beam, row)| {
+            if beams > 1 {
+                log_softmax(row);
+            }
+            penalise(row, before, &beam.tokens, rule.repetition_penalty);
+            row
+        });
         let best = match &mut self.sampler {
-            None => best_continuations(&self.running, logits, 2 * beams),
+            None => {
+                let rows = rows.map(|row| {
+                    if beams == 1 {
+                        log_softmax(row);
+                    }
+                    &*row
+                });
+                best_continuations(running, rows, 2 * beams)
+            }
             Some(sampler) => {
                 let drawn = |(beam, row): (usize, &mut [f32])| Continuation {
                     beam,
                     token: sampler.next(row),
                     score: 0.0,
                 };
-                logits.enumerate().map(drawn).collect()
+                rows.enumerate().map(drawn).collect()
             }
         };
         self.length += 1;
@@ -205,16 +247,29 @@ impl<'e> Search<'e> {
     }
 }
 
-/// The `n` best continuations of `beams` by `logits`, one row a beam; best first, ties in order.
+/// Makes less likely what stands in the prompt, behind it, or in what was generated.
+fn penalise(row: &mut [f32], (prompt, start): (&[u32], u32), generated: &[u32], penalty: f32) {
+    if penalty == 1.0 {
+        return;
+    }
+    let said: BTreeSet<u32> = prompt.iter().chain([&start]).chain(generated).copied().collect();
+    for token in said {
+        // A picture's place in a prompt is no word.
+        if let Some(score) = row.get_mut(token as usize) {
+            *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+        }
+    }
+}
+
+/// The `n` best continuations of `beams` by log-probabilities, one row a beam; best first, ties in order.
 fn best_continuations<'l>(
     beams: &[Hypothesis],
-    logits: impl Iterator<Item = &'l mut [f32]>,
+    rows: impl Iterator<Item = &'l [f32]>,
     n: usize,
 ) -> Vec<Continuation> {
     let mut best: Vec<Continuation> = Vec::with_capacity(n + 1);
-    for (beam, (hypothesis, row)) in beams.iter().zip(logits).enumerate() {
-        log_softmax(row);
-        for (token, log_probability) in (0..).zip(&*row) {
+    for (beam, (hypothesis, row)) in beams.iter().zip(rows).enumerate() {
+        for (token, log_probability) in (0..).zip(row) {
             let score = hypothesis.score + log_probability;
             if best.len() < n || best.last().is_some_and(|worst| score > worst.score) {
                 let at = best.partition_point(|c| c.score >= score);
@@ -243,7 +298,7 @@ mod tests {
             ..GenerateRule::default()
         };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(0, Ending { tokens: &[2], stop: None }, None);
+        let mut search = Search::new(0, &[], Ending { tokens: &[2], stop: None }, None);
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],
@@ -268,7 +323,7 @@ mod tests {
         for temperature in [0.0, 0.1] {
             let rule = GenerateRule { temperature, ..GenerateRule::default() };
             let ending = Ending { tokens: &[3], stop: Some(("human", &tokenizer)) };
-            let mut search = Search::new(0, ending, Sampler::new(&rule, 0));
+            let mut search = Search::new(0, &[], ending, Sampler::new(&rule, 0));
             for (token, goes_on) in [(5, true), (6, false)] {
                 let mut row = vec![0.0; 7];
                 row[token] = 9.0;

@@ -1,6 +1,6 @@
 //! LLaVA (Liu et al. 2023, arXiv 2304.08485 and 2310.03744), which LLaVA-Med is (Li et al. 2023, arXiv
 //! 2306.00890): picture -> CLIP -> projector -> tokens of a language model, among those of a prompt;
-//! the language model goes on with the answer.
+//! the language model goes on with the answer. Several pictures each have their place in the prompt.
 
 use super::clip::Clip;
 use super::llama::Llama;
@@ -59,15 +59,15 @@ impl Llava {
         mode: Mode,
         answer: Answer,
     ) -> Result<(Var, Rows)> {
+        let pictures = batch.check_views()?;
         let rows = Rows::new(&self.config, batch, answer)?;
-        let examples = batch.keys.len();
         let states = match &batch.images {
             Images::PixelValues(pixels) => {
-                self.check_pixels(pixels, examples)?;
-                self.see(g, pixels, &batch.keys, mode)
+                self.check_pixels(pixels, pictures)?;
+                self.see(g, pixels, &batch.picture_keys(), mode)
             }
             Images::States(states) => {
-                let wanted = [examples, self.vision.states(), self.config.vision.hidden_size];
+                let wanted = [pictures, self.vision.states(), self.config.vision.hidden_size];
                 if states.shape() != wanted {
                     let cause = format!("states are {:?}, not {wanted:?}", states.shape());
                     return Err(Error::invalid("batch", cause));
@@ -101,12 +101,12 @@ impl Llava {
         Drops::new(noise.seed, keys, tower, 0.0, rate)
     }
 
-    fn check_pixels(&self, pixels: &Tensor, examples: usize) -> Result<()> {
+    fn check_pixels(&self, pixels: &Tensor, pictures: usize) -> Result<()> {
         let (shape, size) = (pixels.shape(), self.config.vision.image_size);
-        if shape == [examples, 3, size, size] {
+        if shape == [pictures, 3, size, size] {
             return Ok(());
         }
-        let cause = format!("pixel_values are {shape:?}, not [{examples}, 3, {size}, {size}]");
+        let cause = format!("pixel_values are {shape:?}, not [{pictures}, 3, {size}, {size}]");
         Err(Error::invalid("batch", cause)
             .hint("pictures must be prepared by this model's image rule"))
     }
@@ -160,6 +160,10 @@ impl Model for Llava {
     fn picture_token(&self) -> Option<u32> {
         Some(IMAGE_TOKEN)
     }
+
+    fn goes_on_with_the_question(&self) -> bool {
+        true
+    }
 }
 
 /// The vision tower up to the feature layer.
@@ -169,8 +173,8 @@ impl Prefix for Llava {
     }
 
     fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
-        let examples = pixel_values.shape().first().copied().unwrap_or(0);
-        self.check_pixels(pixel_values, examples)?;
+        let pictures = pixel_values.shape().first().copied().unwrap_or(0);
+        self.check_pixels(pixel_values, pictures)?;
         let mut g = Graph::inference(params);
         Ok(self.see(&mut g, pixel_values, &[], Mode::Evaluate).value)
     }
@@ -251,6 +255,7 @@ mod tests {
         let decoder_input_ids = rows(answers);
         Batch {
             images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
+            views: vec![1; keys.len()],
             input_ids: rows(prompts),
             labels: vec![IGNORE; decoder_input_ids.ids.len()],
             decoder_input_ids,
@@ -332,6 +337,30 @@ mod tests {
             let answers = |batch| generate(&model, &params, batch, &rule, ending).unwrap();
             assert_eq!(answers(&both), answers(&seen));
         }
+    }
+
+    /// Each of a study's pictures stands in its own place, and whoever else is in the batch has its own.
+    #[test]
+    fn pictures_stand_in_their_places() {
+        let (model, params) = model();
+        let prompts: [&[u32]; 2] = [&[1, IMAGE_TOKEN, 4, IMAGE_TOKEN, 5], &[1, IMAGE_TOKEN, 7]];
+        let answers: [&[u32]; 2] = [&[8, 4], &[3, 9]];
+        let three = batch(&[10, 11, 12], &[prompts[0]; 3], &[answers[0]; 3]).images;
+        let both = Batch { images: three, views: vec![2, 1], ..batch(&[1, 2], &prompts, &answers) };
+        let wanted = logits(&model, &params, &both, Mode::Evaluate);
+        let n = wanted.len() / 2;
+        let alone = |keys: &[u64], i: usize| {
+            let images = batch(keys, &vec![prompts[i]; keys.len()], &vec![answers[i]; keys.len()]);
+            let one = batch(&[1 + i as u64], &prompts[i..=i], &answers[i..=i]);
+            let one = Batch { images: images.images, views: vec![keys.len()], ..one };
+            logits(&model, &params, &one, Mode::Evaluate)
+        };
+        assert!(within(1e-5, &wanted[..n], &alone(&[10, 11], 0)));
+        assert!(within(1e-5, &wanted[n..], &alone(&[12], 1)));
+        assert!(!within(1e-5, &wanted[..n], &alone(&[11, 10], 0)), "the order is lost");
+        let rule = GenerateRule { max_new_tokens: 5, ..GenerateRule::default() };
+        let ending = Ending { tokens: &[2], stop: None };
+        assert_eq!(generate(&model, &params, &both, &rule, ending).unwrap().len(), 2);
     }
 
     /// An answer is its example's own, whoever is in the batch; drawn ones are the seed's as well.
@@ -479,6 +508,8 @@ mod tests {
             b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
         });
         refused("not [1, 4, 12]", &|b| b.images = Images::States(Tensor::zeros(&[1, 5, 12])));
+        refused("has 1 pictures in its input_ids, not 2", &|b| b.views = vec![2]);
+        refused("a number of pictures an example", &|b| b.views = vec![]);
         refused("has 0 pictures", &|b| b.input_ids.ids[1] = 3);
         refused("has 2 pictures", &|b| b.input_ids.ids[2] = IMAGE_TOKEN);
         refused("must not end with the picture", &|b| b.decoder_input_ids.ids[0] = IMAGE_TOKEN);

@@ -1,4 +1,4 @@
-//! How a batch's rows become a language model's: the prompt, the picture's states in the place of its
+//! How a batch's rows become a language model's: the prompt, each picture's states in the place of its
 //! token, then what goes into the decoder, without padding between.
 
 use super::llava_config::LlavaConfig;
@@ -20,7 +20,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Those of `batch`, whose prompts go on for `answer` tokens more. Fails where the batch does not
-    /// belong to the model: rows of the wrong form, unknown tokens, no picture or several, too long.
+    /// belong to the model: rows of the wrong form, unknown tokens, other pictures than there are, too long.
     pub fn new(config: &LlavaConfig, batch: &Batch, answer: Answer) -> Result<Self> {
         let examples = batch.keys.len();
         let (prompts, decoder) = (&batch.input_ids, &batch.decoder_input_ids);
@@ -34,12 +34,14 @@ impl Rows {
         let labels = batch.labels.iter().filter(|&&id| id != IGNORE);
         check_ids("labels", labels, vocab_size)?;
         let states = config.states();
-        let mut each = Vec::with_capacity(examples);
+        let (mut each, mut picture) = (Vec::with_capacity(examples), 0);
         for b in 0..examples {
-            let (prompt, own) = (row(prompts, b), row(decoder, b));
+            let (prompt, own) = (prompts.row(b), decoder.row(b));
             let pictures = prompt.iter().filter(|&&id| id == IMAGE_TOKEN).count();
-            if pictures != 1 {
-                let cause = format!("example {b} has {pictures} pictures in its input_ids, not 1");
+            let views = batch.views[b];
+            if pictures != views {
+                let cause =
+                    format!("example {b} has {pictures} pictures in its input_ids, not {views}");
                 return Err(Error::invalid("batch", cause)
                     .hint("the prompt must have room for the picture; none of it may be cut"));
             }
@@ -50,16 +52,20 @@ impl Rows {
                 Answer::Given => own,
                 Answer::Generated(_) => &[],
             };
-            let mut places = Vec::with_capacity(prompt.len() + states + own.len());
+            let mut places = Vec::with_capacity(prompt.len() + views * states + own.len());
             for &id in prompt {
                 match id {
-                    IMAGE_TOKEN => places.extend((b * states..(b + 1) * states).map(RowOf::Value)),
+                    IMAGE_TOKEN => {
+                        places.extend((picture * states..).take(states).map(RowOf::Value));
+                        picture += 1;
+                    }
                     id => places.push(RowOf::Table(id)),
                 }
             }
             let start = places.len();
             places.extend(own.iter().map(|&id| RowOf::Table(id)));
-            check_length(config, prompt.len() - 1, places.len() - start, answer)?;
+            let lengths = [prompt.len() - views, views * states, places.len() - start];
+            check_length(config, lengths, answer)?;
             each.push((start, places));
         }
         let width = each.iter().map(|(_, places)| places.len()).max().unwrap_or(0);
@@ -84,10 +90,6 @@ pub(super) enum Answer {
     Given,
     /// Nothing yet; so many tokens at most.
     Generated(usize),
-}
-
-fn row(rows: &TokenRows, b: usize) -> &[u32] {
-    &rows.ids[b * rows.width..][..rows.lengths[b]]
 }
 
 fn check_form(name: &str, rows: &TokenRows, examples: usize) -> Result<()> {
@@ -118,8 +120,13 @@ fn check_ids<'i>(
     }
 }
 
-fn check_length(config: &LlavaConfig, words: usize, given: usize, answer: Answer) -> Result<()> {
-    let (states, positions) = (config.states(), config.text.positions());
+/// Of the prompt, its pictures, and the answer that is given.
+fn check_length(
+    config: &LlavaConfig,
+    [words, states, given]: [usize; 3],
+    answer: Answer,
+) -> Result<()> {
+    let positions = config.text.positions();
     let (place, tokens) = match answer {
         Answer::Given => ("batch", given),
         Answer::Generated(most) => ("max_new_tokens", most),

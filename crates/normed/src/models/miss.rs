@@ -1,6 +1,9 @@
 //! MISS (Chen et al. 2024, arXiv 2401.05163), which is BLIP's model for visual question answering
 //! (Li et al. 2022, arXiv 2201.12086): image -> vision transformer; question -> BERT that
 //! cross-attends to the image; answer -> BERT decoder that cross-attends to the question's states.
+//!
+//! Several images of an example, the views of a study, each go through the vision transformer; the question
+//! attends to the states of all of them, one behind the other.
 
 use std::sync::Arc;
 
@@ -10,6 +13,7 @@ use super::vit::Vit;
 use super::{Decoding, Model, Prefix};
 use crate::data::{Batch, IGNORE, Images, TokenRows};
 use crate::nn::{BlockCache, Drops, Mode, Seen};
+use crate::ops;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
@@ -44,13 +48,33 @@ impl Miss {
 
     /// The question's states `[B, T, C]`.
     fn encode(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
-        let image = match &batch.images {
-            Images::PixelValues(pixels) => self.see(g, pixels, &batch.keys, mode),
+        let images = match &batch.images {
+            Images::PixelValues(pixels) => self.see(g, pixels, &batch.picture_keys(), mode),
             Images::States(states) => Var::constant(states.clone()),
         };
+        let (images, cross) = self.side_by_side(g, images, &batch.views);
         let drops = self.drops(&batch.keys, mode, Tower::Text);
         let own = Seen { causal: false, lengths: lengths(&batch.input_ids) };
-        self.text.forward(g, &batch.input_ids, &own, &image, &Seen::default(), &drops)
+        self.text.forward(g, &batch.input_ids, &own, &images, &cross, &drops)
+    }
+
+    /// The states `[P, N, C]` of single images as those of each example's, `[B, V N, C]`, where `V` is the
+    /// most that one has; and which of them are seen: what stands behind fewer is not.
+    fn side_by_side(&self, g: &mut Graph<'_>, images: Var, views: &[usize]) -> (Var, Seen) {
+        let most = views.iter().copied().max().unwrap_or(1);
+        if most == 1 {
+            return (images, Seen::default());
+        }
+        let states = self.config.vision.num_patches() + 1;
+        let (mut rows, mut first) = (Vec::with_capacity(views.len() * most * states), 0);
+        for &own in views {
+            rows.extend(first..first + own * states);
+            rows.extend(std::iter::repeat_n(first, (most - own) * states));
+            first += own * states;
+        }
+        let padded = views.iter().any(|&own| own < most);
+        let lengths = padded.then(|| views.iter().map(|own| own * states).collect());
+        (ops::pick(g, &images, rows, most * states), Seen { causal: false, lengths })
     }
 
     /// The states `[B, 1 + patches, C]` of the images. Only products read them: where nobody wants
@@ -80,12 +104,12 @@ impl Miss {
     /// What of a batch this model cannot take: the wrong image size, tokens outside the vocabulary,
     /// rows longer than the positions go.
     fn check(&self, batch: &Batch) -> Result<()> {
-        let examples = batch.keys.len();
+        let (examples, pictures) = (batch.keys.len(), batch.check_views()?);
         match &batch.images {
-            Images::PixelValues(pixels) => self.check_pixels(pixels, examples)?,
+            Images::PixelValues(pixels) => self.check_pixels(pixels, pictures)?,
             Images::States(states) => {
                 let vision = &self.config.vision;
-                let wanted = [examples, 1 + vision.num_patches(), vision.hidden_size];
+                let wanted = [pictures, 1 + vision.num_patches(), vision.hidden_size];
                 if states.shape() != wanted {
                     let cause = format!("states are {:?}, not {wanted:?}", states.shape());
                     return Err(Error::invalid("batch", cause));
@@ -100,12 +124,12 @@ impl Miss {
         self.check_ids("labels", batch.labels.iter().filter(|&&id| id != IGNORE))
     }
 
-    fn check_pixels(&self, pixels: &Tensor, examples: usize) -> Result<()> {
+    fn check_pixels(&self, pixels: &Tensor, pictures: usize) -> Result<()> {
         let (shape, size) = (pixels.shape(), self.config.vision.image_size);
-        if shape == [examples, 3, size, size] {
+        if shape == [pictures, 3, size, size] {
             return Ok(());
         }
-        let cause = format!("pixel_values are {shape:?}, not [{examples}, 3, {size}, {size}]");
+        let cause = format!("pixel_values are {shape:?}, not [{pictures}, 3, {size}, {size}]");
         Err(Error::invalid("batch", cause)
             .hint("pictures must be prepared by this model's image rule"))
     }
@@ -175,7 +199,8 @@ impl Model for Miss {
         let positions = self.config.text.max_position_embeddings;
         if max_new_tokens > positions {
             let cause = format!("{max_new_tokens} tokens, but the model has {positions} positions");
-            return Err(Error::invalid("max_new_tokens", cause));
+            return Err(Error::invalid("max_new_tokens", cause)
+                .hint("lower generate.max_new_tokens, or --max-new-tokens"));
         }
         let mut g = Graph::inference(params);
         let states = self.encode(&mut g, batch, Mode::Evaluate);
@@ -208,8 +233,8 @@ impl Prefix for Miss {
     }
 
     fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
-        let examples = pixel_values.shape().first().copied().unwrap_or(0);
-        self.check_pixels(pixel_values, examples)?;
+        let pictures = pixel_values.shape().first().copied().unwrap_or(0);
+        self.check_pixels(pixel_values, pictures)?;
         let mut g = Graph::inference(params);
         Ok(self.see(&mut g, pixel_values, &[], Mode::Evaluate).value)
     }
@@ -316,6 +341,7 @@ mod tests {
         let decoder_input_ids = rows(answers);
         Batch {
             images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
+            views: vec![1; keys.len()],
             input_ids: rows(questions),
             labels: vec![IGNORE; decoder_input_ids.ids.len()],
             decoder_input_ids,
@@ -404,6 +430,55 @@ mod tests {
         }
     }
 
+    /// Studies of one, two and three views: `[B, ..]` logits, whoever is in the batch.
+    fn studies(which: &[usize]) -> Batch {
+        let all = [(7, 1), (8, 2), (9, 3)];
+        let of = |&i: &usize| all[i];
+        let keys: Vec<u64> = which.iter().map(|i| of(i).0).collect();
+        let pictures: Vec<u64> =
+            which.iter().map(of).flat_map(|(key, n)| (0..n).map(move |v| 10 * key + v)).collect();
+        let questions: Vec<&[u32]> = which.iter().map(|_| &[3, 7, 2][..]).collect();
+        let answers: Vec<&[u32]> = which.iter().map(|_| &[1, 9, 4][..]).collect();
+        let images = batch(&pictures, &questions, &answers).images;
+        let views = which.iter().map(|i| of(i).1 as usize).collect();
+        Batch { images, views, ..batch(&keys, &questions, &answers) }
+    }
+
+    /// What stands for views that a study lacks is not seen, and every view is.
+    #[test]
+    fn a_study_does_not_depend_on_the_views_of_others() {
+        let (model, mut params) = model();
+        let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.5 });
+        for (mode, precision) in [(Mode::Evaluate, F32), (noise, F32), (Mode::Evaluate, Bf16)] {
+            params.set_precision(precision);
+            let all = logits(&model, &params, &studies(&[0, 1, 2]), mode);
+            let tolerance = if precision == F32 { 1e-5 } else { 1e-2 };
+            for i in 0..3 {
+                let alone = logits(&model, &params, &studies(&[i]), mode);
+                let own = &all[i * alone.len()..][..alone.len()];
+                assert!(within(tolerance, own, &alone), "{i} {mode:?} {precision:?}");
+            }
+        }
+        params.set_precision(F32);
+        let rule = GenerateRule { num_beams: 2, ..GenerateRule::default() };
+        let ending = Ending { tokens: &[2], stop: None };
+        let answers = |batch| generate(&model, &params, &batch, &rule, ending).unwrap();
+        assert_eq!(answers(studies(&[0, 1, 2]))[1], answers(studies(&[1]))[0]);
+
+        let two = studies(&[1]);
+        let seen = logits(&model, &params, &two, Mode::Evaluate);
+        let Images::PixelValues(pixels) = &two.images else { panic!() };
+        for view in 0..2 {
+            let mut changed = pixels.clone();
+            changed.data_mut()[view * 3 * 64..][..3 * 64].fill(1.0);
+            let changed = Batch { images: Images::PixelValues(changed), ..two.clone() };
+            assert!(!close(&logits(&model, &params, &changed, Mode::Evaluate), &seen), "{view}");
+        }
+        let states = model.states(&params, pixels).unwrap();
+        let cached = Batch { images: Images::States(states), ..two.clone() };
+        assert_eq!(logits(&model, &params, &cached, Mode::Evaluate), seen);
+    }
+
     #[test]
     fn the_prefix_is_frozen_where_nothing_in_it_is_trained_or_random() {
         let (mut model, mut params) = model();
@@ -462,7 +537,7 @@ mod tests {
     #[test]
     fn recomputation_changes_no_gradient() {
         let (model, mut params) = model();
-        let batch = batch(&[4, 5], &[&[3, 4, 5, 2], &[3, 7, 2]], &[&[1, 4, 5], &[1, 9, 6]]);
+        let batch = studies(&[1, 0]);
         let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.3 });
         let all = |_: &crate::tensor::Parameter| true;
         let norms = |p: &crate::tensor::Parameter| matches!(p.role.part, Part::Norm(_));
@@ -519,6 +594,9 @@ mod tests {
             b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
         });
         refused("not [1, 5, 12]", &|b| b.images = Images::States(Tensor::zeros(&[1, 5, 8])));
+        refused("not [2, 3, 8, 8]", &|b| b.views = vec![2]);
+        refused("a number of pictures an example", &|b| b.views = vec![0]);
+        refused("a number of pictures an example", &|b| b.views = vec![1, 1]);
         refused("input_ids has token 20", &|b| b.input_ids.ids[1] = 20);
         refused("decoder_input_ids has token 99", &|b| b.decoder_input_ids.ids[1] = 99);
         refused("labels has token 20", &|b| b.labels[1] = 20);
@@ -538,6 +616,8 @@ mod tests {
             top_p,
             ..GenerateRule::default()
         };
+        let repeating =
+            |repetition_penalty| GenerateRule { repetition_penalty, ..GenerateRule::default() };
         let ending = Ending { tokens: &[2], stop: None };
         for (rule, place) in [
             (rule(0, 5, 1.0), "num_beams"),
@@ -550,6 +630,8 @@ mod tests {
             (drawn(1, f32::NAN, 1.0), "temperature"),
             (drawn(1, 1.0, 0.0), "top_p"),
             (drawn(1, 1.0, f32::NAN), "top_p"),
+            (repeating(0.0), "repetition_penalty"),
+            (repeating(f32::INFINITY), "repetition_penalty"),
         ] {
             let error = generate(&model, &params, &good, &rule, ending).unwrap_err().to_string();
             assert!(error.contains(place), "{error}");

@@ -91,9 +91,14 @@ pub trait Model: Send + Sync {
         None
     }
 
-    /// What stands for the picture in a row of `input_ids`, where the model wants one there.
+    /// What stands for a picture in a row of `input_ids`, where the model wants one there.
     fn picture_token(&self) -> Option<u32> {
         None
+    }
+
+    /// Whether an answer goes on with the row that `input_ids` begin: what stands there was said already.
+    fn goes_on_with_the_question(&self) -> bool {
+        false
     }
 }
 
@@ -102,7 +107,7 @@ pub trait Prefix {
     /// Its parameters.
     fn parameters(&self, params: &Parameters) -> Vec<ParamId>;
 
-    /// What it makes of `pixel_values [B, 3, H, W]`: states `[B, ..]`, to the bit what the model
+    /// What it makes of `pixel_values [P, 3, H, W]`: states `[P, ..]`, to the bit what the model
     /// itself would go on with, so that a batch can carry them as
     /// [`Images::States`](crate::data::Images). What it makes of a picture does not depend on the
     /// others. Fails on another image size than the model's.

@@ -3,7 +3,8 @@
 //!
 //! Keeps: where each row came from.
 
-use crate::tensor::{Elements, Graph, Operation, ParamId, Precision, Source, Var};
+use super::number::{Number, in_precision};
+use crate::tensor::{Elements, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
 
 /// Where a row comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +81,12 @@ pub fn merge(
     })
 }
 
-/// The rows `rows` of `x [.., C]`, f32: `[B, T, C]`, where `T` is `width`.
+/// The rows `rows` of `x [.., C]`: `[B, T, C]` in its precision, where `T` is `width`. Rows whose gradient
+/// is wanted are f32.
 pub fn pick(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
+    let shape = [rows.len() / width, width, x.value.width()];
+    let out = in_precision!(x.value.precision(), picked(&x.value, &rows, &shape));
     let channels = x.value.width();
-    let mut out = x.value.beside(&[rows.len() / width, width, channels], Precision::F32);
-    if !out.plans(Operation::Pass(out.len())) {
-        let x = x.value.data();
-        for (out, &row) in out.data_mut().chunks_exact_mut(channels).zip(&rows) {
-            out.copy_from_slice(&x[row * channels..][..channels]);
-        }
-    }
     let (input, shape) = (x.source(), x.shape().to_vec());
     g.record(out, input.needs_gradient(), move |dy, gradients| {
         let mut dx = dy.zeros_beside(&shape);
@@ -102,6 +99,17 @@ pub fn pick(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
         }
         gradients.add(input, dx);
     })
+}
+
+fn picked<T: Number>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
+    let mut out = T::beside(x, shape);
+    if !out.plans(Operation::Pass(out.len())) {
+        let channels = x.width();
+        for (out, &row) in T::of_mut(&mut out).chunks_exact_mut(channels).zip(rows) {
+            out.copy_from_slice(&T::of(x)[row * channels..][..channels]);
+        }
+    }
+    out
 }
 
 #[cfg(test)]

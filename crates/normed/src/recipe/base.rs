@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Base, InitSpec, LlavaInit, MissInit, Recipe, Vocab};
-use crate::data::{Tokenizer, phantom};
+use crate::data::{Collator, Tokenizer, phantom};
 use crate::models::{
     self, Asked, Beginning, ClipConfig, Declared, LlamaConfig, LlavaConfig, Loaded, MissConfig,
     ModelConfig, ProjectorKind, RopeConfig, RopeScaling, TextConfig, VisionConfig,
@@ -32,6 +32,11 @@ impl Recipe {
                 Ok(loaded)
             }
         }
+    }
+
+    /// What makes batches for the model, its reports as long as they are generated.
+    pub fn collator(&self, loaded: &Loaded) -> Collator {
+        loaded.collator().with_longest_report(self.generate.max_new_tokens)
     }
 
     /// What is asked of the base model otherwise than its checkpoint says.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use section::Section;
 
 use crate::data::{DataSection, TemplateName};
+use crate::metrics::{CaptionMetric, Metric};
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Recompute};
 use crate::tuning::Tuning;
@@ -146,7 +147,7 @@ pub struct TrainSpec {
     pub eval_every_epochs: usize,
     /// Evaluations without progress after which the run stops; never if 0.
     pub patience: usize,
-    /// What decides which checkpoint is the best.
+    /// What decides which checkpoint is the best; if absent, exact match of answers, CIDEr of reports.
     pub metric: BestBy,
     /// Steps between checkpoints from which a killed run goes on.
     pub checkpoint_every_steps: usize,
@@ -178,10 +179,30 @@ pub enum Schedule {
 pub enum BestBy {
     /// Exact match of generated answers, all questions.
     ExactMatch,
+    /// BLEU-4 of generated reports.
+    #[serde(rename = "bleu_4")]
+    Bleu4,
+    /// ROUGE-L of generated reports.
+    RougeL,
+    /// CIDEr-D of generated reports.
+    Cider,
     /// The loss.
     Loss,
     /// The last one.
     Last,
+}
+
+impl BestBy {
+    /// The metric of generated texts that it is, if it is one.
+    pub fn metric(self) -> Option<Metric> {
+        match self {
+            Self::ExactMatch => Some(Metric::ExactMatch),
+            Self::Bleu4 => Some(Metric::Report(CaptionMetric::Bleu4)),
+            Self::RougeL => Some(Metric::Report(CaptionMetric::RougeL)),
+            Self::Cider => Some(Metric::Report(CaptionMetric::Cider)),
+            Self::Loss | Self::Last => None,
+        }
+    }
 }
 
 impl Default for TrainSpec {

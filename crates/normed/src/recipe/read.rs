@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use super::read_init::init;
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
-use super::{Base, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
-use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter};
+use super::{Base, BestBy, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
+use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter, Task};
 use crate::hub::Kind;
+use crate::metrics::Metric;
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Tower};
 use crate::tuning::{Keep, Layers, Method, Options, Rule, Target, Tuning};
@@ -38,7 +39,13 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
     }
     let size = |node: &Node| text(node)?.parse::<ByteSize>().map_err(Wrong::new);
     let tuning = tuning.unwrap_or_else(|| Tuning::new(Method::Full));
-    let default = TrainSpec { lr: tuning.default_lr(), ..TrainSpec::default() };
+    let data = s.require_section("data", data).flatten().unwrap_or_else(|| PLACEHOLDER.into());
+    let reports = !data.task.is_vqa();
+    let default = TrainSpec {
+        lr: tuning.default_lr(),
+        metric: if reports { BestBy::Cider } else { BestBy::ExactMatch },
+        ..TrainSpec::default()
+    };
     Recipe {
         memory: s.get("memory", size),
         planned_for: s.get("planned_for", size),
@@ -50,10 +57,13 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
             Base::Model(_) => Precision::fastest(),
             Base::Init(_) => Precision::F32,
         }),
-        data: s.require_section("data", data).flatten().unwrap_or_else(|| PLACEHOLDER.into()),
-        train: s.section("train", |s| train(s, &default)).unwrap_or(default),
+        train: s.section("train", |s| train(s, &default, reports)).unwrap_or(default),
         tuning,
-        generate: s.section("generate", generate).unwrap_or_default(),
+        generate: match s.section("generate", |s| generate(s, &data.task)) {
+            Some(rule) => rule,
+            None => GenerateRule::of(&data.task),
+        },
+        data,
         cache: s.section("cache", cache).unwrap_or_default(),
         base,
     }
@@ -81,7 +91,7 @@ fn base(s: &Section<'_>) -> Base {
 type ReadData = fn(&Section<'_>) -> DataSpec;
 
 /// Each data set, by name, and the keys it has. Whether its files are there is found out by opening.
-const DATA_SETS: [(&str, ReadData); 5] = [
+const DATA_SETS: [(&str, ReadData); 8] = [
     ("vqa_rad", |s| DataSpec::VqaRad {
         root: s.get("root", s.a_path()),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
@@ -92,12 +102,26 @@ const DATA_SETS: [(&str, ReadData); 5] = [
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
     }),
     ("jsonl", |s| DataSpec::Jsonl {
-        file: s.require("file", s.a_path()).unwrap_or_default(),
+        file: s.require("file", s.a_path_or_data()).unwrap_or_default(),
         image_root: s.get("image_root", s.a_path()),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
     }),
     ("parquet", |s| DataSpec::Parquet {
         root: s.require("root", s.a_path_or_repo(Kind::Dataset)).unwrap_or_default(),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("iu_xray", |s| DataSpec::IuXray {
+        root: s.get("root", s.a_path()),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("mimic_cxr", |s| DataSpec::MimicCxr {
+        root: s.get("root", s.a_path()),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("open_i", |s| DataSpec::OpenI {
+        root: s.get("root", s.a_path()),
+        impression: s.get("impression", truth).unwrap_or_default(),
+        split_seed: s.get("split_seed", a_seed()).unwrap_or(0),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
     }),
     ("phantom", |s| DataSpec::Phantom {
@@ -118,13 +142,45 @@ fn data(s: &Section<'_>) -> Option<DataSection> {
     });
     match read {
         Some(read) => {
-            Some(DataSection { set: read(s), rows: s.get("where", rows).unwrap_or_default() })
+            let set = read(s);
+            let task = task(s, &set);
+            Some(DataSection { set, task, rows: s.get("where", rows).unwrap_or_default() })
         }
         None => {
             s.abandon();
             None
         }
     }
+}
+
+/// What is asked of `set`.
+fn task(s: &Section<'_>, set: &DataSpec) -> Task {
+    let (usual, other) = set.tasks();
+    let known = |task: &Task| if task.is_vqa() { "vqa" } else { "report" };
+    let named = |node: &Node| {
+        let name = text(node)?;
+        let has: Vec<&Task> = [&usual].into_iter().chain(&other).collect();
+        match has.iter().find(|task| known(task) == name) {
+            Some(&task) => Ok(task.clone()),
+            None if ["vqa", "report"].contains(&&*name) => {
+                let what =
+                    if usual.is_vqa() { "questions and no reports" } else { "reports alone" };
+                Err(Wrong::new(format!("this data set has {what}")))
+            }
+            None => Err(unknown(&name, &["vqa", "report"])),
+        }
+    };
+    let mut task = s.get("task", named).unwrap_or_else(|| usual.clone());
+    let filled = |node: &Node| match text(node)? {
+        text if text.trim().is_empty() => Err(Wrong::new("must say something")),
+        text => Ok(text),
+    };
+    match &mut task {
+        Task::Report { prompt } => *prompt = s.get("prompt", filled).unwrap_or(prompt.clone()),
+        Task::Vqa if s.has("prompt") => s.wrong("prompt", "is of reports: task = \"report\""),
+        Task::Vqa => {}
+    }
+    task
 }
 
 /// `{ modality = ["CT", "MRI"], organ = "Lung" }`.
@@ -259,7 +315,8 @@ fn one_or_more<T: DeserializeOwned>(node: &Node) -> Result<Vec<T>, Wrong> {
     }
 }
 
-fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
+/// `reports` says of what the checkpoint is chosen by.
+fn train(s: &Section<'_>, default: &TrainSpec, reports: bool) -> TrainSpec {
     let above_0 = || real("above 0", |x| *x > 0.0);
     let not_negative = || real("from 0 up", |x| *x >= 0.0);
     let part = || real("from 0 to less than 1", |x| (0.0..1.0).contains(x));
@@ -298,6 +355,13 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
             .unwrap_or(default.fraction),
         eval_examples: s.get("eval_examples", at_least_1()),
     };
+    if spec.metric.metric().is_some_and(|metric| !Metric::all(reports).contains(&metric)) {
+        let (what, instead) = match reports {
+            true => ("answers", "for reports there are bleu_4, rouge_l, cider, loss, last"),
+            false => ("reports", "for answers there are exact_match, loss, last"),
+        };
+        s.wrong("metric", format!("is of {what}; {instead}"));
+    }
     if spec.min_lr > spec.lr {
         let key = if s.has("min_lr") { "min_lr" } else { "lr" };
         s.wrong(key, format!("min_lr {} is above lr {}", spec.min_lr, spec.lr));
@@ -305,14 +369,17 @@ fn train(s: &Section<'_>, default: &TrainSpec) -> TrainSpec {
     spec
 }
 
-fn generate(s: &Section<'_>) -> GenerateRule {
-    let default = GenerateRule::default();
+fn generate(s: &Section<'_>, task: &Task) -> GenerateRule {
+    let default = GenerateRule::of(task);
     let rule = GenerateRule {
         num_beams: s.get("num_beams", at_least_1()).unwrap_or(default.num_beams),
         max_new_tokens: s.get("max_new_tokens", at_least_1()).unwrap_or(default.max_new_tokens),
         length_penalty: s
             .get("length_penalty", real("that is finite", |_| true))
             .unwrap_or(default.length_penalty),
+        repetition_penalty: s
+            .get("repetition_penalty", real("above 0", |x| *x > 0.0))
+            .unwrap_or(default.repetition_penalty),
         temperature: s
             .get("temperature", real("from 0 up", |x| *x >= 0.0))
             .unwrap_or(default.temperature),

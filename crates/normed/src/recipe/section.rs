@@ -216,6 +216,17 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Reads a path, or one from `$NORMED_DATA` on, where that is there and the other is not.
+    pub fn a_path_or_data(&self) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+        let a_path = self.a_path();
+        move |node| {
+            let (path, text) = (a_path(node)?, text(node)?);
+            let in_data =
+                std::env::var_os("NORMED_DATA").map(|data| PathBuf::from(data).join(text));
+            Ok(in_data.filter(|in_data| !path.exists() && in_data.exists()).unwrap_or(path))
+        }
+    }
+
     /// Reads a path, or the name of a repository of the hub that is in the cache: the path is its
     /// snapshot's then.
     pub fn a_path_or_repo(&self, kind: hub::Kind) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {

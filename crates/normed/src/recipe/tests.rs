@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, TemplateName};
+use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, Task, TemplateName};
 use crate::models::LlamaKind;
 use crate::tensor::Tower;
 use crate::tuning::{
@@ -101,7 +101,7 @@ metric = "f1"
         "line 17: train.adam_betas: must be a number from 0 to less than 1, is 1.0",
         "line 18: train.label_smoothing: must be a number from 0 to less than 1, is -0.1",
         "line 19: train.gradient_checkpointing: no such key (there are adam_betas, ",
-        "line 20: train.metric: there is no \"f1\" (there are exact_match, loss, last)",
+        "line 20: train.metric: there is no \"f1\" (there are exact_match, bleu_4, rouge_l, cider, loss, last)",
         "--set train.batch_size=many: train.batch_size: must be a whole number from 1 up, is \"many\"",
         "--set generate.beams=3: generate.beams: no such key (did you mean `num_beams`?)",
         "--set nonsense: a setting is written key=value",
@@ -347,6 +347,7 @@ fn a_recipe_comes_back_as_it_was_written() {
                 root: Some(here.join("rad")),
                 on_bad_example: OnBadExample::Skip,
             },
+            task: Task::Vqa,
             rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
         },
         tuning: Tuning::One(rule.clone()),
@@ -355,6 +356,7 @@ fn a_recipe_comes_back_as_it_was_written() {
             num_beams: 1,
             max_new_tokens: 20,
             length_penalty: 0.5,
+            repetition_penalty: 1.5,
             temperature: 0.2,
             top_p: 0.7,
             seed: 8,
@@ -502,5 +504,52 @@ fn every_data_set_can_be_read() {
         let error = open(SMALL, &[&format!("data.name={name}")]);
         let unknown = error.is_err_and(|e| e.to_string().contains("data.name"));
         assert!(!unknown, "{name}");
+    }
+}
+
+#[test]
+fn what_is_asked_is_in_the_data_section() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.toml");
+    let open = |data: &str, rest: &str| {
+        let text =
+            format!("model = \".\"\n[data]\n{data}\n[tuning]\nmethod = \"layer_norm\"\n{rest}\n");
+        std::fs::write(&path, text).unwrap();
+        Recipe::open(&path, &[])
+    };
+    let phantom = "name = \"phantom\"\ndomain = \"source\"\ntrain = 1\nvalidate = 1\ntest = 1";
+    let vqa = open(phantom, "").unwrap();
+    assert_eq!((vqa.data.task.clone(), vqa.train.metric), (Task::Vqa, BestBy::ExactMatch));
+    assert!(!vqa.to_toml().unwrap().contains("task"), "a recipe of questions is as it was");
+    let report = open(&format!("{phantom}\ntask = \"report\""), "").unwrap();
+    assert_eq!((report.data.task.clone(), report.train.metric), (Task::report(), BestBy::Cider));
+    assert_eq!(report.generate.max_new_tokens, 100);
+    let own = "name = \"iu_xray\"\nroot = \".\"\nprompt = \"Findings?\"";
+    let rest = "[generate]\nrepetition_penalty = 1.2\n[train]\nmetric = \"bleu_4\"";
+    let iu = open(own, rest).unwrap();
+    assert_eq!(iu.data.task, Task::Report { prompt: "Findings?".into() });
+    assert_eq!((iu.generate.repetition_penalty, iu.train.metric), (1.2, BestBy::Bleu4));
+    let open_i = "name = \"open_i\"\nroot = \".\"\nimpression = true\nsplit_seed = 3";
+    let mimic = "name = \"mimic_cxr\"\nroot = \".\"";
+    for recipe in [report, iu, open(open_i, "").unwrap(), open(mimic, "").unwrap()] {
+        std::fs::write(&path, recipe.to_toml().unwrap()).unwrap();
+        assert_eq!(Recipe::open(&path, &[]).unwrap(), recipe);
+    }
+    let wrong = |data: &str, rest: &str| open(data, rest).unwrap_err().to_string();
+    let both = |task: &str| format!("{phantom}\n{task}");
+    for (text, want) in [
+        (wrong(&both("task = \"reports\""), ""), "did you mean `report`?"),
+        (wrong("name = \"vqa_rad\"\ntask = \"report\"", ""), "has questions and no reports"),
+        (wrong("name = \"iu_xray\"\ntask = \"vqa\"", ""), "has reports alone"),
+        (wrong(&both("prompt = \"a\""), ""), "data.prompt: is of reports"),
+        (wrong(&both("task = \"report\"\nprompt = \" \""), ""), "must say something"),
+        (wrong(phantom, "[train]\nmetric = \"cider\""), "train.metric: is of reports"),
+        (
+            wrong(&both("task = \"report\""), "[train]\nmetric = \"exact_match\""),
+            "train.metric: is of answers",
+        ),
+        (wrong(phantom, "[generate]\nrepetition_penalty = 0"), "must be a number above 0"),
+    ] {
+        assert!(text.contains(want), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Wrong answers to look at.
+//! Wrong answers to look at, or reports.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,11 +18,12 @@ const SHOWN: (usize, usize) = (8, 4);
 /// A question, and what the methods say.
 struct Failure<'r> {
     question: &'r Prediction,
-    /// Method, answer, and whether it is right.
-    answers: Vec<(&'r str, &'r str, bool)>,
+    /// Method, answer, and whether it is right; none of reports, which are neither.
+    answers: Vec<(&'r str, &'r str, Option<bool>)>,
 }
 
-/// Questions of a group's test split that some method got wrong, as a page shows them.
+/// Questions of a group's test split that some method got wrong, or some of its reports, as a page shows
+/// them.
 pub fn section(study: &Study, group: &[&CellResults<'_>]) -> Result<String> {
     let failures = chosen(group);
     let wanted: BTreeSet<&str> = failures.iter().map(|f| f.question.id.as_str()).collect();
@@ -32,11 +33,12 @@ pub fn section(study: &Study, group: &[&CellResults<'_>]) -> Result<String> {
             let dataset = study.test_data(&group[0].cell.data_set)?.open()?.dataset;
             let mut pictures = BTreeMap::new();
             for i in 0..dataset.len() {
-                let Example { id, image, .. } = dataset.get(i)?;
-                let shown =
-                    study.pictures == Pictures::All || matches!(image, ImageSource::Drawn(_));
+                let Example { id, images, .. } = dataset.get(i)?;
+                let drawn = |image: &ImageSource| matches!(image, ImageSource::Drawn(_));
+                let shown = study.pictures == Pictures::All || images.iter().all(drawn);
                 if shown && wanted.contains(id.as_str()) {
-                    pictures.insert(id, thumbnail(&image)?);
+                    let images = images.iter().map(thumbnail).collect::<Result<Vec<_>>>()?;
+                    pictures.insert(id, images);
                 }
             }
             pictures
@@ -49,7 +51,7 @@ pub fn section(study: &Study, group: &[&CellResults<'_>]) -> Result<String> {
     html += "<div class=\"failures\">\n";
     for Failure { question, answers } in &failures {
         html += "<article>";
-        if let Some(url) = pictures.get(&question.id) {
+        for url in pictures.get(&question.id).into_iter().flatten() {
             let _ = write!(html, "<img alt=\"\" src=\"{url}\">");
         }
         let _ = write!(
@@ -59,7 +61,11 @@ pub fn section(study: &Study, group: &[&CellResults<'_>]) -> Result<String> {
             escaped(&question.target)
         );
         for (method, answer, right) in answers {
-            let (class, sign) = if *right { ("right", "✓") } else { ("wrong", "✗") };
+            let (class, sign) = match right {
+                Some(true) => ("right", "✓"),
+                Some(false) => ("wrong", "✗"),
+                None => ("", ""),
+            };
             let _ = write!(
                 html,
                 "<li class=\"{class}\"><span>{sign}</span> {}: {}</li>",
@@ -88,10 +94,11 @@ fn chosen<'r>(group: &[&'r CellResults<'_>]) -> Vec<Failure<'r>> {
         let target = Answer::new(&question.target);
         let answers = runs.iter().zip(&by_id).filter_map(|((method, _), answers)| {
             let answer = answers.get(question.id.as_str())?.prediction.as_str();
-            Some((*method, answer, Answer::new(answer).exact_match(&target) == 1.0))
+            let right = Answer::new(answer).exact_match(&target) == 1.0;
+            Some((*method, answer, (!question.is_report()).then_some(right)))
         });
         let answers: Vec<_> = answers.collect();
-        match answers.iter().filter(|(.., right)| *right).count() {
+        match answers.iter().filter(|(.., right)| *right == Some(true)).count() {
             0 => all_wrong.push(Failure { question, answers }),
             n if n < answers.len() => differ.push(Failure { question, answers }),
             _ => {}

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::history::Validation;
 use super::norms::changes;
 use super::results::{CellResults, Results, RunResults};
-use super::scoring::{HEADLINE, Scoring, mean, score_of, scored};
+use super::scoring::{Scoring, headline_name, mean, score_of, scored};
 use super::tables::{file_name, title};
 use crate::Result;
 use crate::plot::{Axis, Figure, Point, Series};
 use crate::tensor::Tower;
-
-const MATCH: &str = "exact match, %";
 
 /// A plot's name, what it is against, its horizontal axis, and what of a run stands on that.
 type Cost = (&'static str, &'static str, Axis, fn(&RunResults) -> Option<f64>);
@@ -48,18 +47,20 @@ pub fn of_group(
         line,
     };
     let mut figures = Vec::new();
+    let headline = scoring.headline();
+    let label = headline_name(headline);
 
     let costs: [Cost; 3] = [
         (
             "parameters",
-            "accuracy against trained parameters",
+            "scores against trained parameters",
             Axis::log("trained parameters"),
             |run| Some(run.outcome.trained as f64),
         ),
-        ("memory", "accuracy against memory", Axis::linear("peak memory, MB"), |run| {
+        ("memory", "scores against memory", Axis::linear("peak memory, MB"), |run| {
             Some(run.outcome.peak_memory_bytes? as f64 / 1e6)
         }),
-        ("time", "accuracy against time", Axis::linear("seconds a step"), |run| {
+        ("time", "scores against time", Axis::linear("seconds a step"), |run| {
             run.history.step_seconds
         }),
     ];
@@ -67,19 +68,19 @@ pub fn of_group(
         let mut all = Vec::new();
         // What trains nothing takes nothing: it has no place here.
         for cell in scoring.cells.iter().filter(|cell| cell.results.cell.trains()) {
-            let score = score_of(&cell.scored, HEADLINE);
+            let score = score_of(&cell.scored, headline);
             if let (Some(x), Some(score)) = (mean(&cell.results.runs, cost), score) {
                 let point = Point { x, y: score.value, interval: score.interval };
                 all.push(series(cell.results, vec![point], false));
             }
         }
         if !all.is_empty() {
-            figures.push(figure(name, what, x, Axis::linear(MATCH), all));
+            figures.push(figure(name, what, x, Axis::linear(label), all));
         }
     }
 
     for (name, what, label, of) in [
-        ("learning", "learning curves", MATCH, (|v| v.exact_match.map(|part| 100.0 * part)) as Of),
+        ("learning", "learning curves", label, (|v| v.score.map(|value| 100.0 * value)) as Of),
         ("loss", "loss on the validation examples", "nats a token", |v| Some(v.loss)),
     ] {
         let curve = |cell: &CellResults<'_>| {
@@ -110,7 +111,7 @@ pub fn of_group(
         let mut points: Vec<Point> = parts
             .chain([(1.0, &cell.runs)])
             .filter_map(|(part, runs)| {
-                let score = score_of(&scored(runs), HEADLINE)?;
+                let score = score_of(&scored(runs), headline)?;
                 Some(Point { x: 100.0 * part, y: score.value, interval: score.interval })
             })
             .collect();
@@ -119,7 +120,7 @@ pub fn of_group(
     }
     if !efficiency.is_empty() {
         let x = Axis::log("training images, %");
-        figures.push(figure("efficiency", "data efficiency", x, Axis::linear(MATCH), efficiency));
+        figures.push(figure("efficiency", "data efficiency", x, Axis::linear(label), efficiency));
     }
 
     type Changes = BTreeMap<(Tower, usize), f64>;
@@ -153,4 +154,4 @@ pub fn of_group(
 }
 
 /// What of a validation a curve shows.
-type Of = fn(&super::history::Validation) -> Option<f64>;
+type Of = fn(&Validation) -> Option<f64>;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::metrics::Metric;
 use crate::recipe::TrainSpec;
 use crate::{Error, Result};
 
@@ -25,8 +26,8 @@ pub struct Validation {
     pub epoch: usize,
     /// Nats a token.
     pub loss: f64,
-    /// The part of the answers that are right, where answers were generated.
-    pub exact_match: Option<f64>,
+    /// Of generated texts, where some were generated: [`Metric::headline`].
+    pub score: Option<f64>,
 }
 
 impl History {
@@ -51,8 +52,9 @@ impl History {
                 }
                 Some("evaluated") if event["of"] == "validation" => {
                     let Some(loss) = event["loss"].as_f64() else { continue };
-                    let exact_match = event["exact_match"].as_f64();
-                    history.validations.push(Validation { epoch, loss, exact_match });
+                    let headline = |reports| event[Metric::headline(reports).name()].as_f64();
+                    let score = headline(false).or_else(|| headline(true));
+                    history.validations.push(Validation { epoch, loss, score });
                 }
                 _ => {}
             }
@@ -82,8 +84,10 @@ mod tests {
 "#;
         let history = History::of(events, 8);
         assert_eq!((history.step_seconds, history.epoch_seconds), (Some(2.0), Some(3.0)));
-        let want = Validation { epoch: 1, loss: 2.5, exact_match: Some(0.5) };
+        let want = Validation { epoch: 1, loss: 2.5, score: Some(0.5) };
         assert_eq!(history.validations, [want]);
+        let report = History::of(&events.replace("exact_match", "cider"), 8);
+        assert_eq!(report.validations, history.validations);
         assert_eq!(History::of("", 8), History::default());
     }
 }

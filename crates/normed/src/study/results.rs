@@ -7,7 +7,7 @@ use super::advance::{CellRun, cell_runs, is_done};
 use super::history::History;
 use super::select::{Tried, chosen, tried};
 use super::{Addresses, Cell, Study, Task, Work};
-use crate::metrics::{Metric, Prediction, Scores, read_predictions, score};
+use crate::metrics::{Constants, Metric, Prediction, Scores, read_predictions, score};
 use crate::train::{Outcome, outcome_of};
 use crate::{Error, Result};
 
@@ -150,16 +150,13 @@ impl Answers {
     }
 }
 
-/// The answers of several seeds as one set: its score is the mean of theirs, and a resample draws all
-/// answers about an image together, whichever seed gave them.
+/// The answers of several seeds as one set: its score is the mean of theirs (but for BLEU, which is of a
+/// set: it is that of all seeds' texts), and a resample draws all answers about an image together, whichever
+/// seed gave them.
 pub fn pooled<'p>(seeds: impl IntoIterator<Item = (u64, &'p [Prediction])>) -> Vec<Prediction> {
     let mut pool = Vec::new();
     for (seed, predictions) in seeds {
-        pool.extend(
-            predictions
-                .iter()
-                .map(|p| Prediction { id: format!("seed {seed}: {}", p.id), ..p.clone() }),
-        );
+        pool.extend(predictions.iter().map(|p| Prediction { run: seed, ..p.clone() }));
     }
     pool
 }
@@ -183,11 +180,12 @@ impl Scored {
         let pool = pooled(answers.iter().map(|(seed, a)| (*seed, &a.seeing[..])));
         let blind: Option<Vec<_>> =
             answers.iter().map(|(seed, a)| Some((*seed, a.blind.as_deref()?))).collect();
-        let blind =
-            blind.filter(|blind| !blind.is_empty()).map(|blind| score(&pooled(blind), None));
+        let none = Constants::none();
+        let score = |predictions: &[Prediction]| score(predictions, Some(&none));
+        let blind = blind.filter(|blind| !blind.is_empty()).map(|blind| score(&pooled(blind)));
         Self {
-            all: score(&pool, None),
-            by_seed: answers.iter().map(|(_, a)| score(&a.seeing, None)).collect(),
+            all: score(&pool),
+            by_seed: answers.iter().map(|(_, a)| score(&a.seeing)).collect(),
             blind,
             pool,
         }

@@ -4,19 +4,35 @@ use super::differences::{Duel, Mark, contest};
 use super::results::{Answers, CellResults, RunResults, Scored, pooled};
 use super::table::{Entry, Score};
 use crate::Result;
-use crate::metrics::{Constants, Metric, Prediction, Scores, score};
+use crate::metrics::{CaptionMetric, Constants, Metric, Prediction, Scores, score};
 
 /// What is measured, and what a table's column is called.
-const MEASURES: [(Metric, &str); 5] = [
+const MEASURES: [(Metric, &str); 11] = [
     (Metric::OpenExactMatch, "open"),
     (Metric::OpenTokenRecall, "open, recall"),
     (Metric::ClosedAccuracy, "closed"),
     (Metric::YesNoAccuracy, "yes/no"),
     (Metric::ExactMatch, "overall"),
+    (Metric::Report(CaptionMetric::Bleu1), "BLEU-1"),
+    (Metric::Report(CaptionMetric::Bleu2), "BLEU-2"),
+    (Metric::Report(CaptionMetric::Bleu3), "BLEU-3"),
+    (Metric::Report(CaptionMetric::Bleu4), "BLEU-4"),
+    (Metric::Report(CaptionMetric::RougeL), "ROUGE-L"),
+    (Metric::Report(CaptionMetric::Cider), "CIDEr"),
 ];
 
 /// The measure that stands for the others where there is room for one.
-pub const HEADLINE: Metric = Metric::ExactMatch;
+pub fn headline(predictions: &[Prediction]) -> Metric {
+    Metric::headline(predictions.first().is_some_and(Prediction::is_report))
+}
+
+/// What an axis and a caption call it, and that it is times 100.
+pub fn headline_name(headline: Metric) -> &'static str {
+    match headline {
+        Metric::Report(_) => "CIDEr times 100",
+        _ => "exact match, %",
+    }
+}
 
 /// All answers of a cell to one test split, scored.
 pub struct ScoredCell<'r> {
@@ -45,7 +61,7 @@ impl<'r> Scoring<'r> {
         cells: &[&'r CellResults<'r>],
         seeds: &[u64],
         constants: Option<&Constants>,
-        only: Option<Metric>,
+        only_headline: bool,
         answers: impl Fn(&RunResults) -> Option<&Answers>,
     ) -> Result<Self> {
         let mut scored = Vec::new();
@@ -58,6 +74,7 @@ impl<'r> Scoring<'r> {
             scored.push(ScoredCell { results, scored: Scored::new(own), pool });
         }
         let first = scored.first().map(|cell| score(&cell.scored.pool, constants));
+        let only = scored.first().map(|cell| headline(&cell.pool)).filter(|_| only_headline);
         let constant = |metric| Some(first.as_ref()?.get(metric)?.constant.as_ref()?.value);
         let counts = |metric| first.as_ref().is_some_and(|scores| scores.get(metric).is_some());
         let measures: Vec<_> = MEASURES
@@ -69,6 +86,11 @@ impl<'r> Scoring<'r> {
         let marks = measures.iter().map(|(metric, ..)| contest(*metric, &pools, seeds.len()));
         let marks = marks.collect::<Result<Vec<_>>>()?;
         Ok(Self { measures, cells: scored, marks })
+    }
+
+    /// The measure that stands for the others.
+    pub fn headline(&self) -> Metric {
+        headline(self.cells.first().map_or(&[], |cell| &cell.pool))
     }
 
     /// What the best constant answer earns in each measure.
@@ -93,7 +115,7 @@ impl<'r> Scoring<'r> {
     }
 }
 
-/// A score in per cent.
+/// A score times 100.
 pub fn score_of(scored: &Scored, metric: Metric) -> Option<Score> {
     let all = scored.all.get(metric)?;
     let blind = |scores: &Scores| Some(100.0 * scores.get(metric)?.value);

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::results::{CellResults, Results, Scored};
-use super::scoring::{HEADLINE, Scoring, mean, score_of, scored};
+use super::scoring::{Scoring, headline_name, mean, score_of, scored};
 use super::table::{Entry, Score, Table};
 use crate::Result;
 use crate::data::Split;
-use crate::metrics::{Constants, compare};
+use crate::metrics::{Constants, Metric, compare};
 
 /// The tables, section by section.
 pub struct Tables<'r> {
@@ -46,7 +46,7 @@ impl<'r> Tables<'r> {
     /// The scores of a group of cells on their own test split.
     pub fn own(&self, group: &[&'r CellResults<'r>]) -> Result<Scoring<'r>> {
         let constants = self.constants.get(&group[0].cell.data_set).and_then(Option::as_ref);
-        Scoring::new(group, &self.results.study.seeds, constants, None, |run| Some(&run.own))
+        Scoring::new(group, &self.results.study.seeds, constants, false, |run| Some(&run.own))
     }
 
     /// What tuning costs and what it gives: the table of a model and a data set.
@@ -80,9 +80,14 @@ impl<'r> Tables<'r> {
             rows.push(row);
         }
         let caption = format!(
-            "{}: what tuning takes and what it gives, on {n} test questions; exact match in per cent, \
-             mean ± standard deviation over seeds, 95 % interval.",
-            title(&data_set, &model)
+            "{}: what tuning takes and what it gives, on {n} test {}, mean ± standard deviation over \
+             seeds, 95 % interval.",
+            title(&data_set, &model),
+            match scoring.headline() {
+                Metric::Report(_) =>
+                    "reports; scores times 100, BLEU of all seeds' reports as one set",
+                _ => "questions; exact match in per cent",
+            },
         );
         Table { name: file_name(["results", &model, &data_set]), caption, head, rows }
     }
@@ -151,7 +156,7 @@ impl<'r> Tables<'r> {
             let mut first = 0;
             for group in &groups {
                 let of_set = self.constants.get(*column).and_then(Option::as_ref);
-                let scoring = Scoring::new(group, &study.seeds, of_set, Some(HEADLINE), |run| {
+                let scoring = Scoring::new(group, &study.seeds, of_set, true, |run| {
                     if run_is_of(group, column) { Some(&run.own) } else { run.others.get(*column) }
                 })?;
                 for (i, row) in rows[first..first + group.len()].iter_mut().enumerate() {
@@ -169,7 +174,8 @@ impl<'r> Tables<'r> {
         let mut head = vec!["trained on".to_owned(), "method".to_owned()];
         head.extend(columns.iter().map(|name| format!("tested on {name}")));
         let caption = format!(
-            "{}: from what was trained on to what was not; overall exact match in per cent.",
+            "{}: from what was trained on to what was not; exact match of answers in per cent, CIDEr of \
+             reports times 100.",
             title("Generalisation", model)
         );
         Ok(Some(Table { name: file_name(["generalisation", model]), caption, head, rows }))
@@ -182,10 +188,9 @@ impl<'r> Tables<'r> {
         for set in study.test_sets.iter().filter(|set| set.own_task) {
             let constants = self.constants.get(&set.name).and_then(Option::as_ref);
             for group in self.results.groups() {
-                let scoring =
-                    Scoring::new(&group, &study.seeds, constants, Some(HEADLINE), |run| {
-                        run.others.get(&set.name)
-                    })?;
+                let scoring = Scoring::new(&group, &study.seeds, constants, true, |run| {
+                    run.others.get(&set.name)
+                })?;
                 let Some(base) = scoring.cells.iter().find(|c| !c.results.cell.trains()) else {
                     continue;
                 };
@@ -202,14 +207,17 @@ impl<'r> Tables<'r> {
                         place(&cell.results.cell.data_set, &cell.results.cell.method).into();
                     row.extend(scoring.row(i));
                     let change = compare(&cell.pool, &base.pool)?;
-                    row.push(match change.get(HEADLINE).filter(|_| cell.results.cell.trains()) {
-                        Some(change) => Entry::Score(Score {
-                            value: 100.0 * change.value,
-                            interval: change.interval.map(|i| (100.0 * i.lo, 100.0 * i.hi)),
-                            ..Score::default()
-                        }),
-                        None => Entry::Empty,
-                    });
+                    row.push(
+                        match change.get(scoring.headline()).filter(|_| cell.results.cell.trains())
+                        {
+                            Some(change) => Entry::Score(Score {
+                                value: 100.0 * change.value,
+                                interval: change.interval.map(|i| (100.0 * i.lo, 100.0 * i.hi)),
+                                ..Score::default()
+                            }),
+                            None => Entry::Empty,
+                        },
+                    );
                     rows.push(row);
                 }
             }
@@ -217,8 +225,8 @@ impl<'r> Tables<'r> {
         let head =
             ["own task", "model", "tuned on", "method", "overall", "change"].map(str::to_owned);
         let caption =
-            "Forgetting: what the models could do before, after they were tuned to something \
-                       else; overall exact match in per cent."
+            "Forgetting: what the models could do before, after they were tuned to something else; \
+             exact match of answers in per cent, CIDEr of reports times 100."
                 .to_owned();
         let table = Table { name: "forgetting".into(), caption, head: head.into(), rows };
         Ok((!table.rows.is_empty()).then(|| table.without_empty_columns()))
@@ -233,7 +241,8 @@ impl<'r> Tables<'r> {
         }
         let scoring = self.own(&group)?;
         let (data_set, model) = names(&scoring);
-        let constant = scoring.measures.iter().find(|(metric, ..)| *metric == HEADLINE);
+        let headline = scoring.headline();
+        let constant = scoring.measures.iter().find(|(metric, ..)| *metric == headline);
         let constant =
             constant.and_then(|(_, _, constant)| *constant).map_or(Entry::Empty, |value| {
                 Entry::Score(Score { value: 100.0 * value, ..Score::default() })
@@ -243,7 +252,7 @@ impl<'r> Tables<'r> {
         for cell in &scoring.cells {
             let mut row = vec![Entry::Text(cell.results.cell.method.clone())];
             let entry =
-                |scored: &Scored| score_of(scored, HEADLINE).map_or(Entry::Empty, Entry::Score);
+                |scored: &Scored| score_of(scored, headline).map_or(Entry::Empty, Entry::Score);
             for fraction in fractions {
                 let part = cell.results.parts.iter().find(|(of, _)| of == fraction);
                 row.push(part.map_or(Entry::Empty, |(_, runs)| entry(&scored(runs))));
@@ -255,9 +264,10 @@ impl<'r> Tables<'r> {
         head.extend(fractions.iter().map(|part| format!("{:.0} %", 100.0 * part)));
         head.push("all".to_owned());
         let caption = format!(
-            "{}: parts of the training images, and all of them; overall exact match in per cent. The \
-             learning rate is the one chosen with all of them.",
-            title(&data_set, &model)
+            "{}: parts of the training images, and all of them; {}. The learning rate is the one chosen \
+             with all of them.",
+            title(&data_set, &model),
+            headline_name(headline),
         );
         Ok(Some(Table { name: file_name(["efficiency", &model, &data_set]), caption, head, rows }))
     }

@@ -16,11 +16,13 @@ pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &s
     let licence = licence(Path::new(base));
     let line = licence.as_ref().map(|name| format!("license: {name}\n")).unwrap_or_default();
     let known = licence.map(|name| format!(", which is `{name}`")).unwrap_or_default();
+    let reports = !recipe.data.task.is_vqa();
+    let tag = if reports { "image-to-text" } else { "visual-question-answering" };
     let data = serde_json::to_value(&recipe.data).ok();
     let data = data.as_ref().and_then(|data| data["name"].as_str()).unwrap_or("unknown");
     let mut text = format!(
         "---\nbase_model: {base:?}\n{line}library_name: peft\ntags:\n- medical\n\
-         - visual-question-answering\n---\n\n\
+         - {tag}\n---\n\n\
          # An adapter trained by normed\n\n\
          For research. Not a medical device: nothing here was tested for use on patients.\n\n\
          - Base model: `{base}`, weights with SHA-256 `{hash}`\n\
@@ -55,8 +57,16 @@ pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &s
                 show(row.constant),
             );
         }
-        text += "\nImage-blind: the images shuffled among the questions. Best constant: the one \
-                 answer that earns most on the training answers.\n";
+        text += match reports {
+            false => {
+                "\nImage-blind: the images shuffled among the questions. Best constant: the one answer \
+                 that earns most on the training answers.\n"
+            }
+            true => {
+                "\nImage-blind: the images shuffled among the studies. Best constant: of the most frequent \
+                 training reports the one that scores most on training reports.\n"
+            }
+        };
     }
     if let Ok(recipe) = recipe.to_toml() {
         let _ = write!(text, "\n## The recipe\n\n```toml\n{recipe}```\n");

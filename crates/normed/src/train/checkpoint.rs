@@ -55,11 +55,11 @@ pub(super) struct Best {
 }
 
 impl Best {
-    /// Whether it is better than `other`. Where as many answers are right, as is often so on a
-    /// small validation split, the lower loss decides.
+    /// Whether it is better than `other`. Where generated texts are as good, as is often so on a small
+    /// validation split, the lower loss decides.
     pub fn beats(&self, other: &Self, metric: BestBy) -> bool {
-        match metric {
-            BestBy::ExactMatch if self.value != other.value => self.value > other.value,
+        match metric.metric() {
+            Some(_) if self.value != other.value => self.value > other.value,
             _ => self.loss < other.loss,
         }
     }

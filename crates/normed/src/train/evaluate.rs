@@ -117,5 +117,6 @@ fn prediction(prepared: &Prepared, answer: String, likelihood: Likelihood) -> Pr
         nll: likelihood.nll,
         num_target_tokens: likelihood.tokens,
         cluster: example.group.as_ref().unwrap_or(&example.image_name).clone(),
+        run: 0,
     }
 }

@@ -1,11 +1,12 @@
 //! What happens during a run. The library is silent: whoever runs it is told, and prints or not.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Way;
-use crate::metrics::Scores;
+use crate::metrics::{Metric, Scores};
 use crate::recipe::ByteSize;
 
 /// What happened. A line of events.jsonl, but for [`Event::Progress`].
@@ -60,6 +61,16 @@ pub enum Event {
     Skipped {
         /// One line a row.
         rows: Vec<String>,
+    },
+    /// Reports that are longer than what is learnt of them: their ends are left out, in training and in
+    /// losses. Generated ones are held against them as they were written.
+    Truncated {
+        /// How many.
+        reports: usize,
+        /// Reports in all.
+        of: usize,
+        /// Tokens that are left, the closing one included, where the model has room for as many.
+        tokens: usize,
     },
     /// Something a user should know.
     Warning {
@@ -117,10 +128,11 @@ pub enum Event {
         epoch: usize,
         /// Mean negative log-likelihood of the target tokens in nats, without label smoothing.
         loss: f64,
-        /// The part of the generated answers that are right; absent where none were generated.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        exact_match: Option<f64>,
-        /// Examples that answers were generated for.
+        /// Of generated texts: the part of answers that are right, or every score of reports; nothing where
+        /// none were generated.
+        #[serde(flatten)]
+        scores: BTreeMap<Metric, f64>,
+        /// Examples that texts were generated for.
         generated: usize,
         /// Whether it is the best checkpoint so far.
         best: bool,
@@ -186,7 +198,7 @@ pub struct Outcome {
     pub stopped_early: bool,
     /// The epoch whose parameters were kept, counted from 1; 0 if nothing was trained.
     pub best_epoch: usize,
-    /// What the choice went by there: exact match or loss on the validation examples; absent where
+    /// What the choice went by there on the validation examples, as `train.metric` says; absent where
     /// the last parameters were kept whatever they are worth.
     pub best_value: Option<f64>,
     /// The test split, where the data has one and the run was asked to look.

@@ -152,7 +152,7 @@ struct Sweep<'a> {
 impl<'a> Sweep<'a> {
     fn new(recipe: &'a Recipe, loaded: &Loaded, splits: &'a Splits) -> Result<Self> {
         let spec = &recipe.train;
-        let collator = Arc::new(loaded.collator());
+        let collator = Arc::new(recipe.collator(loaded));
         let length = |&i: &usize| collator.length(&splits.dataset.get(i)?);
         let lengths = splits.train.iter().map(length).collect::<Result<Vec<_>>>()?;
         let group = spec.batch_size * spec.grad_accum_steps;

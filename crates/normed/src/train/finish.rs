@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::judge::{exact_match, likelihood, mean};
+use super::judge::{likelihood, mean, values};
 use super::run::Run;
 use super::{Event, Outcome, Subject, TestScores, card, curve, log, peak_memory_bytes};
 use crate::Result;
@@ -19,7 +19,7 @@ const BEFORE: &str = "predictions_before.jsonl";
 /// By the best checkpoint.
 const AFTER: &str = "predictions.jsonl";
 
-/// By the best checkpoint, the images shuffled among the questions.
+/// By the best checkpoint, the images shuffled among the questions or studies.
 const BLIND: &str = "predictions_blind.jsonl";
 
 impl Run<'_> {
@@ -151,7 +151,7 @@ impl Run<'_> {
             step: progress.step,
             epoch: progress.epoch,
             loss: mean(predictions.iter().map(likelihood)),
-            exact_match: exact_match(&predictions),
+            scores: values(&predictions),
             generated: predictions.len(),
             best: false,
             seconds: began.elapsed().as_secs_f64(),

@@ -99,7 +99,7 @@ pub(super) fn rank(
     let examples = chosen.len();
     let batches = Loader::new(
         Arc::clone(&splits.dataset),
-        Arc::new(loaded.collator()),
+        Arc::new(recipe.collator(loaded)),
         chosen.into_iter().map(|i| vec![i]).collect(),
         0,
     );

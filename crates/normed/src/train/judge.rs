@@ -1,5 +1,6 @@
 //! Evaluations during a run, and the choice of the best checkpoint.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use super::evaluate::{Evaluation, Likelihood};
 use super::run::Run;
 use super::{Event, Subject};
 use crate::data::Dataset;
-use crate::metrics::{Prediction, protocol::Answer};
+use crate::metrics::{Metric, Prediction, values_of};
 use crate::recipe::BestBy;
 use crate::{Error, Result};
 
@@ -45,12 +46,11 @@ impl Run<'_> {
             return Err(Error::failed("validation", format!("the loss is {loss}"))
                 .hint("lower train.lr or set train.max_grad_norm"));
         }
-        let exact_match = exact_match(&predictions);
+        let scores = values(&predictions);
 
-        let value = match spec.metric {
-            BestBy::ExactMatch => exact_match,
-            BestBy::Loss => Some(loss),
-            BestBy::Last => None,
+        let value = match spec.metric.metric() {
+            Some(metric) => scores.get(&metric).copied(),
+            None => (spec.metric == BestBy::Loss).then_some(loss),
         };
         let progress = &mut self.state.progress;
         let now = value.map(|value| Best { epoch, value, loss });
@@ -71,7 +71,7 @@ impl Run<'_> {
             step: progress.step,
             epoch,
             loss,
-            exact_match,
+            scores,
             generated: predictions.len(),
             best: best.is_some(),
             seconds: began.elapsed().as_secs_f64(),
@@ -145,11 +145,15 @@ pub(super) fn mean(likelihoods: impl Iterator<Item = Likelihood>) -> f64 {
     nll / tokens.max(1) as f64
 }
 
-/// The part of the answers that are right; none of no answers.
-pub(super) fn exact_match(predictions: &[Prediction]) -> Option<f64> {
-    let right = |p: &Prediction| Answer::new(&p.prediction).exact_match(&Answer::new(&p.target));
-    let sum: f64 = predictions.iter().map(right).sum();
-    (!predictions.is_empty()).then(|| sum / predictions.len() as f64)
+/// What of the generated texts is told of an evaluation: the part of answers that are right, every score of
+/// reports; nothing of no texts.
+pub(super) fn values(predictions: &[Prediction]) -> BTreeMap<Metric, f64> {
+    let reports = predictions.first().is_some_and(Prediction::is_report);
+    let told = |metric: Metric| match reports {
+        true => metric != Metric::NllPerToken,
+        false => metric == Metric::headline(false),
+    };
+    values_of(predictions).into_iter().filter(|(metric, _)| told(*metric)).collect()
 }
 
 #[cfg(test)]

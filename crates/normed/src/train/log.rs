@@ -52,9 +52,12 @@ impl<'a> Log<'a> {
                 ];
                 tensorboard::write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
             }
-            Event::Evaluated { of: Subject::Validation, step, loss, exact_match, .. } => {
-                let mut scalars = vec![("validation/loss", *loss)];
-                scalars.extend(exact_match.map(|value| ("validation/exact_match", value)));
+            Event::Evaluated { of: Subject::Validation, step, loss, scores, .. } => {
+                let names: Vec<_> =
+                    scores.keys().map(|m| format!("validation/{}", m.name())).collect();
+                let scores = names.iter().map(String::as_str).zip(scores.values().copied());
+                let scalars: Vec<_> =
+                    [("validation/loss", *loss)].into_iter().chain(scores).collect();
                 tensorboard::write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
             }
             _ => {}

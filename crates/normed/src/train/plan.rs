@@ -201,7 +201,8 @@ impl Scene<'_> {
             let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
             known.steps as f64 * step_seconds
                 + batches(known.validated) * self.rates.seconds(middle.evaluation)
-                + batches(known.pictures) * self.rates.seconds(middle.prefix)
+                + batches(known.pictures.div_ceil(self.texts.middle.views))
+                    * self.rates.seconds(middle.prefix)
         });
         Ok(Way { choice, needs, work: middle.step, step_seconds, run_seconds })
     }
@@ -214,7 +215,8 @@ impl Scene<'_> {
             return Ok(false);
         }
         let one = &TrainSpec { batch_size: 1, ..self.recipe.train.clone() };
-        let states = self.rehearse(one, self.texts.middle)?.states;
+        let middle = self.texts.middle;
+        let states = self.rehearse(one, middle)?.states / middle.views;
         Ok((pictures * states) as f64 <= f64::from(*max_gib) * f64::from(1 << 30))
     }
 
@@ -262,9 +264,16 @@ impl Texts {
         let image_size = declared.image_rule.size;
         let trains = declared.params.trained_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
-            let (question, answer) = declared.text_rule.longest();
+            let (mut question, mut answer) = declared.text_rule.longest();
+            if !recipe.data.task.is_vqa() {
+                answer = answer.min(recipe.generate.max_new_tokens);
+            }
+            let views = recipe.data.set.usual_views();
             let image_tokens = declared.text_rule.image_tokens();
-            let longest = BatchShape { image_size, image_tokens, question, answer };
+            if image_tokens > 0 {
+                question = question.saturating_sub(views * image_tokens).max(1) + views;
+            }
+            let longest = BatchShape { image_size, views, question, answer };
             let known = Err(error.to_string());
             Self { longest, middle: longest, picture_bytes: Collator::CACHE, known }
         })
@@ -277,20 +286,23 @@ impl Texts {
             Arc::clone(&declared.tokenizer),
             declared.image_rule.clone(),
             declared.text_rule.clone(),
-        );
+        )
+        .with_longest_report(recipe.generate.max_new_tokens);
         let image_size = declared.image_rule.size;
-        let (mut questions, mut answers) = (Vec::new(), Vec::new());
+        let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
         let (mut kept, mut drawn, mut tokens) = (HashSet::new(), 0, HashSet::new());
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
             let framed = collator.frame(&example)?;
-            let (question, answer) = collator.lengths(&framed);
-            questions.push(question);
-            answers.push(answer);
+            questions.push(framed.question.len());
+            answers.push(framed.answer.len() + 1);
             tokens.extend(framed.question.into_iter().chain(framed.answer));
-            match example.image.key() {
-                Some(key) => _ = kept.insert(key),
-                None => drawn += 1,
+            views.push(example.images.len());
+            for image in &example.images {
+                match image.key() {
+                    Some(key) => _ = kept.insert(key),
+                    None => drawn += 1,
+                }
             }
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
@@ -298,7 +310,7 @@ impl Texts {
             |lengths: &[usize]| lengths.iter().sum::<usize>().div_ceil(lengths.len().max(1));
         let shape = |of: &dyn Fn(&[usize]) -> usize| BatchShape {
             image_size,
-            image_tokens: declared.text_rule.image_tokens(),
+            views: of(&views),
             question: of(&questions),
             answer: of(&answers).min(declared.text_rule.longest().1),
         };

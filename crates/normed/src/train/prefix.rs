@@ -69,8 +69,8 @@ impl Run<'_> {
             if batch.is_empty() {
                 break;
             }
-            let one = |(_, i): &&(PictureHash, usize)| {
-                pixel_values(image_rule, &self.splits.dataset.get(*i)?.image)
+            let one = |(_, (i, view)): &&(PictureHash, (usize, usize))| {
+                pixel_values(image_rule, &self.splits.dataset.get(*i)?.images[*view])
             };
             let pixels = batch.par_iter().map(one).collect::<Result<Vec<_>>>()?.concat();
             let pixels = Tensor::new(&[batch.len(), 3, image_rule.size, image_rule.size], pixels);
@@ -90,7 +90,8 @@ impl Run<'_> {
             directory: place,
             seconds: began.elapsed().as_secs_f64(),
         })?;
-        let collator = Arc::new(self.loaded.collator().with_states(Arc::new(states)));
+        let collator = self.recipe.collator(&self.loaded).with_states(Arc::new(states));
+        let collator = Arc::new(collator);
         if trains {
             self.collator = Arc::clone(&collator);
         }
@@ -98,16 +99,22 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Every picture that the run will see once, with an example of it; those of the training split
-    /// only if it `trains` on their states.
-    fn want(&self, states: &mut States, trains: bool) -> Result<Vec<(PictureHash, usize)>> {
+    /// Every picture that the run will see once, with an example of it and its place there; those of the
+    /// training split only if it `trains` on their states.
+    fn want(
+        &self,
+        states: &mut States,
+        trains: bool,
+    ) -> Result<Vec<(PictureHash, (usize, usize))>> {
         let splits = &self.splits;
         let train = splits.train.iter().filter(|_| trains);
         let test = splits.test.iter().filter(|_| self.options.test);
         let mut wanted = Vec::new();
         for &i in train.chain(&splits.validate).chain(test) {
-            if let Some(picture) = states.want(&splits.dataset.get(i)?.image)? {
-                wanted.push((picture, i));
+            for (view, image) in splits.dataset.get(i)?.images.iter().enumerate() {
+                if let Some(picture) = states.want(image)? {
+                    wanted.push((picture, (i, view)));
+                }
             }
         }
         Ok(wanted)

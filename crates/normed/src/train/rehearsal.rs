@@ -15,9 +15,9 @@ use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work
 pub(super) struct BatchShape {
     /// Pixels a side.
     pub image_size: usize,
-    /// Those of a question's positions that the picture takes.
-    pub image_tokens: usize,
-    /// Positions of a question.
+    /// Pictures of an example.
+    pub views: usize,
+    /// Tokens of a question, pictures' places among them.
     pub question: usize,
     /// Tokens that go into the decoder.
     pub answer: usize,
@@ -31,15 +31,14 @@ impl BatchShape {
             lengths: vec![width; examples],
             width,
         };
-        // The picture's place is one of its positions.
-        let width = self.question - self.image_tokens.saturating_sub(1);
-        let mut questions = rows(width);
+        let mut questions = rows(self.question);
         if let Some(token) = picture_token {
-            questions.ids.iter_mut().step_by(width).for_each(|id| *id = token);
+            questions.ids.chunks_mut(self.question).for_each(|row| row[..self.views].fill(token));
         }
-        let pixels = [examples, 3, self.image_size, self.image_size];
+        let pixels = [examples * self.views, 3, self.image_size, self.image_size];
         Batch {
             images: Images::PixelValues(Tensor::planned(&pixels, Precision::F32, meter)),
+            views: vec![self.views; examples],
             input_ids: questions,
             decoder_input_ids: rows(self.answer),
             labels: vec![0; examples * self.answer],
@@ -237,8 +236,7 @@ mod tests {
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\nis\nit\nyes\nno\n?\n";
     const EXAMPLES: usize = 3;
-    const SHAPE: BatchShape =
-        BatchShape { image_size: 24, image_tokens: 0, question: 7, answer: 4 };
+    const SHAPE: BatchShape = BatchShape { image_size: 24, views: 1, question: 7, answer: 4 };
 
     type Made = (Box<dyn Model>, Parameters);
 
@@ -290,7 +288,7 @@ mod tests {
             "text_config": {
                 "model_type": "mistral", "hidden_size": 16, "intermediate_size": 24,
                 "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-                "vocab_size": 12, "max_position_embeddings": 32, "sliding_window": 5,
+                "vocab_size": 12, "max_position_embeddings": 40, "sliding_window": 5,
             },
         });
         let (config, _) = LlavaConfig::parse("test", &json, Path::new("")).unwrap();
@@ -312,14 +310,15 @@ mod tests {
         precision: Precision,
         spec: &'a TrainSpec,
         rule: &'a GenerateRule,
+        shape: BatchShape,
     ) -> Rehearsal<'a> {
         Rehearsal {
             model: &**model,
             params,
             precision,
             spec,
-            training: (params.trained_count() > 0).then_some(SHAPE),
-            evaluation: Some(SHAPE),
+            training: (params.trained_count() > 0).then_some(shape),
+            evaluation: Some(shape),
             rule,
             cached: false,
         }
@@ -328,6 +327,7 @@ mod tests {
     /// The steps themselves and an evaluation, on a meter.
     fn real(rehearsal: &Rehearsal<'_>) -> (Meter, Work) {
         let (meter, spec) = (Meter::new(), rehearsal.spec);
+        let of = rehearsal.evaluation.unwrap();
         let mut params = rehearsal.params.clone();
         params.set_precision(rehearsal.precision);
         for (_, p) in params.iter_mut() {
@@ -342,8 +342,8 @@ mod tests {
         }
         let batch = || {
             let mut batch =
-                SHAPE.batch(spec.batch_size, rehearsal.model.picture_token(), &Meter::new());
-            let shape = [spec.batch_size, 3, SHAPE.image_size, SHAPE.image_size];
+                of.batch(spec.batch_size, rehearsal.model.picture_token(), &Meter::new());
+            let shape = [spec.batch_size * of.views, 3, of.image_size, of.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).metered(&meter);
             let others = (1..BATCHES_HELD).map(|_| pixels.beside(&shape, Precision::F32));
@@ -365,7 +365,7 @@ mod tests {
             }
         }
         let (batch, _others) = batch();
-        rehearsal.evaluate(&params, &batch, SHAPE.answer, &meter).unwrap();
+        rehearsal.evaluate(&params, &batch, of.answer, &meter).unwrap();
         drop(best);
         (meter, work)
     }
@@ -376,6 +376,8 @@ mod tests {
         let makers: [(Maker, &str); 2] = [(miss, "MISS"), (llava, "LLaVA")];
         for ((made, kind), method) in makers.iter().flat_map(|m| Method::ALL.map(|n| (m, n))) {
             let loaded = tuned(made(), method);
+            let views = if method == Method::LayerNorm { 2 } else { 1 };
+            let shape = BatchShape { views, ..SHAPE };
             for (recompute, beams) in Recompute::ALL.into_iter().zip([1, 1, 2, 40]) {
                 for precision in [Precision::F32, Precision::Bf16] {
                     let spec = TrainSpec {
@@ -386,7 +388,7 @@ mod tests {
                         ..TrainSpec::default()
                     };
                     let rule = GenerateRule { num_beams: beams, ..GenerateRule::default() };
-                    let rehearsal = rehearsal(&loaded, precision, &spec, &rule);
+                    let rehearsal = rehearsal(&loaded, precision, &spec, &rule, shape);
                     let planned = rehearsal.run().unwrap();
                     let (meter, work) = real(&rehearsal);
                     let what = format!("{kind} {} {recompute:?} {precision:?}", method.name());
@@ -403,7 +405,7 @@ mod tests {
         let loaded = tuned(miss(), Method::LayerNorm);
         let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
         let rule = GenerateRule::default();
-        let planned = rehearsal(&loaded, Precision::F32, &spec, &rule).run().unwrap();
+        let planned = rehearsal(&loaded, Precision::F32, &spec, &rule, SHAPE).run().unwrap();
         let (image, question, answer) = (10, SHAPE.question, SHAPE.answer);
         let products = |role: &Role, name: &str, elements: usize| -> usize {
             let source = name.contains("crossattention.self.key")
@@ -436,7 +438,7 @@ mod tests {
         let rule = GenerateRule::default();
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };
-            let done = rehearsal(&loaded, Precision::Bf16, &spec, &rule).run().unwrap();
+            let done = rehearsal(&loaded, Precision::Bf16, &spec, &rule, SHAPE).run().unwrap();
             (done.needs.activations, done.step.products)
         });
         assert!(needs.windows(2).all(|pair| pair[0].0 > pair[1].0), "{needs:?}");

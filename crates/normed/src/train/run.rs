@@ -94,6 +94,20 @@ pub(super) fn inside_memory(recipe: &Recipe, resume: bool) -> Result<(Recipe, Op
     Ok((resolved, Some(Event::Planned { memory, way })))
 }
 
+/// How many reports lose their ends; none if none does.
+fn truncated(recipe: &Recipe, splits: &Splits, collator: &Collator) -> Result<Option<Event>> {
+    if recipe.data.task.is_vqa() {
+        return Ok(None);
+    }
+    let (mut reports, mut of) = (0, 0);
+    for &i in splits.train.iter().chain(&splits.validate).chain(&splits.test) {
+        reports += usize::from(collator.frame(&splits.dataset.get(i)?)?.cut > 0);
+        of += 1;
+    }
+    let tokens = recipe.generate.max_new_tokens;
+    Ok((reports > 0).then_some(Event::Truncated { reports, of, tokens }))
+}
+
 /// A run under way.
 pub(super) struct Run<'a> {
     pub recipe: &'a Recipe,
@@ -173,7 +187,10 @@ impl<'a> Run<'a> {
             log.emit(event)?;
         }
         log.emit(Event::Tuned { trained, total, inert })?;
-        let collator = Arc::new(loaded.collator());
+        let collator = Arc::new(recipe.collator(&loaded));
+        if let Some(event) = truncated(recipe, &splits, &collator)? {
+            log.emit(event)?;
+        }
         directory.make_checkpoint_directory()?;
         let earlier = state.progress.seconds;
         Ok(Some(Self {

@@ -152,7 +152,7 @@ mod tests {
     fn dataset(images: usize, grouped: bool) -> Arc<dyn Dataset> {
         let example = |i: usize| Example {
             id: i.to_string(),
-            image: ImageSource::File(format!("{}.png", i / 3).into()),
+            images: vec![ImageSource::File(format!("{}.png", i / 3).into())],
             image_name: format!("{}.png", i / 3),
             question: "normal?".into(),
             answer: "no".into(),

@@ -2,8 +2,7 @@
 
 use crate::Result;
 use crate::data::{
-    AnswerType, Attributes, Batch, Example, IGNORE, Image, ImageSource, Images, Prepared, Split,
-    TokenRows,
+    AnswerType, Attributes, Batch, Example, IGNORE, ImageSource, Images, Prepared, Split, TokenRows,
 };
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
@@ -88,6 +87,7 @@ pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
     }
     let batch = Batch {
         images: Images::PixelValues(Tensor::zeros(&[ids.len(), 3, 0, 0])),
+        views: vec![1; ids.len()],
         input_ids: TokenRows { ids: vec![], lengths: vec![0; ids.len()], width: 0 },
         target_count: lengths.iter().sum(),
         decoder_input_ids: TokenRows { ids: inputs, lengths, width },
@@ -100,7 +100,7 @@ pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
 fn prepared(i: usize) -> Prepared {
     let example = Example {
         id: format!("example-{i}"),
-        image: ImageSource::File("none.png".into()),
+        images: vec![ImageSource::File("none.png".into())],
         image_name: "none.png".into(),
         question: String::new(),
         answer: String::new(),
@@ -109,6 +109,5 @@ fn prepared(i: usize) -> Prepared {
         group: None,
         attributes: Attributes::new(),
     };
-    let image = Image::PixelValues([].into());
-    Prepared { example, image, question: vec![], start: 0, answer: vec![] }
+    Prepared { example, images: vec![], question: vec![], start: 0, answer: vec![] }
 }

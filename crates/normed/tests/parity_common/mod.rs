@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use normed::data::{
-    AnswerType, Batch, Ending, Example, Image, ImageSource, Images, Prepared, Split, TokenRows,
+    AnswerType, Batch, Ending, Example, IMAGE_TOKEN, ImageSource, Images, Prepared, Split,
+    TokenRows,
 };
 use normed::models::{GenerateRule, Model, generate};
 use normed::nn::Mode;
@@ -66,11 +67,65 @@ pub fn alone(batch: &Batch, i: usize) -> Batch {
     let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
     Batch {
         images: Images::PixelValues(Tensor::stacked(&[&pixels.part(i)])),
+        views: vec![1],
         input_ids: row(&batch.input_ids),
         decoder_input_ids: row(&batch.decoder_input_ids),
         labels: batch.labels[i * width..][..n].to_vec(),
         target_count: n,
         keys: vec![batch.keys[i]],
+    }
+}
+
+/// What `reference/make_report_goldens.py` wrote.
+#[derive(Deserialize)]
+struct Reports {
+    max_new_tokens: usize,
+    searches: Vec<Report>,
+}
+
+#[derive(Deserialize)]
+struct Report {
+    repetition_penalty: f32,
+    views: usize,
+    #[serde(flatten)]
+    search: Search,
+}
+
+/// `batch` with so many views an example: its own image and those of the next examples, each with its place
+/// where there was one in the prompt.
+pub fn with_views(batch: &Batch, views: usize) -> Batch {
+    let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
+    let n = batch.keys.len();
+    let images: Vec<_> =
+        (0..n).flat_map(|i| (0..views).map(move |v| (i + v) % n)).map(|i| pixels.part(i)).collect();
+    let images = Images::PixelValues(Tensor::stacked(&images.iter().collect::<Vec<_>>()));
+    let places = |&id: &u32| std::iter::repeat_n(id, if id == IMAGE_TOKEN { views } else { 1 });
+    let prompts: Vec<Vec<u32>> =
+        (0..n).map(|b| batch.input_ids.row(b).iter().flat_map(places).collect()).collect();
+    Batch { images, views: vec![views; n], input_ids: rows(&prompts, 0), ..batch.clone() }
+}
+
+/// Asserts that all searches of a file give what they gave transformers, whole batches at a time.
+pub fn assert_reports(
+    file: &str,
+    model: &dyn Model,
+    params: &Parameters,
+    batch: &Batch,
+    ends: &[u32],
+) {
+    let file = std::fs::read(golden(file)).unwrap();
+    let Reports { max_new_tokens, searches } = serde_json::from_slice(&file).unwrap();
+    for Report { repetition_penalty, views, search } in searches {
+        let rule = GenerateRule {
+            num_beams: search.num_beams,
+            length_penalty: search.length_penalty,
+            repetition_penalty,
+            max_new_tokens,
+            ..GenerateRule::default()
+        };
+        let ending = Ending { tokens: ends, stop: None };
+        let ours = generate(model, params, &with_views(batch, views), &rule, ending).unwrap();
+        assert_eq!(ours, search.answers, "{rule:?}, {views} views");
     }
 }
 
@@ -147,7 +202,7 @@ pub fn assert_steps(
 fn prepared(i: usize) -> Prepared {
     let example = Example {
         id: i.to_string(),
-        image: ImageSource::File(PathBuf::new()),
+        images: vec![ImageSource::File(PathBuf::new())],
         image_name: String::new(),
         question: String::new(),
         answer: String::new(),
@@ -156,8 +211,7 @@ fn prepared(i: usize) -> Prepared {
         group: None,
         attributes: Default::default(),
     };
-    let image = Image::PixelValues([].into());
-    Prepared { example, image, question: vec![], start: 0, answer: vec![] }
+    Prepared { example, images: vec![], question: vec![], start: 0, answer: vec![] }
 }
 
 /// The answers that `search` finds.

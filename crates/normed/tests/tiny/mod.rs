@@ -141,3 +141,29 @@ pub fn assert_same(a: &Path, b: &Path) {
         assert!(a == b, "{} differs", name.display());
     }
 }
+
+/// As [`make`], with `reports.jsonl` and `report.toml` besides: the pictures as studies of one view and of
+/// two, each with a report of what it shows.
+#[allow(dead_code)]
+pub fn make_reports(root: &Path, tuning: &str, settings: &str) {
+    make(root, tuning, "");
+    let mut rows = String::new();
+    for i in 0..36 {
+        let (mut images, mut report) = (Vec::new(), String::new());
+        for view in [i, (i + 5) % 36].into_iter().take(1 + i % 2) {
+            let level = view * 7 % 36 * 7;
+            images.push(format!("{view}.png"));
+            let light = ["it is little light", "is it some light", "a lot is it"][level / 84];
+            report = format!("{report} {light} {}", if level > 126 { "yes" } else { "no" });
+        }
+        let split = ["train", "train", "train", "train", "validate", "test"][i % 6];
+        let row = json!({ "id": format!("study {i}"), "images": images, "report": report.trim(),
+                          "split": split, "group": format!("patient {}", i / 12) });
+        rows += &format!("{row}\n");
+    }
+    fs::write(root.join("reports.jsonl"), rows).unwrap();
+    let recipe = fs::read_to_string(root.join("recipe.toml")).unwrap();
+    let recipe =
+        recipe.replace("file = \"data.jsonl\"", "file = \"reports.jsonl\"\ntask = \"report\"");
+    fs::write(root.join("report.toml"), format!("{recipe}{settings}\n")).unwrap();
+}

@@ -56,6 +56,7 @@ pub fn llava_batch() -> Batch {
         .unwrap();
     Batch {
         images: Images::PixelValues(Tensor::stacked(&[pixels])),
+        views: vec![1],
         input_ids: row(prompt),
         labels: vec![IGNORE; decoder.len()],
         decoder_input_ids: row(decoder),

@@ -25,6 +25,7 @@ pub fn batch(loaded: &Loaded) -> Batch {
         |ids: &[u32]| TokenRows { ids: ids.to_vec(), lengths: vec![ids.len()], width: ids.len() };
     Batch {
         images: Images::PixelValues(Tensor::new(&[1, 3, size, size], pixels)),
+        views: vec![1],
         input_ids: rows(&[2, 7, 9, 40, 3]),
         decoder_input_ids: rows(&[104, 11, 12]),
         labels: vec![IGNORE; 3],

@@ -128,7 +128,7 @@ impl Rows {
             let answer = fields.any_text("answer")?;
             Ok(Example {
                 id,
-                image: ImageSource::Packed(picture),
+                images: vec![ImageSource::Packed(picture)],
                 image_name,
                 question: fields.text("question")?,
                 answer_type: if typed { fields.answer_type()? } else { derived(&answer) },

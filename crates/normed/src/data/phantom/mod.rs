@@ -25,7 +25,7 @@ mod site;
 
 use std::sync::Arc;
 
-use super::{Attributes, Dataset, Example, ImageSource, PhantomDomain, Picture, Split};
+use super::{AnswerType, Attributes, Dataset, Example, ImageSource, PhantomDomain, Picture, Split};
 use crate::{Error, Result};
 use ask::{QUESTIONS_PER_PICTURE, questions};
 use dice::{Dice, Purpose};
@@ -38,13 +38,15 @@ pub use grammar::vocabulary;
 pub const PICTURE_SIZE: usize = 64;
 
 /// Examples of one domain: the training split first, then validation, then test. Examples 4n to
-/// 4n + 3 of a split ask about the same picture.
+/// 4n + 3 of a split ask about the same picture; of reports each has a picture of its own.
 #[derive(Debug, Clone)]
 pub struct Phantom {
     domain: PhantomDomain,
     seed: u64,
     /// Examples in each split, in the order of [`SPLITS`].
     counts: [usize; 3],
+    /// Whether an example is a picture's report.
+    reports: bool,
 }
 
 /// The order of the splits, and what they are called in ids.
@@ -57,13 +59,8 @@ struct Position {
     split: usize,
     /// Within the split.
     example: usize,
-}
-
-impl Position {
     /// Within the split.
-    fn picture(&self) -> usize {
-        self.example / QUESTIONS_PER_PICTURE
-    }
+    picture: usize,
 }
 
 impl Phantom {
@@ -78,26 +75,25 @@ impl Phantom {
     ) -> Result<Self> {
         let sum = train.checked_add(validate).and_then(|sum| sum.checked_add(test));
         match sum {
-            Some(1..) => Ok(Self { domain, seed, counts: [train, validate, test] }),
+            Some(1..) => Ok(Self { domain, seed, counts: [train, validate, test], reports: false }),
             Some(0) => Err(Error::invalid("data", "a phantom without examples")
                 .hint("give `train`, `validate` or `test` a number of examples")),
             None => Err(Error::invalid("data", "more phantom examples than can be counted")),
         }
     }
 
-    /// A short report that is true of example `i`'s picture.
-    ///
-    /// # Errors
-    /// As [`Dataset::get`].
-    pub fn report(&self, i: usize) -> Result<String> {
-        Ok(report::report(&self.scene(&self.position(i)?)))
+    /// As many examples, each a picture and a short report that is true of it.
+    #[must_use]
+    pub fn with_reports(self) -> Self {
+        Self { reports: true, ..self }
     }
 
     fn position(&self, i: usize) -> Result<Position> {
         let mut example = i;
         for (split, &count) in self.counts.iter().enumerate() {
             if example < count {
-                return Ok(Position { split, example });
+                let pictures = if self.reports { 1 } else { QUESTIONS_PER_PICTURE };
+                return Ok(Position { split, example, picture: example / pictures });
             }
             example -= count;
         }
@@ -105,7 +101,7 @@ impl Phantom {
     }
 
     fn dice(&self, position: &Position, purpose: Purpose) -> Dice {
-        Dice::new(self.seed, position.split as u64, position.picture() as u64, purpose)
+        Dice::new(self.seed, position.split as u64, position.picture as u64, purpose)
     }
 
     fn scene(&self, position: &Position) -> Scene {
@@ -126,20 +122,26 @@ impl Dataset for Phantom {
     fn get(&self, i: usize) -> Result<Example> {
         let position = self.position(i)?;
         let scene = self.scene(&position);
-        let mut all = questions(&scene, &mut self.dice(&position, Purpose::Ask));
-        let question = &mut all[position.example % QUESTIONS_PER_PICTURE];
+        let (question, answer, answer_type, kind) = if self.reports {
+            (String::new(), report::report(&scene), AnswerType::Report, "-report")
+        } else {
+            let mut all = questions(&scene, &mut self.dice(&position, Purpose::Ask));
+            let asked = &mut all[position.example % QUESTIONS_PER_PICTURE];
+            let (text, answer) = (&mut asked.text, &mut asked.answer);
+            (std::mem::take(text), std::mem::take(answer), asked.answer_type, "")
+        };
         let (split, split_name) = SPLITS[position.split];
         let domain = match self.domain {
             PhantomDomain::Source => "source",
             PhantomDomain::Shifted => "shifted",
         };
         Ok(Example {
-            id: format!("phantom-{domain}-{split_name}-{}", position.example),
-            image: ImageSource::Drawn(Arc::new(self.picture(&position, &scene))),
-            image_name: format!("phantom-{domain}-{split_name}-picture-{}", position.picture()),
-            question: std::mem::take(&mut question.text),
-            answer: std::mem::take(&mut question.answer),
-            answer_type: question.answer_type,
+            id: format!("phantom-{domain}-{split_name}{kind}-{}", position.example),
+            images: vec![ImageSource::Drawn(Arc::new(self.picture(&position, &scene)))],
+            image_name: format!("phantom-{domain}-{split_name}-picture-{}", position.picture),
+            question,
+            answer,
+            answer_type,
             split,
             group: None,
             attributes: Attributes::from([

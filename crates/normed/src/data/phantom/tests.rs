@@ -29,11 +29,10 @@ fn examples_are_a_function_of_seed_and_index() {
     for i in [399, 0, 7, 250] {
         assert_eq!(a.get(i).unwrap(), b.get(i).unwrap());
         assert_eq!(a.get(i).unwrap(), larger.get(i).unwrap());
-        assert_eq!(a.report(i).unwrap(), b.report(i).unwrap());
     }
     assert_eq!(a.get(400).unwrap(), larger.get(4_000).unwrap(), "validation moved with training");
     let other = phantom(PhantomDomain::Source, 6);
-    assert_ne!(a.get(0).unwrap().image, other.get(0).unwrap().image);
+    assert_ne!(a.get(0).unwrap().images, other.get(0).unwrap().images);
 }
 
 #[test]
@@ -44,7 +43,7 @@ fn ids_are_unique_and_splits_share_no_picture() {
     for i in 0..phantom.len() {
         let example = phantom.get(i).unwrap();
         assert!(ids.insert(example.id.clone()), "{} twice", example.id);
-        let ImageSource::Drawn(picture) = example.image else { panic!("not drawn") };
+        let [ImageSource::Drawn(picture)] = &example.images[..] else { panic!("not drawn") };
         let owner = (example.image_name, example.split);
         let first = pictures.entry(picture.rgb.clone()).or_insert_with(|| owner.clone());
         assert_eq!(*first, owner, "the same picture under two names");
@@ -62,10 +61,30 @@ fn the_domains_differ_in_pixels_alone() {
         let (a, b) = (source.get(i).unwrap(), shifted.get(i).unwrap());
         assert_eq!((&a.question, &a.answer), (&b.question, &b.answer));
         assert_eq!((a.answer_type, a.split), (b.answer_type, b.split));
-        assert_eq!(source.report(i).unwrap(), shifted.report(i).unwrap());
-        assert_ne!(a.image, b.image);
+        assert_ne!(a.images, b.images);
         assert_ne!(a.id, b.id);
     }
+}
+
+/// As many pictures as reports, the same ones as the questions'; the words are spelt by the vocabulary.
+#[test]
+fn reports_are_of_the_same_pictures() {
+    let (questions, reports) =
+        (phantom(PhantomDomain::Source, 2), phantom(PhantomDomain::Source, 2).with_reports());
+    let shifted = phantom(PhantomDomain::Shifted, 2).with_reports();
+    assert_eq!(reports.len(), questions.len());
+    let words: BTreeSet<String> = vocabulary().into_iter().collect();
+    let mut texts = BTreeSet::new();
+    for i in 0..60 {
+        let (report, asked) = (reports.get(i).unwrap(), questions.get(4 * i).unwrap());
+        assert_eq!((&report.images, &report.image_name), (&asked.images, &asked.image_name));
+        assert_eq!((report.answer_type, report.attributes), (AnswerType::Report, asked.attributes));
+        assert_eq!(report.answer, shifted.get(i).unwrap().answer);
+        assert!(report.answer.split([' ', '.']).all(|w| w.is_empty() || words.contains(w)));
+        texts.insert(report.answer);
+    }
+    assert!(texts.len() > 45, "{} of 60", texts.len());
+    assert_ne!(reports.get(0).unwrap().id, questions.get(0).unwrap().id);
 }
 
 #[test]

@@ -78,9 +78,9 @@ impl ChatTemplate {
                 && text.contains(QUESTION)
                 && !["\"type\"", "'type'"].iter().any(|key| text.contains(key))
         };
-        if !template.prompt(QUESTION).is_ok_and(shows_both) {
+        if !template.prompt(QUESTION, 1).is_ok_and(shows_both) {
             template.content = Content::Text;
-            let text = template.prompt(QUESTION)?;
+            let text = template.prompt(QUESTION, 1)?;
             if !shows_both(text) {
                 let cause =
                     "chat_template: a prompt from it lacks the question or the picture's place";
@@ -92,8 +92,8 @@ impl ChatTemplate {
     }
 
     /// A user's message, and the opening of the assistant's.
-    pub(super) fn prompt(&self, question: &str) -> Result<String> {
-        self.render(json!([self.asked(question)]), true)
+    pub(super) fn prompt(&self, question: &str, pictures: usize) -> Result<String> {
+        self.render(json!([self.asked(question, pictures)]), true)
     }
 
     /// What the template puts between the assistant's opening and words, and what behind them. Where
@@ -104,8 +104,8 @@ impl ChatTemplate {
             Content::Parts => json!([{"type": "text", "text": ANSWER}]),
             Content::Text => json!(ANSWER),
         };
-        let messages = json!([self.asked(QUESTION), {"role": "assistant", "content": answered}]);
-        let prompt = self.prompt(QUESTION).unwrap_or_default();
+        let messages = json!([self.asked(QUESTION, 1), {"role": "assistant", "content": answered}]);
+        let prompt = self.prompt(QUESTION, 1).unwrap_or_default();
         let whole = self.render(messages, false).unwrap_or_default();
         let around = whole.strip_prefix(&prompt).and_then(|rest| rest.split_once(ANSWER));
         match around {
@@ -115,10 +115,14 @@ impl ChatTemplate {
         }
     }
 
-    fn asked(&self, question: &str) -> Value {
+    fn asked(&self, question: &str, pictures: usize) -> Value {
         let content = match self.content {
-            Content::Parts => json!([{"type": "image"}, {"type": "text", "text": question}]),
-            Content::Text => json!(format!("{IMAGE}\n{question}")),
+            Content::Parts => {
+                let mut parts = vec![json!({"type": "image"}); pictures];
+                parts.push(json!({"type": "text", "text": question}));
+                Value::Array(parts)
+            }
+            Content::Text => json!(format!("{IMAGE}\n").repeat(pictures) + question),
         };
         json!({"role": "user", "content": content})
     }
@@ -202,14 +206,14 @@ mod tests {
         let text = "{{ bos_token }}{% for m in messages %}[INST] {{ m['content'].strip() }} [/INST]\
             {% endfor %}";
         let text = template(text).unwrap();
-        assert_eq!(text.prompt("Why?").unwrap(), "<s>[INST] <image>\nWhy? [/INST]");
+        assert_eq!(text.prompt("Why?", 1).unwrap(), "<s>[INST] <image>\nWhy? [/INST]");
         assert_eq!(text.content, Content::Text);
         let parts = "{% for m in messages %}{{ m.role.upper() }}: \
             {% for _ in m.content | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}\
             {% for c in m.content if c.type == 'text' %}{% generation %}{{ c['text'] }} {%- endgeneration %}\
             {% endfor %}{{ '|' }}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
         let parts = template(parts).unwrap();
-        assert_eq!(parts.prompt("Why?").unwrap(), "USER: <image>\nWhy?|ASSISTANT:");
+        assert_eq!(parts.prompt("Why?", 1).unwrap(), "USER: <image>\nWhy?|ASSISTANT:");
         assert_eq!(
             (parts.content, parts.around_answer()),
             (Content::Parts, (" ".into(), "|".into()))
@@ -258,7 +262,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         let open = || ChatTemplate::open(dir.path(), &[]);
-        let prompt = || open().unwrap().unwrap().prompt("?").unwrap();
+        let prompt = || open().unwrap().unwrap().prompt("?", 1).unwrap();
         assert_eq!(open().unwrap(), None);
         write(
             "tokenizer_config.json",

@@ -133,7 +133,7 @@ impl PromptRule {
             lead,
             sample: Sample { text: String::new(), ids: Vec::new(), special: 0 },
         };
-        let text = rule.text(SAMPLE)?;
+        let text = rule.text(SAMPLE, 1)?;
         let tail = text.rsplit_once(SAMPLE).map_or(text.as_str(), |(_, tail)| tail);
         let tail = tail.rsplit_once(IMAGE).map_or(tail, |(_, tail)| tail);
         rule.tail = (tail.to_owned(), tokenizer.encode(tail));
@@ -188,13 +188,33 @@ impl PromptRule {
         &self.sample
     }
 
-    /// The tokens of a prompt, with one [`IMAGE_TOKEN`]. `place` names the question in errors.
-    pub fn prompt(&self, tokenizer: &Tokenizer, place: &str, question: &str) -> Result<Vec<u32>> {
+    /// The tokens of a prompt about so many pictures, with one [`IMAGE_TOKEN`] each. `place` names the
+    /// question in errors.
+    pub fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        place: &str,
+        question: &str,
+        pictures: usize,
+    ) -> Result<Vec<u32>> {
         let question = question.replace(IMAGE, "");
         let (question, mark) = self.guard.disarm(place, question.trim())?;
-        let ids = self.tokens(tokenizer, mark, &self.text(&question)?);
-        if self.special(tokenizer, &ids) != self.sample.special {
+        let ids = self.tokens(tokenizer, mark, &self.text(&question, pictures)?);
+        let special = match pictures {
+            1 => self.sample.special,
+            several => {
+                let sample = self.tokens(tokenizer, None, &self.text(SAMPLE, several)?);
+                self.special(tokenizer, &sample)
+            }
+        };
+        if self.special(tokenizer, &ids) != special {
             return Err(self.guard.pierced(place, "question"));
+        }
+        let places = ids.iter().filter(|&&id| id == IMAGE_TOKEN).count();
+        if places != pictures {
+            let cause = format!("the template has {places} places for {pictures} pictures");
+            return Err(Error::invalid(place, cause)
+                .hint("`template` names another one: simple, vicuna_v1 or mistral_instruct"));
         }
         Ok(ids)
     }
@@ -219,18 +239,24 @@ impl PromptRule {
         Ok(ids)
     }
 
-    /// Fails where a prompt and an answer take more positions than there are.
-    pub fn check_length(&self, place: &str, prompt: &[u32], answer: &[u32]) -> Result<()> {
-        let prompt = prompt.len() - 1 + self.image_tokens;
+    /// Fails where a prompt of so many tokens, pictures' places among them, and an answer take more
+    /// positions than there are.
+    pub fn check_length(
+        &self,
+        place: &str,
+        prompt: usize,
+        pictures: usize,
+        answer: usize,
+    ) -> Result<()> {
         // The end token is predicted, never fed.
-        if prompt + answer.len() <= self.context {
+        if self.room(prompt, pictures).is_some_and(|room| answer <= room) {
             return Ok(());
         }
+        let image_tokens = pictures * self.image_tokens;
+        let prompt = prompt - pictures + image_tokens;
         let cause = format!(
-            "the prompt takes {prompt} tokens ({} of them the picture's) and the answer {}; the model \
-             has {} positions",
-            self.image_tokens,
-            answer.len(),
+            "the prompt takes {prompt} tokens ({image_tokens} of them the picture's) and the answer \
+             {answer}; the model has {} positions",
             self.context,
         );
         Err(Error::invalid(place, cause).hint(
@@ -239,14 +265,20 @@ impl PromptRule {
         ))
     }
 
+    /// The positions behind a prompt of so many tokens, pictures' places among them; none where it is too
+    /// long itself.
+    pub fn room(&self, prompt: usize, pictures: usize) -> Option<usize> {
+        self.context.checked_sub(prompt - pictures + pictures * self.image_tokens)
+    }
+
     /// What a generated answer says: up to the template's stop, without space around it.
     pub fn answer_text(&self, decoded: &str) -> String {
         let stop = self.stop().and_then(|stop| decoded.split_once(stop));
         stop.map_or(decoded, |(answer, _)| answer).trim().to_owned()
     }
 
-    fn text(&self, question: &str) -> Result<String> {
-        let text = self.template.prompt(question)?;
+    fn text(&self, question: &str, pictures: usize) -> Result<String> {
+        let text = self.template.prompt(question, pictures)?;
         Ok(match self.picture {
             PictureMark::Between { start_end: true } => {
                 let [start, end] = IM_START_END;
@@ -256,21 +288,19 @@ impl PromptRule {
         })
     }
 
-    /// The tokens of a prompt's text, which holds `<image>` once.
+    /// The tokens of a prompt's text, which holds `<image>` once a picture.
     fn tokens(&self, tokenizer: &Tokenizer, mark: Option<char>, text: &str) -> Vec<u32> {
-        let mut ids = match (self.picture, text.split_once(IMAGE)) {
-            (PictureMark::Between { .. }, Some((before, behind))) => {
-                let mut ids = encode(tokenizer, mark, before);
-                ids.push(IMAGE_TOKEN);
-                ids.extend(encode(tokenizer, mark, behind));
-                ids
+        let mut ids = match self.picture {
+            PictureMark::Between { .. } => {
+                let parts: Vec<_> =
+                    text.split(IMAGE).map(|part| encode(tokenizer, mark, part)).collect();
+                parts.join(&IMAGE_TOKEN)
             }
-            (PictureMark::Token(image), _) => {
+            PictureMark::Token(image) => {
                 let mut ids = encode(tokenizer, mark, text);
                 ids.iter_mut().filter(|id| **id == image).for_each(|id| *id = IMAGE_TOKEN);
                 ids
             }
-            (_, None) => encode(tokenizer, mark, text),
         };
         if let Some(bos) = self.bos.filter(|bos| ids.first() != Some(bos)) {
             ids.insert(0, bos);

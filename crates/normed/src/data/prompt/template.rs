@@ -121,15 +121,17 @@ impl Template {
         }
     }
 
-    /// The text of a prompt, the picture's place in it as `<image>`.
-    pub(super) fn prompt(&self, question: &str) -> Result<String> {
+    /// The text of a prompt about so many pictures, the place of each in it as `<image>`.
+    pub(super) fn prompt(&self, question: &str, pictures: usize) -> Result<String> {
         match self {
-            Self::Chat(chat) => chat.prompt(question),
+            Self::Chat(chat) => chat.prompt(question, pictures),
             Self::Mode(Mode { before, after, picture_first: true, .. }) => {
-                Ok(format!("{before}{IMAGE}\n{question}{after}"))
+                let places = format!("{IMAGE}\n").repeat(pictures);
+                Ok(format!("{before}{places}{question}{after}"))
             }
             Self::Mode(Mode { before, after, .. }) => {
-                Ok(format!("{before}{question}\n{IMAGE}{after}"))
+                let places = format!("\n{IMAGE}").repeat(pictures);
+                Ok(format!("{before}{question}{places}{after}"))
             }
         }
     }

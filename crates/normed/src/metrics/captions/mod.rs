@@ -198,8 +198,9 @@ pub fn read_captions(path: &Path) -> Result<Vec<Caption>> {
     Ok(captions)
 }
 
-/// All metrics of `captions`, each of which has a reference.
-pub fn score_captions(captions: &[Caption]) -> CaptionScores {
+/// What each of `captions` adds to the scores of all of them. Texts with one id, as of several runs, are of
+/// one study, whose references count once where frequencies are counted.
+pub(super) fn parts(captions: &[Caption]) -> Vec<Parts> {
     let mut vocabulary = Vocabulary::default();
     // Two calls of the tokenizer, as the tools make them.
     let texts = tokenize(captions.iter().map(|caption| caption.prediction.as_str()));
@@ -214,8 +215,10 @@ pub fn score_captions(captions: &[Caption]) -> CaptionScores {
         })
         .collect();
 
-    let frequencies = cider::Frequencies::new(references.iter().map(Vec::as_slice));
-    let parts: Vec<Parts> = texts
+    let mut ids = BTreeSet::new();
+    let first = captions.iter().zip(&references).filter(|(caption, _)| ids.insert(&caption.id));
+    let frequencies = cider::Frequencies::new(first.map(|(_, references)| references.as_slice()));
+    texts
         .iter()
         .zip(&references)
         .map(|(text, references)| Parts {
@@ -223,8 +226,12 @@ pub fn score_captions(captions: &[Caption]) -> CaptionScores {
             rouge_l: Ratio { above: rouge::rouge_l(text, references), below: 1.0 },
             cider: Ratio { above: frequencies.score(text, references), below: 1.0 },
         })
-        .collect();
+        .collect()
+}
 
+/// All metrics of `captions`, each of which has a reference.
+pub fn score_captions(captions: &[Caption]) -> CaptionScores {
+    let parts = parts(captions);
     let mut clusters: BTreeMap<&str, Parts> = BTreeMap::new();
     let mut total = Parts::default();
     for (caption, part) in captions.iter().zip(&parts) {
@@ -248,7 +255,7 @@ pub fn score_captions(captions: &[Caption]) -> CaptionScores {
 
 /// What the metrics need to know of a text; sums over texts.
 #[derive(Clone, Copy, Default)]
-struct Parts {
+pub(super) struct Parts {
     bleu: bleu::Counts,
     rouge_l: Ratio,
     cider: Ratio,
@@ -256,7 +263,7 @@ struct Parts {
 
 impl Parts {
     /// `None` of no texts.
-    fn value(&self, metric: CaptionMetric) -> Option<f64> {
+    pub fn value(&self, metric: CaptionMetric) -> Option<f64> {
         match metric {
             CaptionMetric::RougeL => self.rouge_l.value(),
             CaptionMetric::Cider => self.cider.value(),

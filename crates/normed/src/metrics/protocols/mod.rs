@@ -118,6 +118,11 @@ pub fn read_answers(path: &Path) -> Result<Vec<Answered>> {
     if answers.is_empty() {
         return Err(Error::invalid(path.display(), "there are no lines").hint(hint));
     }
+    if let Some(report) = answers.iter().find(|answer| answer.answer_type == AnswerType::Report) {
+        let place = format!("{}, `{}`", path.display(), report.id);
+        return Err(Error::invalid(place, "is a report, and no answer to a question")
+            .hint("--protocol coco scores reports"));
+    }
     let mut ids = BTreeSet::new();
     match answers.iter().find(|answer| !ids.insert(&answer.id)) {
         None => Ok(answers),

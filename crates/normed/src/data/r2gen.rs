@@ -1,0 +1,132 @@
+//! IU X-Ray and MIMIC-CXR as R2Gen (Chen et al. 2020, arXiv 2010.16056) and most of what followed read
+//! them: `annotation.json`, `{"train": [..], "val": [..], "test": [..]}`, each study an `id`, its
+//! `image_path`, a list, and its `report`; pictures are in `images/` beside it. IU X-Ray has 2,069, 296 and
+//! 590 studies of two views.
+//!
+//! Reports are cleaned by R2Gen's rules, which scores of papers rest on: in lower case, without most
+//! punctuation, sentences parted by ` . `. `XXXX`, which stands for what was removed to protect patients,
+//! stays (as `xxxx`), since a model of these reports writes it, too.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::rows::{Checked, Fields, Row, gather, json_object, root, study};
+use super::{Example, OnBadExample, Opened, Split};
+use crate::{Error, Result};
+
+/// How the reports of one of the two data sets are cleaned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cleaning {
+    /// IU X-Ray's.
+    Iu,
+    /// MIMIC-CXR's: blanks that stand for names are closed up first, too.
+    Mimic,
+}
+
+impl Cleaning {
+    /// What the data set is called.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Iu => "iu_xray",
+            Self::Mimic => "mimic_cxr",
+        }
+    }
+
+    /// A report as R2Gen's vocabulary sees it, a blank between tokens.
+    fn clean(self, report: &str) -> String {
+        let mut text = report.to_owned();
+        if self == Self::Mimic {
+            text = text.replace('\n', " ");
+            again(&mut text, "__", "_", 7);
+            again(&mut text, "  ", " ", 6);
+            again(&mut text, "..", ".", 8);
+        } else {
+            again(&mut text, "..", ".", 3);
+        }
+        text = text.replace("1. ", "");
+        for number in 2..=5 {
+            text = text.replace(&format!(". {number}. "), ". ");
+        }
+        for number in 2..=5 {
+            text = text.replace(&format!(" {number}. "), ". ");
+        }
+        let text = text.trim().to_lowercase();
+        let sentences = text.split(". ").map(|sentence| sentence.replace(is_dropped, ""));
+        let text = sentences.collect::<Vec<_>>().join(" . ") + " .";
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn again(text: &mut String, from: &str, to: &str, times: usize) {
+    for _ in 0..times {
+        *text = text.replace(from, to);
+    }
+}
+
+/// Quotes, slashes and what stands in R2Gen's regular expression, in which `:-[` is a range.
+fn is_dropped(c: char) -> bool {
+    "\"/\\'.,?;*!%^&_+()]{}".contains(c) || (':'..='[').contains(&c)
+}
+
+/// Opens `annotation.json` in `directory`, or in the data set's own in `$NORMED_DATA`.
+pub(super) fn open(
+    cleaning: Cleaning,
+    directory: Option<&Path>,
+    on_bad_example: OnBadExample,
+) -> Result<Opened> {
+    let directory = root(directory, cleaning.name())?;
+    let (path, images) = (directory.join("annotation.json"), directory.join("images"));
+    let annotation = json_object(&path)?;
+    let mut rows = Vec::new();
+    for (key, split) in [("train", Split::Train), ("val", Split::Validate), ("test", Split::Test)] {
+        let studies = studies(&path, &annotation, key)?;
+        rows.extend(studies.iter().enumerate().map(|(i, study)| {
+            let row = Row::of(format!("{}: {key}[{i}]", path.display()), study);
+            row.check(|fields| example(fields, cleaning, &images, split))
+        }));
+    }
+    let rows: Vec<Checked> = rows;
+    gather(rows, on_bad_example, Vec::new())
+}
+
+fn studies<'a>(path: &Path, annotation: &'a Map<String, Value>, key: &str) -> Result<&'a [Value]> {
+    let found = annotation.get(key).and_then(Value::as_array);
+    found.map(Vec::as_slice).ok_or_else(|| {
+        Error::invalid(path.display(), format!("has no list `{key}`"))
+            .hint("R2Gen's layout is {\"train\": [{\"id\", \"image_path\": [..], \"report\"}], \"val\": .., \"test\": ..}")
+    })
+}
+
+fn example(
+    fields: &Fields<'_>,
+    cleaning: Cleaning,
+    images: &Path,
+    split: Split,
+) -> Result<Example, String> {
+    let report = cleaning.clean(&fields.text("report")?);
+    if !report.contains(char::is_alphanumeric) {
+        return Err("`report` has no words that cleaning leaves".to_owned());
+    }
+    let views = fields.texts("image_path")?;
+    // MIMIC-CXR's studies of one patient.
+    let group = fields.optional_text("subject_id")?;
+    Ok(Example { group, ..study(fields.text("id")?, images, &views, report, split) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goldens by reference/make_report_text_goldens.py, which runs R2Gen's own code.
+    #[test]
+    fn reports_are_cleaned_as_r2gen_does() {
+        let cases = include_str!("../../tests/golden/report_texts.json");
+        let cases: Vec<[String; 3]> = serde_json::from_str(cases).unwrap();
+        assert!(cases.len() > 15);
+        for [report, iu, mimic] in cases {
+            assert_eq!(Cleaning::Iu.clean(&report), iu, "{report:?}");
+            assert_eq!(Cleaning::Mimic.clean(&report), mimic, "{report:?}");
+        }
+    }
+}
