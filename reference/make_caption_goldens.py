@@ -7,11 +7,14 @@ DATA holds vqa-rad and slake; of these, numbers alone are written.
 """
 
 import json
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
@@ -38,6 +41,22 @@ cm² H₂O 10⁵ α-fetoprotein βHCG 5µm 肺部 café naïve
 US$5 £5 €5 5¢ 100% * ** a*b _ __ a_b ~ ^ | \\ ` = + C++ A+B"""
 
 
+# What the shell of METEOR's program takes for no function words at all.
+NO_WORDS = tempfile.NamedTemporaryFile(suffix=".words")
+
+
+class MeteorExactStem(Meteor):
+    """METEOR without its tables."""
+
+    def __init__(self):
+        super().__init__()
+        self.meteor_p.kill()
+        command = [*self.meteor_cmd, "-m", "exact stem", "-s", NO_WORDS.name]
+        where = Path(sys.modules[Meteor.__module__].__file__).parent
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.meteor_p = subprocess.Popen(command, cwd=where, **pipes)
+
+
 def score(gts, res):
     """`gts` and `res` are lists of lists and of texts."""
     tokenizer = PTBTokenizer()
@@ -46,7 +65,8 @@ def score(gts, res):
     bleu, bleus = Bleu(4).compute_score(gts, res, verbose=0)
     corpus = {f"bleu_{n + 1}": float(b) for n, b in enumerate(bleu)}
     items = {f"bleu_{n + 1}": [float(x) for x in b] for n, b in enumerate(bleus)}
-    for name, scorer in (("rouge_l", Rouge()), ("cider", Cider())):
+    scorers = {"meteor": Meteor(), "meteor_exact_stem": MeteorExactStem(), "rouge_l": Rouge(), "cider": Cider()}
+    for name, scorer in scorers.items():
         value, each = scorer.compute_score(gts, res)
         corpus[name], items[name] = float(value), [float(x) for x in each]
     return corpus, items, gts

@@ -339,6 +339,11 @@ pub struct ScoreArgs {
     /// By which rules: one protocol for answers, all of them side by side, or coco for reports.
     #[arg(long, value_enum, default_value = "all")]
     pub protocol: Rules,
+    /// For METEOR of reports: an installed pycocoevalcap 1.2, whose tables of synonyms, paraphrases and
+    /// function words it takes. Without them, METEOR's score by exact words and stems alone is given, as
+    /// meteor_exact_stem.
+    #[arg(long, value_name = "DIR")]
+    pub meteor_data: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -502,6 +507,7 @@ mod tests {
             "normed plan r.toml --set a=1 --memory 900MB --json",
             "normed score p.jsonl",
             "normed score p.jsonl --protocol llava-med --json",
+            "normed score p.jsonl --protocol coco --meteor-data d",
             "normed study s.toml --set seeds=[1] --shard 2/8",
             "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use normed::Result;
 use normed::metrics::{
-    CaptionMetric, CaptionScores, Interval, Protocol, ProtocolScores, read_answers, read_captions,
-    score_captions, score_groups, score_protocols,
+    CaptionMetric, CaptionScores, Interval, MeteorData, Protocol, ProtocolScores, read_answers,
+    read_captions, score_captions, score_groups, score_protocols,
 };
 use serde_json::json;
 
@@ -39,7 +39,8 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
 }
 
 fn reports(args: &ScoreArgs) -> Result<ExitCode> {
-    let scores = score_captions(&read_captions(&args.file)?);
+    let meteor = args.meteor_data.as_deref().map(MeteorData::open).transpose()?;
+    let scores = score_captions(&read_captions(&args.file)?, meteor.as_ref())?;
     if args.json {
         let CaptionScores { n, clusters, scores, .. } = &scores;
         say(json!({ "protocol": "coco", "n": n, "clusters": clusters, "scores": scores }));

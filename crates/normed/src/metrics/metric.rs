@@ -46,7 +46,7 @@ impl Metric {
         match reports {
             false => Self::ANSWERS.to_vec(),
             true => {
-                let of_texts = CaptionMetric::ALL.map(Self::Report).into_iter();
+                let of_texts = CaptionMetric::WITHOUT_TABLES.map(Self::Report).into_iter();
                 of_texts.chain([Self::NllPerToken]).collect()
             }
         }

@@ -27,7 +27,7 @@ pub(crate) mod toy;
 
 pub use bootstrap::Interval;
 pub use captions::{
-    Caption, CaptionMetric, CaptionScore, CaptionScores, read_captions, score_captions,
+    Caption, CaptionMetric, CaptionScore, CaptionScores, MeteorData, read_captions, score_captions,
 };
 pub use comparison::{Comparison, Difference, compare};
 pub use constants::{Constant, Constants, ConstantsFrom};

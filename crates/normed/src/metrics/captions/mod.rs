@@ -3,9 +3,11 @@
 
 mod bleu;
 mod cider;
+mod meteor;
 mod rouge;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,9 @@ use super::metric::Ratio;
 use super::predictions::read_lines;
 use super::ptb::tokenize;
 use crate::{Error, Result};
+
+use meteor::Lexicon;
+pub use meteor::MeteorData;
 
 /// The longest n-grams that are counted.
 const MOST_WORDS: usize = 4;
@@ -75,6 +80,10 @@ pub enum CaptionMetric {
     /// BLEU of up to four words.
     #[serde(rename = "bleu_4")]
     Bleu4,
+    /// METEOR 1.5.
+    Meteor,
+    /// What METEOR 1.5 gives without its tables: words match exactly or by their stems.
+    MeteorExactStem,
     /// ROUGE-L.
     RougeL,
     /// CIDEr-D; 10 at the most.
@@ -83,8 +92,27 @@ pub enum CaptionMetric {
 
 impl CaptionMetric {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 6] =
-        [Self::Bleu1, Self::Bleu2, Self::Bleu3, Self::Bleu4, Self::RougeL, Self::Cider];
+    pub const ALL: [Self; 8] = [
+        Self::Bleu1,
+        Self::Bleu2,
+        Self::Bleu3,
+        Self::Bleu4,
+        Self::Meteor,
+        Self::MeteorExactStem,
+        Self::RougeL,
+        Self::Cider,
+    ];
+
+    /// Those that need no tables.
+    pub const WITHOUT_TABLES: [Self; 7] = [
+        Self::Bleu1,
+        Self::Bleu2,
+        Self::Bleu3,
+        Self::Bleu4,
+        Self::MeteorExactStem,
+        Self::RougeL,
+        Self::Cider,
+    ];
 
     /// As it stands in JSON.
     pub fn name(self) -> &'static str {
@@ -93,6 +121,8 @@ impl CaptionMetric {
             Self::Bleu2 => "bleu_2",
             Self::Bleu3 => "bleu_3",
             Self::Bleu4 => "bleu_4",
+            Self::Meteor => "meteor",
+            Self::MeteorExactStem => "meteor_exact_stem",
             Self::RougeL => "rouge_l",
             Self::Cider => "cider",
         }
@@ -105,7 +135,7 @@ impl CaptionMetric {
             Self::Bleu2 => Some(2),
             Self::Bleu3 => Some(3),
             Self::Bleu4 => Some(4),
-            Self::RougeL | Self::Cider => None,
+            _ => None,
         }
     }
 }
@@ -113,7 +143,7 @@ impl CaptionMetric {
 /// One metric's value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaptionScore {
-    /// BLEU of the whole set; the mean over texts of the others.
+    /// BLEU and METEOR of the whole set; the mean over texts of the others.
     pub value: f64,
     /// Absent where all texts are of one cluster. CIDEr's frequencies stay those of the whole set.
     pub interval: Option<Interval>,
@@ -174,6 +204,13 @@ impl Vocabulary {
         }
         Sentence { words, tokens: numbers }
     }
+
+    /// The words at their numbers.
+    fn words(self) -> Vec<String> {
+        let mut words = vec![String::new(); self.0.len()];
+        self.0.into_iter().for_each(|(word, i)| words[i as usize] = word);
+        words
+    }
 }
 
 /// Reads texts: a line is `{id, prediction, references}`, or `target` for one reference; `cluster`
@@ -198,65 +235,89 @@ pub fn read_captions(path: &Path) -> Result<Vec<Caption>> {
     Ok(captions)
 }
 
-/// What each of `captions` adds to the scores of all of them. Texts with one id, as of several runs, are of
-/// one study, whose references count once where frequencies are counted.
+/// What each of `captions` adds to the scores of all of them, METEOR's without its tables. Texts with one
+/// id, as of several runs, are of one study, whose references count once where frequencies are counted.
 pub(super) fn parts(captions: &[Caption]) -> Vec<Parts> {
-    let mut vocabulary = Vocabulary::default();
+    let Ok(parts) = parts_by(captions, |words| Ok::<_, Infallible>(Lexicon::plain(words)));
+    parts
+}
+
+/// The same with what METEOR knows of the texts' words.
+fn parts_by<E>(
+    captions: &[Caption],
+    lexicon: impl FnOnce(Vec<String>) -> std::result::Result<Lexicon, E>,
+) -> std::result::Result<Vec<Parts>, E> {
     // Two calls of the tokenizer, as the tools make them.
     let texts = tokenize(captions.iter().map(|caption| caption.prediction.as_str()));
-    let texts: Vec<Sentence> = texts.iter().map(|text| vocabulary.sentence(text)).collect();
     let all = captions.iter().flat_map(|caption| &caption.references);
     let mut lines = tokenize(all.map(String::as_str)).into_iter();
-    let references: Vec<Vec<Sentence>> = captions
+    let references: Vec<Vec<Vec<String>>> = captions
         .iter()
-        .map(|caption| {
-            let own = lines.by_ref().take(caption.references.len());
-            own.map(|line| vocabulary.sentence(&line)).collect()
-        })
+        .map(|caption| lines.by_ref().take(caption.references.len()).collect())
+        .collect();
+    let meteors = meteor::counts(&texts, &references, lexicon)?;
+    let mut vocabulary = Vocabulary::default();
+    let texts: Vec<Sentence> = texts.iter().map(|text| vocabulary.sentence(text)).collect();
+    let references: Vec<Vec<Sentence>> = references
+        .iter()
+        .map(|lines| lines.iter().map(|line| vocabulary.sentence(line)).collect())
         .collect();
 
     let mut ids = BTreeSet::new();
     let first = captions.iter().zip(&references).filter(|(caption, _)| ids.insert(&caption.id));
     let frequencies = cider::Frequencies::new(first.map(|(_, references)| references.as_slice()));
-    texts
+    let parts = texts
         .iter()
         .zip(&references)
-        .map(|(text, references)| Parts {
+        .zip(meteors)
+        .map(|((text, references), meteor)| Parts {
             bleu: bleu::Counts::new(text, references),
+            meteor,
             rouge_l: Ratio { above: rouge::rouge_l(text, references), below: 1.0 },
             cider: Ratio { above: frequencies.score(text, references), below: 1.0 },
         })
-        .collect()
+        .collect();
+    Ok(parts)
 }
 
-/// All metrics of `captions`, each of which has a reference.
-pub fn score_captions(captions: &[Caption]) -> CaptionScores {
-    let parts = parts(captions);
+/// All metrics of `captions`, each of which has a reference. METEOR takes its tables; without them
+/// [`CaptionMetric::MeteorExactStem`] stands in its place. An error if a table cannot be read.
+pub fn score_captions(captions: &[Caption], meteor: Option<&MeteorData>) -> Result<CaptionScores> {
+    let parts = match meteor {
+        Some(data) => parts_by(captions, |words| Lexicon::with(words, data))?,
+        None => parts(captions),
+    };
     let mut clusters: BTreeMap<&str, Parts> = BTreeMap::new();
     let mut total = Parts::default();
     for (caption, part) in captions.iter().zip(&parts) {
         total += *part;
         *clusters.entry(&caption.cluster).or_default() += *part;
     }
+    let metrics: Vec<_> = match meteor {
+        Some(_) => CaptionMetric::ALL
+            .into_iter()
+            .filter(|m| *m != CaptionMetric::MeteorExactStem)
+            .collect(),
+        None => CaptionMetric::WITHOUT_TABLES.to_vec(),
+    };
     let score = |metric: CaptionMetric| {
         let interval = interval(&clusters, |parts: Parts| parts.value(metric));
         Some((metric, CaptionScore { value: total.value(metric)?, interval }))
     };
-    let values = |part: &Parts| {
-        CaptionMetric::ALL.into_iter().filter_map(|m| Some((m, part.value(m)?))).collect()
-    };
-    CaptionScores {
+    let values = |part: &Parts| metrics.iter().filter_map(|&m| Some((m, part.value(m)?))).collect();
+    Ok(CaptionScores {
         n: captions.len(),
         clusters: clusters.len(),
-        scores: CaptionMetric::ALL.into_iter().filter_map(score).collect(),
+        scores: metrics.iter().copied().filter_map(score).collect(),
         items: parts.iter().map(values).collect(),
-    }
+    })
 }
 
 /// What the metrics need to know of a text; sums over texts.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Parts {
     bleu: bleu::Counts,
+    meteor: meteor::Counts,
     rouge_l: Ratio,
     cider: Ratio,
 }
@@ -264,20 +325,20 @@ pub(super) struct Parts {
 impl Parts {
     /// `None` of no texts.
     pub fn value(&self, metric: CaptionMetric) -> Option<f64> {
-        match metric {
-            CaptionMetric::RougeL => self.rouge_l.value(),
-            CaptionMetric::Cider => self.cider.value(),
-            bleu => {
-                let any = self.rouge_l.below > 0.0;
-                bleu.words().filter(|_| any).map(|words| self.bleu.value(words))
-            }
-        }
+        let (rouge_l, cider) = (self.rouge_l.value()?, self.cider.value()?);
+        Some(match metric {
+            CaptionMetric::Meteor | CaptionMetric::MeteorExactStem => self.meteor.value(),
+            CaptionMetric::RougeL => rouge_l,
+            CaptionMetric::Cider => cider,
+            bleu => self.bleu.value(bleu.words()?),
+        })
     }
 }
 
 impl std::ops::AddAssign for Parts {
     fn add_assign(&mut self, other: Self) {
         self.bleu += other.bleu;
+        self.meteor += other.meteor;
         self.rouge_l += other.rouge_l;
         self.cider += other.cider;
     }
@@ -323,7 +384,7 @@ mod tests {
                 .collect()
         };
         let width = |captions: &[Caption]| {
-            let scores = score_captions(captions);
+            let scores = score_captions(captions, None).expect("no tables");
             let interval = scores.scores[&CaptionMetric::RougeL].interval.expect("many clusters");
             interval.hi - interval.lo
         };
