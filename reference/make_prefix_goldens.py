@@ -1,15 +1,15 @@
-"""Golden files for prefixes on a LLaVA's language model, by Python's peft.
+"""Golden files for prefixes and prompts on a LLaVA's language model, by Python's peft.
 
     python3 reference/make_prefix_goldens.py crates/normed/tests/golden
 
 Reads llava_llama and llava_mistral, which make_llava_goldens.py wrote, and writes beside them, for a prefix
-with a projection (`projected`) and one without (`flat`, which P-tuning v2 is):
+with a projection (`projected`), one without (`flat`, which P-tuning v2 is) and a prompt (`prompt`):
 
   prefix.safetensors    KIND.value.*  the prompt encoder's parameters, by peft's names
                         KIND.grad.*   their gradients of the loss, summed over the answers of all examples
                         KIND.loss     that loss
 
-With --check, reads PEFT directories that the test `prefixes_are_pefts` left (DIR is CARGO_TARGET_TMPDIR) and
+With --check, reads PEFT directories that the test `prefixes_and_prompts_are_pefts` left (DIR is CARGO_TARGET_TMPDIR) and
 computes their losses on the whole model, which must be the golden ones:
 
     python3 reference/make_prefix_goldens.py crates/normed/tests/golden --check DIR
@@ -17,16 +17,23 @@ computes their losses on the whole model, which must be the golden ones:
 The language model gets what the whole model's gets: words and the picture's states. peft 0.21, transformers 5.23.
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
 
 import torch
-from peft import PeftModel, PrefixTuningConfig, get_peft_model
+from peft import PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlavaForConditionalGeneration
 
 IMAGE, LENGTH, IGNORE = 60, 3, -100
+COMMON = dict(task_type="CAUSAL_LM", num_virtual_tokens=LENGTH)
+CONFIGS = {
+    "projected": PrefixTuningConfig(prefix_projection=True, **COMMON),
+    "flat": PrefixTuningConfig(**COMMON),
+    "prompt": PromptTuningConfig(prompt_tuning_init="SAMPLE_VOCAB", **COMMON),
+}
 
 
 def row(model, example):
@@ -61,15 +68,12 @@ def write(golden):
         for i, example in enumerate(record["examples"])
     ]
     out = {}
-    for kind in ("projected", "flat"):
+    for kind, config in CONFIGS.items():
         language = AutoModelForCausalLM.from_config(model.config.text_config, attn_implementation="eager").eval()
         language.model.load_state_dict(model.model.language_model.state_dict())
         language.lm_head.load_state_dict(model.lm_head.state_dict())
         torch.manual_seed(7)
-        config = PrefixTuningConfig(
-            task_type="CAUSAL_LM", num_virtual_tokens=LENGTH, prefix_projection=kind == "projected"
-        )
-        tuned = get_peft_model(language, config)
+        tuned = get_peft_model(language, copy.deepcopy(config))
         parameters = {
             name.split("prompt_encoder.default.")[1]: p
             for name, p in tuned.named_parameters()
@@ -78,7 +82,7 @@ def write(golden):
         total = 0.0
         for embeds, labels in examples:
             mask = torch.ones(embeds.shape[:2], dtype=torch.long)
-            logits = tuned(inputs_embeds=embeds, attention_mask=mask).logits
+            logits = tuned(inputs_embeds=embeds, attention_mask=mask).logits[:, -labels.shape[1] :]
             total = total + torch.nn.functional.cross_entropy(
                 logits[0], labels[0], ignore_index=IGNORE, reduction="sum"
             )
@@ -96,7 +100,7 @@ def check(golden, saved):
     rule = dict(dtype=torch.float32, attn_implementation="eager")
     record, tensors = json.loads((golden / "golden.json").read_text()), load_file(golden / "golden.safetensors")
     wanted = load_file(golden / "prefix.safetensors")
-    for kind in ("projected", "flat"):
+    for kind in CONFIGS:
         model = LlavaForConditionalGeneration.from_pretrained(golden, **rule).eval()
         tuned, total = PeftModel.from_pretrained(model, saved / kind), 0.0
         for i, example in enumerate(record["examples"]):
@@ -105,6 +109,7 @@ def check(golden, saved):
             with torch.no_grad():
                 mask = torch.ones_like(ids)
                 logits = tuned(input_ids=ids, attention_mask=mask, pixel_values=pixel_values).logits
+            logits = logits[:, -labels.shape[1] :]
             total += torch.nn.functional.cross_entropy(
                 logits[0], labels[0], ignore_index=IGNORE, reduction="sum"
             )

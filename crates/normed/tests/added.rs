@@ -1,4 +1,4 @@
-//! Prefixes and adapters on every model: what they do at the start, their gradients, in caches, in files and
+//! Prefixes, prompts and adapters on every model: what they do at the start, their gradients, in caches, in files and
 //! in runs. Their laws and counts are with those of all methods.
 
 use std::path::Path;
@@ -94,6 +94,7 @@ fn tunings(case: &Case) -> Vec<(String, Tuning)> {
         "MISS" => &[Tower::Text, Tower::Decoder],
         _ => &[Tower::Vision, Tower::Decoder],
     };
+    let text = if case.kind == "MISS" { towers } else { &[Tower::Decoder] };
     let everywhere = [Tower::Vision, Tower::Text, Tower::Decoder];
     let everywhere: Vec<_> =
         everywhere.into_iter().filter(|t| *t != Tower::Text || case.kind == "MISS").collect();
@@ -102,12 +103,14 @@ fn tunings(case: &Case) -> Vec<(String, Tuning)> {
     let rules = [
         ("prefix", rule(Method::Prefix, towers)),
         ("p_tuning_v2", rule(Method::PTuningV2, towers)),
+        ("prompt", rule(Method::Prompt, text)),
         ("adapter", rule(Method::Adapter, &everywhere)),
         ("parallel adapter", parallel),
     ];
     rules
         .map(|(name, mut rule)| {
             rule.options.prefix.length = 3;
+            rule.options.prompt.length = 3;
             rule.options.adapter.bottleneck = 5;
             (format!("{} {name}", case.kind), Tuning::One(rule))
         })
@@ -139,7 +142,7 @@ fn stir(params: &mut Parameters) {
 }
 
 #[test]
-fn adapters_change_nothing_at_the_start_and_prefixes_do() {
+fn adapters_change_nothing_at_the_start_and_what_stands_before_tokens_does() {
     for mut case in cases() {
         let before = logits(&case);
         for (what, tuning) in tunings(&case) {
@@ -205,7 +208,7 @@ fn gradients_are_those_of_differences_whatever_is_computed_again() {
 }
 
 #[test]
-fn a_cache_begins_with_the_prefix() {
+fn a_cache_begins_with_what_stands_before_the_tokens() {
     for mut case in cases() {
         for (what, tuning) in tunings(&case) {
             tuning.apply(&mut case.params).unwrap();
@@ -276,6 +279,8 @@ fn runs_train_them() {
     let dir = tempfile::tempdir().unwrap();
     for (i, tuning) in [
         "text.method = \"prefix\"\ndecoder.method = \"p_tuning_v2\"",
+        "text.method = \"prompt\"\ndecoder = { method = [\"prompt\", \"lora\"], length = 4 }",
+        "text.method = \"prefix\"\ndecoder.method = \"prompt\"",
         "method = \"adapter\"\nbottleneck = 4",
         "method = [\"adapter\", \"layer_norm\"]\nparallel = true",
     ]

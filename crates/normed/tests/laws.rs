@@ -47,6 +47,8 @@ fn rows() -> Vec<(&'static str, Tuning)> {
         ("parallel adapters", rule(&[Method::Adapter], parallel)),
         ("norms and adapters", rule(&[Method::LayerNorm, Method::Adapter], Options::default())),
         ("norms and prefix", rule(&[Method::LayerNorm, Method::Prefix], Options::default())),
+        ("norms and prompt", rule(&[Method::LayerNorm, Method::Prompt], Options::default())),
+        ("prompt and lora", rule(&[Method::Prompt, Method::Lora], lora(|_| {}))),
         ("biases and lora", rule(&[Method::BitFit, Method::Lora], lora(|_| {}))),
     ];
     let alone = Method::ALL.into_iter().filter(|method| *method != Method::None);
@@ -116,9 +118,10 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     tuning.apply(&mut loaded.params).unwrap();
     tuning.initialise(&mut loaded.params, 3);
 
-    // The output is what it was, but for keys and values before those of attentions: they are drawn.
-    let has_prefix = loaded.params.prefixes().len() > 0;
-    if !has_prefix {
+    // The output is what it was, but for what stands before tokens or keys: it is drawn.
+    let params = &loaded.params;
+    let precedes = params.prefixes().len() > 0 || params.prompts().len() > 0;
+    if !precedes {
         near(&forward(&loaded, batch), base, 1e-5);
     }
 
@@ -169,7 +172,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     let hash = again.content_hash.clone();
     load_adapter(&adapter, &mut again.params, BaseCheck::Is(&hash)).unwrap();
     assert!(forward(&again, batch).data() == tuned.data(), "{name}: saved");
-    if has_prefix || name.contains("adapter") {
+    if precedes || name.contains("adapter") {
         let error = models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap_err();
         assert!(
             error.to_string().contains("no change of the model's own weights"),
@@ -215,6 +218,7 @@ fn counts_on_miss_base_are_the_papers() {
         (Tuning::new(Method::LayerNorm), 153_600, "0.0425"),
         (decoder(Method::Prefix), 14_772_480, "3.93"),
         (Tuning::new(Method::PTuningV2), 368_640, "0.102"),
+        (Tuning::new(Method::Prompt), 2 * 20 * 768, "0.0085"),
         // Two a block, 64 channels inside each.
         (decoder(Method::Adapter), 24 * (2 * 64 * 768 + 64 + 768), "0.654"),
         (Tuning::new(Method::BitFit), 431_420, "0.119"),

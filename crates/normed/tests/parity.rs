@@ -1,5 +1,5 @@
-//! Our MISS against transformers' `BlipForQuestionAnswering`, on what
-//! `reference/make_blip_goldens.py` wrote.
+//! Our MISS against transformers' `BlipForQuestionAnswering`, on what `reference/make_blip_goldens.py` and
+//! `reference/make_blip_prefix_goldens.py` wrote.
 
 mod parity_common;
 
@@ -7,6 +7,7 @@ use normed::data::{Batch, IGNORE, Images};
 use normed::models::{Miss, MissConfig, Model};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Parameters, Precision, Tensor, Tower};
+use normed::tuning::{Method, Rule, Tuning};
 use parity_common::{
     AdamW, Search, TOLERANCE, alone, assert_close, assert_reports, assert_steps,
     assert_steps_are_the_forward_pass, backward, floats, golden, rows, train_norms, with_views,
@@ -246,5 +247,38 @@ fn logits_of_two_views_are_transformers() {
         let last = b * width + batch.decoder_input_ids.lengths[b] - 1;
         let ours = &ours.value.data()[last * vocab_size..][..vocab_size];
         assert_close(&format!("last logits of example {b}"), ours, theirs);
+    }
+}
+
+/// In both text towers at once, over questions and answers of different lengths in one batch.
+#[test]
+fn prefixes_and_prompts_are_those_of_a_plain_reference() {
+    let file = std::fs::read(self::golden("blip_prefix.safetensors")).unwrap();
+    let theirs = SafeTensors::deserialize(&file).unwrap();
+    for method in [Method::PTuningV2, Method::Prompt] {
+        let mut golden = read();
+        let mut rule =
+            Rule { towers: Some(vec![Tower::Text, Tower::Decoder]), ..Rule::new(method) };
+        rule.options.prefix.length = 3;
+        rule.options.prompt.length = 3;
+        Tuning::One(rule).apply(&mut golden.params).unwrap();
+        let added: Vec<_> = golden.params.trained().map(|(id, p)| (id, p.name.clone())).collect();
+        for (id, name) in &added {
+            let value = floats(&theirs, &format!("{method}.value.{name}"));
+            golden.params.get_mut(*id).set(value);
+        }
+        let Golden { model, params, batch, .. } = &golden;
+        let mut gradients = Gradients::new();
+        let count = batch.target_count as f64;
+        let loss = count * backward(model, params, batch, 0.0, &mut gradients);
+        let want = f64::from(floats(&theirs, &format!("{method}.loss")).data()[0]);
+        assert!((loss / want - 1.0).abs() < 1e-5, "{method}: {loss} {want}");
+        for (id, name) in &added {
+            let ours = gradients.param(*id).unwrap().data().iter();
+            let ours: Vec<_> = ours.map(|x| x * count as f32).collect();
+            let want = floats(&theirs, &format!("{method}.grad.{name}"));
+            assert_close(&format!("{method}: {name}"), &ours, want.data());
+        }
+        assert_steps_are_the_forward_pass(model, params, batch);
     }
 }

@@ -139,12 +139,13 @@ fn logits_are_transformers() {
     }
 }
 
-/// Prefixes as peft computes them on the language model (reference/make_prefix_goldens.py), with a
-/// projection and without.
+/// Prefixes, with a projection and without, and prompts as peft computes them on the language model
+/// (reference/make_prefix_goldens.py).
 #[test]
-fn prefixes_are_pefts() {
+fn prefixes_and_prompts_are_pefts() {
     for (kind, [form, method]) in KINDS.iter().flat_map(|kind| {
-        [["projected", "prefix"], ["flat", "p_tuning_v2"]].map(|form| (kind, form))
+        let forms = [["projected", "prefix"], ["flat", "p_tuning_v2"], ["prompt", "prompt"]];
+        forms.map(|form| (kind, form))
     }) {
         let mut golden = read(kind);
         let file = std::fs::read(self::golden(kind).join("prefix.safetensors")).unwrap();
@@ -152,11 +153,12 @@ fn prefixes_are_pefts() {
         let method = Method::ALL.into_iter().find(|m| m.name() == method).unwrap();
         let mut rule = Rule { towers: Some(vec![Tower::Decoder]), ..Rule::new(method) };
         rule.options.prefix.length = 3;
+        rule.options.prompt.length = 3;
         Tuning::One(rule).apply(&mut golden.params).unwrap();
         let blocks = golden.model.config().text.num_hidden_layers;
         // The part of peft's tensor that is the parameter of this name.
         let part = |of: &str, name: &str| -> Tensor {
-            let name = name.strip_prefix("prefix_encoder.decoder.").unwrap();
+            let (_, name) = name.split_once("_encoder.decoder.").unwrap();
             let pieces: Vec<_> = name.split('.').collect();
             let block = pieces.iter().rev().nth(1).and_then(|i| i.parse::<usize>().ok());
             let tensor = |name: &str| floats(&theirs, &format!("{form}.{of}.{name}"));
@@ -189,7 +191,12 @@ fn prefixes_are_pefts() {
         let loss = count * backward(model, params, batch, 0.0, &mut gradients);
         let want = f64::from(floats(&theirs, &format!("{form}.loss")).data()[0]);
         assert!((loss / want - 1.0).abs() < 1e-5, "{kind} {form}: {loss} {want}");
-        assert_eq!(added.len(), if form == "flat" { blocks } else { 3 + 2 * blocks });
+        let tensors = match form {
+            "flat" => blocks,
+            "prompt" => 1,
+            _ => 3 + 2 * blocks,
+        };
+        assert_eq!(added.len(), tensors);
         for (id, name) in &added {
             let ours = gradients.param(*id).unwrap().data().iter();
             let ours: Vec<_> = ours.map(|x| x * count as f32).collect();
@@ -203,12 +210,13 @@ fn prefixes_are_pefts() {
         let card = AdapterCard { base: "x", base_hash: "h", base_class: ["", ""], readme: "" };
         save_adapter(&dir, params, &card).unwrap();
         let text = std::fs::read_to_string(dir.join("adapter_config.json")).unwrap();
-        assert!(text.contains("\"PREFIX_TUNING\""), "{text}");
-        if form == "flat" {
+        let peft_type = if form == "prompt" { "PROMPT_TUNING" } else { "PREFIX_TUNING" };
+        assert!(text.contains(&format!("\"{peft_type}\"")), "{text}");
+        if form != "projected" {
             let path = dir.join("adapter_model.safetensors");
             let saved = weights::read_safetensors(&path).unwrap();
             let saved = saved.tensors["prompt_embeddings"].to_tensor().unwrap();
-            let want = floats(&theirs, "flat.value.embedding.weight");
+            let want = floats(&theirs, &format!("{form}.value.embedding.weight"));
             assert_eq!((saved.shape(), saved.data()), (want.shape(), want.data()));
         }
         let mut again = self::read(kind).params;

@@ -38,8 +38,13 @@ impl Bert {
         self.embeddings.words
     }
 
-    /// `rows [B, T]`, attending to itself as `own` says and to `source [B, S, C']` as `cross` says.
-    /// Gives `[B, T, C]`.
+    /// How many virtual tokens stand before those of every sequence.
+    pub fn prompt_length(&self, g: &Graph<'_>) -> usize {
+        self.embeddings.prompt_length(g)
+    }
+
+    /// `rows [B, T]` behind the virtual tokens, attending to itself as `own` says and to `source [B, S, C']`
+    /// as `cross` says. Gives `[B, P + T, C]`.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
@@ -49,16 +54,30 @@ impl Bert {
         cross: &Seen,
         drops: &Drops,
     ) -> Var {
-        let mut x = self.embeddings.forward(g, &rows.ids, rows.width, 0, drops);
+        let mut x = self.embeddings.forward(g, &rows.ids, rows.width, drops);
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.forward(g, &x, own, source, cross, &drops.at_layer(i, 0.0));
         }
         x
     }
 
-    /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
-    pub fn caches(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> Vec<BlockCache> {
-        self.blocks.iter().map(|block| block.cache(g, source, room)).collect()
+    /// A cache for `room` tokens in each row of `source [B, S, C']`, attended to as `cross` says, that holds
+    /// the virtual tokens.
+    pub fn caches(
+        &self,
+        g: &mut Graph<'_>,
+        source: &Var,
+        room: usize,
+        cross: &Seen,
+    ) -> Vec<BlockCache> {
+        let before = self.prompt_length(g);
+        let cache = |block: &PostNormBlock| block.cache(g, source, before + room);
+        let mut caches: Vec<_> = self.blocks.iter().map(cache).collect();
+        if before > 0 {
+            let prompt = self.embeddings.prompt(g, source.shape()[0]);
+            self.go_on(g, prompt, &mut caches, cross);
+        }
+        caches
     }
 
     /// One more token a row, at `position`. Gives `[B, 1, C]`.
@@ -70,7 +89,12 @@ impl Bert {
         caches: &mut [BlockCache],
         cross: &Seen,
     ) -> Var {
-        let mut x = self.embeddings.forward(g, tokens, 1, position, &Drops::none());
+        let x = self.embeddings.step(g, tokens, position);
+        self.go_on(g, x, caches, cross)
+    }
+
+    /// Tokens `x [B, T, C]` behind those in the caches, into which they go.
+    fn go_on(&self, g: &mut Graph<'_>, mut x: Var, caches: &mut [BlockCache], cross: &Seen) -> Var {
         for (block, cache) in self.blocks.iter().zip(caches) {
             x = block.step(g, x, cache, cross);
         }

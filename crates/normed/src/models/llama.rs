@@ -3,7 +3,7 @@
 
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
-use crate::nn::{Drops, Linear, LlamaBlock, RmsNorm};
+use crate::nn::{self, Drops, Linear, LlamaBlock, RmsNorm};
 use crate::ops::{self, CrossEntropy, KeyValues, RowOf};
 use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Term, Tower, Var};
 
@@ -57,6 +57,16 @@ impl Llama {
         width: usize,
     ) -> Var {
         ops::merge(g, self.embed_tokens, value, rows, width)
+    }
+
+    /// How many virtual tokens open the sequences.
+    pub fn prompt_length(&self, g: &Graph<'_>) -> usize {
+        nn::prompt_length(g, self.embed_tokens)
+    }
+
+    /// What opens the sequences, `x [B, T, C]`, behind the virtual tokens: `[B, P + T, C]`.
+    pub fn prompted(&self, g: &mut Graph<'_>, x: Var) -> Var {
+        nn::prompted(g, self.embed_tokens, x)
     }
 
     /// `x [B, T, C] -> [B, T, C]`, to go into [`Llama::logits`]; sequence `b` is `lengths[b]` long, and

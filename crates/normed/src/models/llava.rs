@@ -77,7 +77,9 @@ impl Llava {
         };
         let picture = self.projector.forward(g, &states);
         drop(states);
-        Ok((self.language.embed(g, Some(&picture), &rows.places, rows.width), rows))
+        let x = self.language.embed(g, Some(&picture), &rows.places, rows.width);
+        let before = self.language.prompt_length(g);
+        Ok((self.language.prompted(g, x), rows.behind(before)))
     }
 
     /// The states `[B, N, C]` of the pictures. Only products read them: where nobody wants their

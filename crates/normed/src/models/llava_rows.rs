@@ -8,13 +8,13 @@ use crate::{Error, Result};
 
 /// The rows of a batch.
 pub(super) struct Rows {
-    /// `[B * T]`.
+    /// `[B * T]`, of what words and pictures make.
     pub places: Vec<RowOf>,
     /// `T`.
     pub width: usize,
     /// `[B]`: without padding.
     pub lengths: Vec<usize>,
-    /// `[B * A]`: which of the rows the decoder's are.
+    /// `[B * A]`: which of all rows the decoder's are.
     pub answers: Vec<usize>,
 }
 
@@ -80,6 +80,15 @@ impl Rows {
             places.resize((b + 1) * width, RowOf::Padding);
         }
         Ok(Self { places, width, lengths, answers })
+    }
+
+    /// The same behind `before` rows more in every sequence, which come from elsewhere.
+    pub fn behind(mut self, before: usize) -> Self {
+        for answer in &mut self.answers {
+            *answer += (*answer / self.width + 1) * before;
+        }
+        self.lengths.iter_mut().for_each(|length| *length += before);
+        self
     }
 }
 

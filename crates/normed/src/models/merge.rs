@@ -88,6 +88,9 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
     if params.prefixes().len() > 0 {
         return Err(beside("a prefix"));
     }
+    if params.prompts().len() > 0 {
+        return Err(beside("a prompt"));
+    }
     for (weight, delta) in params.deltas() {
         let layer = params.get(weight);
         if let Some(to) = layer.quantisation() {

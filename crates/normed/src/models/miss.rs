@@ -5,8 +5,6 @@
 //! Several images of an example, the views of a study, each go through the vision transformer; the question
 //! attends to the states of all of them, one behind the other.
 
-use std::sync::Arc;
-
 use super::bert::{Bert, Head};
 use super::config::MissConfig;
 use super::vit::Vit;
@@ -46,7 +44,7 @@ impl Miss {
         &self.config
     }
 
-    /// The question's states `[B, T, C]`.
+    /// The question's states `[B, T, C]`, those of virtual tokens before them.
     fn encode(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
         let images = match &batch.images {
             Images::PixelValues(pixels) => self.see(g, pixels, &batch.picture_keys(), mode),
@@ -54,7 +52,7 @@ impl Miss {
         };
         let (images, cross) = self.side_by_side(g, images, &batch.views);
         let drops = self.drops(&batch.keys, mode, Tower::Text);
-        let own = Seen { causal: false, lengths: lengths(&batch.input_ids) };
+        let own = self.seen(g, &batch.input_ids);
         self.text.forward(g, &batch.input_ids, &own, &images, &cross, &drops)
     }
 
@@ -75,6 +73,30 @@ impl Miss {
         let padded = views.iter().any(|&own| own < most);
         let lengths = padded.then(|| views.iter().map(|own| own * states).collect());
         (ops::pick(g, &images, rows, most * states), Seen { causal: false, lengths })
+    }
+
+    /// What is seen of a question's states, those of virtual tokens among them.
+    fn seen(&self, g: &Graph<'_>, question: &TokenRows) -> Seen {
+        let padded = question.lengths.iter().any(|&n| n < question.width);
+        let lengths = padded.then(|| self.lengths(g, question).into());
+        Seen { causal: false, lengths }
+    }
+
+    /// How many states there are in each row, without padding.
+    fn lengths(&self, g: &Graph<'_>, question: &TokenRows) -> Vec<usize> {
+        let before = self.text.prompt_length(g);
+        question.lengths.iter().map(|length| before + length).collect()
+    }
+
+    /// What the decoder makes of the answers' tokens, `[B, T, C]`, of all that it makes `x [B, P + T, C]`.
+    fn answered(&self, g: &mut Graph<'_>, x: Var, width: usize) -> Var {
+        let before = self.decoder.prompt_length(g);
+        if before == 0 {
+            return x;
+        }
+        let all = before + width;
+        let own = (0..x.shape()[0]).flat_map(|b| b * all + before..(b + 1) * all).collect();
+        ops::pick(g, &x, own, width)
     }
 
     /// The states `[B, 1 + patches, C]` of the images. Only products read them: where nobody wants
@@ -172,11 +194,6 @@ fn drop_path(mode: Mode) -> f32 {
     }
 }
 
-/// The number of tokens in each row, if some are padded.
-fn lengths(rows: &TokenRows) -> Option<Arc<[usize]>> {
-    rows.lengths.iter().any(|&n| n < rows.width).then(|| rows.lengths.as_slice().into())
-}
-
 impl Model for Miss {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
         self.check(batch)?;
@@ -184,8 +201,10 @@ impl Model for Miss {
         let drops = self.drops(&batch.keys, mode, Tower::Decoder);
         // Padding stands on the right, so that no real position sees any of it.
         let own = Seen { causal: true, lengths: None };
-        let cross = Seen { causal: false, lengths: lengths(&batch.input_ids) };
-        let x = self.decoder.forward(g, &batch.decoder_input_ids, &own, &states, &cross, &drops);
+        let cross = self.seen(g, &batch.input_ids);
+        let answers = &batch.decoder_input_ids;
+        let x = self.decoder.forward(g, answers, &own, &states, &cross, &drops);
+        let x = self.answered(g, x, answers.width);
         Ok(self.head.forward(g, &x))
     }
 
@@ -204,13 +223,14 @@ impl Model for Miss {
         }
         let mut g = Graph::inference(params);
         let states = self.encode(&mut g, batch, Mode::Evaluate);
-        let caches = self.decoder.caches(&mut g, &states, max_new_tokens);
+        let seen = self.seen(&g, &batch.input_ids);
+        let caches = self.decoder.caches(&mut g, &states, max_new_tokens, &seen);
         let examples = batch.keys.len();
         Ok(Box::new(MissDecoding {
             model: self,
             params,
             caches,
-            lengths: batch.input_ids.lengths.clone(),
+            lengths: self.lengths(&g, &batch.input_ids),
             examples: (0..examples).collect(),
             position: 0,
         }))

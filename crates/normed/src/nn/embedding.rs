@@ -1,8 +1,8 @@
 //! What a text tower starts from.
 
-use super::{Drops, LayerNorm, Place};
+use super::{Drops, LayerNorm, Place, prompt_length, prompted};
 use crate::ops;
-use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Part, Scope, Term, Var};
+use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Part, Precision, Scope, Term, Var};
 
 /// BERT's embeddings without token types: `dropout(LayerNorm(word + position))`.
 #[derive(Debug, Clone)]
@@ -34,17 +34,32 @@ impl TextEmbedding {
         }
     }
 
-    /// `ids [B * T]` in rows of `width`, the first at position `first`. Gives `[B, T, C]`.
-    pub fn forward(
-        &self,
-        g: &mut Graph<'_>,
-        ids: &[u32],
-        width: usize,
-        first: usize,
-        drops: &Drops,
-    ) -> Var {
-        let x = ops::embedding(g, ids, width, self.words, self.positions, first);
+    /// `ids [B * T]` in rows of `width`, which open the sequences. Gives `[B, P + T, C]`: what of virtual
+    /// tokens stands before them is normalised and dropped as they are, and has no positions, which begin
+    /// where they do without.
+    pub fn forward(&self, g: &mut Graph<'_>, ids: &[u32], width: usize, drops: &Drops) -> Var {
+        let x = ops::embedding(g, ids, width, self.words, self.positions, 0);
+        let x = prompted(g, self.words, x);
         let x = self.norm.forward(g, &x);
         ops::dropout(g, x, drops.hidden(Place::Embedding))
+    }
+
+    /// How many virtual tokens there are.
+    pub fn prompt_length(&self, g: &Graph<'_>) -> usize {
+        prompt_length(g, self.words)
+    }
+
+    /// The virtual tokens of `sequences` sequences alone, `[B, P, C]`, without noise.
+    pub fn prompt(&self, g: &mut Graph<'_>, sequences: usize) -> Var {
+        let words = g.param(self.words).value();
+        let none = words.beside(&[sequences, 0, words.width()], Precision::F32);
+        let x = prompted(g, self.words, Var::constant(none));
+        self.norm.forward(g, &x)
+    }
+
+    /// One more token a sequence, `ids [B]`, all at `position`. Gives `[B, 1, C]`.
+    pub fn step(&self, g: &mut Graph<'_>, ids: &[u32], position: usize) -> Var {
+        let x = ops::embedding(g, ids, 1, self.words, self.positions, position);
+        self.norm.forward(g, &x)
     }
 }

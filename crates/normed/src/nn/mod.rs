@@ -12,6 +12,7 @@ mod mlp;
 mod noise;
 mod norm;
 mod prefix;
+mod prompt;
 mod residual;
 mod self_attention;
 
@@ -24,4 +25,5 @@ pub use llama_block::{LlamaBlock, LlamaWidths};
 pub use mlp::{GatedMlp, Mlp};
 pub use noise::{Drops, Mode, Noise, Place};
 pub use norm::{LayerNorm, RmsNorm};
+pub use prompt::{prompt_length, prompted};
 pub use self_attention::{Heads, SelfAttention};

@@ -245,9 +245,14 @@ fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
 /// Of the methods that have any; keys of others are not looked at, and so are mistakes.
 fn options(s: &Section<'_>, methods: &[Method]) -> Options {
     let mut options = Options::default();
-    let Options { layer_norm, attention, lora, ia3, prefix, adapter } = &mut options;
+    let Options { layer_norm, attention, lora, ia3, prefix, prompt, adapter } = &mut options;
     if methods.contains(&Method::Prefix) && methods.contains(&Method::PTuningV2) {
         s.wrong("method", "p_tuning_v2 is a prefix without projection; choose one");
+    }
+    if methods.contains(&Method::Prompt)
+        && methods.iter().any(|m| matches!(m, Method::Prefix | Method::PTuningV2))
+    {
+        s.wrong("method", "prompt and prefixes share `length`; give each a tower of its own");
     }
     let two = methods.contains(&Method::Lora) && methods.contains(&Method::Ia3);
     if two {
@@ -281,6 +286,9 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
             }
             Method::PTuningV2 => {
                 prefix.length = s.get("length", at_least_1()).unwrap_or(prefix.length);
+            }
+            Method::Prompt => {
+                prompt.length = s.get("length", at_least_1()).unwrap_or(prompt.length);
             }
             Method::Adapter => {
                 adapter.bottleneck =

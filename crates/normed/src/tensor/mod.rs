@@ -6,6 +6,7 @@ mod meter;
 mod params;
 mod pool;
 mod prefix;
+mod prompt;
 mod quantised;
 mod socket;
 mod tape;

@@ -160,6 +160,8 @@ pub enum AddedPart {
     PrefixTable,
     /// A layer that makes keys and values of them.
     PrefixProjection,
+    /// Virtual tokens, which stand before a tower's own.
+    Prompt,
     /// A layer of an adapter.
     Bottleneck,
 }
@@ -209,12 +211,17 @@ impl Role {
 
     /// Whether products alone read it: it is a factor, and no table in which rows are looked up.
     pub fn only_multiplies(&self) -> bool {
-        self.multiplies() && self.part != Part::Embedding(EmbeddingPart::Token)
+        self.multiplies() && !self.embeds_tokens()
     }
 
     /// Whether it makes the keys of a self-attention, apart from queries and values.
     pub fn makes_keys(&self) -> bool {
         self.part == Part::Attention(AttentionPart::Key) && self.term == Term::Weight
+    }
+
+    /// Whether it is the table that embeds a tower's tokens.
+    pub fn embeds_tokens(&self) -> bool {
+        self.part == Part::Embedding(EmbeddingPart::Token)
     }
 
     /// Whether it is the matrix that ends a self-attention or a feed-forward network.
@@ -331,6 +338,8 @@ pub struct Parameters {
     pub(super) deltas: BTreeMap<ParamId, Delta>,
     /// What stands before the keys that these weights make.
     pub(super) prefixes: BTreeMap<ParamId, PrefixKv>,
+    /// What stands before the tokens that these tables embed.
+    pub(super) prompts: BTreeMap<ParamId, ParamId>,
     precision: Precision,
 }
 

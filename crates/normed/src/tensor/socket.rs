@@ -149,6 +149,7 @@ impl Parameters {
     pub fn unplug(&mut self) {
         self.deltas.clear();
         self.prefixes.clear();
+        self.prompts.clear();
         // They were declared last.
         let first = self.list.iter().position(Parameter::is_added).unwrap_or(self.list.len());
         self.list.truncate(first);

@@ -180,6 +180,11 @@ impl<'p> Graph<'p> {
         self.params.prefix(key)
     }
 
+    /// The virtual tokens before those that this table embeds.
+    pub fn prompt(&self, table: ParamId) -> Option<ParamId> {
+        self.params.prompt(table)
+    }
+
     /// The parameter `id`.
     pub fn param(&self, id: ParamId) -> &'p Parameter {
         let parameter = self.params.get(id);

@@ -33,13 +33,15 @@ pub enum Method {
     /// The same without a network that makes them.
     #[serde(rename = "p_tuning_v2")]
     PTuningV2,
+    /// Embeddings before those of a tower's tokens.
+    Prompt,
     /// Small networks behind or beside attention and feed-forward networks.
     Adapter,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Method; 11] = [
+    pub const ALL: [Method; 12] = [
         Method::None,
         Method::Full,
         Method::LayerNorm,
@@ -50,6 +52,7 @@ impl Method {
         Method::Ia3,
         Method::Prefix,
         Method::PTuningV2,
+        Method::Prompt,
         Method::Adapter,
     ];
 
@@ -61,6 +64,7 @@ impl Method {
             | Self::Ia3
             | Self::Prefix
             | Self::PTuningV2
+            | Self::Prompt
             | Self::Adapter => false,
             Self::Full => true,
             Self::LayerNorm => options.layer_norm.selects(role),
@@ -78,6 +82,7 @@ impl Method {
             Self::Lora => &options.lora.targets,
             Self::Ia3 => &options.ia3.targets,
             Self::Prefix | Self::PTuningV2 => return role.makes_keys(),
+            Self::Prompt => return role.embeds_tokens(),
             Self::Adapter => return role.ends_sublayer(),
             _ => return false,
         };
@@ -89,6 +94,11 @@ impl Method {
         matches!(self, Self::Prefix | Self::PTuningV2)
     }
 
+    /// Whether what it plugs in stands before all blocks of a tower, not in one.
+    pub(super) fn precedes_blocks(self) -> bool {
+        self.is_prefix() || self == Self::Prompt
+    }
+
     /// The learning rate to begin with. What is few wants a large one: LayerNorms at the rate of matrices
     /// hardly move.
     pub fn default_lr(self) -> f32 {
@@ -96,6 +106,7 @@ impl Method {
             Self::LayerNorm | Self::BitFit => 3e-3,
             Self::Ia3 => 5e-3,
             Self::Prefix | Self::PTuningV2 => 1e-2,
+            Self::Prompt => 3e-2,
             Self::Lora | Self::Adapter => 1e-3,
             Self::None | Self::Full | Self::Attention | Self::Ffn => 3e-4,
         }
@@ -114,6 +125,7 @@ impl Method {
             Self::Ia3 => "ia3",
             Self::Prefix => "prefix",
             Self::PTuningV2 => "p_tuning_v2",
+            Self::Prompt => "prompt",
             Self::Adapter => "adapter",
         }
     }

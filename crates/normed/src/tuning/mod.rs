@@ -16,6 +16,7 @@ mod method;
 mod movement;
 mod options;
 mod prefix;
+mod prompt;
 mod rule;
 mod subset;
 mod table;
@@ -32,6 +33,7 @@ pub use method::Method;
 pub use movement::{Moved, Movement};
 pub use options::Options;
 pub use prefix::PrefixOptions;
+pub use prompt::PromptOptions;
 pub use rule::Rule;
 pub use subset::{Candidates, Keep, Norm, Ranked, Ranking};
 pub use table::{Kind, Row, Table};
@@ -114,6 +116,11 @@ impl Tuning {
         params.unplug();
         let rules = self.rules();
         for (place, rule) in &rules {
+            let preceding = rule.methods.iter().find(|method| method.precedes_blocks());
+            if let (Some(method), Some(_)) = (preceding, rule.layers) {
+                let cause = format!("{rule}: {method} stands before all blocks");
+                return Err(Error::invalid(place, cause).hint("leave `layers` out"));
+            }
             rule.check(params).map_err(|cause| {
                 Error::invalid(place, format!("{rule} catches nothing: {cause}"))
                     .hint("`normed inspect DIR` lists what a model has, by tower and role")
@@ -149,16 +156,6 @@ impl Tuning {
         }
         let (prefixes, plugs): (Vec<_>, Vec<_>) =
             plugs.into_iter().partition(|(_, method, _)| method.is_prefix());
-        if let Some((_, rule)) = rules
-            .iter()
-            .find(|(_, rule)| rule.layers.is_some() && rule.methods.iter().any(|m| m.is_prefix()))
-        {
-            return Err(Error::invalid(
-                "tuning",
-                format!("{rule}: a prefix stands before all blocks"),
-            )
-            .hint("leave `layers` out"));
-        }
         if let Some(two) = plugs.windows(2).find(|two| two[0].0 == two[1].0) {
             let name = &params.get(two[0].0).name;
             let cause = format!("both {} and {} would adapt `{name}`", two[0].1, two[1].1);
@@ -175,7 +172,8 @@ impl Tuning {
     }
 
     /// Gives what was plugged in the values that training starts from, drawn from `seed`: with them the
-    /// model computes what it did without. The model must have its own values.
+    /// model computes what it did without, but for what stands before its own tokens or keys. The model must
+    /// have its own values.
     pub fn initialise(&self, params: &mut Parameters, seed: u64) {
         let deltas: Vec<_> = params.deltas().collect();
         for (weight, delta) in deltas {
@@ -186,6 +184,7 @@ impl Tuning {
             }
         }
         prefix::initialise(params, seed);
+        prompt::initialise(params, seed);
     }
 
     /// The learning rate to begin with: the lowest of its methods' own.
@@ -240,6 +239,7 @@ fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Opti
             let input = ia3::multiplies_input(params.get(weight).role.part);
             params.plug_scaled(weight, input);
         }
+        Method::Prompt => _ = params.plug_prompt(weight, options.prompt.length),
         Method::Adapter => {
             let AdapterOptions { bottleneck, parallel } = options.adapter;
             params.plug_bottleneck(weight, bottleneck, parallel);

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     AdapterOptions, AttentionOptions, Ia3Options, LoraOptions, NormOptions, PrefixOptions,
+    PromptOptions,
 };
 
 /// The options of every method that has any; those of methods that a rule does not use say nothing.
@@ -19,6 +20,8 @@ pub struct Options {
     pub ia3: Ia3Options,
     /// Of `prefix` and `p_tuning_v2`.
     pub prefix: PrefixOptions,
+    /// Of `prompt`.
+    pub prompt: PromptOptions,
     /// Of `adapter`.
     pub adapter: AdapterOptions,
 }

@@ -180,6 +180,7 @@ impl Serialize for Rule {
                     table.serialize_entry("projection", &options.prefix.projection)?;
                 }
                 Method::PTuningV2 => table.serialize_entry("length", &options.prefix.length)?,
+                Method::Prompt => table.serialize_entry("length", &options.prompt.length)?,
                 Method::Adapter => {
                     table.serialize_entry("bottleneck", &options.adapter.bottleneck)?;
                     table.serialize_entry("parallel", &options.adapter.parallel)?;

@@ -1,7 +1,7 @@
-//! What PEFT has no form for: prefixes in several towers, adapters, and unions with them.
+//! What PEFT has no form for: prefixes and prompts in several towers, adapters, and unions with them.
 //!
 //! The directory is like PEFT's, and cannot be taken for one of its: `peft_type` is `NORMED`, and
-//! `sockets` and `prefixes` in adapter_config.json say what stands where. adapter_model.safetensors holds
+//! `sockets`, `prefixes` and `prompts` in adapter_config.json say what stands where. adapter_model.safetensors holds
 //! every trained tensor under the name that it has here, which is Hugging Face's where the model has it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ const MOST: usize = 1 << 14;
 struct Plugs {
     sockets: Vec<Socket>,
     prefixes: Vec<PrefixPlug>,
+    #[serde(default)]
+    prompts: Vec<PromptPlug>,
 }
 
 /// What is plugged into a linear layer, which its weight names.
@@ -61,19 +63,28 @@ struct PrefixPlug {
     projection: bool,
 }
 
+/// A prompt of the tower whose tokens this table embeds.
+#[derive(Debug, Serialize, Deserialize)]
+struct PromptPlug {
+    table: String,
+    length: usize,
+}
+
 /// Whether something is plugged in that PEFT has no form for.
 pub(super) fn is_needed(params: &Parameters) -> bool {
     params.prefixes().len() > 0
+        || params.prompts().len() > 0
         || params.deltas().any(|(_, delta)| matches!(delta, Delta::Bottleneck(_)))
 }
 
 /// Writes what is trained, and where what was added stands, to `dir`.
 pub(super) fn save(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> Result<()> {
-    let Plugs { sockets, prefixes } = Plugs::of(params);
+    let Plugs { sockets, prefixes, prompts } = Plugs::of(params);
     let config = json!({
         "base_model_name_or_path": card.base,
         "peft_type": TYPE,
         "prefixes": prefixes,
+        "prompts": prompts,
         "sockets": sockets,
     });
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
@@ -115,9 +126,11 @@ impl Plugs {
             });
             plug.keys.push(name(key));
         }
+        let prompt = |(table, tokens)| PromptPlug { table: name(table), length: shape(tokens)[0] };
         Self {
             sockets: params.deltas().map(socket).collect(),
             prefixes: prefixes.into_values().collect(),
+            prompts: params.prompts().map(prompt).collect(),
         }
     }
 
@@ -176,6 +189,15 @@ impl Plugs {
                 return Err("a tower has two prefixes".to_owned());
             }
             params.plug_prefix(&ids, *length, *projection);
+        }
+        for PromptPlug { table, length } in &self.prompts {
+            within(*length)?;
+            let id = params.find(table).filter(|&id| params.get(id).role.embeds_tokens());
+            let id = id.ok_or_else(|| format!("the model has no table of tokens {table}"))?;
+            if params.prompt(id).is_some() {
+                return Err(format!("{table} comes twice"));
+            }
+            params.plug_prompt(id, *length);
         }
         Ok(())
     }

@@ -248,9 +248,9 @@ pub(super) struct Paths<'a> {
 }
 
 impl Common<'_> {
-    fn start(&self, kind: Kind) -> Map<String, Value> {
+    fn start(&self, kind: Kind) -> Value {
         let whole = (!self.whole.is_empty()).then_some(&self.whole);
-        let Value::Object(config) = json!({
+        json!({
             "auto_mapping": {
                 "base_model_class": self.base_class[0],
                 "parent_library": self.base_class[1],
@@ -264,10 +264,7 @@ impl Common<'_> {
             "revision": null,
             "target_modules": self.targets,
             "task_type": null,
-        }) else {
-            return Map::new();
-        };
-        config
+        })
     }
 
     /// An LN_TUNING config.
@@ -344,12 +341,12 @@ impl Common<'_> {
 }
 
 /// Both tables in one, by name.
-fn sorted(mut config: Map<String, Value>, more: Value) -> Value {
-    if let Value::Object(more) = more {
+pub(super) fn sorted(mut config: Value, more: Value) -> Value {
+    if let (Value::Object(config), Value::Object(more)) = (&mut config, more) {
         config.extend(more);
     }
-    config.sort_keys();
-    Value::Object(config)
+    config.sort_all_objects();
+    config
 }
 
 /// The value that comes most often; of equals, the first.

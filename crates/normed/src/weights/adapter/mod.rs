@@ -22,16 +22,17 @@
 //!   model. PEFT keeps biases alone in a LoRA with `bias = "all"`, all of them; so it is written as one, with
 //!   a path that adds 0 where nothing else is plugged in.
 //!
-//! A prefix of the one language model is PEFT's `PREFIX_TUNING` (`prefix`). Prefixes of other towers and
-//! adapters PEFT has no form for: they are in one of ours (`added`), which cannot be taken for its.
+//! A prefix or a prompt of the one language model is PEFT's `PREFIX_TUNING` or `PROMPT_TUNING`
+//! (`virtual_tokens`). Those of other towers and adapters PEFT has no form for: they are in one of ours
+//! (`added`), which cannot be taken for its.
 //!
 //! What else PEFT has no form for (LoRA and IA3 together, a layer both changed and adapted, biases beside IA3)
 //! is refused with that reason, before a run begins.
 
 mod added;
 mod config;
-mod prefix;
 mod read;
+mod virtual_tokens;
 mod write;
 
 pub use read::{BaseCheck, LoadedAdapter, adapter_base, load_adapter};

@@ -6,9 +6,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::config::{Config, Kind};
+use super::virtual_tokens::VirtualTokens;
 use super::{
     BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
-    peft_name, prefix, tied,
+    peft_name, tied, virtual_tokens,
 };
 use crate::tensor::{LowRankShape, ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
@@ -74,13 +75,15 @@ pub fn load_adapter(
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
     let text = read_small(&path)?;
-    if params.deltas().len() > 0 || params.prefixes().len() > 0 {
+    if params.iter().any(|(_, p)| p.is_added()) {
         return Err(Error::invalid(dir.display(), "another adapter is loaded already"));
     }
-    match peft_type(&text).as_deref() {
-        Some(prefix::TYPE) => return prefix::load(dir, params, base),
-        Some(added::TYPE) => return added::load(dir, params, base),
-        _ => {}
+    let peft_type = peft_type(&text).unwrap_or_default();
+    if let Some(kind) = VirtualTokens::of_type(&peft_type) {
+        return virtual_tokens::load(dir, params, kind, base);
+    }
+    if peft_type == added::TYPE {
+        return added::load(dir, params, base);
     }
     let config = Config::parse(&path, &text)?;
     let path = dir.join(WEIGHTS);

@@ -7,9 +7,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::config::{Common, Kind, Paths};
+use super::virtual_tokens::VirtualTokens;
 use super::{
     BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
-    peft_name, prefix, tied,
+    peft_name, tied, virtual_tokens,
 };
 use crate::tensor::{
     Delta, LowRank, LowRankShape, Parameter, Parameters, Part, Precision, Tensor, Term,
@@ -33,8 +34,8 @@ pub struct AdapterCard<'a> {
 /// Writes what is plugged into `params`, and the modules that are trained, to `dir`, which is made if need
 /// be. The weights come last, so that a directory with weights is complete.
 pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> Result<()> {
-    if prefix::is_all(params) {
-        return prefix::save(dir, params, card);
+    if let Some(kind) = VirtualTokens::alone(params) {
+        return virtual_tokens::save(dir, params, kind, card);
     }
     if added::is_needed(params) {
         return added::save(dir, params, card);
@@ -55,7 +56,7 @@ pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> 
 
 /// Whether an adapter can hold what is plugged in and trained; an error that says why not.
 pub fn check_adapter(params: &Parameters) -> Result<()> {
-    if prefix::is_all(params) || added::is_needed(params) {
+    if added::is_needed(params) {
         return Ok(());
     }
     Contents::of(params).map(drop)

@@ -1,0 +1,226 @@
+//! Virtual tokens of the one language model of a model, as PEFT keeps them: one tensor
+//! `prompt_embeddings`. `PREFIX_TUNING` has of each token every block's key and value, `[P, 2CL]`; what made
+//! them, where a projection did, is not kept, by PEFT neither. `PROMPT_TUNING` has its embedding, `[P, C]`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::config::sorted;
+use super::read::check_base;
+use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
+use crate::tensor::{ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor, Tower};
+use crate::weights::{read_safetensors, read_small, write_atomically, write_safetensors};
+use crate::{Error, Result};
+
+/// The one tensor of such a directory.
+const TABLE: &str = "prompt_embeddings";
+
+/// What virtual tokens are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VirtualTokens {
+    /// Keys and values of every block.
+    Prefix,
+    /// Embeddings.
+    Prompt,
+}
+
+impl VirtualTokens {
+    /// Those that a directory of this `peft_type` has, if any.
+    pub fn of_type(peft_type: &str) -> Option<Self> {
+        [Self::Prefix, Self::Prompt].into_iter().find(|kind| kind.peft_type() == peft_type)
+    }
+
+    /// Those of the one language model, if they are all that is trained.
+    pub fn alone(params: &Parameters) -> Option<Self> {
+        let prefixes: Vec<_> = params.prefixes().map(|(key, _)| key).collect();
+        let prompts: Vec<_> = params.prompts().map(|(table, _)| table).collect();
+        let others = params.deltas().len() > 0 || params.trained().any(|(_, p)| !p.is_added());
+        let kind = match (prefixes.is_empty(), prompts.is_empty()) {
+            (false, true) => Self::Prefix,
+            (true, false) => Self::Prompt,
+            _ => return None,
+        };
+        (!others && kind.sockets(params) == [prefixes, prompts].concat()).then_some(kind)
+    }
+
+    fn peft_type(self) -> &'static str {
+        match self {
+            Self::Prefix => "PREFIX_TUNING",
+            Self::Prompt => "PROMPT_TUNING",
+        }
+    }
+
+    /// Where they are plugged in: the weights that make the keys of the one language model, or the table of
+    /// its tokens; none where text is read by another tower.
+    fn sockets(self, params: &Parameters) -> Vec<ParamId> {
+        if params.iter().any(|(_, p)| p.role.tower == Tower::Text) {
+            return Vec::new();
+        }
+        let is_socket = |p: &Parameter| match self {
+            Self::Prefix => p.role.makes_keys(),
+            Self::Prompt => p.role.embeds_tokens(),
+        };
+        let decoder = |p: &Parameter| p.role.tower == Tower::Decoder;
+        let all = params.iter().filter(|(_, p)| decoder(p) && is_socket(p));
+        all.map(|(id, _)| id).collect()
+    }
+
+    /// How wide such a token is.
+    fn width(self, params: &Parameters, sockets: &[ParamId]) -> usize {
+        let shape = |id: &ParamId| &params.get(*id).shape;
+        match self {
+            Self::Prefix => sockets.iter().map(|key| 2 * shape(key)[0]).sum(),
+            Self::Prompt => sockets.iter().map(|table| shape(table)[1]).sum(),
+        }
+    }
+
+    /// Plugs `length` of them in; gives the parameters that they are then, side by side.
+    fn plug(self, params: &mut Parameters, sockets: &[ParamId], length: usize) -> Vec<ParamId> {
+        match self {
+            Self::Prefix => {
+                params.plug_prefix(sockets, length, false);
+                params.prefixes().map(|(_, prefix)| prefix.table()).collect()
+            }
+            Self::Prompt => {
+                sockets.iter().map(|&table| params.plug_prompt(table, length)).collect()
+            }
+        }
+    }
+
+    /// What of the config is its own.
+    fn config(self) -> Value {
+        match self {
+            Self::Prefix => json!({ "encoder_hidden_size": null, "prefix_projection": false }),
+            Self::Prompt => json!({
+                "prompt_tuning_init": "SAMPLE_VOCAB",
+                "prompt_tuning_init_text": null,
+                "tokenizer_kwargs": null,
+                "tokenizer_name_or_path": null,
+            }),
+        }
+    }
+}
+
+/// Writes them to `dir`. What is null in the config PEFT takes from the model's.
+pub(super) fn save(
+    dir: &Path,
+    params: &Parameters,
+    kind: VirtualTokens,
+    card: &AdapterCard<'_>,
+) -> Result<()> {
+    let prefixes = params.prefixes().map(|(_, prefix)| rows(params, prefix));
+    let prompts = params.prompts().map(|(_, tokens)| params.get(tokens).value().clone());
+    let parts: Vec<_> = prefixes.chain(prompts).collect();
+    let length = parts.first().map_or(0, |part| part.rows());
+    let row =
+        |p: usize| parts.iter().flat_map(move |b| b.data()[p * b.width()..][..b.width()].iter());
+    let values: Vec<f32> = (0..length).flat_map(row).copied().collect();
+    let table = Tensor::new(&[length, values.len() / length.max(1)], values);
+    let common = json!({
+        "auto_mapping": null,
+        "base_model_name_or_path": card.base,
+        "inference_mode": true,
+        "modules_to_save": null,
+        "num_attention_heads": null,
+        "num_layers": null,
+        "num_transformer_submodules": 1,
+        "num_virtual_tokens": length,
+        "peft_type": kind.peft_type(),
+        "peft_version": "0.21.2",
+        "revision": null,
+        "task_type": "CAUSAL_LM",
+        "token_dim": null,
+    });
+    let config = sorted(common, kind.config());
+    fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
+    write_atomically(&dir.join("README.md"), |out| out.write_all(card.readme.as_bytes()))?;
+    write_atomically(&dir.join(CONFIG), |out| writeln!(out, "{config:#}"))?;
+    let metadata = BTreeMap::from([(BASE_HASH.to_owned(), card.base_hash.to_owned())]);
+    write_safetensors(&dir.join(WEIGHTS), &[(TABLE, &table)], Precision::F32, &metadata)
+}
+
+/// A block's keys and values, `[P, 2C]`.
+fn rows(params: &Parameters, prefix: PrefixKv) -> Tensor {
+    let value = |id: ParamId| params.get(id).value();
+    match prefix {
+        PrefixKv::Table(table) => value(table).clone(),
+        PrefixKv::Projected { table, first, second } => {
+            let layer =
+                |x: &Tensor, [weight, bias]: [ParamId; 2]| linear(x, value(weight), value(bias));
+            let mut h = layer(value(table), first);
+            h.data_mut().iter_mut().for_each(|x| *x = x.tanh());
+            layer(&h, second)
+        }
+    }
+}
+
+/// `x Wᵀ + b`, of few rows.
+fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let inner = x.width();
+    let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
+    let row = |x: &[f32]| -> Vec<f32> {
+        let outputs = weight.data().chunks_exact(inner).zip(bias.data());
+        outputs.map(|(w, b)| dot(x, w) + b).collect()
+    };
+    let values: Vec<f32> = x.data().chunks_exact(inner).flat_map(row).collect();
+    Tensor::new(&[x.rows(), bias.len()], values)
+}
+
+/// Reads such a directory over `params`, which are as they were if that fails.
+pub(super) fn load(
+    dir: &Path,
+    params: &mut Parameters,
+    kind: VirtualTokens,
+    base: BaseCheck<'_>,
+) -> Result<LoadedAdapter> {
+    let place = dir.join(CONFIG);
+    let config: Value = serde_json::from_slice(&read_small(&place)?)
+        .map_err(|e| Error::invalid(place.display(), e))?;
+    if config["prefix_projection"] == true && config["inference_mode"] != true {
+        let cause = "a prefix that PEFT still trains, whose projection it does not keep";
+        return Err(Error::invalid(place.display(), cause)
+            .hint("save it by PEFT's save_pretrained, which sets inference_mode"));
+    }
+    let path = dir.join(WEIGHTS);
+    let file = read_safetensors(&path)?;
+    let warnings = check_base(&path, file.metadata.get(BASE_HASH), base)?;
+    let invalid = |cause: &str| Error::invalid(path.display(), cause);
+
+    let sockets = kind.sockets(params);
+    let width = kind.width(params, &sockets);
+    if sockets.is_empty() {
+        return Err(invalid("virtual tokens of a language model, and the model has none")
+            .hint("PEFT's prefixes and prompts are for causal language models"));
+    }
+    let stored = file.tensors.get(TABLE).filter(|_| file.tensors.len() == 1);
+    let stored =
+        stored.ok_or_else(|| invalid("it must hold prompt_embeddings, and nothing else"))?;
+    let &[length, found] = stored.shape() else {
+        return Err(invalid("prompt_embeddings is no matrix"));
+    };
+    if found != width || length == 0 {
+        let cause = format!("prompt_embeddings is {:?} instead of [P, {width}]", stored.shape());
+        return Err(invalid(&cause));
+    }
+    if let Some(said) = config["num_virtual_tokens"].as_u64().filter(|&n| n != length as u64) {
+        let cause = format!("prompt_embeddings has {length} rows, {CONFIG} says {said}");
+        return Err(invalid(&cause));
+    }
+    let table = stored.to_tensor().ok_or_else(|| invalid("prompt_embeddings is no floats"))?;
+    if !table.data().iter().all(|x| x.is_finite()) {
+        return Err(invalid("prompt_embeddings holds what is no number, or an infinity"));
+    }
+    let plugged = kind.plug(params, &sockets, length);
+    let mut first = 0;
+    for &id in &plugged {
+        let own = params.get(id).shape[1];
+        let rows = table.data().chunks_exact(width).flat_map(|row| &row[first..first + own]);
+        let value = Tensor::new(&[length, own], rows.copied().collect());
+        params.get_mut(id).set(value);
+        first += own;
+    }
+    Ok(LoadedAdapter { set: plugged, warnings })
+}
