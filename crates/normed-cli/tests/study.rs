@@ -296,7 +296,10 @@ fn a_study_of_reports_has_the_scores_of_reports() {
             "file = \"reports.jsonl\"\ntask = \"report\"\n\n[test",
         )
         .replace(", where = { kind = \"closed\" }", "")
-        .replace("[recipe.train]", "[recipe.generate]\nmax_new_tokens = 12\n\n[recipe.train]");
+        .replace(
+            "[recipe.train]",
+            "[recipe.generate]\nmax_new_tokens = 12\n\n[recipe.train]\nmetric = \"cider\"",
+        );
     fs::write(dir.path().join("study.toml"), text).unwrap();
     let said = said(dir.path(), &[]);
     assert!(said.contains("layer_norm, seed 1: cider "), "{said}");

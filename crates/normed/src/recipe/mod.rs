@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use section::Section;
 
-use crate::data::{DataSection, TemplateName};
+use crate::data::{DataSection, Task, TemplateName};
 use crate::metrics::{CaptionMetric, Metric};
 use crate::models::GenerateRule;
 use crate::tensor::{Precision, Recompute};
@@ -193,6 +193,11 @@ pub enum BestBy {
 }
 
 impl BestBy {
+    /// Where a recipe says none: CIDEr of reports, exact match of answers.
+    pub fn usual(task: &Task) -> Self {
+        if task.is_vqa() { Self::ExactMatch } else { Self::Cider }
+    }
+
     /// The metric of generated texts that it is, if it is one.
     pub fn metric(self) -> Option<Metric> {
         match self {

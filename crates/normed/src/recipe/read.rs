@@ -43,7 +43,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
     let reports = !data.task.is_vqa();
     let default = TrainSpec {
         lr: tuning.default_lr(),
-        metric: if reports { BestBy::Cider } else { BestBy::ExactMatch },
+        metric: BestBy::usual(&data.task),
         ..TrainSpec::default()
     };
     Recipe {

@@ -8,7 +8,7 @@ use toml::Table;
 
 use super::{Cell, Study, Task, Work};
 use crate::data::DataSection;
-use crate::recipe::{Base, Recipe};
+use crate::recipe::{Base, BestBy, Recipe};
 use crate::train::data_fingerprint;
 use crate::weights::hex;
 use crate::{Error, Result};
@@ -65,6 +65,10 @@ impl Addresses {
     pub(super) fn answer(&mut self, study: &Study, run: &Task, name: &str) -> Result<Task> {
         let mut recipe = run.recipe().clone();
         recipe.data = study.test_data(name)?.clone();
+        if recipe.data.task.is_vqa() != run.recipe().data.task.is_vqa() {
+            // Answers are not chosen by a metric of reports; nothing is chosen here.
+            recipe.train.metric = BestBy::usual(&recipe.data.task);
+        }
         let address = self.of(&recipe, &format!("answers of {}", run.address))?;
         let adapter = match recipe.tuning.is_none() {
             true => None,

@@ -75,9 +75,9 @@ fn study(s: &Section<'_>, name: &str) -> Study {
         for (name, keys) in test_sets {
             let (nodes, keys) = own(keys, &["own_task"]);
             let own_task = nodes.first().and_then(|node| s.take("own_task", node, truth));
-            // Whatever it is tested with, the data is the set's own.
+            // Whatever it is tested with, the data is the set's own; how that is trained on is no matter.
             let mut base = laid_over([&common, &model.keys, &data_set.keys, &method.keys]);
-            base.retain(|(key, _)| key != "data" && key != "test_on" && key != "lr");
+            base.retain(|(key, _)| !["data", "test_on", "lr", "train"].contains(&key.as_str()));
             merge(&mut base, keys);
             let recipe = s.whole(&base, |s| Recipe::of_section(s, name));
             let own_task = own_task.unwrap_or(false);
