@@ -107,7 +107,7 @@ def inputs_of(example, model):
 def logits_of(model, example):
     prompt, answer = inputs_of(example, model)
     ids = torch.tensor([prompt + answer[:-1]])
-    return model(input_ids=ids, pixel_values=example["pixel_values"]).logits[0, len(prompt) - 1 :]
+    return model(input_ids=ids, pixel_values=example["pixel_values"]).logits[0, -len(answer) :]
 
 
 def mean_loss(model, examples):

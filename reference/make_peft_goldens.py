@@ -19,7 +19,15 @@ from pathlib import Path
 import torch
 from make_llava_goldens import logits_of
 from make_weights_goldens import inputs
-from peft import IA3Config, LNTuningConfig, LoraConfig, PeftModel, get_peft_model
+from peft import (
+    IA3Config,
+    LNTuningConfig,
+    LoraConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
 from safetensors.torch import load_file, save_file
 from transformers import BlipForQuestionAnswering, LlavaForConditionalGeneration
 
@@ -84,6 +92,8 @@ CONFIGS = {
     "llava_ia3": IA3Config(
         target_modules=["k_proj", "v_proj", "down_proj", "fc2"], feedforward_modules=["down_proj", "fc2"]
     ),
+    "llava_prefix": PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    "llava_prompt": PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
 }  # fmt: skip
 
 

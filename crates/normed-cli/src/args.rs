@@ -244,6 +244,9 @@ pub struct InspectArgs {
     /// Count what this method would train.
     #[arg(long, value_name = "METHOD", value_parser = method())]
     pub method: Option<Method>,
+    /// Sets a key of a recipe's [tuning], as rank=8 or decoder.method=lora; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -492,6 +495,7 @@ mod tests {
             "normed evaluate --recipe r.toml --split val --set data.root=x",
             "normed predict --model m --data d.jsonl --temperature 0.2 --top-p 0.7 --seed 3 --out p",
             "normed inspect m --method layer_norm --json --template chat",
+            "normed inspect m --method lora --set rank=8 --set towers=[\"text\"]",
             "normed predict --model m --data d.jsonl --template vicuna_v1 --out p.jsonl",
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",

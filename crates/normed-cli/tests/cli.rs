@@ -58,6 +58,53 @@ fn inspect_counts_a_model_of_which_only_the_config_is_there() {
     let norms: Vec<_> = report["rows"].as_array().unwrap().iter().filter(norms).collect();
     let trained: Vec<_> = norms.iter().map(|row| row["trained"].as_u64().unwrap()).collect();
     assert_eq!(trained, [38_400, 56_832, 58_368]);
+
+    // BitFit, and the rows of MILE's table (arXiv 2403.06407), `ViT | JTM | Dec`.
+    let ia3 = "targets=[\"key\", \"value\", \"output\", \"fc2\"]";
+    let lora = "vision.targets=[\"query\", \"output\", \"fc1\", \"fc2\", \"patch\"]";
+    let both = "towers=[\"text\", \"decoder\"]";
+    let text_ia3 = format!("text.{ia3}");
+    let decoder_ia3 = format!("decoder.{ia3}");
+    let rows: [(&[&str], &str); 9] = [
+        (&["method=bitfit"], "asked for: 431,420 (0.1193 %), of which no loss can move 36,864"),
+        (&["method=lora", "rank=4", both], "589,824  0.1629 %"),
+        (
+            &[
+                "vision={ method = \"lora\", rank = 4 }",
+                lora,
+                "text={ method = \"lora\", rank = 4 }",
+                "decoder={ method = \"lora\", rank = 4 }",
+            ],
+            "1,185,792  0.3270 %",
+        ),
+        (
+            &["vision.method=lora", lora, "text.method=lora", "decoder.method=lora"],
+            "2,371,584  0.6518 %",
+        ),
+        (&["method=prefix", "towers=[\"decoder\"]"], "14,772,480   3.93 %"),
+        (&["method=ia3", ia3, both], "184,320  0.0510 %"),
+        (
+            &[
+                "vision={ method = \"ia3\", targets = \"fc2\" }",
+                "text.method=ia3",
+                &text_ia3,
+                "decoder.method=ia3",
+                &decoder_ia3,
+            ],
+            "221,184  0.0612 %",
+        ),
+        (&["method=p_tuning_v2"], "368,640  0.1019 %"),
+        (&["method=prompt", "length=8", "towers=[\"decoder\"]"], "6,144  0.0017 %"),
+    ];
+    for (settings, expected) in rows {
+        let set = settings.iter().flat_map(|setting| ["--set", setting]);
+        let text = stdout(dir.path(), &["inspect", "."].into_iter().chain(set).collect::<Vec<_>>());
+        assert!(text.contains(expected), "{text}");
+    }
+    let (text, code) =
+        failure(dir.path(), &["inspect", ".", "--method", "lora", "--set", "rang=4"]);
+    assert!(text.contains("--set rang=4") && text.contains("rank"), "{text}");
+    assert_eq!(code, Some(2));
 }
 
 /// LLaVA-Med 1.5, of which nothing but config.json is there.
@@ -73,8 +120,8 @@ fn inspect_says_what_of_a_llava_no_loss_can_move() {
     let text = stdout(dir.path(), &["inspect", ".", "--method", "layer_norm"]);
     for expected in [
         "LlavaMistralForCausalLM, LLaVA's own layout: a picture of 336 x 336 is 576 tokens",
-        "102,400      96,256",
-        "266,240     266,240",
+        "102,400   96,256",
+        "266,240  266,240",
         "stands above the layer whose states",
         "model.vision_tower.encoder.layers.*.self_attn.k_proj.bias, 23 blocks",
         "model.vision_tower.encoder.layers.23.layer_norm1.bias",

@@ -7,9 +7,13 @@ use std::path::Path;
 
 use half::bf16;
 use normed::models::{self, Loaded, QuantizedModel, quantize};
+use normed::nn::Mode;
 use normed::recipe::Recipe;
-use normed::tensor::{Factor, Maxima, Precision, Quantisation, Quantised, Tensor};
-use normed::train::{RunOptions, plan, run};
+use normed::tensor::{
+    Factor, Gradients, Graph, Maxima, Precision, Quantisation, Quantised, Tensor,
+};
+use normed::train::{Event, RunOptions, plan, run};
+use normed::tuning::{Method, Tuning};
 use normed::weights::{self, Checkpoint};
 use serde_json::{Value, json};
 
@@ -397,6 +401,70 @@ fn a_run_trains_norms_beside_quantised_matrices() {
         let outcome = outcome.unwrap().unwrap();
         assert!(outcome.trained > 0 && outcome.test.is_some());
         assert!(root.path().join("run/adapter/adapter_model.safetensors").is_file());
+    }
+}
+
+/// What is plugged in beside quantised matrices gets the gradients that it gets beside the matrices that
+/// they stand for, and a run trains it.
+#[test]
+fn what_is_added_trains_beside_quantised_matrices() {
+    for to in [Quantisation::Nf4, Quantisation::Int8] {
+        let root = tempfile::tempdir().unwrap();
+        tiny::make(root.path(), "method = \"layer_norm\"", "epochs = 2");
+        quantised(&root.path().join("base"), to, &root.path().join("quantised"));
+        let dir = root.path().join("wider");
+        quantised(&golden("weights/hugging_face"), to, &dir);
+        for method in [Method::Prefix, Method::PTuningV2, Method::Prompt, Method::Adapter] {
+            let mut found = Vec::new();
+            for dequantised in [false, true] {
+                let mut loaded = models::load_as_stored(&dir, None).unwrap();
+                let mut matrices = 0;
+                for (_, p) in loaded.params.iter_mut().filter(|(_, p)| p.quantisation().is_some()) {
+                    matrices += 1;
+                    if dequantised {
+                        p.set(p.value().to_precision(Precision::F32));
+                    }
+                }
+                assert!(matrices > 12, "{matrices}");
+                let tuning = Tuning::new(method);
+                tuning.apply(&mut loaded.params).unwrap();
+                tuning.initialise(&mut loaded.params, 1);
+                loaded.params.set_precision(Precision::F32);
+                for (id, p) in loaded.params.iter_mut().filter(|(_, p)| p.is_added()) {
+                    let values = p.value_mut().data_mut().iter_mut().enumerate();
+                    values.for_each(|(i, x)| *x += 0.2 * ((id.index() * 17 + i) as f32).cos());
+                }
+                let batch = weights_common::batch(&loaded);
+                let mut g = Graph::training(&loaded.params);
+                let y = loaded.model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
+                let seed = (0..y.value.len()).map(|i| (i as f32).sin()).collect();
+                let mut gradients = Gradients::new();
+                g.backward(y.source(), Tensor::new(y.shape(), seed), &mut gradients);
+                let of = |id| gradients.param(id).unwrap().clone();
+                found.push(loaded.params.trained().map(|(id, _)| of(id)).collect::<Vec<_>>());
+            }
+            let [ours, plain] = &found[..] else { panic!() };
+            assert!(!ours.is_empty());
+            let all = || plain.iter().flat_map(|gradient| gradient.data());
+            let largest = all().fold(0.0f32, |most, x| most.max(x.abs()));
+            assert!(largest > 1e-2, "{method} {to:?}: {largest}");
+            for (ours, plain) in ours.iter().zip(plain) {
+                assert_close(ours, plain, 1e-4 * largest);
+            }
+
+            let setting = format!("tuning={{ method = \"{method}\" }}");
+            let mut recipe = recipe(root.path(), &[&setting]);
+            recipe.output = root.path().join(method.name());
+            let mut losses = Vec::new();
+            run(&recipe, &RunOptions::default(), &mut |event| {
+                if let Event::StepDone { loss, .. } = event {
+                    losses.push(*loss);
+                }
+            })
+            .unwrap();
+            let (first, last) = losses.split_at(losses.len() / 2);
+            assert!(last.iter().sum::<f64>() < first.iter().sum::<f64>(), "{method}: {losses:?}");
+        }
     }
 }
 

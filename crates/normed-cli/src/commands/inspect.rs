@@ -7,7 +7,8 @@ use normed::Result;
 use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
 use normed::hub;
 use normed::models::{self, Asked, Description, Layout};
-use normed::tuning::{Method, Table, Tuning};
+use normed::recipe::tuning_of;
+use normed::tuning::{Table, Tuned, Tuning};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
@@ -18,19 +19,30 @@ use crate::output::say;
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let dir = hub::find_or(&args.dir, hub::Kind::Model)?;
     let mut model = models::describe(&dir, Asked { template: args.template, ..Asked::default() })?;
-    if let Some(method) = args.method {
-        Tuning::new(method).apply(&mut model.params)?;
-    }
+    let tuning = tuning(args)?;
+    let tuned = tuning.as_ref().map(|tuning| tuning.apply(&mut model.params)).transpose()?;
     let table = Table::of(&model.params);
     if args.json {
-        say(as_json(&model, &table, args.method));
+        say(as_json(&model, &table, tuning.as_ref(), tuned.as_ref()));
     } else {
-        say(as_text(&model, &table, args.method));
+        say(as_text(&model, &table, tuned.as_ref()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value {
+/// What is asked to be trained, if anything.
+fn tuning(args: &InspectArgs) -> Result<Option<Tuning>> {
+    let method = args.method.iter().map(|method| format!("method={method}"));
+    let settings: Vec<_> = method.chain(args.settings.iter().cloned()).collect();
+    if settings.is_empty() { Ok(None) } else { tuning_of(&settings).map(Some) }
+}
+
+fn as_json(
+    model: &Description,
+    table: &Table,
+    tuning: Option<&Tuning>,
+    tuned: Option<&Tuned>,
+) -> Value {
     let rule = model.text_rule.as_ref();
     let question = rule.and_then(TextRule::as_question);
     let prompt = match rule {
@@ -49,7 +61,8 @@ fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value 
         "decoder_start": question.map(|rule| rule.decoder_start),
         "end": rule.map(TextRule::end),
         "prompt": prompt,
-        "method": method,
+        "tuning": tuning,
+        "asked": tuned.map(|tuned| tuned.asked),
         "parameters": table.parameters,
         "trained": table.trained,
         "percent": table.percent,
@@ -58,7 +71,7 @@ fn as_json(model: &Description, table: &Table, method: Option<Method>) -> Value 
     })
 }
 
-fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String {
+fn as_text(model: &Description, table: &Table, tuned: Option<&Tuned>) -> String {
     let mut text = format!("{}, {}\n\n", model.architecture, model.summary);
     if let Some(TextRule::Prompt(rule)) = &model.text_rule {
         text.push_str(&prompt_text(rule));
@@ -66,14 +79,14 @@ fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String
 
     let line = |tower: &str, role: &str, parameters, trained, part| {
         let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];
-        if method.is_some() {
+        if tuned.is_some() {
             cells.extend([grouped(trained), percent(part)]);
         }
         cells
     };
     let mut rows = vec![vec!["tower".to_owned(), "role".to_owned(), "parameters".to_owned()]];
-    if let Some(method) = method {
-        rows[0].extend([method.name().to_owned(), String::new()]);
+    if tuned.is_some() {
+        rows[0].extend(["trained".to_owned(), String::new()]);
     }
     for row in &table.rows {
         let (tower, role) = (row.tower.name(), row.role.name());
@@ -81,6 +94,14 @@ fn as_text(model: &Description, table: &Table, method: Option<Method>) -> String
     }
     rows.push(line("total", "", table.parameters, table.trained, table.percent));
     text.push_str(&columns(&rows, 2));
+    if let Some(Tuned { asked, trained, total, .. }) = tuned.filter(|t| t.asked > t.trained) {
+        let part = percent(100.0 * *asked as f64 / *total as f64);
+        let unmoved = grouped(asked - trained);
+        let asked = grouped(*asked);
+        text.push_str(&format!(
+            "\n\nasked for: {asked} ({part}), of which no loss can move {unmoved}"
+        ));
+    }
 
     for (reason, patterns) in inert_by_reason(model) {
         text.push_str(&format!("\n\nnever trained, as no loss can move it: {reason}"));

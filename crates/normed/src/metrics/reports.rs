@@ -132,7 +132,7 @@ mod tests {
                 ..caption(&p.id, &p.prediction, &p.target)
             })
             .collect();
-        let theirs = score_captions(&captions);
+        let theirs = score_captions(&captions, None).unwrap();
         for metric in CaptionMetric::WITHOUT_TABLES {
             let ours = scores.get(Metric::Report(metric)).unwrap();
             let want = &theirs.scores[&metric];

@@ -22,7 +22,7 @@ impl Document {
             _ => Error::io(path, &error),
         })?;
         let mistakes = Mistakes::default();
-        let mut table = source::parse(&text).unwrap_or_else(|errors| {
+        let table = source::parse(&text).unwrap_or_else(|errors| {
             for (place, cause) in errors {
                 mistakes.add(Some(&place), cause, None);
             }
@@ -31,12 +31,21 @@ impl Document {
         if let Some(error) = mistakes.take(path) {
             return Err(error);
         }
+        Ok(Self { path: path.to_owned(), table, mistakes }.with(settings))
+    }
+
+    /// Settings that are all there is; `what` is how mistakes call it.
+    pub fn of_settings(what: &str, settings: &[String]) -> Self {
+        Self { path: what.into(), table: Vec::new(), mistakes: Mistakes::default() }.with(settings)
+    }
+
+    fn with(mut self, settings: &[String]) -> Self {
         for (n, setting) in settings.iter().enumerate() {
-            if let Err(cause) = source::lay_over(&mut table, n, setting) {
-                mistakes.add(Some(&Place::Setting(n, setting.clone())), cause, None);
+            if let Err(cause) = source::lay_over(&mut self.table, n, setting) {
+                self.mistakes.add(Some(&Place::Setting(n, setting.clone())), cause, None);
             }
         }
-        Ok(Self { path: path.to_owned(), table, mistakes })
+        self
     }
 
     /// The file's name without its ending.

@@ -265,5 +265,10 @@ impl Recipe {
     }
 }
 
+/// Reads what could stand in a recipe's `[tuning]`, as `key=value` settings. All mistakes are one error.
+pub fn tuning_of(settings: &[String]) -> Result<Tuning> {
+    Document::of_settings("tuning", settings).read(read::tuning)
+}
+
 #[cfg(test)]
 mod tests;

@@ -198,7 +198,7 @@ fn rows(node: &Node) -> Result<RowFilter, Wrong> {
     Ok(RowFilter::new(read.collect::<Result<_, Wrong>>()?))
 }
 
-fn tuning(s: &Section<'_>) -> Tuning {
+pub(super) fn tuning(s: &Section<'_>) -> Tuning {
     let rules = Tower::ALL
         .into_iter()
         .filter_map(|tower| Some((tower, s.section(tower.name(), |s| rule(s, None))?)));

@@ -93,7 +93,11 @@ impl VirtualTokens {
     /// What of the config is its own.
     fn config(self) -> Value {
         match self {
-            Self::Prefix => json!({ "encoder_hidden_size": null, "prefix_projection": false }),
+            Self::Prefix => json!({
+                "encoder_hidden_size": null,
+                "init_weights": null,
+                "prefix_projection": false,
+            }),
             Self::Prompt => json!({
                 "prompt_tuning_init": "SAMPLE_VOCAB",
                 "prompt_tuning_init_text": null,

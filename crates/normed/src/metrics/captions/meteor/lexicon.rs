@@ -11,7 +11,7 @@ use crate::Result;
 type Phrases = HashMap<Vec<u32>, Vec<Vec<u32>>>;
 
 /// Words by number.
-pub(super) struct Lexicon {
+pub(in super::super) struct Lexicon {
     /// Equal where stems are.
     stems: Vec<u32>,
     functional: Vec<bool>,
