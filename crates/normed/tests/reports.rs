@@ -56,7 +56,7 @@ fn a_run_over_studies_leaves_scores_of_reports() {
     // What stands in metrics.json is what the caption tools make of predictions.jsonl.
     let run = root.join("run");
     let captions = read_captions(&run.join("predictions.jsonl")).unwrap();
-    let theirs = score_captions(&captions);
+    let theirs = score_captions(&captions, None).unwrap();
     assert_eq!((theirs.n, theirs.clusters), (6, 3));
     let metrics: Value =
         serde_json::from_slice(&fs::read(run.join("metrics.json")).unwrap()).unwrap();
