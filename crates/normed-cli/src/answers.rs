@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use normed::data::{
-    Blind, Collator, DataSection, DataSpec, Dataset, OnBadExample, Split, Subset, Task, indices_of,
+    Blind, Collator, DataSection, DataSpec, Dataset, OnBadExample, Overlap, Split, Subset, Task,
+    indices_of,
 };
 use normed::hub;
 use normed::metrics::{Constants, Prediction};
@@ -121,8 +122,9 @@ fn questions(
         complain(format_args!("warning: {} rows are left out:", opened.skipped.len()));
         opened.skipped.iter().for_each(|row| complain(format_args!("  {row}")));
     }
+    let trained_on = indices_of(&*opened.dataset, Split::Train)?;
     let mut training = Vec::new();
-    for i in indices_of(&*opened.dataset, Split::Train)? {
+    for &i in &trained_on {
         training.push(opened.dataset.get(i)?);
     }
     let training = training.iter().map(|example| (example.answer.as_str(), example.answer_type));
@@ -131,6 +133,12 @@ fn questions(
         None => opened.dataset,
         Some(split) => {
             let indices = indices_of(&*opened.dataset, split)?;
+            if split != Split::Train
+                && let Some(overlap) = Overlap::find(&*opened.dataset, &trained_on, &indices)?
+                && let Some(warning) = overlap.warning()
+            {
+                complain(format_args!("warning: {warning}"));
+            }
             Arc::new(Subset::new(opened.dataset, indices))
         }
     };

@@ -347,9 +347,22 @@ pub struct ScoreArgs {
     /// meteor_exact_stem.
     #[arg(long, value_name = "DIR")]
     pub meteor_data: Option<PathBuf>,
+    /// Score nothing, and write reports as another program reads them.
+    #[arg(long, value_enum, requires = "out", conflicts_with_all = ["protocol", "json", "meteor_data"])]
+    pub export: Option<Export>,
+    /// Where what is exported goes.
+    #[arg(long, value_name = "FILE.jsonl", requires = "export")]
+    pub out: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A program that reads reports.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Export {
+    /// RadEval 2: JSON lines of ref and hyp.
+    Radeval,
 }
 
 /// Rules by which texts are scored.
@@ -512,6 +525,7 @@ mod tests {
             "normed score p.jsonl",
             "normed score p.jsonl --protocol llava-med --json",
             "normed score p.jsonl --protocol coco --meteor-data d",
+            "normed score p.jsonl --export radeval --out r.jsonl",
             "normed study s.toml --set seeds=[1] --shard 2/8",
             "normed study s.toml --dry-run --quiet",
             "normed split --data d.jsonl --by group --out s.jsonl",
@@ -542,6 +556,7 @@ mod tests {
             "normed train r.toml --quiet --json",
             "normed plan r.toml --memory 6",
             "normed score p.jsonl --protocol bleu",
+            "normed score p.jsonl --export radeval",
             "normed train r.toml --find-lr --resume",
             "normed study s.toml --shard 0/2",
             "normed study s.toml --shard 3/2",

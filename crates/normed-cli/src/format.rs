@@ -1,7 +1,7 @@
 //! Numbers and tables as text.
 
 use indicatif::{BinaryBytes, HumanCount};
-use normed::metrics::{Metric, Row, Scores};
+use normed::metrics::{Calibration, Metric, Row, Scores};
 
 /// `1234567` as `1,234,567`.
 pub fn grouped(n: usize) -> String {
@@ -89,7 +89,24 @@ pub fn scores(scores: &Scores, beside: &[(&str, &Scores)]) -> String {
         cells.push(grouped(row.n));
         rows.push(cells);
     }
+    rows.extend(scores.calibration.iter().flat_map(|of| calibration(of, beside.len())));
     columns(&rows, 1)
+}
+
+/// Brier's score and the ECE: name, value, interval, best constant, so many columns left free, n.
+pub fn calibration(of: &Calibration, free: usize) -> [Vec<String>; 2] {
+    let number = |value: f64| format!("{value:.3}");
+    [("brier", &of.brier, number(of.brier_constant)), ("ece", &of.ece, "-".to_owned())].map(
+        |(name, score, constant)| {
+            let interval = score.interval.map_or("-".to_owned(), |interval| {
+                format!("{} to {}", number(interval.lo), number(interval.hi))
+            });
+            let mut cells = vec![format!("yes_no_{name}"), number(score.value), interval, constant];
+            cells.extend(std::iter::repeat_n("-".to_owned(), free));
+            cells.push(grouped(of.n));
+            cells
+        },
+    )
 }
 
 #[cfg(test)]

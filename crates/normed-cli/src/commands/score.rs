@@ -1,20 +1,25 @@
 //! `normed score`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use normed::Result;
 use normed::metrics::{
-    CaptionMetric, CaptionScores, Interval, MeteorData, Protocol, ProtocolScores, read_answers,
-    read_captions, score_captions, score_groups, score_protocols,
+    Caption, CaptionMetric, CaptionScores, Interval, MeteorData, Protocol, ProtocolScores,
+    read_answers, read_captions, score_calibration, score_captions, score_groups, score_protocols,
 };
+use normed::weights::write_atomically;
+use normed::{Error, Result};
 use serde_json::json;
 
-use crate::args::{Rules, ScoreArgs};
-use crate::format::{columns, grouped};
+use crate::args::{Export, Rules, ScoreArgs};
+use crate::format::{self, columns, grouped};
 use crate::output::say;
 
 /// Scores what is in a file.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
+    if args.export.is_some() {
+        return reports(args);
+    }
     let protocols = match args.protocol {
         Rules::All => Protocol::ALL.to_vec(),
         Rules::Strict => vec![Protocol::Strict],
@@ -26,11 +31,19 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
     let answers = read_answers(&args.file)?;
     let scores = score_protocols(&answers, &protocols);
     let groups = score_groups(&answers, &protocols);
+    let calibration = score_calibration(&answers);
     if args.json {
-        say(json!({ "n": answers.len(), "protocols": scores, "groups": groups }));
+        say(json!({
+            "n": answers.len(), "protocols": scores, "groups": groups, "calibration": calibration,
+        }));
         return Ok(ExitCode::SUCCESS);
     }
     say(table(&scores));
+    if let Some(found) = &calibration {
+        let names = head(&["calibration", "score", "95 % interval", "best constant", "n"]);
+        let rows: Vec<_> = [names].into_iter().chain(format::calibration(found, 0)).collect();
+        say(format_args!("\n{}", columns(&rows, 1)));
+    }
     for group in &groups {
         say(format_args!("\n{} {}: {}", group.by, group.value, grouped(group.n)));
         say(table(&group.scores));
@@ -39,8 +52,12 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
 }
 
 fn reports(args: &ScoreArgs) -> Result<ExitCode> {
+    let captions = read_captions(&args.file)?;
+    if let (Some(Export::Radeval), Some(out)) = (args.export, &args.out) {
+        return radeval(&captions, out);
+    }
     let meteor = args.meteor_data.as_deref().map(MeteorData::open).transpose()?;
-    let scores = score_captions(&read_captions(&args.file)?, meteor.as_ref())?;
+    let scores = score_captions(&captions, meteor.as_ref())?;
     if args.json {
         let CaptionScores { n, clusters, scores, .. } = &scores;
         say(json!({ "protocol": "coco", "n": n, "clusters": clusters, "scores": scores }));
@@ -54,6 +71,24 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
         rows.push(vec![metric.name().to_owned(), value, interval]);
     }
     say(columns(&rows, 1));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes texts as RadEval's documentation says to load them: JSON lines of `ref` and `hyp`. It takes one
+/// reference a text.
+fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
+    let mut lines = String::new();
+    for caption in captions {
+        let [reference] = &caption.references[..] else {
+            let cause = format!("there are {} references", caption.references.len());
+            return Err(Error::invalid(format!("`{}`", caption.id), cause)
+                .hint("RadEval takes one reference to a text: choose one"));
+        };
+        let line = json!({ "id": caption.id, "ref": reference, "hyp": caption.prediction });
+        lines += &format!("{line}\n");
+    }
+    write_atomically(out, |file| file.write_all(lines.as_bytes()))?;
+    say(format_args!("{} texts for RadEval in {}", grouped(captions.len()), out.display()));
     Ok(ExitCode::SUCCESS)
 }
 

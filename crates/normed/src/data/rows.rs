@@ -10,9 +10,7 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{
-    AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, PictureKey, Split,
-};
+use super::{AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Split};
 use crate::{Error, Result};
 
 /// One row of a file, its fields not yet looked at.
@@ -251,7 +249,7 @@ pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
 pub(super) fn gather(
     rows: Vec<Checked>,
     on_bad_example: OnBadExample,
-    mut warnings: Vec<String>,
+    warnings: Vec<String>,
 ) -> Result<Opened> {
     let broken = broken_pictures(&rows, on_bad_example);
     let mut first_place: HashMap<String, String> = HashMap::new();
@@ -283,7 +281,6 @@ pub(super) fn gather(
         };
         return Err(Error::invalid("data", cause));
     }
-    warnings.extend(shared_pictures(&examples));
     Ok(Opened { dataset: Arc::new(examples), skipped, warnings })
 }
 
@@ -306,23 +303,6 @@ fn files(example: &Example) -> impl Iterator<Item = &Path> {
     example.images.iter().filter_map(|image| match image {
         ImageSource::File(path) => Some(path.as_path()),
         _ => None,
-    })
-}
-
-/// A warning where pictures of the test split are also in the training split, by name.
-fn shared_pictures(examples: &[Example]) -> Option<String> {
-    let of = |split| -> HashSet<PictureKey> {
-        let rows = examples.iter().filter(|example| example.split == split);
-        rows.flat_map(|example| example.images.iter().filter_map(ImageSource::key)).collect()
-    };
-    let test = of(Split::Test);
-    let shared = test.intersection(&of(Split::Train)).count();
-    (shared > 0).then(|| {
-        format!(
-            "{shared} of {} test pictures are also in the training split: what is learnt of a \
-             picture in training can answer a question about it in the test",
-            test.len()
-        )
     })
 }
 

@@ -146,6 +146,7 @@ fn mismatch(cause: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::About;
     use super::*;
     use crate::data::AnswerType;
 
@@ -161,6 +162,7 @@ mod tests {
                 num_target_tokens: 2,
                 cluster: (i / 2).to_string(),
                 run: 0,
+                about: About::default(),
             })
             .collect()
     }

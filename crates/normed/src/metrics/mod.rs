@@ -4,6 +4,7 @@
 //! - [`Metric`]: what is counted, over which questions;
 //! - [`Constants`]: the best that an answerer who never looks can do;
 //! - [`Scores`]: every metric of a set of predictions, each with its interval and constant;
+//! - [`Calibration`]: how far certainty about yes and no can be trusted;
 //! - [`Comparison`]: two sets of predictions of the same examples;
 //! - [`score_protocols`]: the same answers under the rules of different papers;
 //! - [`score_captions`]: generated texts against references, as the COCO caption tools; `reports` are scored
@@ -11,6 +12,7 @@
 //! - [`mcnemar`], [`paired_bootstrap`], [`holm`]: whether two sets can be told apart.
 
 mod bootstrap;
+mod calibration;
 mod captions;
 mod comparison;
 mod constants;
@@ -26,6 +28,7 @@ mod scores;
 pub(crate) mod toy;
 
 pub use bootstrap::Interval;
+pub use calibration::{Calibration, CalibrationScore};
 pub use captions::{
     Caption, CaptionMetric, CaptionScore, CaptionScores, MeteorData, read_captions, score_captions,
 };
@@ -33,9 +36,9 @@ pub use comparison::{Comparison, Difference, compare};
 pub use constants::{Constant, Constants, ConstantsFrom};
 pub use metric::Metric;
 pub use paired::{holm, mcnemar, paired_bootstrap};
-pub use predictions::{Prediction, read_predictions, write_predictions};
+pub use predictions::{About, Prediction, read_predictions, write_predictions};
 pub use protocols::{
-    Answered, Group, Protocol, ProtocolScore, ProtocolScores, read_answers, score_groups,
-    score_protocols,
+    Answered, Group, Protocol, ProtocolScore, ProtocolScores, read_answers, score_calibration,
+    score_groups, score_protocols,
 };
 pub use scores::{Row, Score, Scores, score, values_of};

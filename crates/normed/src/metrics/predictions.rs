@@ -33,6 +33,9 @@ pub struct Prediction {
     /// Which of several runs it is of, where predictions of several are one set: its seed.
     #[serde(skip)]
     pub run: u64,
+    /// By what scores are broken down.
+    #[serde(flatten)]
+    pub about: About,
 }
 
 impl Prediction {
@@ -40,6 +43,20 @@ impl Prediction {
     pub fn is_report(&self) -> bool {
         self.answer_type == AnswerType::Report
     }
+}
+
+/// What a data set says of a question, if it does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// What is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question_type: Option<String>,
+    /// What the picture was made by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modality: Option<String>,
+    /// What the picture is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organ: Option<String>,
 }
 
 /// Reads predictions; blank lines are passed over.
@@ -116,6 +133,7 @@ mod tests {
             num_target_tokens: 3,
             cluster: "a.png".into(),
             run: 0,
+            about: About { organ: Some("Lung".into()), ..About::default() },
         }
     }
 

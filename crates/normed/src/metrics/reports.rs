@@ -89,7 +89,9 @@ fn caption(id: &str, prediction: &str, target: &str) -> Caption {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CaptionMetric, Constants, ConstantsFrom, compare, paired_bootstrap, score};
+    use super::super::{
+        About, CaptionMetric, Constants, ConstantsFrom, compare, paired_bootstrap, score,
+    };
     use super::*;
     use crate::data::AnswerType;
     use crate::metrics::score_captions;
@@ -112,6 +114,7 @@ mod tests {
             nll: 2.0,
             num_target_tokens: 4,
             cluster: (i / 2).to_string(),
+            about: About::default(),
             run,
         };
         (0..40).map(report).collect()

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, interval};
+use super::calibration::{Calibration, calibration};
 use super::metric::{Judged, Sum, judge};
 use super::reports::constant_score;
 use super::{Constant, Constants, ConstantsFrom, Metric, Prediction, protocol};
@@ -22,6 +23,9 @@ pub struct Scores {
     pub clusters: usize,
     /// Those of answers, or those of reports; null where there is no question of the metric's kind.
     pub scores: BTreeMap<Metric, Option<Score>>,
+    /// Null where no answer is yes or no.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
 }
 
 /// One metric's value.
@@ -80,6 +84,9 @@ pub fn score(predictions: &[Prediction], constants: Option<&Constants>) -> Score
         n: predictions.len(),
         clusters: clusters.len(),
         scores: scores.collect(),
+        calibration: calibration(
+            judged.iter().map(|j| (&j.target, j.prediction.nll, j.prediction.cluster.as_str())),
+        ),
     }
 }
 
@@ -153,6 +160,7 @@ impl Scores {
 
 #[cfg(test)]
 mod tests {
+    use super::super::About;
     use super::*;
     use crate::data::AnswerType;
 
@@ -167,6 +175,7 @@ mod tests {
             num_target_tokens: 2,
             cluster: cluster.into(),
             run: 0,
+            about: About::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Answers for tests.
 
-use super::Prediction;
+use super::{About, Prediction};
 use crate::data::AnswerType;
 
 /// 200 closed answers about 100 images, of which those are right that `right` says.
@@ -15,6 +15,7 @@ pub(crate) fn answers(right: impl Fn(usize) -> bool) -> Vec<Prediction> {
         num_target_tokens: 2,
         cluster: (i / 2).to_string(),
         run: 0,
+        about: About::default(),
     };
     (0..200).map(prediction).collect()
 }

@@ -52,7 +52,9 @@ impl<'r> Tables<'r> {
     /// What tuning costs and what it gives: the table of a model and a data set.
     pub fn main(&self, scoring: &Scoring<'r>) -> Table {
         let (data_set, model) = names(scoring);
-        let n = scoring.cells.first().map_or(0, |cell| cell.results.runs[0].own.seeing.len());
+        let first = scoring.cells.first().map(|cell| &cell.results.runs[0]);
+        let n = first.map_or(0, |run| run.own.seeing.len());
+        let overlap = first.and_then(|run| run.outcome.test.as_ref()?.overlap.as_ref()?.warning());
         let mut head: Vec<String> = ["method", "trained", "%", "peak MB", "s a step", "s an epoch"]
             .map(str::to_owned)
             .into();
@@ -81,13 +83,14 @@ impl<'r> Tables<'r> {
         }
         let caption = format!(
             "{}: what tuning takes and what it gives, on {n} test {}, mean ± standard deviation over \
-             seeds, 95 % interval.",
+             seeds, 95 % interval.{}",
             title(&data_set, &model),
             match scoring.headline() {
                 Metric::Report(_) =>
                     "reports; scores times 100, BLEU of all seeds' reports as one set",
                 _ => "questions; exact match in per cent",
             },
+            overlap.map(|warning| format!(" Caution: {warning}.")).unwrap_or_default()
         );
         Table { name: file_name(["results", &model, &data_set]), caption, head, rows }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::data::{Batch, Collator, Dataset, IGNORE, Loader, Prepared, in_order_by_length};
-use crate::metrics::Prediction;
+use crate::metrics::{About, Prediction};
 use crate::models::{GenerateRule, Loaded, generate};
 use crate::nn::Mode;
 use crate::tensor::Graph;
@@ -108,6 +108,7 @@ impl Evaluation<'_> {
 
 fn prediction(prepared: &Prepared, answer: String, likelihood: Likelihood) -> Prediction {
     let example = &prepared.example;
+    let said = |name: &str| example.attributes.get(name).cloned();
     Prediction {
         id: example.id.clone(),
         question: example.question.clone(),
@@ -118,5 +119,10 @@ fn prediction(prepared: &Prepared, answer: String, likelihood: Likelihood) -> Pr
         num_target_tokens: likelihood.tokens,
         cluster: example.group.as_ref().unwrap_or(&example.image_name).clone(),
         run: 0,
+        about: About {
+            question_type: said("question_type"),
+            modality: said("modality"),
+            organ: said("organ"),
+        },
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Way;
+use crate::data::Overlap;
 use crate::metrics::{Metric, Scores};
 use crate::recipe::ByteSize;
 
@@ -219,4 +220,7 @@ pub struct TestScores {
     /// By the best checkpoint, the images shuffled among the questions: what can be had without
     /// looking. Absent where there is only one image.
     pub blind: Option<Scores>,
+    /// What is of it in training, too; absent where its pictures are not read from files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
 }

@@ -131,6 +131,7 @@ impl Run<'_> {
             before: before.map(score),
             after: score(after),
             blind: blind.map(score),
+            overlap: self.splits.overlap()?,
         }))
     }
 

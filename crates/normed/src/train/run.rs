@@ -180,7 +180,9 @@ impl<'a> Run<'a> {
         if !opened.skipped.is_empty() {
             log.emit(Event::Skipped { rows: opened.skipped })?;
         }
-        for message in opened.warnings.into_iter().chain(splits.warning()) {
+        let overlap = if options.test { splits.overlap()? } else { None };
+        let overlap = overlap.and_then(|overlap| overlap.warning());
+        for message in opened.warnings.into_iter().chain(splits.warning()).chain(overlap) {
             log.emit(Event::Warning { message })?;
         }
         if let Some(event) = ranked {

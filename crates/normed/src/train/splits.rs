@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{Dataset, Example, Split};
+use crate::data::{Dataset, Example, Overlap, Split};
 use crate::recipe::{BestBy, TrainSpec};
 use crate::weights::hex;
 use crate::{Error, Result};
@@ -76,6 +76,11 @@ impl Splits {
         }
         let fingerprint = fingerprint.finish();
         Ok(Self { dataset, train, validate, test, held_out, fingerprint })
+    }
+
+    /// Test pictures that are also trained on.
+    pub fn overlap(&self) -> Result<Option<Overlap>> {
+        Overlap::find(&*self.dataset, &self.train, &self.test)
     }
 
     /// What a user should know about them.

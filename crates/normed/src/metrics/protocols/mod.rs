@@ -13,8 +13,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, interval};
+use super::calibration::{Calibration, calibration};
 use super::metric::Ratio;
-use super::predictions::read_lines;
+use super::predictions::{About, read_lines};
 use super::protocol::Answer;
 use super::{Constant, ConstantsFrom};
 use crate::data::AnswerType;
@@ -102,12 +103,11 @@ pub struct Answered {
     /// What intervals cluster by; lines without one are of one and the same cluster.
     #[serde(default)]
     pub cluster: String,
-    /// As the data set names it, if it does.
-    pub question_type: Option<String>,
-    /// As the data set names it, if it does.
-    pub modality: Option<String>,
-    /// As the data set names it, if it does.
-    pub organ: Option<String>,
+    /// Of the true answer, as in predictions.jsonl; where it is absent, nothing is said of calibration.
+    pub nll: Option<f64>,
+    /// By what scores are broken down.
+    #[serde(flatten)]
+    pub about: About,
 }
 
 /// Reads answers. An error if there are none or an id occurs twice.
@@ -189,9 +189,9 @@ pub fn score_groups(answers: &[Answered], protocols: &[Protocol]) -> Vec<Group> 
         ("answer_type", |a| {
             Some(if a.answer_type == AnswerType::Open { "OPEN" } else { "CLOSED" })
         }),
-        ("question_type", |a| a.question_type.as_deref()),
-        ("modality", |a| a.modality.as_deref()),
-        ("organ", |a| a.organ.as_deref()),
+        ("question_type", |a| a.about.question_type.as_deref()),
+        ("modality", |a| a.about.modality.as_deref()),
+        ("organ", |a| a.about.organ.as_deref()),
     ];
     let read: Vec<Read<'_>> = answers.iter().map(Read::new).collect();
     let mut groups = Vec::new();
@@ -213,6 +213,13 @@ pub fn score_groups(answers: &[Answered], protocols: &[Protocol]) -> Vec<Group> 
         }));
     }
     groups
+}
+
+/// The calibration of the answers that carry a likelihood; none where of these no true answer is yes or no.
+pub fn score_calibration(answers: &[Answered]) -> Option<Calibration> {
+    let with = answers.iter().filter_map(|a| Some((Answer::new(&a.target), a.nll?, &a.cluster)));
+    let with: Vec<(Answer, f64, &String)> = with.collect();
+    calibration(with.iter().map(|(target, nll, cluster)| (target, *nll, cluster.as_str())))
 }
 
 /// A line with both its answers read.
@@ -285,9 +292,12 @@ mod tests {
             target: target.into(),
             answer_type: if open { AnswerType::Open } else { AnswerType::Closed },
             cluster: (id / 2).to_string(),
-            question_type: None,
-            modality: (id > 0).then(|| if id.is_multiple_of(2) { "CT" } else { "MRI" }.into()),
-            organ: Some("Lung".into()),
+            nll: None,
+            about: About {
+                question_type: None,
+                modality: (id > 0).then(|| if id.is_multiple_of(2) { "CT" } else { "MRI" }.into()),
+                organ: Some("Lung".into()),
+            },
         }
     }
 
