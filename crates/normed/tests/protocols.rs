@@ -24,9 +24,17 @@ fn each_answer_earns_what_the_papers_code_gives_it() {
             let want: BTreeMap<String, f64> =
                 serde_json::from_value(row["expected"][protocol.name()].clone()).expect("scores");
             let place = format!("{}: {answer:?}", protocol.name());
-            assert_eq!(found.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>(), "{place}");
+            assert_eq!(
+                found.keys().collect::<Vec<_>>(),
+                want.keys().collect::<Vec<_>>(),
+                "{place}"
+            );
             for (name, value) in &found {
-                assert!((value - want[name]).abs() < 1e-9, "{name} {place}: {value}, {}", want[name]);
+                assert!(
+                    (value - want[name]).abs() < 1e-9,
+                    "{name} {place}: {value}, {}",
+                    want[name]
+                );
                 compared += 1;
             }
         }
