@@ -119,9 +119,8 @@ mod tests {
     fn ranges_are_of_the_values() {
         let values = || (0..=200).map(f64::from);
         assert_eq!(Curve::of(Window::Range, values()), Curve::Between { low: 0.0, high: 200.0 });
-        let curve = Curve::of(Window::Percentiles, values().chain([1e6]));
-        let Curve::Between { low, high } = curve else { panic!("{curve:?}") };
-        assert!((low - 1.005).abs() < 1e-9 && (high - 199.995).abs() < 1e-9, "{low} to {high}");
+        let percentiles = Curve::of(Window::Percentiles, values().chain([1e6]));
+        assert_eq!(percentiles, Curve::Between { low: 1.005, high: 199.995 });
         assert_eq!(Curve::Between { low: 3.0, high: 3.0 }.level(3.0), 0);
     }
 
