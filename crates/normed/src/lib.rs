@@ -2,7 +2,6 @@
 //!
 //! The floors, from the ground up; each knows only those above it in this list:
 //!
-//! - `pickle`: what Python writes, read and never executed;
 //! - [`tensor`]: a value in memory, the parameters of a model, and the tape;
 //! - [`ops`]: the fused operations, forward and backward;
 //! - [`nn`]: layers, named as in the checkpoint;
@@ -24,7 +23,6 @@ pub mod metrics;
 pub mod models;
 pub mod nn;
 pub mod ops;
-mod pickle;
 pub mod plot;
 pub mod recipe;
 pub mod study;

@@ -5,16 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 14] = [
-    ("pickle", ""),
+const FLOORS: [(&str, &str); 13] = [
     ("tensor", ""),
     ("plot", ""),
     ("ops", "tensor data"), // of data, the label that does not count
     ("nn", "tensor ops"),
-    ("weights", "tensor pickle"),
-    ("hub", "weights"),                // of weights, how a checksum is written
-    ("data", "tensor weights pickle"), // the same of weights
-    ("metrics", "data"),               // of data, what kind of answer a question has
+    ("weights", "tensor"),
+    ("hub", "weights"),         // of weights, how a checksum is written
+    ("data", "tensor weights"), // the same
+    ("metrics", "data"),        // of data, what kind of answer a question has
     ("models", "tensor ops nn weights data"),
     ("tuning", "tensor ops nn"),
     ("recipe", "tensor hub data metrics models tuning"),
@@ -31,7 +30,7 @@ const ONLY: [(&str, &str, &str); 4] = [
 ];
 
 /// Models, methods and data sets: `train` knows their interfaces alone.
-const CONCRETE: [&str; 15] = [
+const CONCRETE: [&str; 14] = [
     "Miss",
     "Llava",
     "Clip",
@@ -44,7 +43,6 @@ const CONCRETE: [&str; 15] = [
     "Slake",
     "Jsonl",
     "Parquet",
-    "PathVqa",
     "Phantom",
     "Vocab",
 ];

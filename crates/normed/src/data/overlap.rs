@@ -79,7 +79,8 @@ struct Print {
     look: Look,
 }
 
-/// The different pictures of some examples.
+/// The different pictures of some examples, but for those that cannot be read: where such a one is needed
+/// it is an error, and where states of it are cached it is not needed.
 fn prints(dataset: &dyn Dataset, which: &[usize]) -> Result<Vec<Print>> {
     let mut seen = HashSet::new();
     let mut pictures: Vec<(String, ImageSource)> = Vec::new();
@@ -92,9 +93,10 @@ fn prints(dataset: &dyn Dataset, which: &[usize]) -> Result<Vec<Print>> {
         }
     }
     let print = |(name, image): (String, ImageSource)| {
-        Ok(Print { name, content: image.content_hash()?, look: Look::of(&*image.picture()?) })
+        let (content, picture) = (image.content_hash().ok()?, image.picture().ok()?);
+        Some(Print { name, content, look: Look::of(&picture) })
     };
-    pictures.into_par_iter().map(print).collect()
+    Ok(pictures.into_par_iter().filter_map(print).collect())
 }
 
 /// Which places are lighter than their left neighbours.

@@ -2,10 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{
-    Axis, DataSpec, ImageView, OnBadExample, PhantomDomain, Pick, RowFilter, Task, TemplateName,
-    Window,
-};
+use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, Task, TemplateName};
 use crate::models::LlamaKind;
 use crate::tensor::Tower;
 use crate::tuning::{
@@ -352,12 +349,6 @@ fn a_recipe_comes_back_as_it_was_written() {
             },
             task: Task::Vqa,
             rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
-            view: ImageView {
-                window: Window::At { center: 40.0, width: 400.0 },
-                frame: Pick::At(3),
-                axis: Axis::Coronal,
-                slice: Pick::Middle,
-            },
         },
         tuning: Tuning::One(rule.clone()),
         train,
