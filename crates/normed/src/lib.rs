@@ -22,13 +22,12 @@ pub mod hub;
 pub mod metrics;
 pub mod models;
 pub mod nn;
-pub mod ops;
 pub mod plot;
 pub mod recipe;
 pub mod study;
-pub mod tensor;
 pub mod train;
 pub mod tuning;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use normed_engine::{ops, tensor};

@@ -24,9 +24,6 @@ impl TokenRows {
 /// Stands in a row of tokens for a picture, of which a language model makes as many as it has states.
 pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
 
-/// The label of a position that does not count.
-pub const IGNORE: u32 = u32::MAX;
-
 /// The `P` pictures of a batch, as a model takes them.
 #[derive(Debug, Clone)]
 pub enum Images {

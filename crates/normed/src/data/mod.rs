@@ -25,8 +25,9 @@ mod text_rule;
 mod tokenizer;
 mod vqa_rad;
 
+pub use crate::ops::IGNORE;
 pub use assign::{SplitRule, SplitSize, assign_splits};
-pub use batch::{Batch, IGNORE, IMAGE_TOKEN, Images, TokenRows};
+pub use batch::{Batch, IMAGE_TOKEN, Images, TokenRows};
 pub use blind::Blind;
 pub use collator::{Collator, Image, PictureStates, Prepared};
 pub use example::{

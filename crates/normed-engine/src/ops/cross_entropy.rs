@@ -5,8 +5,10 @@
 //! Keeps: the loss's gradient `p - target`, in the logits' place.
 
 use super::simd::{exp, fold, for_row_pairs, max, sum};
-use crate::data::IGNORE;
 use crate::tensor::{Graph, Operation, Var};
+
+/// The label of a position that does not count.
+pub const IGNORE: u32 = u32::MAX;
 
 /// The summed loss of a batch, with the per-position negative log-likelihoods beside it.
 #[derive(Debug)]

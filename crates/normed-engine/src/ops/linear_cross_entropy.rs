@@ -95,7 +95,7 @@ fn times<T: Number>(mut x: Tensor, factor: f32) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::IGNORE;
+    use crate::ops::IGNORE;
     use crate::ops::check::{close, finite_differences, parameters};
     use crate::tensor::Parameters;
 

@@ -36,7 +36,7 @@ mod check;
 
 pub use activation::{Activation, activate};
 pub use attention::{AttentionSpec, KeyValues, attention, attention_over, self_attention};
-pub use cross_entropy::{CrossEntropy, cross_entropy, log_softmax};
+pub use cross_entropy::{CrossEntropy, IGNORE, cross_entropy, log_softmax};
 pub use dropout::{DropoutStream, add, add_dropped, drop_path_add, dropout};
 pub use embedding::embedding;
 pub use gated_mlp::{gate, gated_mlp};
