@@ -1,4 +1,4 @@
-//! How fast this machine is, from a second or less of the library's own operations.
+//! How fast this machine is, from a second or two of the library's own operations.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::tensor::{
 };
 
 /// Of all operations, at least.
-const LONG: Duration = Duration::from_millis(600);
+const LONG: Duration = Duration::from_millis(1200);
 /// Rows of a product in which packing counts for most.
 const FEW: usize = 32;
 /// Bytes of the matrices that are multiplied in turn: more than a cache holds, as a model's are.
@@ -147,10 +147,9 @@ impl<'a> Timed<'a> {
         self.work = meter.work();
     }
 
-    /// Its work, and the seconds that it takes where nothing else is at work: the lower quartile, for
-    /// what else is at work only ever adds to them. (The first times memory and threads are new.)
+    /// Its work, and the median of its seconds: what else the machine does meets a run's steps as well.
     fn usual(mut self) -> (Work, f64) {
         self.seconds.sort_by(f64::total_cmp);
-        (self.work, self.seconds[self.seconds.len() / 4])
+        (self.work, self.seconds[self.seconds.len() / 2])
     }
 }
