@@ -36,6 +36,34 @@ fn a_plan_lists_every_way_and_needs_no_weights() {
     assert!(plan.trained > 0 && plan.trained < plan.total);
 }
 
+/// In both precisions: an operation that looks at a value which is only planned panics.
+#[test]
+fn every_method_can_be_planned() {
+    let methods = [
+        "method = \"attention\"",
+        "method = \"ffn\"",
+        "method = \"full\"",
+        "method = \"bitfit\"",
+        "method = \"lora\"",
+        "method = \"lora\"\nuse_dora = true",
+        "method = \"ia3\"",
+        "method = \"prefix\"",
+        "method = \"p_tuning_v2\"",
+        "method = \"prompt\"",
+        "method = \"adapter\"",
+        "method = \"adapter\"\nparallel = true",
+        "method = [\"layer_norm\", \"lora\"]",
+    ];
+    for method in methods {
+        for precision in ["f32", "bf16"] {
+            let dir = tempfile::tempdir().unwrap();
+            tiny::make(dir.path(), method, "epochs = 1");
+            let plan = plan(&settings(dir.path(), &[&format!("precision={precision}")])).unwrap();
+            assert!(plan.chosen.is_some() && plan.trained > 0, "{method}");
+        }
+    }
+}
+
 #[test]
 fn without_data_texts_are_as_long_as_the_model_allows() {
     let dir = tempfile::tempdir().unwrap();

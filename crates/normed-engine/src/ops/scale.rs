@@ -23,7 +23,8 @@ pub fn scale(
     let bias_value = bias.map(|id| g.param(id).value().clone());
     let factors = Factors { v, inverse };
     let (from, to) = (x.value.precision(), output.precision(g));
-    let (b, added) = (bias_value.as_ref().map(Tensor::data), output.added());
+    let b = bias_value.as_ref().filter(|b| !b.is_planned()).map(Tensor::data);
+    let added = output.added();
     let y = match to {
         Precision::F32 => in_precision!(from, factors.forward_wide(&x.value, b, added)),
         Precision::Bf16 => in_precision!(from, factors.forward_narrow(&x.value, b, added)),
