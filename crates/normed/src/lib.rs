@@ -2,6 +2,7 @@
 //!
 //! The floors, from the ground up; each knows only those above it in this list:
 //!
+//! - `pickle`: what Python writes, read and never executed;
 //! - [`tensor`]: a value in memory, the parameters of a model, and the tape;
 //! - [`ops`]: the fused operations, forward and backward;
 //! - [`nn`]: layers, named as in the checkpoint;
@@ -22,6 +23,7 @@ pub mod hub;
 pub mod metrics;
 pub mod models;
 pub mod nn;
+mod pickle;
 pub mod plot;
 pub mod recipe;
 pub mod study;

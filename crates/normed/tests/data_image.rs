@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use normed::data::{Fit, ImageRule, Picture};
+use normed::data::{Fit, ImageRule, ImageView, Picture};
 use safetensors::{SafeTensors, tensor::TensorView};
 
 #[path = "data_common/mod.rs"]
@@ -93,7 +93,8 @@ fn all_formats_and_modes_become_rgb() {
     assert_eq!(names.len(), 14);
     for name in names {
         let expected = picture(&goldens.tensor(name).unwrap());
-        let ours = Picture::decode(&golden("image_files").join(name)).unwrap();
+        let ours =
+            Picture::decode(&golden("image_files").join(name), &ImageView::default()).unwrap();
         assert_eq!((ours.width, ours.height), (expected.width, expected.height), "{name}");
         let off = ours.rgb.iter().zip(&expected.rgb).map(|(a, b)| a.abs_diff(*b));
         let worst = off.max().unwrap();
@@ -105,7 +106,7 @@ fn all_formats_and_modes_become_rgb() {
 }
 
 fn refused(path: &Path) -> String {
-    let error = Picture::decode(path).unwrap_err();
+    let error = Picture::decode(path, &ImageView::default()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
     assert!(text.starts_with(path.to_str().unwrap()), "{text}");
@@ -139,7 +140,7 @@ fn broken_files_are_errors_with_path_and_cause() {
         let whole = fs::read(golden("image_files").join(name)).unwrap();
         for keep in [whole.len() / 3, whole.len() * 3 / 4, whole.len() - 20] {
             fs::write(&path, &whole[..keep]).unwrap();
-            let decoded = Picture::decode(&path);
+            let decoded = Picture::decode(&path, &ImageView::default());
             assert!(decoded.is_err(), "{name}: {keep} of {} bytes", whole.len());
         }
     }
@@ -155,7 +156,7 @@ fn a_small_file_cannot_fill_the_memory() {
     header.extend(crc32(&header[12..]).to_be_bytes());
     fs::write(&path, header).unwrap();
     assert!(refused(&path).contains("limit"), "{}", refused(&path));
-    assert!(Picture::check_header(&path).is_err());
+    assert!(Picture::check_header(&path, &ImageView::default()).is_err());
 }
 
 /// PNG's checksum.
@@ -179,7 +180,7 @@ fn damaged_files_never_panic() {
                 bytes[at] = (state >> 25) as u8;
             }
             fs::write(&path, bytes).unwrap();
-            let _ = Picture::decode(&path);
+            let _ = Picture::decode(&path, &ImageView::default());
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normed::data::{
-    AnswerType, DataSpec, Example, OnBadExample, Opened, Overlap, Split, indices_of, open,
-    open_jsonl_for_predict,
+    AnswerType, DataSection, DataSpec, Example, ImageView, OnBadExample, Opened, Overlap, Pick,
+    Split, Window, indices_of, open, open_jsonl_for_predict,
 };
 use serde_json::{Value, json};
 
@@ -242,4 +242,123 @@ fn a_broken_native_row_is_named_too() {
     let error = failure(&spec(OnBadExample::Stop));
     assert!(error.contains("validate.json:1: row 1: `q_lang` is missing"), "{error}");
     assert_eq!(open(&spec(OnBadExample::Skip)).unwrap().dataset.len(), 2);
+}
+
+/// PathVQA's layout with pickles that Python wrote (reference/make_medical_image_goldens.py), and its
+/// pictures.
+fn path_vqa() -> (tempfile::TempDir, DataSpec) {
+    let dir = tempfile::tempdir().unwrap();
+    for (split, pictures) in [
+        ("train", &["train_0000", "train_0001"][..]),
+        ("val", &["val_0261"]),
+        ("test", &["test_0003"]),
+    ] {
+        let (images, qas) =
+            (dir.path().join("images").join(split), dir.path().join("qas").join(split));
+        fs::create_dir_all(&images).unwrap();
+        fs::create_dir_all(&qas).unwrap();
+        for picture in pictures {
+            fs::copy(golden("image_files/rgb.jpg"), images.join(format!("{picture}.jpg"))).unwrap();
+        }
+        let name = format!("{split}_qa.pkl");
+        let from = golden("medical/pvqa/qas").join(split).join(&name);
+        fs::copy(from, qas.join(name)).unwrap();
+    }
+    let root = Some(dir.path().to_owned());
+    (dir, DataSpec::PathVqa { root, on_bad_example: OnBadExample::Stop })
+}
+
+#[test]
+fn path_vqa_as_pickled() {
+    let (dir, spec) = path_vqa();
+    let opened = open(&spec).unwrap();
+    let rows = examples(&opened);
+    assert_eq!(sizes(&rows), [3, 2, 2]);
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.id.as_str(), row.image_name.as_str(), row.answer.as_str(), row.answer_type))
+        .collect();
+    use AnswerType::{Closed, Open};
+    assert_eq!(
+        told,
+        [
+            ("pathvqa-train-0", "train_0000", "in the canals of hering", Open),
+            ("pathvqa-train-1", "train_0000", "yes", Closed),
+            ("pathvqa-train-2", "train_0001", "n\u{b0}5 \u{2014} na\u{ef}ve", Open),
+            ("pathvqa-val-0", "val_0261", "neutrophils", Open),
+            ("pathvqa-val-1", "val_0261", "no", Closed),
+            ("pathvqa-test-0", "test_0003", "Yes", Closed),
+            ("pathvqa-test-1", "test_0003", "", Open),
+        ]
+    );
+    assert_eq!(rows[0].question, "Where are liver stem cells (oval cells) located?");
+    let image = dir.path().join("images/val/val_0261.jpg");
+    assert_eq!(rows[3].images, [normed::data::ImageSource::File(image)]);
+    let warned = |text: &str| opened.warnings.iter().any(|warning| warning.contains(text));
+    assert!(warned("3 answers that are yes or no count as CLOSED, the other 4 as OPEN"));
+    assert!(warned("1 answers are empty, and kept; the first: "), "{:?}", opened.warnings);
+
+    // JSON stands for the pickle.
+    let json = json!([{"image": "val_0261", "question": "Is it?", "answer": "no"}]).to_string();
+    fs::write(dir.path().join("qas/val/val_qa.json"), json).unwrap();
+    assert_eq!(sizes(&examples(&open(&spec).unwrap())), [3, 1, 2]);
+    fs::remove_file(dir.path().join("qas/val/val_qa.json")).unwrap();
+
+    let pickle = dir.path().join("qas/val/val_qa.pkl");
+    for (bytes, cause) in [
+        (&b"\x80\x02cos\nsystem\n"[..], "`os.system` has no place in plain data"),
+        (b"\x80\x02}.", "holds no list of rows"),
+        (b"\x80\x02]K\x01a.", "val_qa.pkl: row 1: is no dict"),
+        (b"\x80\x02]}a.", "val_qa.pkl: row 1: `image` is missing"),
+        (b"\x80\x02]}(X\x05\0\0\0image]ua.", "row 1: `image` is a list"),
+        (b"\x80\x02]", "breaks off"),
+    ] {
+        fs::write(&pickle, bytes).unwrap();
+        let text = failure(&spec);
+        assert!(text.contains(cause) && text.contains("hint: "), "{cause}: {text}");
+    }
+    // One long text in a hundred thousand rows.
+    let mut bytes = b"\x80\x02](}(X\x05\0\0\0imageq\x01X\0\0\x10\0".to_vec();
+    bytes.extend(vec![b'x'; 1 << 20]); // too much for a thread's stack
+    bytes.extend(b"q\0u");
+    for _ in 0..100_000 {
+        bytes.extend(b"}h\x01h\0s");
+    }
+    bytes.extend(b"e.");
+    fs::write(&pickle, bytes).unwrap();
+    assert!(failure(&spec).contains("more than 256 MiB of text"), "{}", failure(&spec));
+    fs::remove_file(&pickle).unwrap();
+    let text = failure(&spec);
+    assert!(text.contains("no such file") && text.contains("images/{train,val,test}"), "{text}");
+}
+
+#[test]
+fn every_data_set_takes_dicom_and_volumes() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["ct.dcm", "frames.dcm", "float.nii.gz"] {
+        fs::copy(golden("medical").join(name), dir.path().join(name)).unwrap();
+    }
+    let lines = |names: &[&str]| -> Vec<String> {
+        names.iter().map(|name| line(name, json!({"image": name}))).collect()
+    };
+    let spec =
+        jsonl(dir.path(), &lines(&["ct.dcm", "frames.dcm", "float.nii.gz"]), OnBadExample::Stop);
+    let view = ImageView { frame: Pick::At(0), window: Window::Range, ..ImageView::default() };
+    let (usual, other) = (examples(&open(&spec).unwrap()), DataSection { view, ..spec.into() });
+    let other = examples(&other.open().unwrap());
+    for (a, b) in usual.iter().zip(&other) {
+        assert_ne!(a.images[0].content_hash().unwrap(), b.images[0].content_hash().unwrap());
+        let same = a.images[0].picture().unwrap() == b.images[0].picture().unwrap();
+        assert_eq!(same, a.id == "float.nii.gz", "{}", a.id);
+    }
+    // A frame that not all of them have.
+    let view = ImageView { frame: Pick::At(4), ..view };
+    let section = |on_bad_example| {
+        let spec = jsonl(dir.path(), &lines(&["ct.dcm", "frames.dcm"]), on_bad_example);
+        DataSection { view, ..spec.into() }
+    };
+    let error = section(OnBadExample::Stop).open().err().unwrap().to_string();
+    assert!(error.contains("rows.jsonl:1: ") && error.contains("has no frame 4"), "{error}");
+    let opened = section(OnBadExample::Skip).open().unwrap();
+    assert_eq!((opened.dataset.len(), opened.skipped.len()), (1, 1));
 }

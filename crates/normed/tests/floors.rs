@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 13] = [
+const FLOORS: [(&str, &str); 14] = [
+    ("pickle", ""),
     ("tensor", ""),
     ("plot", ""),
     ("ops", "tensor"),
     ("nn", "tensor ops"),
-    ("weights", "tensor"),
-    ("hub", "weights"),             // of weights, how a checksum is written
-    ("data", "tensor ops weights"), // the same, and of ops the label that does not count
-    ("metrics", "data"),            // of data, what kind of answer a question has
+    ("weights", "tensor pickle"),
+    ("hub", "weights"),                    // of weights, how a checksum is written
+    ("data", "tensor ops weights pickle"), // the same, and of ops the label that does not count
+    ("metrics", "data"),                   // of data, what kind of answer a question has
     ("models", "tensor ops nn weights data"),
     ("tuning", "tensor ops nn"),
     ("recipe", "tensor hub data metrics models tuning"),
@@ -30,7 +31,7 @@ const ONLY: [(&str, &str, &str); 4] = [
 ];
 
 /// Models, methods and data sets: `train` knows their interfaces alone.
-const CONCRETE: [&str; 14] = [
+const CONCRETE: [&str; 15] = [
     "Miss",
     "Llava",
     "Clip",
@@ -43,6 +44,7 @@ const CONCRETE: [&str; 14] = [
     "Slake",
     "Jsonl",
     "Parquet",
+    "PathVqa",
     "Phantom",
     "Vocab",
 ];

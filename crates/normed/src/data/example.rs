@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{PackedPicture, Picture};
+use super::{ImageView, PackedPicture, Picture};
 use crate::{Error, Result};
 
 /// What kind of answer is wanted: how a question can be answered, as the data set's `answer_type` says, or
@@ -22,6 +22,15 @@ pub enum AnswerType {
     Closed,
     /// A report of the study: no question of the data set's, and a text as the answer.
     Report,
+}
+
+impl AnswerType {
+    /// Of an answer whose data set says none: yes and no are a choice, all else is free.
+    pub(super) fn derived(answer: &str) -> Self {
+        let answer = answer.trim().trim_end_matches('.');
+        let is = |word| answer.eq_ignore_ascii_case(word);
+        if is("yes") || is("no") { Self::Closed } else { Self::Open }
+    }
 }
 
 /// The part of a data set that an example belongs to.
@@ -67,6 +76,8 @@ pub enum ImageSource {
     Packed(Arc<PackedPicture>),
     /// Pixels that a generator drew.
     Drawn(Arc<Picture>),
+    /// Another, not looked at in the usual way.
+    Viewed(Box<ImageSource>, ImageView),
 }
 
 /// What a picture that is read from a file can be told from others by.
@@ -79,9 +90,19 @@ pub enum PictureKey {
 }
 
 impl ImageSource {
+    /// The same, looked at in this way.
+    #[must_use]
+    pub(super) fn viewed(self, view: ImageView) -> Self {
+        if view.is_default() { self } else { Self::Viewed(Box::new(self), view) }
+    }
+
     /// What tells it from others that are read from files; none if it is drawn.
     pub fn key(&self) -> Option<PictureKey> {
         match self {
+            Self::Viewed(image, view) => {
+                let key = format!("{:?}", image.key()?);
+                Some(PictureKey::Content(view.hash(key.as_bytes())))
+            }
             Self::File(path) => Some(PictureKey::Path(path.clone())),
             Self::Packed(picture) => Some(PictureKey::Content(picture.hash())),
             Self::Drawn(_) => None,
@@ -90,10 +111,15 @@ impl ImageSource {
 
     /// Its pixels, decoded if it is read from a file.
     pub fn picture(&self) -> Result<Cow<'_, Picture>> {
+        self.picture_as(&ImageView::default())
+    }
+
+    fn picture_as(&self, view: &ImageView) -> Result<Cow<'_, Picture>> {
         match self {
-            Self::File(path) => Picture::decode(path).map(Cow::Owned),
-            Self::Packed(picture) => picture.decode().map(Cow::Owned),
+            Self::File(path) => Picture::decode(path, view).map(Cow::Owned),
+            Self::Packed(picture) => picture.decode(view).map(Cow::Owned),
             Self::Drawn(picture) => Ok(Cow::Borrowed(picture)),
+            Self::Viewed(image, view) => image.picture_as(view),
         }
     }
 
@@ -102,8 +128,8 @@ impl ImageSource {
         Sha256::new().chain_update(b"file").chain_update(bytes).finalize().into()
     }
 
-    /// SHA-256 over the file's bytes, or over the drawn pixels and their extents: the same pictures
-    /// have the same.
+    /// SHA-256 over the file's bytes and how they are looked at, or over the drawn pixels and their
+    /// extents: the same pictures have the same.
     pub fn content_hash(&self) -> Result<[u8; 32]> {
         let hash = match self {
             Self::File(path) => {
@@ -111,6 +137,7 @@ impl ImageSource {
                 return Ok(Self::hash_of_file(&bytes));
             }
             Self::Packed(picture) => return Ok(picture.hash()),
+            Self::Viewed(image, view) => return Ok(view.hash(&image.content_hash()?)),
             Self::Drawn(picture) => Sha256::new()
                 .chain_update(b"drawn")
                 .chain_update((picture.width as u64).to_le_bytes())
@@ -210,6 +237,7 @@ pub fn indices_of(dataset: &dyn Dataset, split: Split) -> Result<Vec<usize>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::data::{Pick, Window};
 
     /// A closed question about the picture file `image`.
     pub fn example(id: &str, image: &str) -> Example {
@@ -235,6 +263,32 @@ pub(super) mod tests {
         let subset = Subset::new(dataset.clone(), vec![2, 0]);
         assert_eq!((subset.len(), subset.get(0).unwrap().id), (2, "c".into()));
         assert!(dataset.get(3).is_err());
+    }
+
+    #[test]
+    fn yes_and_no_are_closed() {
+        for (answer, closed) in
+            [("Yes", true), (" no. ", true), ("NO", true), ("none", false), ("yes, both", false)]
+        {
+            assert_eq!(AnswerType::derived(answer) == AnswerType::Closed, closed, "{answer}");
+        }
+    }
+
+    #[test]
+    fn another_look_is_another_picture() {
+        let [window, frame] = [
+            ImageView { window: Window::Range, ..ImageView::default() },
+            ImageView { frame: Pick::At(0), ..ImageView::default() },
+        ];
+        let file = || ImageSource::File(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into());
+        assert_eq!(file().viewed(ImageView::default()), file());
+        let images = [file(), file().viewed(window), file().viewed(frame)];
+        for (i, a) in images.iter().enumerate() {
+            for (j, b) in images.iter().enumerate() {
+                assert_eq!(a.key() == b.key(), i == j);
+                assert_eq!(a.content_hash().unwrap() == b.content_hash().unwrap(), i == j);
+            }
+        }
     }
 
     #[test]

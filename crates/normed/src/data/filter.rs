@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{DataSpec, Dataset, Opened, Subset, Task, open_for};
+use super::{DataSpec, Dataset, ImageView, Opened, Subset, Task, open_for};
 use crate::{Error, Result};
 
-/// Which data set a run reads, which of its rows, and what is asked of them: the `[data]` section of a
-/// recipe.
+/// Which data set a run reads, which of its rows, what is asked of them, and how pictures are looked at:
+/// the `[data]` section of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataSection {
     /// The data set.
@@ -21,19 +21,24 @@ pub struct DataSection {
     /// Its rows.
     #[serde(rename = "where", skip_serializing_if = "RowFilter::is_empty")]
     pub rows: RowFilter,
+    /// How its pictures are looked at, where they are DICOM files or volumes.
+    #[serde(rename = "image", skip_serializing_if = "ImageView::is_default")]
+    pub view: ImageView,
 }
 
 impl From<DataSpec> for DataSection {
-    /// All rows, asked what is asked of such a set where nothing else is said.
+    /// All rows, asked what is asked of such a set where nothing else is said, pictures looked at in the
+    /// usual way.
     fn from(set: DataSpec) -> Self {
-        Self { task: set.tasks().0, set, rows: RowFilter::default() }
+        let (rows, view) = (RowFilter::default(), ImageView::default());
+        Self { task: set.tasks().0, set, rows, view }
     }
 }
 
 impl DataSection {
     /// Opens the data set, as [`super::open`] does, and passes over the other rows.
     pub fn open(&self) -> Result<Opened> {
-        let opened = open_for(&self.set, &self.task)?;
+        let opened = open_for(&self.set, &self.task, self.view)?;
         if self.rows.is_empty() {
             return Ok(opened);
         }

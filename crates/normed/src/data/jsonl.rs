@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::rows::{Checked, Fields, gather, jsonl_rows, study};
-use super::{Dataset, Example, ImageSource, OnBadExample, Opened, Split, Subset, Task, indices_of};
+use super::{Dataset, Example, ImageSource, Opened, Reading, Split, Subset, Task, indices_of};
 use crate::{Error, Result};
 
 /// Opens `file`; pictures are relative to `image_root`, or to the file's directory.
@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub(super) fn open(
     file: &Path,
     image_root: Option<&Path>,
-    on_bad_example: OnBadExample,
+    reading: Reading,
     task: &Task,
 ) -> Result<Opened> {
     let images = image_root.or(file.parent()).unwrap_or(Path::new(""));
@@ -34,7 +34,7 @@ pub(super) fn open(
     let example = if task.is_vqa() { example } else { report };
     let rows: Vec<Checked> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();
-    gather(rows, on_bad_example, warnings)
+    gather(rows, reading, warnings)
 }
 
 /// What an example is made of; other keys whose values are texts or numbers are its attributes.
@@ -74,7 +74,7 @@ pub fn open_jsonl_for_predict(
     image_root: Option<&Path>,
     split: Option<Split>,
 ) -> Result<Opened> {
-    let mut opened = open(file, image_root, OnBadExample::Stop, &Task::Vqa)?;
+    let mut opened = open(file, image_root, Reading::default(), &Task::Vqa)?;
     if let Some(split) = split {
         let indices = indices_of(&*opened.dataset, split)?;
         if indices.is_empty() {

@@ -13,6 +13,7 @@ mod loader;
 mod open_i;
 mod overlap;
 mod parquet;
+mod path_vqa;
 pub mod phantom;
 mod plan;
 mod prompt;
@@ -34,7 +35,7 @@ pub use example::{
     AnswerType, Attributes, Dataset, Example, ImageSource, PictureKey, Split, Subset, indices_of,
 };
 pub use filter::{DataSection, RowFilter};
-pub use image::Picture;
+pub use image::{Axis, ImageView, Pick, Picture, Window};
 pub use image_rule::{Fit, ImageRule};
 pub use jsonl::open_jsonl_for_predict;
 pub use loader::{BATCHES_HELD, Loader};
@@ -72,6 +73,14 @@ pub enum DataSpec {
         /// `en`, `zh`; both if absent.
         #[serde(default)]
         lang: Option<String>,
+        /// What to do with a broken row.
+        #[serde(default)]
+        on_bad_example: OnBadExample,
+    },
+    /// PathVQA in its native layout.
+    PathVqa {
+        /// The directory that holds `images` and `qas`; `$NORMED_DATA/pvqa` if absent.
+        root: Option<PathBuf>,
         /// What to do with a broken row.
         #[serde(default)]
         on_bad_example: OnBadExample,
@@ -145,7 +154,10 @@ impl DataSpec {
     /// What is asked of it where nothing else is said; the other task if it has that one, too.
     pub fn tasks(&self) -> (Task, Option<Task>) {
         match self {
-            Self::VqaRad { .. } | Self::Slake { .. } | Self::Parquet { .. } => (Task::Vqa, None),
+            Self::VqaRad { .. }
+            | Self::Slake { .. }
+            | Self::PathVqa { .. }
+            | Self::Parquet { .. } => (Task::Vqa, None),
             Self::IuXray { .. } | Self::MimicCxr { .. } | Self::OpenI { .. } => {
                 (Task::report(), None)
             }
@@ -183,6 +195,14 @@ pub enum OnBadExample {
     Skip,
 }
 
+/// How the rows of a data set are read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reading {
+    on_bad_example: OnBadExample,
+    /// How pictures are looked at.
+    view: ImageView,
+}
+
 /// A data set, opened.
 pub struct Opened {
     /// All its examples; [`Example::split`] says which part each belongs to.
@@ -198,36 +218,41 @@ pub struct Opened {
 ///
 /// It is asked what is asked of such a set where nothing else is said; [`DataSection`] says more.
 pub fn open(spec: &DataSpec) -> Result<Opened> {
-    open_for(spec, &spec.tasks().0)
+    open_for(spec, &spec.tasks().0, ImageView::default())
 }
 
-fn open_for(spec: &DataSpec, task: &Task) -> Result<Opened> {
-    let opened = open_set(spec, task)?;
+/// The same, with the pictures that are to be had in several ways looked at as `view` says.
+fn open_for(spec: &DataSpec, task: &Task, view: ImageView) -> Result<Opened> {
+    let opened = open_set(spec, task, view)?;
     Ok(Opened { dataset: task.ask(opened.dataset), ..opened })
 }
 
-fn open_set(spec: &DataSpec, task: &Task) -> Result<Opened> {
+fn open_set(spec: &DataSpec, task: &Task, view: ImageView) -> Result<Opened> {
+    let reading = |&on_bad_example: &OnBadExample| Reading { on_bad_example, view };
     match spec {
         DataSpec::VqaRad { root, on_bad_example } => {
-            vqa_rad::open(root.as_deref(), *on_bad_example)
+            vqa_rad::open(root.as_deref(), reading(on_bad_example))
         }
         DataSpec::Slake { root, lang, on_bad_example } => {
-            slake::open(root.as_deref(), lang.as_deref(), *on_bad_example)
+            slake::open(root.as_deref(), lang.as_deref(), reading(on_bad_example))
         }
         DataSpec::Jsonl { file, image_root, on_bad_example } => {
-            jsonl::open(file, image_root.as_deref(), *on_bad_example, task)
+            jsonl::open(file, image_root.as_deref(), reading(on_bad_example), task)
         }
-        DataSpec::Parquet { root, on_bad_example } => parquet::open(root, *on_bad_example),
+        DataSpec::PathVqa { root, on_bad_example } => {
+            path_vqa::open(root.as_deref(), reading(on_bad_example))
+        }
+        DataSpec::Parquet { root, on_bad_example } => parquet::open(root, reading(on_bad_example)),
         DataSpec::IuXray { root, on_bad_example } => {
-            r2gen::open(r2gen::Cleaning::Iu, root.as_deref(), *on_bad_example)
+            r2gen::open(r2gen::Cleaning::Iu, root.as_deref(), reading(on_bad_example))
         }
         DataSpec::MimicCxr { root, on_bad_example } => {
-            r2gen::open(r2gen::Cleaning::Mimic, root.as_deref(), *on_bad_example)
+            r2gen::open(r2gen::Cleaning::Mimic, root.as_deref(), reading(on_bad_example))
         }
         DataSpec::OpenI { root, impression, split_seed, on_bad_example } => {
             let (impression, split_seed) = (*impression, *split_seed);
             let options =
-                open_i::Options { impression, split_seed, on_bad_example: *on_bad_example };
+                open_i::Options { impression, split_seed, reading: reading(on_bad_example) };
             open_i::open(root.as_deref(), &options)
         }
         DataSpec::Phantom { domain, train, validate, test, seed } => {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::rows::{Checked, Fields, Row, gather, root, study};
-use super::{Example, OnBadExample, Opened, Split};
+use super::{Example, Opened, Reading, Split};
 use crate::{Error, Result};
 
 /// What the two tables are called.
@@ -29,7 +29,7 @@ pub(super) struct Options {
     pub impression: bool,
     /// Another seed, other splits.
     pub split_seed: u64,
-    pub on_bad_example: OnBadExample,
+    pub reading: Reading,
 }
 
 /// Opens the two tables in `directory`, or in `$NORMED_DATA/open_i`.
@@ -62,7 +62,7 @@ pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<Opened
     let rows = rows.into_iter().map(|row| row.check(|f| example(f, options, &images, &views)));
     let mut rows: Vec<Checked> = rows.collect();
     divide(&mut rows, options.split_seed);
-    gather(rows, options.on_bad_example, Vec::new())
+    gather(rows, options.reading, Vec::new())
 }
 
 fn images(directory: &Path) -> Result<PathBuf> {

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::rows::{Checked, Fields, Row, gather, json_object, root, study};
-use super::{Example, OnBadExample, Opened, Split};
+use super::{Example, Opened, Reading, Split};
 use crate::{Error, Result};
 
 /// How the reports of one of the two data sets are cleaned.
@@ -73,7 +73,7 @@ fn is_dropped(c: char) -> bool {
 pub(super) fn open(
     cleaning: Cleaning,
     directory: Option<&Path>,
-    on_bad_example: OnBadExample,
+    reading: Reading,
 ) -> Result<Opened> {
     let directory = root(directory, cleaning.name())?;
     let (path, images) = (directory.join("annotation.json"), directory.join("images"));
@@ -87,7 +87,7 @@ pub(super) fn open(
         }));
     }
     let rows: Vec<Checked> = rows;
-    gather(rows, on_bad_example, Vec::new())
+    gather(rows, reading, Vec::new())
 }
 
 fn studies<'a>(path: &Path, annotation: &'a Map<String, Value>, key: &str) -> Result<&'a [Value]> {

@@ -10,7 +10,9 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Split};
+use super::{
+    AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Reading, Split,
+};
 use crate::{Error, Result};
 
 /// One row of a file, its fields not yet looked at.
@@ -248,10 +250,10 @@ pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
 /// rows are to be left out, every picture is decoded here, so that none can stop the run later.
 pub(super) fn gather(
     rows: Vec<Checked>,
-    on_bad_example: OnBadExample,
+    reading: Reading,
     warnings: Vec<String>,
 ) -> Result<Opened> {
-    let broken = broken_pictures(&rows, on_bad_example);
+    let broken = broken_pictures(&rows, reading);
     let mut first_place: HashMap<String, String> = HashMap::new();
     let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
     for Checked { place, example } in rows {
@@ -263,9 +265,10 @@ pub(super) fn gather(
                 return Err(format!("the id `{}` is already that of {first}", example.id));
             }
             first_place.insert(example.id.clone(), place.clone());
-            Ok(example)
+            let images = example.images.into_iter().map(|image| image.viewed(reading.view));
+            Ok(Example { images: images.collect(), ..example })
         });
-        match (checked, on_bad_example) {
+        match (checked, reading.on_bad_example) {
             (Ok(example), _) => examples.push(example),
             (Err(cause), OnBadExample::Skip) => skipped.push(format!("{place}: {cause}")),
             (Err(cause), OnBadExample::Stop) => {
@@ -285,13 +288,13 @@ pub(super) fn gather(
 }
 
 /// Why pictures cannot be used, by file.
-fn broken_pictures(rows: &[Checked], on_bad_example: OnBadExample) -> HashMap<PathBuf, String> {
+fn broken_pictures(rows: &[Checked], reading: Reading) -> HashMap<PathBuf, String> {
     let files: HashSet<&Path> =
         rows.iter().filter_map(|row| row.example.as_ref().ok()).flat_map(files).collect();
     let check = |path: &&Path| {
-        let checked = match on_bad_example {
-            OnBadExample::Stop => Picture::check_header(path),
-            OnBadExample::Skip => Picture::decode(path).map(drop),
+        let checked = match reading.on_bad_example {
+            OnBadExample::Stop => Picture::check_header(path, &reading.view),
+            OnBadExample::Skip => Picture::decode(path, &reading.view).map(drop),
         };
         checked.err().map(|error| (path.to_path_buf(), format!("picture {error}")))
     };
@@ -304,6 +307,26 @@ fn files(example: &Example) -> impl Iterator<Item = &Path> {
         ImageSource::File(path) => Some(path.as_path()),
         _ => None,
     })
+}
+
+/// A warning where a data set has no answer types, and `closed` of `all` rows got one for their answer.
+pub(super) fn derived_types(all: usize, closed: usize) -> Option<String> {
+    (all > 0).then(|| {
+        format!(
+            "the data has no `answer_type`: {closed} answers that are yes or no count as CLOSED, the \
+             other {} as OPEN; figures of open and closed questions are not those of the data's authors",
+            all - closed
+        )
+    })
+}
+
+/// A warning where answers are empty: published sets have some, and count them.
+pub(super) fn empty_answers(rows: &[Checked]) -> Option<String> {
+    let is_empty =
+        |row: &&Checked| row.example.as_ref().is_ok_and(|example| example.answer.trim().is_empty());
+    let mut empty = rows.iter().filter(is_empty);
+    let first = empty.next()?;
+    Some(format!("{} answers are empty, and kept; the first: {}", 1 + empty.count(), first.place))
 }
 
 /// The directory of the data set called `name`: `root`, else `name` in `$NORMED_DATA`.

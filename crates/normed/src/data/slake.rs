@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::rows::{Checked, Fields, gather, json_rows, root};
-use super::{Example, ImageSource, OnBadExample, Opened, Split};
+use super::{Example, ImageSource, Opened, Reading, Split};
 use crate::{Error, Result};
 
 /// Opens `root`, or `$NORMED_DATA/slake`; rows in another language than `lang` are passed over.
 pub(super) fn open(
     directory: Option<&Path>,
     lang: Option<&str>,
-    on_bad_example: OnBadExample,
+    reading: Reading,
 ) -> Result<Opened> {
     let directory = root(directory, "slake")?;
     let images = directory.join("imgs");
@@ -47,7 +47,7 @@ pub(super) fn open(
                 .into(),
         );
     }
-    gather(rows, on_bad_example, warnings)
+    gather(rows, reading, warnings)
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, String> {

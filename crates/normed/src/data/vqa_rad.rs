@@ -7,17 +7,17 @@
 use std::path::Path;
 
 use super::rows::{Checked, Fields, gather, json_rows, root};
-use super::{Example, ImageSource, OnBadExample, Opened, Split};
+use super::{Example, ImageSource, Opened, Reading, Split};
 use crate::Result;
 
 /// Opens `root`, or `$NORMED_DATA/vqa-rad`.
-pub(super) fn open(directory: Option<&Path>, on_bad_example: OnBadExample) -> Result<Opened> {
+pub(super) fn open(directory: Option<&Path>, reading: Reading) -> Result<Opened> {
     let directory = root(directory, "vqa-rad")?;
     let images = directory.join("VQA_RAD Image Folder");
     let rows = json_rows(&directory.join("VQA_RAD Dataset Public.json"))?;
     let rows: Vec<Checked> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, &images))).collect();
-    gather(rows, on_bad_example, Vec::new())
+    gather(rows, reading, Vec::new())
 }
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {

@@ -13,7 +13,7 @@ use super::read_init::init;
 use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
 use super::source::{Node, Value};
 use super::{Base, BestBy, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
-use crate::data::{DataSection, DataSpec, PhantomDomain, RowFilter, Task};
+use crate::data::{DataSection, DataSpec, ImageView, PhantomDomain, Pick, RowFilter, Task, Window};
 use crate::hub::Kind;
 use crate::metrics::Metric;
 use crate::models::GenerateRule;
@@ -91,7 +91,7 @@ fn base(s: &Section<'_>) -> Base {
 type ReadData = fn(&Section<'_>) -> DataSpec;
 
 /// Each data set, by name, and the keys it has. Whether its files are there is found out by opening.
-const DATA_SETS: [(&str, ReadData); 8] = [
+const DATA_SETS: [(&str, ReadData); 9] = [
     ("vqa_rad", |s| DataSpec::VqaRad {
         root: s.get("root", s.a_path()),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
@@ -99,6 +99,10 @@ const DATA_SETS: [(&str, ReadData); 8] = [
     ("slake", |s| DataSpec::Slake {
         root: s.get("root", s.a_path()),
         lang: s.get("lang", text),
+        on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
+    }),
+    ("path_vqa", |s| DataSpec::PathVqa {
+        root: s.get("root", s.a_path()),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
     }),
     ("jsonl", |s| DataSpec::Jsonl {
@@ -144,7 +148,9 @@ fn data(s: &Section<'_>) -> Option<DataSection> {
         Some(read) => {
             let set = read(s);
             let task = task(s, &set);
-            Some(DataSection { set, task, rows: s.get("where", rows).unwrap_or_default() })
+            let rows = s.get("where", rows).unwrap_or_default();
+            let view = s.section("image", view).unwrap_or_default();
+            Some(DataSection { set, task, rows, view })
         }
         None => {
             s.abandon();
@@ -181,6 +187,37 @@ fn task(s: &Section<'_>, set: &DataSpec) -> Task {
         Task::Vqa => {}
     }
     task
+}
+
+fn view(s: &Section<'_>) -> ImageView {
+    ImageView {
+        window: s.get("window", window).unwrap_or_default(),
+        frame: s.get("frame", pick).unwrap_or_default(),
+        axis: s.get("axis", one_of).unwrap_or_default(),
+        slice: s.get("slice", pick).unwrap_or_default(),
+    }
+}
+
+/// `[40, 400]`, a centre and a width, or a name.
+fn window(node: &Node) -> Result<Window, Wrong> {
+    let Value::Text(name) = &node.value else {
+        let (center, width) = pair(real("that is finite", |_| true))(node)?;
+        return match width > 0.0 {
+            true => Ok(Window::At { center, width }),
+            false => Err(Wrong::new(format!("a window must be wider than 0, is {width}"))),
+        };
+    };
+    let known = Window::NAMED.iter().find(|(known, _)| known == name);
+    known.map(|(_, window)| *window).ok_or_else(|| unknown(name, &Window::NAMED.map(|(n, _)| n)))
+}
+
+/// `"middle"` or a number.
+fn pick(node: &Node) -> Result<Pick, Wrong> {
+    match &node.value {
+        Value::Text(name) if name == "middle" => Ok(Pick::Middle),
+        Value::Number(_) => from_0()(node).map(Pick::At),
+        other => Err(Wrong::new(format!("must be \"middle\" or a number from 0 up, is {other}"))),
+    }
 }
 
 /// `{ modality = ["CT", "MRI"], organ = "Lung" }`.

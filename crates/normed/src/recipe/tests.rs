@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{DataSpec, OnBadExample, PhantomDomain, RowFilter, Task, TemplateName};
+use crate::data::{
+    Axis, DataSpec, ImageView, OnBadExample, PhantomDomain, Pick, RowFilter, Task, TemplateName,
+    Window,
+};
 use crate::models::LlamaKind;
 use crate::tensor::Tower;
 use crate::tuning::{
@@ -120,6 +123,28 @@ fn a_single_mistake_has_its_remedy_as_a_hint() {
         error.ends_with("--set train.lrr=1: train.lrr: no such key\n  hint: did you mean `lr`?"),
         "{error}"
     );
+}
+
+#[test]
+fn how_pictures_are_looked_at_is_read() {
+    let text = SMALL.replace("[tuning]", "[data.image]\nwindow = \"percentiles\"\n[tuning]");
+    let view = open(&text, &["data.image.slice=7"]).unwrap().data.view;
+    let expected =
+        ImageView { window: Window::Percentiles, slice: Pick::At(7), ..ImageView::default() };
+    assert_eq!(view, expected);
+    for (setting, cause) in [
+        ("window=percentile", "there is no \"percentile\"\n  hint: did you mean `percentiles`?"),
+        ("window=[40, 0]", "a window must be wider than 0, is 0"),
+        ("window=[40]", "must be a list of two"),
+        ("window=[nan, 400]", "must be a number that is finite"),
+        ("frame=last", "must be \"middle\" or a number from 0 up, is \"last\""),
+        ("slice=-1", "must be a whole number from 0 up, is -1"),
+        ("axis=transverse", "there is no \"transverse\""),
+        ("level=40", "no such key"),
+    ] {
+        let error = complaint(SMALL, &[&format!("data.image.{setting}")]);
+        assert!(error.contains(cause), "{error}");
+    }
 }
 
 #[test]
@@ -349,6 +374,12 @@ fn a_recipe_comes_back_as_it_was_written() {
             },
             task: Task::Vqa,
             rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
+            view: ImageView {
+                window: Window::At { center: 40.0, width: 400.0 },
+                frame: Pick::At(3),
+                axis: Axis::Coronal,
+                slice: Pick::Middle,
+            },
         },
         tuning: Tuning::One(rule.clone()),
         train,
@@ -376,6 +407,7 @@ fn a_recipe_comes_back_as_it_was_written() {
             lang: Some("en".into()),
             on_bad_example: OnBadExample::Skip,
         },
+        DataSpec::PathVqa { root: Some(here.join("pvqa")), on_bad_example: OnBadExample::Skip },
         DataSpec::Jsonl {
             file: here.join("rows.jsonl"),
             image_root: Some(here.join("images")),

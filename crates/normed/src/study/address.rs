@@ -17,7 +17,8 @@ use crate::{Error, Result};
 const DIGITS: usize = 20;
 
 /// Makes addresses: a hash of the resolved recipe, of the base's weights in the place of its path, of
-/// the data's rows in the place of theirs, and of the program's version. Pictures count by their names.
+/// the data's rows in the place of theirs, and of the program's version. Pictures count by their names
+/// and by how they are looked at.
 #[derive(Default)]
 pub struct Addresses {
     bases: HashMap<PathBuf, String>,
@@ -118,8 +119,28 @@ impl Addresses {
         if let Some((_, fingerprint)) = self.data.iter().find(|(known, _)| known == data) {
             return Ok(fingerprint.clone());
         }
-        let fingerprint = data_fingerprint(&*data.open()?.dataset)?;
+        let mut fingerprint = data_fingerprint(&*data.open()?.dataset)?;
+        if !data.view.is_default() {
+            fingerprint.push_str(&hex(&data.view.hash(b"")));
+        }
         self.data.push((data.clone(), fingerprint.clone()));
         Ok(fingerprint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{DataSpec, ImageView, PhantomDomain, Window};
+
+    #[test]
+    fn the_same_pictures_seen_in_another_way_are_other_data() {
+        let domain = PhantomDomain::Source;
+        let set = DataSpec::Phantom { domain, train: 1, validate: 0, test: 1, seed: 0 };
+        let view = ImageView { window: Window::Range, ..ImageView::default() };
+        let (usual, other) = (set.clone().into(), DataSection { view, ..set.into() });
+        let mut addresses = Addresses::default();
+        let [a, b, c] = [&usual, &other, &usual].map(|data| addresses.data(data).unwrap());
+        assert!(a != b && a == c);
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{ImageSource, PictureStates};
+use crate::data::{ImageSource, PictureKey, PictureStates};
 use crate::tensor::{Precision, Tensor};
 use crate::weights::{hash_elements, hex, read_safetensors, write_safetensors};
 use crate::{Error, Result};
@@ -41,7 +41,7 @@ pub(super) struct States {
     /// What is looked for in files, and each picture's states once found.
     pictures: HashMap<PictureHash, Option<Tensor>>,
     /// The pictures that files hold, so that these are not read again.
-    sources: HashMap<PathBuf, PictureHash>,
+    sources: HashMap<PictureKey, PictureHash>,
     /// Files that were looked at.
     known: HashSet<OsString>,
 }
@@ -62,17 +62,12 @@ impl States {
 
     /// Looks for `image` from now on. Its hash, unless it is looked for already.
     pub fn want(&mut self, image: &ImageSource) -> Result<Option<PictureHash>> {
-        let hash = match image {
-            ImageSource::File(path) => match self.sources.get(path) {
-                Some(_) => return Ok(None),
-                None => {
-                    let hash = image.content_hash()?;
-                    self.sources.insert(path.clone(), hash);
-                    hash
-                }
-            },
-            ImageSource::Packed(_) | ImageSource::Drawn(_) => image.content_hash()?,
-        };
+        let key = image.key();
+        if key.as_ref().is_some_and(|key| self.sources.contains_key(key)) {
+            return Ok(None);
+        }
+        let hash = image.content_hash()?;
+        self.sources.extend(key.map(|key| (key, hash)));
         let is_new = !self.pictures.contains_key(&hash);
         if is_new {
             self.pictures.insert(hash, None);
@@ -178,10 +173,7 @@ const ELSEWHERE: &str = "free some space, or set cache.place to another director
 
 impl PictureStates for States {
     fn states(&self, image: &ImageSource) -> Result<Tensor> {
-        let known = match image {
-            ImageSource::File(path) => self.sources.get(path).copied(),
-            ImageSource::Packed(_) | ImageSource::Drawn(_) => None,
-        };
+        let known = image.key().and_then(|key| self.sources.get(&key).copied());
         let hash = known.map_or_else(|| image.content_hash(), Ok)?;
         let states = self.pictures.get(&hash).and_then(Option::as_ref);
         states.cloned().ok_or_else(|| Error::failed("cache", "a picture's states are not in it"))

@@ -8,7 +8,6 @@ mod interpolate;
 mod llava_names;
 mod merged;
 mod names;
-mod pickle;
 mod safetensors_file;
 mod save;
 mod sharded;

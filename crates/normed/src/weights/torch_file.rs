@@ -1,7 +1,7 @@
 //! PyTorch's `.pth` and `.bin`: a zip archive of a pickle and raw storages.
 //!
 //! No maintained crate reads these on its own (candle's and burn's readers are part of their
-//! frameworks), so the pickle is read by the small machine of [`super::pickle`].
+//! frameworks), so the pickle is read by the small machine of [`crate::pickle`].
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{Pickle, Value};
 use super::stored::{Checkpoint, Stored, map_file};
+use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
 
 /// How the format before PyTorch 1.6 begins: a pickle of a fixed number.

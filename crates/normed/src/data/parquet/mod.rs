@@ -21,8 +21,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use self::shard::{Column, Shard};
-use super::rows::{Checked, Row, gather};
-use super::{AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Split};
+use super::rows::{Checked, Row, derived_types, empty_answers, gather};
+use super::{
+    AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Reading, Split,
+};
 use crate::weights::hex;
 use crate::{Error, Result};
 
@@ -33,28 +35,28 @@ const DEPTH: usize = 4;
 ///
 /// Rows are read, pictures are hashed, and their headers looked at: a picture is read again from its
 /// file when it is needed.
-pub(super) fn open(root: &Path, on_bad_example: OnBadExample) -> Result<Opened> {
-    let mut rows = Rows { on_bad_example, ..Rows::default() };
+pub(super) fn open(root: &Path, reading: Reading) -> Result<Opened> {
+    let mut rows = Rows { reading, ..Rows::default() };
     for (split, path) in shards(root)? {
         rows.read(split, &Arc::new(Shard::open(&path)?))?;
     }
-    let warnings = rows.warnings();
-    gather(rows.checked, on_bad_example, warnings)
+    let (all, closed) = rows.derived;
+    let warnings =
+        derived_types(all, closed).into_iter().chain(empty_answers(&rows.checked)).collect();
+    gather(rows.checked, rows.reading, warnings)
 }
 
 /// What is read so far.
 #[derive(Default)]
 struct Rows {
-    on_bad_example: OnBadExample,
+    reading: Reading,
     checked: Vec<Checked>,
     /// Rows of each split.
     counts: HashMap<Split, usize>,
     /// Each picture where it was seen first, or why it cannot be used.
     pictures: HashMap<[u8; 32], Result<Arc<PackedPicture>, String>>,
-    /// Rows whose answer type is made up: all of them, and those that are closed.
+    /// Rows whose answer type is derived: all of them, and those that are closed.
     derived: (usize, usize),
-    /// Where answers are empty.
-    empty: Vec<String>,
 }
 
 impl Rows {
@@ -103,9 +105,9 @@ impl Rows {
     ) -> [u8; 32] {
         let hash = ImageSource::hash_of_file(bytes);
         self.pictures.entry(hash).or_insert_with(|| {
-            match self.on_bad_example {
-                OnBadExample::Stop => Picture::check_bytes(bytes)?,
-                OnBadExample::Skip => Picture::from_bytes(bytes).map(drop)?,
+            match self.reading.on_bad_example {
+                OnBadExample::Stop => Picture::check_bytes(bytes, &self.reading.view)?,
+                OnBadExample::Skip => Picture::from_bytes(bytes, &self.reading.view).map(drop)?,
             }
             Ok(Arc::new(PackedPicture::new(shard.clone(), column.clone(), (group, row), hash)))
         });
@@ -131,7 +133,11 @@ impl Rows {
                 images: vec![ImageSource::Packed(picture)],
                 image_name,
                 question: fields.text("question")?,
-                answer_type: if typed { fields.answer_type()? } else { derived(&answer) },
+                answer_type: if typed {
+                    fields.answer_type()?
+                } else {
+                    AnswerType::derived(&answer)
+                },
                 // Published sets have some empty ones, and count them.
                 answer,
                 split,
@@ -139,42 +145,12 @@ impl Rows {
                 attributes: Attributes::new(),
             })
         });
-        if let Ok(example) = &checked.example {
-            if !typed {
-                self.derived.0 += 1;
-                self.derived.1 += usize::from(example.answer_type == AnswerType::Closed);
-            }
-            if example.answer.trim().is_empty() {
-                self.empty.push(checked.place.clone());
-            }
+        if let (Ok(example), false) = (&checked.example, typed) {
+            self.derived.0 += 1;
+            self.derived.1 += usize::from(example.answer_type == AnswerType::Closed);
         }
         self.checked.push(checked);
     }
-
-    fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let (derived, closed) = self.derived;
-        if derived > 0 {
-            warnings.push(format!(
-                "the data has no `answer_type`: {closed} answers that are yes or no count as CLOSED, \
-                 the other {} as OPEN; figures of open and closed questions are not those of the \
-                 data's authors",
-                derived - closed
-            ));
-        }
-        if let Some(first) = self.empty.first() {
-            let n = self.empty.len();
-            warnings.push(format!("{n} answers are empty, and kept; the first: {first}"));
-        }
-        warnings
-    }
-}
-
-/// Yes and no are a choice, all else is free.
-fn derived(answer: &str) -> AnswerType {
-    let answer = answer.trim().trim_end_matches('.');
-    let is = |word| answer.eq_ignore_ascii_case(word);
-    if is("yes") || is("no") { AnswerType::Closed } else { AnswerType::Open }
 }
 
 /// The parquet files in `root` and the split of each, in the order of splits and names.
@@ -263,15 +239,6 @@ mod tests {
             ("0000.parquet", None),
         ] {
             assert_eq!(split_of(Path::new(path)), split, "{path}");
-        }
-    }
-
-    #[test]
-    fn yes_and_no_are_closed() {
-        for (answer, closed) in
-            [("Yes", true), (" no. ", true), ("NO", true), ("none", false), ("yes, both", false)]
-        {
-            assert_eq!(derived(answer) == AnswerType::Closed, closed, "{answer}");
         }
     }
 

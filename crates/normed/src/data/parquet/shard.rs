@@ -12,7 +12,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::page::{self, Dictionary};
-use crate::data::{ImageSource, Picture};
+use crate::data::{ImageSource, ImageView, Picture};
 use crate::{Error, Result};
 
 /// A parquet file whose footer is read.
@@ -248,14 +248,14 @@ impl PackedPicture {
     }
 
     /// Reads and decodes it. To be another than when the data set was opened is an error.
-    pub fn decode(&self) -> Result<Picture> {
+    pub fn decode(&self, view: &ImageView) -> Result<Picture> {
         let bytes = self.shard.value(self.group, &self.column, self.row)?;
         let bytes = bytes.as_ref().map(ByteArray::data).unwrap_or_default();
         if ImageSource::hash_of_file(bytes) != self.hash {
             return Err(Error::failed(self.place(), "is not what it was: the file has changed")
                 .hint("start again, with nobody writing to the file"));
         }
-        Picture::from_bytes(bytes).map_err(|cause| Error::invalid(self.place(), cause))
+        Picture::from_bytes(bytes, view).map_err(|cause| Error::invalid(self.place(), cause))
     }
 
     fn place(&self) -> String {

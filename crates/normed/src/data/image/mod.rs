@@ -1,6 +1,14 @@
-//! Pictures, decoded: JPEG, PNG, BMP or TIFF, whatever the file is called.
+//! Pictures, decoded: JPEG, PNG, BMP, TIFF, DICOM or NIfTI, whatever the file is called.
 
-use std::io::Cursor;
+mod dicom;
+mod levels;
+mod nifti;
+mod view;
+
+pub use view::{Axis, ImageView, Pick, Window};
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
@@ -30,28 +38,55 @@ impl Picture {
     /// - 16 bits become 8 by `round(v * 255 / 65535)`: the full range is mapped, nothing is clipped.
     /// - What is transparent is laid over white, as transformers does.
     /// - An orientation in EXIF is not applied, as Pillow applies none.
+    /// - Of DICOM a frame, of NIfTI a slice, gzipped or not, with the window that `view` says. Slices lie
+    ///   as radiologists see them: the patient's right or front is on the left, front or head on top.
     ///
     /// Floating-point pictures, whose range is not known, are errors, as are broken files, empty
     /// ones, and those longer than 16,384 pixels or larger than 512 MiB when decoded.
-    pub fn decode(path: &Path) -> Result<Self> {
+    pub fn decode(path: &Path, view: &ImageView) -> Result<Self> {
+        let mut file = open(path)?;
+        // Of a volume, which may be larger than the memory, a slice is read.
+        if nifti::is_nifti(head(path, &mut file)?) {
+            return nifti::picture(file, view).map_err(|cause| wrong(path, cause));
+        }
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-        Self::from_bytes(&bytes).map_err(|cause| Error::invalid(path.display(), cause))
+        Self::from_bytes(&bytes, view).map_err(|cause| wrong(path, cause))
     }
 
     /// Whether a file's header is one that [`Picture::decode`] takes; pixels are not looked at.
-    pub fn check_header(path: &Path) -> Result<()> {
-        let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
-        let check = || reader(std::io::BufReader::new(file))?.into_dimensions().map_err(cause);
-        check().map(drop).map_err(|cause| Error::invalid(path.display(), cause))
+    pub fn check_header(path: &Path, view: &ImageView) -> Result<()> {
+        let mut file = open(path)?;
+        let head = head(path, &mut file)?;
+        if nifti::is_nifti(head) {
+            return nifti::check(file, view).map_err(|cause| wrong(path, cause));
+        }
+        if dicom::is_dicom(head) {
+            let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+            return dicom::check(&bytes, view).map_err(|cause| wrong(path, cause));
+        }
+        let check = || reader(file)?.into_dimensions().map_err(cause);
+        check().map(drop).map_err(|cause| wrong(path, cause))
     }
 
     /// The same of a file in memory; what is wrong with it is all that is said.
-    pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn check_bytes(bytes: &[u8], view: &ImageView) -> Result<(), String> {
+        if nifti::is_nifti(bytes) {
+            return nifti::check(bytes, view);
+        }
+        if dicom::is_dicom(bytes) {
+            return dicom::check(bytes, view);
+        }
         reader(Cursor::new(bytes))?.into_dimensions().map(drop).map_err(cause)
     }
 
     /// Decodes a file in memory; what is wrong with it is all that is said.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+    pub fn from_bytes(bytes: &[u8], view: &ImageView) -> Result<Self, String> {
+        if nifti::is_nifti(bytes) {
+            return nifti::picture(bytes, view);
+        }
+        if dicom::is_dicom(bytes) {
+            return dicom::picture(bytes, view);
+        }
         let reader = reader(Cursor::new(bytes))?;
         if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
             return Err(
@@ -75,12 +110,33 @@ impl Picture {
     }
 }
 
+fn open(path: &Path) -> Result<BufReader<File>> {
+    File::open(path).map(BufReader::new).map_err(|e| Error::io(path, &e))
+}
+
+/// How a file begins, as far as that tells what it is.
+fn head<'a>(path: &Path, file: &'a mut BufReader<File>) -> Result<&'a [u8]> {
+    // What is no plain file may give less at a time, and is then no volume and no DICOM file.
+    file.fill_buf().map_err(|e| Error::io(path, &e))
+}
+
+fn wrong(path: &Path, cause: String) -> Error {
+    Error::invalid(path.display(), cause)
+}
+
+/// Three equal channels.
+fn grey(levels: impl Iterator<Item = u8>) -> Vec<u8> {
+    levels.flat_map(|level| [level; 3]).collect()
+}
+
 /// A reader that knows the format from the content and keeps the limits.
 fn reader<R: std::io::BufRead + std::io::Seek>(source: R) -> Result<ImageReader<R>, String> {
     let mut reader =
         ImageReader::new(source).with_guessed_format().map_err(|error| error.to_string())?;
     if reader.format().is_none() {
-        return Err("is not a picture: its content is none of JPEG, PNG, BMP, TIFF".into());
+        return Err("is not a picture: its content is none of JPEG, PNG, BMP, TIFF, \
+             DICOM, NIfTI"
+            .into());
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);

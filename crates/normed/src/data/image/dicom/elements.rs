@@ -1,0 +1,242 @@
+//! The elements of a DICOM data set: tags and the bytes of their values, in little endian.
+//!
+//! After PS3.5 chapter 7 and annex A. Read here, as nothing is made for a value before it is known to be
+//! in the file: a length is a claim.
+
+use std::collections::BTreeMap;
+
+/// Group and element.
+pub(super) type Tag = (u16, u16);
+
+const ITEM: Tag = (0xfffe, 0xe000);
+const ITEM_END: Tag = (0xfffe, 0xe00d);
+const SEQUENCE_END: Tag = (0xfffe, 0xe0dd);
+pub(super) const PIXEL_DATA: Tag = (0x7fe0, 0x0010);
+
+/// Where a length is not said, and an end marker comes instead.
+const UNDEFINED: u32 = u32::MAX;
+
+/// How deep sequences may lie in one another.
+const DEEPEST: usize = 64;
+
+/// What stands under a tag.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Element<'a> {
+    pub value: &'a [u8],
+    /// Whether elements within it say what kind of value they have.
+    explicit: bool,
+    /// Whether its end is marked, not counted.
+    pub undefined: bool,
+}
+
+/// The elements of a data set, or of an item in a sequence.
+#[derive(Debug, Default)]
+pub(super) struct Elements<'a>(BTreeMap<Tag, Element<'a>>);
+
+/// The head of an element: its tag, the length of its value, and whether what is in it is explicit.
+struct Head {
+    tag: Tag,
+    length: u32,
+    explicit: bool,
+}
+
+/// Bytes that are read from the front.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+fn broken(cause: &str) -> String {
+    format!("is no whole DICOM file: {cause}")
+}
+
+impl<'a> Cursor<'a> {
+    fn is_at_end(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest.first_chunk().ok_or_else(|| broken("it breaks off"))?;
+        self.at += N;
+        Ok(*taken)
+    }
+
+    fn u16(&mut self) -> Result<u16, String> {
+        self.take().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, String> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn slice(&mut self, length: u32, tag: Tag) -> Result<&'a [u8], String> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        // Where it does not fit, the file has fewer bytes in any case.
+        let slice = rest.get(..usize::try_from(length).unwrap_or(usize::MAX)).ok_or_else(|| {
+            let (group, element) = tag;
+            let there = rest.len();
+            format!(
+                "is cut short: ({group:04x},{element:04x}) has {length} bytes, of which {there} are there"
+            )
+        })?;
+        self.at += slice.len();
+        Ok(slice)
+    }
+
+    fn tag(&mut self) -> Result<Tag, String> {
+        Ok((self.u16()?, self.u16()?))
+    }
+
+    fn head(&mut self, explicit: bool) -> Result<Head, String> {
+        let tag = self.tag()?;
+        // Items and their ends have no kind of value in either syntax.
+        if !explicit || tag.0 == ITEM.0 {
+            return Ok(Head { tag, length: self.u32()?, explicit });
+        }
+        let kind = self.take::<2>()?;
+        let length = match &kind {
+            b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN"
+            | b"UR" | b"UT" | b"UV" => {
+                self.u16()?;
+                self.u32()?
+            }
+            _ if kind.iter().all(u8::is_ascii_uppercase) => self.u16()?.into(),
+            _ => return Err(broken("there is no element")),
+        };
+        // Of a kind that its writer did not know, in a sequence as implicit data sets have it (PS3.5,
+        // 6.2.2, note 4).
+        Ok(Head { tag, length, explicit: &kind != b"UN" })
+    }
+
+    /// Passes over what is in a sequence, or in an item, whose end is marked, and over the mark.
+    fn pass(&mut self, explicit: bool) -> Result<(), String> {
+        let mut within = vec![explicit];
+        while let Some(&explicit) = within.last() {
+            let head = self.head(explicit)?;
+            if head.tag == ITEM_END || head.tag == SEQUENCE_END {
+                within.pop();
+            } else if head.length == UNDEFINED {
+                within.push(head.explicit);
+                if within.len() > DEEPEST {
+                    return Err(broken("sequences lie too deep in one another"));
+                }
+            } else {
+                self.slice(head.length, head.tag)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Elements<'a> {
+    /// Reads `bytes` to their end, or to the first element whose tag `wanted` does not take; where that
+    /// is. Nothing is read behind the pixels, which come last.
+    pub fn read(
+        bytes: &'a [u8],
+        explicit: bool,
+        wanted: impl Fn(Tag) -> bool,
+    ) -> Result<(Self, usize), String> {
+        let mut cursor = Cursor { bytes, at: 0 };
+        let mut elements = Self::default();
+        while !cursor.is_at_end() {
+            // What is not wanted may be of another syntax: of it no more than the tag is read.
+            let mut ahead = cursor;
+            if !wanted(ahead.tag()?) {
+                break;
+            }
+            let head = cursor.head(explicit)?;
+            let undefined = head.length == UNDEFINED;
+            let value = if undefined {
+                let begin = cursor.at;
+                cursor.pass(head.explicit)?;
+                &bytes[begin..cursor.at]
+            } else {
+                cursor.slice(head.length, head.tag)?
+            };
+            let element = Element { value, explicit: head.explicit, undefined };
+            elements.0.entry(head.tag).or_insert(element);
+            if head.tag == PIXEL_DATA {
+                break;
+            }
+        }
+        Ok((elements, cursor.at))
+    }
+
+    pub fn get(&self, tag: Tag) -> Option<Element<'a>> {
+        self.0.get(&tag).copied()
+    }
+
+    /// The text under `tag`, without the blanks and zeros that fill it up.
+    pub fn text(&self, tag: Tag) -> Option<&'a str> {
+        let text = str::from_utf8(self.get(tag)?.value).ok()?;
+        Some(text.trim_matches([' ', '\0'])).filter(|text| !text.is_empty())
+    }
+
+    /// The first of the numbers that are written as text under `tag`; the others are behind backslashes.
+    pub fn number(&self, tag: Tag) -> Option<f64> {
+        let first = self.text(tag)?.split('\\').next()?;
+        first.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
+    /// The numbers of two bytes under `tag`.
+    pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
+        let (words, _) = self.get(tag)?.value.as_chunks::<2>();
+        Some(words.iter().map(|&word| u16::from_le_bytes(word)).collect())
+    }
+
+    /// Item `n` of the sequence under `tag`, if there is one.
+    pub fn item(&self, tag: Tag, n: usize) -> Result<Option<Elements<'a>>, String> {
+        let Some(sequence) = self.get(tag) else { return Ok(None) };
+        let mut items = Items::of(&sequence);
+        let Some(item) = items.nth(n) else { return Ok(None) };
+        // An end marker has no place in an item, and is none of its elements.
+        let (elements, _) = Self::read(item?, sequence.explicit, |tag| tag.0 != ITEM.0)?;
+        Ok(Some(elements))
+    }
+}
+
+/// The contents of the items in a sequence, or of the fragments that pixels lie in.
+pub(super) struct Items<'a> {
+    cursor: Cursor<'a>,
+    explicit: bool,
+}
+
+impl<'a> Items<'a> {
+    pub fn of(sequence: &Element<'a>) -> Self {
+        Self { cursor: Cursor { bytes: sequence.value, at: 0 }, explicit: sequence.explicit }
+    }
+
+    fn read(&mut self) -> Result<Option<&'a [u8]>, String> {
+        if self.cursor.is_at_end() {
+            return Ok(None);
+        }
+        let head = self.cursor.head(self.explicit)?;
+        match head.tag {
+            SEQUENCE_END => {
+                self.cursor.at = self.cursor.bytes.len();
+                Ok(None)
+            }
+            ITEM if head.length == UNDEFINED => {
+                let begin = self.cursor.at;
+                self.cursor.pass(self.explicit)?;
+                Ok(Some(&self.cursor.bytes[begin..self.cursor.at]))
+            }
+            ITEM => self.cursor.slice(head.length, head.tag).map(Some),
+            _ => Err(broken("an item of a sequence is missing")),
+        }
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Result<&'a [u8], String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read().transpose();
+        if matches!(item, Some(Err(_))) {
+            self.cursor.at = self.cursor.bytes.len();
+        }
+        item
+    }
+}

@@ -1,0 +1,289 @@
+//! DICOM and NIfTI as pictures: against pixels computed from what pydicom and nibabel wrote
+//! (reference/make_medical_image_goldens.py), and against files that lie.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use normed::data::{Axis, ImageView, Pick, Picture, Window};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+#[path = "data_common/mod.rs"]
+mod common;
+use common::golden;
+
+/// How a case of medical.json is looked at.
+fn view(case: &Value) -> ImageView {
+    let pick = |key: &str| case[key].as_u64().map_or(Pick::Middle, |n| Pick::At(n as usize));
+    let number = |value: &Value| value.as_f64().unwrap() as f32;
+    ImageView {
+        window: match &case["window"] {
+            Value::Null => Window::Header,
+            Value::Array(at) => Window::At { center: number(&at[0]), width: number(&at[1]) },
+            name => Window::NAMED.iter().find(|(known, _)| name == known).unwrap().1,
+        },
+        frame: pick("frame"),
+        axis: match case["axis"].as_str() {
+            None | Some("axial") => Axis::Axial,
+            Some("coronal") => Axis::Coronal,
+            Some("sagittal") => Axis::Sagittal,
+            Some(other) => panic!("{other}"),
+        },
+        slice: pick("slice"),
+    }
+}
+
+fn file(name: &str) -> Vec<u8> {
+    fs::read(golden("medical").join(name)).unwrap()
+}
+
+#[test]
+fn pixels_are_those_of_the_formulas() {
+    let cases = String::from_utf8(file("medical.json")).unwrap();
+    let cases: BTreeMap<String, Value> = serde_json::from_str(&cases).unwrap();
+    let expected = file("medical.safetensors");
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    assert_eq!(cases.len(), 84);
+    let mut wrong = Vec::new();
+    for (name, case) in &cases {
+        let path = golden("medical").join(case["file"].as_str().unwrap());
+        let (view, expected) = (view(case), expected.tensor(name).unwrap());
+        Picture::check_header(&path, &view).unwrap();
+        let picture = match Picture::decode(&path, &view) {
+            Ok(picture) => picture,
+            Err(error) => {
+                wrong.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let of_memory = Picture::from_bytes(&fs::read(&path).unwrap(), &view).unwrap();
+        assert_eq!(picture, of_memory, "{name}");
+        assert_eq!([picture.height, picture.width], expected.shape()[..2], "{name}");
+        let channels = expected.shape().get(2).copied().unwrap_or(1);
+        let levels = picture.rgb.chunks_exact(3).flat_map(|pixel| match channels {
+            1 => {
+                assert!(pixel[0] == pixel[1] && pixel[1] == pixel[2], "{name} is grey");
+                &pixel[..1]
+            }
+            _ => pixel,
+        });
+        let worst = levels.zip(expected.data()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        // JPEG decoders may round the inverse cosine transform differently.
+        let most = match name.as_str() {
+            "baseline" => 2,
+            "ybr_jpeg" => 4,
+            _ => 1,
+        };
+        eprintln!("{name}: off by {worst} of 255");
+        if worst > most {
+            wrong.push(format!("{name}: off by {worst} of 255"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[track_caller]
+fn refused(bytes: &[u8], cause: &str) {
+    refused_as(bytes, &ImageView::default(), cause);
+}
+
+#[track_caller]
+fn refused_as(bytes: &[u8], view: &ImageView, cause: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("scan");
+    fs::write(&path, bytes).unwrap();
+    let error = Picture::decode(&path, view).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let text = error.to_string();
+    assert!(text.starts_with(path.to_str().unwrap()) && text.contains(cause), "{text}");
+}
+
+/// The file `name` with its element `tag` of explicit length holding `value` instead, which is as long.
+fn with(name: &str, tag: [u8; 4], value: &[u8]) -> Vec<u8> {
+    let mut bytes = file(name);
+    // A length of 2 and a value of 16 look like a tag; what follows them does not look like a kind of value.
+    let is_element = |w: &[u8]| w[..4] == tag && w[4..].iter().all(u8::is_ascii_uppercase);
+    let at = bytes.windows(6).rposition(is_element).unwrap();
+    let length = u16::from_le_bytes([bytes[at + 6], bytes[at + 7]]);
+    assert_eq!(usize::from(length), value.len());
+    bytes[at + 8..][..value.len()].copy_from_slice(value);
+    bytes
+}
+
+const ROWS: [u8; 4] = [0x28, 0, 0x10, 0];
+const COLUMNS: [u8; 4] = [0x28, 0, 0x11, 0];
+
+#[test]
+fn a_dicom_file_that_lies_is_an_error() {
+    refused(&with("ct.dcm", ROWS, &[0, 0]), "has 26 x 0 pixels");
+    refused(&with("ct.dcm", ROWS, &[0xff, 0xff]), "beyond the limit of 16384 a side");
+    refused(
+        &with("ct.dcm", COLUMNS, &[0, 0x10]),
+        "is cut short: its pixels take 172032 bytes, of which 1092 are there",
+    );
+    for (name, cause) in [
+        ("rle.dcm", "RLE frame is cut short"),
+        ("lossless_16.dcm", "another number than the file's header says"),
+        ("j2k.dcm", "another number than the file's header says"),
+    ] {
+        let mut bytes = with(name, ROWS, &[0, 0x20]);
+        let at = bytes.windows(4).rposition(|window| window == COLUMNS).unwrap();
+        bytes[at + 8..at + 10].copy_from_slice(&[0, 0x20]);
+        refused(&bytes, cause);
+    }
+    // 10^9 frames, and as many bytes of text as the file had before.
+    let frames = with("frames.dcm", [0x28, 0, 8, 0], b"5 ");
+    refused(
+        &with("frames.dcm", [0x28, 0, 8, 0], b"9 "),
+        "is cut short: its pixels take 864 bytes, of which 480 are there",
+    );
+    let at = frames.windows(4).rposition(|window| window == [0x28, 0, 8, 0]).unwrap();
+    let mut more = frames[..at + 6].to_vec();
+    more.extend([10, 0]);
+    more.extend(b"1000000000");
+    more.extend(&frames[at + 10..]);
+    refused(&more, "claims 1000000000 frames");
+    refused(&with("frames.dcm", [0x28, 0, 8, 0], b"x "), "NumberOfFrames is no number");
+    let view = ImageView { frame: Pick::At(5), ..ImageView::default() };
+    refused_as(&file("frames.dcm"), &view, "has no frame 5: its frames are 0 to 4");
+
+    // An element that claims four gigabytes.
+    let whole = file("ct.dcm");
+    let mut bytes = whole.clone();
+    let at = bytes.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0]).unwrap();
+    bytes[at + 8..at + 12].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
+    refused(&bytes, "(7fe0,0010) has 4294967294 bytes, of which 1092 are there");
+    refused(&whole[..whole.len() - 1], "is cut short");
+    refused(&whole[..at + 3], "breaks off");
+    refused(&whole[..at], "has no pixels");
+    refused(&whole[..132], "transfer syntax is missing");
+    for name in ["rle.dcm", "baseline.dcm", "lossless_12.dcm", "j2k.dcm", "fragments.dcm"] {
+        let whole = file(name);
+        for keep in 132..whole.len() {
+            let decoded = Picture::from_bytes(&whole[..keep], &ImageView::default());
+            assert!(decoded.is_err(), "{name}: {keep} of {} bytes", whole.len());
+        }
+    }
+}
+
+#[test]
+fn what_is_not_read_of_dicom_is_named_with_a_remedy() {
+    let syntax = |uid: &[u8]| with("frames_rle.dcm", [2, 0, 0x10, 0], uid);
+    refused(&syntax(b"1.2.840.10008.1.2.2\0"), "in big endian");
+    let syntax = |uid: &[u8]| with("j2k.dcm", [2, 0, 0x10, 0], uid);
+    refused(&syntax(b"1.2.840.10008.1.2.4.80"), "compressed by JPEG-LS");
+    refused(&syntax(b"1.2.840.10008.1.2.4.80"), "gdcmconv --raw");
+    let bytes = file("palette_8.dcm");
+    let at = bytes.windows(4).rposition(|window| window == [0x28, 0, 2, 0x12]).unwrap();
+    let mut without = bytes.clone();
+    without[at + 2] = 9; // the green table is called something else
+    refused(&without, "is PALETTE COLOR without its colour tables");
+    refused(
+        &with("eight.dcm", [0x28, 0, 4, 0], b"MONOCHROMEX "),
+        "PhotometricInterpretation is MONOCHROMEX",
+    );
+    refused(&with("eight.dcm", [0x28, 0, 2, 0], &[3, 0]), "is MONOCHROME2 with 3 samples a pixel");
+    refused(&with("ct.dcm", [0x28, 0, 0, 1], &[32, 0]), "take 32 bits");
+    refused(&with("ct.dcm", [0x28, 0, 1, 1], &[13, 0]), "BitsStored 13 and HighBit 11");
+    refused(
+        &with("eight.dcm", [0x28, 0, 0x51, 0x10], b"0.5 "),
+        "is 0.5 wide, and must be 1 or more",
+    );
+    refused(&with("sigmoid.dcm", [0x28, 0, 0x51, 0x10], b"-1"), "data.image.window");
+    refused(&with("sigmoid.dcm", [0x28, 0, 0x56, 0x10], b"SIGMOID2"), "VOILUTFunction is SIGMOID2");
+}
+
+/// The file `name` with other bytes from `at` on.
+fn changed(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut file = file(name);
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    file
+}
+
+#[test]
+fn a_volume_that_lies_is_an_error() {
+    refused(&changed("ras.nii", 42, &[0, 0]), "has 0 x 6 x 7 voxels");
+    let largest = [0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f];
+    refused(&changed("ras.nii", 42, &largest), "has 32767 x 32767 x 32767 voxels");
+    let large = [0, 0x40, 0, 0x40, 0, 0x40];
+    refused(&changed("ras.nii", 42, &large), "has a slice of 16384 x 16384 pixels");
+    // Of this the coronal slice is one row of 16384 pixels.
+    let coronal = ImageView { axis: Axis::Coronal, ..ImageView::default() };
+    let flat = [0, 0x40, 0, 0x40, 1, 0];
+    let mut bytes = changed("ras.nii", 42, &flat);
+    bytes[70..72].copy_from_slice(&[64, 0]); // float64
+    refused_as(&bytes, &coronal, "has planes of 16384 x 16384 voxels");
+    refused(&changed("ras.nii", 42, &[0, 0x10, 0, 0x10, 0, 0x10]), "is cut short");
+    refused(&changed("ras.nii", 42, &[0xff, 0xff]), "has -1 x 6 x 7 voxels");
+    refused(&changed("ras.nii", 40, &[9, 0]), "has 9 dimensions");
+    refused(&changed("ras.nii", 70, &[32, 0]), "its voxels are complex numbers (datatype 32)");
+    refused(&changed("ras.nii", 70, &[128, 0]), "colours");
+    refused(&changed("ras.nii", 108, &0.0_f32.to_le_bytes()), "within its header");
+    refused(&changed("ras.nii", 108, &f32::NAN.to_le_bytes()), "within its header");
+    refused(&changed("ras.nii", 108, &1e12_f32.to_le_bytes()), "is cut short");
+    refused(&changed("ras.nii", 344, b"ni1\0"), "half of a pair");
+    refused(&changed("ras.nii", 280, &[0; 16]), "its affine is singular");
+    refused(&changed("ras.nii", 280, &f32::NAN.to_le_bytes()), "its affine is singular");
+    refused(&changed("rotated_q.nii", 256, &2.0_f32.to_le_bytes()), "is no rotation");
+    refused(&changed("scaled.nii", 116, &f32::INFINITY.to_le_bytes()), "scl_inter is no number");
+    let whole = file("ras.nii");
+    let middle = 352 + 3 * 30 * 2;
+    refused(&whole[..middle + 59], "is cut short");
+    assert!(Picture::from_bytes(&whole[..middle + 60], &ImageView::default()).is_ok());
+    refused(&whole[..351], "is cut short");
+    let view = ImageView { slice: Pick::At(7), ..ImageView::default() };
+    refused_as(&whole, &view, "has no slice 7: its slices are 0 to 6");
+
+    let mut float = nib_float();
+    assert!(Picture::from_bytes(&float, &ImageView::default()).is_ok());
+    let at = float.len() - 4;
+    float[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused(&float, "1 of the slice's 4 values are no numbers");
+    refused(&float, "numpy.nan_to_num");
+
+    // What lies behind the slice is not read.
+    let gzipped = file("float.nii.gz");
+    let whole = Picture::from_bytes(&gzipped, &ImageView::default());
+    for keep in 2..gzipped.len() {
+        let cut = Picture::from_bytes(&gzipped[..keep], &ImageView::default());
+        assert!(cut.is_err() || keep > gzipped.len() / 2 && cut == whole, "{keep}");
+    }
+    // An empty stream.
+    let empty = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    refused(&empty, "is cut short");
+}
+
+/// A slice of 2 x 2 float32.
+fn nib_float() -> Vec<u8> {
+    let mut bytes = changed("ras.nii", 42, &[2, 0, 2, 0, 1, 0]);
+    bytes[70..72].copy_from_slice(&[16, 0]);
+    bytes.truncate(352);
+    bytes.extend([0.0_f32, 1.0, 2.0, 3.0].iter().flat_map(|x| x.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let mut state = 1_u64;
+    for entry in fs::read_dir(golden("medical")).unwrap() {
+        let path = entry.unwrap().path();
+        if !is_picture(&path) {
+            continue;
+        }
+        let whole = fs::read(path).unwrap();
+        for round in 0..60 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + round % 4 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (state >> 33) as usize % bytes.len();
+                bytes[at] = (state >> 25) as u8;
+            }
+            let _ = Picture::from_bytes(&bytes, &ImageView::default());
+        }
+    }
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "dcm" || end == "nii" || end == "gz")
+}
