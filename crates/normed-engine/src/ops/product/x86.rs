@@ -287,35 +287,63 @@ unsafe fn pack_512<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out: &mut [u32]) 
         match (m.data(), m.by_columns()) {
             (Factor::F32(x), false) => {
                 let x = x.as_ptr();
-                transpose_rows(rows, width, words, out, |row, words| {
-                    let row = x.add((first + row) * stride);
-                    let per_word = if PAIRS { 2 } else { 1 };
-                    for line in (0..per_word * 16).step_by(16) {
-                        fetch(row.wrapping_add(width * stride + per_word * words.start + line));
-                    }
-                    load_words_f32::<PAIRS>(row, words, inner)
-                });
+                transpose_rows(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    #[inline(always)]
+                    |row, words| {
+                        let row = x.add((first + row) * stride);
+                        let per_word = if PAIRS { 2 } else { 1 };
+                        for line in (0..per_word * 16).step_by(16) {
+                            fetch(row.wrapping_add(width * stride + per_word * words.start + line));
+                        }
+                        load_words_f32::<PAIRS>(row, words, inner)
+                    },
+                );
             }
             (Factor::Bf16(x), false) => {
                 let x = x.as_ptr().cast::<u16>();
-                transpose_rows(rows, width, words, out, |row, words| {
-                    let row = x.add((first + row) * stride);
-                    let per_word = if PAIRS { 2 } else { 1 };
-                    fetch(row.wrapping_add(width * stride + per_word * words.start));
-                    load_words_bf16::<PAIRS>(row, words, inner)
-                });
+                transpose_rows(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    #[inline(always)]
+                    |row, words| {
+                        let row = x.add((first + row) * stride);
+                        let per_word = if PAIRS { 2 } else { 1 };
+                        fetch(row.wrapping_add(width * stride + per_word * words.start));
+                        load_words_bf16::<PAIRS>(row, words, inner)
+                    },
+                );
             }
             (Factor::F32(x), true) => {
                 let x = x.as_ptr().wrapping_add(first);
-                copy_columns(rows, width, words, out, |word, at, mask| {
-                    column_words_f32::<PAIRS>(x.wrapping_add(at), stride, inner, word, mask)
-                });
+                copy_columns(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    #[inline(always)]
+                    |word, at, mask| {
+                        column_words_f32::<PAIRS>(x.wrapping_add(at), stride, inner, word, mask)
+                    },
+                );
             }
             (Factor::Bf16(x), true) => {
                 let x = x.as_ptr().cast::<i16>().wrapping_add(first);
-                copy_columns(rows, width, words, out, |word, at, mask| {
-                    column_words_bf16::<PAIRS>(x.wrapping_add(at), stride, inner, word, mask)
-                });
+                copy_columns(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    #[inline(always)]
+                    |word, at, mask| {
+                        column_words_bf16::<PAIRS>(x.wrapping_add(at), stride, inner, word, mask)
+                    },
+                );
             }
             (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {
                 pack_narrow::<PAIRS>(m, cut, out);

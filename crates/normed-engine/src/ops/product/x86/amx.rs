@@ -257,27 +257,51 @@ unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) 
             match (m.data(), m.by_columns()) {
                 (Factor::F32(x), false) => {
                     let x = x.as_ptr().add(first * stride);
-                    rows(height, words, out, |row, from| {
-                        load_words_f32::<true>(x.add(row * stride), from..from + TILE, inner)
-                    });
+                    rows(
+                        height,
+                        words,
+                        out,
+                        #[inline(always)]
+                        |row, from| {
+                            load_words_f32::<true>(x.add(row * stride), from..from + TILE, inner)
+                        },
+                    );
                 }
                 (Factor::Bf16(x), false) => {
                     let x = x.as_ptr().cast::<u16>().add(first * stride);
-                    rows(height, words, out, |row, from| {
-                        load_words_bf16::<true>(x.add(row * stride), from..from + TILE, inner)
-                    });
+                    rows(
+                        height,
+                        words,
+                        out,
+                        #[inline(always)]
+                        |row, from| {
+                            load_words_bf16::<true>(x.add(row * stride), from..from + TILE, inner)
+                        },
+                    );
                 }
                 (Factor::F32(x), true) => {
                     let x = x.as_ptr().wrapping_add(first);
-                    columns(height, words, out, |word, at, mask| {
-                        column_words_f32::<true>(x.wrapping_add(at), stride, inner, word, mask)
-                    });
+                    columns(
+                        height,
+                        words,
+                        out,
+                        #[inline(always)]
+                        |word, at, mask| {
+                            column_words_f32::<true>(x.wrapping_add(at), stride, inner, word, mask)
+                        },
+                    );
                 }
                 (Factor::Bf16(x), true) => {
                     let x = x.as_ptr().cast::<i16>().wrapping_add(first);
-                    columns(height, words, out, |word, at, mask| {
-                        column_words_bf16::<true>(x.wrapping_add(at), stride, inner, word, mask)
-                    });
+                    columns(
+                        height,
+                        words,
+                        out,
+                        #[inline(always)]
+                        |word, at, mask| {
+                            column_words_bf16::<true>(x.wrapping_add(at), stride, inner, word, mask)
+                        },
+                    );
                 }
                 // No layer has such a left factor: the plain order, put into this one.
                 (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {

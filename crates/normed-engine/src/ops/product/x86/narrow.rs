@@ -29,11 +29,18 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out
         match (m.data(), m.by_columns()) {
             (Factor::F16(x), false) => {
                 let x = x.as_ptr().cast::<i16>();
-                transpose_rows(rows, width, words, out, |row, words| {
-                    let row = x.add((first + row) * stride);
-                    fetch(row.wrapping_add(width * stride + per_word * words.start));
-                    words_of_row::<PAIRS>(words, inner, |from, mask| half(row, from, mask))
-                });
+                transpose_rows(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    #[inline(always)]
+                    |row, words| {
+                        let row = x.add((first + row) * stride);
+                        fetch(row.wrapping_add(width * stride + per_word * words.start));
+                        words_of_row::<PAIRS>(words, inner, |from, mask| half(row, from, mask))
+                    },
+                );
             }
             (Factor::F16(x), true) => {
                 let x = x.as_ptr().cast::<i16>();
@@ -44,14 +51,22 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out
             }
             (Factor::Int8(x), false) => {
                 let codes = x.codes().as_ptr().cast::<i8>();
-                transpose_rows(rows, width, words, out, |row, words| {
-                    let row = first + row;
-                    let (start, scale) = (codes.add(row * stride), _mm512_set1_ps(x.scale(row)));
-                    fetch(start.wrapping_add(width * stride + per_word * words.start));
-                    words_of_row::<PAIRS>(words, inner, |from, mask| {
-                        eight(start, from, mask, scale)
-                    })
-                });
+                transpose_rows(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    #[inline(always)]
+                    |row, words| {
+                        let row = first + row;
+                        let (start, scale) =
+                            (codes.add(row * stride), _mm512_set1_ps(x.scale(row)));
+                        fetch(start.wrapping_add(width * stride + per_word * words.start));
+                        words_of_row::<PAIRS>(words, inner, |from, mask| {
+                            eight(start, from, mask, scale)
+                        })
+                    },
+                );
             }
             (Factor::Int8(x), true) => int8_columns::<PAIRS>(x, m, cut, out),
             // Blocks and bytes must not run over the ends of rows, nor of panels.
@@ -103,16 +118,23 @@ unsafe fn columns<const PAIRS: bool>(
 ) {
     // SAFETY: by the caller's contract.
     unsafe {
-        copy_columns(rows, width, words, out, |word, at, mask| {
-            if !PAIRS {
-                return _mm512_castps_si512(load(word, at, mask));
-            }
-            let mut pair = [_mm512_setzero_ps(); 2];
-            for (k, half) in (2 * word..inner).zip(&mut pair) {
-                *half = load(k, at, mask);
-            }
-            interleave(rounded(pair[1], pair[0]))
-        });
+        copy_columns(
+            rows,
+            width,
+            words,
+            out,
+            #[inline(always)]
+            |word, at, mask| {
+                if !PAIRS {
+                    return _mm512_castps_si512(load(word, at, mask));
+                }
+                let mut pair = [_mm512_setzero_ps(); 2];
+                for (k, half) in (2 * word..inner).zip(&mut pair) {
+                    *half = load(k, at, mask);
+                }
+                interleave(rounded(pair[1], pair[0]))
+            },
+        );
     }
 }
 
@@ -206,16 +228,23 @@ unsafe fn nf4_rows<const PAIRS: bool>(
     let per_word = if PAIRS { 2 } else { 1 };
     // SAFETY: 16 words are 16 or 32 elements inside one block of the row.
     unsafe {
-        transpose_rows(rows, width, inner / per_word, out, |row, words| {
-            let from = (first + row) * inner + per_word * words.start;
-            fetch(codes.wrapping_add((from + width * inner) / 2));
-            let values = values_of_block(x, from / BLOCK);
-            if PAIRS {
-                thirty_two(codes, from, values)
-            } else {
-                _mm512_castps_si512(sixteen(codes, from, values))
-            }
-        });
+        transpose_rows(
+            rows,
+            width,
+            inner / per_word,
+            out,
+            #[inline(always)]
+            |row, words| {
+                let from = (first + row) * inner + per_word * words.start;
+                fetch(codes.wrapping_add((from + width * inner) / 2));
+                let values = values_of_block(x, from / BLOCK);
+                if PAIRS {
+                    thirty_two(codes, from, values)
+                } else {
+                    _mm512_castps_si512(sixteen(codes, from, values))
+                }
+            },
+        );
     }
 }
 
