@@ -20,6 +20,7 @@ impl<'a> Machine<'a> {
         let (stack, marks, memo) = (Vec::new(), Vec::new(), HashMap::new());
         Self { bytes, at: 0, stack, marks, memo, made: Pickle::default() }
     }
+
     /// Runs one opcode; true when it was STOP.
     pub fn step(&mut self) -> Result<bool, String> {
         let opcode = self.take::<1>()?[0];

@@ -1,8 +1,8 @@
 //! Packing with AVX-512 of what is kept in half precision, 8 or 4 bits: every element becomes f32 as
 //! [`Factor::widen`] makes it, and is rounded from there.
 //!
-//! What a loop calls twice is a function and no closure: a closure that is not inlined is not compiled
-//! for the instruction set, and calls every intrinsic.
+//! Closures are `#[inline(always)]`, here and beside: one that is not inlined is not compiled for the
+//! instruction set, and calls every intrinsic.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
