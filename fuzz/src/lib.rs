@@ -9,6 +9,14 @@ use std::sync::LazyLock;
 use normed::models::{self, Loaded};
 use normed::weights::Checkpoint;
 
+#[path = "../../crates/normed/tests/tiny_llava/mod.rs"]
+pub mod tiny_llava;
+
+/// Where `tiny_llava` looks for the golden files.
+mod weights_common {
+    pub use super::golden;
+}
+
 /// The largest allocation that reading a small file may make, in bytes.
 const LARGEST: usize = 64 << 20;
 
@@ -39,9 +47,12 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/normed/tests/golden")).join(name)
 }
 
-/// The model that adapters are read over.
-pub fn base() -> Loaded {
-    models::load(&golden("weights/hugging_face"), None).expect("the golden model is whole")
+/// The models that adapters are read over: BLIP and LLaVA.
+pub fn bases() -> [Loaded; 2] {
+    let llava = directory();
+    tiny_llava::with_words(llava.path());
+    let load = |dir: &Path| models::load(dir, None).expect("the golden models are whole");
+    [load(&golden("weights/hugging_face")), load(llava.path())]
 }
 
 /// A directory in memory, where the system has one.

@@ -1,4 +1,5 @@
-//! A model and the questions it is to answer, or the studies it is to report, as `predict` and `evaluate` are told them.
+//! A model and the questions it is to answer, or the studies it is to report, as `predict` and `evaluate` are
+//! told them.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Prefixes, prompts and adapters on every model: what they do at the start, their gradients, in caches, in files and
-//! in runs. Their laws and counts are with those of all methods.
+//! Prefixes, prompts and adapters on every model: what they do at the start, their gradients, in caches, in
+//! files and in runs. Their laws and counts are with those of all methods.
 
 use std::path::Path;
 

@@ -17,8 +17,8 @@ pub enum RowOf {
     Padding,
 }
 
-/// Rows of `table [V, C]` and of `value [.., C]`, if there is one, as `rows` says: `[B, T, C]`, where `T` is `width`. No row
-/// of the value may be named twice.
+/// Rows of `table [V, C]` and of `value [.., C]`, if there is one, as `rows` says: `[B, T, C]`, where `T` is
+/// `width`. No row of the value may be named twice.
 pub fn merge(
     g: &mut Graph<'_>,
     table: ParamId,

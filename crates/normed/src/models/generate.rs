@@ -130,7 +130,8 @@ fn check(rule: &GenerateRule) -> Result<()> {
 }
 
 /// The search of one example. Greedy search is a beam search with one beam that stops at its first
-/// end, and so is drawing, but for how that beam goes on; with more beams, scores are sums of log-probabilities divided by `length ^ length_penalty`.
+/// end, and so is drawing, but for how that beam goes on; with more beams, scores are sums of log-probabilities
+/// divided by `length ^ length_penalty`.
 struct Search<'e> {
     start: u32,
     /// What stands before `start` in the same row.

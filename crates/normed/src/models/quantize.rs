@@ -28,10 +28,11 @@ pub struct QuantizedModel {
 }
 
 /// Reads the model in `dir` and writes it to `output`, a directory that must not exist, in Hugging Face's
-/// layout, or in that of the model's own code where the other has no room for it; the matrices of its linear layers quantised to `to`: attention and feed-forward
-/// projections of all towers, and what stands between them. Embeddings, norms, biases and the prediction
-/// head stay as they are, as they do in transformers. Matrices are read, quantised and written one after
-/// the other; `on_done` is told how many parameters of how many are written.
+/// layout, or in that of the model's own code where the other has no room for it; the matrices of its linear
+/// layers quantised to `to`: attention and feed-forward projections of all towers, and what stands between
+/// them. Embeddings, norms, biases and the prediction head stay as they are, as they do in transformers.
+/// Matrices are read, quantised and written one after the other; `on_done` is told how many parameters of how
+/// many are written.
 ///
 /// The directory is there whole, or not at all.
 pub fn quantize(

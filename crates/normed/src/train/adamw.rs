@@ -60,8 +60,8 @@ impl AdamW {
         }
     }
 
-    /// One update with `scale` times the gradients, at the rate `lr` and what is in proportion to it; what no gradient reached stays as it is. Says
-    /// of each trained parameter whether an element of it changed.
+    /// One update with `scale` times the gradients, at the rate `lr` and what is in proportion to it; what no
+    /// gradient reached stays as it is. Says of each trained parameter whether an element of it changed.
     pub fn update(
         &mut self,
         params: &mut Parameters,

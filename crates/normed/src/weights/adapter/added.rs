@@ -1,8 +1,8 @@
 //! What PEFT has no form for: prefixes and prompts in several towers, adapters, and unions with them.
 //!
 //! The directory is like PEFT's, and cannot be taken for one of its: `peft_type` is `NORMED`, and
-//! `sockets`, `prefixes` and `prompts` in adapter_config.json say what stands where. adapter_model.safetensors holds
-//! every trained tensor under the name that it has here, which is Hugging Face's where the model has it.
+//! `sockets`, `prefixes` and `prompts` in adapter_config.json say what stands where. adapter_model.safetensors
+//! holds every trained tensor under the name that it has here, which is Hugging Face's where the model has it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
