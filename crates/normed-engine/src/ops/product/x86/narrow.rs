@@ -38,16 +38,29 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out
                     |row, words| {
                         let row = x.add((first + row) * stride);
                         fetch(row.wrapping_add(width * stride + per_word * words.start));
-                        words_of_row::<PAIRS>(words, inner, |from, mask| half(row, from, mask))
+                        words_of_row::<PAIRS>(
+                            words,
+                            inner,
+                            #[inline(always)]
+                            |from, mask| half(row, from, mask),
+                        )
                     },
                 );
             }
             (Factor::F16(x), true) => {
                 let x = x.as_ptr().cast::<i16>();
-                columns::<PAIRS>(rows, width, words, out, inner, |k, at, mask| {
-                    fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
-                    half(x, k * stride + first + at, mask)
-                });
+                columns::<PAIRS>(
+                    rows,
+                    width,
+                    words,
+                    out,
+                    inner,
+                    #[inline(always)]
+                    |k, at, mask| {
+                        fetch(x.wrapping_add((k + AHEAD) * stride + first + at));
+                        half(x, k * stride + first + at, mask)
+                    },
+                );
             }
             (Factor::Int8(x), false) => {
                 let codes = x.codes().as_ptr().cast::<i8>();
@@ -62,9 +75,12 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out
                         let (start, scale) =
                             (codes.add(row * stride), _mm512_set1_ps(x.scale(row)));
                         fetch(start.wrapping_add(width * stride + per_word * words.start));
-                        words_of_row::<PAIRS>(words, inner, |from, mask| {
-                            eight(start, from, mask, scale)
-                        })
+                        words_of_row::<PAIRS>(
+                            words,
+                            inner,
+                            #[inline(always)]
+                            |from, mask| eight(start, from, mask, scale),
+                        )
                     },
                 );
             }
@@ -173,10 +189,18 @@ unsafe fn int8_columns<const PAIRS: bool>(
     let rows = m.rows() - first;
     // SAFETY: by the caller's contract.
     unsafe {
-        columns::<PAIRS>(rows, width, words, out, inner, |k, at, mask| {
-            fetch(codes.wrapping_add((k + AHEAD) * stride + first + at));
-            eight(codes, k * stride + first + at, mask, _mm512_set1_ps(x.scale(k)))
-        });
+        columns::<PAIRS>(
+            rows,
+            width,
+            words,
+            out,
+            inner,
+            #[inline(always)]
+            |k, at, mask| {
+                fetch(codes.wrapping_add((k + AHEAD) * stride + first + at));
+                eight(codes, k * stride + first + at, mask, _mm512_set1_ps(x.scale(k)))
+            },
+        );
     }
 }
 
