@@ -8,7 +8,7 @@ use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
 use normed::hub;
 use normed::models::{self, Asked, Description, Layout};
 use normed::recipe::tuning_of;
-use normed::tuning::{Table, Tuned, Tuning};
+use normed::tuning::{Candidates, Table, Tuned, Tuning};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
@@ -25,7 +25,8 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     if args.json {
         say(as_json(&model, &table, tuning.as_ref(), tuned.as_ref()));
     } else {
-        say(as_text(&model, &table, tuned.as_ref()));
+        let candidates = tuning.map(|tuning| tuning.candidates(&model.params)).unwrap_or_default();
+        say(as_text(&model, &table, tuned.as_ref(), &candidates));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -71,7 +72,12 @@ fn as_json(
     })
 }
 
-fn as_text(model: &Description, table: &Table, tuned: Option<&Tuned>) -> String {
+fn as_text(
+    model: &Description,
+    table: &Table,
+    tuned: Option<&Tuned>,
+    candidates: &[Candidates],
+) -> String {
     let mut text = format!("{}, {}\n\n", model.architecture, model.summary);
     if let Some(TextRule::Prompt(rule)) = &model.text_rule {
         text.push_str(&prompt_text(rule));
@@ -100,6 +106,16 @@ fn as_text(model: &Description, table: &Table, tuned: Option<&Tuned>) -> String 
         let asked = grouped(*asked);
         text.push_str(&format!(
             "\n\nasked for: {asked} ({part}), of which no loss can move {unmoved}"
+        ));
+    }
+
+    for some in candidates {
+        text.push_str(&format!(
+            "\n\nof these norms, {}, a run trains the {} that matter most to its data: {} parameters \
+             or more are frozen then",
+            some.norms.len(),
+            some.kept(),
+            grouped(some.left(&model.params))
         ));
     }
 

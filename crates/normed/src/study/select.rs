@@ -66,6 +66,13 @@ pub(super) fn chosen(tried: &[Tried]) -> Option<f32> {
     tried.iter().find(|tried| tried.chosen).map(|tried| tried.rate)
 }
 
+/// Whether the rate that was chosen is the least or the largest of several: a better one may lie beyond it.
+pub(super) fn at_an_end(tried: &[Tried]) -> bool {
+    let Some(chosen) = chosen(tried) else { return false };
+    let beyond = |than: fn(f32, f32) -> bool| tried.iter().any(|one| than(one.rate, chosen));
+    tried.len() > 1 && !(beyond(|a, b| a < b) && beyond(|a, b| a > b))
+}
+
 fn failure_file(task: &Task) -> PathBuf {
     task.recipe().output.with_extension("failed")
 }
@@ -80,4 +87,20 @@ pub(super) fn failure(task: &Task) -> Result<Option<String>> {
 /// Writes down that a run failed, so that it is not tried again; the file can be deleted.
 pub(super) fn write_failure(task: &Task, cause: &str) -> Result<()> {
     write_atomically(&failure_file(task), |out| out.write_all(cause.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_with_none_below_or_none_above_it_is_at_an_end() {
+        let of = |rates: &[f32], chosen: usize| {
+            let tried = |(i, &rate)| Tried { rate, value: None, failed: None, chosen: i == chosen };
+            at_an_end(&rates.iter().enumerate().map(tried).collect::<Vec<_>>())
+        };
+        let rates = [3e-3, 1e-3, 1e-2];
+        assert_eq!([0, 1, 2].map(|chosen| of(&rates, chosen)), [false, true, true]);
+        assert!(of(&rates[..2], 0) && of(&rates[..2], 1) && !of(&rates[..1], 0));
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::results::{CellResults, Results, Scored};
 use super::scoring::{Scoring, headline_name, mean, score_of, scored};
+use super::select::at_an_end;
 use super::table::{Entry, Score, Table};
 use crate::Result;
 use crate::data::Split;
@@ -295,12 +296,18 @@ impl<'r> Tables<'r> {
                             Entry::Text(cause.lines().next().unwrap_or_default().to_owned())
                         }
                     },
-                    Entry::from(if one.chosen { "yes" } else { "" }),
+                    Entry::from(match (one.chosen, at_an_end(tried)) {
+                        (true, true) => "yes, at an end",
+                        (true, false) => "yes",
+                        (false, _) => "",
+                    }),
                 ]);
             }
         }
-        let caption = "Learning rates, chosen by the validation examples alone.".to_owned();
-        let table = Table { name: "rates".into(), caption, head: head.into(), rows };
+        let caption = "Learning rates, chosen by the validation examples alone. Where it is at an end \
+                       of those tried, a better one may lie beyond.";
+        let table =
+            Table { name: "rates".into(), caption: caption.into(), head: head.into(), rows };
         (!table.rows.is_empty()).then(|| table.without_empty_columns())
     }
 

@@ -51,7 +51,7 @@ pub struct Way {
 /// What a run will take.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
-    /// Elements trained.
+    /// Elements trained: at most so many where a part of the norms is kept.
     pub trained: usize,
     /// Elements in all.
     pub total: usize,
@@ -80,6 +80,8 @@ pub struct Plan {
 pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let mut declared = recipe.declare_base()?;
     let tuned = recipe.tuning.apply(&mut declared.params)?;
+    let candidates = recipe.tuning.candidates(&declared.params);
+    let left: usize = candidates.iter().map(|some| some.left(&declared.params)).sum();
     let texts = Texts::of(recipe, &declared);
     let program = PROGRAM + PROGRAM_A_WORD * declared.tokenizer.len();
     let rates = Rates::measure(sizes(&declared.params), recipe.precision);
@@ -112,7 +114,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
         Some(memory) => fastest_inside(&ways, memory),
     };
     Ok(Plan {
-        trained: tuned.trained,
+        trained: tuned.trained - left,
         total: tuned.total,
         examples,
         steps: texts.known.as_ref().ok().map(|known| known.steps),

@@ -28,7 +28,7 @@ impl Keep {
 
     /// How many of `n` norms: the nearest whole number, and one at least.
     fn of(self, n: usize) -> usize {
-        ((f64::from(self.0) * n as f64).round() as usize).clamp(1, n.max(1))
+        ((f64::from(self.0) * n as f64).round() as usize).max(1).min(n)
     }
 }
 
@@ -67,6 +67,13 @@ pub struct Norm {
     pub params: Vec<ParamId>,
 }
 
+impl Norm {
+    /// Elements that are trained if it is kept.
+    fn elements(&self, params: &Parameters) -> usize {
+        self.params.iter().map(|&id| params.get(id).len()).sum()
+    }
+}
+
 /// What one rule chooses from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidates {
@@ -74,6 +81,20 @@ pub struct Candidates {
     pub keep: Keep,
     /// In the order of declaration.
     pub norms: Vec<Norm>,
+}
+
+impl Candidates {
+    /// How many norms are kept.
+    pub fn kept(&self) -> usize {
+        self.keep.of(self.norms.len())
+    }
+
+    /// How many elements the norms that are not kept have at least: which they are, a run finds.
+    pub fn left(&self, params: &Parameters) -> usize {
+        let mut sizes: Vec<_> = self.norms.iter().map(|norm| norm.elements(params)).collect();
+        sizes.sort_unstable();
+        sizes[..sizes.len() - self.kept()].iter().sum()
+    }
 }
 
 impl Tuning {
@@ -138,9 +159,9 @@ impl Ranking {
         squares: impl Fn(ParamId) -> f64,
     ) -> Self {
         let mut list = Vec::new();
-        for Candidates { keep, norms } in candidates {
+        for some in candidates {
             let ranked = |norm: &Norm| {
-                let parameters = norm.params.iter().map(|&id| params.get(id).len()).sum::<usize>();
+                let parameters = norm.elements(params);
                 let sum: f64 = norm.params.iter().map(|&id| squares(id)).sum();
                 Ranked {
                     rank: 0,
@@ -153,11 +174,10 @@ impl Ranking {
                     name: norm.name.clone(),
                 }
             };
-            let mut rows: Vec<_> = norms.iter().map(ranked).collect();
+            let mut rows: Vec<_> = some.norms.iter().map(ranked).collect();
             rows.sort_by(|a, b| b.fisher.partial_cmp(&a.fisher).unwrap_or(Ordering::Equal));
-            let kept = keep.of(rows.len());
             for (i, row) in rows.iter_mut().enumerate() {
-                (row.rank, row.kept) = (i + 1, i < kept);
+                (row.rank, row.kept) = (i + 1, i < some.kept());
             }
             list.extend(rows);
         }
@@ -246,6 +266,8 @@ mod tests {
         assert_eq!(candidates.len(), 1);
         assert_eq!(candidates[0].norms.len(), 8);
         assert!(candidates[0].norms.iter().all(|norm| norm.params.len() == 2));
+        // If the three are wide ones, what is left are the narrow ones and a wide one.
+        assert_eq!((candidates[0].kept(), candidates[0].left(&params)), (3, 4 * 4 + 8));
         // By the mean over elements: a wide norm with a larger sum comes behind a narrow one.
         let squares = |id: ParamId| match params.get(id).name.as_str() {
             "vision.layer.1.f.weight" => 8.0,
