@@ -278,7 +278,8 @@ impl<'r> Tables<'r> {
 
     /// The rates that were tried; none where there was no choice.
     pub fn rates(&self) -> Option<Table> {
-        let head = ["model", "data", "method", "rate", "validation", "chosen"].map(str::to_owned);
+        let head = ["model", "data", "method", "rate", "validation", "chosen", "at an end"];
+        let mark = |is: bool| Entry::from(if is { "yes" } else { "" });
         let mut rows = Vec::new();
         for CellResults { cell, tried, .. } in
             self.results.cells.iter().filter(|c| c.tried.len() > 1)
@@ -296,18 +297,15 @@ impl<'r> Tables<'r> {
                             Entry::Text(cause.lines().next().unwrap_or_default().to_owned())
                         }
                     },
-                    Entry::from(match (one.chosen, at_an_end(tried)) {
-                        (true, true) => "yes, at an end",
-                        (true, false) => "yes",
-                        (false, _) => "",
-                    }),
+                    mark(one.chosen),
+                    mark(one.chosen && at_an_end(tried)),
                 ]);
             }
         }
-        let caption = "Learning rates, chosen by the validation examples alone. Where it is at an end \
-                       of those tried, a better one may lie beyond.";
-        let table =
-            Table { name: "rates".into(), caption: caption.into(), head: head.into(), rows };
+        let caption = "Learning rates, chosen by the validation examples alone. Where the best is at \
+                       an end of those tried, a better one may lie beyond.";
+        let head = head.map(str::to_owned).into();
+        let table = Table { name: "rates".into(), caption: caption.into(), head, rows };
         (!table.rows.is_empty()).then(|| table.without_empty_columns())
     }
 
