@@ -59,3 +59,39 @@ impl NormOptions {
         part && (self.which.is_empty() || self.which.iter().any(which))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Tower;
+
+    #[test]
+    fn parts_and_places_choose_their_norms_and_no_others() {
+        use NormPlace::{Attention, CrossAttention, Embedding, Ffn, Final, Head};
+        let of = |parts, which: &[WhichNorms]| {
+            let options = NormOptions { parts, which: which.to_vec(), keep: None };
+            let mut found = Vec::new();
+            for place in NormPlace::ALL {
+                for term in [Term::Weight, Term::Bias] {
+                    let part = Part::Norm(place);
+                    let role = Role { tower: Tower::Decoder, layer: Some(0), part, term };
+                    found.extend(options.selects(&role).then_some((place, term)));
+                }
+            }
+            found
+        };
+        let both = |places: &[NormPlace]| -> Vec<_> {
+            places.iter().flat_map(|&p| [(p, Term::Weight), (p, Term::Bias)]).collect()
+        };
+        let all = [Embedding, Attention, CrossAttention, Ffn, Final, Head];
+        assert_eq!(of(NormParts::Both, &[]), both(&all));
+        assert_eq!(of(NormParts::Weight, &[]), all.map(|place| (place, Term::Weight)));
+        assert_eq!(of(NormParts::Bias, &[]), all.map(|place| (place, Term::Bias)));
+        let which = |which: &[WhichNorms]| of(NormParts::Both, which);
+        assert_eq!(which(&[WhichNorms::Attention]), both(&[Attention, CrossAttention]));
+        assert_eq!(which(&[WhichNorms::Ffn]), both(&[Ffn]));
+        assert_eq!(which(&[WhichNorms::Final]), both(&[Final]));
+        assert_eq!(which(&[WhichNorms::Final, WhichNorms::Ffn]), both(&[Ffn, Final]));
+        assert_eq!(of(NormParts::Bias, &[WhichNorms::Ffn]), [(Ffn, Term::Bias)]);
+    }
+}
