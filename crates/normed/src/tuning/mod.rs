@@ -328,6 +328,19 @@ mod tests {
                 "decoder.layer.1.cross"
             ]
         );
+        let mut with_norms = rule(Method::Attention, Tower::Decoder);
+        with_norms.options.attention.norms = true;
+        assert_eq!(
+            caught(&Tuning::One(with_norms)).unwrap(),
+            [
+                "decoder.layer.0.attention",
+                "decoder.layer.0.attention_norm",
+                "decoder.layer.0.cross",
+                "decoder.layer.1.attention",
+                "decoder.layer.1.attention_norm",
+                "decoder.layer.1.cross"
+            ]
+        );
         assert_eq!(
             of(Method::Ffn),
             [

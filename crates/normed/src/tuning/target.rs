@@ -45,3 +45,35 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_has_its_layers_and_no_others() {
+        use AttentionPart::{Key, Output, Query, QueryKeyValue, Value};
+        let attention = |of: &[AttentionPart]| -> Vec<_> {
+            of.iter().flat_map(|&of| [Part::Attention(of), Part::CrossAttention(of)]).collect()
+        };
+        let every = [Query, Key, Value, QueryKeyValue, Output];
+        let embedding = Part::Embedding(EmbeddingPart::Patch);
+        let token = Part::Embedding(EmbeddingPart::Token);
+        let mut parts = attention(&every);
+        parts.extend([Part::Fc1, Part::Fc2, Part::Gate, Part::Up, Part::Down]);
+        parts.extend([embedding, token, Part::Head, Part::Projector]);
+        for (target, wanted) in [
+            (Target::Query, attention(&[Query, QueryKeyValue])),
+            (Target::Key, attention(&[Key, QueryKeyValue])),
+            (Target::Value, attention(&[Value, QueryKeyValue])),
+            (Target::Output, attention(&[Output])),
+            (Target::Fc1, vec![Part::Fc1, Part::Gate, Part::Up]),
+            (Target::Fc2, vec![Part::Fc2, Part::Down]),
+            (Target::Patch, vec![embedding]),
+        ] {
+            let found: Vec<_> =
+                parts.iter().copied().filter(|&part| target.selects(part)).collect();
+            assert_eq!(found, wanted, "{target:?}");
+        }
+    }
+}
