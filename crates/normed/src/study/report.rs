@@ -74,8 +74,9 @@ impl Report<'_> {
         let scoring = tables.own(group)?;
         let mut html = self.table(&tables.main(&scoring))?;
         html += "<p class=\"soft\">Bold: the highest, and told from every other. ≈: not distinguishable \
-                 from the highest, or the highest and not distinguishable from all others. Blind: the \
-                 images exchanged among the questions.</p>\n";
+                 from the highest, or the highest and not distinguishable from all others. Intervals and \
+                 tests are about the questions, with these seeds; what other seeds may change is what ± \
+                 says. Blind: the images exchanged among the questions.</p>\n";
         if let Some(table) = tables.efficiency(group)? {
             html += &self.table(&table)?;
         }
