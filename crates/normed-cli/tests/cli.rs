@@ -58,6 +58,14 @@ fn inspect_counts_a_model_of_which_only_the_config_is_there() {
     let norms: Vec<_> = report["rows"].as_array().unwrap().iter().filter(norms).collect();
     let trained: Vec<_> = norms.iter().map(|row| row["trained"].as_u64().unwrap()).collect();
     assert_eq!(trained, [38_400, 56_832, 58_368]);
+    let some = ["inspect", ".", "--method", "layer_norm", "--set", "keep=0.3"];
+    let text = stdout(dir.path(), &some);
+    assert!(text.contains("of 100 norms a run trains the 30"), "{text}");
+    assert!(text.contains("freezes 107,520"), "{text}");
+    let text = stdout(dir.path(), &[&some[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let kept = json!([{ "of": 100, "kept": 30, "frozen_at_least": 107_520 }]);
+    assert_eq!(report["kept_norms"], kept);
 
     // BitFit, and the rows of MILE's table (arXiv 2403.06407), `ViT | JTM | Dec`.
     let ia3 = "targets=[\"key\", \"value\", \"output\", \"fc2\"]";

@@ -22,10 +22,11 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let tuning = tuning(args)?;
     let tuned = tuning.as_ref().map(|tuning| tuning.apply(&mut model.params)).transpose()?;
     let table = Table::of(&model.params);
+    let candidates =
+        tuning.as_ref().map(|tuning| tuning.candidates(&model.params)).unwrap_or_default();
     if args.json {
-        say(as_json(&model, &table, tuning.as_ref(), tuned.as_ref()));
+        say(as_json(&model, &table, tuning.as_ref(), tuned.as_ref(), &candidates));
     } else {
-        let candidates = tuning.map(|tuning| tuning.candidates(&model.params)).unwrap_or_default();
         say(as_text(&model, &table, tuned.as_ref(), &candidates));
     }
     Ok(ExitCode::SUCCESS)
@@ -43,6 +44,7 @@ fn as_json(
     table: &Table,
     tuning: Option<&Tuning>,
     tuned: Option<&Tuned>,
+    candidates: &[Candidates],
 ) -> Value {
     let rule = model.text_rule.as_ref();
     let question = rule.and_then(TextRule::as_question);
@@ -52,6 +54,11 @@ fn as_json(
     };
     let inert: Vec<_> =
         inert(model).map(|(name, reason)| json!({ "name": name, "reason": reason })).collect();
+    let kept = candidates.iter().map(|some| {
+        let frozen = some.left(&model.params);
+        json!({ "of": some.norms.len(), "kept": some.kept(), "frozen_at_least": frozen })
+    });
+    let kept: Vec<_> = kept.collect();
     json!({
         "architecture": model.architecture,
         "layout": match model.layout {
@@ -68,6 +75,7 @@ fn as_json(
         "trained": table.trained,
         "percent": table.percent,
         "rows": table.rows,
+        "kept_norms": kept,
         "inert": inert,
     })
 }
@@ -111,8 +119,8 @@ fn as_text(
 
     for some in candidates {
         text.push_str(&format!(
-            "\n\nof these norms, {}, a run trains the {} that matter most to its data: {} parameters \
-             or more are frozen then",
+            "\n\nof {} norms a run trains the {} that matter most to its data, and freezes {} of these \
+             parameters or more",
             some.norms.len(),
             some.kept(),
             grouped(some.left(&model.params))
