@@ -267,6 +267,12 @@ fn all_mistakes_are_told_at_once_and_a_dry_run_does_nothing() {
     assert!(mistake(dir.path(), last).contains("tells no rate from another"));
     let text = said(dir.path(), &["--dry-run"]);
     assert!(text.contains("11 runs and 5 tests on other data"), "{text}");
+    // A job of an array is told what its own part takes; the parts are the whole.
+    let part = |shard| said(dir.path(), &["--dry-run", "--shard", shard]);
+    let rows = |text: &str| text.lines().skip(1).take_while(|line| !line.is_empty()).count();
+    let parts = ["1/2", "2/2"].map(|shard| rows(&part(shard)));
+    assert!(parts.iter().all(|&rows| rows > 0), "{parts:?}");
+    assert_eq!(parts.iter().sum::<usize>(), rows(&text));
     assert!(!dir.path().join("whole").exists());
 }
 

@@ -20,14 +20,14 @@ use crate::output::{complain, say};
 /// Does what is left of a study, and writes its report.
 pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     let study = Study::open(&args.study, &args.settings)?;
+    let shard = args.shard.unwrap_or(Shard::ALL);
     if args.dry_run {
-        say(plan(&study, &study::estimate(&study)?));
+        say(plan(&study, &study::estimate(&study, shard)?));
         return Ok(ExitCode::SUCCESS);
     }
     let program = std::env::current_exe().map_err(|e| Error::failed("the program itself", e))?;
     let threads = study.threads(rayon::current_num_threads());
     let stop = interrupt::flag("stopping after these steps; press Ctrl-C again to abort at once")?;
-    let shard = args.shard.unwrap_or(Shard::ALL);
     let standing = study::advance(
         &study,
         shard,

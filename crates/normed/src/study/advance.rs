@@ -25,9 +25,9 @@ impl Shard {
     /// All of it.
     pub const ALL: Self = Self { number: 1, of: 1 };
 
-    /// Whether cell `i` is in it. A cell's rates and runs stay together.
-    fn has(self, i: usize) -> bool {
-        i % self.of == self.number - 1
+    /// The cells of `study` that are in it. A cell's rates and runs stay together.
+    pub(super) fn cells(self, study: &Study) -> impl Iterator<Item = &Cell> {
+        study.cells.iter().skip(self.number - 1).step_by(self.of)
     }
 }
 
@@ -115,13 +115,7 @@ pub fn advance(
 ) -> Result<Standing> {
     let mut addresses = Addresses::default();
     let crew = Crew { jobs: study.jobs, stop, execute, tell };
-    let cells: Vec<&Cell> = study
-        .cells
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| shard.has(*i))
-        .map(|(_, cell)| cell)
-        .collect();
+    let cells: Vec<&Cell> = shard.cells(study).collect();
 
     let mut candidates = Vec::new();
     for cell in &cells {

@@ -1,6 +1,6 @@
 //! What a study will take, before anything of it is done: no weights are read.
 
-use super::{Cell, Study};
+use super::{Cell, Shard, Study};
 use crate::Result;
 use crate::train::plan;
 
@@ -23,9 +23,9 @@ pub struct Estimate<'a> {
     pub seconds: Option<f64>,
 }
 
-/// Plans every cell of `study`.
-pub fn estimate(study: &Study) -> Result<Vec<Estimate<'_>>> {
-    study.cells.iter().map(|cell| of_cell(study, cell)).collect()
+/// Plans every cell of `study` that is in `shard`.
+pub fn estimate(study: &Study, shard: Shard) -> Result<Vec<Estimate<'_>>> {
+    shard.cells(study).map(|cell| of_cell(study, cell)).collect()
 }
 
 fn of_cell<'a>(study: &Study, cell: &'a Cell) -> Result<Estimate<'a>> {
