@@ -113,7 +113,7 @@ fn questions(
         (Task::Report { prompt }, Some(asked)) => prompt.clone_from(asked),
         (Task::Vqa, Some(_)) => {
             return Err(Error::invalid("--prompt", "is of reports, and these are questions")
-                .hint("--task report asks for reports of a data file"));
+                .with_remedy("--task report asks for reports of a data file"));
         }
         (_, None) => {}
     }
@@ -159,7 +159,7 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
         (Some(dir), _) | (None, Some(Base::Model(dir))) => dir,
         _ => {
             return Err(Error::invalid("arguments", "no model: the recipe makes one")
-                .hint("name the model it made with --model"));
+                .with_remedy("name the model it made with --model"));
         }
     };
     let dir = &hub::find_or(dir, hub::Kind::Model)?;

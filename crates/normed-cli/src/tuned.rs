@@ -36,7 +36,7 @@ impl Place {
         let Some(adapter) = adapter else {
             if run {
                 return Err(Error::invalid(path.display(), "is a run that has left no adapter")
-                    .hint("go on with it by normed train --resume"));
+                    .with_remedy("go on with it by normed train --resume"));
             }
             let base = hub::find_or(path, hub::Kind::Model)?;
             return Ok(Self { base, asked: Asked::default(), adapter: None });
@@ -50,7 +50,7 @@ impl Place {
             _ => PathBuf::from(adapter_base(&adapter)?),
         };
         let base = hub::find_or(&base, hub::Kind::Model)
-            .map_err(|e| e.hint("name the base that it was trained on with --model"))?;
+            .map_err(|e| e.with_remedy("name the base that it was trained on with --model"))?;
         Ok(Self { base, asked, adapter: Some(adapter) })
     }
 

@@ -31,5 +31,5 @@ pub mod train;
 pub mod tuning;
 pub mod weights;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use normed_engine::{ops, tensor};

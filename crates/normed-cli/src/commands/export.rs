@@ -18,7 +18,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     let place = Place::of(&args.from, args.model.as_deref())?;
     let Some(adapter) = &place.adapter else {
         return Err(Error::invalid(args.from.display(), "is neither a run nor an adapter")
-            .hint("a checkpoint is plain safetensors as it is"));
+            .with_remedy("a checkpoint is plain safetensors as it is"));
     };
     if args.out.exists() {
         return Err(Error::invalid(args.out.display(), "is there already"));

@@ -52,7 +52,7 @@ fn beside(dir: &Path, kind: &str) -> Result<PathBuf> {
     };
     let Some(name) = dir.file_name() else {
         return Err(Error::invalid(dir.display(), "has no name to make another of")
-            .hint("name the new directory with --output"));
+            .with_remedy("name the new directory with --output"));
     };
     let mut name = name.to_owned();
     name.push(format!("-{kind}"));

@@ -82,7 +82,7 @@ fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
         let [reference] = &caption.references[..] else {
             let cause = format!("there are {} references", caption.references.len());
             return Err(Error::invalid(format!("`{}`", caption.id), cause)
-                .hint("RadEval takes one reference to a text: choose one"));
+                .with_remedy("RadEval takes one reference to a text: choose one"));
         };
         let line = json!({ "id": caption.id, "ref": reference, "hyp": caption.prediction });
         lines += &format!("{line}\n");

@@ -117,7 +117,7 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
         Some(2) if locked()? => Ok(Ended::Elsewhere),
         Some(_) => Err(Error::invalid(&task.label, said.trim())),
         None => Err(Error::failed(&task.label, format!("its process was ended: {status}"))
-            .hint("the same command goes on with it")),
+            .with_remedy("the same command goes on with it")),
     }
 }
 

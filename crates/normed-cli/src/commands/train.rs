@@ -23,7 +23,7 @@ pub fn train(args: &TrainArgs) -> Result<ExitCode> {
         Base::Model(_) => follow(recipe, args, "train"),
         Base::Init(_) => {
             Err(Error::invalid(args.recipe.display(), "makes a base model from [init]")
-                .hint(format!("normed pretrain {}", args.recipe.display())))
+                .with_remedy(format!("normed pretrain {}", args.recipe.display())))
         }
     }
 }
@@ -34,7 +34,7 @@ pub fn pretrain(args: &TrainArgs) -> Result<ExitCode> {
     match recipe.base {
         Base::Init(_) => follow(recipe, args, "pretrain"),
         Base::Model(_) => Err(Error::invalid(args.recipe.display(), "has a model, and no [init]")
-            .hint(format!("normed train {}", args.recipe.display()))),
+            .with_remedy(format!("normed train {}", args.recipe.display()))),
     }
 }
 

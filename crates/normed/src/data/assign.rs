@@ -44,7 +44,7 @@ pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<Split
     if !(right(rule.validate) && right(rule.test) && right(rule.validate + rule.test)) {
         let cause = format!("{} to validate and {} to test", rule.validate, rule.test);
         return Err(Error::invalid("parts of a split", cause)
-            .hint("each is from 0 to less than 1, and something is left to train on"));
+            .with_remedy("each is from 0 to less than 1, and something is left to train on"));
     }
     let (mut objects, mut keys) = (Vec::new(), Vec::new());
     for row in jsonl_rows(file)? {

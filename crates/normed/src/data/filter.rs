@@ -88,11 +88,11 @@ impl RowFilter {
             let place = format!("data.where.{name}");
             let Some(there) = known.get(name) else {
                 return Err(Error::invalid(place, "no row says such a thing")
-                    .hint(format!("rows say: {}", join(known.keys()))));
+                    .with_remedy(format!("rows say: {}", join(known.keys()))));
             };
             if let Some(value) = values.iter().find(|value| !there.contains(*value)) {
                 return Err(Error::invalid(place, format!("no row has \"{value}\""))
-                    .hint(format!("there are: {}", join(there.iter()))));
+                    .with_remedy(format!("there are: {}", join(there.iter()))));
             }
         }
         if indices.is_empty() {

@@ -69,7 +69,7 @@ fn images(directory: &Path) -> Result<PathBuf> {
     let found = IMAGES.iter().map(|name| directory.join(name)).find(|path| path.is_dir());
     found.ok_or_else(|| {
         let cause = format!("there is none of {}", IMAGES.join(", "));
-        Error::invalid(directory.display(), cause).hint("the pictures are expected there")
+        Error::invalid(directory.display(), cause).with_remedy("the pictures are expected there")
     })
 }
 
@@ -85,7 +85,7 @@ fn csv_rows(path: &Path, columns: &[&str]) -> Result<Vec<Row>> {
     let head: Vec<String> = head.iter().map(name).collect();
     if let Some(missing) = columns.iter().find(|column| !head.iter().any(|h| h == *column)) {
         let cause = format!("there is no column `{missing}`; there are: {}", head.join(", "));
-        return Err(wrong(1, cause).hint("the table is Open-i's as published on Kaggle"));
+        return Err(wrong(1, cause).with_remedy("the table is Open-i's as published on Kaggle"));
     }
     let mut rows = Vec::new();
     for record in reader.records() {

@@ -63,12 +63,14 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result
 /// The rows of a pickled list of dicts of texts.
 fn pickled_rows(path: &Path) -> Result<Vec<Row>> {
     let bytes = fs::read(path).map_err(|e| {
-        Error::io(path, &e)
-            .hint("PathVQA's directory holds images/{train,val,test} and qas/{train,val,test}")
+        Error::io(path, &e).with_remedy(
+            "PathVQA's directory holds images/{train,val,test} and qas/{train,val,test}",
+        )
     })?;
     let wrong = |cause: String| {
-        Error::invalid(path.display(), cause)
-            .hint("it must be a list of dicts with image, question and answer; JSON is read, too")
+        Error::invalid(path.display(), cause).with_remedy(
+            "it must be a list of dicts with image, question and answer; JSON is read, too",
+        )
     };
     let (pickle, root) = Pickle::parse(&bytes).map_err(wrong)?;
     let Value::List(rows) = root else { return Err(wrong("holds no list of rows".into())) };

@@ -94,7 +94,7 @@ fn studies<'a>(path: &Path, annotation: &'a Map<String, Value>, key: &str) -> Re
     let found = annotation.get(key).and_then(Value::as_array);
     found.map(Vec::as_slice).ok_or_else(|| {
         Error::invalid(path.display(), format!("has no list `{key}`"))
-            .hint("R2Gen's layout is {\"train\": [{\"id\", \"image_path\": [..], \"report\"}], \"val\": .., \"test\": ..}")
+            .with_remedy("R2Gen's layout is {\"train\": [{\"id\", \"image_path\": [..], \"report\"}], \"val\": .., \"test\": ..}")
     })
 }
 

@@ -272,8 +272,9 @@ pub(super) fn gather(
             (Ok(example), _) => examples.push(example),
             (Err(cause), OnBadExample::Skip) => skipped.push(format!("{place}: {cause}")),
             (Err(cause), OnBadExample::Stop) => {
-                return Err(Error::invalid(place, cause)
-                    .hint("mend the row, or leave such rows out: on_bad_example = \"skip\""));
+                return Err(Error::invalid(place, cause).with_remedy(
+                    "mend the row, or leave such rows out: on_bad_example = \"skip\"",
+                ));
             }
         }
     }
@@ -342,12 +343,12 @@ fn root_from(
     match (root, variable) {
         (Some(root), _) => Ok(root.to_owned()),
         (None, Some(data)) if !data.is_empty() => Ok(Path::new(data).join(name)),
-        _ => {
-            Err(Error::invalid("data", format!("where {name} is has not been said")).hint(format!(
+        _ => Err(Error::invalid("data", format!("where {name} is has not been said")).with_remedy(
+            format!(
                 "set `data.root` in the recipe to its directory, or the environment variable \
              NORMED_DATA to the directory that holds `{name}`"
-            )))
-        }
+            ),
+        )),
     }
 }
 

@@ -73,7 +73,7 @@ impl Subject<'_> {
                     None => "is given only to those who have accepted its terms",
                     Some(_) => "the token's owner has not accepted its terms, or is not let in yet",
                 };
-                invalid(cause).hint(format!(
+                invalid(cause).with_remedy(format!(
                     "1. accept the terms in a browser: {}\n        \
                      2. make a token that may read: {endpoint}/settings/tokens\n        \
                      3. HF_TOKEN=<the token> {}",
@@ -83,19 +83,21 @@ impl Subject<'_> {
             }
             (404, Some("RevisionNotFound")) => {
                 invalid(&format!("there is no revision `{}`", self.revision))
-                    .hint(format!("see {}/tree/main for those there are", self.page()))
+                    .with_remedy(format!("see {}/tree/main for those there are", self.page()))
             }
             (404, Some("EntryNotFound")) => invalid("is listed, but not there"),
             (404, _) | (401 | 403, Some("RepoNotFound")) => return Trouble::NoRepository,
-            (401, _) if token.is_some() => invalid("the token is not valid (any more)").hint(
-                format!("HF_TOKEN, or `hf auth login`; new ones: {endpoint}/settings/tokens"),
-            ),
-            (401, _) => invalid("is not for everybody: a token is needed").hint(format!(
+            (401, _) if token.is_some() => invalid("the token is not valid (any more)")
+                .with_remedy(format!(
+                    "HF_TOKEN, or `hf auth login`; new ones: {endpoint}/settings/tokens"
+                )),
+            (401, _) => invalid("is not for everybody: a token is needed").with_remedy(format!(
                 "make one at {endpoint}/settings/tokens, then HF_TOKEN=<the token> {}",
                 self.command()
             )),
-            (403, _) => invalid("this may not be read with this token")
-                .hint(format!("give the token the right to read it: {endpoint}/settings/tokens")),
+            (403, _) => invalid("this may not be read with this token").with_remedy(format!(
+                "give the token the right to read it: {endpoint}/settings/tokens"
+            )),
             (408 | 425 | 429 | 500..=599, _) => {
                 let wait = header("retry-after").and_then(|s| s.trim().parse().ok());
                 let cause = match status.as_u16() {
@@ -104,7 +106,7 @@ impl Subject<'_> {
                 };
                 return Trouble::Passing { cause, wait: wait.map(Duration::from_secs) };
             }
-            _ => Error::failed(&place, format!("the hub answers {status}")),
+            _ => Error::network(&place, format!("the hub answers {status}")),
         };
         Trouble::Lasting(error)
     }

@@ -137,7 +137,7 @@ pub fn find_or(path: &Path, kind: Kind) -> Result<PathBuf> {
     };
     match find(text, kind)? {
         FromHub::Here(snapshot) => Ok(snapshot),
-        FromHub::Absent { cause, hint } => Err(Error::invalid(text, cause).hint(hint)),
+        FromHub::Absent { cause, hint } => Err(Error::invalid(text, cause).with_remedy(hint)),
         FromHub::NotAName => Ok(path.to_owned()),
     }
 }

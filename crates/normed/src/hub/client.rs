@@ -104,7 +104,7 @@ impl<'a> Client<'a> {
             }
             url = next;
         }
-        Err(Error::failed(url, "leads in a circle of addresses").into())
+        Err(Error::network(url, "leads in a circle of addresses").into())
     }
 
     fn ask_once(&self, url: &str, ask: Ask) -> Result<Response<Body>, Trouble> {
@@ -160,14 +160,14 @@ impl<'a> Client<'a> {
 fn gave_up(place: &str, cause: &str, wait: Duration, settings: &Settings) -> Error {
     if wait > LONGEST_WAIT {
         let minutes = wait.as_secs().div_ceil(60);
-        let error = Error::failed(place, format!("{cause}; it asks to wait {minutes} minutes"));
-        return error.hint(match settings.token {
+        let error = Error::network(place, format!("{cause}; it asks to wait {minutes} minutes"));
+        return error.with_remedy(match settings.token {
             Some(_) => "the same command goes on from here",
             None => "the same command goes on from here; with HF_TOKEN set, more is allowed",
         });
     }
-    Error::failed(place, format!("{cause}, {ATTEMPTS} times in a row"))
-        .hint("the same command goes on from here")
+    Error::network(place, format!("{cause}, {ATTEMPTS} times in a row"))
+        .with_remedy("the same command goes on from here")
 }
 
 /// Where `url` is answered to be, if the answer says that it is elsewhere.
@@ -176,7 +176,7 @@ fn location(url: &str, status: StatusCode, headers: &HeaderMap) -> Result<Option
         return Ok(None);
     }
     let location = headers.get("location").and_then(|value| value.to_str().ok());
-    let wrong = |cause: &str| Trouble::Lasting(Error::failed(url, format!("{status}, {cause}")));
+    let wrong = |cause: &str| Trouble::Lasting(Error::network(url, format!("{status}, {cause}")));
     match location {
         Some(whole) if whole.starts_with("https://") || whole.starts_with("http://") => {
             Ok(Some(whole.to_owned()))
@@ -209,12 +209,12 @@ fn trouble(url: &str, error: ureq::Error) -> Trouble {
             Trouble::Passing { cause: format!("a broken answer: {error}"), wait: None }
         }
         E::Rustls(_) | E::Tls(_) | E::Pem(_) => {
-            let error = Error::failed(origin(url), format!("no secure connection: {error}"));
+            let error = Error::network(origin(url), format!("no secure connection: {error}"));
             let hint = "behind a proxy with a certificate of its own, set SSL_CERT_FILE to a file of \
                  the certificates to trust";
-            Trouble::Lasting(error.hint(hint))
+            Trouble::Lasting(error.with_remedy(hint))
         }
-        other => Trouble::Lasting(Error::failed(origin(url), other)),
+        other => Trouble::Lasting(Error::network(origin(url), other)),
     }
 }
 

@@ -175,7 +175,7 @@ pub fn fetch(
         return match cached.find() {
             Some(directory) if options.output.is_none() => Ok(Some(fetched(directory, None))),
             _ => Err(Error::invalid(id, "HF_HUB_OFFLINE says to stay off the network")
-                .hint("unset it, or copy the hub's cache from a machine that has it here")),
+                .with_remedy("unset it, or copy the hub's cache from a machine that has it here")),
         };
     }
     match online(&subject, &cached, options, tell) {
@@ -184,8 +184,8 @@ pub fn fetch(
         Err(Trouble::Lasting(error)) => Err(error),
         Err(Trouble::NoRepository) => Err(no_repository(&subject, options)),
         Err(Trouble::Unreachable(cause) | Trouble::Passing { cause, .. }) => {
-            let error = Error::failed(&settings.endpoint, cause);
-            Err(error.hint(match cached.find() {
+            let error = Error::network(&settings.endpoint, cause);
+            Err(error.with_remedy(match cached.find() {
                 Some(snapshot) => format!(
                     "what was fetched before is in {}; with HF_HUB_OFFLINE=1 it is used unasked",
                     snapshot.display()
@@ -320,11 +320,12 @@ fn no_repository(subject: &Subject<'_>, options: &FetchOptions) -> Error {
     let is_other = client.is_ok_and(|client| Listing::read(&client, &other).is_ok());
     let error = Error::invalid(id, format!("the hub knows no such {}", kind.name()));
     if is_other {
-        error.hint(format!("it is a {}: {}", kind.other().name(), other.command()))
+        error.with_remedy(format!("it is a {}: {}", kind.other().name(), other.command()))
     } else if settings.token.is_none() {
-        error.hint("look for a slip in the name; if it is private, set HF_TOKEN")
+        error.with_remedy("look for a slip in the name; if it is private, set HF_TOKEN")
     } else {
-        error.hint("look for a slip in the name; if it is private, the token may not read it")
+        error
+            .with_remedy("look for a slip in the name; if it is private, the token may not read it")
     }
 }
 

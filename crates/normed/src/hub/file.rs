@@ -37,8 +37,8 @@ impl<'a> Remote<'a> {
         let url = format!("{}/resolve/{commit}/{}", subject.page(), escaped(path));
         let answer = client.ask(subject, &url, Some(path), Ask::Headers)?;
         let (etag, size) = described(answer.headers()).map_err(|cause| {
-            Error::failed(path, format!("the hub's answer lacks {cause}"))
-                .hint("HF_ENDPOINT, or a proxy, leads somewhere else")
+            Error::network(path, format!("the hub's answer lacks {cause}"))
+                .with_remedy("HF_ENDPOINT, or a proxy, leads somewhere else")
         })?;
         Ok(Self { path, url, etag, size })
     }
@@ -76,8 +76,8 @@ impl<'a> Remote<'a> {
         if let Some((found, expected)) = mismatch {
             fs::remove_file(partial).map_err(|e| Error::io(partial, &e))?;
             let cause = format!("what arrived is not what the hub has: {found}, not {expected}");
-            return Err(Error::failed(self.path, cause)
-                .hint("try again; if it stays so, something on the way alters files")
+            return Err(Error::network(self.path, cause)
+                .with_remedy("try again; if it stays so, something on the way alters files")
                 .into());
         }
         download.file.sync_all().map_err(|e| written(partial, &e))?;
@@ -285,7 +285,7 @@ pub(super) fn written(path: &Path, error: &std::io::Error) -> Error {
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let report = Error::io(path, error);
     if full {
-        report.hint(
+        report.with_remedy(
             "free some space, and the same command goes on from here; or set HF_HOME to a directory \
              on another disk",
         )

@@ -59,15 +59,15 @@ impl Listing {
         let text = answer.body_mut().with_config().limit(LONGEST).read_to_string();
         let text = text.map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(_) => {
-                Trouble::Lasting(Error::failed(id, "the hub lists too many files"))
+                Trouble::Lasting(Error::network(id, "the hub lists too many files"))
             }
             error => {
                 Trouble::Passing { cause: format!("the connection is cut: {error}"), wait: None }
             }
         })?;
         Ok(Self::parse(&text).map_err(|cause| {
-            Error::failed(id, format!("what {endpoint} answers is not the hub's: {cause}"))
-                .hint("HF_ENDPOINT, or a proxy, leads somewhere else")
+            Error::network(id, format!("what {endpoint} answers is not the hub's: {cause}"))
+                .with_remedy("HF_ENDPOINT, or a proxy, leads somewhere else")
         })?)
     }
 

@@ -85,7 +85,7 @@ impl FromStr for RepoId {
         }
         let error = Error::invalid(text, "is not the name of a repository, as in ORG/NAME");
         Err(match name_in_address(text) {
-            Some(name) => error.hint(format!("leave out the address: {name}")),
+            Some(name) => error.with_remedy(format!("leave out the address: {name}")),
             None => error,
         })
     }

@@ -23,7 +23,7 @@ pub(super) fn select(
     });
     if chosen.iter().all(|file| is_about(&file.path)) {
         let cause = format!("there is no file of a {} in it", kind.name());
-        return Err(Error::invalid(id, cause).hint(match left.first() {
+        return Err(Error::invalid(id, cause).with_remedy(match left.first() {
             Some(file) => format!("--include \"{}\" or the like takes what there is", file.path),
             None => "it is empty".into(),
         }));
@@ -40,13 +40,13 @@ fn by_pattern(
     let mut patterns = Vec::new();
     for text in include {
         let pattern = Pattern::new(text).map_err(|error| {
-            Error::invalid(format!("--include \"{text}\""), error).hint("as in \"*.json\"")
+            Error::invalid(format!("--include \"{text}\""), error).with_remedy("as in \"*.json\"")
         })?;
         if !files.iter().any(|file| pattern.matches(&file.path)) {
             let some: Vec<_> = files.iter().take(8).map(|file| file.path.as_str()).collect();
             let and = if files.len() > some.len() { ", ..." } else { "" };
             return Err(Error::invalid(id, format!("no file matches \"{text}\""))
-                .hint(format!("there are {}{and}", some.join(", "))));
+                .with_remedy(format!("there are {}{and}", some.join(", "))));
         }
         patterns.push(pattern);
     }

@@ -59,7 +59,7 @@ impl Settings {
         let user = || {
             user.ok_or_else(|| {
                 Error::invalid("the hub's cache", "there is no home directory")
-                    .hint("set HF_HOME to the directory that it is to be in")
+                    .with_remedy("set HF_HOME to the directory that it is to be in")
             })
         };
         let home = match (path(&["HF_HOME"]), path(&["XDG_CACHE_HOME"])) {
@@ -78,7 +78,7 @@ impl Settings {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         if !(endpoint.starts_with("https://") || endpoint.starts_with("http://")) {
             return Err(Error::invalid("HF_ENDPOINT", format!("`{endpoint}` is no address"))
-                .hint("it starts with https://"));
+                .with_remedy("it starts with https://"));
         }
         let offline = text(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]).unwrap_or_default();
         Ok(Self {

@@ -141,7 +141,7 @@ fn by_id(predictions: &[Prediction]) -> Result<BTreeMap<(u64, &str), &Prediction
 
 fn mismatch(cause: String) -> Error {
     Error::invalid("comparing predictions", cause)
-        .hint("both sets must be predictions of the same split of the same data")
+        .with_remedy("both sets must be predictions of the same split of the same data")
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result
         lines.push(serde_json::from_slice(&line).map_err(|e| {
             let (cause, column) = (e.to_string(), e.column());
             let cause = cause.split(" at line ").next().unwrap_or(&cause);
-            Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause).hint(hint)
+            Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause)
+                .with_remedy(hint)
         })?);
     }
     Ok(lines)

@@ -64,7 +64,7 @@ impl ClipConfig {
             other => {
                 let cause = format!("hidden_act is {other:?}");
                 return Err(Error::invalid(&keys.place, cause)
-                    .hint("\"quick_gelu\" and \"gelu\" are supported"));
+                    .with_remedy("\"quick_gelu\" and \"gelu\" are supported"));
             }
         };
         Ok(Self {

@@ -96,7 +96,7 @@ impl MissConfig {
             let file = serde_json::from_str(text).map_err(malformed)?;
             (Self::from_original(place, file)?, Layout::Original)
         } else {
-            return Err(Error::invalid(place, "this is no BLIP or MISS model's config").hint(
+            return Err(Error::invalid(place, "this is no BLIP or MISS model's config").with_remedy(
                 "Hugging Face's has \"vision_config\" and \"text_config\"; beside a checkpoint in \
                  the original layout put {\"vit\": \"base\", \"image_size\": 480}",
             ));
@@ -151,7 +151,7 @@ impl MissConfig {
             Some("large") => [1024, 24, 16],
             Some(other) => {
                 let cause = format!("vit is {other:?}");
-                return Err(Error::invalid(place, cause).hint("it is \"base\" or \"large\""));
+                return Err(Error::invalid(place, cause).with_remedy("it is \"base\" or \"large\""));
             }
         };
         let raw = file.vision.unwrap_or_default();
@@ -191,7 +191,7 @@ impl MissConfig {
         {
             let cause = format!("encoder_width is {width}, hidden_size {}", text.hidden_size);
             return Err(Error::invalid(place, cause)
-                .hint("the decoder cross-attends to states as wide as the encoder's"));
+                .with_remedy("the decoder cross-attends to states as wide as the encoder's"));
         }
         Ok(Self { vision: raw.over(place, vision)?, text })
     }

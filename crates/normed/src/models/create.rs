@@ -87,7 +87,9 @@ fn completed(mut config: MissConfig, mut tokenizer: Tokenizer) -> Result<(MissCo
     config.check("init")?;
     if config.vision.hidden_size != config.text.hidden_size {
         return Err(Error::invalid("init", "vision.hidden_size and text.hidden_size differ")
-            .hint("the model is saved in Hugging Face's layout, which has one key for both"));
+            .with_remedy(
+                "the model is saved in Hugging Face's layout, which has one key for both",
+            ));
     }
     Ok((config, tokenizer))
 }
@@ -148,7 +150,7 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(Error::invalid(place, wrong.join("; "))
-            .hint("init.text must have its sizes, and init.vocab must be its vocabulary")),
+            .with_remedy("init.text must have its sizes, and init.vocab must be its vocabulary")),
     }
 }
 
@@ -176,7 +178,7 @@ fn read_bert(dir: &Path) -> Result<BTreeMap<String, Tensor>> {
         weights::read_torch(&torch)?
     } else {
         return Err(Error::invalid(dir.display(), "holds no weights")
-            .hint("it must hold model.safetensors or pytorch_model.bin"));
+            .with_remedy("it must hold model.safetensors or pytorch_model.bin"));
     };
     let tensors = checkpoint.tensors.iter().filter_map(|(name, stored)| {
         let name = name.strip_prefix("bert.").unwrap_or(name);
@@ -228,7 +230,7 @@ fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(Error::invalid(dir.display(), wrong.join("; "))
-            .hint("init.vision must have its sizes, but for the image's")),
+            .with_remedy("init.vision must have its sizes, but for the image's")),
     }
 }
 

@@ -110,7 +110,7 @@ impl Llava {
         }
         let cause = format!("pixel_values are {shape:?}, not [{pictures}, 3, {size}, {size}]");
         Err(Error::invalid("batch", cause)
-            .hint("pictures must be prepared by this model's image rule"))
+            .with_remedy("pictures must be prepared by this model's image rule"))
     }
 }
 

@@ -69,7 +69,9 @@ impl LlavaConfig {
             None => {
                 let cause = format!("architectures are {names:?}");
                 let known = [HUGGING_FACE, ORIGINAL[0].0, ORIGINAL[1].0];
-                return Err(Error::invalid(place, cause).hint(format!("{known:?} are supported")));
+                return Err(
+                    Error::invalid(place, cause).with_remedy(format!("{known:?} are supported"))
+                );
             }
         };
         config.check(place)?;
@@ -90,9 +92,8 @@ impl LlavaConfig {
             "mistral" => LlamaKind::Mistral,
             other => {
                 let cause = format!("model_type is {other:?}");
-                return Err(
-                    Error::invalid(&text.place, cause).hint("llama and mistral are supported")
-                );
+                return Err(Error::invalid(&text.place, cause)
+                    .with_remedy("llama and mistral are supported"));
             }
         };
         let mut text = LlamaConfig::read(&text, kind)?;
@@ -104,7 +105,7 @@ impl LlavaConfig {
             other => {
                 let cause = format!("vision_feature_select_strategy is {other:?}");
                 return Err(
-                    Error::invalid(&keys.place, cause).hint("it is \"default\" or \"full\"")
+                    Error::invalid(&keys.place, cause).with_remedy("it is \"default\" or \"full\"")
                 );
             }
         };
@@ -117,7 +118,7 @@ impl LlavaConfig {
                 other => {
                     let cause = format!("mm_projector_type is {other:?}");
                     return Err(Error::invalid(&keys.place, cause)
-                        .hint("in Hugging Face's layout it is \"mlp2x_gelu\" or absent"));
+                        .with_remedy("in Hugging Face's layout it is \"mlp2x_gelu\" or absent"));
                 }
             },
             projector_bias: keys.or("multimodal_projector_bias", true)?,
@@ -134,7 +135,9 @@ impl LlavaConfig {
     fn from_original(keys: &Keys, kind: LlamaKind, dir: &Path) -> Result<Self> {
         let tower: String = keys.get("mm_vision_tower")?.ok_or_else(|| {
             Error::invalid(&keys.place, "mm_vision_tower is absent: whose image encoder is it?")
-                .hint("\"openai/clip-vit-large-patch14-336\", or a directory that holds a CLIP")
+                .with_remedy(
+                    "\"openai/clip-vit-large-patch14-336\", or a directory that holds a CLIP",
+                )
         })?;
         let vision = match VisionTower::find(&tower, dir) {
             Some(found) => found.config()?,
@@ -155,7 +158,7 @@ impl LlavaConfig {
             other => {
                 let cause = format!("mm_projector_type is {other:?}");
                 return Err(Error::invalid(&keys.place, cause)
-                    .hint("\"linear\" and \"mlp2x_gelu\" are supported"));
+                    .with_remedy("\"linear\" and \"mlp2x_gelu\" are supported"));
             }
         };
         let with_class = match keys.or("mm_vision_select_feature", "patch".to_owned())? {
@@ -163,9 +166,8 @@ impl LlavaConfig {
             name if name == "cls_patch" => true,
             other => {
                 let cause = format!("mm_vision_select_feature is {other:?}");
-                return Err(
-                    Error::invalid(&keys.place, cause).hint("it is \"patch\" or \"cls_patch\"")
-                );
+                return Err(Error::invalid(&keys.place, cause)
+                    .with_remedy("it is \"patch\" or \"cls_patch\""));
             }
         };
         Ok(Self {
@@ -184,8 +186,9 @@ impl LlavaConfig {
     /// model whose table has no row for the picture.
     pub fn to_hugging_face(&self) -> Result<Value> {
         let lacks = |cause: &str| {
-            Error::invalid("config", cause)
-                .hint("Hugging Face's layout has no room for that; keep LLaVA's own, and adapters")
+            Error::invalid("config", cause).with_remedy(
+                "Hugging Face's layout has no room for that; keep LLaVA's own, and adapters",
+            )
         };
         if self.projector == ProjectorKind::Linear {
             return Err(lacks("the projector is one linear layer"));
@@ -231,8 +234,9 @@ impl LlavaConfig {
         if self.states() >= self.text.positions() {
             let (states, positions) = (self.states(), self.text.positions());
             let cause = format!("a picture is {states} tokens, the language model has {positions}");
-            return Err(Error::invalid(place, cause)
-                .hint("max_position_embeddings must leave room for a question and its answer"));
+            return Err(Error::invalid(place, cause).with_remedy(
+                "max_position_embeddings must leave room for a question and its answer",
+            ));
         }
         Ok(())
     }
@@ -261,7 +265,8 @@ fn feature_layers(keys: &Keys, key: &str, vision: &ClipConfig) -> Result<usize> 
     });
     found.ok_or_else(|| {
         let cause = format!("{key} is {layer}; the image encoder has {last} blocks");
-        Error::invalid(&keys.place, cause).hint("one layer is supported, -2 in published models")
+        Error::invalid(&keys.place, cause)
+            .with_remedy("one layer is supported, -2 in published models")
     })
 }
 
@@ -321,7 +326,7 @@ fn not_found(tower: &str, dir: &Path) -> Error {
     let name = Path::new(tower).file_name().unwrap_or_default();
     let place = dir.join(name);
     let place = place.display();
-    Error::invalid(dir.display(), cause).hint(format!(
+    Error::invalid(dir.display(), cause).with_remedy(format!(
         "put its config.json and model.safetensors or pytorch_model.bin into {place} (`normed fetch {tower} \
          --output {place}`, if it is one of the hub's), or let mm_vision_tower in config.json name the \
          directory that holds them"

@@ -116,8 +116,9 @@ fn pair<'a>(base: &'a Checkpoint, delta: &'a Checkpoint) -> Result<Vec<Sum<'a>>>
     wrong.truncate(5);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let cause = format!("it is no delta to {}: {}{more}", base.path.display(), wrong.join("; "));
-    Err(Error::invalid(delta.path.display(), cause)
-        .hint("the base must be the model that the delta was made from, in Hugging Face's layout"))
+    Err(Error::invalid(delta.path.display(), cause).with_remedy(
+        "the base must be the model that the delta was made from, in Hugging Face's layout",
+    ))
 }
 
 /// Whether a tensor of the base can be added: of the same shape or, of tables, with fewer rows.

@@ -81,7 +81,7 @@ impl ModelConfig for LlavaConfig {
         if tokenizer.len() > self.text.vocab_size {
             let (has, room) = (tokenizer.len(), self.text.vocab_size);
             let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
-            return Err(Error::invalid(dir.display(), cause).hint(
+            return Err(Error::invalid(dir.display(), cause).with_remedy(
                 "tokenizer and model are of different checkpoints; copy both from where they came from",
             ));
         }

@@ -42,8 +42,9 @@ impl Rows {
             if pictures != views {
                 let cause =
                     format!("example {b} has {pictures} pictures in its input_ids, not {views}");
-                return Err(Error::invalid("batch", cause)
-                    .hint("the prompt must have room for the picture; none of it may be cut"));
+                return Err(Error::invalid("batch", cause).with_remedy(
+                    "the prompt must have room for the picture; none of it may be cut",
+                ));
             }
             let words = prompt.iter().filter(|&&id| id != IMAGE_TOKEN);
             check_ids("input_ids", words, vocab_size)?;
@@ -120,11 +121,11 @@ fn check_ids<'i>(
     match ids.find(|&&id| id as usize >= vocab_size) {
         None => Ok(()),
         Some(&IMAGE_TOKEN) => Err(Error::invalid("batch", format!("{name} has a picture in it"))
-            .hint("a prompt must not end with the picture")),
+            .with_remedy("a prompt must not end with the picture")),
         Some(id) => {
             let cause = format!("{name} has token {id}, the model {vocab_size} tokens");
             Err(Error::invalid("batch", cause)
-                .hint("the tokenizer does not belong to this checkpoint"))
+                .with_remedy("the tokenizer does not belong to this checkpoint"))
         }
     }
 }
@@ -148,5 +149,6 @@ fn check_length(
          than the language model's {positions} positions"
     );
     let text = if tokens > words { "a shorter answer" } else { "a shorter question" };
-    Err(Error::invalid(place, cause).hint(format!("what helps: {text}, or a smaller image_size")))
+    Err(Error::invalid(place, cause)
+        .with_remedy(format!("what helps: {text}, or a smaller image_size")))
 }

@@ -95,8 +95,9 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
         let layer = params.get(weight);
         if let Some(to) = layer.quantisation() {
             let cause = format!("`{}` is quantised to {to}, and an adapter changes it", layer.name);
-            return Err(Error::invalid("merge", cause)
-                .hint("merge into the model that was quantised, and quantise what comes of it"));
+            return Err(Error::invalid("merge", cause).with_remedy(
+                "merge into the model that was quantised, and quantise what comes of it",
+            ));
         }
         let Some((value, of_bias)) = ops::merged(params, weight, delta) else {
             return Err(beside("an adapter behind or beside a sublayer"));
@@ -116,7 +117,7 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
 /// What has no place in a plain model.
 fn beside(what: &str) -> Error {
     Error::invalid("merge", format!("{what} is no change of the model's own weights"))
-        .hint("keep it beside the base: `--adapter` of evaluate and predict")
+        .with_remedy("keep it beside the base: `--adapter` of evaluate and predict")
 }
 
 /// All that belongs to a model but the weights: the base's own files, where they are Hugging Face's.

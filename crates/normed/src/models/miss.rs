@@ -153,7 +153,7 @@ impl Miss {
         }
         let cause = format!("pixel_values are {shape:?}, not [{pictures}, 3, {size}, {size}]");
         Err(Error::invalid("batch", cause)
-            .hint("pictures must be prepared by this model's image rule"))
+            .with_remedy("pictures must be prepared by this model's image rule"))
     }
 
     fn check_rows(&self, name: &str, rows: &TokenRows, examples: usize) -> Result<()> {
@@ -161,7 +161,7 @@ impl Miss {
         if rows.width > positions {
             let cause =
                 format!("{name} has {} tokens, the model {positions} positions", rows.width);
-            return Err(Error::invalid("batch", cause).hint("shorten the text"));
+            return Err(Error::invalid("batch", cause).with_remedy("shorten the text"));
         }
         let fits = rows.lengths.len() == examples
             && rows.ids.len() == examples * rows.width
@@ -180,7 +180,7 @@ impl Miss {
             Some(id) => {
                 let cause = format!("{name} has token {id}, the model {vocab_size} tokens");
                 Err(Error::invalid("batch", cause)
-                    .hint("the tokenizer does not belong to this checkpoint"))
+                    .with_remedy("the tokenizer does not belong to this checkpoint"))
             }
         }
     }
@@ -219,7 +219,7 @@ impl Model for Miss {
         if max_new_tokens > positions {
             let cause = format!("{max_new_tokens} tokens, but the model has {positions} positions");
             return Err(Error::invalid("max_new_tokens", cause)
-                .hint("lower generate.max_new_tokens, or --max-new-tokens"));
+                .with_remedy("lower generate.max_new_tokens, or --max-new-tokens"));
         }
         let mut g = Graph::inference(params);
         let states = self.encode(&mut g, batch, Mode::Evaluate);

@@ -145,8 +145,9 @@ impl ModelConfig for MissConfig {
             // One key, encoder_hidden_size, is the width of both towers' cross-attention there.
             let (vision, text) = (self.vision.hidden_size, self.text.hidden_size);
             let cause = format!("the vision tower is {vision} wide and the text towers {text}");
-            return Err(Error::invalid("config", cause)
-                .hint("Hugging Face's layout has no room for that; make them equally wide"));
+            return Err(Error::invalid("config", cause).with_remedy(
+                "Hugging Face's layout has no room for that; make them equally wide",
+            ));
         }
         Ok(self.to_hugging_face())
     }
@@ -165,10 +166,10 @@ fn open_original(dir: &Path) -> Result<Checkpoint> {
         [file] if file.extension() == Some(OsStr::new("pth")) => weights::read_torch(file),
         [file] => weights::read_safetensors(file),
         [] => Err(Error::invalid(dir.display(), "holds no weights")
-            .hint("it must hold one *.safetensors or *.pth")),
+            .with_remedy("it must hold one *.safetensors or *.pth")),
         [a, b, ..] => {
             let cause = format!("holds both {} and {}", a.display(), b.display());
-            Err(Error::invalid(dir.display(), cause).hint("leave one of them there"))
+            Err(Error::invalid(dir.display(), cause).with_remedy("leave one of them there"))
         }
     }
 }

@@ -18,7 +18,7 @@ impl NewDir {
     pub fn begin(output: &Path) -> Result<Self> {
         if output.symlink_metadata().is_ok() {
             return Err(Error::invalid(output.display(), "is there already")
-                .hint("name another directory, or remove it"));
+                .with_remedy("name another directory, or remove it"));
         }
         let parent = match output.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,

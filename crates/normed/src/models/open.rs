@@ -323,12 +323,12 @@ impl ConfigFile {
     fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let text = weights::read_small(&path)
-            .map_err(|e| e.hint("a model directory holds config.json and the weights"))?;
+            .map_err(|e| e.with_remedy("a model directory holds config.json and the weights"))?;
         let place = path.display().to_string();
         let json = serde_json::from_slice(&text).map_err(|e| Error::invalid(&place, e))?;
         let kind = KINDS.iter().find(|(is_meant, _)| is_meant(&json));
         let (_, read) = kind.ok_or_else(|| {
-            Error::invalid(&place, "this is no config of a BLIP, MISS or LLaVA model").hint(
+            Error::invalid(&place, "this is no config of a BLIP, MISS or LLaVA model").with_remedy(
                 "Hugging Face's has \"vision_config\" and \"text_config\"; beside a MISS in the \
                  original layout put {\"vit\": \"base\", \"image_size\": 480}",
             )
@@ -349,8 +349,10 @@ pub(super) fn open_weight_files(dir: &Path) -> Result<Checkpoint> {
     ];
     match FILES.iter().find(|(name, _)| dir.join(name).is_file()) {
         Some((name, read)) => read(&dir.join(name)),
-        None => Err(Error::invalid(dir.display(), "holds no weights")
-            .hint(format!("it must hold one of {}", FILES.map(|(name, _)| name).join(", ")))),
+        None => Err(Error::invalid(dir.display(), "holds no weights").with_remedy(format!(
+            "it must hold one of {}",
+            FILES.map(|(name, _)| name).join(", ")
+        ))),
     }
 }
 

@@ -45,7 +45,7 @@ pub fn quantize(
     let loaded = load_as_stored(dir, None)?;
     if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantisation()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
-            .hint("quantise the model that it was made of"));
+            .with_remedy("quantise the model that it was made of"));
     }
     let Loaded { config, params, .. } = &loaded;
     let layout = config.written_layout(loaded.layout)?;

@@ -117,7 +117,7 @@ impl RopeConfig {
             other => {
                 let cause = format!("rope_type is {other:?}");
                 return Err(Error::invalid(&rope.place, cause)
-                    .hint("default, linear, dynamic, llama3 and yarn are supported"));
+                    .with_remedy("default, linear, dynamic, llama3 and yarn are supported"));
             }
         };
         let rope_theta = rope.or("rope_theta", outer)?;

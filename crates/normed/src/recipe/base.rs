@@ -69,7 +69,7 @@ fn can_be_saved(config: &dyn ModelConfig, params: &Parameters, dir: &Path) -> Re
     match params.iter().find_map(|(_, p)| p.quantisation()) {
         None => Ok(()),
         Some(done) => Err(Error::invalid(dir.display(), format!("is quantised, to {done}"))
-            .hint("train the model that it was made of")),
+            .with_remedy("train the model that it was made of")),
     }
 }
 

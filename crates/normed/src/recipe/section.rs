@@ -45,7 +45,7 @@ impl Mistakes {
             0 => None,
             1 => list.pop().map(|Mistake { place, cause, hint }| {
                 let error = Error::invalid(recipe.display(), at(place) + &cause);
-                if let Some(hint) = hint { error.hint(hint) } else { error }
+                if let Some(hint) = hint { error.with_remedy(hint) } else { error }
             }),
             n => {
                 let mut text = format!("{n} mistakes");

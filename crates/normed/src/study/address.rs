@@ -87,7 +87,7 @@ impl Addresses {
                 "study",
                 "a study tunes models that there are; it makes none",
             )
-            .hint("make it with `normed pretrain`, and name it as `model`"));
+            .with_remedy("make it with `normed pretrain`, and name it as `model`"));
         };
         let (base, data) = (self.base(dir, recipe)?, self.data(&recipe.data)?);
         let mut table: Table =

@@ -55,7 +55,7 @@ pub(super) fn tried(cell: &Cell, candidates: &[Task]) -> Result<Option<Vec<Tried
     let Some((best, _)) = best else {
         let causes: Vec<_> = tried.iter().filter_map(|tried| tried.failed.clone()).collect();
         let cause = format!("no learning rate can be chosen: {}", causes.join("; "));
-        return Err(Error::failed(cell.label(), cause).hint("try smaller rates"));
+        return Err(Error::failed(cell.label(), cause).with_remedy("try smaller rates"));
     };
     tried[best].chosen = true;
     Ok(Some(tried))

@@ -53,19 +53,19 @@ impl Alarm {
         };
         let unreached = missed(&self.reached);
         if !unreached.is_empty() {
-            return Err(Error::failed(
+            return Err(Error::diverged(
                 list(&unreached),
                 format!("trained, but no gradient reached it in {step} steps"),
             )
-            .hint("the loss does not depend on it: choose other parameters in [tuning]"));
+            .with_remedy("the loss does not depend on it: choose other parameters in [tuning]"));
         }
         let unmoved = missed(&self.moved);
         if !unmoved.is_empty() {
-            return Err(Error::failed(
+            return Err(Error::diverged(
                 list(&unmoved),
                 format!("trained, but {step} steps did not change it"),
             )
-            .hint("its steps round away: raise train.lr"));
+            .with_remedy("its steps round away: raise train.lr"));
         }
         Ok(())
     }
@@ -81,8 +81,8 @@ pub(super) fn check_loss(loss: &CrossEntropy, examples: &[Prepared]) -> Result<(
         .filter(|(positions, _)| positions.iter().any(|x| !x.is_finite()))
         .map(|(_, prepared)| prepared.example.id.clone())
         .collect();
-    Err(Error::failed(format!("example {}", list(&ids)), format!("its loss is {}", loss.sum))
-        .hint("lower train.lr, set train.max_grad_norm, or look at the example"))
+    Err(Error::diverged(format!("example {}", list(&ids)), format!("its loss is {}", loss.sum))
+        .with_remedy("lower train.lr, set train.max_grad_norm, or look at the example"))
 }
 
 /// Fails if a gradient is no finite number; `norms` has one norm for each trained parameter.
@@ -93,8 +93,8 @@ pub(super) fn check_gradients(params: &Parameters, norms: &[f64]) -> Result<()> 
     if bad.is_empty() {
         return Ok(());
     }
-    Err(Error::failed(list(&bad), "its gradient is no finite number")
-        .hint("lower train.lr or look at the step's examples"))
+    Err(Error::diverged(list(&bad), "its gradient is no finite number")
+        .with_remedy("lower train.lr or look at the step's examples"))
 }
 
 fn list(names: &[String]) -> String {

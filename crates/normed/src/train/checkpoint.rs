@@ -135,7 +135,7 @@ impl State {
     pub fn restore(&mut self, params: &mut Parameters, path: &Path) -> Result<()> {
         let damaged = |cause: &dyn std::fmt::Display| {
             Error::failed(path.display(), format!("is damaged: {cause}"))
-                .hint("start again in another --output")
+                .with_remedy("start again in another --output")
         };
         let file = read_safetensors(path).map_err(|e| damaged(&e))?;
         let entry = |key: &str| file.metadata.get(key).ok_or_else(|| damaged(&"it lacks a header"));
@@ -153,7 +153,7 @@ impl State {
         if header.progress.fingerprint != self.progress.fingerprint {
             let cause = "was made with another base model or other data";
             return Err(Error::invalid(path.display(), cause)
-                .hint("put them back as they were, or start again in another --output"));
+                .with_remedy("put them back as they were, or start again in another --output"));
         }
         let take = |kind: &str, name: &str, shape: &[usize]| -> Result<Tensor> {
             let key = key(kind, name);

@@ -35,7 +35,7 @@ impl RunDirectory {
         if recipe_path.exists() {
             if !resume {
                 return Err(Error::invalid(path.display(), "holds a run already")
-                    .hint("go on with it by --resume, or choose another --output"));
+                    .with_remedy("go on with it by --resume, or choose another --output"));
             }
             let written =
                 fs::read_to_string(&recipe_path).map_err(|e| Error::io(&recipe_path, &e))?;
@@ -46,12 +46,12 @@ impl RunDirectory {
                     path.display(),
                     format!("the recipe is not the one it began with: {}", changed.join("; ")),
                 )
-                .hint("resume with the recipe as it was, or choose another --output"));
+                .with_remedy("resume with the recipe as it was, or choose another --output"));
             }
         } else {
             if entries(path)?.iter().any(|name| !name.starts_with(TEMPORARY)) {
                 return Err(Error::invalid(path.display(), "is not empty, and holds no run")
-                    .hint("choose another --output"));
+                    .with_remedy("choose another --output"));
             }
             write_atomically(&recipe_path, |out| out.write_all(text.as_bytes()))?;
         }

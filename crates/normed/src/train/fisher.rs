@@ -59,7 +59,7 @@ pub(super) fn narrow(
         if stored.fingerprint != fingerprint {
             let cause = "was made with another base model or other data";
             return Err(Error::invalid(path.display(), cause)
-                .hint("put them back as they were, or start again in another --output"));
+                .with_remedy("put them back as they were, or start again in another --output"));
         }
         stored
     } else {
@@ -112,7 +112,7 @@ pub(super) fn rank(
             if !square.is_finite() {
                 let cause =
                     "its gradient is not finite: its Fisher information cannot be estimated";
-                return Err(Error::failed(&parameter.name, cause));
+                return Err(Error::diverged(&parameter.name, cause));
             }
             squares[id.index()] += square / examples as f64;
         }

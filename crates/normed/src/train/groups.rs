@@ -25,7 +25,7 @@ pub(super) fn check(params: &Parameters, spec: &TrainSpec) -> Result<()> {
     let norm = |role: &Role| matches!(role.part, Part::Norm(_));
     let complain = |key: &str, cause: &str| {
         Err(Error::invalid(key, format!("is the rate of no parameter that is trained: {cause}"))
-            .hint("leave it out, or train what it is for"))
+            .with_remedy("leave it out, or train what it is for"))
     };
     if spec.norm_lr.is_some() && !trains(&norm) {
         return complain("train.norm_lr", "no norm is");

@@ -43,8 +43,8 @@ impl Run<'_> {
         let own = predictions.iter().map(likelihood);
         let loss = mean(own.chain(others));
         if !loss.is_finite() {
-            return Err(Error::failed("validation", format!("the loss is {loss}"))
-                .hint("lower train.lr or set train.max_grad_norm"));
+            return Err(Error::diverged("validation", format!("the loss is {loss}"))
+                .with_remedy("lower train.lr or set train.max_grad_norm"));
         }
         let scores = values(&predictions);
 

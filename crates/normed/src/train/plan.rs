@@ -158,7 +158,8 @@ impl Plan {
             remedies.push("fewer generate.num_beams");
         }
         remedies.push("more memory");
-        Err(Error::invalid("memory", cause).hint(format!("what helps: {}", remedies.join("; "))))
+        Err(Error::invalid("memory", cause)
+            .with_remedy(format!("what helps: {}", remedies.join("; "))))
     }
 }
 

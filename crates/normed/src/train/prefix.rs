@@ -11,13 +11,13 @@ use super::run::Run;
 use super::states::{PictureHash, States};
 use super::step::noise;
 use super::{Event, Subject};
+use crate::Result;
 use crate::data::{ImageRule, ImageSource, Picture};
 use crate::models::{Loaded, Prefix};
 use crate::nn::Mode;
 use crate::recipe::CachePlace;
 use crate::tensor::Tensor;
 use crate::weights::{hash_elements, hex};
-use crate::{Error, Result};
 
 impl Run<'_> {
     /// Where the model has a frozen prefix, computes what it makes of every picture that the run
@@ -59,8 +59,7 @@ impl Run<'_> {
         let mut left = wanted.iter();
         loop {
             for error in states.take_up()? {
-                let (Error::Invalid(report) | Error::Failed(report)) = error;
-                let message = format!("{}: {}; it is not used", report.place, report.cause);
+                let message = format!("{}: {}; it is not used", error.place(), error.cause());
                 self.log.emit(Event::Warning { message })?;
             }
             let batch: Vec<_> = (left.by_ref().filter(|(picture, _)| !states.holds(picture)))

@@ -47,7 +47,7 @@ impl Splits {
         }
         if train.is_empty() {
             return Err(Error::invalid("data", "there is nothing to train on")
-                .hint("its training split is empty"));
+                .with_remedy("its training split is empty"));
         }
         let mut held_out = 0;
         if validate.is_empty() && spec.metric != BestBy::Last {
@@ -60,7 +60,7 @@ impl Splits {
                     clusters.len()
                 );
                 return Err(Error::invalid("train.holdout", cause)
-                    .hint("choose another part, or train.metric = \"last\""));
+                    .with_remedy("choose another part, or train.metric = \"last\""));
             }
             // In the order of a hash: random, and the same on every machine.
             let mut order: Vec<_> =

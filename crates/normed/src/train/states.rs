@@ -83,7 +83,7 @@ impl States {
     /// Takes up what files hold of the pictures looked for, those that another run wrote meanwhile
     /// among them. What is wrong with files that are none of ours, or damaged.
     pub fn take_up(&mut self) -> Result<Vec<Error>> {
-        let broken = |e| Error::io(&self.directory, &e).hint(ELSEWHERE);
+        let broken = |e| Error::io(&self.directory, &e).with_remedy(ELSEWHERE);
         fs::create_dir_all(&self.directory).map_err(broken)?;
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(broken)? {
@@ -117,7 +117,7 @@ impl States {
             (CHECKSUM.to_owned(), hex(&hash.finalize())),
         ]);
         write_safetensors(&path, &[(STATES, states)], self.precision, &metadata)
-            .map_err(|e| e.hint(ELSEWHERE))?;
+            .map_err(|e| e.with_remedy(ELSEWHERE))?;
         let states = self.read(&path)?;
         self.hold(states);
         self.known.insert(name.into());

@@ -119,11 +119,11 @@ impl Tuning {
             let preceding = rule.methods.iter().find(|method| method.precedes_blocks());
             if let (Some(method), Some(_)) = (preceding, rule.layers) {
                 let cause = format!("{rule}: {method} stands before all blocks");
-                return Err(Error::invalid(place, cause).hint("leave `layers` out"));
+                return Err(Error::invalid(place, cause).with_remedy("leave `layers` out"));
             }
             rule.check(params).map_err(|cause| {
                 Error::invalid(place, format!("{rule} catches nothing: {cause}"))
-                    .hint("`normed inspect DIR` lists what a model has, by tower and role")
+                    .with_remedy("`normed inspect DIR` lists what a model has, by tower and role")
             })?;
         }
 
@@ -149,7 +149,7 @@ impl Tuning {
         if let Some((_, quantised)) = params.trained().find(|(_, p)| p.quantisation().is_some()) {
             let to = quantised.quantisation().map_or("", Quantisation::name);
             let cause = format!("`{}` is to be trained, and is quantised to {to}", quantised.name);
-            return Err(Error::invalid("tuning", cause).hint(
+            return Err(Error::invalid("tuning", cause).with_remedy(
                 "what is quantised stays frozen: train LayerNorms or LoRA, or start from the model \
                  before `normed quantize`",
             ));
@@ -159,9 +159,8 @@ impl Tuning {
         if let Some(two) = plugs.windows(2).find(|two| two[0].0 == two[1].0) {
             let name = &params.get(two[0].0).name;
             let cause = format!("both {} and {} would adapt `{name}`", two[0].1, two[1].1);
-            return Err(
-                Error::invalid("tuning", cause).hint("give them different targets or towers")
-            );
+            return Err(Error::invalid("tuning", cause)
+                .with_remedy("give them different targets or towers"));
         }
         for (weight, method, options) in plugs {
             plug(params, weight, method, options);

@@ -76,8 +76,9 @@ impl Movement {
                 (Part::Norm(place), Some(after)) => norms.push(Moved::of(before, after, place)),
                 (Part::Norm(_), None) => {
                     let cause = "is in the first model alone, or of another shape in the second";
-                    return Err(Error::invalid(&before.name, cause)
-                        .hint("compare two tunings of one base, or one of them with the base"));
+                    return Err(Error::invalid(&before.name, cause).with_remedy(
+                        "compare two tunings of one base, or one of them with the base",
+                    ));
                 }
                 (_, Some(after)) if same(before.value(), after.value()) => {}
                 _ => others.push(before.name.clone()),

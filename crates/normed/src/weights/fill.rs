@@ -54,8 +54,9 @@ pub fn fill(
     }
     if !misquantised.is_empty() {
         let cause = format!("the weights cannot be read\n  {}", list(&misquantised));
-        return Err(Error::invalid(checkpoint.path.display(), cause)
-            .hint("make them with `normed quantize`, or save them again with bitsandbytes"));
+        return Err(Error::invalid(checkpoint.path.display(), cause).with_remedy(
+            "make them with `normed quantize`, or save them again with bitsandbytes",
+        ));
     }
     let unexpected: Vec<_> = checkpoint
         .tensors
@@ -72,7 +73,7 @@ pub fn fill(
     if !complaints.is_empty() {
         let cause = format!("the weights do not fit the model\n  {}", complaints.join("\n  "));
         return Err(Error::invalid(checkpoint.path.display(), cause)
-            .hint("config.json beside it must describe the same model"));
+            .with_remedy("config.json beside it must describe the same model"));
     }
     for ((_, parameter), value) in params.iter_mut().zip(values) {
         parameter.set(value);

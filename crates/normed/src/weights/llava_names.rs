@@ -103,7 +103,7 @@ impl Checkpoint {
             if !same {
                 let cause = format!("`{HEAD}` differs from the table, to which it is tied");
                 return Err(Error::invalid(self.path.display(), cause)
-                    .hint("set tie_word_embeddings to false in config.json"));
+                    .with_remedy("set tie_word_embeddings to false in config.json"));
             }
             tensors.remove(HEAD);
         }

@@ -93,7 +93,7 @@ impl Checkpoint {
             if !same {
                 let cause = format!("`{second}` differs from `{first}`, to which it is tied");
                 return Err(Error::invalid(self.path.display(), cause)
-                    .hint("models with an untied output matrix are not supported"));
+                    .with_remedy("models with an untied output matrix are not supported"));
             }
         }
         Ok(Self { tensors, ..self })

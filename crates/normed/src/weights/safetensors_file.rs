@@ -23,7 +23,7 @@ pub fn read_safetensors(path: &Path) -> Result<Checkpoint> {
     let map = map_file(path)?;
     let broken = |cause: String| {
         Error::invalid(path.display(), format!("not a whole safetensors file: {cause}"))
-            .hint("copy or download it again")
+            .with_remedy("copy or download it again")
     };
     let (header, start) = parse_header(&map).map_err(broken)?;
     let Header { metadata, mut tensors } = header;

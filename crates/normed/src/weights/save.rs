@@ -42,7 +42,7 @@ pub fn write_atomically(
     };
     attempt().map_err(|e| match e.kind() {
         io::ErrorKind::StorageFull => Error::failed(path.display(), "the disk is full")
-            .hint("free some space; what was there before is unchanged"),
+            .with_remedy("free some space; what was there before is unchanged"),
         _ => Error::io(path, &e),
     })
 }

@@ -37,7 +37,7 @@ fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Ch
         }
         let at = dir.join(file);
         if !at.exists() {
-            return Err(Error::invalid(at.display(), "no such file").hint(format!(
+            return Err(Error::invalid(at.display(), "no such file").with_remedy(format!(
                 "{} names it: download or copy it as well",
                 path.file_name().unwrap_or_default().display()
             )));
@@ -51,7 +51,7 @@ fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Ch
                 Some(there) => format!("holds `{name}`, which the index places in {there}"),
                 None => format!("holds `{name}`, which the index does not know"),
             };
-            return Err(Error::invalid(at.display(), cause).hint(
+            return Err(Error::invalid(at.display(), cause).with_remedy(
                 "files and index are of different checkpoints; copy or download them again",
             ));
         }
@@ -59,7 +59,7 @@ fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Ch
     match index.weight_map.iter().find(|(name, _)| !tensors.contains_key(*name)) {
         Some((name, file)) => {
             Err(Error::invalid(dir.join(file).display(), format!("lacks `{name}`"))
-                .hint("the index places it here; copy or download the file again"))
+                .with_remedy("the index places it here; copy or download the file again"))
         }
         None => Ok(Checkpoint { path: path.to_owned(), tensors, metadata: BTreeMap::new() }),
     }

@@ -14,7 +14,7 @@ pub fn read_small(path: &Path) -> Result<Vec<u8>> {
     let io = |e: std::io::Error| Error::io(path, &e);
     let too_large = || {
         let cause = format!("larger than {} MiB: not what its name says", LARGEST >> 20);
-        Error::invalid(path.display(), cause).hint("copy or download it again")
+        Error::invalid(path.display(), cause).with_remedy("copy or download it again")
     };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.len() > LARGEST {

@@ -28,11 +28,11 @@ pub fn read_torch(path: &Path) -> Result<Checkpoint> {
     if map.starts_with(LEGACY) {
         let cause = "written in the format before PyTorch 1.6, which is not read here";
         return Err(Error::invalid(path.display(), cause)
-            .hint("re-save it once in Python: torch.save(torch.load(path), new_path)"));
+            .with_remedy("re-save it once in Python: torch.save(torch.load(path), new_path)"));
     }
     let broken = |cause: String| {
         Error::invalid(path.display(), cause)
-            .hint("it must be a plain state dict: torch.save(model.state_dict(), path)")
+            .with_remedy("it must be a plain state dict: torch.save(model.state_dict(), path)")
     };
     let tensors = read_archive(&map).map_err(broken)?;
     Ok(Checkpoint { path: path.to_owned(), tensors, metadata: BTreeMap::new() })

@@ -173,15 +173,17 @@ fn shards(root: &Path) -> Result<Vec<(Split, PathBuf)>> {
             below
         };
         let split = split_of(below).ok_or_else(|| {
-            Error::invalid(path.display(), "its name says no split")
-                .hint("train, validation or test is to be a part of it, as in train-00000.parquet")
+            Error::invalid(path.display(), "its name says no split").with_remedy(
+                "train, validation or test is to be a part of it, as in train-00000.parquet",
+            )
         })?;
         let other =
             |(known, other): &&(Split, PathBuf)| *known == split && other.parent() != path.parent();
         if let Some((_, other)) = shards.iter().find(other) {
             let cause = format!("is of the split `{}`, as is {}", split.name(), other.display());
-            return Err(Error::invalid(path.display(), cause)
-                .hint("if these are two data sets, name the directory of one in data.root"));
+            return Err(Error::invalid(path.display(), cause).with_remedy(
+                "if these are two data sets, name the directory of one in data.root",
+            ));
         }
         shards.push((split, path));
     }

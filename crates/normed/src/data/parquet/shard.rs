@@ -45,7 +45,7 @@ impl Shard {
         let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
         let damaged = |cause: &str| {
             Error::invalid(path.display(), format!("is no whole parquet file: {cause}"))
-                .hint(DAMAGED)
+                .with_remedy(DAMAGED)
         };
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
         let metadata = metadata.map_err(|error| damaged(&error.to_string()))?;
@@ -83,7 +83,7 @@ impl Shard {
                 return Err(wrong(format!(
                     "is compressed by {compression}, which is not read here"
                 ))
-                .hint("write the file again with snappy, pyarrow's default"));
+                .with_remedy("write the file again with snappy, pyarrow's default"));
             }
         }
         Ok(Some(Column { index, name, defined: column.max_def_level() }))
@@ -96,7 +96,7 @@ impl Shard {
             let there: Vec<_> = schema.columns().iter().map(|c| c.path().string()).collect();
             let cause = format!("there is no column `{}`", names[names.len() - 1]);
             Error::invalid(self.path.display(), cause)
-                .hint(format!("there are {}; rename what is meant", there.join(", ")))
+                .with_remedy(format!("there are {}; rename what is meant", there.join(", ")))
         })
     }
 
@@ -158,7 +158,7 @@ impl Shard {
 
     fn broken(&self, group: usize, column: &Column, cause: impl fmt::Display) -> Error {
         let cause = format!("row group {group}, column `{}`: {cause}", column.name);
-        Error::invalid(self.path.display(), cause).hint(DAMAGED)
+        Error::invalid(self.path.display(), cause).with_remedy(DAMAGED)
     }
 }
 
@@ -253,7 +253,7 @@ impl PackedPicture {
         let bytes = bytes.as_ref().map(ByteArray::data).unwrap_or_default();
         if ImageSource::hash_of_file(bytes) != self.hash {
             return Err(Error::failed(self.place(), "is not what it was: the file has changed")
-                .hint("start again, with nobody writing to the file"));
+                .with_remedy("start again, with nobody writing to the file"));
         }
         Picture::from_bytes(bytes, view).map_err(|cause| Error::invalid(self.place(), cause))
     }

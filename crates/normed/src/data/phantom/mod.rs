@@ -67,7 +67,7 @@ impl Phantom {
     /// A data set of `train`, `validate` and `test` examples.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there are none at all, or more than can be counted.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if there are none at all, or more than can be counted.
     pub fn new(
         domain: PhantomDomain,
         [train, validate, test]: [usize; 3],
@@ -77,7 +77,7 @@ impl Phantom {
         match sum {
             Some(1..) => Ok(Self { domain, seed, counts: [train, validate, test], reports: false }),
             Some(0) => Err(Error::invalid("data", "a phantom without examples")
-                .hint("give `train`, `validate` or `test` a number of examples")),
+                .with_remedy("give `train`, `validate` or `test` a number of examples")),
             None => Err(Error::invalid("data", "more phantom examples than can be counted")),
         }
     }

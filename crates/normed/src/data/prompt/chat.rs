@@ -84,8 +84,9 @@ impl ChatTemplate {
             if !shows_both(text) {
                 let cause =
                     "chat_template: a prompt from it lacks the question or the picture's place";
-                return Err(Error::invalid(place, cause)
-                    .hint("`template` names another one: simple, vicuna_v1 or mistral_instruct"));
+                return Err(Error::invalid(place, cause).with_remedy(
+                    "`template` names another one: simple, vicuna_v1 or mistral_instruct",
+                ));
             }
         }
         Ok(template)

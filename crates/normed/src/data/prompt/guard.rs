@@ -37,7 +37,7 @@ impl Guard {
     /// For a text that spells a special token after all.
     pub(super) fn pierced(&self, place: &str, what: &str) -> Error {
         let cause = format!("the {what} spells a special token of the tokenizer");
-        Error::invalid(place, cause).hint(format!("they are {}", self.names.join(" ")))
+        Error::invalid(place, cause).with_remedy(format!("they are {}", self.names.join(" ")))
     }
 }
 

@@ -118,7 +118,7 @@ impl PromptRule {
         }
         let Some(&end) = ends.first() else {
             return Err(wrong("nothing says which token ends an answer".into())
-                .hint("config.json's eos_token_id names it"));
+                .with_remedy("config.json's eos_token_id names it"));
         };
         let mut rule = Self {
             template,
@@ -213,8 +213,9 @@ impl PromptRule {
         let places = ids.iter().filter(|&&id| id == IMAGE_TOKEN).count();
         if places != pictures {
             let cause = format!("the template has {places} places for {pictures} pictures");
-            return Err(Error::invalid(place, cause)
-                .hint("`template` names another one: simple, vicuna_v1 or mistral_instruct"));
+            return Err(Error::invalid(place, cause).with_remedy(
+                "`template` names another one: simple, vicuna_v1 or mistral_instruct",
+            ));
         }
         Ok(ids)
     }
@@ -259,7 +260,7 @@ impl PromptRule {
              {answer}; the model has {} positions",
             self.context,
         );
-        Err(Error::invalid(place, cause).hint(
+        Err(Error::invalid(place, cause).with_remedy(
             "shorten the question or the answer, or leave the example out: nothing is cut, since what \
              is cut would be missing from what is learnt",
         ))

@@ -95,7 +95,9 @@ impl Template {
             (None | Some(TemplateName::Chat), Some(chat)) => return Ok(Self::Chat(Box::new(chat))),
             (Some(TemplateName::Chat), None) => {
                 return Err(Error::invalid("template", "the checkpoint has no chat_template")
-                    .hint("name a conversation mode: simple, vicuna_v1 or mistral_instruct"));
+                    .with_remedy(
+                        "name a conversation mode: simple, vicuna_v1 or mistral_instruct",
+                    ));
             }
             (Some(TemplateName::Simple), _) => &SIMPLE,
             (Some(TemplateName::VicunaV1), _) => &VICUNA_V1,
@@ -107,7 +109,7 @@ impl Template {
                     let cause =
                         format!("the checkpoint has no chat_template, and `{other}` no usual one");
                     return Err(Error::invalid("template", cause)
-                        .hint("name one: simple, vicuna_v1 or mistral_instruct"));
+                        .with_remedy("name one: simple, vicuna_v1 or mistral_instruct"));
                 }
             },
         };

@@ -51,9 +51,10 @@ impl Tokenizer {
         } else if vocab.is_file() {
             Self::from_vocab(&vocab, &dir.join("tokenizer_config.json"))
         } else {
-            Err(Error::invalid(dir.display(), "holds neither tokenizer.json nor vocab.txt").hint(
-                "a model directory needs one of them; copy it from where the model came from",
-            ))
+            Err(Error::invalid(dir.display(), "holds neither tokenizer.json nor vocab.txt")
+                .with_remedy(
+                    "a model directory needs one of them; copy it from where the model came from",
+                ))
         }
     }
 

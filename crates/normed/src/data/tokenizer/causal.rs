@@ -47,7 +47,7 @@ impl Tokenizer {
             (piece.tokenizer(legacy.unwrap_or(true), prefix.unwrap_or(true))?, model)
         } else {
             let cause = "holds neither tokenizer.json nor tokenizer.model";
-            return Err(Error::invalid(dir.display(), cause).hint(
+            return Err(Error::invalid(dir.display(), cause).with_remedy(
                 "a language model's directory needs one of them; copy it from where the model came from",
             ));
         };

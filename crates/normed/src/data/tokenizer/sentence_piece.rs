@@ -75,7 +75,7 @@ impl SentencePiece {
         let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
         let wrong = |cause: String| {
             Error::invalid(path.display(), cause)
-                .hint("tokenizer.json is read in its place, if there is one")
+                .with_remedy("tokenizer.json is read in its place, if there is one")
         };
         let model = Self::decode(bytes.as_slice())
             .map_err(|e| wrong(format!("is not SentencePiece's: {e}")))?;

@@ -222,15 +222,16 @@ pub fn read_captions(path: &Path) -> Result<Vec<Caption>> {
     for caption in &captions {
         let place = format!("{}, `{}`", path.display(), caption.id);
         if !ids.insert(&caption.id) {
-            return Err(Error::invalid(place, "the id occurs twice")
-                .hint("give each text an id of its own, and one text's references in one line"));
+            return Err(Error::invalid(place, "the id occurs twice").with_remedy(
+                "give each text an id of its own, and one text's references in one line",
+            ));
         }
         if caption.references.is_empty() {
-            return Err(Error::invalid(place, "there is no reference").hint(hint));
+            return Err(Error::invalid(place, "there is no reference").with_remedy(hint));
         }
     }
     if captions.is_empty() {
-        return Err(Error::invalid(path.display(), "there are no lines").hint(hint));
+        return Err(Error::invalid(path.display(), "there are no lines").with_remedy(hint));
     }
     Ok(captions)
 }

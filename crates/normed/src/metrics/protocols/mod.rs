@@ -116,12 +116,12 @@ pub fn read_answers(path: &Path) -> Result<Vec<Answered>> {
                 known, question_type, modality, organ";
     let answers: Vec<Answered> = read_lines(path, hint)?;
     if answers.is_empty() {
-        return Err(Error::invalid(path.display(), "there are no lines").hint(hint));
+        return Err(Error::invalid(path.display(), "there are no lines").with_remedy(hint));
     }
     if let Some(report) = answers.iter().find(|answer| answer.answer_type == AnswerType::Report) {
         let place = format!("{}, `{}`", path.display(), report.id);
         return Err(Error::invalid(place, "is a report, and no answer to a question")
-            .hint("--protocol coco scores reports"));
+            .with_remedy("--protocol coco scores reports"));
     }
     let mut ids = BTreeSet::new();
     match answers.iter().find(|answer| !ids.insert(&answer.id)) {
@@ -129,7 +129,7 @@ pub fn read_answers(path: &Path) -> Result<Vec<Answered>> {
         Some(twice) => {
             let place = format!("{}, `{}`", path.display(), twice.id);
             Err(Error::invalid(place, "the id occurs twice")
-                .hint("a file holds the answers of one model, one to each question"))
+                .with_remedy("a file holds the answers of one model, one to each question"))
         }
     }
 }

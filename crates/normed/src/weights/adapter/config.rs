@@ -122,7 +122,7 @@ impl Config {
             && !["gaussian", "eva", "orthogonal"].contains(&start.as_str())
         {
             return Err(invalid(format!("init_lora_weights {start} changes the base's weights"))
-                .hint("convert it to a plain LoRA with PEFT: path_initial_model_for_weight_conversion"));
+                .with_remedy("convert it to a plain LoRA with PEFT: path_initial_model_for_weight_conversion"));
         }
         let lora = match kind {
             Kind::Lora => serde_json::from_value(Value::Object(raw.rest))

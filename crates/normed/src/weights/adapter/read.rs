@@ -165,7 +165,7 @@ pub(super) fn check_base(
         (Some(named), BaseCheck::Is(hash)) if named == hash => Ok(Vec::new()),
         (Some(named), BaseCheck::Is(hash)) => {
             let cause = format!("trained on the base {named:.12}, this one is {hash:.12}");
-            Err(Error::invalid(path.display(), cause).hint(
+            Err(Error::invalid(path.display(), cause).with_remedy(
                 "use the base that it was trained on; a model that it was merged into is another one",
             ))
         }

@@ -186,7 +186,7 @@ pub(super) fn load(
     if config["prefix_projection"] == true && config["inference_mode"] != true {
         let cause = "a prefix that PEFT still trains, whose projection it does not keep";
         return Err(Error::invalid(place.display(), cause)
-            .hint("save it by PEFT's save_pretrained, which sets inference_mode"));
+            .with_remedy("save it by PEFT's save_pretrained, which sets inference_mode"));
     }
     let path = dir.join(WEIGHTS);
     let file = read_safetensors(&path)?;
@@ -197,7 +197,7 @@ pub(super) fn load(
     let width = kind.width(params, &sockets);
     if sockets.is_empty() {
         return Err(invalid("virtual tokens of a language model, and the model has none")
-            .hint("PEFT's prefixes and prompts are for causal language models"));
+            .with_remedy("PEFT's prefixes and prompts are for causal language models"));
     }
     let stored = file.tensors.get(TABLE).filter(|_| file.tensors.len() == 1);
     let stored =

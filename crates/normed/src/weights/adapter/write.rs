@@ -332,5 +332,5 @@ fn shape_of(params: &Parameters, path: LowRank) -> LowRankShape {
 
 fn refused(cause: &str) -> Error {
     Error::invalid("adapter", format!("{cause}, and PEFT's format has no room for that"))
-        .hint("choose other methods or towers, or merge one before the other is trained")
+        .with_remedy("choose other methods or towers, or merge one before the other is trained")
 }

@@ -27,7 +27,7 @@ impl QuantisationConfig {
             found.and_then(Value::as_bool).unwrap_or(false)
         };
         let unsupported = |cause: String| {
-            Err(Error::invalid(place, format!("quantization_config: {cause}")).hint(
+            Err(Error::invalid(place, format!("quantization_config: {cause}")).with_remedy(
                 "bitsandbytes' nf4 and int8 are read: make one of the model as it was before with \
                  `normed quantize`",
             ))

@@ -120,7 +120,7 @@ fn quantised(
     let matrix = Quantised::of(value.factor(), rows, cols, to).ok_or_else(|| {
         Stop::Made(
             Error::invalid(&parameter.name, "it holds what is no number, or an infinite one")
-                .hint("the checkpoint is damaged, or its training diverged"),
+                .with_remedy("the checkpoint is damaged, or its training diverged"),
         )
     })?;
     value.let_go();

@@ -121,7 +121,7 @@ impl MeteorData {
             let n = lines.by_ref().take(LONGEST_LINE).read_line(line).map_err(at)?;
             if n as u64 == LONGEST_LINE {
                 return Err(Error::invalid(path.display(), "a line is longer than any of its own")
-                    .hint("install pycocoevalcap 1.2 again"));
+                    .with_remedy("install pycocoevalcap 1.2 again"));
             }
             Ok(n > 0)
         };
@@ -129,7 +129,7 @@ impl MeteorData {
         while read(&mut likelihood)? {
             if !read(&mut phrase)? || !read(&mut other)? {
                 return Err(Error::invalid(path.display(), "the file is cut short")
-                    .hint("install pycocoevalcap 1.2 again"));
+                    .with_remedy("install pycocoevalcap 1.2 again"));
             }
             if let Some((phrase, other)) = numbers(&phrase).zip(numbers(&other)) {
                 each(phrase, other);
@@ -148,7 +148,7 @@ struct Jar {
 impl Jar {
     fn open(path: PathBuf) -> Result<Self> {
         let bytes = std::fs::read(&path).map_err(|e| {
-            Error::io(&path, &e).hint(
+            Error::io(&path, &e).with_remedy(
                 "name the directory of an installed pycocoevalcap 1.2, or the one that holds \
                        meteor-1.5.jar and data",
             )
