@@ -18,7 +18,7 @@ use normed::weights::{BaseCheck, load_adapter};
 use normed::{Error, Result};
 
 use crate::args::{AnswerArgs, Asked, Voice};
-use crate::output::complain;
+use crate::output::print_err;
 use crate::progress::counting_bar;
 
 /// A model, opened, and the questions it is to answer.
@@ -118,10 +118,10 @@ fn questions(
         (_, None) => {}
     }
     let opened = spec.open()?;
-    opened.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    opened.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     if !opened.skipped.is_empty() {
-        complain(format_args!("warning: {} rows are left out:", opened.skipped.len()));
-        opened.skipped.iter().for_each(|row| complain(format_args!("  {row}")));
+        print_err(format_args!("warning: {} rows are left out:", opened.skipped.len()));
+        opened.skipped.iter().for_each(|row| print_err(format_args!("  {row}")));
     }
     let trained_on = indices_of(&*opened.dataset, Split::Train)?;
     let mut training = Vec::new();
@@ -138,7 +138,7 @@ fn questions(
                 && let Some(overlap) = Overlap::find(&*opened.dataset, &trained_on, &indices)?
                 && let Some(warning) = overlap.warning()
             {
-                complain(format_args!("warning: {warning}"));
+                print_err(format_args!("warning: {warning}"));
             }
             Arc::new(Subset::new(opened.dataset, indices))
         }
@@ -169,7 +169,7 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
     if let Some(adapter) = &args.adapter {
         let base = BaseCheck::Is(&loaded.content_hash);
         let adapter = load_adapter(adapter, &mut loaded.params, base)?;
-        adapter.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+        adapter.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     }
     let precision = args.precision.or(recipe.map(|recipe| recipe.precision));
     loaded.params.set_precision(precision.unwrap_or_else(|| usual_precision(&loaded.params)));

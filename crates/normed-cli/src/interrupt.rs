@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use normed::{Error, Result};
 
-use crate::output::complain;
+use crate::output::print_err;
 
 /// The exit code of a process that was stopped by Ctrl-C.
 pub const STOPPED: u8 = 130;
@@ -19,7 +19,7 @@ pub fn flag(message: &'static str) -> Result<Arc<AtomicBool>> {
         if pressed.swap(true, Ordering::Relaxed) {
             std::process::exit(STOPPED.into());
         }
-        complain(message);
+        print_err(message);
     })
     .map_err(|error| Error::failed("Ctrl-C", error))?;
     Ok(stop)

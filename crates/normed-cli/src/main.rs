@@ -20,7 +20,7 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(confess));
+    std::panic::set_hook(Box::new(report_panic));
     // This thread works in the pool rather than wait for it: a step is a thousand short operations,
     // and to be woken after each costs more than some of them. It fails only if there is a pool.
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
@@ -43,18 +43,18 @@ fn main() -> ExitCode {
         Command::Split(args) => commands::split(args),
     };
     result.unwrap_or_else(|error| {
-        output::complain(format_args!("error: {error}"));
+        output::print_err(format_args!("error: {error}"));
         ExitCode::from(error.exit_code())
     })
 }
 
 /// A panic is our mistake, never the user's: says so in one line, and ends the process, whatever
 /// thread it is in.
-fn confess(panic: &std::panic::PanicHookInfo<'_>) {
+fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let cause = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");
     let place =
         panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-    output::complain(format_args!(
+    output::print_err(format_args!(
         "error: this is a bug in normed: {cause}{place}; please report it"
     ));
     std::process::exit(1);

@@ -8,7 +8,7 @@ use normed::train::{Choice, Event, Outcome, Subject};
 
 use crate::args::Voice;
 use crate::format::{self, bytes, duration, grouped, percent};
-use crate::output::{complain, say};
+use crate::output::{print_err, print_out};
 
 /// Plain lines about steps, at most, in a run.
 const LINES: usize = 20;
@@ -45,7 +45,7 @@ impl Progress {
                     output.display(),
                     from.unwrap_or_default(),
                 ));
-                if somebody_looks() {
+                if stderr_is_terminal() {
                     self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
                 }
             }
@@ -88,7 +88,7 @@ impl Progress {
                 self.bar.set_message(state.clone());
                 let due = *step == 1 || step == of || step % of.div_ceil(LINES).max(1) == 0;
                 if self.bar.is_hidden() && due {
-                    say(format_args!("epoch {epoch}, step {step} of {of}: {state}"));
+                    print_out(format_args!("epoch {epoch}, step {step} of {of}: {state}"));
                 }
             }
             Event::Progress { of, done, examples } => {
@@ -118,37 +118,37 @@ impl Progress {
             Event::Saved { .. } => {}
             Event::Stopped { step, of, output } => {
                 self.bar.finish_and_clear();
-                complain(format_args!(
+                print_err(format_args!(
                     "stopped after step {step} of {of}; everything is saved in {}",
                     output.display()
                 ));
             }
             Event::Finished { outcome } => {
                 self.bar.finish_and_clear();
-                say(summary(outcome));
+                print_out(summary(outcome));
             }
         }
     }
 
     fn show_json(&self, event: &Event) {
         match serde_json::to_string(event) {
-            Ok(line) => say(line),
-            Err(error) => complain(format_args!("warning: an event cannot be written: {error}")),
+            Ok(line) => print_out(line),
+            Err(error) => print_err(format_args!("warning: an event cannot be written: {error}")),
         }
     }
 
     fn line(&self, text: &str) {
-        self.bar.suspend(|| say(text));
+        self.bar.suspend(|| print_out(text));
     }
 
     fn warn(&self, text: &str) {
-        self.bar.suspend(|| complain(text));
+        self.bar.suspend(|| print_err(text));
     }
 }
 
 /// A bar that counts `examples`; hidden unless somebody looks.
 pub fn counting_bar(examples: usize, what: &'static str, voice: Voice) -> ProgressBar {
-    if voice.quiet || voice.json || !somebody_looks() {
+    if voice.quiet || voice.json || !stderr_is_terminal() {
         return ProgressBar::hidden();
     }
     bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)
@@ -156,7 +156,7 @@ pub fn counting_bar(examples: usize, what: &'static str, voice: Voice) -> Progre
 
 /// A bar that counts the bytes of a download; hidden unless somebody looks.
 pub fn bytes_bar(total: u64) -> ProgressBar {
-    if !somebody_looks() {
+    if !stderr_is_terminal() {
         return ProgressBar::hidden();
     }
     let length = usize::try_from(total).unwrap_or(usize::MAX);
@@ -179,7 +179,7 @@ fn bar(length: usize, template: &str) -> ProgressBar {
         .with_style(style)
 }
 
-fn somebody_looks() -> bool {
+fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 

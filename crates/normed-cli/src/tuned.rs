@@ -9,7 +9,7 @@ use normed::tensor::{ParamId, Parameters};
 use normed::weights::{BaseCheck, adapter_base, load_adapter};
 use normed::{Error, Result};
 
-use crate::output::complain;
+use crate::output::print_err;
 
 /// Where a model is, as far as a path says it.
 pub struct Place {
@@ -68,7 +68,7 @@ impl Place {
     pub fn adapt(&self, params: &mut Parameters, base_hash: &str) -> Result<Vec<ParamId>> {
         let Some(adapter) = &self.adapter else { return Ok(Vec::new()) };
         let read = load_adapter(adapter, params, BaseCheck::Is(base_hash))?;
-        read.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+        read.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
         Ok(read.set)
     }
 }

@@ -6,7 +6,7 @@ use normed::Result;
 use normed::models::{self, DeltaApplied};
 
 use crate::args::ApplyDeltaArgs;
-use crate::output::say;
+use crate::output::print_out;
 
 /// Writes the model that a delta makes of its base.
 pub fn apply_delta(args: &ApplyDeltaArgs) -> Result<ExitCode> {
@@ -17,7 +17,7 @@ pub fn apply_delta(args: &ApplyDeltaArgs) -> Result<ExitCode> {
     } else {
         String::new()
     };
-    say(format_args!(
+    print_out(format_args!(
         "{}: {summed} tensors added to the base's, {new} new{rows}; {files} files of weights",
         args.out.display()
     ));

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::DiffArgs;
 use crate::format::columns;
-use crate::output::say;
+use crate::output::print_out;
 use crate::tuned::Place;
 
 /// How many norms the table lists.
@@ -46,9 +46,9 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
         write_atomically(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if args.json {
-        say(json!({ "norms": found.norms, "others": found.others }));
+        print_out(json!({ "norms": found.norms, "others": found.others }));
     } else {
-        say(as_text(&found));
+        print_out(as_text(&found));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::answers::Answers;
 use crate::args::EvaluateArgs;
 use crate::format;
-use crate::output::say;
+use crate::output::print_out;
 
 /// Answers questions and prints the answers' scores.
 pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
@@ -28,10 +28,10 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     let scores = score(&predictions, constants);
     let blind = blind.map(|blind| score(&blind, constants));
     if args.answers.voice.json {
-        say(json!({ "scores": scores, "blind": blind }));
+        print_out(json!({ "scores": scores, "blind": blind }));
     } else {
         let beside: Vec<_> = blind.iter().map(|blind| ("blind", blind)).collect();
-        say(format::scores(&scores, &beside));
+        print_out(format::scores(&scores, &beside));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use normed::{Error, Result};
 
 use crate::args::{ExportArgs, Format};
 use crate::format::grouped;
-use crate::output::say;
+use crate::output::print_out;
 use crate::tuned::Place;
 
 /// Writes what a run trained in another form.
@@ -58,7 +58,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         }
     }
     let elements: usize = set.iter().map(|&id| loaded.params.get(id).len()).sum();
-    say(format_args!(
+    print_out(format_args!(
         "{} tensors, {} parameters, in {}",
         set.len(),
         grouped(elements),

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::{FetchArgs, Voice};
 use crate::format::{bytes, columns, duration, grouped, quoted};
 use crate::interrupt;
-use crate::output::{complain, say};
+use crate::output::{print_err, print_out};
 use crate::progress::bytes_bar;
 
 /// Fetches a checkpoint or a data set.
@@ -27,17 +27,17 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     let fetched = hub::fetch(&Settings::from_env()?, &options, &mut |event| progress.show(event));
     progress.bar.finish_and_clear();
     let Some(fetched) = fetched? else {
-        complain("stopped; the same command goes on from here");
+        print_err("stopped; the same command goes on from here");
         return Ok(ExitCode::from(interrupt::STOPPED));
     };
     if args.voice.json {
-        say(json!({ "event": "fetched", "fetched": fetched }));
+        print_out(json!({ "event": "fetched", "fetched": fetched }));
     } else if args.voice.quiet {
-        say(fetched.directory.display());
+        print_out(fetched.directory.display());
     } else {
-        say(summary(&fetched));
-        say(fetched.directory.display());
-        say(next(&fetched, &options));
+        print_out(summary(&fetched));
+        print_out(fetched.directory.display());
+        print_out(next(&fetched, &options));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,7 +55,7 @@ impl Progress {
         if self.voice.json {
             // One line for every piece would be millions.
             if !matches!(event, Event::Received { .. }) {
-                say(json!(event));
+                print_out(json!(event));
             }
             return;
         }
@@ -66,17 +66,17 @@ impl Progress {
                 }
                 let gated = if *gated { "; its terms have to be accepted" } else { "" };
                 let licence = licence_named(licence.as_deref());
-                say(format_args!("{id} at {commit}, licence: {licence}{gated}"));
+                print_out(format_args!("{id} at {commit}, licence: {licence}{gated}"));
                 let row = |file: &ListedFile| {
                     let size = file.size.map_or_else(|| "?".to_owned(), size);
                     vec![format!("  {}", file.path), size]
                 };
-                say(columns(&files.iter().map(row).collect::<Vec<_>>(), 1));
+                print_out(columns(&files.iter().map(row).collect::<Vec<_>>(), 1));
                 let left = match left_out.len() {
                     0 => String::new(),
                     _ => format!("; not taken: {} (--include takes others)", counted(left_out)),
                 };
-                say(format_args!("{}{left}", counted(files)));
+                print_out(format_args!("{}{left}", counted(files)));
                 self.bar = bytes_bar(total(files));
             }
             Event::LittleSpace { needed, free } => {
@@ -102,7 +102,7 @@ impl Progress {
                         (false, true) => "checked",
                         (false, false) => "no checksum to hold it to",
                     };
-                    say(format_args!("{path}: {}, {how}", size(*length)));
+                    print_out(format_args!("{path}: {}, {how}", size(*length)));
                 }
             }
             Event::Differs { place } => self
@@ -117,7 +117,7 @@ impl Progress {
     }
 
     fn warn(&self, text: &str) {
-        self.bar.suspend(|| complain(format_args!("warning: {text}")));
+        self.bar.suspend(|| print_err(format_args!("warning: {text}")));
     }
 }
 

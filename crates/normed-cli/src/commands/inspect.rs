@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
 use crate::format::{columns, grouped, percent};
-use crate::output::say;
+use crate::output::print_out;
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
@@ -25,9 +25,9 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let candidates =
         tuning.as_ref().map(|tuning| tuning.candidates(&model.params)).unwrap_or_default();
     if args.json {
-        say(as_json(&model, &table, tuning.as_ref(), tuned.as_ref(), &candidates));
+        print_out(as_json(&model, &table, tuning.as_ref(), tuned.as_ref(), &candidates));
     } else {
-        say(as_text(&model, &table, tuned.as_ref(), &candidates));
+        print_out(as_text(&model, &table, tuned.as_ref(), &candidates));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use normed::models::{self, MergedModel};
 use serde_json::json;
 
 use crate::args::MergeArgs;
-use crate::output::{complain, say};
+use crate::output::{print_err, print_out};
 use crate::progress::counting_bar;
 
 /// Writes a base and an adapter as one model.
@@ -21,11 +21,11 @@ pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     })?;
     bar.finish_and_clear();
     let MergedModel { output, changed, tensors, warnings } = made;
-    warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
+    warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     if args.voice.json {
-        say(json!({ "output": output, "changed": changed, "tensors": tensors }));
+        print_out(json!({ "output": output, "changed": changed, "tensors": tensors }));
     } else if !args.voice.quiet {
-        say(format_args!("{changed} of {tensors} tensors changed, in {}", output.display()));
+        print_out(format_args!("{changed} of {tensors} tensors changed, in {}", output.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use normed::train::{Choice, Needs, Plan, Way};
 
 use crate::args::PlanArgs;
 use crate::format::{bytes, columns, duration, grouped, percent, scaled};
-use crate::output::say;
+use crate::output::print_out;
 
 /// Prints what a run will take, and every way to make its steps. If none is inside the memory, that is
 /// an error.
@@ -19,8 +19,8 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     }
     let plan = normed::train::plan(&recipe)?;
     match args.json {
-        true => say(serde_json::json!(plan)),
-        false => say(as_text(&plan)),
+        true => print_out(serde_json::json!(plan)),
+        false => print_out(as_text(&plan)),
     }
     plan.choice(&recipe)?;
     Ok(ExitCode::SUCCESS)

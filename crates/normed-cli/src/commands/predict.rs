@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::answers::Answers;
 use crate::args::PredictArgs;
-use crate::output::say;
+use crate::output::print_out;
 
 /// Answers questions and writes the answers to a file.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
@@ -16,9 +16,9 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     write_predictions(&args.out, &predictions)?;
     let (n, out, voice) = (predictions.len(), args.out.display(), args.answers.voice);
     if voice.json {
-        say(json!({ "predictions": n, "out": args.out }));
+        print_out(json!({ "predictions": n, "out": args.out }));
     } else if !voice.quiet {
-        say(format_args!("{n} answers in {out}"));
+        print_out(format_args!("{n} answers in {out}"));
     }
     Ok(ExitCode::SUCCESS)
 }

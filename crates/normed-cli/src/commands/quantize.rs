@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::QuantizeArgs;
 use crate::format::grouped;
-use crate::output::say;
+use crate::output::print_out;
 use crate::progress::counting_bar;
 
 /// Writes a model again, quantised.
@@ -26,13 +26,13 @@ pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
     bar.finish_and_clear();
     let QuantizedModel { output, matrices, before, after } = made;
     if args.voice.json {
-        say(json!({
+        print_out(json!({
             "output": output, "to": args.to, "matrices": matrices,
             "bytes_before": before, "bytes_after": after,
         }));
     } else if !args.voice.quiet {
         let megabytes = |bytes: usize| grouped(bytes.div_ceil(1_000_000));
-        say(format_args!(
+        print_out(format_args!(
             "{matrices} matrices in {}: {} MB instead of {} MB, in {}",
             args.to,
             megabytes(after),

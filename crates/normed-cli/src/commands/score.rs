@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{Export, Rules, ScoreArgs};
 use crate::format::{self, columns, grouped};
-use crate::output::say;
+use crate::output::print_out;
 
 /// Scores what is in a file.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
@@ -33,20 +33,20 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
     let groups = score_groups(&answers, &protocols);
     let calibration = score_calibration(&answers);
     if args.json {
-        say(json!({
+        print_out(json!({
             "n": answers.len(), "protocols": scores, "groups": groups, "calibration": calibration,
         }));
         return Ok(ExitCode::SUCCESS);
     }
-    say(table(&scores));
+    print_out(table(&scores));
     if let Some(found) = &calibration {
         let names = head(&["calibration", "score", "95 % interval", "best constant", "n"]);
         let rows: Vec<_> = [names].into_iter().chain(format::calibration(found, 0)).collect();
-        say(format_args!("\n{}", columns(&rows, 1)));
+        print_out(format_args!("\n{}", columns(&rows, 1)));
     }
     for group in &groups {
-        say(format_args!("\n{} {}: {}", group.by, group.value, grouped(group.n)));
-        say(table(&group.scores));
+        print_out(format_args!("\n{} {}: {}", group.by, group.value, grouped(group.n)));
+        print_out(table(&group.scores));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -60,7 +60,7 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
     let scores = score_captions(&captions, meteor.as_ref())?;
     if args.json {
         let CaptionScores { n, clusters, scores, .. } = &scores;
-        say(json!({ "protocol": "coco", "n": n, "clusters": clusters, "scores": scores }));
+        print_out(json!({ "protocol": "coco", "n": n, "clusters": clusters, "scores": scores }));
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows = vec![head(&["metric", "score", "95 % interval"])];
@@ -70,7 +70,7 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
         let (value, interval) = (number(times * score.value), between(score.interval, times));
         rows.push(vec![metric.name().to_owned(), value, interval]);
     }
-    say(columns(&rows, 1));
+    print_out(columns(&rows, 1));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -88,7 +88,7 @@ fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
         lines += &format!("{line}\n");
     }
     write_atomically(out, |file| file.write_all(lines.as_bytes()))?;
-    say(format_args!("{} texts for RadEval in {}", grouped(captions.len()), out.display()));
+    print_out(format_args!("{} texts for RadEval in {}", grouped(captions.len()), out.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,7 @@ use normed::weights::write_atomically;
 
 use crate::args::{By, SplitArgs};
 use crate::format::grouped;
-use crate::output::say;
+use crate::output::print_out;
 
 /// Assigns train, validate and test to the rows of a file.
 pub fn split(args: &SplitArgs) -> Result<ExitCode> {
@@ -26,7 +26,7 @@ pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     };
     for size in sizes {
         let (name, rows) = (size.split.name(), grouped(size.rows));
-        say(format_args!("{name:<8}  {rows} rows of {} {sets}", grouped(size.clusters)));
+        print_out(format_args!("{name:<8}  {rows} rows of {} {sets}", grouped(size.clusters)));
     }
     Ok(ExitCode::SUCCESS)
 }

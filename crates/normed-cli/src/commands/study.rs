@@ -15,14 +15,14 @@ use normed::{Error, Result};
 use crate::args::StudyArgs;
 use crate::format::{bytes, columns, duration, grouped};
 use crate::interrupt;
-use crate::output::{complain, say};
+use crate::output::{print_err, print_out};
 
 /// Does what is left of a study, and writes its report.
 pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     let study = Study::open(&args.study, &args.settings)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
     if args.dry_run {
-        say(plan(&study, &study::estimate(&study, shard)?));
+        print_out(plan(&study, &study::estimate(&study, shard)?));
         return Ok(ExitCode::SUCCESS);
     }
     let program = std::env::current_exe().map_err(|e| Error::failed("the program itself", e))?;
@@ -40,17 +40,17 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
         },
     )?;
     if standing == Standing::Stopped {
-        complain("what is done is kept: the same command goes on");
+        print_err("what is done is kept: the same command goes on");
         return Ok(ExitCode::from(interrupt::STOPPED));
     }
     match Results::read(&study)? {
         Some(results) => {
             let report = study::write(&results, threads)?;
             if !args.quiet {
-                say(format_args!("report: {}", report.display()));
+                print_out(format_args!("report: {}", report.display()));
             }
         }
-        None => complain(format_args!(
+        None => print_err(format_args!(
             "shard {} of {} is done, others are not: no report yet",
             shard.number, shard.of
         )),
@@ -140,9 +140,9 @@ fn ask_to_stop(child: &mut std::process::Child) {
 
 fn tell(told: &Told<'_>) {
     match told {
-        Told::Stage { name, all, left } => say(format_args!("{name}: {left} of {all} to do")),
+        Told::Stage { name, all, left } => print_out(format_args!("{name}: {left} of {all} to do")),
         Told::Begun { .. } => {}
-        Told::Chosen { cell, rate } => say(format_args!("{}: rate {rate:.1e}", cell.label())),
+        Told::Chosen { cell, rate } => print_out(format_args!("{}: rate {rate:.1e}", cell.label())),
         Told::Ended { task, how } => {
             let what = match how {
                 Ended::Done => done(task),
@@ -150,7 +150,7 @@ fn tell(told: &Told<'_>) {
                 Ended::Elsewhere => "another process is at it".to_owned(),
                 Ended::Failed(cause) => format!("failed: {cause}"),
             };
-            say(format_args!("  {}: {what}", task.label));
+            print_out(format_args!("  {}: {what}", task.label));
         }
     }
 }

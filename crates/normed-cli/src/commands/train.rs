@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::TrainArgs;
 use crate::format::quoted;
 use crate::interrupt;
-use crate::output::{complain, say};
+use crate::output::{print_err, print_out};
 use crate::progress::Progress;
 
 /// Trains what a recipe says.
@@ -55,7 +55,7 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     if outcome.is_some() {
         return Ok(ExitCode::SUCCESS);
     }
-    complain(format_args!("to go on: {}", resume_command(args, command)));
+    print_err(format_args!("to go on: {}", resume_command(args, command)));
     Ok(ExitCode::from(interrupt::STOPPED))
 }
 
@@ -75,12 +75,14 @@ fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     write_atomically(&path, |out| out.write_all(svg.as_bytes()))?;
     if args.voice.json {
         let report = json!({ "curve": path, "steps": swept.steps, "suggestion": swept.suggestion });
-        say(report);
+        print_out(report);
         return Ok(ExitCode::SUCCESS);
     }
     match swept.suggestion {
-        Some(lr) => say(format_args!("train.lr = {lr:e}; the curve is in {}", path.display())),
-        None => say(format_args!(
+        Some(lr) => {
+            print_out(format_args!("train.lr = {lr:e}; the curve is in {}", path.display()))
+        }
+        None => print_out(format_args!(
             "the loss fell at no rate up to {:e}; the curve is in {}",
             swept.steps.last().map_or(0.0, |step| step.lr),
             path.display()

@@ -12,7 +12,7 @@ use ureq::{Agent, Body, Timeout};
 
 use super::Settings;
 use super::answer::{Subject, Trouble};
-use super::fetch::Event;
+use super::event::Event;
 use crate::{Error, Result};
 
 /// A name that is not found and a door that stays shut are not waited for longer than this.

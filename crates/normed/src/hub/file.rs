@@ -10,7 +10,7 @@ use ureq::http::{HeaderMap, StatusCode};
 
 use super::answer::{Subject, Trouble};
 use super::client::{Ask, Client, from_io};
-use super::fetch::Event;
+use super::event::Event;
 use crate::weights::hex;
 use crate::{Error, Result};
 

@@ -11,6 +11,7 @@
 mod answer;
 mod cache;
 mod client;
+mod event;
 mod fetch;
 mod file;
 mod listing;
@@ -19,7 +20,8 @@ mod select;
 mod settings;
 
 pub use cache::{FromHub, find, find_or};
-pub use fetch::{Event, FetchOptions, Fetched, fetch};
+pub use event::Event;
+pub use fetch::{FetchOptions, Fetched, fetch};
 pub use listing::ListedFile;
 pub use repo::{Kind, RepoId};
 pub use settings::{Settings, Token};

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::read_init::init;
-use super::section::{Section, Wrong, list, one_of, pair, real, text, truth, unknown, whole};
+use super::section::{
+    Section, ValueError, boolean, integer, list, one_of, pair, real, text, unknown,
+};
 use super::source::{Node, Value};
 use super::{Base, BestBy, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
 use crate::data::{DataSection, DataSpec, ImageView, PhantomDomain, Pick, RowFilter, Task, Window};
@@ -37,7 +39,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
     if s.has("memory") && s.has("planned_for") {
         s.wrong("memory", "stands beside planned_for, the memory that was already planned for");
     }
-    let size = |node: &Node| text(node)?.parse::<ByteSize>().map_err(Wrong::new);
+    let size = |node: &Node| text(node)?.parse::<ByteSize>().map_err(ValueError::new);
     let tuning = tuning.unwrap_or_else(|| Tuning::new(Method::Full));
     let data = s.require_section("data", data).flatten().unwrap_or_else(|| PLACEHOLDER.into());
     let reports = !data.task.is_vqa();
@@ -124,7 +126,7 @@ const DATA_SETS: [(&str, ReadData); 9] = [
     }),
     ("open_i", |s| DataSpec::OpenI {
         root: s.get("root", s.a_path()),
-        impression: s.get("impression", truth).unwrap_or_default(),
+        impression: s.get("impression", boolean).unwrap_or_default(),
         split_seed: s.get("split_seed", a_seed()).unwrap_or(0),
         on_bad_example: s.get("on_bad_example", one_of).unwrap_or_default(),
     }),
@@ -171,14 +173,14 @@ fn task(s: &Section<'_>, set: &DataSpec) -> Task {
             None if ["vqa", "report"].contains(&&*name) => {
                 let what =
                     if usual.is_vqa() { "questions and no reports" } else { "reports alone" };
-                Err(Wrong::new(format!("this data set has {what}")))
+                Err(ValueError::new(format!("this data set has {what}")))
             }
             None => Err(unknown(&name, &["vqa", "report"])),
         }
     };
     let mut task = s.get("task", named).unwrap_or_else(|| usual.clone());
     let filled = |node: &Node| match text(node)? {
-        text if text.trim().is_empty() => Err(Wrong::new("must say something")),
+        text if text.trim().is_empty() => Err(ValueError::new("must say something")),
         text => Ok(text),
     };
     match &mut task {
@@ -199,12 +201,12 @@ fn view(s: &Section<'_>) -> ImageView {
 }
 
 /// `[40, 400]`, a centre and a width, or a name.
-fn window(node: &Node) -> Result<Window, Wrong> {
+fn window(node: &Node) -> Result<Window, ValueError> {
     let Value::Text(name) = &node.value else {
         let (center, width) = pair(real("that is finite", |_| true))(node)?;
         return match width > 0.0 {
             true => Ok(Window::At { center, width }),
-            false => Err(Wrong::new(format!("a window must be wider than 0, is {width}"))),
+            false => Err(ValueError::new(format!("a window must be wider than 0, is {width}"))),
         };
     };
     let known = Window::NAMED.iter().find(|(known, _)| known == name);
@@ -212,18 +214,20 @@ fn window(node: &Node) -> Result<Window, Wrong> {
 }
 
 /// `"middle"` or a number.
-fn pick(node: &Node) -> Result<Pick, Wrong> {
+fn pick(node: &Node) -> Result<Pick, ValueError> {
     match &node.value {
         Value::Text(name) if name == "middle" => Ok(Pick::Middle),
         Value::Number(_) => from_0()(node).map(Pick::At),
-        other => Err(Wrong::new(format!("must be \"middle\" or a number from 0 up, is {other}"))),
+        other => {
+            Err(ValueError::new(format!("must be \"middle\" or a number from 0 up, is {other}")))
+        }
     }
 }
 
 /// `{ modality = ["CT", "MRI"], organ = "Lung" }`.
-fn rows(node: &Node) -> Result<RowFilter, Wrong> {
+fn rows(node: &Node) -> Result<RowFilter, ValueError> {
     let Value::Table(table) = &node.value else {
-        return Err(Wrong::new(format!("must be a table, is {}", node.value)));
+        return Err(ValueError::new(format!("must be a table, is {}", node.value)));
     };
     let values = |node: &Node| match &node.value {
         Value::List(_) => list(text)(node),
@@ -232,7 +236,7 @@ fn rows(node: &Node) -> Result<RowFilter, Wrong> {
     let read = table
         .iter()
         .map(|(name, node)| Ok((name.clone(), values(node).map_err(|wrong| wrong.within(name))?)));
-    Ok(RowFilter::new(read.collect::<Result<_, Wrong>>()?))
+    Ok(RowFilter::new(read.collect::<Result<_, ValueError>>()?))
 }
 
 pub(super) fn tuning(s: &Section<'_>) -> Tuning {
@@ -263,10 +267,10 @@ pub(super) fn tuning(s: &Section<'_>) -> Tuning {
 }
 
 fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
-    let layers = |node: &Node| -> Result<Layers, Wrong> {
+    let layers = |node: &Node| -> Result<Layers, ValueError> {
         match &node.value {
-            Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
-            other => Err(Wrong::new(format!("must be blocks, as in \"6..\", is {other}"))),
+            Value::Number(text) | Value::Text(text) => text.parse().map_err(ValueError::new),
+            other => Err(ValueError::new(format!("must be blocks, as in \"6..\", is {other}"))),
         }
     };
     let methods = s.require("method", one_or_more).unwrap_or_default();
@@ -305,21 +309,21 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
                 layer_norm.which = s.get("which", one_or_more).unwrap_or_default();
                 layer_norm.keep = s.get("keep", keep);
             }
-            Method::Attention => attention.norms = s.get("norms", truth).unwrap_or_default(),
+            Method::Attention => attention.norms = s.get("norms", boolean).unwrap_or_default(),
             Method::Lora => {
                 let part = real("from 0 to less than 1", |x| (0.0..1.0).contains(x));
                 lora.rank = s.get("rank", at_least_1()).unwrap_or(lora.rank);
                 lora.alpha =
                     s.get("alpha", real("above 0", |x| *x > 0.0)).unwrap_or(2.0 * lora.rank as f32);
                 lora.dropout = s.get("dropout", part).unwrap_or(lora.dropout);
-                lora.use_rslora = s.get("use_rslora", truth).unwrap_or_default();
-                lora.use_dora = s.get("use_dora", truth).unwrap_or_default();
+                lora.use_rslora = s.get("use_rslora", boolean).unwrap_or_default();
+                lora.use_dora = s.get("use_dora", boolean).unwrap_or_default();
                 targets(s, &mut lora.targets);
             }
             Method::Ia3 => targets(s, &mut ia3.targets),
             Method::Prefix => {
                 prefix.length = s.get("length", at_least_1()).unwrap_or(prefix.length);
-                prefix.projection = s.get("projection", truth).unwrap_or(prefix.projection);
+                prefix.projection = s.get("projection", boolean).unwrap_or(prefix.projection);
             }
             Method::PTuningV2 => {
                 prefix.length = s.get("length", at_least_1()).unwrap_or(prefix.length);
@@ -330,7 +334,7 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
             Method::Adapter => {
                 adapter.bottleneck =
                     s.get("bottleneck", at_least_1()).unwrap_or(adapter.bottleneck);
-                adapter.parallel = s.get("parallel", truth).unwrap_or(adapter.parallel);
+                adapter.parallel = s.get("parallel", boolean).unwrap_or(adapter.parallel);
             }
             _ => {}
         }
@@ -339,10 +343,10 @@ fn options(s: &Section<'_>, methods: &[Method]) -> Options {
 }
 
 /// Part of something.
-fn keep(node: &Node) -> Result<Keep, Wrong> {
+fn keep(node: &Node) -> Result<Keep, ValueError> {
     match &node.value {
-        Value::Number(text) | Value::Text(text) => text.parse().map_err(Wrong::new),
-        other => Err(Wrong::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
+        Value::Number(text) | Value::Text(text) => text.parse().map_err(ValueError::new),
+        other => Err(ValueError::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
     }
 }
 
@@ -353,7 +357,7 @@ fn targets(s: &Section<'_>, targets: &mut Vec<Target>) {
 }
 
 /// One of some names, or a list of them.
-fn one_or_more<T: DeserializeOwned>(node: &Node) -> Result<Vec<T>, Wrong> {
+fn one_or_more<T: DeserializeOwned>(node: &Node) -> Result<Vec<T>, ValueError> {
     match &node.value {
         Value::List(_) => list(one_of)(node),
         _ => one_of(node).map(|one| vec![one]),
@@ -453,34 +457,34 @@ fn cache(s: &Section<'_>) -> CacheSpec {
     }
 }
 
-pub(super) fn at_least_1() -> impl Fn(&Node) -> Result<usize, Wrong> {
-    whole("from 1 up", |&n| n >= 1)
+pub(super) fn at_least_1() -> impl Fn(&Node) -> Result<usize, ValueError> {
+    integer("from 1 up", |&n| n >= 1)
 }
 
-fn from_0() -> impl Fn(&Node) -> Result<usize, Wrong> {
-    whole("from 0 up", |_| true)
+fn from_0() -> impl Fn(&Node) -> Result<usize, ValueError> {
+    integer("from 0 up", |_| true)
 }
 
 /// TOML's whole numbers end there.
-fn a_seed() -> impl Fn(&Node) -> Result<u64, Wrong> {
-    whole("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok())
+fn a_seed() -> impl Fn(&Node) -> Result<u64, ValueError> {
+    integer("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok())
 }
 
 /// A model's directory, or the `ORG/NAME` of one in the hub's cache.
-pub(super) fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+pub(super) fn a_model(s: &Section<'_>) -> impl Fn(&Node) -> Result<PathBuf, ValueError> {
     existing(s.a_path_or_repo(Kind::Model), |path| path.is_dir(), "directory")
 }
 
 pub(super) fn existing(
-    read: impl Fn(&Node) -> Result<PathBuf, Wrong>,
+    read: impl Fn(&Node) -> Result<PathBuf, ValueError>,
     right: impl Fn(&std::path::Path) -> bool,
     kind: &str,
-) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+) -> impl Fn(&Node) -> Result<PathBuf, ValueError> {
     move |node| {
         let path = read(node)?;
         if path.exists() && right(&path) {
             return Ok(path);
         }
-        Err(Wrong::new(format!("there is no {kind} {}", path.display())))
+        Err(ValueError::new(format!("there is no {kind} {}", path.display())))
     }
 }

@@ -1,7 +1,7 @@
 //! Reading the `[init]` section.
 
 use super::read::{a_model, at_least_1, existing};
-use super::section::{Section, one_of, text, truth, unknown};
+use super::section::{Section, boolean, one_of, text, unknown};
 use super::source::{Node, Value};
 use super::{FromInit, InitSpec, LanguageSize, LlavaInit, MissInit, TextSize, VisionSize, Vocab};
 use crate::models::LlamaKind;
@@ -71,7 +71,7 @@ fn llava(s: &Section<'_>) -> LlavaInit {
             },
             intermediate_size: size(s, "intermediate_size"),
             max_position_embeddings: s.get("max_position_embeddings", at_least_1()).unwrap_or(512),
-            tie_word_embeddings: s.get("tie_word_embeddings", truth).unwrap_or(false),
+            tie_word_embeddings: s.get("tie_word_embeddings", boolean).unwrap_or(false),
         }
     });
     LlavaInit {
@@ -111,7 +111,7 @@ fn vision(s: &Section<'_>) -> VisionSize {
 }
 
 fn save_bf16(s: &Section<'_>) -> bool {
-    s.get("save_bf16", truth).unwrap_or(true)
+    s.get("save_bf16", boolean).unwrap_or(true)
 }
 
 fn size(s: &Section<'_>, key: &'static str) -> usize {

@@ -92,7 +92,11 @@ impl<'a> Section<'a> {
 
     /// The value of `key`, if it is there and `read` takes it; what `read` says against it is a
     /// mistake.
-    pub fn get<T>(&self, key: &'static str, read: impl Fn(&Node) -> Result<T, Wrong>) -> Option<T> {
+    pub fn get<T>(
+        &self,
+        key: &'static str,
+        read: impl Fn(&Node) -> Result<T, ValueError>,
+    ) -> Option<T> {
         self.take(&self.path(key), self.find(key)?, read)
     }
 
@@ -101,10 +105,10 @@ impl<'a> Section<'a> {
         &self,
         name: &str,
         node: &Node,
-        read: impl Fn(&Node) -> Result<T, Wrong>,
+        read: impl Fn(&Node) -> Result<T, ValueError>,
     ) -> Option<T> {
         read(node)
-            .map_err(|Wrong { cause, hint }| {
+            .map_err(|ValueError { cause, hint }| {
                 self.mistakes.add(Some(&node.place), format!("{name}: {cause}"), hint);
             })
             .ok()
@@ -136,7 +140,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads another table as if it were a whole file in the place of this one.
-    pub fn whole<T>(&self, table: &Table, read: impl FnOnce(&Section<'_>) -> T) -> T {
+    pub fn read_as_root<T>(&self, table: &Table, read: impl FnOnce(&Section<'_>) -> T) -> T {
         Section::root(table, self.directory, self.mistakes, read)
     }
 
@@ -144,7 +148,7 @@ impl<'a> Section<'a> {
     pub fn require<T>(
         &self,
         key: &'static str,
-        read: impl Fn(&Node) -> Result<T, Wrong>,
+        read: impl Fn(&Node) -> Result<T, ValueError>,
     ) -> Option<T> {
         if !self.has(key) {
             self.wrong(key, "is missing");
@@ -203,7 +207,7 @@ impl<'a> Section<'a> {
 
     /// Reads a path: relative to the recipe if it was written there, to the current directory if it
     /// came as a setting.
-    pub fn a_path(&self) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+    pub fn a_path(&self) -> impl Fn(&Node) -> Result<PathBuf, ValueError> {
         let directory = self.directory.to_owned();
         move |node| {
             let path = PathBuf::from(text(node)?);
@@ -212,12 +216,12 @@ impl<'a> Section<'a> {
                 Place::Setting(..) => path,
             };
             let absolute = path.canonicalize().or_else(|_| std::path::absolute(&path));
-            absolute.map_err(|error| Wrong::new(format!("{}: {error}", path.display())))
+            absolute.map_err(|error| ValueError::new(format!("{}: {error}", path.display())))
         }
     }
 
     /// Reads a path, or one from `$NORMED_DATA` on, where that is there and the other is not.
-    pub fn a_path_or_data(&self) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+    pub fn a_path_or_data(&self) -> impl Fn(&Node) -> Result<PathBuf, ValueError> {
         let a_path = self.a_path();
         move |node| {
             let (path, text) = (a_path(node)?, text(node)?);
@@ -229,16 +233,16 @@ impl<'a> Section<'a> {
 
     /// Reads a path, or the name of a repository of the hub that is in the cache: the path is its
     /// snapshot's then.
-    pub fn a_path_or_repo(&self, kind: hub::Kind) -> impl Fn(&Node) -> Result<PathBuf, Wrong> {
+    pub fn a_path_or_repo(&self, kind: hub::Kind) -> impl Fn(&Node) -> Result<PathBuf, ValueError> {
         let a_path = self.a_path();
         move |node| {
             let path = a_path(node)?;
             if path.exists() {
                 return Ok(path);
             }
-            match hub::find(&text(node)?, kind).map_err(Wrong::new)? {
+            match hub::find(&text(node)?, kind).map_err(ValueError::new)? {
                 hub::FromHub::Here(snapshot) => Ok(snapshot),
-                hub::FromHub::Absent { cause, hint } => Err(Wrong { cause, hint: Some(hint) }),
+                hub::FromHub::Absent { cause, hint } => Err(ValueError { cause, hint: Some(hint) }),
                 hub::FromHub::NotAName => Ok(path),
             }
         }
@@ -270,12 +274,12 @@ impl<'a> Section<'a> {
 }
 
 /// What is wrong with a value.
-pub(crate) struct Wrong {
+pub(crate) struct ValueError {
     cause: String,
     hint: Option<String>,
 }
 
-impl Wrong {
+impl ValueError {
     /// Without a remedy.
     pub fn new(cause: impl Display) -> Self {
         Self { cause: cause.to_string(), hint: None }
@@ -288,26 +292,26 @@ impl Wrong {
 }
 
 /// Text.
-pub(crate) fn text(node: &Node) -> Result<String, Wrong> {
+pub(crate) fn text(node: &Node) -> Result<String, ValueError> {
     match &node.value {
         Value::Text(text) => Ok(text.clone()),
-        other => Err(Wrong::new(format!("must be text, is {other}"))),
+        other => Err(ValueError::new(format!("must be text, is {other}"))),
     }
 }
 
 /// `true` or `false`.
-pub(crate) fn truth(node: &Node) -> Result<bool, Wrong> {
+pub(crate) fn boolean(node: &Node) -> Result<bool, ValueError> {
     match &node.value {
-        Value::Truth(truth) => Ok(*truth),
-        other => Err(Wrong::new(format!("must be true or false, is {other}"))),
+        Value::Boolean(value) => Ok(*value),
+        other => Err(ValueError::new(format!("must be true or false, is {other}"))),
     }
 }
 
 /// A whole number that is `wanted` ("from 1 up").
-pub(crate) fn whole<T: FromStr>(
+pub(crate) fn integer<T: FromStr>(
     wanted: &str,
     right: impl Fn(&T) -> bool,
-) -> impl Fn(&Node) -> Result<T, Wrong> {
+) -> impl Fn(&Node) -> Result<T, ValueError> {
     number("a whole number", wanted, right)
 }
 
@@ -315,7 +319,7 @@ pub(crate) fn whole<T: FromStr>(
 pub(crate) fn real(
     wanted: &str,
     right: impl Fn(&f32) -> bool,
-) -> impl Fn(&Node) -> Result<f32, Wrong> {
+) -> impl Fn(&Node) -> Result<f32, ValueError> {
     number("a number", wanted, move |x: &f32| x.is_finite() && right(x))
 }
 
@@ -323,47 +327,47 @@ fn number<T: FromStr>(
     kind: &str,
     wanted: &str,
     right: impl Fn(&T) -> bool,
-) -> impl Fn(&Node) -> Result<T, Wrong> {
+) -> impl Fn(&Node) -> Result<T, ValueError> {
     move |node| {
         let read = match &node.value {
             Value::Number(text) => text.parse().ok().filter(|number| right(number)),
             _ => None,
         };
-        read.ok_or_else(|| Wrong::new(format!("must be {kind} {wanted}, is {}", node.value)))
+        read.ok_or_else(|| ValueError::new(format!("must be {kind} {wanted}, is {}", node.value)))
     }
 }
 
 /// Two values, as a list.
 pub(crate) fn pair<T>(
-    read: impl Fn(&Node) -> Result<T, Wrong>,
-) -> impl Fn(&Node) -> Result<(T, T), Wrong> {
+    read: impl Fn(&Node) -> Result<T, ValueError>,
+) -> impl Fn(&Node) -> Result<(T, T), ValueError> {
     move |node| match &node.value {
         Value::List(list) if list.len() == 2 => Ok((read(&list[0])?, read(&list[1])?)),
-        other => Err(Wrong::new(format!("must be a list of two, is {other}"))),
+        other => Err(ValueError::new(format!("must be a list of two, is {other}"))),
     }
 }
 
 /// At least one value, as a list.
 pub(crate) fn list<T>(
-    read: impl Fn(&Node) -> Result<T, Wrong>,
-) -> impl Fn(&Node) -> Result<Vec<T>, Wrong> {
+    read: impl Fn(&Node) -> Result<T, ValueError>,
+) -> impl Fn(&Node) -> Result<Vec<T>, ValueError> {
     move |node| match &node.value {
         Value::List(list) if !list.is_empty() => list.iter().map(&read).collect(),
-        Value::List(_) => Err(Wrong::new("must not be empty")),
-        other => Err(Wrong::new(format!("must be a list, is {other}"))),
+        Value::List(_) => Err(ValueError::new("must not be empty")),
+        other => Err(ValueError::new(format!("must be a list, is {other}"))),
     }
 }
 
 /// One of an enum's variants, by the name that serde knows it by.
-pub(crate) fn one_of<T: DeserializeOwned>(node: &Node) -> Result<T, Wrong> {
+pub(crate) fn one_of<T: DeserializeOwned>(node: &Node) -> Result<T, ValueError> {
     let name = text(node)?;
     T::deserialize(name.as_str().into_deserializer())
         .map_err(|Unknown(names)| unknown(&name, names))
 }
 
 /// What is wrong with a name that is none of `names`.
-pub(crate) fn unknown(name: &str, names: &[&str]) -> Wrong {
-    Wrong { cause: format!("there is no \"{name}\""), hint: Some(suggest(name, names)) }
+pub(crate) fn unknown(name: &str, names: &[&str]) -> ValueError {
+    ValueError { cause: format!("there is no \"{name}\""), hint: Some(suggest(name, names)) }
 }
 
 /// The names that an enum has, as serde reports them when it is asked for another.

@@ -35,7 +35,7 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Text(String),
     Number(String),
-    Truth(bool),
+    Boolean(bool),
     Date(String),
     List(Vec<Node>),
     Table(Table),
@@ -49,7 +49,7 @@ impl fmt::Display for Value {
         match self {
             Self::Text(text) => write!(f, "\"{text}\""),
             Self::Number(text) | Self::Date(text) => f.write_str(text),
-            Self::Truth(truth) => write!(f, "{truth}"),
+            Self::Boolean(value) => write!(f, "{value}"),
             Self::List(_) => f.write_str("a list"),
             Self::Table(_) => f.write_str("a table"),
         }
@@ -125,7 +125,7 @@ fn value_of(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Value {
             Value::Number(read.map_or_else(|_| number.to_string(), |n| n.to_string()))
         }
         DeValue::Float(number) => Value::Number(number.as_str().to_owned()),
-        DeValue::Boolean(truth) => Value::Truth(*truth),
+        DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Array(list) => Value::List(
             list.iter()

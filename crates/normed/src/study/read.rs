@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Cell, Study, TestSet};
 use crate::Result;
-use crate::recipe::section::{Section, Wrong, list, one_of, real, text, truth, unknown, whole};
+use crate::recipe::section::{
+    Section, ValueError, boolean, integer, list, one_of, real, text, unknown,
+};
 use crate::recipe::source::{Node, Table, merge};
 use crate::recipe::{BestBy, Document, Recipe};
 
@@ -16,8 +18,8 @@ pub(super) fn open(path: &Path, settings: &[String]) -> Result<Study> {
 }
 
 fn study(s: &Section<'_>, name: &str) -> Study {
-    let seed = || whole("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok());
-    let count = || whole("from 1 up", |&n: &usize| n >= 1);
+    let seed = || integer("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok());
+    let count = || integer("from 1 up", |&n: &usize| n >= 1);
     let seeds = s.get("seeds", list(seed())).unwrap_or_else(|| vec![0]);
     let common = s.raw("recipe").cloned().unwrap_or_default();
     let selection = s.raw("selection").cloned().unwrap_or_default();
@@ -74,12 +76,12 @@ fn study(s: &Section<'_>, name: &str) -> Study {
     {
         for (name, keys) in test_sets {
             let (nodes, keys) = own(keys, &["own_task"]);
-            let own_task = nodes.first().and_then(|node| s.take("own_task", node, truth));
+            let own_task = nodes.first().and_then(|node| s.take("own_task", node, boolean));
             // Whatever it is tested with, the data is the set's own; how that is trained on is no matter.
             let mut base = laid_over([&common, &model.keys, &data_set.keys, &method.keys]);
             base.retain(|(key, _)| !["data", "test_on", "lr", "train"].contains(&key.as_str()));
             merge(&mut base, keys);
-            let recipe = s.whole(&base, |s| Recipe::of_section(s, name));
+            let recipe = s.read_as_root(&base, |s| Recipe::of_section(s, name));
             let own_task = own_task.unwrap_or(false);
             all_test_sets.push(TestSet { name: name.to_owned(), data: recipe.data, own_task });
         }
@@ -137,11 +139,11 @@ fn cell(
         ("output", "every run has a directory of its own in the study's `output`"),
     ] {
         if let Some((_, node)) = whole.iter().find(|(name, _)| name == key) {
-            s.take(key, node, |_| Err::<(), _>(Wrong::new(cause)));
+            s.take(key, node, |_| Err::<(), _>(ValueError::new(cause)));
         }
     }
-    let recipe = s.whole(&whole, |s| Recipe::of_section(s, method.name));
-    let mut chosen_by = s.whole(&laid_over([&whole, selection]), |s| {
+    let recipe = s.read_as_root(&whole, |s| Recipe::of_section(s, method.name));
+    let mut chosen_by = s.read_as_root(&laid_over([&whole, selection]), |s| {
         let mut recipe = Recipe::of_section(s, method.name);
         recipe.seed = if s.has("seed") { recipe.seed } else { seed };
         recipe
@@ -173,7 +175,7 @@ fn cell(
 }
 
 /// Reads one of `names`.
-fn one_name<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<String, Wrong> + 'n {
+fn one_name<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<String, ValueError> + 'n {
     |node| {
         let name = text(node)?;
         if names.contains(&name.as_str()) { Ok(name) } else { Err(unknown(&name, names)) }
@@ -181,9 +183,9 @@ fn one_name<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<String, Wrong> + 
 }
 
 /// Reads some of `names`, perhaps none.
-fn names_of<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<Vec<String>, Wrong> + 'n {
+fn names_of<'n>(names: &'n [&str]) -> impl Fn(&Node) -> Result<Vec<String>, ValueError> + 'n {
     |node| match &node.value {
         crate::recipe::source::Value::List(list) => list.iter().map(one_name(names)).collect(),
-        other => Err(Wrong::new(format!("must be a list, is {other}"))),
+        other => Err(ValueError::new(format!("must be a list, is {other}"))),
     }
 }
