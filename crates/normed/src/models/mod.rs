@@ -1,134 +1,30 @@
 //! Models: what they compute, how they are read from a directory, how they generate.
 
-mod bert;
-mod clip;
-mod config;
-mod config_file;
-mod create;
-mod create_llava;
+mod config_keys;
 mod generate;
 mod init;
-mod keys;
-mod llama;
-mod llama_config;
 mod llava;
-mod llava_config;
-mod llava_delta;
-mod llava_files;
-mod llava_rows;
 mod merge;
 mod miss;
-mod miss_files;
+mod model;
 mod new_dir;
 mod open;
-mod projector;
 mod quantize;
-mod rope;
 mod sample;
-mod vit;
+mod towers;
 
-pub use bert::{Bert, Head};
-pub use clip::{Clip, ClipConfig};
-pub use config::{MissConfig, TextConfig, VisionConfig};
-pub use create::{Beginning, create, declare_new};
-pub use create_llava::{create_llava, declare_new_llava};
 pub use generate::{GenerateRule, generate};
 pub use init::initialise;
-pub use llama::Llama;
-pub use llama_config::{LlamaConfig, LlamaKind};
-pub use llava::Llava;
-pub use llava_config::LlavaConfig;
-pub use llava_delta::{DeltaApplied, apply_delta};
+pub use llava::{DeltaApplied, Llava, LlavaConfig, apply_delta, create_llava, declare_new_llava};
 pub use merge::{MergedModel, merge};
-pub use miss::Miss;
+pub use miss::{Beginning, Miss, MissConfig, TextConfig, VisionConfig, create, declare_new};
+pub use model::{Decoding, Layout, Model, Prefix};
 pub use open::{
     Asked, Declared, Description, Loaded, ModelConfig, declare, describe, description, load,
     load_as_stored, save,
 };
-pub use projector::{Projector, ProjectorKind};
 pub use quantize::{QuantizedModel, quantize};
-pub use rope::{RopeConfig, RopeScaling};
-
-pub use vit::Vit;
-
-use crate::Result;
-use crate::data::Batch;
-use crate::nn::Mode;
-use crate::ops::{self, CrossEntropy};
-use crate::tensor::{Graph, ParamId, Parameters, Tensor, Var};
-
-/// What a model computes. It knows nothing of what is tuned; its parameters live in [`Parameters`].
-pub trait Model: Send + Sync {
-    /// Logits `[B, A, V]` of the decoder's positions, teacher-forced. Fails on a batch that was not
-    /// made for this model: another image size, unknown tokens, text longer than its positions.
-    fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var>;
-
-    /// The cross-entropy of the decoder's positions, as [`ops::cross_entropy`] of [`Model::forward`].
-    fn loss(
-        &self,
-        g: &mut Graph<'_>,
-        batch: &Batch,
-        mode: Mode,
-        label_smoothing: f32,
-    ) -> Result<CrossEntropy> {
-        let logits = self.forward(g, batch, mode)?;
-        Ok(ops::cross_entropy(g, logits, &batch.labels, label_smoothing))
-    }
-
-    /// Reads the images and `input_ids` of `batch` for answers of up to `max_new_tokens`. Fails
-    /// as [`Model::forward`] does, and where the positions do not go so far.
-    fn start<'m>(
-        &'m self,
-        params: &'m Parameters,
-        batch: &Batch,
-        max_new_tokens: usize,
-    ) -> Result<Box<dyn Decoding + 'm>>;
-
-    /// The part that sees pictures and nothing else, where it makes the same of a picture at every
-    /// sight: nothing in it is trained, and nothing in it is random in `mode`. None where that does
-    /// not hold, or where the model has no such part.
-    fn frozen_prefix(&self, _params: &Parameters, _mode: Mode) -> Option<&dyn Prefix> {
-        None
-    }
-
-    /// What stands for a picture in a row of `input_ids`, where the model wants one there.
-    fn picture_token(&self) -> Option<u32> {
-        None
-    }
-
-    /// Whether an answer goes on with the row that `input_ids` begin: what stands there was said already.
-    fn goes_on_with_the_question(&self) -> bool {
-        false
-    }
-}
-
-/// The part of a model that sees pictures and nothing else.
-pub trait Prefix {
-    /// Its parameters.
-    fn parameters(&self, params: &Parameters) -> Vec<ParamId>;
-
-    /// What it makes of `pixel_values [P, 3, H, W]`: states `[P, ..]`, to the bit what the model
-    /// itself would go on with, so that a batch can carry them as
-    /// [`Images::States`](crate::data::Images). What it makes of a picture does not depend on the
-    /// others. Fails on another image size than the model's.
-    fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor>;
-}
-
-/// A batch being decoded, with its key-value cache: one row a sequence.
-pub trait Decoding {
-    /// Feeds one token a row; gives the next token's logits `[rows, V]`.
-    fn step(&mut self, tokens: &[u32]) -> Tensor;
-
-    /// Row `r` becomes what row `from[r]` was; `from` may be longer or shorter than the rows so far
-    /// (examples spread over beams, finished examples dropped).
-    fn reorder(&mut self, from: &[usize]);
-}
-
-/// Whose names and rules a checkpoint follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// Hugging Face's transformers'.
-    HuggingFace,
-    /// That of the model's own code: BLIP's and MISS's, LLaVA's.
-    Original,
-}
+pub use towers::{
+    Bert, Clip, ClipConfig, Head, Llama, LlamaConfig, LlamaKind, Projector, ProjectorKind,
+    RopeConfig, RopeScaling, Vit,
+};

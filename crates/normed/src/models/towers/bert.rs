@@ -1,8 +1,8 @@
 //! BERT (Devlin et al. 2018, arXiv 1810.04805) with cross-attention in every block, as BLIP's text
 //! encoder and decoder have it, and the decoder's prediction head.
 
-use super::config::TextConfig;
 use crate::data::TokenRows;
+use crate::models::miss::TextConfig;
 use crate::nn::{BlockCache, Drops, LayerNorm, Linear, PostNormBlock, Seen, TextEmbedding};
 use crate::ops::{self, Activation, Output};
 use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};

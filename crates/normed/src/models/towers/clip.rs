@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::keys::{Keys, check_multiple, check_rates, check_sizes};
+use crate::models::config_keys::{Keys, check_multiple, check_rates, check_sizes};
 use crate::nn::{ClipBlock, Drops, LayerNorm, Linear, Widths};
 use crate::ops::{self, Activation};
 use crate::tensor::{
@@ -56,7 +56,7 @@ impl ClipConfig {
     }
 
     /// Reads a `CLIPVisionConfig`; absent keys take its defaults.
-    pub(super) fn read(keys: &Keys) -> Result<Self> {
+    pub(in crate::models) fn read(keys: &Keys) -> Result<Self> {
         keys.must_be("model_type", &["clip_vision_model"])?;
         let hidden_act = match keys.or("hidden_act", "quick_gelu".to_owned())?.as_str() {
             "quick_gelu" => Activation::QuickGelu,
@@ -81,7 +81,7 @@ impl ClipConfig {
     }
 
     /// As transformers' `CLIPVisionConfig`.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::models) fn to_json(&self) -> Value {
         json!({
             "model_type": "clip_vision_model",
             "hidden_size": self.hidden_size,
@@ -101,7 +101,7 @@ impl ClipConfig {
     }
 
     /// Whether a model of these sizes can be.
-    pub(super) fn check(&self, place: &str) -> Result<()> {
+    pub(in crate::models) fn check(&self, place: &str) -> Result<()> {
         let place = &format!("{place}: vision_config");
         check_sizes(
             place,

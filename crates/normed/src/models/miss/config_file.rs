@@ -7,7 +7,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Layout, MissConfig, TextConfig, VisionConfig};
+use super::config::{MissConfig, TextConfig, VisionConfig};
+use crate::models::Layout;
 use crate::{Error, Result};
 
 /// Absent and null keys are alike.

@@ -209,8 +209,8 @@ impl MissConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Layout;
     use super::*;
+    use crate::models::Layout;
     use crate::tensor::{Part, Tower};
 
     fn parse(text: &str) -> Result<(MissConfig, Layout)> {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::clip::ClipConfig;
-use super::keys::Keys;
-use super::llama_config::{LlamaConfig, LlamaKind};
-use super::projector::ProjectorKind;
-use super::{Layout, Llava};
+use super::Llava;
+use crate::models::Layout;
+use crate::models::config_keys::Keys;
+use crate::models::towers::ClipConfig;
+use crate::models::towers::ProjectorKind;
+use crate::models::towers::{LlamaConfig, LlamaKind};
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use half::f16;
 use serde_json::{Value, json};
 
-use super::open::open_weight_files;
+use crate::models::open::open_weight_files;
 use crate::tensor::{Precision, Tensor};
 use crate::weights::{self, Checkpoint, Stored};
 use crate::{Error, Result};

@@ -12,9 +12,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::open::{Asked, ModelConfig, open_weight_files};
-use super::{Layout, Miss, MissConfig, Model};
+use super::{Miss, MissConfig};
 use crate::data::{TextRule, Tokenizer};
+use crate::models::open::{Asked, ModelConfig, open_weight_files};
+use crate::models::{Layout, Model};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};

@@ -1,7 +1,7 @@
 //! How a batch's rows become a language model's: the prompt, each picture's states in the place of its
 //! token, then what goes into the decoder, without padding between.
 
-use super::llava_config::LlavaConfig;
+use super::config::LlavaConfig;
 use crate::data::{Batch, IGNORE, IMAGE_TOKEN, TokenRows};
 use crate::ops::RowOf;
 use crate::{Error, Result};

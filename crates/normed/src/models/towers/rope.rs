@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::keys::Keys;
+use crate::models::config_keys::Keys;
 use crate::ops::Rotation;
 use crate::{Error, Result};
 
@@ -67,7 +67,7 @@ pub enum RopeScaling {
 impl RopeConfig {
     /// Reads `rope_parameters`, or the older `rope_theta` and `rope_scaling`, of a text config whose
     /// context is `context` long.
-    pub(super) fn read(keys: &Keys, context: usize) -> Result<Self> {
+    pub(in crate::models) fn read(keys: &Keys, context: usize) -> Result<Self> {
         let outer = keys.or("rope_theta", 10_000.0)?;
         let section = match keys.section("rope_parameters")? {
             Some(section) => Some(section),
@@ -168,7 +168,7 @@ impl RopeConfig {
     }
 
     /// As config.json's `rope_parameters`.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::models) fn to_json(&self) -> Value {
         let mut json = match self.scaling {
             RopeScaling::Default => json!({ "rope_type": "default" }),
             RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
@@ -270,7 +270,7 @@ fn yarn_attention_factor(rope: &Keys, factor: f64) -> Result<f64> {
 
 /// The rotations of one model.
 #[derive(Debug, Clone)]
-pub(super) struct Rope {
+pub(in crate::models) struct Rope {
     config: RopeConfig,
     dim: usize,
     context: usize,

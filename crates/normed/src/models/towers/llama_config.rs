@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::keys::{Keys, check_multiple, check_rates, check_sizes};
 use super::rope::RopeConfig;
+use crate::models::config_keys::{Keys, check_multiple, check_rates, check_sizes};
 use crate::nn::{Heads, LlamaWidths};
 use crate::{Error, Result};
 
@@ -73,7 +73,7 @@ pub struct LlamaConfig {
 
 impl LlamaConfig {
     /// Reads the keys of a `kind`'s config; absent ones take its defaults.
-    pub(super) fn read(keys: &Keys, kind: LlamaKind) -> Result<Self> {
+    pub(in crate::models) fn read(keys: &Keys, kind: LlamaKind) -> Result<Self> {
         let mistral = kind == LlamaKind::Mistral;
         let pick = |of_llama, of_mistral| if mistral { of_mistral } else { of_llama };
         keys.must_be("hidden_act", &["silu"])?;
@@ -119,7 +119,7 @@ impl LlamaConfig {
     }
 
     /// As transformers writes it.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::models) fn to_json(&self) -> Value {
         let mut json = json!({
             "model_type": self.kind.name(),
             "vocab_size": self.vocab_size,
@@ -153,7 +153,7 @@ impl LlamaConfig {
     }
 
     /// Whether a model of these sizes can be.
-    pub(super) fn check(&self, place: &str) -> Result<()> {
+    pub(in crate::models) fn check(&self, place: &str) -> Result<()> {
         let place = &format!("{place}: text_config");
         check_sizes(
             place,

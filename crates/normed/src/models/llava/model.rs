@@ -2,13 +2,13 @@
 //! 2306.00890): picture -> CLIP -> projector -> tokens of a language model, among those of a prompt;
 //! the language model goes on with the answer. Several pictures each have their place in the prompt.
 
-use super::clip::Clip;
-use super::llama::Llama;
-use super::llava_config::LlavaConfig;
-use super::llava_rows::{Answer, Rows};
-use super::projector::Projector;
-use super::{Decoding, Model, Prefix};
+use super::config::LlavaConfig;
+use super::rows::{Answer, Rows};
 use crate::data::{Batch, IMAGE_TOKEN, Images};
+use crate::models::towers::Clip;
+use crate::models::towers::Llama;
+use crate::models::towers::Projector;
+use crate::models::{Decoding, Model, Prefix};
 use crate::nn::{Drops, Mode};
 use crate::ops::{self, CrossEntropy, KeyValues};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
@@ -214,11 +214,11 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::keys::Keys;
-    use super::super::{GenerateRule, RopeConfig, generate, initialise};
     use super::*;
     use crate::data::Ending;
     use crate::data::{IGNORE, TokenRows};
+    use crate::models::config_keys::Keys;
+    use crate::models::{GenerateRule, RopeConfig, generate, initialise};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
     use crate::tensor::{AttentionPart, Gradients, Parameter, Part, Recompute, Term};

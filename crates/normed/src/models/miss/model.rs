@@ -5,11 +5,11 @@
 //! Several images of an example, the views of a study, each go through the vision transformer; the question
 //! attends to the states of all of them, one behind the other.
 
-use super::bert::{Bert, Head};
 use super::config::MissConfig;
-use super::vit::Vit;
-use super::{Decoding, Model, Prefix};
 use crate::data::{Batch, IGNORE, Images, TokenRows};
+use crate::models::towers::Vit;
+use crate::models::towers::{Bert, Head};
+use crate::models::{Decoding, Model, Prefix};
 use crate::nn::{BlockCache, Drops, Mode, Seen};
 use crate::ops;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
@@ -305,9 +305,9 @@ impl Decoding for MissDecoding<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{GenerateRule, TextConfig, VisionConfig, generate, initialise};
     use super::*;
     use crate::data::Ending;
+    use crate::models::{GenerateRule, TextConfig, VisionConfig, generate, initialise};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
     use crate::tensor::{AttentionPart, Part, Recompute, Term};

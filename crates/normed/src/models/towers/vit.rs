@@ -1,7 +1,7 @@
 //! The vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929) as BLIP has it: pre-norm, a
 //! class token, all tokens given on.
 
-use super::config::VisionConfig;
+use crate::models::miss::VisionConfig;
 use crate::nn::{Drops, LayerNorm, Linear, PreNormBlock};
 use crate::ops;
 use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Part, Scope, Tensor, Term, Var};

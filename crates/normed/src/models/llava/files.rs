@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::llava_config::{LlavaConfig, VisionTower};
-use super::open::{Asked, ModelConfig, open_weight_files};
-use super::{Layout, Llava, Model};
+use super::Llava;
+use super::config::{LlavaConfig, VisionTower};
 use crate::data::{ImageRule, PictureMark, PromptRule, PromptSpec, TextRule, Tokenizer};
+use crate::models::open::{Asked, ModelConfig, open_weight_files};
+use crate::models::{Layout, Model};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};

@@ -44,7 +44,12 @@ impl Llama {
 
     /// The same with other rotations.
     #[cfg(test)]
-    pub(super) fn set_rope(&mut self, config: &super::RopeConfig, dim: usize, context: usize) {
+    pub(in crate::models) fn set_rope(
+        &mut self,
+        config: &super::rope::RopeConfig,
+        dim: usize,
+        context: usize,
+    ) {
         self.rope = Rope::new(config, dim, context);
     }
 

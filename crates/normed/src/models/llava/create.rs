@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::create::content_hash;
-use super::llava_config::LlavaConfig;
-use super::open::ModelConfig;
-use super::{Declared, Layout, Loaded, initialise};
+use super::config::LlavaConfig;
 use crate::data::{Fit, ImageRule, PictureMark, PromptRule, PromptSpec, Tokenizer};
+use crate::models::miss::content_hash;
+use crate::models::open::ModelConfig;
+use crate::models::{Declared, Layout, Loaded, initialise};
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 

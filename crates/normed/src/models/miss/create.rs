@@ -8,8 +8,11 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Declared, Layout, Loaded, MissConfig, ModelConfig, initialise, load};
+use super::config::MissConfig;
 use crate::data::{ImageRule, Tokenizer};
+use crate::models::Layout;
+use crate::models::init::initialise;
+use crate::models::open::{Declared, Loaded, ModelConfig, load};
 use crate::tensor::{NormPlace, Parameter, Parameters, Part, Tensor, Tower};
 use crate::weights;
 use crate::{Error, Result};
@@ -235,7 +238,7 @@ fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result
 }
 
 /// SHA-256, hexadecimal, over the names and values that it starts from.
-pub(super) fn content_hash(params: &Parameters) -> String {
+pub(in crate::models) fn content_hash(params: &Parameters) -> String {
     let mut hash = Sha256::new();
     for (_, p) in params.iter() {
         hash.update((p.name.len() as u64).to_le_bytes());
