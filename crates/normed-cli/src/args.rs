@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
 use normed::study::Shard;
-use normed::tensor::{Precision, Quantisation};
+use normed::tensor::{Precision, Quantization};
 use normed::tuning::Method;
 
 /// Adapts medical vision-language models by tuning their LayerNorms.
@@ -282,8 +282,8 @@ pub struct QuantizeArgs {
     /// The model's directory.
     pub dir: PathBuf,
     /// 4 bits an element (nf4) or 8 (int8).
-    #[arg(long, value_name = "KIND", value_parser = quantisation())]
-    pub to: Quantisation,
+    #[arg(long, value_name = "KIND", value_parser = quantization())]
+    pub to: Quantization,
     /// Where the new model goes; DIR-nf4 or DIR-int8 if absent.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -483,10 +483,10 @@ fn precision() -> impl clap::builder::TypedValueParser<Value = Precision> {
     })
 }
 
-fn quantisation() -> impl clap::builder::TypedValueParser<Value = Quantisation> {
+fn quantization() -> impl clap::builder::TypedValueParser<Value = Quantization> {
     use clap::builder::{PossibleValuesParser, TypedValueParser};
-    PossibleValuesParser::new(Quantisation::ALL.map(Quantisation::name)).map(|name| {
-        let known = Quantisation::ALL.into_iter().find(|to| to.name() == name);
+    PossibleValuesParser::new(Quantization::ALL.map(Quantization::name)).map(|name| {
+        let known = Quantization::ALL.into_iter().find(|to| to.name() == name);
         known.expect("the parser lets only these names pass")
     })
 }

@@ -11,8 +11,8 @@ use divan::counter::ItemsCount;
 use normed::nn::{LayerNorm, Linear, Mlp};
 use normed::ops::{self, Activation, AttentionSpec};
 use normed::tensor::{
-    Gradients, Graph, NormPlace, Parameters, Part, Precision, Quantisation, Quantised, Scope,
-    Tensor, Tower, Var,
+    Gradients, Graph, Module, NormPosition, Parameters, Precision, Quantization, QuantizedMatrix,
+    Scope, Tensor, Tower, Var,
 };
 
 const BATCH: usize = 4;
@@ -108,16 +108,16 @@ fn shapes() -> impl Iterator<Item = (Precision, [usize; 3])> {
 fn linear([rows, outputs, inputs]: [usize; 3], precision: Precision) -> Operation {
     let operations = 2 * rows * outputs * inputs;
     Operation::new(precision, precision, &[rows, inputs], [operations; 2], |scope| {
-        let layer = Linear::declare(scope, "linear", [outputs, inputs], Part::Fc1);
+        let layer = Linear::declare(scope, "linear", [outputs, inputs], Module::Fc1);
         Box::new(move |g, x| layer.forward(g, x))
     })
 }
 
 /// How a matrix is kept; as the precision says if it is not quantised.
-type Kind = Option<Quantisation>;
+type Kind = Option<Quantization>;
 
 fn kinds() -> impl Iterator<Item = (Precision, Kind)> {
-    let kinds = [None, Some(Quantisation::Int8), Some(Quantisation::Nf4)];
+    let kinds = [None, Some(Quantization::Int8), Some(Quantization::Nf4)];
     PRECISIONS.into_iter().flat_map(move |precision| kinds.map(|kind| (precision, kind)))
 }
 
@@ -126,8 +126,8 @@ fn large(precision: Precision, kind: Kind) -> Operation {
     let [_, outputs, inputs] = LARGE;
     if let Some(to) = kind {
         let (_, weight) = operation.params.iter_mut().next().expect("the matrix comes first");
-        let quantised = Quantised::of(weight.value().factor(), outputs, inputs, to);
-        weight.set(Tensor::quantised(quantised.expect("all are numbers")));
+        let quantised = QuantizedMatrix::quantize(weight.value().factor(), outputs, inputs, to);
+        weight.set(Tensor::quantized(quantised.expect("all are numbers")));
     }
     operation
 }
@@ -162,7 +162,7 @@ fn attention(precision: Precision) -> Operation {
 fn layer_norm(precision: Precision) -> Operation {
     let counts = [ROWS * HIDDEN; 2];
     Operation::new(precision, Precision::F32, &[ROWS, HIDDEN], counts, |scope| {
-        let norm = LayerNorm::declare(scope, "norm", HIDDEN, 1e-6, NormPlace::Final);
+        let norm = LayerNorm::declare(scope, "norm", HIDDEN, 1e-6, NormPosition::Final);
         Box::new(move |g, x| norm.inner(g, x))
     })
 }
@@ -213,8 +213,9 @@ impl Operation {
             (g, y, seed)
         };
         let bencher = bencher.counter(ItemsCount::new(self.counts[1])).with_inputs(forward);
-        bencher
-            .bench_local_values(|(g, y, seed)| g.backward(y.source(), seed, &mut Gradients::new()));
+        bencher.bench_local_values(|(g, y, seed)| {
+            g.backward(y.gradient_slot(), seed, &mut Gradients::new())
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use normed::models::{self, Loaded};
 use normed::nn::Mode;
-use normed::tensor::{Delta, Gradients, Graph, Precision, Tensor};
+use normed::tensor::{Gradients, Graph, Plug, Precision, Tensor};
 use normed::tuning::{LoraOptions, Method, Options, Rule, Target, Tuning};
 use normed::weights::{
     self, AdapterCard, BaseCheck, check_adapter, load_adapter, read_safetensors, save_adapter,
@@ -96,7 +96,7 @@ fn gradients_are_pefts() {
         let seed = (0..y.value.len()).map(|i| (i as f64).sin() as f32).collect();
         let seed = Tensor::new(y.shape(), seed);
         let mut gradients = Gradients::new();
-        g.backward(y.source(), seed, &mut gradients);
+        g.backward(y.gradient_slot(), seed, &mut gradients);
 
         let file = read_safetensors(&golden("peft").join(name).join("golden.safetensors")).unwrap();
         let mut compared = 0;
@@ -197,7 +197,7 @@ fn what_is_merged_computes_the_same_and_is_another_base() {
         let made = models::merge(&base.dir, &adapter, &out, &mut |_, _| {}).unwrap();
         assert!(made.changed > 0);
         let merged = models::load(&out, None).unwrap();
-        assert_eq!(merged.params.deltas().len(), 0);
+        assert_eq!(merged.params.plugs().len(), 0);
         let (found, expected) = (keep_logits(&merged, &out), logits(&adapted(name)));
         // The LLaVA is in bf16, and stays so.
         let scale = expected.data().iter().fold(1.0f32, |m, x| m.max(x.abs()));
@@ -364,11 +364,11 @@ fn damaged_factors_are_one_error_and_change_nothing() {
         let (before, len) = (logits(&loaded), loaded.params.len());
         let error = load_adapter(dir.path(), &mut loaded.params, BaseCheck::Skip).unwrap_err();
         assert!(error.to_string().contains(cause), "{error}");
-        assert_eq!((loaded.params.len(), loaded.params.deltas().len()), (len, 0));
+        assert_eq!((loaded.params.len(), loaded.params.plugs().len()), (len, 0));
         assert!(logits(&loaded).data() == before.data());
     }
     let mut loaded = adapted("lora");
     let error = load_adapter(&from, &mut loaded.params, BaseCheck::Skip).unwrap_err();
     assert!(error.to_string().contains("another adapter is loaded"), "{error}");
-    assert!(loaded.params.deltas().all(|(_, delta)| matches!(delta, Delta::LowRank(_))));
+    assert!(loaded.params.plugs().all(|(_, delta)| matches!(delta, Plug::LowRank(_))));
 }

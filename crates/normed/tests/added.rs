@@ -127,7 +127,7 @@ fn loss(case: &Case, recompute: Recompute, gradients: Option<&mut Gradients>) ->
     let logits = case.model.forward(&mut g, &case.batch, Mode::Evaluate).unwrap();
     let loss = ops::cross_entropy(&mut g, logits, &case.batch.labels, 0.0);
     if let Some(gradients) = gradients {
-        g.backward(loss.output.source(), Tensor::new(&[1], vec![1.0]), gradients);
+        g.backward(loss.output.gradient_slot(), Tensor::new(&[1], vec![1.0]), gradients);
     }
     loss.sum
 }

@@ -120,7 +120,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
 
     // The output is what it was, but for what stands before tokens or keys: it is drawn.
     let params = &loaded.params;
-    let precedes = params.prefixes().len() > 0 || params.prompts().len() > 0;
+    let precedes = params.prefixes().len() > 0 || params.soft_prompts().len() > 0;
     if !precedes {
         near(&forward(&loaded, batch), base, 1e-5);
     }
@@ -130,7 +130,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     let y = loaded.model.forward(&mut g, batch, Mode::Evaluate).unwrap();
     let seed = (0..y.value.len()).map(|i| (i as f32).sin()).collect();
     let mut gradients = Gradients::new();
-    g.backward(y.source(), Tensor::new(y.shape(), seed), &mut gradients);
+    g.backward(y.gradient_slot(), Tensor::new(y.shape(), seed), &mut gradients);
     for (id, parameter) in loaded.params.iter() {
         assert_eq!(gradients.param(id).is_some(), parameter.trained, "{name}: {}", parameter.name);
     }
@@ -230,7 +230,7 @@ fn counts_on_miss_base_are_the_papers() {
     ];
     for (tuning, count, percent) in rows {
         let mut params = models::describe(dir.path(), None).unwrap().params;
-        assert_eq!(params.count(), 361_478_972);
+        assert_eq!(params.element_count(), 361_478_972);
         let Tuned { asked, total, .. } = tuning.apply(&mut params).unwrap();
         assert_eq!(asked, count, "{tuning}");
         assert_eq!(Table::of(&params).parameters, total);

@@ -12,7 +12,7 @@ use normed::models::{self, Asked, GenerateRule, Loaded, quantize};
 use normed::nn::Mode;
 use normed::ops::log_softmax;
 use normed::recipe::Recipe;
-use normed::tensor::{Graph, Precision, Quantisation, Tower};
+use normed::tensor::{Graph, Precision, Quantization, Tower};
 use normed::train::{Evaluation, Outcome, RunOptions, plan, run};
 use normed::weights::{self, BaseCheck, load_adapter};
 use serde_json::{Value, json};
@@ -249,7 +249,7 @@ fn what_is_in_llavas_own_layout_is_quantised_in_it() {
         answers(root, loaded, &rule, 10).iter().map(|p| p.nll).collect()
     };
     let wanted = likelihoods(&own);
-    for to in Quantisation::ALL {
+    for to in Quantization::ALL {
         let output = root.join("moved").join(to.name());
         fs::create_dir_all(root.join("moved")).unwrap();
         let written = quantize(&root.join("own"), to, &output, &mut |_, _| {}).unwrap();

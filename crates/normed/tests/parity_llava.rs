@@ -12,7 +12,7 @@ use normed::data::{
 };
 use normed::models::{self, Layout, Llava, LlavaConfig, Loaded, Model, ModelConfig};
 use normed::nn::Mode;
-use normed::tensor::{Gradients, Graph, Parameters, Part, Precision, Tensor, Tower};
+use normed::tensor::{Gradients, Graph, Module, Parameters, Precision, Tensor, Tower};
 use normed::tuning::{Method, Rule, Tuning};
 use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, save_adapter};
 use parity_common::{
@@ -246,7 +246,7 @@ fn loss_and_norm_gradients_are_transformers() {
                 assert_eq!(ours.is_some(), p.trained, "{towers:?} trained: {}", p.name);
                 // What is marked as inert has no gradient in transformers either.
                 let reached = tensors.tensor(&name).is_ok();
-                let norm = matches!(p.role.part, Part::Norm(_));
+                let norm = matches!(p.role.module, Module::Norm(_));
                 assert_eq!(reached, norm && p.inert.is_none(), "{}", p.name);
                 if let Some(ours) = ours {
                     assert_close(&p.name, ours.data(), floats(&tensors, &name).data());

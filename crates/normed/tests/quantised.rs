@@ -1,4 +1,4 @@
-//! Quantised weights: against what bitsandbytes wrote (reference/bnb_golden.py), there and back, and in
+//! QuantizedMatrix weights: against what bitsandbytes wrote (reference/bnb_golden.py), there and back, and in
 //! a run.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use normed::models::{self, Loaded, QuantizedModel, quantize};
 use normed::nn::Mode;
 use normed::recipe::Recipe;
 use normed::tensor::{
-    Factor, Gradients, Graph, Maxima, Precision, Quantisation, Quantised, Tensor,
+    Absmax, Factor, Gradients, Graph, Precision, Quantization, QuantizedMatrix, Tensor,
 };
 use normed::train::{Event, RunOptions, plan, run};
 use normed::tuning::{Method, Tuning};
@@ -22,7 +22,7 @@ mod tiny;
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};
 
-fn quantised(dir: &Path, to: Quantisation, output: &Path) -> QuantizedModel {
+fn quantised(dir: &Path, to: Quantization, output: &Path) -> QuantizedModel {
     quantize(dir, to, output, &mut |_, _| {}).unwrap()
 }
 
@@ -61,10 +61,10 @@ fn codes_and_statistics_are_those_of_bitsandbytes() {
             if !golden.contains_key(&format!("{name}.{dtype}.weight")) {
                 continue;
             }
-            let four = Quantised::of(factor, rows, cols, Quantisation::Nf4).unwrap();
+            let four = QuantizedMatrix::quantize(factor, rows, cols, Quantization::Nf4).unwrap();
             let Factor::Nf4(view) = four.factor() else { panic!("not 4 bits") };
             assert_eq!(view.codes(), bytes("weight"), "{name} {dtype}");
-            let Maxima::Nested { codes, absmax, offset, values } = view.maxima() else {
+            let Absmax::Nested { codes, absmax, offset, values } = view.absmax() else {
                 panic!("not nested")
             };
             assert_eq!(codes, bytes("weight.absmax"), "{name} {dtype}");
@@ -75,7 +75,7 @@ fn codes_and_statistics_are_those_of_bitsandbytes() {
             close(&[offset], &[state["nested_offset"].as_f64().unwrap() as f32], 1e-6);
             shared_statistics |= absmax.len() > 1;
 
-            let eight = Quantised::of(factor, rows, cols, Quantisation::Int8).unwrap();
+            let eight = QuantizedMatrix::quantize(factor, rows, cols, Quantization::Int8).unwrap();
             let Factor::Int8(view) = eight.factor() else { panic!("not 8 bits") };
             assert_eq!(view.codes(), bytes("CB"), "{name} {dtype}");
             assert_eq!(view.absmax(), floats("SCB"), "{name} {dtype}");
@@ -102,7 +102,7 @@ fn close(got: &[f32], want: &[f32], tolerance: f32) {
 #[test]
 fn what_transformers_saved_is_loaded_and_answers_alike() {
     let loaded = load(&golden("weights/bnb_nf4"), Precision::F32);
-    let count = loaded.params.iter().filter(|(_, p)| p.quantisation().is_some()).count();
+    let count = loaded.params.iter().filter(|(_, p)| p.quantization().is_some()).count();
     // Blocks of 4, 10 and 10 matrices, two of each, and the head's transform.
     assert_eq!(count, 2 * (4 + 10 + 10) + 1);
     let path = golden("weights/bnb_nf4_logits.safetensors");
@@ -113,7 +113,7 @@ fn what_transformers_saved_is_loaded_and_answers_alike() {
 /// Leaves its directories where `bnb_golden.py --check` can read them.
 #[test]
 fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
-    for to in Quantisation::ALL {
+    for to in Quantization::ALL {
         for name in ["hugging_face", "original_pth"] {
             let base = golden("weights").join(name);
             let dir = kept(&format!("quantised_{name}_{to}"));
@@ -126,15 +126,15 @@ fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
                 let mut bytes = 0;
                 for (_, p) in wide.params.iter_mut() {
                     bytes += p.value().bytes();
-                    if p.quantisation().is_some() {
+                    if p.quantization().is_some() {
                         let matrix = p.value().to_precision(Precision::F32);
                         p.set(matrix.to_precision(precision));
                     }
                 }
                 // Tables and states stand in the file alone, and other matrices may be f32 there.
                 let in_file = match to {
-                    Quantisation::Int8 => 1,
-                    Quantisation::Nf4 => 4 * (16 + 256) + 256,
+                    Quantization::Int8 => 1,
+                    Quantization::Nf4 => 4 * (16 + 256) + 256,
                 };
                 if precision == Precision::F32 {
                     assert_eq!(bytes + made.matrices * in_file, made.after);
@@ -150,7 +150,7 @@ fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
             check_distance(&load(&dir, Precision::F32), &load(&base, Precision::F32), to);
             let config = fs::read_to_string(dir.join("config.json")).unwrap();
             let config: Value = serde_json::from_str(&config).unwrap();
-            let bits = if to == Quantisation::Nf4 { "load_in_4bit" } else { "load_in_8bit" };
+            let bits = if to == Quantization::Nf4 { "load_in_4bit" } else { "load_in_8bit" };
             assert_eq!(config["quantization_config"][bits], true);
             assert_eq!(config["quantization_config"]["quant_method"], "bitsandbytes");
         }
@@ -158,16 +158,16 @@ fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
 }
 
 /// No element is farther from what it was than half the widest gap between two codes.
-fn check_distance(quantised: &Loaded, base: &Loaded, to: Quantisation) {
+fn check_distance(quantised: &Loaded, base: &Loaded, to: Quantization) {
     let gap = match to {
-        Quantisation::Int8 => 1.0 / 127.0,
-        Quantisation::Nf4 => 1.0 - 0.696,
+        Quantization::Int8 => 1.0 / 127.0,
+        Quantization::Nf4 => 1.0 - 0.696,
     };
     for ((_, q), (_, b)) in quantised.params.iter().zip(base.params.iter()) {
         let (got, want) = (q.value().to_precision(Precision::F32), b.value());
-        assert_eq!(q.quantisation(), q.role.quantises().then_some(to), "{}", q.name);
+        assert_eq!(q.quantization(), q.role.is_quantizable().then_some(to), "{}", q.name);
         let largest = want.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
-        let farthest = if q.quantisation().is_some() { 0.51 * gap * largest } else { 0.0 };
+        let farthest = if q.quantization().is_some() { 0.51 * gap * largest } else { 0.0 };
         assert_close(&got, want, farthest);
     }
 }
@@ -177,11 +177,11 @@ fn a_directory_is_quantised_once_and_never_overwritten() {
     let root = tempfile::tempdir().unwrap();
     let (base, once) = (golden("weights/hugging_face"), root.path().join("once"));
     let fails = |dir: &Path, output: &Path, cause: &str| {
-        let error = quantize(dir, Quantisation::Nf4, output, &mut |_, _| {}).unwrap_err();
+        let error = quantize(dir, Quantization::Nf4, output, &mut |_, _| {}).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.to_string().contains(cause), "{error}");
     };
-    quantised(&base, Quantisation::Int8, &once);
+    quantised(&base, Quantization::Int8, &once);
     fails(&base, &once, "is there already");
     fails(&once, &root.path().join("twice"), "is quantised already, to int8");
     fails(&root.path().join("nowhere"), &root.path().join("x"), "config.json");
@@ -195,7 +195,7 @@ fn progress_reaches_its_end() {
     let mut seen = Vec::new();
     let output = root.path().join("q");
     let base = golden("weights/hugging_face");
-    quantize(&base, Quantisation::Nf4, &output, &mut |done, of| seen.push((done, of))).unwrap();
+    quantize(&base, Quantization::Nf4, &output, &mut |done, of| seen.push((done, of))).unwrap();
     let count = load(&base, Precision::F32).params.len();
     assert_eq!(seen, (1..=count).map(|done| (done, count)).collect::<Vec<_>>());
 }
@@ -234,7 +234,7 @@ const STATE: &str = "quant_state.bitsandbytes__nf4";
 
 /// Loading a model, quantised to `to` and then changed, fails with this cause, which names the tensor.
 #[track_caller]
-fn spoilt(to: Quantisation, cause: &str, change: impl FnOnce(&mut BTreeMap<String, Raw>)) {
+fn spoilt(to: Quantization, cause: &str, change: impl FnOnce(&mut BTreeMap<String, Raw>)) {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("model");
     quantised(&golden("weights/hugging_face"), to, &dir);
@@ -261,7 +261,7 @@ fn state(tensors: &mut BTreeMap<String, Raw>, key: &str, value: Value) {
 
 #[test]
 fn what_is_wrong_with_a_quantised_matrix_is_named() {
-    let nf4 = Quantisation::Nf4;
+    let nf4 = Quantization::Nf4;
     for missing in ["absmax", "nested_absmax", "quant_map", "nested_quant_map", STATE] {
         let cause = format!("{}` is missing", part(missing));
         spoilt(nf4, &cause, |t| drop(t.remove(&part(missing))));
@@ -291,7 +291,7 @@ fn what_is_wrong_with_a_quantised_matrix_is_named() {
     });
     let scales = "text_encoder.encoder.layer.1.output.dense.SCB";
     let format = "text_encoder.encoder.layer.1.output.dense.weight_format";
-    let int8 = Quantisation::Int8;
+    let int8 = Quantization::Int8;
     spoilt(int8, "dense.SCB` is missing", |t| drop(t.remove(scales)));
     spoilt(int8, "weight_format` is another than 0", |t| t.get_mut(format).unwrap().2[0] = 1);
     spoilt(int8, "is [16, 8] instead of [8, 16]", |t| t.get_mut(MATRIX).unwrap().1.reverse());
@@ -316,13 +316,13 @@ fn what_is_wrong_with_a_quantised_matrix_is_named() {
 fn maxima_that_are_not_quantised_are_read() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("model");
-    quantised(&golden("weights/hugging_face"), Quantisation::Nf4, &dir);
+    quantised(&golden("weights/hugging_face"), Quantization::Nf4, &dir);
     let before = logits(&load(&dir, Precision::F32));
     let matrix = {
         let loaded = load(&dir, Precision::F32);
         let id = loaded.params.find(MATRIX).unwrap();
         let Factor::Nf4(matrix) = loaded.params.get(id).value().factor() else { panic!("not nf4") };
-        [matrix.maximum(0), matrix.maximum(1)]
+        [matrix.block_absmax(0), matrix.block_absmax(1)]
     };
     rewrite(&dir, |tensors| {
         drop(tensors.remove(&part("nested_absmax")));
@@ -356,22 +356,22 @@ fn half_precision_stays_in_its_file_where_bf16_is_wanted() {
     let (wide, narrow) = (load(root.path(), Precision::F32), load(root.path(), Precision::Bf16));
     let mut half = 0;
     for (_, p) in narrow.params.iter() {
-        half += usize::from(p.value().is_half());
-        assert_eq!(p.value().is_half(), p.role.only_multiplies(), "{}", p.name);
+        half += usize::from(p.value().is_f16());
+        assert_eq!(p.value().is_f16(), p.role.is_linear_weight(), "{}", p.name);
     }
     assert!(half > 48);
-    assert!(wide.params.iter().all(|(_, p)| !p.value().is_half()));
+    assert!(wide.params.iter().all(|(_, p)| !p.value().is_f16()));
     assert_close(&logits(&wide), &logits(&load(&base, Precision::F32)), 1e-2);
     // As if it had been rounded to bf16 first.
     let mut rounded = load(root.path(), Precision::Bf16);
     for (_, p) in rounded.params.iter_mut() {
-        if p.value().is_half() {
+        if p.value().is_f16() {
             let value: Tensor = p.value().to_precision(Precision::Bf16);
             p.set(value);
         }
     }
     assert_close(&logits(&narrow), &logits(&rounded), 0.0);
-    quantised(root.path(), Quantisation::Nf4, &root.path().join("nf4"));
+    quantised(root.path(), Quantization::Nf4, &root.path().join("nf4"));
 }
 
 fn recipe(root: &Path, settings: &[&str]) -> Recipe {
@@ -384,7 +384,7 @@ fn recipe(root: &Path, settings: &[&str]) -> Recipe {
 
 #[test]
 fn a_run_trains_norms_beside_quantised_matrices() {
-    for (to, precision) in [(Quantisation::Nf4, "bf16"), (Quantisation::Int8, "f32")] {
+    for (to, precision) in [(Quantization::Nf4, "bf16"), (Quantization::Int8, "f32")] {
         let root = tempfile::tempdir().unwrap();
         tiny::make(root.path(), "method = \"layer_norm\"", "epochs = 2");
         let made = quantised(&root.path().join("base"), to, &root.path().join("quantised"));
@@ -408,7 +408,7 @@ fn a_run_trains_norms_beside_quantised_matrices() {
 /// they stand for, and a run trains it.
 #[test]
 fn what_is_added_trains_beside_quantised_matrices() {
-    for to in [Quantisation::Nf4, Quantisation::Int8] {
+    for to in [Quantization::Nf4, Quantization::Int8] {
         let root = tempfile::tempdir().unwrap();
         tiny::make(root.path(), "method = \"layer_norm\"", "epochs = 2");
         quantised(&root.path().join("base"), to, &root.path().join("quantised"));
@@ -419,7 +419,7 @@ fn what_is_added_trains_beside_quantised_matrices() {
             for dequantised in [false, true] {
                 let mut loaded = models::load_as_stored(&dir, None).unwrap();
                 let mut matrices = 0;
-                for (_, p) in loaded.params.iter_mut().filter(|(_, p)| p.quantisation().is_some()) {
+                for (_, p) in loaded.params.iter_mut().filter(|(_, p)| p.quantization().is_some()) {
                     matrices += 1;
                     if dequantised {
                         p.set(p.value().to_precision(Precision::F32));
@@ -439,7 +439,7 @@ fn what_is_added_trains_beside_quantised_matrices() {
                 let y = loaded.model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
                 let seed = (0..y.value.len()).map(|i| (i as f32).sin()).collect();
                 let mut gradients = Gradients::new();
-                g.backward(y.source(), Tensor::new(y.shape(), seed), &mut gradients);
+                g.backward(y.gradient_slot(), Tensor::new(y.shape(), seed), &mut gradients);
                 let of = |id| gradients.param(id).unwrap().clone();
                 found.push(loaded.params.trained().map(|(id, _)| of(id)).collect::<Vec<_>>());
             }
@@ -472,7 +472,7 @@ fn what_is_added_trains_beside_quantised_matrices() {
 fn to_train_a_quantised_matrix_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     tiny::make(root.path(), "method = \"ffn\"", "epochs = 1");
-    quantised(&root.path().join("base"), Quantisation::Nf4, &root.path().join("quantised"));
+    quantised(&root.path().join("base"), Quantization::Nf4, &root.path().join("quantised"));
     let recipe = recipe(root.path(), &[]);
     let options = RunOptions::default();
     for error in [plan(&recipe).err(), run(&recipe, &options, &mut |_| {}).err()] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use normed::recipe::Recipe;
-use normed::tensor::{Part, Tower};
+use normed::tensor::{Module, Tower};
 use normed::train::{Event, RunOptions, find_lr, run};
 use normed::weights::read_safetensors;
 use serde_json::Value;
@@ -42,7 +42,7 @@ fn groups_move_at_their_own_rates() {
             let Some(stored) = tuned.tensors.get(&key) else { continue };
             let (new, old) = (stored.to_tensor().unwrap(), p.value());
             let sum: f32 = new.data().iter().zip(old.data()).map(|(a, b)| (a - b).abs()).sum();
-            let kind = if matches!(p.role.part, Part::Norm(_)) { "norms" } else { "rest" };
+            let kind = if matches!(p.role.module, Module::Norm(_)) { "norms" } else { "rest" };
             let side = if p.role.tower == Tower::Vision { "vision" } else { "text" };
             let entry = sums.entry(format!("{side} {kind}")).or_insert((0.0, 0));
             *entry = (entry.0 + f64::from(sum), entry.1 + p.len());

@@ -95,7 +95,7 @@ fn a_directory_can_be_described_without_weights() {
         let config = golden("weights").join(name).join("config.json");
         fs::copy(config, dir.path().join("config.json")).unwrap();
         let description = models::describe(dir.path(), None).unwrap();
-        assert_eq!(description.params.count(), load(name).params.count());
+        assert_eq!(description.params.element_count(), load(name).params.element_count());
     }
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(models::describe(dir.path(), None).err().unwrap().exit_code(), 2);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use normed::models::{self, Loaded};
-use normed::tensor::{Part, Precision, Tensor, Tower};
+use normed::tensor::{Module, Precision, Tensor, Tower};
 use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, read_safetensors, save_adapter};
 
 mod weights_common;
@@ -84,13 +84,13 @@ fn card(hash: &str) -> AdapterCard<'_> {
 fn what_is_saved_is_loaded_again() {
     type Choice = fn(&normed::tensor::Parameter) -> bool;
     let choices: [(&str, Choice); 6] = [
-        ("norms", |p| matches!(p.role.part, Part::Norm(_))),
+        ("norms", |p| matches!(p.role.module, Module::Norm(_))),
         ("full", |_| true),
-        ("head", |p| p.role.part == Part::Head),
+        ("head", |p| p.role.module == Module::Head),
         ("attention", |p| {
-            matches!(p.role.part, Part::Attention(_)) && !p.name.contains("key.bias")
+            matches!(p.role.module, Module::Attention(_)) && !p.name.contains("key.bias")
         }),
-        ("embeddings", |p| matches!(p.role.part, Part::Embedding(_))),
+        ("embeddings", |p| matches!(p.role.module, Module::Embedding(_))),
         ("class", |p| p.name.ends_with("class_embedding") && p.role.tower == Tower::Vision),
     ];
     for (name, chosen) in choices {
@@ -118,7 +118,7 @@ fn what_is_saved_is_loaded_again() {
 fn the_config_has_the_keys_that_peft_writes() {
     let dir = tempfile::tempdir().unwrap();
     let mut loaded = base();
-    change(&mut loaded, |p| matches!(p.role.part, Part::Norm(_)));
+    change(&mut loaded, |p| matches!(p.role.module, Module::Norm(_)));
     save_adapter(dir.path(), &loaded.params, &card("hash")).unwrap();
     let read = |dir: &Path| -> serde_json::Value {
         serde_json::from_slice(&fs::read(dir.join("adapter_config.json")).unwrap()).unwrap()
@@ -145,7 +145,7 @@ fn the_config_has_the_keys_that_peft_writes() {
 fn another_base_is_an_error_unless_any_will_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut loaded = base();
-    change(&mut loaded, |p| matches!(p.role.part, Part::Norm(_)));
+    change(&mut loaded, |p| matches!(p.role.module, Module::Norm(_)));
     save_adapter(dir.path(), &loaded.params, &card("0123456789abcdef")).unwrap();
     let error = load_adapter(dir.path(), &mut loaded.params, BaseCheck::Is("fedcba9876543210"))
         .unwrap_err();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use normed::plot::{Panel, Panels};
-use normed::tensor::{NormPlace, Term, Tower};
+use normed::tensor::{NormPosition, ParamKind, Tower};
 use normed::tuning::{Moved, Movement};
 use normed::weights::write_atomically;
 use normed::{Error, Result};
@@ -101,19 +101,19 @@ fn as_text(found: &Movement) -> String {
 
 /// A panel for each tower, gains above biases, over the blocks' numbers and what stands around them.
 fn panels(title: &str, norms: &[Moved]) -> Panels<'static> {
-    let row = |term: Term| {
+    let row = |term: ParamKind| {
         let towers = Tower::ALL.into_iter().filter(|&t| norms.iter().any(|m| m.tower == t));
         towers.map(|tower| panel(norms, tower, term)).collect::<Vec<_>>()
     };
     let measured = [
-        ("change of gains", Term::Weight, row(Term::Weight)),
-        ("change of biases", Term::Bias, row(Term::Bias)),
+        ("change of gains", ParamKind::Weight, row(ParamKind::Weight)),
+        ("change of biases", ParamKind::Bias, row(ParamKind::Bias)),
     ];
-    let has = |term: Term| norms.iter().any(|m| m.term == term && m.relative.is_some());
+    let has = |term: ParamKind| norms.iter().any(|m| m.term == term && m.relative.is_some());
     Panels {
         title: title.to_owned(),
         x: "block",
-        kinds: NormPlace::ALL.map(|place| place.name().replace('_', "-")).to_vec(),
+        kinds: NormPosition::ALL.map(|place| place.name().replace('_', "-")).to_vec(),
         rows: measured
             .into_iter()
             .filter(|(_, term, _)| has(*term))
@@ -122,19 +122,19 @@ fn panels(title: &str, norms: &[Moved]) -> Panels<'static> {
     }
 }
 
-fn panel(norms: &[Moved], tower: Tower, term: Term) -> Panel {
+fn panel(norms: &[Moved], tower: Tower, term: ParamKind) -> Panel {
     let here = || norms.iter().filter(|m| m.tower == tower);
     let blocks = here().filter_map(|m| m.layer).max().map_or(0, |last| last + 1);
-    let outside = |place: NormPlace| here().any(|m| m.layer.is_none() && m.place == place);
-    let before = usize::from(outside(NormPlace::Embedding));
+    let outside = |place: NormPosition| here().any(|m| m.layer.is_none() && m.place == place);
+    let before = usize::from(outside(NormPosition::Embedding));
     let mut places: Vec<String> = vec!["in".to_owned(); before];
     places.extend((0..blocks).map(|block| block.to_string()));
-    let after: Vec<_> = NormPlace::ALL
+    let after: Vec<_> = NormPosition::ALL
         .into_iter()
-        .filter(|&place| place != NormPlace::Embedding && outside(place))
+        .filter(|&place| place != NormPosition::Embedding && outside(place))
         .collect();
     places.extend(after.iter().map(|place| match place {
-        NormPlace::Final => "out".to_owned(),
+        NormPosition::Final => "out".to_owned(),
         place => place.name().to_owned(),
     }));
     let at = |m: &Moved| match m.layer {
@@ -145,25 +145,30 @@ fn panel(norms: &[Moved], tower: Tower, term: Term) -> Panel {
         let moved = of(norms, tower, place, term);
         moved.filter_map(|m| Some((at(m), m.relative?))).collect()
     };
-    Panel { title: tower.name().to_owned(), places, kinds: NormPlace::ALL.map(points).to_vec() }
+    Panel { title: tower.name().to_owned(), places, kinds: NormPosition::ALL.map(points).to_vec() }
 }
 
-fn kinds() -> impl Iterator<Item = (Tower, NormPlace, Term)> {
+fn kinds() -> impl Iterator<Item = (Tower, NormPosition, ParamKind)> {
     Tower::ALL.into_iter().flat_map(|tower| {
-        NormPlace::ALL
-            .into_iter()
-            .flat_map(move |place| [Term::Weight, Term::Bias].map(|term| (tower, place, term)))
+        NormPosition::ALL.into_iter().flat_map(move |place| {
+            [ParamKind::Weight, ParamKind::Bias].map(|term| (tower, place, term))
+        })
     })
 }
 
-fn of(norms: &[Moved], tower: Tower, place: NormPlace, term: Term) -> impl Iterator<Item = &Moved> {
+fn of(
+    norms: &[Moved],
+    tower: Tower,
+    place: NormPosition,
+    term: ParamKind,
+) -> impl Iterator<Item = &Moved> {
     norms.iter().filter(move |m| (m.tower, m.place, m.term) == (tower, place, term))
 }
 
-fn term_name(term: Term) -> &'static str {
+fn term_name(term: ParamKind) -> &'static str {
     match term {
-        Term::Weight => "gain",
-        Term::Bias => "bias",
+        ParamKind::Weight => "gain",
+        ParamKind::Bias => "bias",
     }
 }
 

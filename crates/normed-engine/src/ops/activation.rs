@@ -31,7 +31,7 @@ pub fn activate(g: &mut Graph<'_>, x: &Var, activation: Activation) -> Var {
 fn along(g: &mut Graph<'_>, x: &Var, curve: impl Curve) -> Var {
     let precision = x.value.precision();
     let y = in_precision!(precision, all(curve, &x.value));
-    let input = x.source();
+    let input = x.gradient_slot();
     let kept = input.needs_gradient().then(|| x.value.clone());
     g.record(y, kept.is_some(), move |mut dy, gradients| {
         let Some(kept) = kept else { return };
@@ -41,7 +41,8 @@ fn along(g: &mut Graph<'_>, x: &Var, curve: impl Curve) -> Var {
 }
 
 fn backward<T: Number>(curve: impl Curve, x: &Tensor, dy: &mut Tensor) {
-    if dy.plans_change(Operation::Pass(x.len())) {
+    dy.count_in_place(Operation::Pass(x.len()));
+    if dy.is_planned() {
         return;
     }
     let x = T::of(x);
@@ -125,8 +126,9 @@ fn sigmoid(x: f32) -> f32 {
 
 /// The curve's value of every element.
 pub(super) fn all<T: Number>(curve: impl Curve, x: &Tensor) -> Tensor {
-    let mut y = T::beside(x, x.shape());
-    if y.plans(Operation::Pass(x.len())) {
+    let mut y = T::empty_like(x, x.shape());
+    y.count(Operation::Pass(x.len()));
+    if y.is_planned() {
         return y;
     }
     let x = T::of(x);

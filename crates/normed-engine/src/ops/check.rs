@@ -1,7 +1,8 @@
 //! What the tests of the operations share: seeded numbers and finite differences.
 
 use crate::tensor::{
-    AttentionPart, Gradients, Graph, ParamId, Parameters, Part, Precision, Tensor, Term, Tower, Var,
+    AttentionProjection, Gradients, Graph, Module, ParamId, ParamKind, Parameters, Precision,
+    Tensor, Tower, Var,
 };
 
 /// `n` numbers in [-1, 1) from a seed.
@@ -20,10 +21,15 @@ pub(crate) fn random(n: usize, seed: u64) -> Vec<f32> {
 /// Parameters `p0`, `p1`, ... of the given shapes, random, all trained.
 pub(crate) fn parameters(shapes: &[&[usize]]) -> (Parameters, Vec<ParamId>) {
     let mut params = Parameters::new();
-    let part = Part::Attention(AttentionPart::Query);
+    let part = Module::Attention(AttentionProjection::Query);
     let ids: Vec<_> = (0..shapes.len())
         .map(|i| {
-            params.scope(Tower::Vision, "").declare(&format!("p{i}"), shapes[i], part, Term::Weight)
+            params.scope(Tower::Vision, "").declare(
+                &format!("p{i}"),
+                shapes[i],
+                part,
+                ParamKind::Weight,
+            )
         })
         .collect();
     for (i, &id) in ids.iter().enumerate() {
@@ -115,7 +121,7 @@ fn gradients(params: &Parameters, f: impl Fn(&mut Graph<'_>) -> Var) -> Gradient
     let out = f(&mut graph);
     let mut gradients = Gradients::new();
     let seed = weights(&out.value).to_precision(out.value.precision());
-    graph.backward(out.source(), seed, &mut gradients);
+    graph.backward(out.gradient_slot(), seed, &mut gradients);
     gradients
 }
 

@@ -29,19 +29,23 @@ pub fn cross_entropy(
     label_smoothing: f32,
 ) -> CrossEntropy {
     let width = logits.value.width();
-    let input = logits.source();
-    let mut rows = logits.value.reshaped(&[labels.len(), width]);
+    let input = logits.gradient_slot();
+    let mut rows = logits.value.reshape(&[labels.len(), width]);
     let mut positions = vec![0.0; labels.len()];
-    if !rows.plans_change(Operation::Pass(rows.len())) {
+    rows.count_in_place(Operation::Pass(rows.len()));
+    if !rows.is_planned() {
         losses(rows.data_mut(), &mut positions, labels, label_smoothing);
     }
     let total = positions.iter().map(|&x| f64::from(x)).sum();
-    let value = rows.beside_of(&[1], vec![total as f32]);
+    let value = rows.from_vec_like(&[1], vec![total as f32]);
     let output = g.record(value, input.needs_gradient(), move |seed, gradients| {
         let factor = seed.data()[0];
         let mut d = rows;
-        if factor != 1.0 && !d.plans_change(Operation::Pass(d.len())) {
-            d.data_mut().iter_mut().for_each(|d| *d *= factor);
+        if factor != 1.0 {
+            d.count_in_place(Operation::Pass(d.len()));
+            if !d.is_planned() {
+                d.data_mut().iter_mut().for_each(|d| *d *= factor);
+            }
         }
         gradients.add(input, d);
     });

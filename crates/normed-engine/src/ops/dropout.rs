@@ -42,7 +42,8 @@ impl DropoutStream {
     }
 
     fn apply_in<T: Number>(&self, x: &mut Tensor) {
-        if x.plans_change(Operation::Pass(x.len())) {
+        x.count_in_place(Operation::Pass(x.len()));
+        if x.is_planned() {
             return;
         }
         let per_example = x.len() / self.keys.len();
@@ -58,7 +59,8 @@ impl DropoutStream {
 
     /// Multiplies every example of `x [B, ..]` by one factor.
     fn apply_to_examples(&self, x: &mut Tensor) {
-        if x.plans_change(Operation::Pass(x.len())) {
+        x.count_in_place(Operation::Pass(x.len()));
+        if x.is_planned() {
             return;
         }
         let per_example = x.len() / self.keys.len();
@@ -94,7 +96,7 @@ fn squares(counter: u64, key: u64) -> u32 {
 /// `x [B, ..]` with elements dropped; `x` itself where there is no stream.
 pub fn dropout(g: &mut Graph<'_>, x: Var, stream: Option<DropoutStream>) -> Var {
     let Some(stream) = stream else { return x };
-    let input = x.source();
+    let input = x.gradient_slot();
     let mut y = x.value;
     stream.apply(&mut y);
     g.record(y, input.needs_gradient(), move |mut dy, gradients| {
@@ -105,7 +107,7 @@ pub fn dropout(g: &mut Graph<'_>, x: Var, stream: Option<DropoutStream>) -> Var 
 
 /// `x + y`, same shapes.
 pub fn add(g: &mut Graph<'_>, x: Var, y: &Var) -> Var {
-    let (a, b) = (x.source(), y.source());
+    let (a, b) = (x.gradient_slot(), y.gradient_slot());
     let mut sum = x.value;
     sum.add_assign(&y.value);
     g.record(sum, a.needs_gradient() || b.needs_gradient(), move |d, gradients| {
@@ -127,7 +129,7 @@ pub fn add_dropped(
 
 /// `residual + x`, where whole examples of `x [B, ..]` are dropped (stochastic depth).
 pub fn drop_path_add(g: &mut Graph<'_>, x: Var, residual: &Var, stream: DropoutStream) -> Var {
-    let input = x.source();
+    let input = x.gradient_slot();
     let mut y = x.value;
     stream.apply_to_examples(&mut y);
     let y = g.record(y, input.needs_gradient(), move |mut dy, gradients| {

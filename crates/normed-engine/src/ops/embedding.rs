@@ -17,8 +17,9 @@ pub fn embedding(
     let (w, p) = (g.param(words).value().clone(), g.param(positions).value().clone());
     let channels = w.width();
     let shape = [ids.len() / width, width, channels];
-    let mut out = w.beside(&shape, Precision::F32);
-    if !out.plans(Operation::Pass(ids.len() * channels)) {
+    let mut out = w.empty_like(&shape, Precision::F32);
+    out.count(Operation::Pass(ids.len() * channels));
+    if !out.is_planned() {
         let rows = out.data_mut().chunks_exact_mut(channels).zip(ids);
         for (i, (out, &id)) in rows.enumerate() {
             let row = id as usize * channels..(id as usize + 1) * channels;
@@ -30,12 +31,14 @@ pub fn embedding(
             }
         }
     }
-    let (train_words, train_positions) = (g.trains(words), g.trains(positions));
+    let (train_words, train_positions) =
+        (g.needs_gradient_of(words), g.needs_gradient_of(positions));
     let ids = ids.to_vec();
     g.record(out, train_words || train_positions, move |dy, gradients| {
         let mut scatter = |id: ParamId, table: &Tensor, row_of: &dyn Fn(usize) -> usize| {
-            let mut dt = dy.zeros_beside(table.shape());
-            if !dt.plans(Operation::Pass(dy.len())) {
+            let mut dt = dy.zeros_like(table.shape());
+            dt.count(Operation::Pass(dy.len()));
+            if !dt.is_planned() {
                 let sums = dt.data_mut();
                 for (i, dy) in dy.data().chunks_exact(channels).enumerate() {
                     for (t, d) in sums[row_of(i) * channels..][..channels].iter_mut().zip(dy) {

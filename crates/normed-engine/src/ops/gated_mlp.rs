@@ -22,13 +22,13 @@ pub fn gated_mlp(
 ) -> Var {
     let precision = g.precision();
     let [gate, up, down] = layers.map(|(weight, bias)| Layer::of(g, weight, bias));
-    let (input, residual) = (x.source(), output.residual());
+    let (input, residual) = (x.gradient_slot(), output.residual());
     // What the paths through the product lead to.
     let below = input.needs_gradient() || gate.trained() || up.trained();
     let inside = below || down.train_w;
     let (rows, _) = x.shape().split_at(x.shape().len() - 1);
-    let left_out = g.left_out(&[rows, &[down.widths().0]].concat(), Precision::F32);
-    let again = left_out.is_some() || g.recomputes(Recompute::Ffn);
+    let left_out = g.skipped_output(&[rows, &[down.widths().0]].concat(), Precision::F32);
+    let again = left_out.is_some() || g.is_recomputed(Recompute::Ffn);
     let (y, factors) = left_out.map_or_else(
         || {
             let gated = gate.output(&x.value, precision, Output::Inner);
@@ -74,7 +74,7 @@ pub fn gate(g: &mut Graph<'_>, gated: &Var, raised: &Var) -> Var {
     let precision = gated.value.precision();
     let factors = [gated, raised].map(|x| x.value.clone());
     let y = in_precision!(precision, product_of(&factors));
-    let sources = [gated.source(), raised.source()];
+    let sources = [gated.gradient_slot(), raised.gradient_slot()];
     let needed = sources.iter().any(|source| source.needs_gradient());
     let factors = needed.then_some(factors);
     g.record(y, needed, move |dy, gradients| {
@@ -87,7 +87,8 @@ pub fn gate(g: &mut Graph<'_>, gated: &Var, raised: &Var) -> Var {
 
 /// `gated` and `raised` become their gradients: `d ∘ raised ∘ silu'(gated)` and `d ∘ silu(gated)`.
 fn differentiate_gate<T: Number>(d: &Tensor, gated: &mut Tensor, raised: &mut Tensor) {
-    if gated.plans(Operation::Pass(d.len())) {
+    gated.count(Operation::Pass(d.len()));
+    if gated.is_planned() {
         return;
     }
     let (d, width) = (T::of(d), d.width());
@@ -135,7 +136,7 @@ fn multiply<T: Number>(
         }
         return (y, None);
     }
-    let (mut y, mut raised) = (T::beside(x, gated.shape()), T::beside(x, gated.shape()));
+    let (mut y, mut raised) = (T::empty_like(x, gated.shape()), T::empty_like(x, gated.shape()));
     if !up.plans(&y, y.len() / width) {
         let to = Rows::new(T::of_mut(&mut y), width);
         let keep_at = Rows::new(T::of_mut(&mut raised), width);
@@ -184,8 +185,9 @@ const PIECE: usize = 64;
 
 /// `silu(gated) ∘ raised`.
 fn product_of<T: Number>([gated, raised]: &[Tensor; 2]) -> Tensor {
-    let mut y = T::beside(gated, gated.shape());
-    if y.plans(Operation::Pass(gated.len())) {
+    let mut y = T::empty_like(gated, gated.shape());
+    y.count(Operation::Pass(gated.len()));
+    if y.is_planned() {
         return y;
     }
     let (gated, raised) = (T::of(gated), T::of(raised));
@@ -344,7 +346,7 @@ mod tests {
                 let y = biased(&mut g, &id);
                 let mut gradients = Gradients::new();
                 let seed = Tensor::new(y.shape(), vec![0.5; y.value.len()]);
-                g.backward(y.source(), seed, &mut gradients);
+                g.backward(y.gradient_slot(), seed, &mut gradients);
                 let all = id.iter().map(|&id| gradients.param(id).unwrap().data().to_vec());
                 (y.value.data().to_vec(), all.collect::<Vec<_>>())
             };

@@ -7,7 +7,7 @@
 
 use super::number::{Number, in_precision};
 use super::simd::{dot, fold, for_row_triples, for_rows, sum, sum_rows};
-use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{GradientSlot, Gradients, Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// `x [.., C] -> [.., C]`, in the precision `output`.
 pub fn layer_norm(
@@ -20,8 +20,9 @@ pub fn layer_norm(
 ) -> Var {
     let gain = Affine { w: g.param(weight).value().clone(), b: g.param(bias).value().clone(), eps };
     assert_eq!(x.value.width(), gain.w.len(), "{}", g.param(weight).name);
-    let [train_w, train_b] = [weight, bias].map(|id| Some(id).filter(|&id| g.trains(id)));
-    let input = x.source();
+    let [train_w, train_b] =
+        [weight, bias].map(|id| Some(id).filter(|&id| g.needs_gradient_of(id)));
+    let input = x.gradient_slot();
     let needed = input.needs_gradient() || train_w.is_some() || train_b.is_some();
     if !needed {
         return Var::constant(in_precision!(output, gain.forward(&x.value)));
@@ -44,8 +45,9 @@ struct Affine {
 
 impl Affine {
     fn forward<T: Number>(&self, x: &Tensor) -> Tensor {
-        let mut y = T::beside(x, x.shape());
-        if y.plans(Operation::Pass(x.len())) {
+        let mut y = T::empty_like(x, x.shape());
+        y.count(Operation::Pass(x.len()));
+        if y.is_planned() {
             return y;
         }
         let (x, width) = (x.data(), x.width());
@@ -75,9 +77,10 @@ impl Affine {
     }
 
     fn keeping<K: Number, T: Number>(&self, x: &Tensor) -> (Tensor, Tensor, Tensor) {
-        let (mut y, mut kept) = (T::beside(x, x.shape()), K::beside(x, x.shape()));
-        let mut deviation = x.beside(&[x.rows()], Precision::F32);
-        if y.plans(Operation::Pass(x.len())) {
+        let (mut y, mut kept) = (T::empty_like(x, x.shape()), K::empty_like(x, x.shape()));
+        let mut deviation = x.empty_like(&[x.rows()], Precision::F32);
+        y.count(Operation::Pass(x.len()));
+        if y.is_planned() {
             return (y, kept, deviation);
         }
         let (x, width) = (x.data(), x.width());
@@ -130,7 +133,7 @@ struct Kept {
     w: Tensor,
     train_w: Option<ParamId>,
     train_b: Option<ParamId>,
-    input: Source,
+    input: GradientSlot,
 }
 
 impl Kept {
@@ -170,9 +173,10 @@ impl Kept {
         // A residual stream's gradient came by the other way already: one pass for both.
         let (mut dx, adds) = match gradients.take(self.input) {
             Some(so_far) => (so_far, true),
-            None => (dy.beside(dy.shape(), Precision::F32), false),
+            None => (dy.empty_like(dy.shape(), Precision::F32), false),
         };
-        if !dx.plans_change(Operation::Pass(dy.len())) {
+        dx.count_in_place(Operation::Pass(dy.len()));
+        if !dx.is_planned() {
             let deviation = self.deviation.data();
             for_rows(
                 dx.data_mut(),

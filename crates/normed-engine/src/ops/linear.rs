@@ -6,7 +6,7 @@
 use super::number::{Number, in_precision};
 use super::product::{Matrix, Rows, product, scratch, store};
 use super::simd::sum_rows;
-use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{GradientSlot, Gradients, Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// What becomes of a linear layer's output.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ pub fn linear(
 ) -> Var {
     let layer = Layer::of(g, weight, bias);
     let y = layer.output(&x.value, g.precision(), output);
-    let (input, residual) = (x.source(), output.residual());
+    let (input, residual) = (x.gradient_slot(), output.residual());
     let needed = input.needs_gradient() || residual.needs_gradient() || layer.trained();
     let kept = layer.train_w.then(|| x.value.clone());
     let (shape, precision) = (x.shape().to_vec(), x.value.precision());
@@ -44,10 +44,10 @@ pub fn linear(
 
 impl<'r> Output<'r> {
     /// Where the residual's gradient goes, if there is a residual that wants one.
-    pub(super) fn residual(self) -> Source {
+    pub(super) fn residual(self) -> GradientSlot {
         match self {
-            Output::AddedTo(residual) => residual.source(),
-            Output::Wide | Output::Inner => Source::none(),
+            Output::AddedTo(residual) => residual.gradient_slot(),
+            Output::Wide | Output::Inner => GradientSlot::none(),
         }
     }
 
@@ -89,8 +89,8 @@ impl Layer {
             w: g.param(weight).value().clone(),
             b: bias.map(|id| g.param(id).value().clone()),
             precision: g.precision(),
-            train_w: g.trains(weight),
-            train_b: bias.is_some_and(|id| g.trains(id)),
+            train_w: g.needs_gradient_of(weight),
+            train_b: bias.is_some_and(|id| g.needs_gradient_of(id)),
         }
     }
 
@@ -140,13 +140,14 @@ impl Layer {
     fn plans_packing(&self, x: &Tensor, rows: usize, packed: usize) -> bool {
         let (out, inner) = self.widths();
         let scratch = scratch(rows, inner, out, self.precision);
-        x.plans(Operation::Product { flop: 2 * rows * out * inner, packed, scratch })
+        x.count(Operation::Product { flop: 2 * rows * out * inner, packed, scratch });
+        x.is_planned()
     }
 
     /// `x Wᵀ + b + added`.
     fn forward<T: Number>(&self, x: &Tensor, added: Option<&Tensor>) -> Tensor {
         let width = self.widths().0;
-        let mut y = T::beside(x, &self.output_shape(x));
+        let mut y = T::empty_like(x, &self.output_shape(x));
         if self.plans(&y, y.len() / width) {
             return y;
         }
@@ -205,7 +206,7 @@ impl Layer {
     }
 
     fn input_gradient_in<T: Number>(&self, dy: &Tensor, shape: &[usize]) -> Tensor {
-        let mut dx = T::beside(dy, shape);
+        let mut dx = T::empty_like(dy, shape);
         if self.plans(&dx, dy.len() / self.widths().0) {
             return dx;
         }
@@ -223,7 +224,7 @@ impl Layer {
         if let Some(x) = x.filter(|_| self.train_w) {
             let (out, inner) = self.widths();
             let rows = dy.len() / out;
-            let mut dw = dy.beside(self.w.shape(), Precision::F32);
+            let mut dw = dy.empty_like(self.w.shape(), Precision::F32);
             if self.plans_packing(&dw, rows, rows * inner) {
                 return gradients.add_param(self.weight, dw);
             }

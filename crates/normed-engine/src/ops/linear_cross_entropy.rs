@@ -38,19 +38,20 @@ fn of_chunks(
         let logits = linear(g, x, weight, None, Output::Wide);
         return cross_entropy(g, logits, labels, label_smoothing);
     }
-    let input = x.source();
+    let input = x.gradient_slot();
     let needed = input.needs_gradient() || layer.trained();
     let (shape, precision) = (x.shape().to_vec(), x.value.precision());
-    let rows = x.value.clone().reshaped(&[labels.len(), width]);
+    let rows = x.value.clone().reshape(&[labels.len(), width]);
     let mut positions = vec![0.0; labels.len()];
-    let mut dx = input.needs_gradient().then(|| rows.beside(rows.shape(), precision));
+    let mut dx = input.needs_gradient().then(|| rows.empty_like(rows.shape(), precision));
     let mut of_matrix = Gradients::new();
     let mut at = 0;
     for labels in labels.chunks((chunk / vocab_size).max(1)) {
         let n = labels.len();
         let x = rows.range(at..at + n);
         let mut logits = layer.output(&x, Precision::F32, Output::Wide);
-        if !logits.plans_change(Operation::Pass(logits.len())) {
+        logits.count_in_place(Operation::Pass(logits.len()));
+        if !logits.is_planned() {
             losses(logits.data_mut(), &mut positions[at..at + n], labels, label_smoothing);
         }
         if needed {
@@ -63,13 +64,13 @@ fn of_chunks(
         at += n;
     }
     let total = positions.iter().map(|&x| f64::from(x)).sum();
-    let value = rows.beside_of(&[1], vec![total as f32]);
+    let value = rows.from_vec_like(&[1], vec![total as f32]);
     drop(rows);
     let output = g.record(value, needed, move |seed, gradients| {
         let factor = seed.data()[0];
         if let Some(dx) = dx {
             let dx = in_precision!(precision, times(dx, factor));
-            gradients.add(input, dx.reshaped(&shape));
+            gradients.add(input, dx.reshape(&shape));
         }
         if let Some(dw) = of_matrix.param(weight) {
             gradients.add_param(weight, times::<f32>(dw.clone(), factor));
@@ -80,14 +81,18 @@ fn of_chunks(
 
 /// Puts `part` where `whole` begins to be it.
 fn put<T: Number>(part: &Tensor, whole: &mut Tensor, at: usize) {
-    if !whole.plans_change(Operation::Pass(part.len())) {
+    whole.count_in_place(Operation::Pass(part.len()));
+    if !whole.is_planned() {
         T::of_mut(whole)[at..][..part.len()].copy_from_slice(T::of(part));
     }
 }
 
 fn times<T: Number>(mut x: Tensor, factor: f32) -> Tensor {
-    if factor != 1.0 && !x.plans_change(Operation::Pass(x.len())) {
-        T::of_mut(&mut x).iter_mut().for_each(|x| *x = T::nearest(x.wide() * factor));
+    if factor != 1.0 {
+        x.count_in_place(Operation::Pass(x.len()));
+        if !x.is_planned() {
+            T::of_mut(&mut x).iter_mut().for_each(|x| *x = T::nearest(x.wide() * factor));
+        }
     }
     x
 }
@@ -109,7 +114,7 @@ mod tests {
         let x = g.parameter(id[0]);
         let ce = of_chunks(&mut g, &x, id[1], &LABELS, 0.1, chunk);
         let mut gradients = Gradients::new();
-        g.backward(ce.output.source(), Tensor::new(&[1], vec![2.5]), &mut gradients);
+        g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![2.5]), &mut gradients);
         let of = |i: usize| gradients.param(id[i]).map(|g| g.data().to_vec());
         (ce.sum, ce.positions, [of(0), of(1)])
     }

@@ -29,7 +29,7 @@ pub fn low_rank(
     let side = Side::new(&inner, transposed(&b_values));
     let y = in_precision!(output.precision(g), forward(&layer, &x.value, &side, output.added()));
 
-    let (input, path_input, residual) = (x.source(), z.source(), output.residual());
+    let (input, path_input, residual) = (x.gradient_slot(), z.gradient_slot(), output.residual());
     let below = a.trained() || path_input.needs_gradient();
     let needed = input.needs_gradient()
         || residual.needs_gradient()
@@ -77,11 +77,12 @@ pub fn row_norms(g: &Graph<'_>, weight: ParamId, path: LowRank) -> Vec<f32> {
     let w = Layer::of(g, weight, None);
     let (out, inner) = w.widths();
     let [a, b] = [path.a, path.b].map(|id| g.param(id).value());
-    let (a, rank) = (a.clone().reshaped(&[a.len() / inner, inner]), a.len() / inner);
+    let (a, rank) = (a.clone().reshape(&[a.len() / inner, inner]), a.len() / inner);
     // ‖w‖² + 2 s b·(A w) + s² b·(A Aᵀ b), for the rows w of W and b of B.
     let aw = w.output(&a, Precision::F32, Output::Wide);
-    let mut norms = a.beside(&[out], Precision::F32);
-    if norms.plans(Operation::Pass(out * inner)) {
+    let mut norms = a.empty_like(&[out], Precision::F32);
+    norms.count(Operation::Pass(out * inner));
+    if norms.is_planned() {
         return vec![1.0; out];
     }
     let factor = g.param(weight).value();
@@ -164,7 +165,7 @@ impl Side {
 /// `x Wᵀ + b + side + added`.
 fn forward<T: Number>(layer: &Layer, x: &Tensor, side: &Side, added: Option<&Tensor>) -> Tensor {
     let width = layer.widths().0;
-    let mut y = T::beside(x, &layer.output_shape(x));
+    let mut y = T::empty_like(x, &layer.output_shape(x));
     if layer.plans(&y, y.len() / width) {
         return y;
     }
@@ -202,7 +203,7 @@ fn forward<T: Number>(layer: &Layer, x: &Tensor, side: &Side, added: Option<&Ten
 /// `dy W + side`.
 fn backward<T: Number>(layer: &Layer, dy: &Tensor, side: &Side, shape: &[usize]) -> Tensor {
     let (out, inner) = layer.widths();
-    let mut dx = T::beside(dy, shape);
+    let mut dx = T::empty_like(dy, shape);
     if layer.plans(&dx, dy.len() / out) {
         return dx;
     }
@@ -225,7 +226,8 @@ fn backward<T: Number>(layer: &Layer, dy: &Tensor, side: &Side, shape: &[usize])
 
 /// `s x`, in the place of `x`, which has few columns.
 fn scaled(mut x: Tensor, s: f32) -> Tensor {
-    if !x.plans_change(Operation::Pass(x.len())) {
+    x.count_in_place(Operation::Pass(x.len()));
+    if !x.is_planned() {
         x.data_mut().iter_mut().for_each(|x| *x *= s);
     }
     x
@@ -234,8 +236,9 @@ fn scaled(mut x: Tensor, s: f32) -> Tensor {
 /// `[out, r, ..] -> [r, out]`, where what is behind `r` is single.
 fn transposed(b: &Tensor) -> Tensor {
     let (out, rank) = (b.shape()[0], b.len() / b.shape()[0]);
-    let mut to = b.beside(&[rank, out], Precision::F32);
-    if !to.plans(Operation::Pass(b.len())) {
+    let mut to = b.empty_like(&[rank, out], Precision::F32);
+    to.count(Operation::Pass(b.len()));
+    if !to.is_planned() {
         let b = b.data();
         for (i, to) in to.data_mut().iter_mut().enumerate() {
             *to = b[i % out * rank + i / out];

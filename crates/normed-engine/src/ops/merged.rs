@@ -2,21 +2,21 @@
 
 use rayon::prelude::*;
 
-use crate::tensor::{Delta, LowRank, ParamId, Parameters, Precision, Scaled, Tensor};
+use crate::tensor::{ChannelScale, LowRank, ParamId, Parameters, Plug, Precision, Tensor};
 
 /// The matrix, f32, that does in an empty socket what `weight`'s does with `delta`, and what its bias is
 /// multiplied by, channel by channel, if by anything. None where no matrix does.
 pub fn merged(
     params: &Parameters,
     weight: ParamId,
-    delta: Delta,
+    delta: Plug,
 ) -> Option<(Tensor, Option<Tensor>)> {
     let w = params.get(weight).value().to_precision(Precision::F32);
     match delta {
-        Delta::LowRank(path) => Some((with_path(params, w, path), None)),
-        Delta::Scaled(scaled) => Some(with_factors(params, w, scaled)),
+        Plug::LowRank(path) => Some((with_path(params, w, path), None)),
+        Plug::ChannelScale(scaled) => Some(with_factors(params, w, scaled)),
         // A curve stands between its layers.
-        Delta::Bottleneck(_) => None,
+        Plug::Bottleneck(_) => None,
     }
 }
 
@@ -42,7 +42,11 @@ fn with_path(params: &Parameters, mut w: Tensor, path: LowRank) -> Tensor {
 }
 
 /// Every column multiplied by its factor, or every row and the bias by theirs.
-fn with_factors(params: &Parameters, mut w: Tensor, scaled: Scaled) -> (Tensor, Option<Tensor>) {
+fn with_factors(
+    params: &Parameters,
+    mut w: Tensor,
+    scaled: ChannelScale,
+) -> (Tensor, Option<Tensor>) {
     let factors = params.get(scaled.vector).value();
     let inner = w.len() / w.shape()[0];
     let each = factors.data();
@@ -50,7 +54,7 @@ fn with_factors(params: &Parameters, mut w: Tensor, scaled: Scaled) -> (Tensor, 
         true => row.iter_mut().zip(each).for_each(|(w, l)| *w *= l),
         false => row.iter_mut().for_each(|w| *w *= each[o]),
     });
-    let of_bias = (!scaled.input).then(|| factors.clone().reshaped(&[factors.len()]));
+    let of_bias = (!scaled.input).then(|| factors.clone().reshape(&[factors.len()]));
     (w, of_bias)
 }
 
@@ -77,34 +81,34 @@ mod tests {
             dropout: 0.0,
         };
         let layer = (id[1], Some(id[2]));
-        let with = |delta: Delta| {
+        let with = |delta: Plug| {
             let g = &mut Graph::inference(&params);
             let x = g.parameter(id[0]);
             match delta {
-                Delta::LowRank(path) if path.magnitude.is_none() => {
+                Plug::LowRank(path) if path.magnitude.is_none() => {
                     low_rank(g, &x, None, layer, path, Output::Wide)
                 }
-                Delta::LowRank(path) => {
+                Plug::LowRank(path) => {
                     let norms = row_norms(g, id[1], path);
                     let y = low_rank(g, &x, None, (id[1], None), path, Output::Wide);
                     scale(g, &y, id[5], Some(&norms), layer.1, Output::Wide)
                 }
-                Delta::Scaled(Scaled { vector, input: true }) => {
+                Plug::ChannelScale(ChannelScale { vector, input: true }) => {
                     let x = scale(g, &x, vector, None, None, Output::Wide);
                     linear(g, &x, layer.0, layer.1, Output::Wide)
                 }
-                Delta::Scaled(Scaled { vector, input: false }) => {
+                Plug::ChannelScale(ChannelScale { vector, input: false }) => {
                     let y = linear(g, &x, layer.0, layer.1, Output::Wide);
                     scale(g, &y, vector, None, None, Output::Wide)
                 }
-                Delta::Bottleneck(_) => unreachable!("not among these"),
+                Plug::Bottleneck(_) => unreachable!("not among these"),
             }
         };
         for delta in [
-            Delta::LowRank(path(None)),
-            Delta::LowRank(path(Some(id[5]))),
-            Delta::Scaled(Scaled { vector: id[6], input: true }),
-            Delta::Scaled(Scaled { vector: id[7], input: false }),
+            Plug::LowRank(path(None)),
+            Plug::LowRank(path(Some(id[5]))),
+            Plug::ChannelScale(ChannelScale { vector: id[6], input: true }),
+            Plug::ChannelScale(ChannelScale { vector: id[7], input: false }),
         ] {
             let (weight, of_bias) = merged(&params, id[1], delta).unwrap();
             let mut plain = params.clone();

@@ -35,13 +35,13 @@ fn through(
 ) -> Var {
     let precision = g.precision();
     let [fc1, fc2] = layers.map(|(weight, bias)| Layer::of(g, weight, bias));
-    let (input, residual) = (x.source(), output.residual());
+    let (input, residual) = (x.gradient_slot(), output.residual());
     // What the path through the activation leads to.
     let below = input.needs_gradient() || fc1.trained();
     let inside = below || fc2.train_w;
     let (rows, _) = x.shape().split_at(x.shape().len() - 1);
-    let left_out = g.left_out(&[rows, &[fc2.widths().0]].concat(), Precision::F32);
-    let again = left_out.is_some() || g.recomputes(Recompute::Ffn);
+    let left_out = g.skipped_output(&[rows, &[fc2.widths().0]].concat(), Precision::F32);
+    let again = left_out.is_some() || g.is_recomputed(Recompute::Ffn);
     let (y, before) = left_out.map_or_else(
         || {
             let keep = inside && !again;
@@ -83,8 +83,8 @@ fn activate<T: Number>(
     keep: bool,
 ) -> (Tensor, Option<Tensor>) {
     let (width, shape) = (fc1.widths().0, fc1.output_shape(x));
-    let mut y = T::beside(x, &shape);
-    let mut kept = keep.then(|| T::beside(x, &shape));
+    let mut y = T::empty_like(x, &shape);
+    let mut kept = keep.then(|| T::empty_like(x, &shape));
     if fc1.plans(&y, y.len() / width) {
         return (y, kept);
     }
@@ -215,7 +215,7 @@ mod tests {
                 let y = fused(&mut g, &id);
                 let mut gradients = Gradients::new();
                 let seed = Tensor::new(y.shape(), vec![0.5; y.value.len()]);
-                g.backward(y.source(), seed, &mut gradients);
+                g.backward(y.gradient_slot(), seed, &mut gradients);
                 id.iter()
                     .map(|&id| gradients.param(id).unwrap().data().to_vec())
                     .collect::<Vec<_>>()

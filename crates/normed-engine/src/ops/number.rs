@@ -13,7 +13,7 @@ pub(super) trait Number: Copy + Default + Send + Sync + 'static {
     /// The elements of a tensor of this precision.
     fn of(x: &Tensor) -> &[Self];
     /// A tensor of this precision beside another, to be overwritten.
-    fn beside(x: &Tensor, shape: &[usize]) -> Tensor;
+    fn empty_like(x: &Tensor, shape: &[usize]) -> Tensor;
     /// The elements of such a tensor, for writing.
     fn of_mut(x: &mut Tensor) -> &mut [Self];
 }
@@ -33,8 +33,8 @@ impl Number for f32 {
         x.data()
     }
 
-    fn beside(x: &Tensor, shape: &[usize]) -> Tensor {
-        x.beside(shape, Precision::F32)
+    fn empty_like(x: &Tensor, shape: &[usize]) -> Tensor {
+        x.empty_like(shape, Precision::F32)
     }
 
     fn of_mut(x: &mut Tensor) -> &mut [Self] {
@@ -60,12 +60,12 @@ impl Number for bf16 {
         }
     }
 
-    fn beside(x: &Tensor, shape: &[usize]) -> Tensor {
-        x.beside(shape, Precision::Bf16)
+    fn empty_like(x: &Tensor, shape: &[usize]) -> Tensor {
+        x.empty_like(shape, Precision::Bf16)
     }
 
     fn of_mut(x: &mut Tensor) -> &mut [Self] {
-        x.narrow_data_mut()
+        x.bf16_data_mut()
     }
 }
 

@@ -14,8 +14,9 @@ pub fn patches(pixels: &Tensor, patch: usize) -> Tensor {
     };
     let (rows, cols) = (h / patch, w / patch);
     let width = channels * patch * patch;
-    let mut out = pixels.beside(&[b, rows * cols, width], Precision::F32);
-    if out.plans(Operation::Pass(pixels.len())) {
+    let mut out = pixels.empty_like(&[b, rows * cols, width], Precision::F32);
+    out.count(Operation::Pass(pixels.len()));
+    if out.is_planned() {
         return out;
     }
     let data = pixels.data();
@@ -41,8 +42,9 @@ pub fn prepend_class_and_add_positions(
     let (c, p) = (g.param(class).value().clone(), g.param(positions).value().clone());
     let &[b, n, width] = x.shape() else { panic!("patches are [B, N, C]") };
     assert_eq!(p.len(), (n + 1) * width, "{}", g.param(positions).name);
-    let mut out = x.value.beside(&[b, n + 1, width], Precision::F32);
-    if !out.plans(Operation::Pass(b * (n + 1) * width)) {
+    let mut out = x.value.empty_like(&[b, n + 1, width], Precision::F32);
+    out.count(Operation::Pass(b * (n + 1) * width));
+    if !out.is_planned() {
         for_rows(out.data_mut(), width, |i, row| {
             let (image, t) = (i / (n + 1), i % (n + 1));
             let source = match t {
@@ -54,8 +56,9 @@ pub fn prepend_class_and_add_positions(
             }
         });
     }
-    let (train_class, train_positions) = (g.trains(class), g.trains(positions));
-    let input = x.source();
+    let (train_class, train_positions) =
+        (g.needs_gradient_of(class), g.needs_gradient_of(positions));
+    let input = x.gradient_slot();
     let needed = train_class || train_positions || input.needs_gradient();
     g.record(out, needed, move |dy, gradients| {
         if train_class || train_positions {
@@ -68,12 +71,13 @@ pub fn prepend_class_and_add_positions(
                 gradients.add_param(class, dp.copied(0, c.shape()));
             }
             if train_positions {
-                gradients.add_param(positions, dp.reshaped(p.shape()));
+                gradients.add_param(positions, dp.reshape(p.shape()));
             }
         }
         if input.needs_gradient() {
-            let mut dx = dy.beside(&[b, n, width], Precision::F32);
-            if !dx.plans(Operation::Pass(b * n * width)) {
+            let mut dx = dy.empty_like(&[b, n, width], Precision::F32);
+            dx.count(Operation::Pass(b * n * width));
+            if !dx.is_planned() {
                 for_rows(dx.data_mut(), n * width, |i, row| {
                     row.copy_from_slice(&dy.data()[(i * (n + 1) + 1) * width..][..n * width]);
                 });

@@ -19,7 +19,7 @@ pub fn prepend(g: &mut Graph<'_>, rows: &Var, first: usize, x: &Var) -> Var {
     };
     let precision = x.value.precision();
     let y = in_precision!(precision, layout.forward(&rows.value, &x.value));
-    let (of_rows, of_x) = (rows.source(), x.source());
+    let (of_rows, of_x) = (rows.gradient_slot(), x.gradient_slot());
     let needed = of_rows.needs_gradient() || of_x.needs_gradient();
     g.record(y, needed, move |dy, gradients| {
         if of_rows.needs_gradient() {
@@ -54,8 +54,9 @@ impl Layout {
     }
 
     fn forward<T: Number>(self, rows: &Tensor, x: &Tensor) -> Tensor {
-        let mut y = T::beside(x, &[self.sequences, self.before + self.own, self.width]);
-        if y.plans(Operation::Pass(y.len())) {
+        let mut y = T::empty_like(x, &[self.sequences, self.before + self.own, self.width]);
+        y.count(Operation::Pass(y.len()));
+        if y.is_planned() {
             return y;
         }
         let [before, own] = self.parts();
@@ -71,9 +72,10 @@ impl Layout {
     }
 
     fn rows_gradient<T: Number>(self, dy: &Tensor) -> Tensor {
-        let mut d = dy.zeros_beside(&[self.before, self.row_width]);
+        let mut d = dy.zeros_like(&[self.before, self.row_width]);
         let [before, own] = self.parts();
-        if d.plans_change(Operation::Pass(self.sequences * before)) {
+        d.count_in_place(Operation::Pass(self.sequences * before));
+        if d.is_planned() {
             return d;
         }
         let sums = d.data_mut();
@@ -87,9 +89,10 @@ impl Layout {
     }
 
     fn own_gradient<T: Number>(self, dy: &Tensor) -> Tensor {
-        let mut d = T::beside(dy, &[self.sequences, self.own, self.width]);
+        let mut d = T::empty_like(dy, &[self.sequences, self.own, self.width]);
         let [before, own] = self.parts();
-        if d.plans(Operation::Pass(d.len())) {
+        d.count(Operation::Pass(d.len()));
+        if d.is_planned() {
             return d;
         }
         let each = T::of(dy).chunks_exact(before + own);

@@ -6,14 +6,14 @@
 
 use super::number::{Number, in_precision};
 use super::simd::{dot, fold, for_row_triples, for_rows, sum_rows};
-use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{GradientSlot, Gradients, Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// `x [.., C] -> [.., C]`, in the precision `output`.
 pub fn rms_norm(g: &mut Graph<'_>, x: &Var, weight: ParamId, eps: f32, output: Precision) -> Var {
     let gain = Gain { w: g.param(weight).value().clone(), eps };
     assert_eq!(x.value.width(), gain.w.len(), "{}", g.param(weight).name);
-    let train_w = Some(weight).filter(|&id| g.trains(id));
-    let input = x.source();
+    let train_w = Some(weight).filter(|&id| g.needs_gradient_of(id));
+    let input = x.gradient_slot();
     if !input.needs_gradient() && train_w.is_none() {
         return Var::constant(in_precision!(output, gain.forward(&x.value)));
     }
@@ -34,8 +34,9 @@ struct Gain {
 
 impl Gain {
     fn forward<T: Number>(&self, x: &Tensor) -> Tensor {
-        let mut y = T::beside(x, x.shape());
-        if y.plans(Operation::Pass(x.len())) {
+        let mut y = T::empty_like(x, x.shape());
+        y.count(Operation::Pass(x.len()));
+        if y.is_planned() {
             return y;
         }
         let (x, width) = (x.data(), x.width());
@@ -68,9 +69,10 @@ impl Gain {
     }
 
     fn keeping<K: Number, T: Number>(&self, x: &Tensor) -> (Tensor, Tensor, Tensor) {
-        let (mut y, mut kept) = (T::beside(x, x.shape()), K::beside(x, x.shape()));
-        let mut roots = x.beside(&[x.rows()], Precision::F32);
-        if y.plans(Operation::Pass(x.len())) {
+        let (mut y, mut kept) = (T::empty_like(x, x.shape()), K::empty_like(x, x.shape()));
+        let mut roots = x.empty_like(&[x.rows()], Precision::F32);
+        y.count(Operation::Pass(x.len()));
+        if y.is_planned() {
             return (y, kept, roots);
         }
         let (x, width) = (x.data(), x.width());
@@ -110,7 +112,7 @@ struct Kept {
     roots: Tensor,
     w: Tensor,
     train_w: Option<ParamId>,
-    input: Source,
+    input: GradientSlot,
 }
 
 impl Kept {
@@ -144,9 +146,10 @@ impl Kept {
         // A residual stream's gradient came by the other way already: one pass for both.
         let (mut dx, adds) = match gradients.take(self.input) {
             Some(so_far) => (so_far, true),
-            None => (dy.beside(dy.shape(), Precision::F32), false),
+            None => (dy.empty_like(dy.shape(), Precision::F32), false),
         };
-        if !dx.plans_change(Operation::Pass(dy.len())) {
+        dx.count_in_place(Operation::Pass(dy.len()));
+        if !dx.is_planned() {
             let roots = self.roots.data();
             for_rows(
                 dx.data_mut(),

@@ -39,7 +39,8 @@ impl Rotation {
 
     /// Turns `x` in place; back, where `sign` is negative.
     fn turn<T: Number>(&self, x: &mut Tensor, sign: f32) {
-        if x.plans_change(Operation::Pass(x.len())) {
+        x.count_in_place(Operation::Pass(x.len()));
+        if x.is_planned() {
             return;
         }
         let (width, half) = (x.width(), self.half);
@@ -69,7 +70,7 @@ pub fn rotary(g: &mut Graph<'_>, x: Var, rotation: &Rotation) -> Var {
     let precision = x.value.precision();
     assert!(x.value.width().is_multiple_of(2 * rotation.half), "heads of {}", rotation.half);
     assert!((x.value.rows() * rotation.half).is_multiple_of(rotation.cos.len()), "rows");
-    let input = x.source();
+    let input = x.gradient_slot();
     let mut y = x.value;
     in_precision!(precision, rotation.turn(&mut y, 1.0));
     let rotation = rotation.clone();

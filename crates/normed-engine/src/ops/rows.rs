@@ -4,7 +4,7 @@
 //! Keeps: where each row came from.
 
 use super::number::{Number, in_precision};
-use crate::tensor::{Elements, Graph, Operation, ParamId, Precision, Source, Tensor, Var};
+use crate::tensor::{Elements, GradientSlot, Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// Where a row comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,9 @@ pub fn merge(
 ) -> Var {
     let w = g.param(table).value().clone();
     let channels = w.width();
-    let mut out = w.beside(&[rows.len() / width, width, channels], Precision::F32);
-    if !out.plans(Operation::Pass(out.len())) {
+    let mut out = w.empty_like(&[rows.len() / width, width, channels], Precision::F32);
+    out.count(Operation::Pass(out.len()));
+    if !out.is_planned() {
         for (out, row) in out.data_mut().chunks_exact_mut(channels).zip(rows) {
             match (*row, w.elements()) {
                 (RowOf::Table(id), Elements::F32(w)) => {
@@ -47,15 +48,16 @@ pub fn merge(
             }
         }
     }
-    let train = g.trains(table);
-    let input = value.map_or(Source::none(), Var::source);
+    let train = g.needs_gradient_of(table);
+    let input = value.map_or(GradientSlot::none(), Var::gradient_slot);
     let shape = value.map(|value| value.shape().to_vec()).unwrap_or_default();
     let rows = rows.to_vec();
     g.record(out, train || input.needs_gradient(), move |dy, gradients| {
         let each = || rows.iter().zip(dy.data().chunks_exact(channels));
         if train {
-            let mut dw = dy.zeros_beside(w.shape());
-            if !dw.plans(Operation::Pass(dy.len())) {
+            let mut dw = dy.zeros_like(w.shape());
+            dw.count(Operation::Pass(dy.len()));
+            if !dw.is_planned() {
                 let sums = dw.data_mut();
                 for (row, dy) in each() {
                     if let RowOf::Table(id) = *row {
@@ -67,8 +69,9 @@ pub fn merge(
             gradients.add_param(table, dw);
         }
         if input.needs_gradient() {
-            let mut dx = dy.zeros_beside(&shape);
-            if !dx.plans(Operation::Pass(dx.len())) {
+            let mut dx = dy.zeros_like(&shape);
+            dx.count(Operation::Pass(dx.len()));
+            if !dx.is_planned() {
                 let dx = dx.data_mut();
                 for (row, dy) in each() {
                     if let RowOf::Value(i) = *row {
@@ -87,10 +90,11 @@ pub fn pick(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
     let shape = [rows.len() / width, width, x.value.width()];
     let out = in_precision!(x.value.precision(), picked(&x.value, &rows, &shape));
     let channels = x.value.width();
-    let (input, shape) = (x.source(), x.shape().to_vec());
+    let (input, shape) = (x.gradient_slot(), x.shape().to_vec());
     g.record(out, input.needs_gradient(), move |dy, gradients| {
-        let mut dx = dy.zeros_beside(&shape);
-        if !dx.plans(Operation::Pass(dx.len())) {
+        let mut dx = dy.zeros_like(&shape);
+        dx.count(Operation::Pass(dx.len()));
+        if !dx.is_planned() {
             let sums: &mut Vec<f32> = dx.data_mut();
             for (dy, &row) in dy.data().chunks_exact(channels).zip(&rows) {
                 let sums = &mut sums[row * channels..][..channels];
@@ -102,8 +106,9 @@ pub fn pick(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
 }
 
 fn picked<T: Number>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
-    let mut out = T::beside(x, shape);
-    if !out.plans(Operation::Pass(out.len())) {
+    let mut out = T::empty_like(x, shape);
+    out.count(Operation::Pass(out.len()));
+    if !out.is_planned() {
         let channels = x.width();
         for (out, &row) in T::of_mut(&mut out).chunks_exact_mut(channels).zip(rows) {
             out.copy_from_slice(&T::of(x)[row * channels..][..channels]);

@@ -29,8 +29,9 @@ pub fn scale(
         Precision::F32 => in_precision!(from, factors.forward_wide(&x.value, b, added)),
         Precision::Bf16 => in_precision!(from, factors.forward_narrow(&x.value, b, added)),
     };
-    let (input, residual) = (x.source(), output.residual());
-    let (train_v, train_b) = (g.trains(vector), bias.filter(|&id| g.trains(id)));
+    let (input, residual) = (x.gradient_slot(), output.residual());
+    let (train_v, train_b) =
+        (g.needs_gradient_of(vector), bias.filter(|&id| g.needs_gradient_of(id)));
     let needed =
         input.needs_gradient() || residual.needs_gradient() || train_v || train_b.is_some();
     let kept = train_v.then(|| x.value.clone());
@@ -88,8 +89,9 @@ impl Factors {
         b: Option<&[f32]>,
         added: Option<&Tensor>,
     ) -> Tensor {
-        let mut y = Y::beside(x, x.shape());
-        if y.plans(Operation::Pass(x.len())) {
+        let mut y = Y::empty_like(x, x.shape());
+        y.count(Operation::Pass(x.len()));
+        if y.is_planned() {
             return y;
         }
         let (width, factors) = (x.width(), self.values());
@@ -125,12 +127,13 @@ impl Factors {
             Precision::F32 => product_sums::<f32, X>(dy, x),
             Precision::Bf16 => product_sums::<half::bf16, X>(dy, x),
         };
-        if let Some(inverse) = &self.inverse
-            && !sums.plans_change(Operation::Pass(inverse.len()))
-        {
-            sums.data_mut().iter_mut().zip(inverse).for_each(|(sum, n)| *sum *= n);
+        if let Some(inverse) = &self.inverse {
+            sums.count_in_place(Operation::Pass(inverse.len()));
+            if !sums.is_planned() {
+                sums.data_mut().iter_mut().zip(inverse).for_each(|(sum, n)| *sum *= n);
+            }
         }
-        sums.reshaped(self.v.shape())
+        sums.reshape(self.v.shape())
     }
 
     /// `dy ∘ (v / n)`, in the precision `X`.

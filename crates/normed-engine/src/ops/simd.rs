@@ -210,9 +210,10 @@ pub(super) fn sum_rows(
     f: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Tensor {
     const BLOCK: usize = 64;
-    let mut total = x.zeros_beside(&[width]);
-    let mut partial = x.beside(&[rows.div_ceil(BLOCK), width], Precision::F32);
-    if total.plans(Operation::Pass(rows * width)) {
+    let mut total = x.zeros_like(&[width]);
+    let mut partial = x.empty_like(&[rows.div_ceil(BLOCK), width], Precision::F32);
+    total.count(Operation::Pass(rows * width));
+    if total.is_planned() {
         return total;
     }
     partial.data_mut().par_chunks_mut(width).enumerate().for_each(|(task, sums)| {

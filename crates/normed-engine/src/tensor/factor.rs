@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::Elements;
-use super::quantised::{Int8, Nf4};
+use super::quantized::{Int8, Nf4};
 
 /// The elements of a factor of products.
 #[derive(Debug, Clone, Copy, PartialEq)]

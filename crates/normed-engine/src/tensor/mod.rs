@@ -1,29 +1,29 @@
 //! Values, parameters and the tape: what the operations of [`crate::ops`] stand on.
 
-mod draw;
 mod factor;
 mod meter;
 mod params;
 mod pool;
 mod prefix;
-mod prompt;
-mod quantised;
+mod quantized;
+mod random;
 mod socket;
+mod soft_prompt;
 mod tape;
 mod value;
 
-pub use draw::{normal, uniform};
 pub use factor::Factor;
 pub use meter::{Meter, Operation, Work};
 pub use params::{
-    AddedPart, AttentionPart, EmbeddingPart, NormPlace, ParamId, Parameter, Parameters, Part, Role,
-    Scope, Term, Tower,
+    AddedKind, AttentionProjection, EmbeddingKind, Module, NormPosition, ParamId, ParamKind,
+    Parameter, Parameters, Role, Scope, Tower,
 };
 pub use prefix::PrefixKv;
-pub use quantised::{
-    BLOCK, Bytes, Int8, Maxima, NF4_VALUES, Nf4, Quantisation, Quantised, STATISTICS_BLOCK,
-    dynamic_values,
+pub use quantized::{
+    Absmax, Bytes, Int8, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, Quantization,
+    QuantizedMatrix, dynamic_map,
 };
-pub use socket::{Bottleneck, Delta, LowRank, LowRankShape, Scaled};
-pub use tape::{Draws, Gradients, Graph, Recompute, Source, Var};
+pub use random::{random_normal, random_uniform};
+pub use socket::{Bottleneck, ChannelScale, LowRank, LowRankConfig, Plug};
+pub use tape::{DropoutSeeds, GradientSlot, Gradients, Graph, Recompute, Var};
 pub use value::{Elements, Precision, Tensor};

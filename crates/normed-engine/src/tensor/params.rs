@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Delta, Meter, Precision, PrefixKv, Quantisation, Tensor};
+use super::{Meter, Plug, Precision, PrefixKv, Quantization, Tensor};
 
 /// The part of a model that a parameter stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl fmt::Display for Tower {
 /// What a norm normalises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NormPlace {
+pub enum NormPosition {
     /// The embeddings.
     Embedding,
     /// The input (pre-norm) or output (post-norm) of self-attention.
@@ -60,26 +60,26 @@ pub enum NormPlace {
     Head,
 }
 
-impl NormPlace {
+impl NormPosition {
     /// Every place, from a tower's beginning to its end.
-    pub const ALL: [NormPlace; 6] = [
-        NormPlace::Embedding,
-        NormPlace::Attention,
-        NormPlace::CrossAttention,
-        NormPlace::Ffn,
-        NormPlace::Final,
-        NormPlace::Head,
+    pub const ALL: [NormPosition; 6] = [
+        NormPosition::Embedding,
+        NormPosition::Attention,
+        NormPosition::CrossAttention,
+        NormPosition::Ffn,
+        NormPosition::Final,
+        NormPosition::Head,
     ];
 
     /// What a table calls it.
     pub fn name(self) -> &'static str {
         match self {
-            NormPlace::Embedding => "embedding",
-            NormPlace::Attention => "attention",
-            NormPlace::CrossAttention => "cross_attention",
-            NormPlace::Ffn => "ffn",
-            NormPlace::Final => "final",
-            NormPlace::Head => "head",
+            NormPosition::Embedding => "embedding",
+            NormPosition::Attention => "attention",
+            NormPosition::CrossAttention => "cross_attention",
+            NormPosition::Ffn => "ffn",
+            NormPosition::Final => "final",
+            NormPosition::Head => "head",
         }
     }
 }
@@ -87,7 +87,7 @@ impl NormPlace {
 /// A projection of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AttentionPart {
+pub enum AttentionProjection {
     /// Queries.
     Query,
     /// Keys.
@@ -103,7 +103,7 @@ pub enum AttentionPart {
 /// An embedding table or what stands for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EmbeddingPart {
+pub enum EmbeddingKind {
     /// Of word pieces.
     Token,
     /// Of positions.
@@ -117,13 +117,13 @@ pub enum EmbeddingPart {
 /// The layer that a parameter belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Part {
+pub enum Module {
     /// A LayerNorm or an RMSNorm.
-    Norm(NormPlace),
+    Norm(NormPosition),
     /// A projection of self-attention.
-    Attention(AttentionPart),
+    Attention(AttentionProjection),
     /// A projection of cross-attention.
-    CrossAttention(AttentionPart),
+    CrossAttention(AttentionProjection),
     /// The feed-forward network's first projection.
     Fc1,
     /// The feed-forward network's second projection.
@@ -137,17 +137,17 @@ pub enum Part {
     /// A layer of what stands between the image encoder and a language model.
     Projector,
     /// An embedding.
-    Embedding(EmbeddingPart),
+    Embedding(EmbeddingKind),
     /// The prediction head.
     Head,
     /// What a tuning method added to a layer.
-    Added(AddedPart),
+    Added(AddedKind),
 }
 
 /// A parameter that a tuning method adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AddedPart {
+pub enum AddedKind {
     /// LoRA's first factor.
     LoraA,
     /// Its second.
@@ -169,7 +169,7 @@ pub enum AddedPart {
 /// Whether a parameter multiplies or is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Term {
+pub enum ParamKind {
     /// A matrix, a table, a norm's gain.
     Weight,
     /// A bias.
@@ -184,57 +184,59 @@ pub struct Role {
     /// The block, counted from 0; none outside the blocks.
     pub layer: Option<usize>,
     /// The layer it belongs to.
-    pub part: Part,
+    pub module: Module,
     /// Weight or bias.
-    pub term: Term,
+    pub kind: ParamKind,
 }
 
 impl Role {
     /// Whether it is a factor of matrix products, or a table that is one.
-    pub fn multiplies(&self) -> bool {
-        use EmbeddingPart::{Patch, Token};
+    pub fn is_matmul_operand(&self) -> bool {
+        use EmbeddingKind::{Patch, Token};
         let matrix = matches!(
-            self.part,
-            Part::Attention(_)
-                | Part::CrossAttention(_)
-                | Part::Fc1
-                | Part::Fc2
-                | Part::Gate
-                | Part::Up
-                | Part::Down
-                | Part::Projector
-                | Part::Head
-                | Part::Embedding(Token | Patch)
+            self.module,
+            Module::Attention(_)
+                | Module::CrossAttention(_)
+                | Module::Fc1
+                | Module::Fc2
+                | Module::Gate
+                | Module::Up
+                | Module::Down
+                | Module::Projector
+                | Module::Head
+                | Module::Embedding(Token | Patch)
         );
-        matrix && self.term == Term::Weight
+        matrix && self.kind == ParamKind::Weight
     }
 
     /// Whether products alone read it: it is a factor, and no table in which rows are looked up.
-    pub fn only_multiplies(&self) -> bool {
-        self.multiplies() && !self.embeds_tokens()
+    pub fn is_linear_weight(&self) -> bool {
+        self.is_matmul_operand() && !self.is_token_embedding()
     }
 
     /// Whether it makes the keys of a self-attention, apart from queries and values.
-    pub fn makes_keys(&self) -> bool {
-        self.part == Part::Attention(AttentionPart::Key) && self.term == Term::Weight
+    pub fn is_key_weight(&self) -> bool {
+        self.module == Module::Attention(AttentionProjection::Key) && self.kind == ParamKind::Weight
     }
 
     /// Whether it is the table that embeds a tower's tokens.
-    pub fn embeds_tokens(&self) -> bool {
-        self.part == Part::Embedding(EmbeddingPart::Token)
+    pub fn is_token_embedding(&self) -> bool {
+        self.module == Module::Embedding(EmbeddingKind::Token)
     }
 
     /// Whether it is the matrix that ends a self-attention or a feed-forward network.
-    pub fn ends_sublayer(&self) -> bool {
-        let ends =
-            matches!(self.part, Part::Attention(AttentionPart::Output) | Part::Fc2 | Part::Down);
-        ends && self.term == Term::Weight
+    pub fn is_sublayer_output(&self) -> bool {
+        let ends = matches!(
+            self.module,
+            Module::Attention(AttentionProjection::Output) | Module::Fc2 | Module::Down
+        );
+        ends && self.kind == ParamKind::Weight
     }
 
-    /// Whether it is the matrix of a linear layer that is quantised where a model is: of any but the
+    /// Whether it is the matrix of a linear layer that is quantized where a model is: of any but the
     /// prediction head.
-    pub fn quantises(&self) -> bool {
-        self.multiplies() && !matches!(self.part, Part::Embedding(_) | Part::Head)
+    pub fn is_quantizable(&self) -> bool {
+        self.is_matmul_operand() && !matches!(self.module, Module::Embedding(_) | Module::Head)
     }
 }
 
@@ -262,8 +264,8 @@ pub struct Parameter {
     pub trained: bool,
     /// Why no loss can move it, if none can: it is never trained then.
     pub inert: Option<&'static str>,
-    /// How its value will be quantised, as far as is known without it.
-    expected: Option<Quantisation>,
+    /// How its value will be quantized, as far as is known without it.
+    expected: Option<Quantization>,
     value: Option<Tensor>,
 }
 
@@ -276,7 +278,7 @@ impl Parameter {
 
     /// Whether a tuning method added it.
     pub fn is_added(&self) -> bool {
-        matches!(self.role.part, Part::Added(_))
+        matches!(self.role.module, Module::Added(_))
     }
 
     /// The number of elements.
@@ -289,22 +291,22 @@ impl Parameter {
         self.len() == 0
     }
 
-    /// How its value is quantised, or would be if it had one.
-    pub fn quantisation(&self) -> Option<Quantisation> {
+    /// How its value is quantized, or would be if it had one.
+    pub fn quantization(&self) -> Option<Quantization> {
         match &self.value {
-            Some(value) => value.quantisation(),
+            Some(value) => value.quantization(),
             None => self.expected,
         }
     }
 
-    /// Says how its value will be quantised.
-    pub fn expect_quantised(&mut self, to: Quantisation) {
+    /// Says how its value will be quantized.
+    pub fn expect_quantized(&mut self, to: Quantization) {
         self.expected = Some(to);
     }
 
     /// What its elements are kept in where products round their factors to `precision`.
     fn kept_in(&self, precision: Precision) -> Precision {
-        if self.role.multiplies() && !self.trained { precision } else { Precision::F32 }
+        if self.role.is_matmul_operand() && !self.trained { precision } else { Precision::F32 }
     }
 
     /// The value. Panics on a model that was built for inspection only and never loaded.
@@ -335,11 +337,11 @@ impl Parameter {
 pub struct Parameters {
     pub(super) list: Vec<Parameter>,
     /// What is plugged in, by the weights of the layers.
-    pub(super) deltas: BTreeMap<ParamId, Delta>,
+    pub(super) plugs: BTreeMap<ParamId, Plug>,
     /// What stands before the keys that these weights make.
     pub(super) prefixes: BTreeMap<ParamId, PrefixKv>,
     /// What stands before the tokens that these tables embed.
-    pub(super) prompts: BTreeMap<ParamId, ParamId>,
+    pub(super) soft_prompts: BTreeMap<ParamId, ParamId>,
     precision: Precision,
 }
 
@@ -385,7 +387,7 @@ impl Parameters {
     }
 
     /// Chooses the precision of products: frozen matrices are kept in it, once; what is trained and
-    /// all vectors are f32 in either case. Quantised matrices stay as they are, and so do those in
+    /// all vectors are f32 in either case. QuantizedMatrix matrices stay as they are, and so do those in
     /// half precision where bf16 would take as much. To be called again when another choice is
     /// trained.
     pub fn set_precision(&mut self, precision: Precision) {
@@ -393,19 +395,19 @@ impl Parameters {
         for p in &mut self.list {
             let Some(value) = p.value.take() else { continue };
             let kept_in = p.kept_in(precision);
-            let half = value.is_half() && kept_in == Precision::Bf16 && p.role.only_multiplies();
-            let stays = half || value.quantisation().is_some();
+            let half = value.is_f16() && kept_in == Precision::Bf16 && p.role.is_linear_weight();
+            let stays = half || value.quantization().is_some();
             p.value = Some(if stays { value } else { value.into_precision(kept_in) });
         }
     }
 
     /// Gives every parameter a planned value, in the precision that [`Parameters::set_precision`]
-    /// would give it, or quantised.
+    /// would give it, or quantized.
     pub fn plan(&mut self, precision: Precision, meter: &Meter) {
         self.precision = precision;
         for p in &mut self.list {
-            p.value = Some(match p.quantisation() {
-                Some(to) => Tensor::planned_quantised(&p.shape, to, meter),
+            p.value = Some(match p.quantization() {
+                Some(to) => Tensor::planned_quantized(&p.shape, to, meter),
                 None => Tensor::planned(&p.shape, p.kept_in(precision), meter),
             });
         }
@@ -428,12 +430,12 @@ impl Parameters {
     }
 
     /// The number of elements of all parameters.
-    pub fn count(&self) -> usize {
+    pub fn element_count(&self) -> usize {
         self.list.iter().map(Parameter::len).sum()
     }
 
     /// The number of elements that this run trains.
-    pub fn trained_count(&self) -> usize {
+    pub fn trained_element_count(&self) -> usize {
         self.trained().map(|(_, p)| p.len()).sum()
     }
 
@@ -470,9 +472,15 @@ impl Scope<'_> {
     }
 
     /// Declares a parameter called `name` here.
-    pub fn declare(&mut self, name: &str, shape: &[usize], part: Part, term: Term) -> ParamId {
+    pub fn declare(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        module: Module,
+        kind: ParamKind,
+    ) -> ParamId {
         let Scope { params, prefix, tower, layer } = self.sub(name);
-        params.push(Parameter::new(prefix, shape, Role { tower, layer, part, term }))
+        params.push(Parameter::new(prefix, shape, Role { tower, layer, module, kind }))
     }
 
     /// Says of all that `declare` declares here that no loss can move it, and why.
@@ -499,11 +507,11 @@ mod tests {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Text, "");
         let mut declare = |name, part, term| scope.declare(name, &[2, 2], part, term);
-        let frozen = declare("frozen", Part::Fc1, Term::Weight);
-        let trained = declare("trained", Part::Fc2, Term::Weight);
-        let bias = declare("bias", Part::Fc1, Term::Bias);
-        let norm = declare("norm", Part::Norm(NormPlace::Ffn), Term::Weight);
-        let table = declare("table", Part::Embedding(EmbeddingPart::Position), Term::Weight);
+        let frozen = declare("frozen", Module::Fc1, ParamKind::Weight);
+        let trained = declare("trained", Module::Fc2, ParamKind::Weight);
+        let bias = declare("bias", Module::Fc1, ParamKind::Bias);
+        let norm = declare("norm", Module::Norm(NormPosition::Ffn), ParamKind::Weight);
+        let table = declare("table", Module::Embedding(EmbeddingKind::Position), ParamKind::Weight);
         for (_, p) in params.iter_mut() {
             p.set(Tensor::new(&[2, 2], vec![1.0, 1.0 / 3.0, -2.0, 0.0]));
         }

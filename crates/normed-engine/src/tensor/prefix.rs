@@ -5,7 +5,7 @@
 //! PEFT's `PrefixEncoder`), whose last layer lies here in parts, a block's in each; without a projection
 //! each block has its part of the table (Liu et al. 2021, arXiv 2110.07602, section 3).
 
-use super::{AddedPart, ParamId, Parameter, Parameters, Part, Role, Term};
+use super::{AddedKind, Module, ParamId, ParamKind, Parameter, Parameters, Role};
 
 /// Where the keys and values of a prefix come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,14 +61,14 @@ impl Parameters {
         let shared = Role { layer: None, ..role };
         let name = |part: &str| format!("prefix_encoder.{}.{part}", role.tower);
         let both = |params: &mut Self, role: Role, part: &str, [out, inner]: [usize; 2]| {
-            let weight = (AddedPart::PrefixProjection, Term::Weight);
-            let bias = (AddedPart::PrefixProjection, Term::Bias);
+            let weight = (AddedKind::PrefixProjection, ParamKind::Weight);
+            let bias = (AddedKind::PrefixProjection, ParamKind::Bias);
             [
                 params.add_prefix(name(&format!("{part}.weight")), &[out, inner], role, weight),
                 params.add_prefix(name(&format!("{part}.bias")), &[out], role, bias),
             ]
         };
-        let table = (AddedPart::PrefixTable, Term::Weight);
+        let table = (AddedKind::PrefixTable, ParamKind::Weight);
         let beginning = projection.then(|| {
             let tokens = self.add_prefix(name("embedding.weight"), &[length, width], shared, table);
             (tokens, both(self, shared, "transform.0", [width, width]))
@@ -96,8 +96,12 @@ impl Parameters {
         name: String,
         shape: &[usize],
         role: Role,
-        (part, term): (AddedPart, Term),
+        (part, term): (AddedKind, ParamKind),
     ) -> ParamId {
-        self.push(Parameter::new(name, shape, Role { part: Part::Added(part), term, ..role }))
+        self.push(Parameter::new(
+            name,
+            shape,
+            Role { module: Module::Added(part), kind: term, ..role },
+        ))
     }
 }

@@ -4,15 +4,15 @@
 //! there, and computes with it: so every model takes every method. What is added is declared among the
 //! parameters, under the names that PEFT gives it, and counted, trained and saved as they are.
 
-use super::{AddedPart, ParamId, Parameter, Parameters, Part, Role, Term};
+use super::{AddedKind, Module, ParamId, ParamKind, Parameter, Parameters, Role};
 
 /// What is plugged into a linear layer `y = x Wᵀ + b`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Delta {
+pub enum Plug {
     /// A side path of low rank.
     LowRank(LowRank),
     /// A factor for each channel.
-    Scaled(Scaled),
+    ChannelScale(ChannelScale),
     /// A small network behind or beside the sublayer that the layer ends.
     Bottleneck(Bottleneck),
 }
@@ -40,7 +40,7 @@ pub struct LowRank {
 /// IA3 (Liu et al. 2022, arXiv 2205.05638, section 3.3): channels of the input or the output, its bias
 /// included, are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scaled {
+pub struct ChannelScale {
     /// `[1, in]` or `[out, 1]`.
     pub vector: ParamId,
     /// Whether the input's channels are multiplied.
@@ -61,7 +61,7 @@ pub struct Bottleneck {
 
 /// What a [`LowRank`] is to be like.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LowRankShape {
+pub struct LowRankConfig {
     /// `r`.
     pub rank: usize,
     /// See [`LowRank::alpha`].
@@ -74,7 +74,7 @@ pub struct LowRankShape {
     pub has_magnitude: bool,
 }
 
-impl LowRankShape {
+impl LowRankConfig {
     /// `s`.
     pub fn scale(self) -> f32 {
         let rank = self.rank as f32;
@@ -84,19 +84,19 @@ impl LowRankShape {
 
 impl Parameters {
     /// What is plugged into the linear layer with this weight.
-    pub fn delta(&self, weight: ParamId) -> Option<Delta> {
-        self.deltas.get(&weight).copied()
+    pub fn plug(&self, weight: ParamId) -> Option<Plug> {
+        self.plugs.get(&weight).copied()
     }
 
     /// All that is plugged in, by the layers' weights.
-    pub fn deltas(&self) -> impl ExactSizeIterator<Item = (ParamId, Delta)> {
-        self.deltas.iter().map(|(&weight, &delta)| (weight, delta))
+    pub fn plugs(&self) -> impl ExactSizeIterator<Item = (ParamId, Plug)> {
+        self.plugs.iter().map(|(&weight, &delta)| (weight, delta))
     }
 
     /// Plugs a side path of low rank into the linear layer with this weight, in whose socket there must be
     /// nothing. Its parameters have no values yet.
-    pub fn plug_low_rank(&mut self, weight: ParamId, shape: LowRankShape) -> LowRank {
-        let LowRankShape { rank, alpha, use_rslora, dropout, has_magnitude } = shape;
+    pub fn plug_low_rank(&mut self, weight: ParamId, shape: LowRankConfig) -> LowRank {
+        let LowRankConfig { rank, alpha, use_rslora, dropout, has_magnitude } = shape;
         let scale = shape.scale();
         let (out, inner) = self.get(weight).shape.split_at(1);
         let (out, kernel) = (out[0], inner.len() > 1);
@@ -104,27 +104,27 @@ impl Parameters {
         // A convolution's side path is one of two convolutions, the second over single points.
         let b_shape = if kernel { vec![out, rank, 1, 1] } else { vec![out, rank] };
         let delta = LowRank {
-            a: self.add(weight, "lora_A.weight", &a_shape, AddedPart::LoraA),
-            b: self.add(weight, "lora_B.weight", &b_shape, AddedPart::LoraB),
+            a: self.add(weight, "lora_A.weight", &a_shape, AddedKind::LoraA),
+            b: self.add(weight, "lora_B.weight", &b_shape, AddedKind::LoraB),
             magnitude: has_magnitude
-                .then(|| self.add(weight, "lora_magnitude_vector", &[out], AddedPart::Magnitude)),
+                .then(|| self.add(weight, "lora_magnitude_vector", &[out], AddedKind::Magnitude)),
             scale,
             alpha,
             use_rslora,
             dropout,
         };
-        self.plug(weight, Delta::LowRank(delta));
+        self.insert_plug(weight, Plug::LowRank(delta));
         delta
     }
 
     /// Plugs factors of the input's or the output's channels into the linear layer with this weight, in
     /// whose socket there must be nothing. They have no values yet.
-    pub fn plug_scaled(&mut self, weight: ParamId, input: bool) -> Scaled {
+    pub fn plug_channel_scale(&mut self, weight: ParamId, input: bool) -> ChannelScale {
         let shape = &self.get(weight).shape;
         let shape = if input { [1, shape[1..].iter().product()] } else { [shape[0], 1] };
-        let vector = self.add(weight, "ia3_l", &shape, AddedPart::Ia3);
-        let delta = Scaled { vector, input };
-        self.plug(weight, Delta::Scaled(delta));
+        let vector = self.add(weight, "ia3_l", &shape, AddedKind::Ia3);
+        let delta = ChannelScale { vector, input };
+        self.insert_plug(weight, Plug::ChannelScale(delta));
         delta
     }
 
@@ -133,38 +133,38 @@ impl Parameters {
     pub fn plug_bottleneck(&mut self, weight: ParamId, bottleneck: usize, parallel: bool) {
         let width = self.get(weight).shape[0];
         let mut layer = |name: &str, [out, inner]: [usize; 2]| {
-            let part = AddedPart::Bottleneck;
+            let part = AddedKind::Bottleneck;
             let bias = format!("adapter.{name}.bias");
             let matrix = self.add(weight, &format!("adapter.{name}.weight"), &[out, inner], part);
             let bias = self.add(weight, &bias, &[out], part);
-            self.get_mut(bias).role.term = Term::Bias;
+            self.get_mut(bias).role.kind = ParamKind::Bias;
             [matrix, bias]
         };
         let down = layer("down_proj", [bottleneck, width]);
         let up = layer("up_proj", [width, bottleneck]);
-        self.plug(weight, Delta::Bottleneck(Bottleneck { down, up, parallel }));
+        self.insert_plug(weight, Plug::Bottleneck(Bottleneck { down, up, parallel }));
     }
 
     /// Takes everything out of all sockets, and away what methods added.
     pub fn unplug(&mut self) {
-        self.deltas.clear();
+        self.plugs.clear();
         self.prefixes.clear();
-        self.prompts.clear();
+        self.soft_prompts.clear();
         // They were declared last.
         let first = self.list.iter().position(Parameter::is_added).unwrap_or(self.list.len());
         self.list.truncate(first);
     }
 
-    fn plug(&mut self, weight: ParamId, delta: Delta) {
-        let before = self.deltas.insert(weight, delta);
+    fn insert_plug(&mut self, weight: ParamId, delta: Plug) {
+        let before = self.plugs.insert(weight, delta);
         assert!(before.is_none(), "{} is taken", self.get(weight).name);
     }
 
     /// Declares a parameter beside `weight`, in the module that has it.
-    fn add(&mut self, weight: ParamId, name: &str, shape: &[usize], part: AddedPart) -> ParamId {
+    fn add(&mut self, weight: ParamId, name: &str, shape: &[usize], part: AddedKind) -> ParamId {
         let Parameter { name: beside, role, .. } = self.get(weight);
         let module = beside.strip_suffix(".weight").unwrap_or(beside);
-        let role = Role { part: Part::Added(part), term: Term::Weight, ..*role };
+        let role = Role { module: Module::Added(part), kind: ParamKind::Weight, ..*role };
         let parameter = Parameter::new(format!("{module}.{name}"), shape, role);
         self.push(parameter)
     }

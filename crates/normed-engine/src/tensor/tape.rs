@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Delta, Meter, ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor};
+use super::{Meter, ParamId, Parameter, Parameters, Plug, Precision, PrefixKv, Tensor};
 
 /// What is computed again in backward rather than kept. Each includes those before it, takes more
 /// time and less memory, and gives the same gradients.
@@ -44,15 +44,15 @@ impl Recompute {
 pub struct Var {
     /// The value.
     pub value: Tensor,
-    source: Source,
+    source: GradientSlot,
 }
 
 /// Where a value came from, and so where its gradient goes. Backward passes keep this rather than
 /// the [`Var`], so that no value outlives its use.
 #[derive(Debug, Clone, Copy)]
-pub struct Source(Option<usize>);
+pub struct GradientSlot(Option<usize>);
 
-impl Source {
+impl GradientSlot {
     /// Of a value that needs no gradient.
     pub fn none() -> Self {
         Self(None)
@@ -67,7 +67,7 @@ impl Source {
 impl Var {
     /// A value that needs no gradient: an input, or anything below the first trained parameter.
     pub fn constant(value: Tensor) -> Self {
-        Self { value, source: Source::none() }
+        Self { value, source: GradientSlot::none() }
     }
 
     /// Whether something below this value is trained.
@@ -76,7 +76,7 @@ impl Var {
     }
 
     /// Where its gradient goes.
-    pub fn source(&self) -> Source {
+    pub fn gradient_slot(&self) -> GradientSlot {
         self.source
     }
 
@@ -90,13 +90,13 @@ impl Var {
 type Backward = Box<dyn FnOnce(Tensor, &mut Gradients) + Send>;
 
 /// As [`Backward`], of operations that are computed again, which takes the parameters.
-type Again = Box<dyn FnOnce(&Parameters, Tensor, &mut Gradients) + Send>;
+type RecomputeBackward = Box<dyn FnOnce(&Parameters, Tensor, &mut Gradients) + Send>;
 
 enum Node {
     /// What a checkpoint computes again from: its gradient stays where it is.
     Input,
     Operation(Backward),
-    Checkpoint(Again),
+    Checkpoint(RecomputeBackward),
 }
 
 /// One forward pass: the parameters it reads and, when training, the tape it writes.
@@ -105,15 +105,15 @@ pub struct Graph<'p> {
     tape: Option<Vec<Node>>,
     recompute: Recompute,
     /// What is dropped inside sockets is drawn from this, where anything is.
-    draws: Option<Draws>,
+    dropout_seeds: Option<DropoutSeeds>,
     /// Whether the pass came upon a parameter that is trained.
     met_trained: Cell<bool>,
-    last: Last,
+    last: OutputUse,
 }
 
-/// What a training pass draws its random numbers from.
+/// What a training pass dropout_seeds its random numbers from.
 #[derive(Debug, Clone)]
-pub struct Draws {
+pub struct DropoutSeeds {
     /// The run's.
     pub seed: u64,
     /// `[B]`: one an example.
@@ -122,13 +122,13 @@ pub struct Draws {
 
 /// What a pass does with the value that it ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Last {
+enum OutputUse {
     /// Somebody reads it.
-    Read,
+    Needed,
     /// The pass is made again, for its tape alone.
-    Unread,
+    Unneeded,
     /// That, and it is being computed.
-    LeftOut,
+    Skipped,
 }
 
 impl<'p> Graph<'p> {
@@ -147,9 +147,9 @@ impl<'p> Graph<'p> {
             params,
             tape,
             recompute: Recompute::None,
-            draws: None,
+            dropout_seeds: None,
             met_trained: Cell::new(false),
-            last: Last::Read,
+            last: OutputUse::Needed,
         }
     }
 
@@ -161,18 +161,18 @@ impl<'p> Graph<'p> {
 
     /// The same pass, in which sockets drop elements.
     #[must_use]
-    pub fn with_draws(self, draws: Draws) -> Self {
-        Self { draws: Some(draws), ..self }
+    pub fn with_dropout_seeds(self, dropout_seeds: DropoutSeeds) -> Self {
+        Self { dropout_seeds: Some(dropout_seeds), ..self }
     }
 
     /// What sockets draw from, where they drop anything.
-    pub fn draws(&self) -> Option<&Draws> {
-        self.draws.as_ref()
+    pub fn dropout_seeds(&self) -> Option<&DropoutSeeds> {
+        self.dropout_seeds.as_ref()
     }
 
     /// What is plugged into the linear layer with this weight.
-    pub fn delta(&self, weight: ParamId) -> Option<Delta> {
-        self.params.delta(weight)
+    pub fn plug(&self, weight: ParamId) -> Option<Plug> {
+        self.params.plug(weight)
     }
 
     /// What stands before the keys that this weight makes, and their values.
@@ -181,8 +181,8 @@ impl<'p> Graph<'p> {
     }
 
     /// The virtual tokens before those that this table embeds.
-    pub fn prompt(&self, table: ParamId) -> Option<ParamId> {
-        self.params.prompt(table)
+    pub fn soft_prompt(&self, table: ParamId) -> Option<ParamId> {
+        self.params.soft_prompt(table)
     }
 
     /// The parameter `id`.
@@ -193,7 +193,7 @@ impl<'p> Graph<'p> {
     }
 
     /// Whether this pass computes again in backward what `level` names.
-    pub fn recomputes(&self, level: Recompute) -> bool {
+    pub fn is_recomputed(&self, level: Recompute) -> bool {
         self.tape.is_some() && self.recompute >= level
     }
 
@@ -203,7 +203,7 @@ impl<'p> Graph<'p> {
     }
 
     /// Whether this pass wants the gradient of `id`.
-    pub fn trains(&self, id: ParamId) -> bool {
+    pub fn needs_gradient_of(&self, id: ParamId) -> bool {
         self.tape.is_some() && self.params.get(id).trained
     }
 
@@ -215,7 +215,7 @@ impl<'p> Graph<'p> {
     /// A parameter as a value that operations can take as input.
     pub fn parameter(&mut self, id: ParamId) -> Var {
         let value = self.param(id).value().clone();
-        let trained = self.trains(id);
+        let trained = self.needs_gradient_of(id);
         self.record(value, trained, move |gradient, gradients| gradients.add_param(id, gradient))
     }
 
@@ -231,53 +231,55 @@ impl<'p> Graph<'p> {
         Var { value, source: self.push(node) }
     }
 
-    fn push(&mut self, node: Option<Node>) -> Source {
-        Source(self.tape.as_mut().zip(node).map(|(tape, node)| {
+    fn push(&mut self, node: Option<Node>) -> GradientSlot {
+        GradientSlot(self.tape.as_mut().zip(node).map(|(tape, node)| {
             tape.push(node);
             tape.len() - 1
         }))
     }
 
     /// `f`, in whose value a recomputed function ends. When that function is called again, nobody reads
-    /// it, and an operation may give [`Graph::left_out`] for it.
-    pub fn ending(&mut self, f: impl FnOnce(&mut Self) -> Var) -> Var {
-        if self.last == Last::Unread {
-            self.last = Last::LeftOut;
+    /// it, and an operation may give [`Graph::skipped_output`] for it.
+    pub fn as_final_op(&mut self, f: impl FnOnce(&mut Self) -> Var) -> Var {
+        if self.last == OutputUse::Unneeded {
+            self.last = OutputUse::Skipped;
         }
         let y = f(self);
-        if self.last == Last::LeftOut {
-            self.last = Last::Unread;
+        if self.last == OutputUse::Skipped {
+            self.last = OutputUse::Unneeded;
         }
         y
     }
 
     /// What stands for a value that nobody reads, where this pass comes upon one: it has a shape and no
     /// elements, and what is made of it has none.
-    pub fn left_out(&self, shape: &[usize], precision: Precision) -> Option<Tensor> {
-        (self.last == Last::LeftOut).then(|| Tensor::planned(shape, precision, &Meter::new()))
+    pub fn skipped_output(&self, shape: &[usize], precision: Precision) -> Option<Tensor> {
+        (self.last == OutputUse::Skipped).then(|| Tensor::planned(shape, precision, &Meter::new()))
     }
 
     /// `f(inputs)`. If this pass computes `level` again, only the inputs are kept of it, and `f` is
     /// called once more in backward. `f` must be the same function then.
-    pub fn recomputed<const N: usize>(
+    pub fn recompute_in_backward<const N: usize>(
         &mut self,
         level: Recompute,
         inputs: [&Var; N],
         f: impl Fn(&mut Graph<'_>, [&Var; N]) -> Var + Send + 'static,
     ) -> Var {
-        if !self.recomputes(level) {
+        if !self.is_recomputed(level) {
             return f(self, inputs);
         }
-        let draws = self.draws.clone();
-        let mut plain = Graph { draws: draws.clone(), ..Graph::inference(self.params) };
+        let dropout_seeds = self.dropout_seeds.clone();
+        let mut plain =
+            Graph { dropout_seeds: dropout_seeds.clone(), ..Graph::inference(self.params) };
         let value = f(&mut plain, inputs).value;
         if !plain.met_trained.get() && inputs.iter().all(|x| !x.needs_gradient()) {
             return Var::constant(value);
         }
         let inputs = inputs.map(Var::clone);
         let again = move |params: &Parameters, dy: Tensor, gradients: &mut Gradients| {
-            let mut g = Graph { draws, last: Last::Unread, ..Graph::training(params) };
-            let sources = inputs.each_ref().map(Var::source);
+            let mut g =
+                Graph { dropout_seeds, last: OutputUse::Unneeded, ..Graph::training(params) };
+            let sources = inputs.each_ref().map(Var::gradient_slot);
             let inputs = inputs.map(|x| {
                 let node = x.needs_gradient().then_some(Node::Input);
                 Var { value: x.value, source: g.push(node) }
@@ -298,7 +300,7 @@ impl<'p> Graph<'p> {
 
     /// Sends `seed`, the loss's gradient of the value from `output`, down the tape and adds the parameters'
     /// gradients to `gradients`. What an operation kept is freed as soon as it is passed.
-    pub fn backward(self, output: Source, seed: Tensor, gradients: &mut Gradients) {
+    pub fn backward(self, output: GradientSlot, seed: Tensor, gradients: &mut Gradients) {
         let Some(mut tape) = self.tape else { return };
         gradients.nodes.clear();
         gradients.nodes.resize_with(tape.len(), || None);
@@ -336,7 +338,7 @@ impl Gradients {
     }
 
     /// Adds to the gradient of a value; nothing happens if it wants none.
-    pub fn add(&mut self, source: Source, gradient: Tensor) {
+    pub fn add(&mut self, source: GradientSlot, gradient: Tensor) {
         if let Some(node) = source.0 {
             accumulate(&mut self.nodes[node], gradient);
         }
@@ -344,7 +346,7 @@ impl Gradients {
 
     /// What has been added to the gradient of a value so far, for an operation that adds to it in
     /// place and gives it back by [`Gradients::add`].
-    pub fn take(&mut self, source: Source) -> Option<Tensor> {
+    pub fn take(&mut self, source: GradientSlot) -> Option<Tensor> {
         self.nodes[source.0?].take()
     }
 

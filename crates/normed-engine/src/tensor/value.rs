@@ -1,6 +1,6 @@
 //! A value: a shape and its elements, f32 or bf16, row-major, owned, memory-mapped or only planned.
 //!
-//! A frozen matrix may also be kept as its file has it, in half precision or quantised: products read
+//! A frozen matrix may also be kept as its file has it, in half precision or quantized: products read
 //! it as a [`Factor`], and nothing else does.
 //!
 //! A planned value has no elements. It claims their bytes on a [`Meter`], and what operations make
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::factor::Factor;
 use super::meter::{Claim, Meter, Operation};
 use super::pool::{self, Pooled};
-use super::quantised::{Quantisation, Quantised};
+use super::quantized::{Quantization, QuantizedMatrix};
 
 /// The type of numbers, in memory or in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ enum Storage {
     F32(Buffer<f32>),
     Bf16(Buffer<bf16>),
     F16(Mapped<f16>),
-    Quantised(Arc<Quantised>),
+    Quantized(Arc<QuantizedMatrix>),
     Planned(Precision),
 }
 
@@ -125,7 +125,7 @@ impl Tensor {
     }
 
     /// As [`Tensor::new`], of bf16.
-    pub fn narrow(shape: &[usize], data: Vec<bf16>) -> Self {
+    pub fn from_bf16(shape: &[usize], data: Vec<bf16>) -> Self {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
         Self { shape: shape.to_vec(), data: Storage::Bf16(Buffer::owned(data)), claim: None }
     }
@@ -144,8 +144,8 @@ impl Tensor {
         Self { shape: shape.to_vec(), data: Storage::Planned(precision), claim }
     }
 
-    /// A planned value of the bytes that a quantised matrix takes.
-    pub fn planned_quantised(shape: &[usize], to: Quantisation, meter: &Meter) -> Self {
+    /// A planned value of the bytes that a quantized matrix takes.
+    pub fn planned_quantized(shape: &[usize], to: Quantization, meter: &Meter) -> Self {
         let rows = shape.first().copied().unwrap_or(1);
         let cols = shape.iter().skip(1).product();
         let claim = Some(Arc::new(meter.claim(to.bytes(rows, cols))));
@@ -154,7 +154,7 @@ impl Tensor {
 
     /// The same value, its bytes claimed on `meter`, and those of what is made beside it.
     #[must_use]
-    pub fn metered(mut self, meter: &Meter) -> Self {
+    pub fn with_meter(mut self, meter: &Meter) -> Self {
         let bytes = self.bytes();
         self.claim = Some(Arc::new(meter.claim(bytes)));
         self
@@ -162,7 +162,7 @@ impl Tensor {
 
     /// A value for an operation on `self` to overwrite, planned if `self` is: what its elements are
     /// is left open.
-    pub fn beside(&self, shape: &[usize], precision: Precision) -> Self {
+    pub fn empty_like(&self, shape: &[usize], precision: Precision) -> Self {
         let len = shape.iter().product::<usize>();
         let data = match (&self.data, precision) {
             (Storage::Planned(_), _) => Storage::Planned(precision),
@@ -173,19 +173,19 @@ impl Tensor {
         Self { shape: shape.to_vec(), data, claim }
     }
 
-    /// As [`Tensor::beside`], f32 zeros.
-    pub fn zeros_beside(&self, shape: &[usize]) -> Self {
-        let mut zeros = self.beside(shape, Precision::F32);
+    /// As [`Tensor::empty_like`], f32 zeros.
+    pub fn zeros_like(&self, shape: &[usize]) -> Self {
+        let mut zeros = self.empty_like(shape, Precision::F32);
         if !zeros.is_planned() {
             zeros.data_mut().fill(0.0);
         }
         zeros
     }
 
-    /// As [`Tensor::beside`], these f32 elements; nobody looks at them if `self` is planned.
-    pub fn beside_of(&self, shape: &[usize], data: Vec<f32>) -> Self {
+    /// As [`Tensor::empty_like`], these f32 elements; nobody looks at them if `self` is planned.
+    pub fn from_vec_like(&self, shape: &[usize], data: Vec<f32>) -> Self {
         match &self.data {
-            Storage::Planned(_) => self.beside(shape, Precision::F32),
+            Storage::Planned(_) => self.empty_like(shape, Precision::F32),
             _ => {
                 let bytes = size_of::<f32>() * data.len();
                 let claim = self.claim.as_ref().map(|c| Arc::new(c.beside(bytes)));
@@ -194,9 +194,9 @@ impl Tensor {
         }
     }
 
-    /// As [`Tensor::beside`], a copy of the f32 elements from `start` on.
+    /// As [`Tensor::empty_like`], a copy of the f32 elements from `start` on.
     pub fn copied(&self, start: usize, shape: &[usize]) -> Self {
-        let mut part = self.beside(shape, Precision::F32);
+        let mut part = self.empty_like(shape, Precision::F32);
         if !part.is_planned() {
             let len = part.len();
             part.data_mut().copy_from_slice(&self.data()[start..][..len]);
@@ -209,19 +209,19 @@ impl Tensor {
         matches!(self.data, Storage::Planned(_))
     }
 
-    /// Counts an operation that makes this value or changes it; true if the value is planned, and so
-    /// there is nothing to compute.
-    pub fn plans(&self, operation: Operation) -> bool {
+    /// Counts an operation whose output is this value on the value's [`Meter`], if it has one.
+    /// Afterwards the operation computes nothing if the value [is planned](Tensor::is_planned).
+    pub fn count(&self, operation: Operation) {
         if let Some(claim) = &self.claim {
             claim.count(operation);
         }
-        self.is_planned()
     }
 
-    /// As [`Tensor::plans`] before a change in place: what others share stays as it is.
-    pub fn plans_change(&mut self, operation: Operation) -> bool {
+    /// As [`Tensor::count`], for an operation that overwrites this value. Claims the memory of the
+    /// copy that the write makes if clones share the elements.
+    pub fn count_in_place(&mut self, operation: Operation) {
         self.unshare_claim();
-        self.plans(operation)
+        self.count(operation);
     }
 
     /// Before elements are written to, which copies them if they are shared.
@@ -250,28 +250,28 @@ impl Tensor {
     }
 
     /// As [`Tensor::mapped`], elements in half precision, which products alone read.
-    pub fn mapped_half(shape: &[usize], map: &Arc<Mmap>, offset: usize) -> Option<Self> {
+    pub fn mapped_f16(shape: &[usize], map: &Arc<Mmap>, offset: usize) -> Option<Self> {
         let len = shape.iter().try_fold(1usize, |a, &n| a.checked_mul(n))?;
         let data = Storage::F16(Mapped::new(map, offset, len)?);
         Some(Self { shape: shape.to_vec(), data, claim: None })
     }
 
-    /// A quantised matrix `[rows, cols]`, which products alone read.
-    pub fn quantised(matrix: Quantised) -> Self {
+    /// A quantized matrix `[rows, cols]`, which products alone read.
+    pub fn quantized(matrix: QuantizedMatrix) -> Self {
         let shape = matrix.shape().to_vec();
-        Self { shape, data: Storage::Quantised(Arc::new(matrix)), claim: None }
+        Self { shape, data: Storage::Quantized(Arc::new(matrix)), claim: None }
     }
 
-    /// How the value is quantised, if it is.
-    pub fn quantisation(&self) -> Option<Quantisation> {
+    /// How the value is quantized, if it is.
+    pub fn quantization(&self) -> Option<Quantization> {
         match &self.data {
-            Storage::Quantised(matrix) => Some(matrix.quantisation()),
+            Storage::Quantized(matrix) => Some(matrix.quantization()),
             _ => None,
         }
     }
 
     /// Whether the elements are in half precision.
-    pub fn is_half(&self) -> bool {
+    pub fn is_f16(&self) -> bool {
         matches!(self.data, Storage::F16(_))
     }
 
@@ -304,7 +304,7 @@ impl Tensor {
     pub fn bytes(&self) -> usize {
         match &self.data {
             Storage::F16(data) => size_of::<f16>() * data.len,
-            Storage::Quantised(matrix) => matrix.bytes(),
+            Storage::Quantized(matrix) => matrix.bytes(),
             _ => self.len() * self.precision().size(),
         }
     }
@@ -312,7 +312,7 @@ impl Tensor {
     /// The type of the elements: f32 for those that products alone read, which become that first.
     pub fn precision(&self) -> Precision {
         match self.data {
-            Storage::F32(_) | Storage::F16(_) | Storage::Quantised(_) => Precision::F32,
+            Storage::F32(_) | Storage::F16(_) | Storage::Quantized(_) => Precision::F32,
             Storage::Bf16(_) => Precision::Bf16,
             Storage::Planned(precision) => precision,
         }
@@ -323,7 +323,7 @@ impl Tensor {
         match &self.data {
             Storage::F32(data) => Elements::F32(data.get()),
             Storage::Bf16(data) => Elements::Bf16(data.get()),
-            Storage::F16(_) | Storage::Quantised(_) => panic!("products alone read {self:?}"),
+            Storage::F16(_) | Storage::Quantized(_) => panic!("products alone read {self:?}"),
             Storage::Planned(_) => panic!("{self:?} is only planned"),
         }
     }
@@ -332,7 +332,7 @@ impl Tensor {
     pub fn factor(&self) -> Factor<'_> {
         match &self.data {
             Storage::F16(data) => Factor::F16(data.get()),
-            Storage::Quantised(matrix) => matrix.factor(),
+            Storage::Quantized(matrix) => matrix.factor(),
             _ => self.elements().into(),
         }
     }
@@ -355,7 +355,7 @@ impl Tensor {
     }
 
     /// As [`Tensor::data_mut`], of a bf16 tensor.
-    pub fn narrow_data_mut(&mut self) -> &mut Vec<bf16> {
+    pub fn bf16_data_mut(&mut self) -> &mut Vec<bf16> {
         self.unshare_claim();
         match &mut self.data {
             Storage::Bf16(data) => data.get_mut(),
@@ -380,7 +380,7 @@ impl Tensor {
         if self.is_in(precision) {
             return self.clone();
         }
-        let mut converted = self.beside(&self.shape, precision);
+        let mut converted = self.empty_like(&self.shape, precision);
         if converted.is_planned() {
             return converted;
         }
@@ -391,7 +391,7 @@ impl Tensor {
                 pieces.for_each(|(i, to)| factor.widen(i * PIECE, to));
             }
             Precision::Bf16 => {
-                let pieces = converted.narrow_data_mut().par_chunks_mut(PIECE).enumerate();
+                let pieces = converted.bf16_data_mut().par_chunks_mut(PIECE).enumerate();
                 pieces.for_each_init(
                     || vec![0.0; PIECE],
                     |wide, (i, to)| {
@@ -408,7 +408,7 @@ impl Tensor {
     /// Whether this is what [`Tensor::to_precision`] would make of it.
     fn is_in(&self, precision: Precision) -> bool {
         match &self.data {
-            Storage::F16(_) | Storage::Quantised(_) => false,
+            Storage::F16(_) | Storage::Quantized(_) => false,
             _ => self.precision() == precision,
         }
     }
@@ -431,14 +431,14 @@ impl Tensor {
             Storage::F32(data) => data.let_go(),
             Storage::Bf16(data) => data.let_go(),
             Storage::F16(data) => data.let_go(),
-            Storage::Quantised(matrix) => matrix.let_go(),
+            Storage::Quantized(matrix) => matrix.let_go(),
             Storage::Planned(_) => {}
         }
     }
 
     /// The same elements in another shape of the same size.
     #[must_use]
-    pub fn reshaped(mut self, shape: &[usize]) -> Self {
+    pub fn reshape(mut self, shape: &[usize]) -> Self {
         assert_eq!(shape.iter().product::<usize>(), self.len(), "reshape to {shape:?}");
         self.shape = shape.to_vec();
         self
@@ -448,7 +448,7 @@ impl Tensor {
     #[must_use]
     pub fn part(&self, i: usize) -> Self {
         let part = self.range(i..i + 1);
-        part.reshaped(&self.shape[1..])
+        part.reshape(&self.shape[1..])
     }
 
     /// The parts `range` of the leading dimension, as [`Tensor::part`].
@@ -461,26 +461,26 @@ impl Tensor {
         let data = match &self.data {
             Storage::F32(data) => Storage::F32(data.part(start, len)),
             Storage::Bf16(data) => Storage::Bf16(data.part(start, len)),
-            Storage::F16(_) | Storage::Quantised(_) => panic!("products alone read {self:?}"),
-            Storage::Planned(_) => return self.beside(&shape, self.precision()),
+            Storage::F16(_) | Storage::Quantized(_) => panic!("products alone read {self:?}"),
+            Storage::Planned(_) => return self.empty_like(&shape, self.precision()),
         };
         Self { shape, data, claim: None }
     }
 
     /// Tensors of one shape and precision as the parts of one. There must be one at least.
-    pub fn stacked(parts: &[&Tensor]) -> Self {
+    pub fn stack(parts: &[&Tensor]) -> Self {
         let shape = [&[parts.len()], parts[0].shape()].concat();
         let len = parts[0].len().max(1);
         match parts[0].precision() {
             Precision::F32 => {
-                let mut stacked = parts[0].beside(&shape, Precision::F32);
+                let mut stacked = parts[0].empty_like(&shape, Precision::F32);
                 let places = stacked.data_mut().chunks_mut(len);
                 places.zip(parts).for_each(|(place, part)| place.copy_from_slice(part.data()));
                 stacked
             }
             Precision::Bf16 => {
-                let mut stacked = parts[0].beside(&shape, Precision::Bf16);
-                let places = stacked.narrow_data_mut().chunks_mut(len);
+                let mut stacked = parts[0].empty_like(&shape, Precision::Bf16);
+                let places = stacked.bf16_data_mut().chunks_mut(len);
                 places.zip(parts).for_each(|(place, part)| match part.elements() {
                     Elements::Bf16(part) => place.copy_from_slice(part),
                     Elements::F32(_) => panic!("{part:?} is not bf16"),
@@ -493,7 +493,8 @@ impl Tensor {
     /// Adds `other`, of the same precision, element by element.
     pub fn add_assign(&mut self, other: &Tensor) {
         assert_eq!(self.len(), other.len());
-        if self.plans_change(Operation::Pass(other.len())) {
+        self.count_in_place(Operation::Pass(other.len()));
+        if self.is_planned() {
             return;
         }
         match (&mut self.data, other.elements()) {
@@ -633,7 +634,7 @@ mod tests {
             let parts: Vec<_> = (0..3).map(|i| whole.part(i)).collect();
             assert_eq!(parts[1].shape(), [2, 2]);
             assert_eq!(parts[1].to_precision(Precision::F32).data(), &values[4..8]);
-            let again = Tensor::stacked(&[&parts[2], &parts[0], &parts[1]]);
+            let again = Tensor::stack(&[&parts[2], &parts[0], &parts[1]]);
             assert_eq!((again.shape(), again.precision()), (&[3, 2, 2][..], whole.precision()));
             let wanted = [&values[8..], &values[..8]].concat();
             assert_eq!(again.to_precision(Precision::F32).data(), wanted);

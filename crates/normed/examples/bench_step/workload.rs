@@ -11,7 +11,7 @@ use normed::nn::{
 };
 use normed::ops::{Rotation, cross_entropy, rms_norm};
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, NormPlace, Parameters, Precision, Tensor, Tower, Var};
+use normed::tensor::{Gradients, Graph, NormPosition, Parameters, Precision, Tensor, Tower, Var};
 use normed::train::{self, AdamW, StepOptions};
 use normed::tuning::{Rule, Tuning};
 use normed::weights::{Checkpoint, fill, read_safetensors};
@@ -113,7 +113,7 @@ fn vit(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
     let blocks = (0..task.layers)
         .map(|i| PreNormBlock::declare(&mut scope.sub("encoder").layer("layers", i), VIT))
         .collect();
-    let (width, place) = (VIT.hidden, NormPlace::Final);
+    let (width, place) = (VIT.hidden, NormPosition::Final);
     let norm = LayerNorm::declare(&mut scope, "post_layernorm", width, VIT.eps, place);
     read(&mut params, &task.directory)?;
     Ok((Workload::Vit { blocks, norm, input }, params))
@@ -123,7 +123,7 @@ fn decoder(task: &Task, input: Var, source: Var) -> normed::Result<(Workload, Pa
     let mut params = Parameters::new();
     let mut scope = params.scope(Tower::Decoder, "");
     let embeddings = &mut scope.sub("embeddings");
-    let (width, place) = (BERT.hidden, NormPlace::Embedding);
+    let (width, place) = (BERT.hidden, NormPosition::Embedding);
     let norm = LayerNorm::declare(embeddings, "LayerNorm", width, BERT.eps, place);
     let blocks = (0..task.layers)
         .map(|i| PostNormBlock::declare(&mut scope.sub("encoder").layer("layer", i), BERT, width))
@@ -138,7 +138,8 @@ fn llama(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
     let blocks = (0..task.layers)
         .map(|i| LlamaBlock::declare(&mut scope.layer("layers", i), MISTRAL))
         .collect();
-    let norm = RmsNorm::declare(&mut scope, "norm", MISTRAL.hidden, MISTRAL.eps, NormPlace::Final);
+    let norm =
+        RmsNorm::declare(&mut scope, "norm", MISTRAL.hidden, MISTRAL.eps, NormPosition::Final);
     read(&mut params, &task.directory)?;
     let dim = MISTRAL.heads.dim;
     let frequency = |i: usize| ROPE_THETA.powf(-((2 * i) as f64) / dim as f64) as f32;
@@ -260,7 +261,7 @@ impl Workload {
             }
         };
         let mut gradients = Gradients::new();
-        graph.backward(output.source(), seed, &mut gradients);
+        graph.backward(output.gradient_slot(), seed, &mut gradients);
         Ok((loss, gradients))
     }
 }

@@ -160,7 +160,7 @@ impl Collator {
         let images = || examples.iter().flat_map(|p| &p.images);
         if self.states.is_some() {
             let states: Vec<_> = images().filter_map(Image::states).collect();
-            let stacked = Tensor::stacked(&states);
+            let stacked = Tensor::stack(&states);
             states.iter().for_each(|states| states.let_go());
             return Images::States(stacked);
         }

@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::tensor::{EmbeddingPart, Parameter, Parameters, Part, Tensor, Term, normal};
+use crate::tensor::{
+    EmbeddingKind, Module, ParamKind, Parameter, Parameters, Tensor, random_normal,
+};
 
 /// Standard deviation of tables, and of matrices with [`WIDTH`] inputs, as in BERT and BLIP's ViT.
 const DEVIATION: f32 = 0.02;
@@ -18,14 +20,14 @@ pub fn initialise(params: &mut Parameters, seed: u64) {
     let mut list: Vec<_> = params.iter_mut().map(|(_, p)| p).collect();
     list.par_iter_mut().for_each(|p| {
         let n = p.len();
-        let data = match (p.role.part, p.role.term) {
-            (_, Term::Bias) => vec![0.0; n],
-            (Part::Norm(_), Term::Weight) => vec![1.0; n],
-            (Part::Embedding(EmbeddingPart::Patch), Term::Weight) => {
-                normal(n, matrix(p), seed, &p.name)
+        let data = match (p.role.module, p.role.kind) {
+            (_, ParamKind::Bias) => vec![0.0; n],
+            (Module::Norm(_), ParamKind::Weight) => vec![1.0; n],
+            (Module::Embedding(EmbeddingKind::Patch), ParamKind::Weight) => {
+                random_normal(n, matrix(p), seed, &p.name)
             }
-            (Part::Embedding(_), Term::Weight) => normal(n, DEVIATION, seed, &p.name),
-            (_, Term::Weight) => normal(n, matrix(p), seed, &p.name),
+            (Module::Embedding(_), ParamKind::Weight) => random_normal(n, DEVIATION, seed, &p.name),
+            (_, ParamKind::Weight) => random_normal(n, matrix(p), seed, &p.name),
         };
         p.set(Tensor::new(&p.shape.clone(), data));
     });
@@ -40,17 +42,17 @@ fn matrix(p: &Parameter) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{AttentionPart, NormPlace, Tower};
+    use crate::tensor::{AttentionProjection, NormPosition, Tower};
 
     fn parameters(names: &[&str]) -> Parameters {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Text, "");
         for name in names {
-            let part = Part::Attention(AttentionPart::Query);
-            scope.declare(name, &[101, 99], part, Term::Weight);
+            let part = Module::Attention(AttentionProjection::Query);
+            scope.declare(name, &[101, 99], part, ParamKind::Weight);
         }
-        scope.declare("gain", &[4], Part::Norm(NormPlace::Final), Term::Weight);
-        scope.declare("shift", &[4], Part::Norm(NormPlace::Final), Term::Bias);
+        scope.declare("gain", &[4], Module::Norm(NormPosition::Final), ParamKind::Weight);
+        scope.declare("shift", &[4], Module::Norm(NormPosition::Final), ParamKind::Bias);
         params
     }
 

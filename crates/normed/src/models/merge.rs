@@ -88,12 +88,12 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
     if params.prefixes().len() > 0 {
         return Err(beside("a prefix"));
     }
-    if params.prompts().len() > 0 {
+    if params.soft_prompts().len() > 0 {
         return Err(beside("a prompt"));
     }
-    for (weight, delta) in params.deltas() {
+    for (weight, delta) in params.plugs() {
         let layer = params.get(weight);
-        if let Some(to) = layer.quantisation() {
+        if let Some(to) = layer.quantization() {
             let cause = format!("`{}` is quantised to {to}, and an adapter changes it", layer.name);
             return Err(Error::invalid("merge", cause).with_remedy(
                 "merge into the model that was quantised, and quantise what comes of it",

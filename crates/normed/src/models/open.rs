@@ -214,7 +214,7 @@ pub fn describe(dir: &Path, asked: impl Into<Asked>) -> Result<Description> {
     let ConfigFile { config, layout, json } = ConfigFile::open(dir)?;
     let mut params = Parameters::new();
     config.declare(&mut params);
-    expect_quantised(dir, &json, &mut params)?;
+    expect_quantized(dir, &json, &mut params)?;
     let text_rule = config.described_text(asked.into(), dir, layout, &json)?;
     let named = json["architectures"][0].as_str();
     let architecture = named.unwrap_or_else(|| config.architecture(layout));
@@ -238,7 +238,7 @@ pub fn declare(dir: &Path, asked: impl Into<Asked>) -> Result<Declared> {
     let image_rule = ImageRule { size: config.image_size(), ..config.open_image(dir, &json)? };
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
-    expect_quantised(dir, &json, &mut params)?;
+    expect_quantized(dir, &json, &mut params)?;
     let tokenizer = Arc::new(tokenizer);
     Ok(Declared { model, config, params, tokenizer, image_rule, text_rule, layout })
 }
@@ -304,7 +304,7 @@ pub(super) fn save_description(loaded: &Loaded, dir: &Path, file: &Value) -> Res
 }
 
 /// Says of every parameter whether config.json has it quantised.
-fn expect_quantised(dir: &Path, json: &Value, params: &mut Parameters) -> Result<()> {
+fn expect_quantized(dir: &Path, json: &Value, params: &mut Parameters) -> Result<()> {
     let place = dir.join("config.json");
     if let Some(config) = QuantisationConfig::parse(&place.display().to_string(), json)? {
         config.expect(params);
@@ -368,12 +368,12 @@ fn resized(config: &dyn ModelConfig, old: &Parameters) -> Result<(Box<dyn Model>
             let positions = old.value().to_precision(Precision::F32);
             let (rows, width) = (positions.rows(), positions.width());
             let side = (new.len() / width - 1).isqrt();
-            let positions = positions.reshaped(&[1, rows, width]);
+            let positions = positions.reshape(&[1, rows, width]);
             let positions = weights::interpolate_positions(&positions, side).ok_or_else(|| {
                 let cause = format!("{:?} is no square grid of positions", old.shape);
                 Error::invalid(&old.name, cause)
             })?;
-            positions.reshaped(&shape)
+            positions.reshape(&shape)
         };
         new.set(value);
     }
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!((old.shape(), new.shape()), (&[5, 4][..], &[26, 4][..]));
         assert_eq!(old.data()[..4], new.data()[..4], "the class token's");
         assert!(config.set_image_size(4).unwrap_err().to_string().contains("patch_size 8"));
-        let wanted = weights::interpolate_positions(&old.reshaped(&[1, 5, 4]), 5).unwrap();
+        let wanted = weights::interpolate_positions(&old.reshape(&[1, 5, 4]), 5).unwrap();
         assert_eq!(wanted.data(), new.data());
     }
 

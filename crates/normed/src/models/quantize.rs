@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Layout;
 use super::new_dir::NewDir;
 use super::open::{Loaded, description, load_as_stored, save_description};
-use crate::tensor::{Parameters, Precision, Quantisation};
+use crate::tensor::{Parameters, Precision, Quantization};
 use crate::weights::{self, Written};
 use crate::{Error, Result};
 
@@ -37,13 +37,13 @@ pub struct QuantizedModel {
 /// The directory is there whole, or not at all.
 pub fn quantize(
     dir: &Path,
-    to: Quantisation,
+    to: Quantization,
     output: &Path,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<QuantizedModel> {
     let new = NewDir::begin(output)?;
     let loaded = load_as_stored(dir, None)?;
-    if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantisation()) {
+    if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantization()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
             .with_remedy("quantise the model that it was made of"));
     }

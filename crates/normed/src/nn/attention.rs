@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Drops, LayerNorm, Linear, Place, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues};
-use crate::tensor::{AttentionPart, Graph, NormPlace, Part, Recompute, Scope, Tensor, Var};
+use crate::tensor::{
+    AttentionProjection, Graph, Module, NormPosition, Recompute, Scope, Tensor, Var,
+};
 
 /// Why a key bias is never trained: it adds the same to every score of a query's row.
 pub(super) const KEY_BIAS: &str =
@@ -23,14 +25,14 @@ impl FusedAttention {
     /// Declares `qkv [3C, C]` and `projection [C, C]`. (The key third of the qkv bias gets no
     /// gradient, but it is no parameter of its own.)
     pub fn declare(scope: &mut Scope<'_>, width: usize, heads: usize) -> Self {
-        let (qkv, output) = (AttentionPart::QueryKeyValue, AttentionPart::Output);
+        let (qkv, output) = (AttentionProjection::QueryKeyValue, AttentionProjection::Output);
         Self {
-            qkv: Linear::declare(scope, "qkv", [3 * width, width], Part::Attention(qkv)),
+            qkv: Linear::declare(scope, "qkv", [3 * width, width], Module::Attention(qkv)),
             projection: Linear::declare(
                 scope,
                 "projection",
                 [width, width],
-                Part::Attention(output),
+                Module::Attention(output),
             ),
             heads,
         }
@@ -44,7 +46,7 @@ impl FusedAttention {
             ..AttentionSpec::default()
         };
         let layer = self.qkv.clone();
-        let context = g.recomputed(Recompute::Attention, [x], move |g, [x]| {
+        let context = g.recompute_in_backward(Recompute::Attention, [x], move |g, [x]| {
             let qkv = layer.inner(g, x);
             ops::self_attention(g, &qkv, spec.clone())
         });
@@ -86,7 +88,7 @@ impl Attention {
     /// Self-attention: declares `self.{query,key,value}` and `output.{dense,LayerNorm}`.
     pub fn declare_self(scope: &mut Scope<'_>, width: usize, heads: usize, eps: f32) -> Self {
         let places = [Place::Probabilities, Place::Attention];
-        let role = (Part::Attention as fn(_) -> _, NormPlace::Attention, places);
+        let role = (Module::Attention as fn(_) -> _, NormPosition::Attention, places);
         Self::declare(scope, [width; 2], heads, eps, role)
     }
 
@@ -99,7 +101,7 @@ impl Attention {
         eps: f32,
     ) -> Self {
         let places = [Place::CrossProbabilities, Place::CrossAttention];
-        let role = (Part::CrossAttention as fn(_) -> _, NormPlace::CrossAttention, places);
+        let role = (Module::CrossAttention as fn(_) -> _, NormPosition::CrossAttention, places);
         Self::declare(scope, [width, source], heads, eps, role)
     }
 
@@ -108,15 +110,15 @@ impl Attention {
         [width, source]: [usize; 2],
         heads: usize,
         eps: f32,
-        (part, norm, places): (fn(AttentionPart) -> Part, NormPlace, [Place; 2]),
+        (part, norm, places): (fn(AttentionProjection) -> Module, NormPosition, [Place; 2]),
     ) -> Self {
-        let mut linear = |name: &str, inner: usize, which: AttentionPart| {
+        let mut linear = |name: &str, inner: usize, which: AttentionProjection| {
             Linear::declare(scope, name, [width, inner], part(which))
         };
-        let query = linear("self.query", width, AttentionPart::Query);
-        let key = linear("self.key", source, AttentionPart::Key);
-        let value = linear("self.value", source, AttentionPart::Value);
-        let dense = linear("output.dense", width, AttentionPart::Output);
+        let query = linear("self.query", width, AttentionProjection::Query);
+        let key = linear("self.key", source, AttentionProjection::Key);
+        let value = linear("self.value", source, AttentionProjection::Value);
+        let dense = linear("output.dense", width, AttentionProjection::Output);
         let norm = LayerNorm::declare(scope, "output.LayerNorm", width, eps, norm);
         key.mark_bias_inert(scope, KEY_BIAS);
         Self { query, key, value, dense, norm, heads, places }
@@ -135,12 +137,13 @@ impl Attention {
         let before = prefix::length(g, &self.key);
         let spec = self.spec(&seen.after(before), drops.probabilities(self.places[0]));
         let [query, key, value] = [&self.query, &self.key, &self.value].map(Linear::clone);
-        let context = g.recomputed(Recompute::Attention, [x, source], move |g, [x, source]| {
-            let q = query.inner(g, x);
-            let own = [key.inner(g, source), value.inner(g, source)];
-            let [k, v] = prefix::prepended(g, &key, own);
-            ops::attention(g, &q, &k, &v, spec.clone())
-        });
+        let context =
+            g.recompute_in_backward(Recompute::Attention, [x, source], move |g, [x, source]| {
+                let q = query.inner(g, x);
+                let own = [key.inner(g, source), value.inner(g, source)];
+                let [k, v] = prefix::prepended(g, &key, own);
+                ops::attention(g, &q, &k, &v, spec.clone())
+            });
         let y = self.dense.end(g, &context, x, x, drops.hidden(self.places[1]));
         self.norm.forward(g, &y)
     }
@@ -154,7 +157,7 @@ impl Attention {
     /// which is all it holds.
     pub fn cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KeyValues {
         let mut cache = KeyValues::new(like, prefix::length(g, &self.key) + room);
-        let none = like.beside(&[like.shape()[0], 0, like.width()], like.precision());
+        let none = like.empty_like(&[like.shape()[0], 0, like.width()], like.precision());
         let none = [none.clone(), none].map(Var::constant);
         let [keys, values] = prefix::prepended(g, &self.key, none);
         cache.append(&keys.value, &values.value);

@@ -2,7 +2,7 @@
 
 use super::{Attention, Drops, FusedAttention, LayerNorm, Mlp, Place, Seen};
 use crate::ops::KeyValues;
-use crate::tensor::{Graph, NormPlace, Recompute, Scope, Var};
+use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]
@@ -32,23 +32,29 @@ impl PreNormBlock {
     pub fn declare(scope: &mut Scope<'_>, w: Widths) -> Self {
         Self {
             attention: FusedAttention::declare(&mut scope.sub("self_attn"), w.hidden, w.heads),
-            norm1: LayerNorm::declare(scope, "layer_norm1", w.hidden, w.eps, NormPlace::Attention),
+            norm1: LayerNorm::declare(
+                scope,
+                "layer_norm1",
+                w.hidden,
+                w.eps,
+                NormPosition::Attention,
+            ),
             mlp: Mlp::declare(&mut scope.sub("mlp"), ["fc1", "fc2"], w.hidden, w.intermediate),
-            norm2: LayerNorm::declare(scope, "layer_norm2", w.hidden, w.eps, NormPlace::Ffn),
+            norm2: LayerNorm::declare(scope, "layer_norm2", w.hidden, w.eps, NormPosition::Ffn),
         }
     }
 
     /// `[B, T, C] -> [B, T, C]`.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
         let (block, drops) = (self.clone(), drops.clone());
-        g.recomputed(Recompute::Blocks, [x], move |g, [x]| block.layers(g, x, &drops))
+        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| block.layers(g, x, &drops))
     }
 
     fn layers(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
         let h = self.norm1.inner(g, x);
         let x = self.attention.add(g, &h, x, drops);
         let h = self.norm2.inner(g, &x);
-        g.ending(|g| self.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
+        g.as_final_op(|g| self.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
     }
 }
 
@@ -82,7 +88,7 @@ impl PostNormBlock {
             attention,
             cross_attention: Attention::declare_cross(cross, w.hidden, source, w.heads, w.eps),
             mlp: Mlp::declare(scope, names, w.hidden, w.intermediate),
-            norm: LayerNorm::declare(scope, "output.LayerNorm", w.hidden, w.eps, NormPlace::Ffn),
+            norm: LayerNorm::declare(scope, "output.LayerNorm", w.hidden, w.eps, NormPosition::Ffn),
         }
     }
 
@@ -98,7 +104,7 @@ impl PostNormBlock {
     ) -> Var {
         let (block, drops) = (self.clone(), drops.clone());
         let (own, cross) = (own.clone(), cross.clone());
-        g.recomputed(Recompute::Blocks, [x, source], move |g, [x, source]| {
+        g.recompute_in_backward(Recompute::Blocks, [x, source], move |g, [x, source]| {
             let x = block.attention.forward(g, x, x, &own, &drops);
             let x = block.cross_attention.forward(g, &x, source, &cross, &drops);
             block.feed_forward(g, &x, &drops)

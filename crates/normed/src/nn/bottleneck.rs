@@ -36,7 +36,7 @@ fn raised(g: &mut Graph<'_>, x: &Var, adapter: Bottleneck, sum: &Var) -> Var {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{Parameters, Part, Tensor, Term, Tower};
+    use crate::tensor::{Module, ParamKind, Parameters, Tensor, Tower};
 
     fn numbers(len: usize, start: f32) -> Vec<f32> {
         (0..len).map(|i| (start + i as f32).sin()).collect()
@@ -58,7 +58,7 @@ mod tests {
         let sizes: [&[usize]; 6] =
             [&[width, inner], &[width], &[rank, width], &[rank], &[width, rank], &[width]];
         let ids = [0, 1, 2, 3, 4, 5]
-            .map(|i| scope.declare(&format!("{i}"), sizes[i], Part::Fc2, Term::Weight));
+            .map(|i| scope.declare(&format!("{i}"), sizes[i], Module::Fc2, ParamKind::Weight));
         let [w, b, down, d, up, u] = [0, 1, 2, 3, 4, 5].map(|i| {
             let shift = if i == 3 { 20.0 } else { 0.0 };
             let len = sizes[i].iter().product();

@@ -3,7 +3,7 @@
 
 use super::{Drops, LayerNorm, Mlp, Place, SelfAttention, Widths};
 use crate::ops::Activation;
-use crate::tensor::{Graph, NormPlace, Recompute, Scope, Var};
+use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
 #[derive(Debug, Clone)]
@@ -21,21 +21,21 @@ impl ClipBlock {
         let norm = |scope: &mut Scope<'_>, name, place| {
             LayerNorm::declare(scope, name, w.hidden, w.eps, place)
         };
-        let layer_norm1 = norm(scope, "layer_norm1", NormPlace::Attention);
+        let layer_norm1 = norm(scope, "layer_norm1", NormPosition::Attention);
         let names = ["fc1", "fc2"];
         let mlp = Mlp::declare(&mut scope.sub("mlp"), names, w.hidden, w.intermediate);
-        let layer_norm2 = norm(scope, "layer_norm2", NormPlace::Ffn);
+        let layer_norm2 = norm(scope, "layer_norm2", NormPosition::Ffn);
         Self { self_attn, layer_norm1, mlp: Mlp { activation, ..mlp }, layer_norm2 }
     }
 
     /// `[B, T, C] -> [B, T, C]`.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
         let (block, drops) = (self.clone(), drops.clone());
-        g.recomputed(Recompute::Blocks, [x], move |g, [x]| {
+        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {
             let h = block.layer_norm1.inner(g, x);
             let x = block.self_attn.add(g, &h, x, None, &drops);
             let h = block.layer_norm2.inner(g, &x);
-            g.ending(|g| block.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
+            g.as_final_op(|g| block.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::bottleneck;
 use crate::ops::{self, DropoutStream, Output};
-use crate::tensor::{Delta, Graph, LowRank, ParamId, Scaled, Var};
+use crate::tensor::{ChannelScale, Graph, LowRank, ParamId, Plug, Var};
 
 /// What tells the random streams of sockets from those of the model's own [`Place`](super::Place)s.
 const SOCKETS: u64 = 1 << 48;
@@ -12,21 +12,21 @@ pub(super) fn output(
     g: &mut Graph<'_>,
     x: &Var,
     layer: (ParamId, Option<ParamId>),
-    delta: Delta,
+    delta: Plug,
     output: Output<'_>,
 ) -> Var {
     match delta {
-        Delta::LowRank(path) => low_rank(g, x, layer, path, output),
-        Delta::Scaled(Scaled { vector, input: true }) => {
+        Plug::LowRank(path) => low_rank(g, x, layer, path, output),
+        Plug::ChannelScale(ChannelScale { vector, input: true }) => {
             let x = ops::scale(g, x, vector, None, None, Output::Inner);
             ops::linear(g, &x, layer.0, layer.1, output)
         }
-        Delta::Scaled(Scaled { vector, input: false }) => {
+        Plug::ChannelScale(ChannelScale { vector, input: false }) => {
             let y = ops::linear(g, x, layer.0, layer.1, Output::Inner);
             ops::scale(g, &y, vector, None, None, output)
         }
         // Such a layer ends a sublayer, and is asked by `Linear::ending`; on its own it is behind itself.
-        Delta::Bottleneck(adapter) => bottleneck::output(g, x, x, layer, adapter, output),
+        Plug::Bottleneck(adapter) => bottleneck::output(g, x, x, layer, adapter, output),
     }
 }
 
@@ -37,7 +37,7 @@ fn low_rank(
     path: LowRank,
     output: Output<'_>,
 ) -> Var {
-    let stream = g.draws().filter(|_| path.dropout > 0.0).map(|draws| {
+    let stream = g.dropout_seeds().filter(|_| path.dropout > 0.0).map(|draws| {
         let site = SOCKETS | path.a.index() as u64;
         DropoutStream::new(&draws.keys, draws.seed, site, path.dropout)
     });

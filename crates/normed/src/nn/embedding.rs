@@ -2,7 +2,9 @@
 
 use super::{Drops, LayerNorm, Place, prompt_length, prompted};
 use crate::ops;
-use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Part, Precision, Scope, Term, Var};
+use crate::tensor::{
+    EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Precision, Scope, Var,
+};
 
 /// BERT's embeddings without token types: `dropout(LayerNorm(word + position))`.
 #[derive(Debug, Clone)]
@@ -25,12 +27,12 @@ impl TextEmbedding {
         eps: f32,
     ) -> Self {
         let mut table = |name, rows, part| {
-            scope.declare(name, &[rows, width], Part::Embedding(part), Term::Weight)
+            scope.declare(name, &[rows, width], Module::Embedding(part), ParamKind::Weight)
         };
         Self {
-            words: table("word_embeddings.weight", vocab_size, EmbeddingPart::Token),
-            positions: table("position_embeddings.weight", positions, EmbeddingPart::Position),
-            norm: LayerNorm::declare(scope, "LayerNorm", width, eps, NormPlace::Embedding),
+            words: table("word_embeddings.weight", vocab_size, EmbeddingKind::Token),
+            positions: table("position_embeddings.weight", positions, EmbeddingKind::Position),
+            norm: LayerNorm::declare(scope, "LayerNorm", width, eps, NormPosition::Embedding),
         }
     }
 
@@ -52,7 +54,7 @@ impl TextEmbedding {
     /// The virtual tokens of `sequences` sequences alone, `[B, P, C]`, without noise.
     pub fn prompt(&self, g: &mut Graph<'_>, sequences: usize) -> Var {
         let words = g.param(self.words).value();
-        let none = words.beside(&[sequences, 0, words.width()], Precision::F32);
+        let none = words.empty_like(&[sequences, 0, words.width()], Precision::F32);
         let x = prompted(g, self.words, Var::constant(none));
         self.norm.forward(g, &x)
     }

@@ -2,7 +2,7 @@
 
 use super::{bottleneck, delta, residual};
 use crate::ops::{self, DropoutStream, Output};
-use crate::tensor::{Delta, Graph, ParamId, Part, Scope, Term, Var};
+use crate::tensor::{Graph, Module, ParamId, ParamKind, Plug, Scope, Var};
 
 /// `y = x Wᵀ (+ b)`.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ impl Linear {
         scope: &mut Scope<'_>,
         name: &str,
         [out, inner]: [usize; 2],
-        part: Part,
+        part: Module,
     ) -> Self {
         Self::declare_with(scope, name, [out, inner], part, true)
     }
@@ -29,12 +29,12 @@ impl Linear {
         scope: &mut Scope<'_>,
         name: &str,
         [out, inner]: [usize; 2],
-        part: Part,
+        part: Module,
         has_bias: bool,
     ) -> Self {
         let mut scope = scope.sub(name);
-        let weight = scope.declare("weight", &[out, inner], part, Term::Weight);
-        let bias = has_bias.then(|| scope.declare("bias", &[out], part, Term::Bias));
+        let weight = scope.declare("weight", &[out, inner], part, ParamKind::Weight);
+        let bias = has_bias.then(|| scope.declare("bias", &[out], part, ParamKind::Bias));
         Self { weight, bias }
     }
 
@@ -93,8 +93,8 @@ impl Linear {
         input: &Var,
         output: Output<'_>,
     ) -> Var {
-        match g.delta(self.weight) {
-            Some(Delta::Bottleneck(adapter)) => {
+        match g.plug(self.weight) {
+            Some(Plug::Bottleneck(adapter)) => {
                 bottleneck::output(g, x, input, self.ids(), adapter, output)
             }
             _ => self.output(g, x, output),
@@ -103,11 +103,11 @@ impl Linear {
 
     /// Whether something is plugged in.
     pub(super) fn is_changed(&self, g: &Graph<'_>) -> bool {
-        g.delta(self.weight).is_some()
+        g.plug(self.weight).is_some()
     }
 
     pub(super) fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        match g.delta(self.weight) {
+        match g.plug(self.weight) {
             None => ops::linear(g, x, self.weight, self.bias, output),
             Some(delta) => delta::output(g, x, self.ids(), delta, output),
         }

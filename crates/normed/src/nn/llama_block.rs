@@ -2,7 +2,7 @@
 
 use super::{Drops, GatedMlp, Heads, RmsNorm, SelfAttention};
 use crate::ops::{KeyValues, Rotation};
-use crate::tensor::{Graph, NormPlace, Recompute, Scope, Var};
+use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of such a block.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +38,15 @@ impl LlamaBlock {
             SelfAttention::declare_llama(attention, w.hidden, w.heads, w.attention_bias);
         let mlp = GatedMlp::declare(&mut scope.sub("mlp"), w.hidden, w.intermediate, w.mlp_bias);
         let mut norm = |name, place| RmsNorm::declare(scope, name, w.hidden, w.eps, place);
-        let input_layernorm = norm("input_layernorm", NormPlace::Attention);
-        let post_attention_layernorm = norm("post_attention_layernorm", NormPlace::Ffn);
+        let input_layernorm = norm("input_layernorm", NormPosition::Attention);
+        let post_attention_layernorm = norm("post_attention_layernorm", NormPosition::Ffn);
         Self { self_attn, mlp, input_layernorm, post_attention_layernorm }
     }
 
     /// `[B, T, C] -> [B, T, C]`.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var, rotation: &Rotation, drops: &Drops) -> Var {
         let (block, rotation, drops) = (self.clone(), rotation.clone(), drops.clone());
-        g.recomputed(Recompute::Blocks, [x], move |g, [x]| {
+        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {
             let h = block.input_layernorm.inner(g, x);
             let x = block.self_attn.add(g, &h, x, Some(&rotation), &drops);
             block.feed_forward(g, &x)
@@ -87,6 +87,6 @@ impl LlamaBlock {
 
     fn feed_forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let h = self.post_attention_layernorm.inner(g, x);
-        g.ending(|g| self.mlp.add(g, &h, x))
+        g.as_final_op(|g| self.mlp.add(g, &h, x))
     }
 }

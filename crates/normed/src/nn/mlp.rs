@@ -2,7 +2,7 @@
 
 use super::{Linear, residual};
 use crate::ops::{self, Activation, DropoutStream, Output};
-use crate::tensor::{Graph, Part, Recompute, Scope, Var};
+use crate::tensor::{Graph, Module, Recompute, Scope, Var};
 
 /// `fc2(activation(fc1(x)))`.
 #[derive(Debug, Clone)]
@@ -24,8 +24,8 @@ impl Mlp {
         intermediate: usize,
     ) -> Self {
         Self {
-            fc1: Linear::declare(scope, fc1, [intermediate, hidden], Part::Fc1),
-            fc2: Linear::declare(scope, fc2, [hidden, intermediate], Part::Fc2),
+            fc1: Linear::declare(scope, fc1, [intermediate, hidden], Module::Fc1),
+            fc2: Linear::declare(scope, fc2, [hidden, intermediate], Module::Fc2),
             activation: Activation::Gelu,
         }
     }
@@ -62,7 +62,7 @@ impl Mlp {
             return ops::mlp(g, x, self.fc1.ids(), self.fc2.ids(), self.activation, output);
         }
         let (fc1, activation) = (self.fc1.clone(), self.activation);
-        let h = g.recomputed(Recompute::Ffn, [x], move |g, [x]| {
+        let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
             let h = fc1.inner(g, x);
             ops::activate(g, &h, activation)
         });
@@ -89,9 +89,9 @@ impl GatedMlp {
         let mut layer =
             |name, widths, part| Linear::declare_with(scope, name, widths, part, has_bias);
         Self {
-            gate_proj: layer("gate_proj", [intermediate, hidden], Part::Gate),
-            up_proj: layer("up_proj", [intermediate, hidden], Part::Up),
-            down_proj: layer("down_proj", [hidden, intermediate], Part::Down),
+            gate_proj: layer("gate_proj", [intermediate, hidden], Module::Gate),
+            up_proj: layer("up_proj", [intermediate, hidden], Module::Up),
+            down_proj: layer("down_proj", [hidden, intermediate], Module::Down),
         }
     }
 
@@ -103,7 +103,7 @@ impl GatedMlp {
             return ops::gated_mlp(g, x, layers.map(Linear::ids), output);
         }
         let [gate, up] = [&self.gate_proj, &self.up_proj].map(Linear::clone);
-        let h = g.recomputed(Recompute::Ffn, [x], move |g, [x]| {
+        let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
             let (gated, raised) = (gate.inner(g, x), up.inner(g, x));
             ops::gate(g, &gated, &raised)
         });

@@ -1,7 +1,7 @@
 //! LayerNorm and RMSNorm: what this project tunes.
 
 use crate::ops;
-use crate::tensor::{Graph, NormPlace, ParamId, Part, Precision, Scope, Term, Var};
+use crate::tensor::{Graph, Module, NormPosition, ParamId, ParamKind, Precision, Scope, Var};
 
 /// LayerNorm over the last dimension.
 #[derive(Debug, Clone)]
@@ -20,11 +20,11 @@ impl LayerNorm {
         name: &str,
         width: usize,
         eps: f32,
-        place: NormPlace,
+        place: NormPosition,
     ) -> Self {
         let mut scope = scope.sub(name);
-        let weight = scope.declare("weight", &[width], Part::Norm(place), Term::Weight);
-        let bias = scope.declare("bias", &[width], Part::Norm(place), Term::Bias);
+        let weight = scope.declare("weight", &[width], Module::Norm(place), ParamKind::Weight);
+        let bias = scope.declare("bias", &[width], Module::Norm(place), ParamKind::Bias);
         Self { weight, bias, eps }
     }
 
@@ -55,10 +55,13 @@ impl RmsNorm {
         name: &str,
         width: usize,
         eps: f32,
-        place: NormPlace,
+        place: NormPosition,
     ) -> Self {
         let mut scope = scope.sub(name);
-        Self { weight: scope.declare("weight", &[width], Part::Norm(place), Term::Weight), eps }
+        Self {
+            weight: scope.declare("weight", &[width], Module::Norm(place), ParamKind::Weight),
+            eps,
+        }
     }
 
     /// `x [.., C] -> [.., C]` in the run's precision, where only linear layers read it.

@@ -3,7 +3,7 @@
 use super::attention::KEY_BIAS;
 use super::{Drops, Linear, Place, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues, Rotation};
-use crate::tensor::{AttentionPart, Graph, Part, Recompute, Scope, Var};
+use crate::tensor::{AttentionProjection, Graph, Module, Recompute, Scope, Var};
 
 /// What a self-attention is like.
 #[derive(Debug, Clone, Copy)]
@@ -36,11 +36,11 @@ impl SelfAttention {
         let dim = width / heads;
         let heads = Heads { heads, kv_heads: heads, dim, causal: false, window: None };
         let mut layer =
-            |name, part| Linear::declare(scope, name, [width, width], Part::Attention(part));
-        let k_proj = layer("k_proj", AttentionPart::Key);
-        let v_proj = layer("v_proj", AttentionPart::Value);
-        let q_proj = layer("q_proj", AttentionPart::Query);
-        let output = layer("out_proj", AttentionPart::Output);
+            |name, part| Linear::declare(scope, name, [width, width], Module::Attention(part));
+        let k_proj = layer("k_proj", AttentionProjection::Key);
+        let v_proj = layer("v_proj", AttentionProjection::Value);
+        let q_proj = layer("q_proj", AttentionProjection::Query);
+        let output = layer("out_proj", AttentionProjection::Output);
         k_proj.mark_bias_inert(scope, KEY_BIAS);
         Self { q_proj, k_proj, v_proj, output, heads }
     }
@@ -54,14 +54,14 @@ impl SelfAttention {
         has_bias: bool,
     ) -> Self {
         let mut layer = |name, widths, part| {
-            Linear::declare_with(scope, name, widths, Part::Attention(part), has_bias)
+            Linear::declare_with(scope, name, widths, Module::Attention(part), has_bias)
         };
         let (queries, keys) = (heads.heads * heads.dim, heads.kv_heads * heads.dim);
         Self {
-            q_proj: layer("q_proj", [queries, width], AttentionPart::Query),
-            k_proj: layer("k_proj", [keys, width], AttentionPart::Key),
-            v_proj: layer("v_proj", [keys, width], AttentionPart::Value),
-            output: layer("o_proj", [width, queries], AttentionPart::Output),
+            q_proj: layer("q_proj", [queries, width], AttentionProjection::Query),
+            k_proj: layer("k_proj", [keys, width], AttentionProjection::Key),
+            v_proj: layer("v_proj", [keys, width], AttentionProjection::Value),
+            output: layer("o_proj", [width, queries], AttentionProjection::Output),
             heads,
         }
     }
@@ -77,7 +77,7 @@ impl SelfAttention {
     ) -> Var {
         let (layer, rotation) = (self.clone(), rotation.cloned());
         let spec = self.spec(drops.probabilities(Place::Probabilities));
-        let context = g.recomputed(Recompute::Attention, [x], move |g, [x]| {
+        let context = g.recompute_in_backward(Recompute::Attention, [x], move |g, [x]| {
             let [q, k, v] = layer.projected(g, x, rotation.as_ref());
             let [k, v] = prefix::prepended(g, &layer.k_proj, [k, v]);
             ops::attention(g, &q, &k, &v, spec.clone())

@@ -66,7 +66,7 @@ impl Recipe {
 /// Fails where a run that trains this model could not save it whole.
 fn can_be_saved(config: &dyn ModelConfig, params: &Parameters, dir: &Path) -> Result<()> {
     config.to_hugging_face()?;
-    match params.iter().find_map(|(_, p)| p.quantisation()) {
+    match params.iter().find_map(|(_, p)| p.quantization()) {
         None => Ok(()),
         Some(done) => Err(Error::invalid(dir.display(), format!("is quantised, to {done}"))
             .with_remedy("train the model that it was made of")),

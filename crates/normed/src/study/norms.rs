@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::recipe::Recipe;
-use crate::tensor::{Term, Tower};
+use crate::tensor::{ParamKind, Tower};
 use crate::train::Outcome;
 use crate::tuning::Movement;
 use crate::weights::{BaseCheck, load_adapter};
@@ -23,7 +23,7 @@ pub fn changes(
     load_adapter(&outcome.output.join("adapter"), &mut tuned.params, check)?;
     let mut sums: BTreeMap<(Tower, usize), (f64, usize)> = BTreeMap::new();
     for moved in Movement::between(&base.params, &tuned.params)?.norms {
-        let gain = moved.relative.filter(|_| moved.term == Term::Weight);
+        let gain = moved.relative.filter(|_| moved.term == ParamKind::Weight);
         if let Some((layer, relative)) = moved.layer.zip(gain) {
             let (sum, n) = sums.entry((moved.tower, layer)).or_default();
             (*sum, *n) = (*sum + relative, *n + 1);

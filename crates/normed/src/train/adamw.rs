@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::groups::factor;
 use crate::recipe::TrainSpec;
 use crate::tensor::{
-    AddedPart, EmbeddingPart, Gradients, Operation, ParamId, Parameter, Parameters, Part, Role,
-    Tensor, Term,
+    AddedKind, EmbeddingKind, Gradients, Module, Operation, ParamId, ParamKind, Parameter,
+    Parameters, Role, Tensor,
 };
 
 /// The work of one thread at a time, in elements: the update is element by element, so its size
@@ -47,8 +47,8 @@ impl AdamW {
         let zeros = |id, p: &Parameter| Moments {
             id,
             factor: factor(&p.role, spec),
-            first: p.value().zeros_beside(&p.shape),
-            second: p.value().zeros_beside(&p.shape),
+            first: p.value().zeros_like(&p.shape),
+            second: p.value().zeros_like(&p.shape),
         };
         let moments = params.trained().map(|(id, p)| zeros(id, p)).collect();
         Self {
@@ -86,7 +86,9 @@ impl AdamW {
                 continue;
             };
             let parameter = params.get_mut(*id);
-            if parameter.value_mut().plans_change(Operation::Pass(3 * gradient.len())) {
+            let value = parameter.value_mut();
+            value.count_in_place(Operation::Pass(3 * gradient.len()));
+            if value.is_planned() {
                 moved.push(true);
                 continue;
             }
@@ -119,25 +121,25 @@ impl AdamW {
 
 /// Whether weight decay applies: to what multiplies and is no gain, that is, matrices and tables.
 fn decays(role: &Role) -> bool {
-    use AddedPart::{Ia3, Magnitude};
+    use AddedKind::{Ia3, Magnitude};
     let vector = matches!(
-        role.part,
-        Part::Norm(_) | Part::Embedding(EmbeddingPart::Class) | Part::Added(Ia3 | Magnitude)
+        role.module,
+        Module::Norm(_) | Module::Embedding(EmbeddingKind::Class) | Module::Added(Ia3 | Magnitude)
     );
-    role.term == Term::Weight && !vector
+    role.kind == ParamKind::Weight && !vector
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{NormPlace, Tower};
+    use crate::tensor::{NormPosition, Tower};
 
     /// A head's matrix, which decays, and a norm's gain, which does not.
     fn parameters() -> Parameters {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Decoder, "");
-        scope.declare("matrix", &[2, 2], Part::Head, Term::Weight);
-        scope.declare("gain", &[2], Part::Norm(NormPlace::Final), Term::Weight);
+        scope.declare("matrix", &[2, 2], Module::Head, ParamKind::Weight);
+        scope.declare("gain", &[2], Module::Norm(NormPosition::Final), ParamKind::Weight);
         for (_, p) in params.iter_mut() {
             let n = p.len();
             p.trained = true;

@@ -131,7 +131,7 @@ pub fn find_lr(
         let Some(ranking) = ranking else { return Ok(None) };
         ranking.apply(&candidates, &mut loaded.params)?;
     }
-    if loaded.params.trained_count() == 0 {
+    if loaded.params.trained_element_count() == 0 {
         return Err(Error::invalid("tuning", "nothing is trained: there is no rate to find"));
     }
     groups::check(&loaded.params, &recipe.train)?;

@@ -55,8 +55,8 @@ impl Run<'_> {
         let progress = &self.state.progress;
         let outcome = Outcome {
             output: self.directory.path().to_owned(),
-            trained: self.loaded.params.trained_count(),
-            total: self.loaded.params.count(),
+            trained: self.loaded.params.trained_element_count(),
+            total: self.loaded.params.element_count(),
             steps: progress.step,
             stopped_early: progress.stopped_early,
             best_epoch: progress.best.map_or(progress.epoch, |best| best.epoch),

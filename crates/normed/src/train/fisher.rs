@@ -130,7 +130,7 @@ fn gradients(model: &dyn Model, params: &Parameters, batch: &Batch) -> Result<Gr
     let mut g = Graph::training(params);
     let logits = model.forward(&mut g, batch, Mode::Evaluate)?;
     let ce = ops::cross_entropy(&mut g, logits, &batch.labels, 0.0);
-    g.backward(ce.output.source(), Tensor::new(&[1], vec![1.0]), &mut gradients);
+    g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![1.0]), &mut gradients);
     Ok(gradients)
 }
 

@@ -5,13 +5,13 @@
 //! is that of `lr`, in proportion.
 
 use crate::recipe::TrainSpec;
-use crate::tensor::{Parameters, Part, Role, Tower};
+use crate::tensor::{Module, Parameters, Role, Tower};
 use crate::{Error, Result};
 
 /// What the rate of a parameter of this role is a multiple of: `lr`'s place is 1.
 pub(super) fn factor(role: &Role, spec: &TrainSpec) -> f64 {
     let own = match role {
-        Role { part: Part::Norm(_), .. } if spec.norm_lr.is_some() => spec.norm_lr,
+        Role { module: Module::Norm(_), .. } if spec.norm_lr.is_some() => spec.norm_lr,
         Role { tower: Tower::Vision, .. } => spec.vision_lr,
         _ => None,
     };
@@ -22,7 +22,7 @@ pub(super) fn factor(role: &Role, spec: &TrainSpec) -> f64 {
 pub(super) fn check(params: &Parameters, spec: &TrainSpec) -> Result<()> {
     let trains =
         |has: &dyn Fn(&Role) -> bool| params.trained().any(|(_, parameter)| has(&parameter.role));
-    let norm = |role: &Role| matches!(role.part, Part::Norm(_));
+    let norm = |role: &Role| matches!(role.module, Module::Norm(_));
     let complain = |key: &str, cause: &str| {
         Err(Error::invalid(key, format!("is the rate of no parameter that is trained: {cause}"))
             .with_remedy("leave it out, or train what it is for"))
@@ -43,14 +43,14 @@ pub(super) fn check(params: &Parameters, spec: &TrainSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{NormPlace, Term};
+    use crate::tensor::{NormPosition, ParamKind};
 
     fn parameters(trained: [bool; 4]) -> Parameters {
         let mut params = Parameters::new();
         for tower in [Tower::Vision, Tower::Decoder] {
             let mut scope = params.scope(tower, tower.name());
-            scope.declare("norm", &[1], Part::Norm(NormPlace::Ffn), Term::Weight);
-            scope.declare("fc1", &[1, 1], Part::Fc1, Term::Weight);
+            scope.declare("norm", &[1], Module::Norm(NormPosition::Ffn), ParamKind::Weight);
+            scope.declare("fc1", &[1, 1], Module::Fc1, ParamKind::Weight);
         }
         params.iter_mut().zip(trained).for_each(|((_, p), trained)| p.trained = trained);
         params

@@ -12,7 +12,9 @@ use super::tables;
 use crate::data::Collator;
 use crate::models::Declared;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
-use crate::tensor::{EmbeddingPart, Parameters, Part, Precision, Recompute, Term, Tower, Work};
+use crate::tensor::{
+    EmbeddingKind, Module, ParamKind, Parameters, Precision, Recompute, Tower, Work,
+};
 use crate::{Error, Result};
 
 /// What a process takes that does no training, and what each word of its tokenizer adds to that: fitted
@@ -230,7 +232,7 @@ impl Scene<'_> {
             params,
             precision: self.recipe.precision,
             spec,
-            training: (params.trained_count() > 0).then_some(shape),
+            training: (params.trained_element_count() > 0).then_some(shape),
             evaluation: Some(shape),
             rule: &self.recipe.generate,
             cached: self.cached,
@@ -265,7 +267,7 @@ struct Amount {
 impl Texts {
     fn of(recipe: &Recipe, declared: &Declared) -> Self {
         let image_size = declared.image_rule.size;
-        let trains = declared.params.trained_count() > 0;
+        let trains = declared.params.trained_element_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
             let (mut question, mut answer) = declared.text_rule.longest();
             if !recipe.data.task.is_vqa() {
@@ -338,18 +340,18 @@ impl Texts {
 
 /// What to time: the largest feed-forward network, at as many rows as a picture has tokens.
 fn sizes(params: &Parameters) -> Sizes {
-    let weights = || params.iter().map(|(_, p)| p).filter(|p| p.role.term == Term::Weight);
-    let first = weights().filter(|p| matches!(p.role.part, Part::Fc1 | Part::Gate));
+    let weights = || params.iter().map(|(_, p)| p).filter(|p| p.role.kind == ParamKind::Weight);
+    let first = weights().filter(|p| matches!(p.role.module, Module::Fc1 | Module::Gate));
     let [inner, channels] = match first.max_by_key(|p| p.len()).map(|p| p.shape.as_slice()) {
         Some(&[inner, channels]) => [inner, channels],
         _ => [64, 64],
     };
     let positions = weights().find(|p| {
-        let part = Part::Embedding(EmbeddingPart::Position);
-        p.role.tower == Tower::Vision && p.role.part == part
+        let part = Module::Embedding(EmbeddingKind::Position);
+        p.role.tower == Tower::Vision && p.role.module == part
     });
     let tokens = positions.map_or(64, |p| p.len() / p.shape.last().copied().unwrap_or(1).max(1));
     let heads = if channels % 64 == 0 { channels / 64 } else { 1 };
     let rows = tokens.clamp(256, 2048);
-    Sizes { rows, channels, inner, heads, tokens, parameters: params.count() }
+    Sizes { rows, channels, inner, heads, tokens, parameters: params.element_count() }
 }

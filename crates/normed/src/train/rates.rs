@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::ops::{self, AttentionSpec, Output};
 use crate::tensor::{
-    Gradients, Graph, Meter, NormPlace, ParamId, Parameters, Part, Precision, Tensor, Term, Tower,
-    Var, Work,
+    Gradients, Graph, Meter, Module, NormPosition, ParamId, ParamKind, Parameters, Precision,
+    Tensor, Tower, Var, Work,
 };
 
 /// Of all operations, at least.
@@ -55,18 +55,18 @@ impl Rates {
         let matrix = inner * channels;
         let count = (MATRICES / precision.size()).min(parameters) / matrix;
         let matrices: Vec<_> = (0..count.max(1))
-            .map(|_| scope.declare("matrix", &[inner, channels], Part::Fc1, Term::Weight))
+            .map(|_| scope.declare("matrix", &[inner, channels], Module::Fc1, ParamKind::Weight))
             .collect();
-        let norm = Part::Norm(NormPlace::Ffn);
-        let gain = scope.declare("gain", &[channels], norm, Term::Weight);
-        let shift = scope.declare("shift", &[channels], norm, Term::Bias);
-        let mut input = |name, shape: &[usize]| scope.declare(name, shape, norm, Term::Weight);
+        let norm = Module::Norm(NormPosition::Ffn);
+        let gain = scope.declare("gain", &[channels], norm, ParamKind::Weight);
+        let shift = scope.declare("shift", &[channels], norm, ParamKind::Bias);
+        let mut input = |name, shape: &[usize]| scope.declare(name, shape, norm, ParamKind::Weight);
         let many = input("many", &[1, rows, channels]);
         let few = input("few", &[1, FEW, channels]);
         let qkv = input("qkv", &[1, tokens, 3 * channels]);
         params.set_precision(precision);
         for (_, p) in params.iter_mut() {
-            p.trained = p.role.part == norm;
+            p.trained = p.role.module == norm;
             let values = (0..p.len()).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
             let value = Tensor::new(&p.shape.clone(), values);
             p.set(if p.trained { value } else { value.into_precision(precision) });
@@ -136,13 +136,13 @@ impl<'a> Timed<'a> {
     /// Once more, forward and backward.
     fn once(&mut self, params: &mut Parameters) {
         let meter = Meter::new();
-        let value = params.get(self.input).value().clone().metered(&meter);
+        let value = params.get(self.input).value().clone().with_meter(&meter);
         params.get_mut(self.input).set(value);
         let began = Instant::now();
         let mut g = Graph::training(params);
         let y = (self.operation)(&mut g, self.input);
-        let seed = y.value.zeros_beside(y.shape()).to_precision(y.value.precision());
-        g.backward(y.source(), seed, &mut Gradients::new());
+        let seed = y.value.zeros_like(y.shape()).to_precision(y.value.precision());
+        g.backward(y.gradient_slot(), seed, &mut Gradients::new());
         self.seconds.push(began.elapsed().as_secs_f64());
         self.work = meter.work();
     }

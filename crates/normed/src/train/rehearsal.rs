@@ -155,7 +155,7 @@ impl Rehearsal<'_> {
             batch.images = Images::States(states);
         }
         let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
-        let beside = |_| images.beside(images.shape(), images.precision());
+        let beside = |_| images.empty_like(images.shape(), images.precision());
         let others = (1..BATCHES_HELD).map(beside).collect();
         Ok((batch, others))
     }
@@ -230,7 +230,7 @@ mod tests {
         Beginning, LlavaConfig, MissConfig, ModelConfig, TextConfig, VisionConfig, create,
         initialise,
     };
-    use crate::tensor::{EmbeddingPart, Part, Recompute, Role, Term, Tower};
+    use crate::tensor::{EmbeddingKind, Module, ParamKind, Recompute, Role, Tower};
     use crate::train::step::{StepOptions, step};
     use crate::tuning::{Method, Tuning};
 
@@ -317,7 +317,7 @@ mod tests {
             params,
             precision,
             spec,
-            training: (params.trained_count() > 0).then_some(shape),
+            training: (params.trained_element_count() > 0).then_some(shape),
             evaluation: Some(shape),
             rule,
             cached: false,
@@ -333,20 +333,20 @@ mod tests {
         for (_, p) in params.iter_mut() {
             // A copy: the model keeps its own.
             let precision = p.value().precision();
-            let mut value = p.value().beside(&p.shape, precision);
+            let mut value = p.value().empty_like(&p.shape, precision);
             match precision {
                 Precision::F32 => value.data_mut().copy_from_slice(p.value().data()),
                 Precision::Bf16 => value = p.value().clone(),
             }
-            p.set(value.metered(&meter));
+            p.set(value.with_meter(&meter));
         }
         let batch = || {
             let mut batch =
                 of.batch(spec.batch_size, rehearsal.model.picture_token(), &Meter::new());
             let shape = [spec.batch_size * of.views, 3, of.image_size, of.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
-            let pixels = Tensor::new(&shape, values.collect()).metered(&meter);
-            let others = (1..BATCHES_HELD).map(|_| pixels.beside(&shape, Precision::F32));
+            let pixels = Tensor::new(&shape, values.collect()).with_meter(&meter);
+            let others = (1..BATCHES_HELD).map(|_| pixels.empty_like(&shape, Precision::F32));
             let others: Vec<_> = others.collect();
             batch.images = Images::PixelValues(pixels);
             (batch, others)
@@ -411,20 +411,25 @@ mod tests {
             let source = name.contains("crossattention.self.key")
                 || name.contains("crossattention.self.value");
             let rows = match (role.tower, source) {
-                (_, _) if role.part == Part::Embedding(EmbeddingPart::Patch) => {
+                (_, _) if role.module == Module::Embedding(EmbeddingKind::Patch) => {
                     return 2 * EXAMPLES * (image - 1) * elements;
                 }
-                (Tower::Text, _) if role.part == Part::Embedding(EmbeddingPart::Token) => 0,
+                (Tower::Text, _) if role.module == Module::Embedding(EmbeddingKind::Token) => 0,
                 (Tower::Vision | Tower::Projector, _) | (Tower::Text, true) => image,
                 (Tower::Text, false) | (Tower::Decoder, true) => question,
                 (Tower::Decoder, false) => answer,
             };
             4 * EXAMPLES * rows * elements
         };
-        let matrices = loaded.1.iter().filter(|(_, p)| p.role.multiplies());
+        let matrices = loaded.1.iter().filter(|(_, p)| p.role.is_matmul_operand());
         let want: usize = matrices.map(|(_, p)| products(&p.role, &p.name, p.len())).sum();
         assert_eq!(planned.step.products, want as u64);
-        assert!(loaded.1.iter().all(|(_, p)| p.role.term == Term::Weight || !p.role.multiplies()));
+        assert!(
+            loaded
+                .1
+                .iter()
+                .all(|(_, p)| p.role.kind == ParamKind::Weight || !p.role.is_matmul_operand())
+        );
         // Two products forward and five backward, of `channels` a score.
         let scores = 3 * image * image
             + 2 * (question * question + question * image)

@@ -155,7 +155,7 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         groups::check(&loaded.params, &recipe.train)?;
-        let trained = loaded.params.trained_count();
+        let trained = loaded.params.trained_element_count();
         let optimizer = AdamW::new(&loaded.params, &recipe.train);
         let mut state = State::new(&loaded.params, optimizer, fingerprint);
         let checkpoint = directory.checkpoint();

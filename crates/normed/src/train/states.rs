@@ -152,7 +152,7 @@ impl States {
             return Ok(Vec::new());
         }
         let stored = file.tensors.get(STATES).ok_or_else(|| wrong("holds no states"))?;
-        let states = stored.view().filter(|states| !states.is_half());
+        let states = stored.view().filter(|states| !states.is_f16());
         let states = states.ok_or_else(|| wrong("its states are no floats"))?;
         let shape = [&[pictures.len()], &*self.shape].concat();
         if (states.shape(), states.precision()) != (&shape, self.precision) {
@@ -248,7 +248,7 @@ mod tests {
             assert!(!states.holds(&hash(1)), "there, but not wanted");
 
             // What another run writes meanwhile is found, and no file is read twice.
-            open(dir.path(), "p", &like, &[3]).add(&[hash(3)], &Tensor::stacked(&[&like])).unwrap();
+            open(dir.path(), "p", &like, &[3]).add(&[hash(3)], &Tensor::stack(&[&like])).unwrap();
             assert!(states.take_up().unwrap().is_empty());
             assert!(states.holds(&hash(3)));
         }
@@ -311,7 +311,7 @@ mod tests {
         fs::write(&inner, "a file").unwrap();
         let error = states.take_up().unwrap_err();
         assert!(error.to_string().contains("cache.place"), "{error}");
-        let error = states.add(&[hash(1)], &Tensor::stacked(&[&like()])).unwrap_err();
+        let error = states.add(&[hash(1)], &Tensor::stack(&[&like()])).unwrap_err();
         assert!(error.to_string().contains("cache.place"), "{error}");
         assert!(!states.holds(&hash(1)));
     }

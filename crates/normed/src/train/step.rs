@@ -10,7 +10,7 @@ use crate::models::Model;
 use crate::nn::{Mode, Noise};
 use crate::ops::CrossEntropy;
 use crate::recipe::TrainSpec;
-use crate::tensor::{Draws, Gradients, Graph, Parameters, Tensor};
+use crate::tensor::{DropoutSeeds, Gradients, Graph, Parameters, Tensor};
 
 /// How a step is made.
 #[derive(Debug, Clone, Copy)]
@@ -88,11 +88,11 @@ pub(super) fn accumulate(
     check: impl FnOnce(&CrossEntropy) -> Result<()>,
     gradients: &mut Gradients,
 ) -> Result<f64> {
-    let draws = Draws { seed: noise.seed, keys: batch.keys.as_slice().into() };
-    let mut g = Graph::training(params).with_recompute(spec.recompute).with_draws(draws);
+    let draws = DropoutSeeds { seed: noise.seed, keys: batch.keys.as_slice().into() };
+    let mut g = Graph::training(params).with_recompute(spec.recompute).with_dropout_seeds(draws);
     let ce = model.loss(&mut g, batch, Mode::Train(noise), spec.label_smoothing)?;
     check(&ce)?;
-    g.backward(ce.output.source(), Tensor::new(&[1], vec![1.0]), gradients);
+    g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![1.0]), gradients);
     Ok(ce.sum)
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::models::Declared;
-use crate::tensor::{EmbeddingPart, Parameter, Parameters, Part, Precision, Tower};
+use crate::tensor::{EmbeddingKind, Module, Parameter, Parameters, Precision, Tower};
 
 /// What Linux maps around a byte that is asked for.
 const AROUND: usize = 64 << 10;
@@ -26,9 +26,9 @@ pub(super) fn unread(
 
 /// Whether rows of it are looked up, and no product reads it as the head's matrix.
 fn is_looked_up(params: &Parameters, p: &Parameter) -> bool {
-    let is_table = p.role.part == Part::Embedding(EmbeddingPart::Token);
+    let is_table = p.role.module == Module::Embedding(EmbeddingKind::Token);
     let is_its_head = |head: &Parameter| {
-        head.role.part == Part::Head && head.role.tower == p.role.tower && head.shape == p.shape
+        head.role.module == Module::Head && head.role.tower == p.role.tower && head.shape == p.shape
     };
     is_table && (p.role.tower != Tower::Decoder || params.iter().any(|(_, h)| is_its_head(h)))
 }
@@ -36,21 +36,21 @@ fn is_looked_up(params: &Parameters, p: &Parameter) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Term;
+    use crate::tensor::ParamKind;
 
     #[test]
     fn a_table_that_is_the_head_too_is_read_whole() {
         let mut params = Parameters::new();
-        let table = Part::Embedding(EmbeddingPart::Token);
+        let table = Module::Embedding(EmbeddingKind::Token);
         let mut declare = |tower, name, shape: &[usize], part| {
-            params.scope(tower, "").declare(name, shape, part, Term::Weight)
+            params.scope(tower, "").declare(name, shape, part, ParamKind::Weight)
         };
         let question = declare(Tower::Text, "question", &[9, 4], table);
         let answer = declare(Tower::Decoder, "answer", &[9, 4], table);
-        declare(Tower::Decoder, "transform", &[4, 4], Part::Head);
+        declare(Tower::Decoder, "transform", &[4, 4], Module::Head);
         let looked_up = |params: &Parameters, id| is_looked_up(params, params.get(id));
         assert!(looked_up(&params, question) && !looked_up(&params, answer));
-        params.scope(Tower::Decoder, "").declare("head", &[9, 4], Part::Head, Term::Weight);
+        params.scope(Tower::Decoder, "").declare("head", &[9, 4], Module::Head, ParamKind::Weight);
         assert!(looked_up(&params, answer));
     }
 }

@@ -8,7 +8,8 @@ use crate::models::{Decoding, Model};
 use crate::nn::Mode;
 use crate::ops::{self, DropoutStream};
 use crate::tensor::{
-    EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Precision, Tensor, Term, Tower, Var,
+    EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameters, Precision, Tensor,
+    Tower, Var,
 };
 
 pub(super) const VOCABULARY: usize = 13;
@@ -29,17 +30,17 @@ impl Toy {
     pub fn new() -> (Self, Parameters) {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Decoder, "");
-        let words = Part::Embedding(EmbeddingPart::Token);
-        let positions = Part::Embedding(EmbeddingPart::Position);
-        let norm = Part::Norm(NormPlace::Final);
+        let words = Module::Embedding(EmbeddingKind::Token);
+        let positions = Module::Embedding(EmbeddingKind::Position);
+        let norm = Module::Norm(NormPosition::Final);
         let toy = Self {
-            words: scope.declare("words", &[VOCABULARY, WIDTH], words, Term::Weight),
-            positions: scope.declare("positions", &[ANSWER, WIDTH], positions, Term::Weight),
-            gain: scope.declare("norm.weight", &[WIDTH], norm, Term::Weight),
-            bias: scope.declare("norm.bias", &[WIDTH], norm, Term::Bias),
-            head: scope.declare("head", &[VOCABULARY, WIDTH], Part::Head, Term::Weight),
+            words: scope.declare("words", &[VOCABULARY, WIDTH], words, ParamKind::Weight),
+            positions: scope.declare("positions", &[ANSWER, WIDTH], positions, ParamKind::Weight),
+            gain: scope.declare("norm.weight", &[WIDTH], norm, ParamKind::Weight),
+            bias: scope.declare("norm.bias", &[WIDTH], norm, ParamKind::Bias),
+            head: scope.declare("head", &[VOCABULARY, WIDTH], Module::Head, ParamKind::Weight),
         };
-        scope.declare("norm.loose", &[WIDTH], norm, Term::Weight);
+        scope.declare("norm.loose", &[WIDTH], norm, ParamKind::Weight);
         crate::models::initialise(&mut params, 7);
         for (_, p) in params.iter_mut() {
             p.trained = p.name != "norm.loose";

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::tensor::{Bottleneck, Parameters, Tensor, normal};
+use crate::tensor::{Bottleneck, Parameters, Tensor, random_normal};
 
 /// What `method = "adapter"` can be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,7 +26,7 @@ pub(super) fn initialise(params: &mut Parameters, adapter: Bottleneck, seed: u64
     let [down, others] = [&adapter.down[..1], &[adapter.down[1], adapter.up[0], adapter.up[1]]];
     for &id in down {
         let p = params.get_mut(id);
-        let values = normal(p.len(), 0.02, seed, &p.name);
+        let values = random_normal(p.len(), 0.02, seed, &p.name);
         p.set(Tensor::new(&p.shape.clone(), values));
     }
     for &id in others {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::Part;
+use crate::tensor::Module;
 
 /// Roles that can train beside a method. Norms belong to `layer_norm` wherever they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +19,11 @@ pub enum Also {
 
 impl Also {
     /// Whether such a layer trains beside.
-    pub fn selects(self, part: Part) -> bool {
+    pub fn selects(self, part: Module) -> bool {
         match self {
-            Self::Head => matches!(part, Part::Head),
-            Self::Embeddings => matches!(part, Part::Embedding(_)),
-            Self::Projector => matches!(part, Part::Projector),
+            Self::Head => matches!(part, Module::Head),
+            Self::Embeddings => matches!(part, Module::Embedding(_)),
+            Self::Projector => matches!(part, Module::Projector),
         }
     }
 

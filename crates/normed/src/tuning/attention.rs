@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::tensor::{NormPlace, Part, Role};
+use crate::tensor::{Module, NormPosition, Role};
 
 /// What `method = "attention"` can be told.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -14,9 +14,9 @@ pub struct AttentionOptions {
 
 impl AttentionOptions {
     pub(super) fn selects(&self, role: &Role) -> bool {
-        match role.part {
-            Part::Attention(_) | Part::CrossAttention(_) => true,
-            Part::Norm(NormPlace::Attention | NormPlace::CrossAttention) => self.norms,
+        match role.module {
+            Module::Attention(_) | Module::CrossAttention(_) => true,
+            Module::Norm(NormPosition::Attention | NormPosition::CrossAttention) => self.norms,
             _ => false,
         }
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::Target;
-use crate::tensor::{AttentionPart, Parameters, Part, Scaled, Tensor};
+use crate::tensor::{AttentionProjection, ChannelScale, Module, Parameters, Tensor};
 
 /// What `method = "ia3"` can be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,13 +22,16 @@ impl Default for Ia3Options {
 }
 
 /// Whether the channels of such a layer's input are multiplied.
-pub(super) fn multiplies_input(part: Part) -> bool {
-    use AttentionPart::Output;
-    matches!(part, Part::Fc2 | Part::Down | Part::Attention(Output) | Part::CrossAttention(Output))
+pub(super) fn multiplies_input(part: Module) -> bool {
+    use AttentionProjection::Output;
+    matches!(
+        part,
+        Module::Fc2 | Module::Down | Module::Attention(Output) | Module::CrossAttention(Output)
+    )
 }
 
 /// Ones: nothing changes.
-pub(super) fn initialise(params: &mut Parameters, delta: Scaled) {
+pub(super) fn initialise(params: &mut Parameters, delta: ChannelScale) {
     let vector = params.get_mut(delta.vector);
     vector.set(Tensor::new(&vector.shape.clone(), vec![1.0; vector.len()]));
 }

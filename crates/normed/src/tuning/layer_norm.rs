@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Keep;
-use crate::tensor::{NormPlace, Part, Role, Term};
+use crate::tensor::{Module, NormPosition, ParamKind, Role};
 
 /// What of a norm is trained.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,18 +43,18 @@ pub struct NormOptions {
 
 impl NormOptions {
     pub(super) fn selects(&self, role: &Role) -> bool {
-        let Part::Norm(place) = role.part else { return false };
+        let Module::Norm(place) = role.module else { return false };
         let part = match self.parts {
             NormParts::Both => true,
-            NormParts::Weight => role.term == Term::Weight,
-            NormParts::Bias => role.term == Term::Bias,
+            NormParts::Weight => role.kind == ParamKind::Weight,
+            NormParts::Bias => role.kind == ParamKind::Bias,
         };
         let which = |which: &WhichNorms| match which {
             WhichNorms::Attention => {
-                matches!(place, NormPlace::Attention | NormPlace::CrossAttention)
+                matches!(place, NormPosition::Attention | NormPosition::CrossAttention)
             }
-            WhichNorms::Ffn => place == NormPlace::Ffn,
-            WhichNorms::Final => place == NormPlace::Final,
+            WhichNorms::Ffn => place == NormPosition::Ffn,
+            WhichNorms::Final => place == NormPosition::Final,
         };
         part && (self.which.is_empty() || self.which.iter().any(which))
     }
@@ -67,31 +67,32 @@ mod tests {
 
     #[test]
     fn parts_and_places_choose_their_norms_and_no_others() {
-        use NormPlace::{Attention, CrossAttention, Embedding, Ffn, Final, Head};
+        use NormPosition::{Attention, CrossAttention, Embedding, Ffn, Final, Head};
         let of = |parts, which: &[WhichNorms]| {
             let options = NormOptions { parts, which: which.to_vec(), keep: None };
             let mut found = Vec::new();
-            for place in NormPlace::ALL {
-                for term in [Term::Weight, Term::Bias] {
-                    let part = Part::Norm(place);
-                    let role = Role { tower: Tower::Decoder, layer: Some(0), part, term };
+            for place in NormPosition::ALL {
+                for term in [ParamKind::Weight, ParamKind::Bias] {
+                    let part = Module::Norm(place);
+                    let role =
+                        Role { tower: Tower::Decoder, layer: Some(0), module: part, kind: term };
                     found.extend(options.selects(&role).then_some((place, term)));
                 }
             }
             found
         };
-        let both = |places: &[NormPlace]| -> Vec<_> {
-            places.iter().flat_map(|&p| [(p, Term::Weight), (p, Term::Bias)]).collect()
+        let both = |places: &[NormPosition]| -> Vec<_> {
+            places.iter().flat_map(|&p| [(p, ParamKind::Weight), (p, ParamKind::Bias)]).collect()
         };
         let all = [Embedding, Attention, CrossAttention, Ffn, Final, Head];
         assert_eq!(of(NormParts::Both, &[]), both(&all));
-        assert_eq!(of(NormParts::Weight, &[]), all.map(|place| (place, Term::Weight)));
-        assert_eq!(of(NormParts::Bias, &[]), all.map(|place| (place, Term::Bias)));
+        assert_eq!(of(NormParts::Weight, &[]), all.map(|place| (place, ParamKind::Weight)));
+        assert_eq!(of(NormParts::Bias, &[]), all.map(|place| (place, ParamKind::Bias)));
         let which = |which: &[WhichNorms]| of(NormParts::Both, which);
         assert_eq!(which(&[WhichNorms::Attention]), both(&[Attention, CrossAttention]));
         assert_eq!(which(&[WhichNorms::Ffn]), both(&[Ffn]));
         assert_eq!(which(&[WhichNorms::Final]), both(&[Final]));
         assert_eq!(which(&[WhichNorms::Final, WhichNorms::Ffn]), both(&[Ffn, Final]));
-        assert_eq!(of(NormParts::Bias, &[WhichNorms::Ffn]), [(Ffn, Term::Bias)]);
+        assert_eq!(of(NormParts::Bias, &[WhichNorms::Ffn]), [(Ffn, ParamKind::Bias)]);
     }
 }

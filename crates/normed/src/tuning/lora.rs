@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::Target;
 use crate::ops;
-use crate::tensor::{Graph, LowRank, LowRankShape, ParamId, Parameters, Tensor, uniform};
+use crate::tensor::{Graph, LowRank, LowRankConfig, ParamId, Parameters, Tensor, random_uniform};
 
 /// What `method = "lora"` can be told, under PEFT's names.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,8 +40,8 @@ impl Default for LoraOptions {
 
 impl LoraOptions {
     /// What a path is like.
-    pub(super) fn shape(&self) -> LowRankShape {
-        LowRankShape {
+    pub(super) fn shape(&self) -> LowRankConfig {
+        LowRankConfig {
             rank: self.rank,
             alpha: self.alpha,
             use_rslora: self.use_rslora,
@@ -56,7 +56,7 @@ impl LoraOptions {
 pub(super) fn initialise(params: &mut Parameters, weight: ParamId, path: LowRank, seed: u64) {
     let a = params.get_mut(path.a);
     let inputs = a.len() / a.shape[0];
-    let values = uniform(a.len(), 1.0 / (inputs as f32).sqrt(), seed, &a.name);
+    let values = random_uniform(a.len(), 1.0 / (inputs as f32).sqrt(), seed, &a.name);
     a.set(Tensor::new(&a.shape.clone(), values));
     let b = params.get_mut(path.b);
     b.set(Tensor::zeros(&b.shape.clone()));

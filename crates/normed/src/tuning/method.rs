@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Options;
-use crate::tensor::{Part, Role, Term};
+use crate::tensor::{Module, ParamKind, Role};
 
 /// The tuning methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,9 +70,12 @@ impl Method {
             Self::LayerNorm => options.layer_norm.selects(role),
             Self::Attention => options.attention.selects(role),
             Self::Ffn => {
-                matches!(role.part, Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down)
+                matches!(
+                    role.module,
+                    Module::Fc1 | Module::Fc2 | Module::Gate | Module::Up | Module::Down
+                )
             }
-            Self::BitFit => role.term == Term::Bias,
+            Self::BitFit => role.kind == ParamKind::Bias,
         }
     }
 
@@ -81,12 +84,12 @@ impl Method {
         let targets = match self {
             Self::Lora => &options.lora.targets,
             Self::Ia3 => &options.ia3.targets,
-            Self::Prefix | Self::PTuningV2 => return role.makes_keys(),
-            Self::Prompt => return role.embeds_tokens(),
-            Self::Adapter => return role.ends_sublayer(),
+            Self::Prefix | Self::PTuningV2 => return role.is_key_weight(),
+            Self::Prompt => return role.is_token_embedding(),
+            Self::Adapter => return role.is_sublayer_output(),
             _ => return false,
         };
-        role.only_multiplies() && targets.iter().any(|target| target.selects(role.part))
+        role.is_linear_weight() && targets.iter().any(|target| target.selects(role.module))
     }
 
     /// Whether it plugs keys and values before those of attentions.

@@ -3,7 +3,7 @@
 //! A [`Tuning`] is made of [`Rule`]s, a rule of [`Method`]s and of the towers and blocks where they
 //! hold. Each is a predicate over [`Role`](crate::tensor::Role): what a layer said of its
 //! parameters when it declared them. Names are never looked at. A method trains parameters of the
-//! model, or it plugs parameters of its own into [sockets](crate::tensor::Delta).
+//! model, or it plugs parameters of its own into [sockets](crate::tensor::Plug).
 
 mod adapter;
 mod also;
@@ -44,7 +44,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::tensor::{Delta, ParamId, Parameters, Quantisation, Tower};
+use crate::tensor::{ParamId, Parameters, Plug, Quantization, Tower};
 use crate::{Error, Result};
 
 /// What is trained: the `[tuning]` section of a recipe.
@@ -146,8 +146,8 @@ impl Tuning {
                 Some(_) => {}
             }
         }
-        if let Some((_, quantised)) = params.trained().find(|(_, p)| p.quantisation().is_some()) {
-            let to = quantised.quantisation().map_or("", Quantisation::name);
+        if let Some((_, quantised)) = params.trained().find(|(_, p)| p.quantization().is_some()) {
+            let to = quantised.quantization().map_or("", Quantization::name);
             let cause = format!("`{}` is to be trained, and is quantised to {to}", quantised.name);
             return Err(Error::invalid("tuning", cause).with_remedy(
                 "what is quantised stays frozen: train LayerNorms or LoRA, or start from the model \
@@ -166,7 +166,7 @@ impl Tuning {
             plug(params, weight, method, options);
         }
         plug_prefixes(params, &prefixes)?;
-        let (trained, total) = (params.trained_count(), params.count());
+        let (trained, total) = (params.trained_element_count(), params.element_count());
         Ok(Tuned { trained, total, asked: trained + unmoved, inert })
     }
 
@@ -174,12 +174,12 @@ impl Tuning {
     /// model computes what it did without, but for what stands before its own tokens or keys. The model must
     /// have its own values.
     pub fn initialise(&self, params: &mut Parameters, seed: u64) {
-        let deltas: Vec<_> = params.deltas().collect();
+        let deltas: Vec<_> = params.plugs().collect();
         for (weight, delta) in deltas {
             match delta {
-                Delta::LowRank(path) => lora::initialise(params, weight, path, seed),
-                Delta::Scaled(scaled) => ia3::initialise(params, scaled),
-                Delta::Bottleneck(adapter) => adapter::initialise(params, adapter, seed),
+                Plug::LowRank(path) => lora::initialise(params, weight, path, seed),
+                Plug::ChannelScale(scaled) => ia3::initialise(params, scaled),
+                Plug::Bottleneck(adapter) => adapter::initialise(params, adapter, seed),
             }
         }
         prefix::initialise(params, seed);
@@ -235,10 +235,10 @@ fn plug(params: &mut Parameters, weight: ParamId, method: Method, options: &Opti
     match method {
         Method::Lora => _ = params.plug_low_rank(weight, options.lora.shape()),
         Method::Ia3 => {
-            let input = ia3::multiplies_input(params.get(weight).role.part);
-            params.plug_scaled(weight, input);
+            let input = ia3::multiplies_input(params.get(weight).role.module);
+            params.plug_channel_scale(weight, input);
         }
-        Method::Prompt => _ = params.plug_prompt(weight, options.prompt.length),
+        Method::Prompt => _ = params.plug_soft_prompt(weight, options.prompt.length),
         Method::Adapter => {
             let AdapterOptions { bottleneck, parallel } = options.adapter;
             params.plug_bottleneck(weight, bottleneck, parallel);
@@ -260,7 +260,9 @@ impl fmt::Display for Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{AttentionPart as A, EmbeddingPart as E, NormPlace as N, Part, Term};
+    use crate::tensor::{
+        AttentionProjection as A, EmbeddingKind as E, Module, NormPosition as N, ParamKind,
+    };
 
     /// Towers of `blocks` blocks, each parameter with one element; the vision tower has no
     /// cross-attention, the decoder alone has a head, a key bias is inert.
@@ -268,24 +270,30 @@ mod tests {
         let mut params = Parameters::new();
         for tower in [Tower::Vision, Tower::Text, Tower::Decoder] {
             let mut scope = params.scope(tower, tower.name());
-            scope.declare("embeddings", &[1], Part::Embedding(E::Token), Term::Weight);
-            scope.declare("embeddings_norm", &[1], Part::Norm(N::Embedding), Term::Weight);
+            scope.declare("embeddings", &[1], Module::Embedding(E::Token), ParamKind::Weight);
+            scope.declare("embeddings_norm", &[1], Module::Norm(N::Embedding), ParamKind::Weight);
             for i in 0..blocks {
                 let mut block = scope.layer("layer", i);
-                block.declare("attention", &[1], Part::Attention(A::Query), Term::Weight);
-                let key = block.declare("key_bias", &[1], Part::Attention(A::Key), Term::Bias);
+                block.declare("attention", &[1], Module::Attention(A::Query), ParamKind::Weight);
+                let key =
+                    block.declare("key_bias", &[1], Module::Attention(A::Key), ParamKind::Bias);
                 block.mark_inert(key, "a softmax does not see it");
-                block.declare("attention_norm", &[1], Part::Norm(N::Attention), Term::Weight);
+                block.declare(
+                    "attention_norm",
+                    &[1],
+                    Module::Norm(N::Attention),
+                    ParamKind::Weight,
+                );
                 if tower != Tower::Vision {
-                    let part = Part::CrossAttention(A::Value);
-                    block.declare("cross", &[1], part, Term::Weight);
+                    let part = Module::CrossAttention(A::Value);
+                    block.declare("cross", &[1], part, ParamKind::Weight);
                 }
-                block.declare("fc1", &[1], Part::Fc1, Term::Weight);
-                block.declare("fc2", &[1], Part::Fc2, Term::Bias);
+                block.declare("fc1", &[1], Module::Fc1, ParamKind::Weight);
+                block.declare("fc2", &[1], Module::Fc2, ParamKind::Bias);
             }
             if tower == Tower::Decoder {
-                scope.declare("head", &[1], Part::Head, Term::Weight);
-                scope.declare("head_norm", &[1], Part::Norm(N::Head), Term::Weight);
+                scope.declare("head", &[1], Module::Head, ParamKind::Weight);
+                scope.declare("head_norm", &[1], Module::Norm(N::Head), ParamKind::Weight);
             }
         }
         params
@@ -370,7 +378,7 @@ mod tests {
     fn the_projector_trains_beside_any_tower() {
         let mut params = toy(1);
         let mut scope = params.scope(Tower::Projector, "projector");
-        scope.declare("linear", &[1], Part::Projector, Term::Weight);
+        scope.declare("linear", &[1], Module::Projector, ParamKind::Weight);
         let rule = Rule { also: vec![Also::Projector], ..rule(Method::LayerNorm, Tower::Decoder) };
         Tuning::One(rule).apply(&mut params).unwrap();
         let names: Vec<_> = params.trained().map(|(_, p)| p.name.as_str()).collect();
@@ -427,7 +435,7 @@ mod tests {
     fn to_train_a_quantised_matrix_is_an_error_that_names_it() {
         let mut params = toy(1);
         let id = params.find("text.layer.0.fc1").unwrap();
-        params.get_mut(id).expect_quantised(Quantisation::Nf4);
+        params.get_mut(id).expect_quantized(Quantization::Nf4);
         let error = Tuning::new(Method::Ffn).apply(&mut params).unwrap_err().to_string();
         assert!(error.contains("`text.layer.0.fc1`") && error.contains("nf4"), "{error}");
         for allowed in [Method::LayerNorm, Method::Attention, Method::None] {
@@ -439,7 +447,7 @@ mod tests {
     fn a_rule_that_catches_only_inert_parameters_catches_nothing() {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Text, "");
-        let id = scope.declare("norm", &[1], Part::Norm(N::Final), Term::Bias);
+        let id = scope.declare("norm", &[1], Module::Norm(N::Final), ParamKind::Bias);
         scope.mark_inert(id, "nothing reads it");
         let text = Tuning::new(Method::LayerNorm).apply(&mut params).unwrap_err().to_string();
         assert!(text.contains("no loss can move"), "{text}");

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::tensor::{
-    Factor, NormPlace, Parameter, Parameters, Part, Precision, Tensor, Term, Tower,
+    Factor, Module, NormPosition, ParamKind, Parameter, Parameters, Precision, Tensor, Tower,
 };
 use crate::{Error, Result};
 
@@ -15,9 +15,9 @@ pub struct Moved {
     /// The block, counted from 0; none outside the blocks.
     pub layer: Option<usize>,
     /// What the norm normalises.
-    pub place: NormPlace,
+    pub place: NormPosition,
     /// Gain (weight) or bias.
-    pub term: Term,
+    pub term: ParamKind,
     /// The parameter's name.
     pub name: String,
     /// Its elements.
@@ -31,7 +31,7 @@ pub struct Moved {
 }
 
 impl Moved {
-    fn of(a: &Parameter, b: &Parameter, place: NormPlace) -> Self {
+    fn of(a: &Parameter, b: &Parameter, place: NormPosition) -> Self {
         let [before, after] = [a, b].map(|p| p.value().to_precision(Precision::F32));
         let (mut square, mut own, mut max) = (0.0, 0.0, 0.0f64);
         for (&x, &y) in before.data().iter().zip(after.data()) {
@@ -45,7 +45,7 @@ impl Moved {
             tower: a.role.tower,
             layer: a.role.layer,
             place,
-            term: a.role.term,
+            term: a.role.kind,
             name: a.name.clone(),
             elements: a.len(),
             relative: (own > 0.0).then(|| distance / own.sqrt()),
@@ -72,9 +72,9 @@ impl Movement {
         for (_, before) in a.iter() {
             let after = b.find(&before.name).map(|id| b.get(id));
             let after = after.filter(|after| after.shape == before.shape);
-            match (before.role.part, after) {
-                (Part::Norm(place), Some(after)) => norms.push(Moved::of(before, after, place)),
-                (Part::Norm(_), None) => {
+            match (before.role.module, after) {
+                (Module::Norm(place), Some(after)) => norms.push(Moved::of(before, after, place)),
+                (Module::Norm(_), None) => {
                     let cause = "is in the first model alone, or of another shape in the second";
                     return Err(Error::invalid(&before.name, cause).with_remedy(
                         "compare two tunings of one base, or one of them with the base",
@@ -99,7 +99,7 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
         (Factor::F16(x), Factor::F16(y)) => std::ptr::eq(x, y) || x == y,
         (Factor::Int8(x), Factor::Int8(y)) => x == y,
         (Factor::Nf4(x), Factor::Nf4(y)) => x == y,
-        _ if a.quantisation().is_some() || b.quantisation().is_some() => false,
+        _ if a.quantization().is_some() || b.quantization().is_some() => false,
         _ => a.to_precision(Precision::F32).data() == b.to_precision(Precision::F32).data(),
     }
 }
@@ -107,16 +107,16 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::EmbeddingPart;
+    use crate::tensor::EmbeddingKind;
 
     fn model(gain: [f32; 2], bias: [f32; 2], table: f32) -> Parameters {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Text, "text");
         let mut block = scope.layer("layer", 3);
-        block.declare("norm.weight", &[2], Part::Norm(NormPlace::Ffn), Term::Weight);
-        block.declare("norm.bias", &[2], Part::Norm(NormPlace::Ffn), Term::Bias);
-        let part = Part::Embedding(EmbeddingPart::Token);
-        scope.declare("table", &[1, 1], part, Term::Weight);
+        block.declare("norm.weight", &[2], Module::Norm(NormPosition::Ffn), ParamKind::Weight);
+        block.declare("norm.bias", &[2], Module::Norm(NormPosition::Ffn), ParamKind::Bias);
+        let part = Module::Embedding(EmbeddingKind::Token);
+        scope.declare("table", &[1, 1], part, ParamKind::Weight);
         for ((_, p), values) in params.iter_mut().zip([&gain[..], &bias, &[table]]) {
             p.set(Tensor::new(&p.shape.clone(), values.to_vec()));
         }
@@ -129,7 +129,7 @@ mod tests {
         let tuned = model([3.0, 4.5], [0.3, -0.4], 2.0);
         let found = Movement::between(&base, &tuned).unwrap();
         let [gain, bias] = &found.norms[..] else { panic!("{found:?}") };
-        assert_eq!((gain.layer, gain.term, gain.elements), (Some(3), Term::Weight, 2));
+        assert_eq!((gain.layer, gain.term, gain.elements), (Some(3), ParamKind::Weight, 2));
         assert!((gain.relative.unwrap() - 0.1).abs() < 1e-7 && (gain.max - 0.5).abs() < 1e-7);
         assert!((bias.distance - 0.5).abs() < 1e-6 && (bias.max - 0.4).abs() < 1e-6);
         assert_eq!(bias.relative, None, "it was 0");
@@ -141,8 +141,13 @@ mod tests {
     #[test]
     fn another_kind_of_model_is_an_error() {
         let mut other = Parameters::new();
-        let part = Part::Norm(NormPlace::Ffn);
-        other.scope(Tower::Text, "").declare("text.layer.3.norm.weight", &[3], part, Term::Weight);
+        let part = Module::Norm(NormPosition::Ffn);
+        other.scope(Tower::Text, "").declare(
+            "text.layer.3.norm.weight",
+            &[3],
+            part,
+            ParamKind::Weight,
+        );
         let error = Movement::between(&model([1.0; 2], [0.0; 2], 0.0), &other).unwrap_err();
         assert!(error.to_string().contains("two tunings of one base"), "{error}");
     }

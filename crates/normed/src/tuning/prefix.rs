@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
-use crate::tensor::{AddedPart, ParamId, Parameters, Part, Role, Tensor, normal, uniform};
+use crate::tensor::{
+    AddedKind, Module, ParamId, Parameters, Role, Tensor, random_normal, random_uniform,
+};
 
 /// What `method = "prefix"` and `method = "p_tuning_v2"` can be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,11 +37,11 @@ pub(super) fn initialise(params: &mut Parameters, seed: u64) {
 fn start(params: &mut Parameters, id: ParamId, seed: u64) {
     let p = params.get_mut(id);
     let shape = p.shape.clone();
-    let values = match p.role.part {
-        Part::Added(AddedPart::PrefixTable) => normal(p.len(), 1.0, seed, &p.name),
+    let values = match p.role.module {
+        Module::Added(AddedKind::PrefixTable) => random_normal(p.len(), 1.0, seed, &p.name),
         _ => {
             let inputs = if shape.len() > 1 { shape[1] } else { bias_inputs(&shape, p.role) };
-            uniform(p.len(), 1.0 / (inputs as f32).sqrt(), seed, &p.name)
+            random_uniform(p.len(), 1.0 / (inputs as f32).sqrt(), seed, &p.name)
         }
     };
     p.set(Tensor::new(&shape, values));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::tensor::{Parameters, Tensor, uniform};
+use crate::tensor::{Parameters, Tensor, random_uniform};
 
 /// What `method = "prompt"` can be told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,11 +21,11 @@ impl Default for PromptOptions {
 /// Each virtual token starts as a token of the vocabulary (section 2.1), drawn from all of it (as PEFT's
 /// `SAMPLE_VOCAB`).
 pub(super) fn initialise(params: &mut Parameters, seed: u64) {
-    let prompts: Vec<_> = params.prompts().collect();
+    let prompts: Vec<_> = params.soft_prompts().collect();
     for (table, tokens) in prompts {
         let (words, prompt) = (params.get(table), params.get(tokens));
         let (vocab_size, width) = (words.shape[0], words.shape[1]);
-        let drawn = uniform(prompt.shape[0], 0.5, seed, &prompt.name);
+        let drawn = random_uniform(prompt.shape[0], 0.5, seed, &prompt.name);
         let mut values = vec![0.0; prompt.len()];
         for (row, x) in values.chunks_exact_mut(width).zip(drawn) {
             let token = ((x + 0.5) * vocab_size as f32) as usize;

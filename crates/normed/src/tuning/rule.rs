@@ -85,7 +85,7 @@ impl Rule {
 
     /// Whether `also` asks for a parameter of this role.
     fn beside(&self, also: Also, role: &Role) -> bool {
-        also.selects(role.part) && (also == Also::Projector || self.in_tower(role))
+        also.selects(role.module) && (also == Also::Projector || self.in_tower(role))
     }
 
     fn in_tower(&self, role: &Role) -> bool {

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Rule, Tuning};
-use crate::tensor::{NormPlace, ParamId, Parameters, Part, Tower};
+use crate::tensor::{Module, NormPosition, ParamId, Parameters, Tower};
 use crate::{Error, Result};
 
 /// Which part of the norms is kept: more than 0, at most 1.
@@ -62,7 +62,7 @@ pub struct Norm {
     /// The block, counted from 0; none outside the blocks.
     pub layer: Option<usize>,
     /// What it normalises.
-    pub place: NormPlace,
+    pub place: NormPosition,
     /// Gain and, where it has one and the rule trains it, bias.
     pub params: Vec<ParamId>,
 }
@@ -111,7 +111,7 @@ impl Tuning {
 fn candidates(keep: Keep, rule: &Rule, params: &Parameters) -> Candidates {
     let mut norms: Vec<Norm> = Vec::new();
     for (id, parameter) in params.trained().filter(|(_, p)| rule.trains(&p.role)) {
-        let Part::Norm(place) = parameter.role.part else { continue };
+        let Module::Norm(place) = parameter.role.module else { continue };
         let (tower, layer) = (parameter.role.tower, parameter.role.layer);
         // A tower has one norm for each place in a block.
         match norms.iter_mut().find(|n| (n.tower, n.layer, n.place) == (tower, layer, place)) {
@@ -141,7 +141,7 @@ pub struct Ranked {
     /// The block, counted from 0; none outside the blocks.
     pub layer: Option<usize>,
     /// What it normalises.
-    pub place: NormPlace,
+    pub place: NormPosition,
     /// The module's name.
     pub name: String,
 }
@@ -230,7 +230,7 @@ impl Ranking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Term;
+    use crate::tensor::ParamKind;
     use crate::tuning::Method;
 
     /// Four blocks of two norms, the vision tower's twice as wide as the decoder's.
@@ -240,12 +240,12 @@ mod tests {
             let mut scope = params.scope(tower, tower.name());
             for i in 0..2 {
                 let mut block = scope.layer("layer", i);
-                for (name, place) in [("a", NormPlace::Attention), ("f", NormPlace::Ffn)] {
-                    for (leaf, term) in [("weight", Term::Weight), ("bias", Term::Bias)] {
-                        block.sub(name).declare(leaf, &[width], Part::Norm(place), term);
+                for (name, place) in [("a", NormPosition::Attention), ("f", NormPosition::Ffn)] {
+                    for (leaf, term) in [("weight", ParamKind::Weight), ("bias", ParamKind::Bias)] {
+                        block.sub(name).declare(leaf, &[width], Module::Norm(place), term);
                     }
                 }
-                block.declare("fc1.weight", &[2, 2], Part::Fc1, Term::Weight);
+                block.declare("fc1.weight", &[2, 2], Module::Fc1, ParamKind::Weight);
             }
         }
         params
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(ranking.kept(), 3);
         assert!((ranking.0[0].fisher - 5.5 / 4.0).abs() < 1e-12);
         ranking.apply(&candidates, &mut params).unwrap();
-        assert_eq!(params.trained_count(), 4 + 8 + 4);
+        assert_eq!(params.trained_element_count(), 4 + 8 + 4);
         let csv = ranking.to_csv();
         assert!(
             csv.contains("\n1,true,1.375e0,4,decoder,0,attention,decoder.layer.0.a\n"),

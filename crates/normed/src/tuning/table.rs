@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::tensor::{Parameters, Part, Tower};
+use crate::tensor::{Module, Parameters, Tower};
 
 /// Which kind of layer, as coarse as a table wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,16 +40,16 @@ impl Kind {
     ];
 
     /// The kind of a layer.
-    pub fn of(part: Part) -> Self {
+    pub fn of(part: Module) -> Self {
         match part {
-            Part::Embedding(_) => Self::Embedding,
-            Part::Norm(_) => Self::Norm,
-            Part::Attention(_) => Self::Attention,
-            Part::CrossAttention(_) => Self::CrossAttention,
-            Part::Fc1 | Part::Fc2 | Part::Gate | Part::Up | Part::Down => Self::Ffn,
-            Part::Projector => Self::Projector,
-            Part::Head => Self::Head,
-            Part::Added(_) => Self::Added,
+            Module::Embedding(_) => Self::Embedding,
+            Module::Norm(_) => Self::Norm,
+            Module::Attention(_) => Self::Attention,
+            Module::CrossAttention(_) => Self::CrossAttention,
+            Module::Fc1 | Module::Fc2 | Module::Gate | Module::Up | Module::Down => Self::Ffn,
+            Module::Projector => Self::Projector,
+            Module::Head => Self::Head,
+            Module::Added(_) => Self::Added,
         }
     }
 
@@ -102,14 +102,14 @@ impl Table {
         let row = |tower, role| {
             let here = || {
                 let all = params.iter().map(|(_, p)| p);
-                all.filter(move |p| p.role.tower == tower && Kind::of(p.role.part) == role)
+                all.filter(move |p| p.role.tower == tower && Kind::of(p.role.module) == role)
             };
             let parameters = here().map(|p| p.len()).sum();
             let trained = here().filter(|p| p.trained).map(|p| p.len()).sum();
             Row { tower, role, parameters, trained, percent: percent(trained, parameters) }
         };
         let rows = Tower::ALL.into_iter().flat_map(|tower| Kind::ALL.map(|kind| row(tower, kind)));
-        let (parameters, trained) = (params.count(), params.trained_count());
+        let (parameters, trained) = (params.element_count(), params.trained_element_count());
         Self {
             rows: rows.filter(|row| row.parameters > 0).collect(),
             parameters,
@@ -127,18 +127,18 @@ fn percent(part: usize, whole: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{AttentionPart, NormPlace, Term};
+    use crate::tensor::{AttentionProjection, NormPosition, ParamKind};
     use crate::tuning::{Method, Tuning};
 
     #[test]
     fn counts_elements_by_tower_and_kind() {
         let mut params = Parameters::new();
         let mut text = params.scope(Tower::Text, "text");
-        text.declare("fc1", &[8, 4], Part::Fc1, Term::Weight);
-        text.declare("fc2", &[4, 8], Part::Fc2, Term::Weight);
-        text.declare("norm", &[4], Part::Norm(NormPlace::Ffn), Term::Weight);
-        let cross = Part::CrossAttention(AttentionPart::Value);
-        params.scope(Tower::Decoder, "decoder").declare("cross", &[2, 2], cross, Term::Weight);
+        text.declare("fc1", &[8, 4], Module::Fc1, ParamKind::Weight);
+        text.declare("fc2", &[4, 8], Module::Fc2, ParamKind::Weight);
+        text.declare("norm", &[4], Module::Norm(NormPosition::Ffn), ParamKind::Weight);
+        let cross = Module::CrossAttention(AttentionProjection::Value);
+        params.scope(Tower::Decoder, "decoder").declare("cross", &[2, 2], cross, ParamKind::Weight);
         Tuning::new(Method::LayerNorm).apply(&mut params).unwrap();
 
         let table = Table::of(&params);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::{AttentionPart, EmbeddingPart, Part};
+use crate::tensor::{AttentionProjection, EmbeddingKind, Module};
 
 /// Linear layers by role. Where one matrix has queries, keys and values, it is adapted whole if any of
 /// the three is asked for, as PEFT does.
@@ -27,20 +27,26 @@ pub enum Target {
 
 impl Target {
     /// Whether such a layer is meant.
-    pub fn selects(self, part: Part) -> bool {
-        let (Part::Attention(of) | Part::CrossAttention(of)) = part else {
+    pub fn selects(self, part: Module) -> bool {
+        let (Module::Attention(of) | Module::CrossAttention(of)) = part else {
             return match self {
-                Self::Fc1 => matches!(part, Part::Fc1 | Part::Gate | Part::Up),
-                Self::Fc2 => matches!(part, Part::Fc2 | Part::Down),
-                Self::Patch => part == Part::Embedding(EmbeddingPart::Patch),
+                Self::Fc1 => matches!(part, Module::Fc1 | Module::Gate | Module::Up),
+                Self::Fc2 => matches!(part, Module::Fc2 | Module::Down),
+                Self::Patch => part == Module::Embedding(EmbeddingKind::Patch),
                 _ => false,
             };
         };
         match self {
-            Self::Query => matches!(of, AttentionPart::Query | AttentionPart::QueryKeyValue),
-            Self::Key => matches!(of, AttentionPart::Key | AttentionPart::QueryKeyValue),
-            Self::Value => matches!(of, AttentionPart::Value | AttentionPart::QueryKeyValue),
-            Self::Output => of == AttentionPart::Output,
+            Self::Query => {
+                matches!(of, AttentionProjection::Query | AttentionProjection::QueryKeyValue)
+            }
+            Self::Key => {
+                matches!(of, AttentionProjection::Key | AttentionProjection::QueryKeyValue)
+            }
+            Self::Value => {
+                matches!(of, AttentionProjection::Value | AttentionProjection::QueryKeyValue)
+            }
+            Self::Output => of == AttentionProjection::Output,
             Self::Fc1 | Self::Fc2 | Self::Patch => false,
         }
     }
@@ -52,23 +58,23 @@ mod tests {
 
     #[test]
     fn each_role_has_its_layers_and_no_others() {
-        use AttentionPart::{Key, Output, Query, QueryKeyValue, Value};
-        let attention = |of: &[AttentionPart]| -> Vec<_> {
-            of.iter().flat_map(|&of| [Part::Attention(of), Part::CrossAttention(of)]).collect()
+        use AttentionProjection::{Key, Output, Query, QueryKeyValue, Value};
+        let attention = |of: &[AttentionProjection]| -> Vec<_> {
+            of.iter().flat_map(|&of| [Module::Attention(of), Module::CrossAttention(of)]).collect()
         };
         let every = [Query, Key, Value, QueryKeyValue, Output];
-        let embedding = Part::Embedding(EmbeddingPart::Patch);
-        let token = Part::Embedding(EmbeddingPart::Token);
+        let embedding = Module::Embedding(EmbeddingKind::Patch);
+        let token = Module::Embedding(EmbeddingKind::Token);
         let mut parts = attention(&every);
-        parts.extend([Part::Fc1, Part::Fc2, Part::Gate, Part::Up, Part::Down]);
-        parts.extend([embedding, token, Part::Head, Part::Projector]);
+        parts.extend([Module::Fc1, Module::Fc2, Module::Gate, Module::Up, Module::Down]);
+        parts.extend([embedding, token, Module::Head, Module::Projector]);
         for (target, wanted) in [
             (Target::Query, attention(&[Query, QueryKeyValue])),
             (Target::Key, attention(&[Key, QueryKeyValue])),
             (Target::Value, attention(&[Value, QueryKeyValue])),
             (Target::Output, attention(&[Output])),
-            (Target::Fc1, vec![Part::Fc1, Part::Gate, Part::Up]),
-            (Target::Fc2, vec![Part::Fc2, Part::Down]),
+            (Target::Fc1, vec![Module::Fc1, Module::Gate, Module::Up]),
+            (Target::Fc2, vec![Module::Fc2, Module::Down]),
             (Target::Patch, vec![embedding]),
         ] {
             let found: Vec<_> =

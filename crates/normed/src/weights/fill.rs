@@ -31,7 +31,7 @@ pub fn fill(
         };
         if let Some(found) = bitsandbytes::find(checkpoint, &parameter.name, &parameter.shape) {
             match found {
-                Ok(found) if parameter.role.only_multiplies() => {
+                Ok(found) if parameter.role.is_linear_weight() => {
                     beside.extend(found.names);
                     values.push(found.value);
                 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::stored::Checkpoint;
-use crate::tensor::{Factor, Maxima, Tensor};
+use crate::tensor::{Absmax, Factor, Tensor};
 
 /// Elements whose bytes are handed on at a time.
 const BLOCK: usize = 1 << 12;
@@ -107,9 +107,9 @@ pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
         }
         Factor::Nf4(matrix) => {
             hash.update(matrix.codes());
-            match matrix.maxima() {
-                Maxima::Plain(absmax) => each(hash, absmax, f32::to_le_bytes),
-                Maxima::Nested { codes, absmax, offset, .. } => {
+            match matrix.absmax() {
+                Absmax::Plain(absmax) => each(hash, absmax, f32::to_le_bytes),
+                Absmax::Nested { codes, absmax, offset, .. } => {
                     hash.update(codes);
                     each(hash, absmax, f32::to_le_bytes);
                     hash.update(offset.to_le_bytes());

@@ -171,7 +171,7 @@ impl Stored {
         let view = match self.dtype {
             Dtype::F32 => Tensor::mapped(shape, Precision::F32, map, offset),
             Dtype::BF16 => Tensor::mapped(shape, Precision::Bf16, map, offset),
-            Dtype::F16 => Tensor::mapped_half(shape, map, offset),
+            Dtype::F16 => Tensor::mapped_f16(shape, map, offset),
             _ => return None,
         };
         if let Some(tensor) = view.filter(|_| self.strides.is_none()) {
@@ -179,7 +179,7 @@ impl Stored {
         }
         let (bytes, shape) = (self.bytes(), &self.shape);
         Some(match self.dtype {
-            Dtype::BF16 => Tensor::narrow(shape, decode(&bytes, bf16::from_le_bytes)),
+            Dtype::BF16 => Tensor::from_bf16(shape, decode(&bytes, bf16::from_le_bytes)),
             Dtype::F16 => Tensor::new(shape, decode(&bytes, |b| f16::from_le_bytes(b).to_f32())),
             _ => Tensor::new(shape, decode(&bytes, f32::from_le_bytes)),
         })

@@ -10,7 +10,7 @@ use normed::models::{GenerateRule, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, ParamId, Parameters, Part, Precision, Tensor, Tower};
+use normed::tensor::{Gradients, Graph, Module, ParamId, Parameters, Precision, Tensor, Tower};
 use normed::train::{self, StepOptions, step};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
@@ -66,7 +66,7 @@ pub fn alone(batch: &Batch, i: usize) -> Batch {
     let (width, n) = (batch.decoder_input_ids.width, batch.decoder_input_ids.lengths[i]);
     let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
     Batch {
-        images: Images::PixelValues(Tensor::stacked(&[&pixels.part(i)])),
+        images: Images::PixelValues(Tensor::stack(&[&pixels.part(i)])),
         views: vec![1],
         input_ids: row(&batch.input_ids),
         decoder_input_ids: row(&batch.decoder_input_ids),
@@ -98,7 +98,7 @@ pub fn with_views(batch: &Batch, views: usize) -> Batch {
     let n = batch.keys.len();
     let images: Vec<_> =
         (0..n).flat_map(|i| (0..views).map(move |v| (i + v) % n)).map(|i| pixels.part(i)).collect();
-    let images = Images::PixelValues(Tensor::stacked(&images.iter().collect::<Vec<_>>()));
+    let images = Images::PixelValues(Tensor::stack(&images.iter().collect::<Vec<_>>()));
     let places = |&id: &u32| std::iter::repeat_n(id, if id == IMAGE_TOKEN { views } else { 1 });
     let prompts: Vec<Vec<u32>> =
         (0..n).map(|b| batch.input_ids.row(b).iter().flat_map(places).collect()).collect();
@@ -132,7 +132,7 @@ pub fn assert_reports(
 pub fn train_norms(params: &mut Parameters, towers: &[Tower]) -> Vec<ParamId> {
     let mut trained = Vec::new();
     for (id, p) in params.iter_mut() {
-        p.trained = matches!(p.role.part, Part::Norm(_)) && towers.contains(&p.role.tower);
+        p.trained = matches!(p.role.module, Module::Norm(_)) && towers.contains(&p.role.tower);
         if p.trained {
             trained.push(id);
         }
@@ -152,7 +152,11 @@ pub fn backward(
     let logits = model.forward(&mut g, batch, Mode::Evaluate).unwrap();
     let loss = cross_entropy(&mut g, logits, &batch.labels, label_smoothing);
     let count = batch.target_count as f64;
-    g.backward(loss.output.source(), Tensor::new(&[1], vec![(1.0 / count) as f32]), gradients);
+    g.backward(
+        loss.output.gradient_slot(),
+        Tensor::new(&[1], vec![(1.0 / count) as f32]),
+        gradients,
+    );
     loss.sum / count
 }
 

@@ -55,7 +55,7 @@ pub fn llava_batch() -> Batch {
         .to_tensor()
         .unwrap();
     Batch {
-        images: Images::PixelValues(Tensor::stacked(&[pixels])),
+        images: Images::PixelValues(Tensor::stack(&[pixels])),
         views: vec![1],
         input_ids: row(prompt),
         labels: vec![IGNORE; decoder.len()],

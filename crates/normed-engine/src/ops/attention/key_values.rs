@@ -22,7 +22,7 @@ impl KeyValues {
     /// `[B, T, C]`.
     pub fn new(like: &Tensor, capacity: usize) -> Self {
         let shape = [like.shape()[0], capacity, like.width()];
-        let [keys, values] = [(); 2].map(|()| like.beside(&shape, like.precision()));
+        let [keys, values] = [(); 2].map(|()| like.empty_like(&shape, like.precision()));
         Self { keys, values, lengths: vec![0; shape[0]] }
     }
 
@@ -31,7 +31,8 @@ impl KeyValues {
         let (rows, width, capacity) = (keys.shape()[1], keys.width(), self.keys.shape()[1]);
         assert!(self.longest() + rows <= capacity, "the cache is full");
         for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            if cache.plans_change(Operation::Pass(new.len())) {
+            cache.count_in_place(Operation::Pass(new.len()));
+            if cache.is_planned() {
                 continue;
             }
             for (b, &length) in self.lengths.iter().enumerate() {
@@ -53,8 +54,9 @@ impl KeyValues {
     pub fn reorder(&mut self, from: &[usize]) {
         for cache in [&mut self.keys, &mut self.values] {
             let &[_, capacity, width] = cache.shape() else { unreachable!("made so") };
-            let mut moved = cache.beside(&[from.len(), capacity, width], cache.precision());
-            if !moved.plans(Operation::Pass(moved.len())) {
+            let mut moved = cache.empty_like(&[from.len(), capacity, width], cache.precision());
+            moved.count(Operation::Pass(moved.len()));
+            if !moved.is_planned() {
                 let each = capacity * width;
                 for (to, &b) in from.iter().enumerate() {
                     copy(cache, b * each, &mut moved, to * each, self.lengths[b] * width);
@@ -89,7 +91,7 @@ fn copy(from: &Tensor, at: usize, to: &mut Tensor, place: usize, n: usize) {
             to.data_mut()[place..place + n].copy_from_slice(&from[at..at + n]);
         }
         (Elements::Bf16(from), Precision::Bf16) => {
-            to.narrow_data_mut()[place..place + n].copy_from_slice(&from[at..at + n]);
+            to.bf16_data_mut()[place..place + n].copy_from_slice(&from[at..at + n]);
         }
         _ => panic!("{from:?} is of another precision than the cache"),
     }

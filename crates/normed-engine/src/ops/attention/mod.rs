@@ -21,7 +21,7 @@ use super::dropout::DropoutStream;
 use super::number::{Number, in_precision};
 use super::product::{Matrix, Packed, Rows, store};
 use super::simd::{dot, exp, max, sum, vectorised};
-use crate::tensor::{Graph, Operation, Precision, Source, Tensor, Var};
+use crate::tensor::{GradientSlot, Graph, Operation, Precision, Tensor, Var};
 
 /// Query rows that are worked on together.
 const BLOCK: usize = 128;
@@ -52,7 +52,7 @@ pub fn self_attention(g: &mut Graph<'_>, qkv: &Var, spec: AttentionSpec) -> Var 
     let x = &qkv.value;
     let parts = [0, c, 2 * c].map(|offset| Sequences::of(x, offset));
     let (out, lse) = in_precision!(kept_in, forward(parts, c, &spec, precision));
-    let input = qkv.source();
+    let input = qkv.gradient_slot();
     let kept = input.needs_gradient().then(|| (x.clone(), lse));
     g.record(out, kept.is_some(), move |dy, gradients| {
         let Some((x, lse)) = kept else { return };
@@ -62,7 +62,7 @@ pub fn self_attention(g: &mut Graph<'_>, qkv: &Var, spec: AttentionSpec) -> Var 
 }
 
 fn stacked_gradient<T: Number>(call: Backward, x: &Tensor, dy: &Tensor) -> Tensor {
-    let mut dx = T::beside(x, x.shape());
+    let mut dx = T::empty_like(x, x.shape());
     let offsets = [0, call.channels, 2 * call.channels];
     if call.plans(&dx, offsets.map(|offset| Sequences::of(x, offset)), [true; 3]) {
         return dx;
@@ -80,12 +80,12 @@ pub fn attention(g: &mut Graph<'_>, q: &Var, k: &Var, v: &Var, spec: AttentionSp
     let channels = q.value.width();
     let sequences = [q, k, v].map(|x| Sequences::of(&x.value, 0));
     let (out, lse) = in_precision!(kept_in, forward(sequences, channels, &spec, precision));
-    let sources = [q, k, v].map(Var::source);
+    let sources = [q, k, v].map(Var::gradient_slot);
     let needed = sources.iter().any(|s| s.needs_gradient());
     let kept = needed.then(|| ([q, k, v].map(|x| x.value.clone()), lse));
     g.record(out, needed, move |dy, gradients| {
         let Some((inputs, lse)) = kept else { return };
-        let wanted = sources.map(Source::needs_gradient);
+        let wanted = sources.map(GradientSlot::needs_gradient);
         let call = Backward { channels, lse, spec, precision };
         let each = in_precision!(kept_in, separate_gradients(call, &inputs, &dy, wanted));
         for (source, gradient) in sources.into_iter().zip(each) {
@@ -102,7 +102,7 @@ fn separate_gradients<T: Number>(
     dy: &Tensor,
     wanted: [bool; 3],
 ) -> [Option<Tensor>; 3] {
-    let mut each = [0, 1, 2].map(|i| wanted[i].then(|| T::beside(dy, inputs[i].shape())));
+    let mut each = [0, 1, 2].map(|i| wanted[i].then(|| T::empty_like(dy, inputs[i].shape())));
     if call.plans(dy, inputs.each_ref().map(|x| Sequences::of(x, 0)), wanted) {
         return each;
     }
@@ -200,10 +200,11 @@ fn forward<T: Number>(
     let batch = q.data.len() / q.batch_stride;
     let (tq, tk) = (q.length, k.length);
     let scale = 1.0 / (dim as f32).sqrt();
-    let mut out = T::beside(q.data, &[batch, tq, channels]);
-    let mut lse = q.data.beside(&[batch, heads, tq], Precision::F32);
+    let mut out = T::empty_like(q.data, &[batch, tq, channels]);
+    let mut lse = q.data.empty_like(&[batch, heads, tq], Precision::F32);
     let flop = 4 * channels * scores(spec, batch, tq, tk);
-    if out.plans(Operation::Attention { flop, scratch: scratch([tq, tk, dim], precision, false) }) {
+    out.count(Operation::Attention { flop, scratch: scratch([tq, tk, dim], precision, false) });
+    if out.is_planned() {
         return (out, lse);
     }
     let target = Rows::new(T::of_mut(&mut out), channels);
@@ -296,7 +297,8 @@ impl Backward {
         let products = 2 + wanted.into_iter().filter(|&wanted| wanted).count();
         let flop = 2 * products * self.channels * scores(&self.spec, batch, tq, tk);
         let scratch = scratch([tq, tk, self.channels / self.spec.heads], self.precision, true);
-        x.plans(Operation::Attention { flop, scratch })
+        x.count(Operation::Attention { flop, scratch });
+        x.is_planned()
     }
 
     /// Writes the gradients of q, k and v, those that are wanted, into buffers of the inputs' layouts,

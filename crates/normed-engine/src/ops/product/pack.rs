@@ -125,7 +125,7 @@ mod tests {
     use super::super::x86;
     use super::*;
     use crate::ops::check::random;
-    use crate::tensor::{Quantisation, Quantised};
+    use crate::tensor::{Quantization, QuantizedMatrix};
 
     /// Every panel of `m`, of either width, `together` packed at a time.
     fn panels<K: Kernel>(kernel: K, m: Matrix<'_>, together: usize) -> Vec<u32> {
@@ -167,12 +167,13 @@ mod tests {
         for (rows, cols) in shapes {
             let wide = random(rows * cols, 3);
             let half: Vec<_> = wide.iter().map(|&x| f16::from_f32(x)).collect();
-            let quantised = Quantisation::ALL.map(|to| {
-                Quantised::of(Factor::F32(&wide), rows, cols, to).expect("all are finite")
+            let quantised = Quantization::ALL.map(|to| {
+                QuantizedMatrix::quantize(Factor::F32(&wide), rows, cols, to)
+                    .expect("all are finite")
             });
             let absmax = vec![0.7; (rows * cols).div_ceil(64)];
             let codes: Vec<u8> = (0..(rows * cols).div_ceil(2)).map(|i| (i * 37) as u8).collect();
-            let plain = Quantised::nf4(rows, cols, codes.into(), absmax).expect("it fits");
+            let plain = QuantizedMatrix::nf4(rows, cols, codes.into(), absmax).expect("it fits");
             let factors =
                 [Factor::F16(&half), quantised[0].factor(), quantised[1].factor(), plain.factor()];
             for factor in factors {

@@ -251,7 +251,7 @@ impl LlavaConfig {
     pub fn num_parameters(&self) -> usize {
         let mut params = Parameters::new();
         Llava::declare(self, &mut params);
-        params.count()
+        params.element_count()
     }
 }
 
@@ -337,7 +337,7 @@ fn not_found(tower: &str, dir: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{Part, Tower};
+    use crate::tensor::{Module, Tower};
 
     fn parse(json: &Value) -> Result<(LlavaConfig, Layout)> {
         LlavaConfig::parse("config.json", json, Path::new("nowhere"))
@@ -371,7 +371,7 @@ mod tests {
         Llava::declare(&config, &mut params);
         let norms = |tower, live: bool| -> usize {
             let norm = |p: &crate::tensor::Parameter| {
-                matches!(p.role.part, Part::Norm(_)) && p.role.tower == tower
+                matches!(p.role.module, Module::Norm(_)) && p.role.tower == tower
             };
             let all = params.iter().map(|(_, p)| p).filter(|p| norm(p));
             all.filter(|p| !live || p.inert.is_none()).map(|p| p.len()).sum()

@@ -194,7 +194,7 @@ impl Decoding for LlavaDecoding<'_> {
         let g = &mut Graph::inference(self.params);
         let logits = self.language.step(g, tokens, &mut self.caches).value;
         let vocab_size = logits.width();
-        logits.reshaped(&[tokens.len(), vocab_size])
+        logits.reshape(&[tokens.len(), vocab_size])
     }
 
     fn reorder(&mut self, from: &[usize]) {
@@ -221,7 +221,7 @@ mod tests {
     use crate::models::{GenerateRule, RopeConfig, generate, initialise};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
-    use crate::tensor::{AttentionPart, Gradients, Parameter, Part, Recompute, Term};
+    use crate::tensor::{AttentionProjection, Gradients, Module, ParamKind, Parameter, Recompute};
 
     fn model() -> (Llava, Parameters) {
         let json = json!({
@@ -323,11 +323,11 @@ mod tests {
             let both = two();
             let Images::PixelValues(pixels) = &both.images else { panic!() };
             let states = |i| {
-                let alone = Tensor::stacked(&[&pixels.part(i)]);
+                let alone = Tensor::stack(&[&pixels.part(i)]);
                 let prefix = model.frozen_prefix(&params, Mode::Evaluate).unwrap();
                 prefix.states(&params, &alone).unwrap().part(0)
             };
-            let states = Images::States(Tensor::stacked(&[&states(0), &states(1)]));
+            let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
             let seen = Batch { images: states, ..both.clone() };
             let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
             for mode in [Mode::Evaluate, noise] {
@@ -427,15 +427,15 @@ mod tests {
             p.trained = true;
             let vision = p.role.tower == Tower::Vision;
             let above = p.role.layer == Some(2) || p.name.contains("post_layernorm");
-            let key = p.role.part == Part::Attention(AttentionPart::Key);
-            let inert = vision && (above || key && p.role.term == Term::Bias);
+            let key = p.role.module == Module::Attention(AttentionProjection::Key);
+            let inert = vision && (above || key && p.role.kind == ParamKind::Bias);
             assert_eq!(p.inert.is_some(), inert, "{}", p.name);
         }
         let mut g = Graph::training(&params);
         let out = model.forward(&mut g, &two(), Mode::Evaluate).unwrap();
         let seed: Vec<_> = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
         let mut gradients = Gradients::new();
-        g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
+        g.backward(out.gradient_slot(), Tensor::new(out.shape(), seed), &mut gradients);
         let norm = |id| {
             let gradient = gradients.param(id)?;
             Some(gradient.data().iter().map(|d| d * d).sum::<f32>().sqrt())
@@ -455,9 +455,9 @@ mod tests {
         let (model, mut params) = model();
         let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.3 });
         let all = |_: &Parameter| true;
-        let norms = |p: &Parameter| matches!(p.role.part, Part::Norm(_));
+        let norms = |p: &Parameter| matches!(p.role.module, Module::Norm(_));
         let projector = |p: &Parameter| p.role.tower == Tower::Projector;
-        let last = |p: &Parameter| p.role.part == Part::Head;
+        let last = |p: &Parameter| p.role.module == Module::Head;
         let trained: [fn(&Parameter) -> bool; 4] = [all, norms, projector, last];
         for (which, precision) in trained.iter().flat_map(|w| [(w, F32), (w, Bf16)]) {
             for (_, p) in params.iter_mut() {
@@ -470,7 +470,7 @@ mod tests {
                 let seed = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
                 let mut gradients = Gradients::new();
                 let recorded = g.recorded();
-                g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
+                g.backward(out.gradient_slot(), Tensor::new(out.shape(), seed), &mut gradients);
                 (gradients, recorded)
             };
             let (kept, most) = gradients(Recompute::None);

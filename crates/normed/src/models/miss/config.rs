@@ -191,7 +191,7 @@ impl MissConfig {
     pub fn num_parameters(&self) -> usize {
         let mut params = Parameters::new();
         Miss::declare(self, &mut params);
-        params.count()
+        params.element_count()
     }
 
     /// How questions and answers become input.
@@ -211,7 +211,7 @@ impl MissConfig {
 mod tests {
     use super::*;
     use crate::models::Layout;
-    use crate::tensor::{Part, Tower};
+    use crate::tensor::{Module, Tower};
 
     fn parse(text: &str) -> Result<(MissConfig, Layout)> {
         MissConfig::parse("config.json", text)
@@ -224,7 +224,7 @@ mod tests {
             params
                 .iter()
                 .filter(|(_, p)| p.role.tower == tower)
-                .filter(|(_, p)| !norms || matches!(p.role.part, Part::Norm(_)))
+                .filter(|(_, p)| !norms || matches!(p.role.module, Module::Norm(_)))
                 .map(|(_, p)| p.len())
                 .sum()
         })

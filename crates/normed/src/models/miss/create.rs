@@ -13,7 +13,7 @@ use crate::data::{ImageRule, Tokenizer};
 use crate::models::Layout;
 use crate::models::init::initialise;
 use crate::models::open::{Declared, Loaded, ModelConfig, load};
-use crate::tensor::{NormPlace, Parameter, Parameters, Part, Tensor, Tower};
+use crate::tensor::{Module, NormPosition, Parameter, Parameters, Tensor, Tower};
 use crate::weights;
 use crate::{Error, Result};
 
@@ -141,7 +141,7 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
             _ => checkpoint.get(name).cloned(),
         };
         match value {
-            Some(value) if value.len() == p.len() => p.set(value.reshaped(&p.shape.clone())),
+            Some(value) if value.len() == p.len() => p.set(value.reshape(&p.shape.clone())),
             _ => {
                 let theirs = checkpoint.get(name).map(Tensor::shape);
                 wrong.push(format!("{name} is {theirs:?}, not {:?}", p.shape));
@@ -165,9 +165,9 @@ fn bert_name(p: &Parameter) -> Option<&str> {
         Tower::Text => "text_encoder.",
         Tower::Decoder => "text_decoder.bert.",
     };
-    match p.role.part {
-        Part::Head | Part::CrossAttention(_) => None,
-        Part::Norm(NormPlace::Head | NormPlace::CrossAttention) => None,
+    match p.role.module {
+        Module::Head | Module::CrossAttention(_) => None,
+        Module::Norm(NormPosition::Head | NormPosition::CrossAttention) => None,
         _ => p.name.strip_prefix(tower),
     }
 }

@@ -281,7 +281,7 @@ impl Decoding for MissDecoding<'_> {
         self.position += 1;
         let logits = self.model.head.forward(g, &x).value;
         let vocab_size = logits.width();
-        logits.reshaped(&[tokens.len(), vocab_size])
+        logits.reshape(&[tokens.len(), vocab_size])
     }
 
     fn reorder(&mut self, from: &[usize]) {
@@ -310,7 +310,7 @@ mod tests {
     use crate::models::{GenerateRule, TextConfig, VisionConfig, generate, initialise};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
-    use crate::tensor::{AttentionPart, Part, Recompute, Term};
+    use crate::tensor::{AttentionProjection, Module, ParamKind, Recompute};
 
     fn model() -> (Miss, Parameters) {
         let vision = VisionConfig {
@@ -432,11 +432,11 @@ mod tests {
             let both = batch(&[4, 5], rows.0, rows.1);
             let Images::PixelValues(pixels) = &both.images else { panic!() };
             let states = |i| {
-                let alone = Tensor::stacked(&[&pixels.part(i)]);
+                let alone = Tensor::stack(&[&pixels.part(i)]);
                 let prefix = model.frozen_prefix(&params, Mode::Evaluate).unwrap();
                 prefix.states(&params, &alone).unwrap().part(0)
             };
-            let states = Images::States(Tensor::stacked(&[&states(0), &states(1)]));
+            let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
             let seen = Batch { images: states, ..both.clone() };
             let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
             for mode in [Mode::Evaluate, noise] {
@@ -520,12 +520,13 @@ mod tests {
 
     #[test]
     fn exactly_the_key_biases_are_inert() {
-        use Part::{Attention, CrossAttention};
+        use Module::{Attention, CrossAttention};
         let (_, params) = model();
         for (_, p) in params.iter() {
-            let key = [Attention(AttentionPart::Key), CrossAttention(AttentionPart::Key)]
-                .contains(&p.role.part);
-            assert_eq!(p.inert.is_some(), key && p.role.term == Term::Bias, "{}", p.name);
+            let key =
+                [Attention(AttentionProjection::Key), CrossAttention(AttentionProjection::Key)]
+                    .contains(&p.role.module);
+            assert_eq!(p.inert.is_some(), key && p.role.kind == ParamKind::Bias, "{}", p.name);
         }
     }
 
@@ -541,7 +542,7 @@ mod tests {
         let out = model.forward(&mut g, &batch, Mode::Evaluate).unwrap();
         let seed: Vec<_> = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
         let mut gradients = crate::tensor::Gradients::new();
-        g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
+        g.backward(out.gradient_slot(), Tensor::new(out.shape(), seed), &mut gradients);
         let norm = |id, p: &crate::tensor::Parameter| {
             let gradient = gradients.param(id).unwrap_or_else(|| panic!("{}: none", p.name));
             gradient.data().iter().map(|d| d * d).sum::<f32>().sqrt()
@@ -560,9 +561,9 @@ mod tests {
         let batch = studies(&[1, 0]);
         let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.3 });
         let all = |_: &crate::tensor::Parameter| true;
-        let norms = |p: &crate::tensor::Parameter| matches!(p.role.part, Part::Norm(_));
+        let norms = |p: &crate::tensor::Parameter| matches!(p.role.module, Module::Norm(_));
         let decoder = |p: &crate::tensor::Parameter| p.role.tower == Tower::Decoder;
-        let last = |p: &crate::tensor::Parameter| p.role.part == Part::Head;
+        let last = |p: &crate::tensor::Parameter| p.role.module == Module::Head;
         let trained: [fn(&crate::tensor::Parameter) -> bool; 4] = [all, norms, decoder, last];
         for (which, precision) in trained.iter().flat_map(|w| [(w, F32), (w, Bf16)]) {
             for (_, p) in params.iter_mut() {
@@ -575,7 +576,7 @@ mod tests {
                 let seed = (0..out.value.len()).map(|i| (i * i % 7) as f32 - 3.0).collect();
                 let mut gradients = crate::tensor::Gradients::new();
                 let recorded = g.recorded();
-                g.backward(out.source(), Tensor::new(out.shape(), seed), &mut gradients);
+                g.backward(out.gradient_slot(), Tensor::new(out.shape(), seed), &mut gradients);
                 (gradients, recorded)
             };
             let (kept, most) = gradients(Recompute::None);

@@ -5,7 +5,7 @@ use crate::data::TokenRows;
 use crate::models::miss::TextConfig;
 use crate::nn::{BlockCache, Drops, LayerNorm, Linear, PostNormBlock, Seen, TextEmbedding};
 use crate::ops::{self, Activation, Output};
-use crate::tensor::{Graph, NormPlace, ParamId, Part, Scope, Term, Var};
+use crate::tensor::{Graph, Module, NormPosition, ParamId, ParamKind, Scope, Var};
 
 /// A text tower.
 #[derive(Debug, Clone)]
@@ -116,11 +116,11 @@ impl Head {
     /// Declares `bias`, `transform.dense`, `transform.LayerNorm`.
     pub fn declare(scope: &mut Scope<'_>, config: &TextConfig, words: ParamId) -> Self {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps as f32);
-        let bias = scope.declare("bias", &[config.vocab_size], Part::Head, Term::Bias);
+        let bias = scope.declare("bias", &[config.vocab_size], Module::Head, ParamKind::Bias);
         let transform = &mut scope.sub("transform");
         Self {
-            dense: Linear::declare(transform, "dense", [width, width], Part::Head),
-            norm: LayerNorm::declare(transform, "LayerNorm", width, eps, NormPlace::Head),
+            dense: Linear::declare(transform, "dense", [width, width], Module::Head),
+            norm: LayerNorm::declare(transform, "LayerNorm", width, eps, NormPosition::Head),
             words,
             bias,
         }

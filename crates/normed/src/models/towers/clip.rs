@@ -7,8 +7,8 @@ use crate::models::config_keys::{Keys, check_multiple, check_rates, check_sizes}
 use crate::nn::{ClipBlock, Drops, LayerNorm, Linear, Widths};
 use crate::ops::{self, Activation};
 use crate::tensor::{
-    EmbeddingPart, Graph, NormPlace, ParamId, Parameter, Parameters, Part, Scope, Tensor, Term,
-    Tower, Var,
+    EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameter, Parameters, Scope,
+    Tensor, Tower, Var,
 };
 use crate::{Error, Result};
 
@@ -159,16 +159,17 @@ impl Clip {
         let tokens = 1 + config.num_patches();
         let embeddings = &mut scope.sub("embeddings");
         let mut table = |name, shape: &[usize], part| {
-            embeddings.declare(name, shape, Part::Embedding(part), Term::Weight)
+            embeddings.declare(name, shape, Module::Embedding(part), ParamKind::Weight)
         };
-        let class = table("class_embedding", &[width], EmbeddingPart::Class);
+        let class = table("class_embedding", &[width], EmbeddingKind::Class);
         // A convolution whose stride is its kernel's size; the checkpoint keeps the kernel's shape.
         let kernel = [width, 3, patch_size, patch_size];
-        let weight = table("patch_embedding.weight", &kernel, EmbeddingPart::Patch);
-        let position = EmbeddingPart::Position;
+        let weight = table("patch_embedding.weight", &kernel, EmbeddingKind::Patch);
+        let position = EmbeddingKind::Position;
         let positions = table("position_embedding.weight", &[tokens, width], position);
         let eps = config.layer_norm_eps as f32;
-        let pre_norm = LayerNorm::declare(scope, "pre_layrnorm", width, eps, NormPlace::Embedding);
+        let pre_norm =
+            LayerNorm::declare(scope, "pre_layrnorm", width, eps, NormPosition::Embedding);
         let widths = Widths {
             hidden: width,
             intermediate: config.intermediate_size,
@@ -185,7 +186,7 @@ impl Clip {
                 let mut encoder = scope.sub("encoder");
                 ClipBlock::declare(&mut encoder.layer("layers", i), widths, config.hidden_act);
             }
-            LayerNorm::declare(scope, "post_layernorm", width, eps, NormPlace::Final);
+            LayerNorm::declare(scope, "post_layernorm", width, eps, NormPosition::Final);
         });
         let patch = Linear { weight, bias: None };
         Self { class, positions, patch, patch_size, pre_norm, blocks, tokens, with_class }

@@ -5,7 +5,9 @@ use super::llama_config::LlamaConfig;
 use super::rope::Rope;
 use crate::nn::{self, Drops, Linear, LlamaBlock, RmsNorm};
 use crate::ops::{self, CrossEntropy, KeyValues, RowOf};
-use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Parameters, Part, Term, Tower, Var};
+use crate::tensor::{
+    EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameters, Tower, Var,
+};
 
 /// A language model.
 #[derive(Debug, Clone)]
@@ -24,18 +26,18 @@ impl Llama {
     pub fn declare(params: &mut Parameters, prefix: &str, config: &LlamaConfig) -> Self {
         let table = [config.vocab_size, config.hidden_size];
         let scope = &mut params.scope(Tower::Decoder, prefix);
-        let part = Part::Embedding(EmbeddingPart::Token);
-        let embed_tokens = scope.declare("embed_tokens.weight", &table, part, Term::Weight);
+        let part = Module::Embedding(EmbeddingKind::Token);
+        let embed_tokens = scope.declare("embed_tokens.weight", &table, part, ParamKind::Weight);
         let layers = (0..config.num_hidden_layers)
             .map(|i| LlamaBlock::declare(&mut scope.layer("layers", i), config.widths()))
             .collect();
-        let (eps, place) = (config.rms_norm_eps as f32, NormPlace::Final);
+        let (eps, place) = (config.rms_norm_eps as f32, NormPosition::Final);
         let norm = RmsNorm::declare(scope, "norm", config.hidden_size, eps, place);
         let weight = if config.tie_word_embeddings {
             embed_tokens
         } else {
             let scope = &mut params.scope(Tower::Decoder, "");
-            scope.declare("lm_head.weight", &table, Part::Head, Term::Weight)
+            scope.declare("lm_head.weight", &table, Module::Head, ParamKind::Weight)
         };
         let lm_head = Linear { weight, bias: None };
         let rope = Rope::new(&config.rope, config.head_dim, config.max_position_embeddings);
@@ -134,7 +136,7 @@ impl Llama {
         label_smoothing: f32,
     ) -> CrossEntropy {
         let x = self.norm.inner(g, x);
-        if g.delta(self.lm_head.weight).is_some() {
+        if g.plug(self.lm_head.weight).is_some() {
             let logits = self.lm_head.forward(g, &x);
             return ops::cross_entropy(g, logits, labels, label_smoothing);
         }

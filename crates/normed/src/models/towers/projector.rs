@@ -3,7 +3,7 @@
 
 use crate::nn::{Linear, Mlp};
 use crate::ops::Activation;
-use crate::tensor::{Graph, Part, Scope, Var};
+use crate::tensor::{Graph, Module, Scope, Var};
 
 /// Which of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Projector {
         has_bias: bool,
     ) -> Self {
         let mut layer =
-            |name, widths| Linear::declare_with(scope, name, widths, Part::Projector, has_bias);
+            |name, widths| Linear::declare_with(scope, name, widths, Module::Projector, has_bias);
         let linear_1 = layer("linear_1", [text, vision]);
         match kind {
             ProjectorKind::Linear => Self::Linear(linear_1),

@@ -4,7 +4,9 @@
 use crate::models::miss::VisionConfig;
 use crate::nn::{Drops, LayerNorm, Linear, PreNormBlock};
 use crate::ops;
-use crate::tensor::{EmbeddingPart, Graph, NormPlace, ParamId, Part, Scope, Tensor, Term, Var};
+use crate::tensor::{
+    EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Scope, Tensor, Var,
+};
 
 /// The image encoder.
 #[derive(Debug, Clone)]
@@ -23,19 +25,19 @@ impl Vit {
         let (width, patch_size) = (config.hidden_size, config.patch_size);
         let embeddings = &mut scope.sub("embeddings");
         let mut table = |name, shape: &[usize], part| {
-            embeddings.declare(name, shape, Part::Embedding(part), Term::Weight)
+            embeddings.declare(name, shape, Module::Embedding(part), ParamKind::Weight)
         };
-        let class = table("class_embedding", &[1, 1, width], EmbeddingPart::Class);
+        let class = table("class_embedding", &[1, 1, width], EmbeddingKind::Class);
         let rows = config.num_patches() + 1;
-        let positions = table("position_embedding", &[1, rows, width], EmbeddingPart::Position);
+        let positions = table("position_embedding", &[1, rows, width], EmbeddingKind::Position);
         // A convolution whose stride is its kernel's size; the checkpoint keeps the kernel's shape.
         let patch = {
             let scope = &mut embeddings.sub("patch_embedding");
-            let part = Part::Embedding(EmbeddingPart::Patch);
+            let part = Module::Embedding(EmbeddingKind::Patch);
             let kernel = [width, 3, patch_size, patch_size];
             Linear {
-                weight: scope.declare("weight", &kernel, part, Term::Weight),
-                bias: Some(scope.declare("bias", &[width], part, Term::Bias)),
+                weight: scope.declare("weight", &kernel, part, ParamKind::Weight),
+                bias: Some(scope.declare("bias", &[width], part, ParamKind::Bias)),
             }
         };
         let blocks = (0..config.num_hidden_layers)
@@ -44,7 +46,7 @@ impl Vit {
                 PreNormBlock::declare(&mut encoder.layer("layers", i), config.widths())
             })
             .collect();
-        let (eps, place) = (config.layer_norm_eps as f32, NormPlace::Final);
+        let (eps, place) = (config.layer_norm_eps as f32, NormPosition::Final);
         let norm = LayerNorm::declare(scope, "post_layernorm", width, eps, place);
         Self { class, positions, patch, patch_size, blocks, norm }
     }

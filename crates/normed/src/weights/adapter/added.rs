@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::read::{check_base, misfit};
 use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
-use crate::tensor::{Delta, LowRankShape, ParamId, Parameters, Precision, PrefixKv};
+use crate::tensor::{LowRankConfig, ParamId, Parameters, Plug, Precision, PrefixKv};
 use crate::weights::{read_safetensors, read_small, write_atomically, write_safetensors};
 use crate::{Error, Result};
 
@@ -44,7 +44,7 @@ enum Socket {
         dropout: f32,
         magnitude: bool,
     },
-    Scaled {
+    ChannelScale {
         weight: String,
         input: bool,
     },
@@ -73,8 +73,8 @@ struct PromptPlug {
 /// Whether something is plugged in that PEFT has no form for.
 pub(super) fn is_needed(params: &Parameters) -> bool {
     params.prefixes().len() > 0
-        || params.prompts().len() > 0
-        || params.deltas().any(|(_, delta)| matches!(delta, Delta::Bottleneck(_)))
+        || params.soft_prompts().len() > 0
+        || params.plugs().any(|(_, delta)| matches!(delta, Plug::Bottleneck(_)))
 }
 
 /// Writes what is trained, and where what was added stands, to `dir`.
@@ -102,7 +102,7 @@ impl Plugs {
         let name = |id: ParamId| params.get(id).name.clone();
         let shape = |id: ParamId| &params.get(id).shape;
         let socket = |(weight, delta)| match delta {
-            Delta::LowRank(path) => Socket::LowRank {
+            Plug::LowRank(path) => Socket::LowRank {
                 weight: name(weight),
                 rank: shape(path.a)[0],
                 alpha: path.alpha,
@@ -110,8 +110,10 @@ impl Plugs {
                 dropout: path.dropout,
                 magnitude: path.magnitude.is_some(),
             },
-            Delta::Scaled(scaled) => Socket::Scaled { weight: name(weight), input: scaled.input },
-            Delta::Bottleneck(adapter) => Socket::Bottleneck {
+            Plug::ChannelScale(scaled) => {
+                Socket::ChannelScale { weight: name(weight), input: scaled.input }
+            }
+            Plug::Bottleneck(adapter) => Socket::Bottleneck {
                 weight: name(weight),
                 channels: shape(adapter.down[0])[0],
                 parallel: adapter.parallel,
@@ -128,9 +130,9 @@ impl Plugs {
         }
         let prompt = |(table, tokens)| PromptPlug { table: name(table), length: shape(tokens)[0] };
         Self {
-            sockets: params.deltas().map(socket).collect(),
+            sockets: params.plugs().map(socket).collect(),
             prefixes: prefixes.into_values().collect(),
-            prompts: params.prompts().map(prompt).collect(),
+            prompts: params.soft_prompts().map(prompt).collect(),
         }
     }
 
@@ -139,7 +141,7 @@ impl Plugs {
         let mut taken = BTreeSet::new();
         for socket in &self.sockets {
             let (Socket::LowRank { weight, .. }
-            | Socket::Scaled { weight, .. }
+            | Socket::ChannelScale { weight, .. }
             | Socket::Bottleneck { weight, .. }) = socket;
             let id = matrix(params, weight)?;
             if !taken.insert(id) {
@@ -152,20 +154,20 @@ impl Plugs {
                         return Err(format!("alpha or dropout of {weight} cannot be"));
                     }
                     let has_magnitude = magnitude;
-                    let shape = LowRankShape { rank, alpha, use_rslora, dropout, has_magnitude };
+                    let shape = LowRankConfig { rank, alpha, use_rslora, dropout, has_magnitude };
                     params.plug_low_rank(id, shape);
                 }
-                Socket::Scaled { input, .. } => {
+                Socket::ChannelScale { input, .. } => {
                     if input && params.get(id).shape.len() > 2 {
                         return Err(format!(
                             "{weight} is a convolution, whose input is not scaled"
                         ));
                     }
-                    params.plug_scaled(id, input);
+                    params.plug_channel_scale(id, input);
                 }
                 Socket::Bottleneck { channels, parallel, .. } => {
                     within(channels)?;
-                    if !params.get(id).role.ends_sublayer() {
+                    if !params.get(id).role.is_sublayer_output() {
                         return Err(format!("{weight} ends no sublayer"));
                     }
                     params.plug_bottleneck(id, channels, parallel);
@@ -179,7 +181,7 @@ impl Plugs {
             let ids = keys.iter().map(|key| matrix(params, key)).collect::<Result<Vec<_>, _>>()?;
             let alike = |&id: &ParamId| {
                 let (one, first) = (params.get(id), params.get(ids[0]));
-                let keys = one.role.makes_keys() && one.shape == first.shape;
+                let keys = one.role.is_key_weight() && one.shape == first.shape;
                 keys && one.role.tower == first.role.tower
             };
             if !ids.iter().all(|id| alike(id) && taken.insert(*id)) {
@@ -192,12 +194,12 @@ impl Plugs {
         }
         for PromptPlug { table, length } in &self.prompts {
             within(*length)?;
-            let id = params.find(table).filter(|&id| params.get(id).role.embeds_tokens());
+            let id = params.find(table).filter(|&id| params.get(id).role.is_token_embedding());
             let id = id.ok_or_else(|| format!("the model has no table of tokens {table}"))?;
-            if params.prompt(id).is_some() {
+            if params.soft_prompt(id).is_some() {
                 return Err(format!("{table} comes twice"));
             }
-            params.plug_prompt(id, *length);
+            params.plug_soft_prompt(id, *length);
         }
         Ok(())
     }
@@ -209,7 +211,7 @@ fn within(size: usize) -> Result<(), String> {
 
 /// The matrix called `name`.
 fn matrix(params: &Parameters, name: &str) -> Result<ParamId, String> {
-    let id = params.find(name).filter(|&id| params.get(id).role.only_multiplies());
+    let id = params.find(name).filter(|&id| params.get(id).role.is_linear_weight());
     id.ok_or_else(|| format!("the model has no matrix {name}"))
 }
 

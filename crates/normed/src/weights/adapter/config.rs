@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::tensor::LowRankShape;
+use crate::tensor::LowRankConfig;
 use crate::{Error, Result};
 
 /// What PEFT calls a method.
@@ -141,7 +141,7 @@ impl Config {
     }
 
     /// What the path beside the layer `module` is like, or why that cannot be told.
-    pub fn path(&self, module: &str) -> Result<LowRankShape, String> {
+    pub fn path(&self, module: &str) -> Result<LowRankConfig, String> {
         let Lora { r, lora_alpha, lora_dropout, use_rslora, use_dora, .. } = self.lora;
         let rank = pattern(self.lora.rank_pattern.as_ref(), module)?;
         let alpha = pattern(self.lora.alpha_pattern.as_ref(), module)?;
@@ -151,7 +151,7 @@ impl Config {
         };
         let alpha = alpha.map_or(Some(lora_alpha), |alpha| Some(alpha.as_f64()? as f32));
         match (rank, alpha) {
-            (Some(rank), Some(alpha)) if rank > 0 && alpha.is_finite() => Ok(LowRankShape {
+            (Some(rank), Some(alpha)) if rank > 0 && alpha.is_finite() => Ok(LowRankConfig {
                 rank,
                 alpha,
                 use_rslora,
@@ -243,7 +243,7 @@ pub(super) struct Common<'a> {
 
 /// Of LoRA: each layer's path.
 pub(super) struct Paths<'a> {
-    pub each: Vec<(&'a str, LowRankShape)>,
+    pub each: Vec<(&'a str, LowRankConfig)>,
     pub biases: bool,
 }
 
@@ -287,7 +287,7 @@ impl Common<'_> {
         let shapes = || paths.each.iter().map(|(_, shape)| *shape);
         // One for all; where layers differ, plain scales say the same.
         let use_rslora = !paths.each.is_empty() && shapes().all(|shape| shape.use_rslora);
-        let alpha = |shape: LowRankShape| match shape.use_rslora && !use_rslora {
+        let alpha = |shape: LowRankConfig| match shape.use_rslora && !use_rslora {
             true => shape.scale() * shape.rank as f32,
             false => shape.alpha,
         };

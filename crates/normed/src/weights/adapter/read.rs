@@ -11,7 +11,7 @@ use super::{
     BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
     peft_name, tied, virtual_tokens,
 };
-use crate::tensor::{LowRankShape, ParamId, Parameters, Precision, Tensor};
+use crate::tensor::{LowRankConfig, ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
 use crate::weights::{read_safetensors, read_small};
 use crate::{Error, Result};
@@ -208,7 +208,7 @@ fn locate(key: &str, config: &Config, params: &Parameters) -> Option<Place> {
     if let Some((module, factor)) = added.into_iter().next() {
         let weight = params.find(&format!("{module}.weight"))?;
         // What is no linear layer has no socket.
-        let plugs = params.get(weight).role.only_multiplies();
+        let plugs = params.get(weight).role.is_linear_weight();
         return plugs.then_some(Place::Added(weight, factor));
     }
     if config.keeps(module_of(key)) {
@@ -237,7 +237,7 @@ fn missing(found: &Found, config: &Config, params: &Parameters) -> BTreeSet<Stri
         .map(str::to_owned)
         .collect();
     if !copies {
-        let layers = params.iter().filter(|(_, p)| p.role.only_multiplies());
+        let layers = params.iter().filter(|(_, p)| p.role.is_linear_weight());
         let lacking = layers
             .filter(|(id, p)| config.adapts(module_of(&p.name)) && !found.added.contains_key(id));
         missing
@@ -266,8 +266,8 @@ struct Plug {
 }
 
 enum What {
-    LowRank { shape: LowRankShape, a: Tensor, b: Tensor, magnitude: Option<Tensor> },
-    Scaled { input: bool, vector: Tensor },
+    LowRank { shape: LowRankConfig, a: Tensor, b: Tensor, magnitude: Option<Tensor> },
+    ChannelScale { input: bool, vector: Tensor },
 }
 
 impl Plug {
@@ -294,7 +294,7 @@ impl Plug {
             if !input && !output {
                 return wrong(Factor::Scale, found, format!("factors of {out:?} or {inner:?}"));
             }
-            return Ok(Self { weight, what: What::Scaled { input, vector } });
+            return Ok(Self { weight, what: What::ChannelScale { input, vector } });
         }
         let shape = config.path(module)?;
         let mut take = |factor: Factor| {
@@ -330,14 +330,14 @@ impl Plug {
                 let magnitude = path.magnitude.zip(magnitude);
                 [(path.a, a), (path.b, b)].into_iter().chain(magnitude).collect()
             }
-            What::Scaled { input, vector } => {
-                vec![(params.plug_scaled(self.weight, input).vector, vector)]
+            What::ChannelScale { input, vector } => {
+                vec![(params.plug_channel_scale(self.weight, input).vector, vector)]
             }
         };
         let mut set = Vec::with_capacity(values.len());
         for (id, value) in values {
             let parameter = params.get_mut(id);
-            parameter.set(value.reshaped(&parameter.shape.clone()));
+            parameter.set(value.reshape(&parameter.shape.clone()));
             set.push(id);
         }
         set

@@ -36,8 +36,8 @@ impl VirtualTokens {
     /// Those of the one language model, if they are all that is trained.
     pub fn alone(params: &Parameters) -> Option<Self> {
         let prefixes: Vec<_> = params.prefixes().map(|(key, _)| key).collect();
-        let prompts: Vec<_> = params.prompts().map(|(table, _)| table).collect();
-        let others = params.deltas().len() > 0 || params.trained().any(|(_, p)| !p.is_added());
+        let prompts: Vec<_> = params.soft_prompts().map(|(table, _)| table).collect();
+        let others = params.plugs().len() > 0 || params.trained().any(|(_, p)| !p.is_added());
         let kind = match (prefixes.is_empty(), prompts.is_empty()) {
             (false, true) => Self::Prefix,
             (true, false) => Self::Prompt,
@@ -60,8 +60,8 @@ impl VirtualTokens {
             return Vec::new();
         }
         let is_socket = |p: &Parameter| match self {
-            Self::Prefix => p.role.makes_keys(),
-            Self::Prompt => p.role.embeds_tokens(),
+            Self::Prefix => p.role.is_key_weight(),
+            Self::Prompt => p.role.is_token_embedding(),
         };
         let decoder = |p: &Parameter| p.role.tower == Tower::Decoder;
         let all = params.iter().filter(|(_, p)| decoder(p) && is_socket(p));
@@ -85,7 +85,7 @@ impl VirtualTokens {
                 params.prefixes().map(|(_, prefix)| prefix.table()).collect()
             }
             Self::Prompt => {
-                sockets.iter().map(|&table| params.plug_prompt(table, length)).collect()
+                sockets.iter().map(|&table| params.plug_soft_prompt(table, length)).collect()
             }
         }
     }
@@ -116,7 +116,7 @@ pub(super) fn save(
     card: &AdapterCard<'_>,
 ) -> Result<()> {
     let prefixes = params.prefixes().map(|(_, prefix)| rows(params, prefix));
-    let prompts = params.prompts().map(|(_, tokens)| params.get(tokens).value().clone());
+    let prompts = params.soft_prompts().map(|(_, tokens)| params.get(tokens).value().clone());
     let parts: Vec<_> = prefixes.chain(prompts).collect();
     let length = parts.first().map_or(0, |part| part.rows());
     let row =

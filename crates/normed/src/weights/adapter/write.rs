@@ -13,7 +13,7 @@ use super::{
     peft_name, tied, virtual_tokens,
 };
 use crate::tensor::{
-    Delta, LowRank, LowRankShape, Parameter, Parameters, Part, Precision, Tensor, Term,
+    LowRank, LowRankConfig, Module, ParamKind, Parameter, Parameters, Plug, Precision, Tensor,
 };
 use crate::weights::{write_atomically, write_safetensors};
 use crate::{Error, Result};
@@ -70,7 +70,7 @@ struct Contents {
     /// `modules_to_save`.
     whole: BTreeSet<String>,
     /// Of LoRA: the targets' paths.
-    paths: Vec<(String, LowRankShape)>,
+    paths: Vec<(String, LowRankConfig)>,
     /// Of IA3: the targets whose inputs are multiplied.
     feedforward: Vec<String>,
     /// Whether all biases are among the tensors.
@@ -87,7 +87,7 @@ impl Contents {
         let named = named(params);
         let alone = biases_alone(params);
         let has = |low_rank: bool| {
-            params.deltas().any(|(_, delta)| matches!(delta, Delta::LowRank(_)) == low_rank)
+            params.plugs().any(|(_, delta)| matches!(delta, Plug::LowRank(_)) == low_rank)
         };
         let kind = match (has(true), has(false)) {
             (true, true) => return Err(refused("LoRA and IA3 are in one model")),
@@ -144,7 +144,7 @@ impl Contents {
 
     /// What is in sockets.
     fn add_plugged(&mut self, params: &Parameters) -> Result<()> {
-        for (weight, delta) in params.deltas() {
+        for (weight, delta) in params.plugs() {
             let layer = params.get(weight);
             let module = module_of(&layer.name);
             if self.whole.iter().any(|whole| whole == module || is_within(module, whole)) {
@@ -158,7 +158,7 @@ impl Contents {
             };
             let value = |id| params.get(id).value().clone();
             match delta {
-                Delta::LowRank(path) => {
+                Plug::LowRank(path) => {
                     insert(Factor::A, value(path.a));
                     insert(Factor::B, value(path.b));
                     if let Some(magnitude) = path.magnitude.map(value) {
@@ -166,24 +166,24 @@ impl Contents {
                         insert(
                             Factor::Magnitude,
                             match kernel {
-                                true => magnitude.reshaped(&[1, len, 1, 1]),
+                                true => magnitude.reshape(&[1, len, 1, 1]),
                                 false => magnitude,
                             },
                         );
                     }
                     self.paths.push((module.to_owned(), shape_of(params, path)));
                 }
-                Delta::Bottleneck(_) => return Err(refused("an adapter ends a sublayer")),
-                Delta::Scaled(scaled) if kernel && scaled.input => {
+                Plug::Bottleneck(_) => return Err(refused("an adapter ends a sublayer")),
+                Plug::ChannelScale(scaled) if kernel && scaled.input => {
                     return Err(refused("IA3 multiplies the inputs of a convolution"));
                 }
-                Delta::Scaled(scaled) => {
+                Plug::ChannelScale(scaled) => {
                     let vector = value(scaled.vector);
                     let len = vector.len();
                     insert(
                         Factor::Scale,
                         match kernel {
-                            true => vector.reshaped(&[1, len, 1, 1]),
+                            true => vector.reshape(&[1, len, 1, 1]),
                             false => vector,
                         },
                     );
@@ -194,7 +194,7 @@ impl Contents {
             }
             self.targets.insert(module.to_owned());
         }
-        let has_magnitude = |(_, shape): &(String, LowRankShape)| shape.has_magnitude;
+        let has_magnitude = |(_, shape): &(String, LowRankConfig)| shape.has_magnitude;
         match self.paths.iter().any(has_magnitude) && !self.paths.iter().all(has_magnitude) {
             true => Err(refused("some layers have DoRA's magnitudes and others have none")),
             false => Ok(()),
@@ -209,7 +209,7 @@ impl Contents {
         let norm = params.iter().find(|(_, p)| {
             let name = p.name.as_str();
             let outside = !self.whole.iter().any(|module| is_within(name, module));
-            matches!(p.role.part, Part::Norm(_)) && outside
+            matches!(p.role.module, Module::Norm(_)) && outside
         });
         if let Some((_, norm)) = norm {
             let module = module_of(&norm.name);
@@ -223,7 +223,7 @@ impl Contents {
         if self.paths.is_empty() {
             let carries = |p: &&Parameter| {
                 let kept = |whole: &String| is_within(&p.name, whole);
-                p.role.only_multiplies() && p.shape.len() == 2 && !self.whole.iter().any(kept)
+                p.role.is_linear_weight() && p.shape.len() == 2 && !self.whole.iter().any(kept)
             };
             let layer = params.iter().map(|(_, p)| p).find(carries);
             let layer = layer
@@ -232,7 +232,7 @@ impl Contents {
             let key = |factor: Factor| format!("{PREFIX}{module}{}", factor.suffix());
             self.tensors.insert(key(Factor::A), Tensor::zeros(&[1, layer.shape[1]]));
             self.tensors.insert(key(Factor::B), Tensor::zeros(&[layer.shape[0], 1]));
-            let shape = LowRankShape {
+            let shape = LowRankConfig {
                 rank: 1,
                 alpha: 1.0,
                 use_rslora: false,
@@ -297,14 +297,14 @@ fn named(params: &Parameters) -> Named<'_> {
 /// embedding table, is one beside others and beside what is plugged in: there PEFT wants whole modules. Alone
 /// it is a changed copy, of which PEFT takes the matrix from the base.
 fn biases_alone(params: &Parameters) -> BTreeSet<&str> {
-    let is_norm = |p: &&Parameter| matches!(p.role.part, Part::Norm(_));
+    let is_norm = |p: &&Parameter| matches!(p.role.module, Module::Norm(_));
     let beside_frozen: Vec<_> = biases_beside(params, Some(false)).collect();
     let others = beside_frozen.iter().any(|p| !is_norm(p));
     let mut alone = BTreeSet::new();
     if others {
         alone.extend(beside_frozen.iter().map(|p| peft_name(&p.name)));
     }
-    if others || params.deltas().len() > 0 {
+    if others || params.plugs().len() > 0 {
         let beside_none = biases_beside(params, None).filter(|p| !is_norm(p));
         alone.extend(beside_none.map(|p| peft_name(&p.name)));
     }
@@ -316,12 +316,12 @@ fn biases_beside(params: &Parameters, matrix: Option<bool>) -> impl Iterator<Ite
     params.iter().map(|(_, p)| p).filter(move |p| {
         let weight = || params.find(&format!("{}.weight", module_of(&p.name)));
         let trained = || weight().map(|id| params.get(id).trained);
-        p.trained && p.role.term == Term::Bias && trained() == matrix
+        p.trained && p.role.kind == ParamKind::Bias && trained() == matrix
     })
 }
 
-fn shape_of(params: &Parameters, path: LowRank) -> LowRankShape {
-    LowRankShape {
+fn shape_of(params: &Parameters, path: LowRank) -> LowRankConfig {
+    LowRankConfig {
         rank: params.get(path.a).shape[0],
         alpha: path.alpha,
         use_rslora: path.use_rslora,

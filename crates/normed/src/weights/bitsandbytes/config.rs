@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::tensor::{Parameters, Quantisation};
+use crate::tensor::{Parameters, Quantization};
 use crate::{Error, Result};
 
 /// What config.json says of a quantised model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuantisationConfig {
     /// How its matrices are quantised.
-    pub to: Quantisation,
+    pub to: Quantization,
     /// Modules that are not, by names or their ends.
     pub skip: Vec<String>,
 }
@@ -37,11 +37,11 @@ impl QuantisationConfig {
         }
         let to = match (is("load_in_4bit"), is("load_in_8bit")) {
             (true, false) => match file["bnb_4bit_quant_type"].as_str() {
-                Some("nf4") => Quantisation::Nf4,
+                Some("nf4") => Quantization::Nf4,
                 // What bitsandbytes takes where nothing is said.
                 other => return unsupported(format!("4 bits of type {}", other.unwrap_or("fp4"))),
             },
-            (false, true) => Quantisation::Int8,
+            (false, true) => Quantization::Int8,
             _ => return unsupported("neither load_in_4bit nor load_in_8bit alone is true".into()),
         };
         if let Some(storage) = file["bnb_4bit_quant_storage"].as_str().filter(|s| *s != "uint8") {
@@ -57,8 +57,8 @@ impl QuantisationConfig {
     pub fn expect(&self, params: &mut Parameters) {
         for (_, parameter) in params.iter_mut() {
             let module = parameter.name.strip_suffix(".weight").unwrap_or(&parameter.name);
-            if parameter.role.quantises() && !self.skips(module) {
-                parameter.expect_quantised(self.to);
+            if parameter.role.is_quantizable() && !self.skips(module) {
+                parameter.expect_quantized(self.to);
             }
         }
     }
@@ -73,7 +73,7 @@ impl QuantisationConfig {
 
     /// As transformers writes it, all keys; `compute_dtype` is what its 4-bit layers multiply in.
     pub fn to_json(&self, compute_dtype: &str) -> Value {
-        let four = self.to == Quantisation::Nf4;
+        let four = self.to == Quantization::Nf4;
         json!({
             "quant_method": "bitsandbytes",
             "_load_in_4bit": four,
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for to in Quantisation::ALL {
+        for to in Quantization::ALL {
             let config = QuantisationConfig { to, skip: vec!["lm_head".into()] };
             let json = json!({ "quantization_config": config.to_json("bfloat16") });
             assert_eq!(QuantisationConfig::parse("config.json", &json).unwrap(), Some(config));
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn names_are_skipped_as_transformers_does() {
         let skip = ["lm_head", "model.vision_tower", "0.fc1"].map(str::to_owned).to_vec();
-        let config = QuantisationConfig { to: Quantisation::Nf4, skip };
+        let config = QuantisationConfig { to: Quantization::Nf4, skip };
         for module in ["lm_head", "model.lm_head", "model.vision_tower.layers.1.q", "layers.0.fc1"]
         {
             assert!(config.skips(module), "{module}");

@@ -1,4 +1,4 @@
-//! Quantised matrices in checkpoints, under bitsandbytes' names, so that Python's transformers reads what
+//! QuantizedMatrix matrices in checkpoints, under bitsandbytes' names, so that Python's transformers reads what
 //! is written here and the other way round.
 //!
 //! In 4 bits, `q_proj.weight` is `[elements / 2, 1]` bytes, beside

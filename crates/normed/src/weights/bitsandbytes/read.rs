@@ -1,9 +1,11 @@
-//! Quantised matrices out of a checkpoint.
+//! QuantizedMatrix matrices out of a checkpoint.
 
 use safetensors::Dtype;
 
 use super::{ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, STATE, State, beside};
-use crate::tensor::{BLOCK, NF4_VALUES, Quantised, STATISTICS_BLOCK, Tensor, dynamic_values};
+use crate::tensor::{
+    NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, QuantizedMatrix, Tensor, dynamic_map,
+};
 use crate::weights::stored::{Checkpoint, Stored};
 
 /// How far a table in a file may be from the known one.
@@ -64,15 +66,15 @@ impl Parts<'_> {
             names.push(format);
         }
         let absmax = self.floats(&scales, rows)?;
-        let matrix = Quantised::int8(rows, cols, self.weight.mapped_bytes(), absmax);
+        let matrix = QuantizedMatrix::int8(rows, cols, self.weight.mapped_bytes(), absmax);
         let matrix = matrix.ok_or_else(|| self.misfit())?;
-        Ok(Found { value: Tensor::quantised(matrix), names })
+        Ok(Found { value: Tensor::quantized(matrix), names })
     }
 
     fn nf4(&self) -> Result<Found, String> {
         let (rows, cols) = self.rows_and_cols()?;
         let state = self.state()?;
-        let blocks = (rows * cols).div_ceil(BLOCK);
+        let blocks = (rows * cols).div_ceil(NF4_BLOCK);
         if self.weight.dtype() != Dtype::U8 {
             return Err(format!("`{}` is {:?} instead of U8", self.name, self.weight.dtype()));
         }
@@ -86,24 +88,24 @@ impl Parts<'_> {
         let matrix = match state.nested_offset {
             None => {
                 let absmax = self.floats(&self.part(ABSMAX), blocks)?;
-                Quantised::nf4(rows, cols, codes, absmax)
+                QuantizedMatrix::nf4(rows, cols, codes, absmax)
             }
             Some(offset) => {
                 names.extend([self.part(NESTED_ABSMAX), self.part(NESTED_QUANT_MAP)]);
-                self.check_table(NESTED_QUANT_MAP, dynamic_values())?;
+                self.check_table(NESTED_QUANT_MAP, dynamic_map())?;
                 let absmax = self.get(ABSMAX)?;
                 if absmax.dtype() != Dtype::U8 || absmax.shape() != [blocks] {
                     let name = self.part(ABSMAX);
                     return Err(format!("`{name}` is {absmax:?} instead of U8[{blocks}]"));
                 }
                 let nested = self.part(NESTED_ABSMAX);
-                let nested = self.floats(&nested, blocks.div_ceil(STATISTICS_BLOCK))?;
+                let nested = self.floats(&nested, blocks.div_ceil(NF4_NESTED_BLOCK))?;
                 let (absmax, offset) = (absmax.mapped_bytes(), offset as f32);
-                Quantised::nested_nf4(rows, cols, codes, absmax, nested, offset)
+                QuantizedMatrix::nested_nf4(rows, cols, codes, absmax, nested, offset)
             }
         };
         let matrix = matrix.ok_or_else(|| self.misfit())?;
-        Ok(Found { value: Tensor::quantised(matrix), names })
+        Ok(Found { value: Tensor::quantized(matrix), names })
     }
 
     /// The matrix's state, which must be one that is read here.
@@ -121,10 +123,10 @@ impl Parts<'_> {
         if state.quant_type != "nf4" {
             return wrong("quant_type", state.quant_type, "nf4");
         }
-        if state.blocksize != BLOCK {
+        if state.blocksize != NF4_BLOCK {
             return wrong("blocksize", state.blocksize.to_string(), "64");
         }
-        if state.nested_offset.is_some() && state.nested_blocksize != Some(STATISTICS_BLOCK) {
+        if state.nested_offset.is_some() && state.nested_blocksize != Some(NF4_NESTED_BLOCK) {
             return wrong("nested_blocksize", format!("{:?}", state.nested_blocksize), "256");
         }
         if state.shape != self.shape {

@@ -10,8 +10,8 @@ use super::{
     ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, QuantisationConfig, STATE, State, beside,
 };
 use crate::tensor::{
-    BLOCK, Factor, Maxima, NF4_VALUES, Nf4, Parameter, Parameters, Quantisation, Quantised,
-    STATISTICS_BLOCK, Tensor, dynamic_values,
+    Absmax, Factor, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, Parameter, Parameters,
+    Quantization, QuantizedMatrix, Tensor, dynamic_map,
 };
 use crate::weights::names::TIED;
 use crate::weights::save::write_all;
@@ -42,7 +42,7 @@ pub fn write_quantised(
     dir: &Path,
     params: &Parameters,
     saved_name: &dyn Fn(&str) -> String,
-    to: Quantisation,
+    to: Quantization,
     limit: usize,
     on_done: &mut dyn FnMut(usize),
 ) -> Result<Written> {
@@ -52,10 +52,10 @@ pub fn write_quantised(
     for (_, parameter) in params.iter() {
         before += parameter.value().bytes();
         let name = &saved_name(&parameter.name);
-        let [rows, cols] = match (parameter.role.quantises(), parameter.shape.as_slice()) {
+        let [rows, cols] = match (parameter.role.is_quantizable(), parameter.shape.as_slice()) {
             (true, &[rows, cols]) if rows * cols > 0 => [rows, cols],
             _ => {
-                if parameter.role.multiplies() {
+                if parameter.role.is_matmul_operand() {
                     skip.extend(parameter.name.strip_suffix(".weight").map(str::to_owned));
                 }
                 items.push(dense(name, parameter));
@@ -64,8 +64,8 @@ pub fn write_quantised(
         };
         matrices += 1;
         items.push(match to {
-            Quantisation::Int8 => int8(name, parameter, rows, cols),
-            Quantisation::Nf4 => nf4(name, parameter, rows, cols),
+            Quantization::Int8 => int8(name, parameter, rows, cols),
+            Quantization::Nf4 => nf4(name, parameter, rows, cols),
         });
     }
     // Second names of tied tables are linear layers to transformers.
@@ -111,13 +111,13 @@ fn type_of(value: &Tensor) -> (&'static str, &'static str) {
 fn quantised(
     parameter: &Parameter,
     [rows, cols]: [usize; 2],
-    to: Quantisation,
-) -> Result<Quantised, Stop> {
+    to: Quantization,
+) -> Result<QuantizedMatrix, Stop> {
     let value = parameter.value();
-    if value.quantisation().is_some() {
+    if value.quantization().is_some() {
         return Err(Stop::Made(Error::invalid(&parameter.name, "it is quantised already")));
     }
-    let matrix = Quantised::of(value.factor(), rows, cols, to).ok_or_else(|| {
+    let matrix = QuantizedMatrix::quantize(value.factor(), rows, cols, to).ok_or_else(|| {
         Stop::Made(
             Error::invalid(&parameter.name, "it holds what is no number, or an infinite one")
                 .with_remedy("the checkpoint is damaged, or its training diverged"),
@@ -134,7 +134,7 @@ fn int8<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> I
         Entry::new(&beside(name, "weight_format"), "U8", &[], 1),
     ];
     Item::new(entries, move |out| {
-        let matrix = quantised(parameter, [rows, cols], Quantisation::Int8)?;
+        let matrix = quantised(parameter, [rows, cols], Quantization::Int8)?;
         let Factor::Int8(eight) = matrix.factor() else { unreachable!("just made so") };
         write_all(out, eight.absmax(), f32::to_le_bytes)?;
         out.write_all(eight.codes())?;
@@ -145,9 +145,9 @@ fn int8<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> I
 
 fn nf4<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> Item<'p> {
     let part = |part: &str| format!("{name}.{part}");
-    let (codes, blocks) = ((rows * cols).div_ceil(2), (rows * cols).div_ceil(BLOCK));
-    let nested = blocks.div_ceil(STATISTICS_BLOCK);
-    let tables = [NF4_VALUES.len(), dynamic_values().len()];
+    let (codes, blocks) = ((rows * cols).div_ceil(2), (rows * cols).div_ceil(NF4_BLOCK));
+    let nested = blocks.div_ceil(NF4_NESTED_BLOCK);
+    let tables = [NF4_VALUES.len(), dynamic_map().len()];
     let entries = vec![
         Entry::new(&part(NESTED_ABSMAX), "F32", &[nested], 4 * nested),
         Entry::new(&part(QUANT_MAP), "F32", &[tables[0]], 4 * tables[0]),
@@ -157,7 +157,7 @@ fn nf4<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> It
         Entry::new(name, "U8", &[codes, 1], codes),
     ];
     Item::new(entries, move |out| {
-        let matrix = quantised(parameter, [rows, cols], Quantisation::Nf4)?;
+        let matrix = quantised(parameter, [rows, cols], Quantization::Nf4)?;
         let Factor::Nf4(four) = matrix.factor() else { unreachable!("just made so") };
         let (_, dtype) = type_of(parameter.value());
         write_nf4(out, four, dtype, &parameter.shape)?;
@@ -166,18 +166,18 @@ fn nf4<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> It
 }
 
 fn write_nf4(out: &mut dyn Write, four: Nf4<'_>, dtype: &str, shape: &[usize]) -> io::Result<()> {
-    let Maxima::Nested { codes: maxima, absmax, offset, values } = four.maxima() else {
+    let Absmax::Nested { codes: maxima, absmax, offset, values } = four.absmax() else {
         unreachable!("what is quantised here has nested maxima")
     };
     write_all(out, absmax, f32::to_le_bytes)?;
     write_all(out, &NF4_VALUES, f32::to_le_bytes)?;
     write_all(out, values, f32::to_le_bytes)?;
     let state = State {
-        quant_type: Quantisation::Nf4.name().to_owned(),
-        blocksize: BLOCK,
+        quant_type: Quantization::Nf4.name().to_owned(),
+        blocksize: NF4_BLOCK,
         dtype: dtype.to_owned(),
         shape: shape.to_vec(),
-        nested_blocksize: Some(STATISTICS_BLOCK),
+        nested_blocksize: Some(NF4_NESTED_BLOCK),
         nested_dtype: Some("float32".to_owned()),
         nested_offset: Some(f64::from(offset)),
     };

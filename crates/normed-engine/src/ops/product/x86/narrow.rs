@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::super::matrix::Matrix;
 use super::super::pack::{self, Cut};
 use super::{AHEAD, COLS, TOGETHER, copy_columns, fetch, interleave, mask16, transpose_rows};
-use crate::tensor::{BLOCK, Factor, Int8, NF4_VALUES, Nf4};
+use crate::tensor::{Factor, Int8, NF4_BLOCK, NF4_VALUES, Nf4};
 
 /// As [`super::pack_512`].
 ///
@@ -86,11 +86,11 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out
             }
             (Factor::Int8(x), true) => int8_columns::<PAIRS>(x, m, cut, out),
             // Blocks and bytes must not run over the ends of rows, nor of panels.
-            (Factor::Nf4(x), false) if inner.is_multiple_of(BLOCK) && stride == inner => {
+            (Factor::Nf4(x), false) if inner.is_multiple_of(NF4_BLOCK) && stride == inner => {
                 nf4_rows::<PAIRS>(x, m, (first, rows, width), out);
             }
             (Factor::Nf4(x), true)
-                if m.rows().is_multiple_of(BLOCK)
+                if m.rows().is_multiple_of(NF4_BLOCK)
                     && stride == m.rows()
                     && first.is_multiple_of(COLS)
                     && width == COLS =>
@@ -210,7 +210,7 @@ unsafe fn values_of_block(x: Nf4<'_>, block: usize) -> __m512 {
     // SAFETY: by the caller's contract; there are 16 values.
     unsafe {
         let values = _mm512_loadu_ps(NF4_VALUES.as_ptr());
-        _mm512_mul_ps(values, _mm512_set1_ps(x.maximum(block)))
+        _mm512_mul_ps(values, _mm512_set1_ps(x.block_absmax(block)))
     }
 }
 
@@ -261,7 +261,7 @@ unsafe fn nf4_rows<const PAIRS: bool>(
             |row, words| {
                 let from = (first + row) * inner + per_word * words.start;
                 fetch(codes.wrapping_add((from + width * inner) / 2));
-                let values = values_of_block(x, from / BLOCK);
+                let values = values_of_block(x, from / NF4_BLOCK);
                 if PAIRS {
                     thirty_two(codes, from, values)
                 } else {
@@ -300,7 +300,7 @@ unsafe fn nf4_columns<const PAIRS: bool>(
                     let to = out.as_mut_ptr().add(word * COLS);
                     if !PAIRS {
                         let at = place(codes, word, stride, first);
-                        let values = values_of_block(x, at / BLOCK);
+                        let values = values_of_block(x, at / NF4_BLOCK);
                         _mm512_storeu_ps(to.cast(), sixteen(codes, at, values));
                         _mm512_storeu_ps(to.add(16).cast(), sixteen(codes, at + 16, values));
                         continue;
@@ -308,7 +308,7 @@ unsafe fn nf4_columns<const PAIRS: bool>(
                     let mut pair = [_mm512_setzero_si512(); 2];
                     for (k, half) in (2 * word..inner).zip(&mut pair) {
                         let at = place(codes, k, stride, first);
-                        *half = thirty_two(codes, at, values_of_block(x, at / BLOCK));
+                        *half = thirty_two(codes, at, values_of_block(x, at / NF4_BLOCK));
                     }
                     let [low, high] = pair;
                     let these = _mm512_permutex2var_epi16(low, order, high);

@@ -5,7 +5,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 /// `n` normal numbers (Box & Muller 1958) from the stream that `seed` and `name` choose.
-pub fn normal(n: usize, deviation: f32, seed: u64, name: &str) -> Vec<f32> {
+pub fn random_normal(n: usize, deviation: f32, seed: u64, name: &str) -> Vec<f32> {
     let mut uniform = stream(seed, name);
     let mut numbers = Vec::with_capacity(n + 1);
     while numbers.len() < n {
@@ -18,7 +18,7 @@ pub fn normal(n: usize, deviation: f32, seed: u64, name: &str) -> Vec<f32> {
 }
 
 /// `n` numbers, uniform in (`-bound`, `bound`), from that stream.
-pub fn uniform(n: usize, bound: f32, seed: u64, name: &str) -> Vec<f32> {
+pub fn random_uniform(n: usize, bound: f32, seed: u64, name: &str) -> Vec<f32> {
     let mut uniform = stream(seed, name);
     (0..n).map(|_| ((2.0 * uniform() - 1.0) * f64::from(bound)) as f32).collect()
 }

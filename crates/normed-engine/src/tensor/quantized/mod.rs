@@ -7,7 +7,7 @@ mod nf4;
 
 pub use bytes::Bytes;
 pub use int8::Int8;
-pub use nf4::{BLOCK, Maxima, NF4_VALUES, Nf4, STATISTICS_BLOCK, dynamic_values};
+pub use nf4::{Absmax, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, dynamic_map};
 
 use std::fmt;
 
@@ -15,19 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use super::Factor;
 
-/// How a matrix is quantised.
+/// How a matrix is quantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Quantisation {
+pub enum Quantization {
     /// 8 bits an element and a scale a row (Dettmers et al. 2022, "LLM.int8()", without its
     /// outliers).
     Int8,
-    /// 4 bits an element and a scale for every 64 of them, itself quantised (Dettmers et al. 2023,
-    /// "QLoRA": NF4 with double quantisation).
+    /// 4 bits an element and a scale for every 64 of them, itself quantized (Dettmers et al. 2023,
+    /// "QLoRA": NF4 with double quantization).
     Nf4,
 }
 
-impl Quantisation {
+impl Quantization {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Int8, Self::Nf4];
 
@@ -45,22 +45,22 @@ impl Quantisation {
         match self {
             Self::Int8 => elements + size_of::<f32>() * rows,
             Self::Nf4 => {
-                let blocks = elements.div_ceil(BLOCK);
-                elements.div_ceil(2) + blocks + size_of::<f32>() * blocks.div_ceil(STATISTICS_BLOCK)
+                let blocks = elements.div_ceil(NF4_BLOCK);
+                elements.div_ceil(2) + blocks + size_of::<f32>() * blocks.div_ceil(NF4_NESTED_BLOCK)
             }
         }
     }
 }
 
-impl fmt::Display for Quantisation {
+impl fmt::Display for Quantization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-/// A quantised matrix, row-major.
+/// A quantized matrix, row-major.
 #[derive(Debug, Clone)]
-pub struct Quantised {
+pub struct QuantizedMatrix {
     rows: usize,
     cols: usize,
     codes: Bytes,
@@ -74,12 +74,12 @@ enum Statistics {
     OfRows(Vec<f32>),
     /// The largest magnitude of every block.
     OfBlocks(Vec<f32>),
-    /// The same in 8 bits: codes of [`dynamic_values`], times the largest magnitude of every 256 of
+    /// The same in 8 bits: codes of [`dynamic_map`], times the largest magnitude of every 256 of
     /// them, plus an offset.
     Nested { codes: Bytes, absmax: Vec<f32>, offset: f32 },
 }
 
-impl Quantised {
+impl QuantizedMatrix {
     /// A matrix in 8 bits: `codes [rows, cols]` of two's complement, `absmax [rows]`. None if their
     /// lengths differ from that.
     pub fn int8(rows: usize, cols: usize, codes: Bytes, absmax: Vec<f32>) -> Option<Self> {
@@ -88,15 +88,16 @@ impl Quantised {
     }
 
     /// A matrix in 4 bits, two elements a byte, the first in the upper half, with the largest
-    /// magnitude of every [`BLOCK`] elements. None if the lengths do not fit.
+    /// magnitude of every [`NF4_BLOCK`] elements. None if the lengths do not fit.
     pub fn nf4(rows: usize, cols: usize, codes: Bytes, absmax: Vec<f32>) -> Option<Self> {
         let elements = rows.checked_mul(cols)?;
-        let fits = codes.len() == elements.div_ceil(2) && absmax.len() == elements.div_ceil(BLOCK);
+        let fits =
+            codes.len() == elements.div_ceil(2) && absmax.len() == elements.div_ceil(NF4_BLOCK);
         fits.then_some(Self { rows, cols, codes, statistics: Statistics::OfBlocks(absmax) })
     }
 
-    /// As [`Quantised::nf4`], the magnitudes themselves in 8 bits: `absmax` codes, the largest
-    /// magnitude of every [`STATISTICS_BLOCK`] of them, and an offset.
+    /// As [`QuantizedMatrix::nf4`], the magnitudes themselves in 8 bits: `absmax` codes, the largest
+    /// magnitude of every [`NF4_NESTED_BLOCK`] of them, and an offset.
     pub fn nested_nf4(
         rows: usize,
         cols: usize,
@@ -106,35 +107,40 @@ impl Quantised {
         offset: f32,
     ) -> Option<Self> {
         let elements = rows.checked_mul(cols)?;
-        let blocks = elements.div_ceil(BLOCK);
+        let blocks = elements.div_ceil(NF4_BLOCK);
         let fits = codes.len() == elements.div_ceil(2)
             && absmax.len() == blocks
-            && nested_absmax.len() == blocks.div_ceil(STATISTICS_BLOCK);
+            && nested_absmax.len() == blocks.div_ceil(NF4_NESTED_BLOCK);
         let statistics = Statistics::Nested { codes: absmax, absmax: nested_absmax, offset };
         fits.then_some(Self { rows, cols, codes, statistics })
     }
 
-    /// Quantises `matrix [rows, cols]`. None if an element is infinite or no number.
-    pub fn of(matrix: Factor<'_>, rows: usize, cols: usize, to: Quantisation) -> Option<Self> {
+    /// Quantizes `matrix [rows, cols]`. None if an element is infinite or no number.
+    pub fn quantize(
+        matrix: Factor<'_>,
+        rows: usize,
+        cols: usize,
+        to: Quantization,
+    ) -> Option<Self> {
         assert_eq!(matrix.len(), rows * cols, "a matrix of {rows} by {cols}");
         match to {
-            Quantisation::Int8 => {
-                let (codes, absmax) = int8::quantise(matrix, rows, cols)?;
+            Quantization::Int8 => {
+                let (codes, absmax) = int8::quantize(matrix, rows, cols)?;
                 Self::int8(rows, cols, codes.into(), absmax)
             }
-            Quantisation::Nf4 => {
-                let (codes, absmax) = nf4::quantise(matrix)?;
-                let (maxima, nested, offset) = nf4::quantise_maxima(&absmax);
+            Quantization::Nf4 => {
+                let (codes, absmax) = nf4::quantize(matrix)?;
+                let (maxima, nested, offset) = nf4::quantize_maxima(&absmax);
                 Self::nested_nf4(rows, cols, codes.into(), maxima.into(), nested, offset)
             }
         }
     }
 
-    /// How it is quantised.
-    pub fn quantisation(&self) -> Quantisation {
+    /// How it is quantized.
+    pub fn quantization(&self) -> Quantization {
         match self.statistics {
-            Statistics::OfRows(_) => Quantisation::Int8,
-            Statistics::OfBlocks(_) | Statistics::Nested { .. } => Quantisation::Nf4,
+            Statistics::OfRows(_) => Quantization::Int8,
+            Statistics::OfBlocks(_) | Statistics::Nested { .. } => Quantization::Nf4,
         }
     }
 
@@ -158,11 +164,11 @@ impl Quantised {
         match &self.statistics {
             Statistics::OfRows(absmax) => Factor::Int8(Int8 { codes, absmax, cols: self.cols }),
             Statistics::OfBlocks(absmax) => {
-                Factor::Nf4(Nf4 { codes, maxima: Maxima::Plain(absmax), len: self.len() })
+                Factor::Nf4(Nf4 { codes, maxima: Absmax::Plain(absmax), len: self.len() })
             }
             Statistics::Nested { codes: maxima, absmax, offset } => {
-                let values = dynamic_values();
-                let maxima = Maxima::Nested { codes: maxima, absmax, offset: *offset, values };
+                let values = dynamic_map();
+                let maxima = Absmax::Nested { codes: maxima, absmax, offset: *offset, values };
                 Factor::Nf4(Nf4 { codes, maxima, len: self.len() })
             }
         }
@@ -190,23 +196,24 @@ mod tests {
     fn bytes_are_those_that_a_matrix_takes() {
         for (rows, cols) in [(1, 1), (3, 64), (5, 13), (130, 1000)] {
             let elements = ramp(rows * cols);
-            for to in Quantisation::ALL {
-                let matrix = Quantised::of(Factor::F32(&elements), rows, cols, to).unwrap();
+            for to in Quantization::ALL {
+                let matrix =
+                    QuantizedMatrix::quantize(Factor::F32(&elements), rows, cols, to).unwrap();
                 assert_eq!(matrix.bytes(), to.bytes(rows, cols), "{to} {rows} {cols}");
-                assert_eq!((matrix.quantisation(), matrix.shape()), (to, [rows, cols]));
+                assert_eq!((matrix.quantization(), matrix.shape()), (to, [rows, cols]));
             }
         }
     }
 
     #[test]
-    fn what_is_no_number_is_not_quantised() {
+    fn what_is_no_number_is_not_quantized() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for at in [0, 63, 64, 129] {
                 let mut elements = ramp(130);
                 elements[at] = bad;
-                for to in Quantisation::ALL {
+                for to in Quantization::ALL {
                     assert!(
-                        Quantised::of(Factor::F32(&elements), 10, 13, to).is_none(),
+                        QuantizedMatrix::quantize(Factor::F32(&elements), 10, 13, to).is_none(),
                         "{bad} {at}"
                     );
                 }
@@ -217,14 +224,15 @@ mod tests {
     #[test]
     fn statistics_must_fit_the_matrix() {
         let bytes = |n| Bytes::from(vec![0; n]);
-        assert!(Quantised::int8(2, 3, bytes(6), vec![0.0; 2]).is_some());
-        assert!(Quantised::int8(2, 3, bytes(6), vec![0.0; 3]).is_none());
-        assert!(Quantised::int8(usize::MAX, 3, bytes(6), vec![0.0; 2]).is_none());
-        assert!(Quantised::nf4(5, 13, bytes(33), vec![0.0; 2]).is_some());
-        assert!(Quantised::nf4(5, 13, bytes(32), vec![0.0; 2]).is_none());
-        assert!(Quantised::nf4(5, 13, bytes(33), vec![0.0; 1]).is_none());
+        assert!(QuantizedMatrix::int8(2, 3, bytes(6), vec![0.0; 2]).is_some());
+        assert!(QuantizedMatrix::int8(2, 3, bytes(6), vec![0.0; 3]).is_none());
+        assert!(QuantizedMatrix::int8(usize::MAX, 3, bytes(6), vec![0.0; 2]).is_none());
+        assert!(QuantizedMatrix::nf4(5, 13, bytes(33), vec![0.0; 2]).is_some());
+        assert!(QuantizedMatrix::nf4(5, 13, bytes(32), vec![0.0; 2]).is_none());
+        assert!(QuantizedMatrix::nf4(5, 13, bytes(33), vec![0.0; 1]).is_none());
         let nested = |blocks, outer| {
-            Quantised::nested_nf4(5, 13, bytes(33), bytes(blocks), vec![0.0; outer], 0.0).is_some()
+            QuantizedMatrix::nested_nf4(5, 13, bytes(33), bytes(blocks), vec![0.0; outer], 0.0)
+                .is_some()
         };
         assert!(nested(2, 1) && !nested(3, 1) && !nested(2, 2));
     }

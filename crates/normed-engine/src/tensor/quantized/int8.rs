@@ -55,7 +55,7 @@ impl<'a> Int8<'a> {
 }
 
 /// Codes, and the largest magnitude of every row; None if an element is no number.
-pub(super) fn quantise(
+pub(super) fn quantize(
     matrix: Factor<'_>,
     rows: usize,
     cols: usize,

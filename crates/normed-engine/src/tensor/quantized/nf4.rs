@@ -1,6 +1,6 @@
 //! Four bits an element: the place of the nearest of 16 values, in blocks of 64 elements that are
 //! divided by their largest magnitude. Blocks are counted through the whole matrix, so that one may run
-//! over the end of a row. The magnitudes are quantised in turn, to 8 bits in blocks of 256.
+//! over the end of a row. The magnitudes are quantized in turn, to 8 bits in blocks of 256.
 //!
 //! After Dettmers et al. 2023, "QLoRA", and Dettmers 2016, "8-Bit Approximations for Parallelism in Deep
 //! Learning"; rounding and ties as in bitsandbytes' kernels for the CPU, so that codes are the same.
@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use crate::tensor::Factor;
 
 /// Elements that share a magnitude.
-pub const BLOCK: usize = 64;
+pub const NF4_BLOCK: usize = 64;
 
 /// Magnitudes that share one.
-pub const STATISTICS_BLOCK: usize = 256;
+pub const NF4_NESTED_BLOCK: usize = 256;
 
 /// What the codes stand for: quantiles of the normal distribution, 0 among them.
 pub const NF4_VALUES: [f32; 16] = [
@@ -38,7 +38,7 @@ pub const NF4_VALUES: [f32; 16] = [
     1.0,
 ];
 
-/// Blocks that a thread quantises at a time.
+/// Blocks that a thread quantizes at a time.
 const AT_ONCE: usize = 256;
 
 /// What divides a block without elements other than 0.
@@ -51,24 +51,24 @@ pub type DynamicValues = [f32; 256];
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Nf4<'a> {
     pub(super) codes: &'a [u8],
-    pub(super) maxima: Maxima<'a>,
+    pub(super) maxima: Absmax<'a>,
     pub(super) len: usize,
 }
 
 /// The largest magnitude of every block.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Maxima<'a> {
+pub enum Absmax<'a> {
     /// As numbers.
     Plain(&'a [f32]),
     /// In 8 bits.
     Nested {
         /// Places in `values`.
         codes: &'a [u8],
-        /// The largest magnitude of every [`STATISTICS_BLOCK`] of them.
+        /// The largest magnitude of every [`NF4_NESTED_BLOCK`] of them.
         absmax: &'a [f32],
         /// What was taken off all of them.
         offset: f32,
-        /// [`dynamic_values`].
+        /// [`dynamic_map`].
         values: &'a DynamicValues,
     },
 }
@@ -81,7 +81,7 @@ impl<'a> Nf4<'a> {
     }
 
     /// The largest magnitudes of blocks.
-    pub fn maxima(self) -> Maxima<'a> {
+    pub fn absmax(self) -> Absmax<'a> {
         self.maxima
     }
 
@@ -92,11 +92,11 @@ impl<'a> Nf4<'a> {
 
     /// The largest magnitude of a block.
     #[inline(always)]
-    pub fn maximum(self, block: usize) -> f32 {
+    pub fn block_absmax(self, block: usize) -> f32 {
         match self.maxima {
-            Maxima::Plain(absmax) => absmax[block],
-            Maxima::Nested { codes, absmax, offset, values } => {
-                values[usize::from(codes[block])] * absmax[block / STATISTICS_BLOCK] + offset
+            Absmax::Plain(absmax) => absmax[block],
+            Absmax::Nested { codes, absmax, offset, values } => {
+                values[usize::from(codes[block])] * absmax[block / NF4_NESTED_BLOCK] + offset
             }
         }
     }
@@ -106,10 +106,10 @@ impl<'a> Nf4<'a> {
     pub(in crate::tensor) fn widen(self, start: usize, out: &mut [f32]) {
         let (mut at, mut out) = (start, out);
         while !out.is_empty() {
-            let block = at / BLOCK;
-            let run = out.len().min((block + 1) * BLOCK - at);
+            let block = at / NF4_BLOCK;
+            let run = out.len().min((block + 1) * NF4_BLOCK - at);
             let (now, rest) = out.split_at_mut(run);
-            let maximum = self.maximum(block);
+            let maximum = self.block_absmax(block);
             for (i, out) in now.iter_mut().enumerate() {
                 let byte = self.codes[(at + i) / 2];
                 let code = if (at + i).is_multiple_of(2) { byte >> 4 } else { byte & 15 };
@@ -122,7 +122,7 @@ impl<'a> Nf4<'a> {
 
 /// What the 256 codes of a magnitude stand for: for every power of ten from -6 to 0 the middles of
 /// twice as many steps as for the one before, of either sign, and 0 and 1 (`create_dynamic_map`).
-pub fn dynamic_values() -> &'static DynamicValues {
+pub fn dynamic_map() -> &'static DynamicValues {
     static VALUES: LazyLock<DynamicValues> = LazyLock::new(|| {
         let mut values = [0.0; 256];
         let mut at = 0;
@@ -155,23 +155,23 @@ fn boundary(i: usize, steps: usize) -> f32 {
 }
 
 /// Codes, two a byte, and the largest magnitude of every block; None if an element is no number.
-pub(super) fn quantise(matrix: Factor<'_>) -> Option<(Vec<u8>, Vec<f32>)> {
+pub(super) fn quantize(matrix: Factor<'_>) -> Option<(Vec<u8>, Vec<f32>)> {
     let len = matrix.len();
-    let (mut codes, mut absmax) = (vec![0u8; len.div_ceil(2)], vec![0.0; len.div_ceil(BLOCK)]);
+    let (mut codes, mut absmax) = (vec![0u8; len.div_ceil(2)], vec![0.0; len.div_ceil(NF4_BLOCK)]);
     let bounds: [f32; 15] = std::array::from_fn(|i| (NF4_VALUES[i] + NF4_VALUES[i + 1]) / 2.0);
     let finite = AtomicBool::new(true);
-    let pieces = codes.par_chunks_mut(AT_ONCE * BLOCK / 2).zip(absmax.par_chunks_mut(AT_ONCE));
+    let pieces = codes.par_chunks_mut(AT_ONCE * NF4_BLOCK / 2).zip(absmax.par_chunks_mut(AT_ONCE));
     pieces.enumerate().for_each(|(piece, (codes, absmax))| {
-        let mut block = [0.0; BLOCK];
-        for (i, (codes, maximum)) in codes.chunks_mut(BLOCK / 2).zip(absmax).enumerate() {
-            let start = (piece * AT_ONCE + i) * BLOCK;
-            let block = &mut block[..BLOCK.min(len - start)];
+        let mut block = [0.0; NF4_BLOCK];
+        for (i, (codes, maximum)) in codes.chunks_mut(NF4_BLOCK / 2).zip(absmax).enumerate() {
+            let start = (piece * AT_ONCE + i) * NF4_BLOCK;
+            let block = &mut block[..NF4_BLOCK.min(len - start)];
             matrix.widen(start, block);
             if !block.iter().all(|x| x.is_finite()) {
                 finite.store(false, Ordering::Relaxed);
             }
             *maximum = block.iter().fold(0.0f32, |a, x| a.max(x.abs()));
-            if block.len() == BLOCK {
+            if block.len() == NF4_BLOCK {
                 let factor = 1.0 / maximum.max(SMALLEST);
                 block.iter_mut().for_each(|x| *x *= factor);
             } else {
@@ -192,12 +192,12 @@ pub(super) fn quantise(matrix: Factor<'_>) -> Option<(Vec<u8>, Vec<f32>)> {
 const NOTHING: u8 = 7;
 
 /// Codes of magnitudes, the largest of every block of them less the offset, and the offset, their mean.
-pub(super) fn quantise_maxima(absmax: &[f32]) -> (Vec<u8>, Vec<f32>, f32) {
+pub(super) fn quantize_maxima(absmax: &[f32]) -> (Vec<u8>, Vec<f32>, f32) {
     let sum: f64 = absmax.iter().map(|&x| f64::from(x)).sum();
     let offset = (sum / absmax.len().max(1) as f64) as f32;
-    let values = dynamic_values();
+    let values = dynamic_map();
     let mut codes = Vec::with_capacity(absmax.len());
-    let nested = absmax.chunks(STATISTICS_BLOCK).map(|block| {
+    let nested = absmax.chunks(NF4_NESTED_BLOCK).map(|block| {
         let maximum = block.iter().fold(0.0f32, |a, x| a.max((x - offset).abs()));
         let factor = 1.0 / maximum;
         let code = |x| if maximum > 0.0 { nearest(values, (x - offset) * factor) } else { 0 };
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_nearest_value_and_the_lower_of_two() {
-        let values = dynamic_values();
+        let values = dynamic_map();
         assert!(values.is_sorted());
         for (place, &value) in values.iter().enumerate() {
             // Near 0 the values lie closer than the steps.
@@ -251,7 +251,7 @@ mod tests {
                 _ => number(i) * (1 + i / 64 % 13) as f32 / 262_144.0,
             };
             let matrix: Vec<_> = (0..rows * cols).map(element).collect();
-            let (_, maxima) = quantise(Factor::F32(&matrix)).unwrap();
+            let (_, maxima) = quantize(Factor::F32(&matrix)).unwrap();
             let wanted = golden.tensor(&format!("{name}.float32.maxima")).unwrap();
             let bytes: Vec<u8> = maxima.iter().flat_map(|maximum| maximum.to_le_bytes()).collect();
             assert_eq!(bytes, wanted.data(), "{name}");
@@ -260,10 +260,10 @@ mod tests {
 
     #[test]
     fn a_block_of_zeros_stays_zeros() {
-        let (codes, absmax) = quantise(Factor::F32(&[0.0; 65])).unwrap();
+        let (codes, absmax) = quantize(Factor::F32(&[0.0; 65])).unwrap();
         assert_eq!(codes, [0x77; 33]);
         assert_eq!(absmax, [0.0, SMALLEST]);
-        let matrix = Nf4 { codes: &codes, maxima: Maxima::Plain(&absmax), len: 65 };
+        let matrix = Nf4 { codes: &codes, maxima: Absmax::Plain(&absmax), len: 65 };
         let mut out = [1.0; 65];
         matrix.widen(0, &mut out);
         assert_eq!(out, [0.0; 65]);
