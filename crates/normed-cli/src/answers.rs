@@ -10,7 +10,7 @@ use normed::data::{
 };
 use normed::hub;
 use normed::metrics::{Constants, Prediction};
-use normed::models::{self, GenerateRule, Loaded};
+use normed::models::{self, GenerationConfig, LoadedModel};
 use normed::recipe::{Base, Recipe};
 use normed::tensor::{Parameters, Precision};
 use normed::train::Evaluation;
@@ -23,10 +23,10 @@ use crate::progress::counting_bar;
 
 /// A model, opened, and the questions it is to answer.
 pub struct Answers {
-    loaded: Loaded,
+    loaded: LoadedModel,
     collator: Arc<Collator>,
     questions: Arc<dyn Dataset>,
-    rule: GenerateRule,
+    rule: GenerationConfig,
     batch_size: usize,
     /// By which images are exchanged: the recipe's, as in the run itself.
     seed: u64,
@@ -44,7 +44,8 @@ impl Answers {
         let loaded = model(args, recipe.as_ref())?;
 
         let seed = recipe.as_ref().map_or(0, |recipe| recipe.seed);
-        let mut rule = recipe.map_or_else(|| GenerateRule::of(&task), |recipe| recipe.generate);
+        let mut rule =
+            recipe.map_or_else(|| GenerationConfig::default_for(&task), |recipe| recipe.generate);
         rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
         rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
         rule.length_penalty = args.length_penalty.unwrap_or(rule.length_penalty);
@@ -154,7 +155,7 @@ fn questions(
 }
 
 /// The model, with its adapter if it has one.
-fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
+fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
     let dir = match (&args.model, recipe.map(|recipe| &recipe.base)) {
         (Some(dir), _) | (None, Some(Base::Model(dir))) => dir,
         _ => {
@@ -163,9 +164,9 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<Loaded> {
         }
     };
     let dir = &hub::find_or(dir, hub::Kind::Model)?;
-    let mut asked = recipe.map(Recipe::asked).unwrap_or_default();
-    asked.template = args.template.or(asked.template);
-    let mut loaded = models::load_as_stored(dir, asked)?;
+    let mut overrides = recipe.map(Recipe::load_overrides).unwrap_or_default();
+    overrides.template = args.template.or(overrides.template);
+    let mut loaded = models::load_as_stored(dir, overrides)?;
     if let Some(adapter) = &args.adapter {
         let base = BaseCheck::Is(&loaded.content_hash);
         let adapter = load_adapter(adapter, &mut loaded.params, base)?;

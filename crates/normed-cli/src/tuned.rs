@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use normed::hub;
-use normed::models::{self, Asked, Loaded};
+use normed::models::{self, LoadOverrides, LoadedModel};
 use normed::recipe::{Base, Recipe};
 use normed::tensor::{ParamId, Parameters};
 use normed::weights::{BaseCheck, adapter_base, load_adapter};
@@ -15,8 +15,8 @@ use crate::output::print_err;
 pub struct Place {
     /// The checkpoint's directory.
     pub base: PathBuf,
-    /// What is asked of it.
-    asked: Asked,
+    /// What its recipe overrides.
+    overrides: LoadOverrides,
     /// The adapter's directory.
     pub adapter: Option<PathBuf>,
 }
@@ -29,7 +29,7 @@ impl Place {
         let run = path.join("recipe.toml").is_file();
         let made = path.join("model");
         if run && made.join("config.json").is_file() {
-            return Ok(Self { base: made, asked: Asked::default(), adapter: None });
+            return Ok(Self { base: made, overrides: LoadOverrides::default(), adapter: None });
         }
         let adapter =
             [path.join("adapter"), path.to_owned()].into_iter().find(|dir| is_adapter(dir));
@@ -39,11 +39,11 @@ impl Place {
                     .with_remedy("go on with it by normed train --resume"));
             }
             let base = hub::find_or(path, hub::Kind::Model)?;
-            return Ok(Self { base, asked: Asked::default(), adapter: None });
+            return Ok(Self { base, overrides: LoadOverrides::default(), adapter: None });
         };
         // A run says more than its adapter's config: another size of pictures.
         let recipe = run.then(|| Recipe::open(&path.join("recipe.toml"), &[])).transpose()?;
-        let asked = recipe.as_ref().map(Recipe::asked).unwrap_or_default();
+        let overrides = recipe.as_ref().map(Recipe::load_overrides).unwrap_or_default();
         let base = match (model, recipe.map(|recipe| recipe.base)) {
             (Some(model), _) => model.to_owned(),
             (None, Some(Base::Model(dir))) => dir,
@@ -51,17 +51,17 @@ impl Place {
         };
         let base = hub::find_or(&base, hub::Kind::Model)
             .map_err(|e| e.with_remedy("name the base that it was trained on with --model"))?;
-        Ok(Self { base, asked, adapter: Some(adapter) })
+        Ok(Self { base, overrides, adapter: Some(adapter) })
     }
 
     /// Whether both are read from one checkpoint.
     pub fn has_base_of(&self, other: &Self) -> bool {
-        self.base == other.base && self.asked == other.asked
+        self.base == other.base && self.overrides == other.overrides
     }
 
     /// Reads the checkpoint.
-    pub fn open_base(&self) -> Result<Loaded> {
-        models::load_as_stored(&self.base, self.asked)
+    pub fn open_base(&self) -> Result<LoadedModel> {
+        models::load_as_stored(&self.base, self.overrides)
     }
 
     /// Reads the adapter, if there is one, over `params`; what it set.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::models::{self, Loaded};
+use normed::models::{self, LoadedModel};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Plug, Precision, Tensor};
 use normed::tuning::{LoraOptions, Method, Options, Rule, Target, Tuning};
@@ -32,7 +32,7 @@ const ADAPTERS: [(&str, usize); 8] = [
 /// Those that no merged model can have.
 const VIRTUAL_TOKENS: [(&str, usize); 2] = [("llava_prefix", 2), ("llava_prompt", 1)];
 
-fn base_of(name: &str) -> Loaded {
+fn base_of(name: &str) -> LoadedModel {
     match name.strip_prefix("llava") {
         Some(_) => {
             // The tests' own directory has no tokenizer: one that has every token.
@@ -44,8 +44,8 @@ fn base_of(name: &str) -> Loaded {
     }
 }
 
-fn logits(loaded: &Loaded) -> Tensor {
-    if loaded.model.picture_token().is_none() {
+fn logits(loaded: &LoadedModel) -> Tensor {
+    if loaded.model.image_token_id().is_none() {
         return blip_logits(loaded);
     }
     let mut g = Graph::inference(&loaded.params);
@@ -57,7 +57,7 @@ fn tensor(path: &Path, name: &str) -> Tensor {
 }
 
 /// With an adapter of PEFT's.
-fn adapted(name: &str) -> Loaded {
+fn adapted(name: &str) -> LoadedModel {
     let mut loaded = base_of(name);
     load_adapter(&golden("peft").join(name), &mut loaded.params, BaseCheck::Skip).unwrap();
     loaded
@@ -87,7 +87,7 @@ fn gradients_are_pefts() {
         for (_, parameter) in loaded.params.iter_mut() {
             parameter.trained = parameter.inert.is_none();
         }
-        let batch = match loaded.model.picture_token() {
+        let batch = match loaded.model.image_token_id() {
             Some(_) => llava_batch(),
             None => weights_common::batch(&loaded),
         };
@@ -120,7 +120,7 @@ fn gradients_are_pefts() {
     }
 }
 
-fn card(loaded: &Loaded) -> AdapterCard<'_> {
+fn card(loaded: &LoadedModel) -> AdapterCard<'_> {
     AdapterCard {
         base: "base",
         base_hash: &loaded.content_hash,
@@ -129,7 +129,7 @@ fn card(loaded: &Loaded) -> AdapterCard<'_> {
     }
 }
 
-fn keep_logits(loaded: &Loaded, dir: &Path) -> Tensor {
+fn keep_logits(loaded: &LoadedModel, dir: &Path) -> Tensor {
     let found = logits(loaded);
     let path = dir.join("logits.safetensors");
     weights::write_safetensors(&path, &[("logits", &found)], Precision::F32, &BTreeMap::new())
@@ -249,7 +249,7 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
         let mut loaded = base_of("");
         let tuning = Tuning::One(Rule { methods, options, ..Rule::new(Method::None) });
         tuning.apply(&mut loaded.params).unwrap();
-        tuning.initialise(&mut loaded.params, 1);
+        tuning.initialize(&mut loaded.params, 1);
         check_adapter(&loaded.params).map_err(|e| e.to_string())
     };
     let on = |targets: Vec<Target>| Options {
@@ -275,7 +275,7 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
     ];
     let tuning = Tuning::PerTower(towers.into());
     tuning.apply(&mut two.params).unwrap();
-    tuning.initialise(&mut two.params, 1);
+    tuning.initialize(&mut two.params, 1);
     let error = check_adapter(&two.params).unwrap_err().to_string();
     assert!(error.contains("LoRA and IA3 are in one model"), "{error}");
     for methods in [
@@ -301,7 +301,7 @@ fn unions_are_saved_and_loaded_again() {
         let mut loaded = base_of("");
         let tuning = Tuning::One(Rule { methods, ..Rule::new(Method::None) });
         tuning.apply(&mut loaded.params).unwrap();
-        tuning.initialise(&mut loaded.params, 1);
+        tuning.initialize(&mut loaded.params, 1);
         for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.trained) {
             for (i, x) in parameter.value_mut().data_mut().iter_mut().enumerate() {
                 *x += 0.3 * ((id.index() * 31 + i) as f32).sin();

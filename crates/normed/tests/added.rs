@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use normed::data::{Batch, IMAGE_TOKEN, Images};
-use normed::models::{LlavaConfig, MissConfig, Model, ModelConfig, initialise};
+use normed::models::{LlavaConfig, MissConfig, Model, ModelConfig, initialize};
 use normed::nn::Mode;
 use normed::ops;
 use normed::recipe::Recipe;
@@ -67,7 +67,7 @@ fn cases() -> [Case; 2] {
 fn case(kind: &'static str, config: &dyn ModelConfig, prompts: &[Vec<u32>]) -> Case {
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
-    initialise(&mut params, 1);
+    initialize(&mut params, 1);
     // Norms and attention otherwise than at their start, so that everything counts.
     for (id, p) in params.iter_mut() {
         for (i, x) in p.value_mut().data_mut().iter_mut().enumerate() {
@@ -147,7 +147,7 @@ fn adapters_change_nothing_at_the_start_and_what_stands_before_tokens_does() {
         let before = logits(&case);
         for (what, tuning) in tunings(&case) {
             tuning.apply(&mut case.params).unwrap();
-            tuning.initialise(&mut case.params, 7);
+            tuning.initialize(&mut case.params, 7);
             let after = logits(&case);
             if what.ends_with("adapter") {
                 assert_close(&what, after.data(), before.data());
@@ -167,7 +167,7 @@ fn gradients_are_those_of_differences_whatever_is_computed_again() {
     for mut case in cases() {
         for (what, tuning) in tunings(&case) {
             tuning.apply(&mut case.params).unwrap();
-            tuning.initialise(&mut case.params, 7);
+            tuning.initialize(&mut case.params, 7);
             stir(&mut case.params);
             let mut gradients = Gradients::new();
             loss(&case, Recompute::None, Some(&mut gradients));
@@ -212,7 +212,7 @@ fn a_cache_begins_with_what_stands_before_the_tokens() {
     for mut case in cases() {
         for (what, tuning) in tunings(&case) {
             tuning.apply(&mut case.params).unwrap();
-            tuning.initialise(&mut case.params, 7);
+            tuning.initialize(&mut case.params, 7);
             stir(&mut case.params);
             println!("{what}");
             assert_steps_are_the_forward_pass(&*case.model, &case.params, &case.batch);
@@ -235,7 +235,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
         for (what, tuning) in tunings(&case) {
             let place = dir.path().join(what.replace(' ', "_"));
             tuning.apply(&mut case.params).unwrap();
-            tuning.initialise(&mut case.params, 7);
+            tuning.initialize(&mut case.params, 7);
             stir(&mut case.params);
             let wanted = logits(&case);
             let card = AdapterCard {

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use normed::models::{self, Loaded};
+use normed::models::{self, LoadedModel};
 use normed::tensor::{Precision, Tensor};
 use normed::weights::{self, BaseCheck, load_adapter, read_safetensors};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ const LARGEST: usize = 64 << 20;
 
 const CLAIMED: u64 = 10_000_000_000;
 
-fn base() -> Loaded {
+fn base() -> LoadedModel {
     models::load(&golden("weights/hugging_face"), None).unwrap()
 }
 
@@ -164,7 +164,7 @@ fn ten_gigabytes_there() {
 
     let dir = tempfile::tempdir().unwrap();
     long(&dir.path().join("config.json"));
-    let error = models::describe(dir.path(), None).err().unwrap();
+    let error = models::declare_model(dir.path(), None).err().unwrap();
     assert!(error.to_string().contains("larger than 32 MiB"), "{error}");
 }
 
@@ -214,7 +214,7 @@ fn sizes_that_no_model_has() {
                 let mut config = good.clone();
                 config[part][key] = json!(size);
                 fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-                let error = models::describe(dir.path(), None).err();
+                let error = models::declare_model(dir.path(), None).err();
                 let error = error.unwrap_or_else(|| panic!("{part}.{key} = {size} passed"));
                 assert_eq!(error.exit_code(), 2, "{error}");
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use normed::data::{AnswerType, Batch, Example, ImageSource, Prepared, Split};
-use normed::models::{self, Loaded};
+use normed::models::{self, LoadedModel};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
@@ -72,7 +72,7 @@ fn made() -> Vec<(PathBuf, Batch)> {
     vec![(miss, miss_batch), (llava, batch)]
 }
 
-fn forward(loaded: &Loaded, batch: &Batch) -> Tensor {
+fn forward(loaded: &LoadedModel, batch: &Batch) -> Tensor {
     let mut g = Graph::inference(&loaded.params);
     loaded.model.forward(&mut g, batch, Mode::Evaluate).unwrap().value
 }
@@ -116,7 +116,7 @@ fn every_method_keeps_them_over_every_model() {
 fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tuning) {
     let mut loaded = models::load(dir, None).unwrap();
     tuning.apply(&mut loaded.params).unwrap();
-    tuning.initialise(&mut loaded.params, 3);
+    tuning.initialize(&mut loaded.params, 3);
 
     // The output is what it was, but for what stands before tokens or keys: it is drawn.
     let params = &loaded.params;
@@ -229,7 +229,7 @@ fn counts_on_miss_base_are_the_papers() {
         (towers(Some(ia3(&[Fc2])), ia3(&mile)), 221_184, "0.061"),
     ];
     for (tuning, count, percent) in rows {
-        let mut params = models::describe(dir.path(), None).unwrap().params;
+        let mut params = models::declare_model(dir.path(), None).unwrap().params;
         assert_eq!(params.element_count(), 361_478_972);
         let Tuned { asked, total, .. } = tuning.apply(&mut params).unwrap();
         assert_eq!(asked, count, "{tuning}");

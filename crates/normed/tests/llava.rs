@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use normed::data::{Dataset, IGNORE, TemplateName};
 use normed::metrics::Prediction;
-use normed::models::{self, Asked, GenerateRule, Loaded, quantize};
+use normed::models::{self, GenerationConfig, LoadOverrides, LoadedModel, quantize};
 use normed::nn::Mode;
 use normed::ops::log_softmax;
 use normed::recipe::Recipe;
@@ -67,8 +67,8 @@ fn questions(root: &Path) -> Arc<dyn Dataset> {
 /// The answers to the first questions.
 fn answers(
     root: &Path,
-    loaded: &Loaded,
-    rule: &GenerateRule,
+    loaded: &LoadedModel,
+    rule: &GenerationConfig,
     batch_size: usize,
 ) -> Vec<Prediction> {
     let which: Vec<usize> = (0..10).collect();
@@ -138,16 +138,18 @@ fn a_llava_is_asked() {
     follow(root, "make.toml", &[], "made");
     follow(root, "tune.toml", &[], "tuned");
     let tuned = |template| {
-        let asked = Asked { template, ..Asked::default() };
+        let asked = LoadOverrides { template, ..LoadOverrides::default() };
         let mut loaded = models::load(&root.join("made/model"), asked).unwrap();
         let base = BaseCheck::Is(&loaded.content_hash);
         load_adapter(&root.join("tuned/adapter"), &mut loaded.params, base).unwrap();
         loaded
     };
     let loaded = tuned(None);
-    let drawn = GenerateRule { temperature: 1.0, top_p: 0.9, ..GenerateRule::default() };
-    for rule in [GenerateRule::default(), GenerateRule { num_beams: 3, ..drawn.clone() }, drawn] {
-        let rule = GenerateRule {
+    let drawn = GenerationConfig { temperature: 1.0, top_p: 0.9, ..GenerationConfig::default() };
+    for rule in
+        [GenerationConfig::default(), GenerationConfig { num_beams: 3, ..drawn.clone() }, drawn]
+    {
+        let rule = GenerationConfig {
             temperature: if rule.num_beams > 1 { 0.0 } else { rule.temperature },
             ..rule
         };
@@ -161,7 +163,9 @@ fn a_llava_is_asked() {
 
     let collator = loaded.collator();
     let data = questions(root);
-    for (i, prediction) in answers(root, &loaded, &GenerateRule::default(), 4).iter().enumerate() {
+    for (i, prediction) in
+        answers(root, &loaded, &GenerationConfig::default(), 4).iter().enumerate()
+    {
         let prepared = collator.prepare(&data.get(i).unwrap()).unwrap();
         let batch = collator.batch(std::slice::from_ref(&prepared), 0);
         assert_eq!(batch.labels.last(), Some(&loaded.text_rule.end()));
@@ -178,7 +182,7 @@ fn a_llava_is_asked() {
         assert_eq!(prediction.num_target_tokens, prepared.answer.len() + 1);
     }
 
-    let rule = GenerateRule::default();
+    let rule = GenerationConfig::default();
     let own = answers(root, &loaded, &rule, 10);
     for template in [TemplateName::MistralInstruct, TemplateName::VicunaV1, TemplateName::Simple] {
         let other = answers(root, &tuned(Some(template)), &rule, 10);
@@ -190,10 +194,10 @@ fn a_llava_is_asked() {
 
 /// Writes the made model into `dir` as LLaVA's own code would have: its names and keys, two shards, the
 /// image encoder in a directory of its own.
-fn own_layout(made: &Loaded, dir: &Path) {
+fn own_layout(made: &LoadedModel, dir: &Path) {
     let clip = dir.join("clip-tiny");
     fs::create_dir_all(&clip).unwrap();
-    let config = models::description(&made.dir).unwrap();
+    let config = models::read_config(&made.dir).unwrap();
     let (mut own, mut tower) = (Vec::new(), Vec::new());
     for (_, p) in made.params.iter() {
         let saved = made.config.saved_name(&p.name);
@@ -244,8 +248,8 @@ fn what_is_in_llavas_own_layout_is_quantised_in_it() {
     let made = models::load(&root.join("made/model"), None).unwrap();
     own_layout(&made, &root.join("own"));
     let own = models::load(&root.join("own"), None).unwrap();
-    let likelihoods = |loaded: &Loaded| -> Vec<f64> {
-        let rule = GenerateRule { max_new_tokens: 2, ..GenerateRule::default() };
+    let likelihoods = |loaded: &LoadedModel| -> Vec<f64> {
+        let rule = GenerationConfig { max_new_tokens: 2, ..GenerationConfig::default() };
         answers(root, loaded, &rule, 10).iter().map(|p| p.nll).collect()
     };
     let wanted = likelihoods(&own);
@@ -289,7 +293,7 @@ fn what_is_wrong_is_named() {
     };
     let two = own.join("two.safetensors");
     let config = |key: &str, value: Value| {
-        let mut json = models::description(&own).unwrap();
+        let mut json = models::read_config(&own).unwrap();
         json[key] = value;
         fs::write(own.join("config.json"), json.to_string()).unwrap();
     };

@@ -10,7 +10,7 @@ use std::path::Path;
 use normed::data::{
     Batch, IGNORE, IMAGE_TOKEN, ImageRule, Images, QuestionRule, TextRule, Tokenizer,
 };
-use normed::models::{self, Layout, Llava, LlavaConfig, Loaded, Model, ModelConfig};
+use normed::models::{self, Layout, Llava, LlavaConfig, LoadedModel, Model, ModelConfig};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Module, Parameters, Precision, Tensor, Tower};
 use normed::tuning::{Method, Rule, Tuning};
@@ -307,7 +307,7 @@ fn what_is_saved_is_the_same_model() {
         let wanted = logits(&model, &params);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(kind);
         let config = model.config().clone();
-        let mut loaded = Loaded {
+        let mut loaded = LoadedModel {
             text_rule: TextRule::Question(QuestionRule {
                 question_start: 1,
                 decoder_start: 1,

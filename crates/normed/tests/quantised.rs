@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use half::bf16;
-use normed::models::{self, Loaded, QuantizedModel, quantize};
+use normed::models::{self, LoadedModel, QuantizedModel, quantize};
 use normed::nn::Mode;
 use normed::recipe::Recipe;
 use normed::tensor::{
@@ -27,7 +27,7 @@ fn quantised(dir: &Path, to: Quantization, output: &Path) -> QuantizedModel {
 }
 
 /// Loaded as a run loads it.
-fn load(dir: &Path, precision: Precision) -> Loaded {
+fn load(dir: &Path, precision: Precision) -> LoadedModel {
     let mut loaded = models::load_as_stored(dir, None).unwrap();
     loaded.params.set_precision(precision);
     loaded
@@ -158,7 +158,7 @@ fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
 }
 
 /// No element is farther from what it was than half the widest gap between two codes.
-fn check_distance(quantised: &Loaded, base: &Loaded, to: Quantization) {
+fn check_distance(quantised: &LoadedModel, base: &LoadedModel, to: Quantization) {
     let gap = match to {
         Quantization::Int8 => 1.0 / 127.0,
         Quantization::Nf4 => 1.0 - 0.696,
@@ -428,7 +428,7 @@ fn what_is_added_trains_beside_quantised_matrices() {
                 assert!(matrices > 12, "{matrices}");
                 let tuning = Tuning::new(method);
                 tuning.apply(&mut loaded.params).unwrap();
-                tuning.initialise(&mut loaded.params, 1);
+                tuning.initialize(&mut loaded.params, 1);
                 loaded.params.set_precision(Precision::F32);
                 for (id, p) in loaded.params.iter_mut().filter(|(_, p)| p.is_added()) {
                     let values = p.value_mut().data_mut().iter_mut().enumerate();

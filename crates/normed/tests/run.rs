@@ -83,7 +83,7 @@ fn a_run_leaves_all_it_promises() {
 
 /// The test split's predictions, one example at a time.
 fn answer(
-    loaded: &models::Loaded,
+    loaded: &models::LoadedModel,
     recipe: &normed::recipe::Recipe,
 ) -> Vec<normed::metrics::Prediction> {
     let dataset = recipe.data.open().unwrap().dataset;

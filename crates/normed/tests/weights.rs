@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use normed::models::{self, Layout, Loaded};
+use normed::models::{self, Layout, LoadedModel};
 use normed::tensor::{Precision, Tensor};
 use normed::weights;
 
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};
 
-fn load(name: &str) -> Loaded {
+fn load(name: &str) -> LoadedModel {
     models::load(&golden("weights").join(name), None).unwrap()
 }
 
@@ -94,11 +94,11 @@ fn a_directory_can_be_described_without_weights() {
         let dir = tempfile::tempdir().unwrap();
         let config = golden("weights").join(name).join("config.json");
         fs::copy(config, dir.path().join("config.json")).unwrap();
-        let description = models::describe(dir.path(), None).unwrap();
+        let description = models::declare_model(dir.path(), None).unwrap();
         assert_eq!(description.params.element_count(), load(name).params.element_count());
     }
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(models::describe(dir.path(), None).err().unwrap().exit_code(), 2);
+    assert_eq!(models::declare_model(dir.path(), None).err().unwrap().exit_code(), 2);
 }
 
 #[test]

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use normed::models::{self, Loaded};
+use normed::models::{self, LoadedModel};
 use normed::tensor::{Module, Precision, Tensor, Tower};
 use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, read_safetensors, save_adapter};
 
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};
 
-fn base() -> Loaded {
+fn base() -> LoadedModel {
     models::load(&golden("weights/hugging_face"), None).unwrap()
 }
 
-fn value<'a>(loaded: &'a Loaded, name: &str) -> &'a Tensor {
+fn value<'a>(loaded: &'a LoadedModel, name: &str) -> &'a Tensor {
     loaded.params.get(loaded.params.find(name).unwrap()).value()
 }
 
@@ -59,7 +59,7 @@ fn a_parameter_has_the_value_that_peft_gave_it() {
 }
 
 /// Trains `chosen` in name: changes every element.
-fn change(loaded: &mut Loaded, chosen: impl Fn(&normed::tensor::Parameter) -> bool) {
+fn change(loaded: &mut LoadedModel, chosen: impl Fn(&normed::tensor::Parameter) -> bool) {
     for (id, parameter) in loaded.params.iter_mut() {
         parameter.trained = chosen(parameter);
         if parameter.trained {

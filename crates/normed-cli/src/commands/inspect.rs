@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use normed::Result;
 use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
 use normed::hub;
-use normed::models::{self, Asked, Description, Layout};
+use normed::models::{self, Layout, LoadOverrides, ModelDeclaration};
 use normed::recipe::tuning_of;
 use normed::tuning::{Candidates, Table, Tuned, Tuning};
 use serde_json::{Value, json};
@@ -18,7 +18,10 @@ use crate::output::print_out;
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     let dir = hub::find_or(&args.dir, hub::Kind::Model)?;
-    let mut model = models::describe(&dir, Asked { template: args.template, ..Asked::default() })?;
+    let mut model = models::declare_model(
+        &dir,
+        LoadOverrides { template: args.template, ..LoadOverrides::default() },
+    )?;
     let tuning = tuning(args)?;
     let tuned = tuning.as_ref().map(|tuning| tuning.apply(&mut model.params)).transpose()?;
     let table = Table::of(&model.params);
@@ -40,7 +43,7 @@ fn tuning(args: &InspectArgs) -> Result<Option<Tuning>> {
 }
 
 fn as_json(
-    model: &Description,
+    model: &ModelDeclaration,
     table: &Table,
     tuning: Option<&Tuning>,
     tuned: Option<&Tuned>,
@@ -81,7 +84,7 @@ fn as_json(
 }
 
 fn as_text(
-    model: &Description,
+    model: &ModelDeclaration,
     table: &Table,
     tuned: Option<&Tuned>,
     candidates: &[Candidates],
@@ -169,7 +172,7 @@ fn prompt_text(rule: &PromptRule) -> String {
 }
 
 /// What no loss can move, by reason, with the number of a block as a star; and the names that that stands for.
-fn inert_by_reason(model: &Description) -> BTreeMap<&str, BTreeMap<String, Vec<&str>>> {
+fn inert_by_reason(model: &ModelDeclaration) -> BTreeMap<&str, BTreeMap<String, Vec<&str>>> {
     let mut reasons: BTreeMap<&str, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for (_, parameter) in model.params.iter() {
         let Some(reason) = parameter.inert else { continue };
@@ -184,6 +187,6 @@ fn inert_by_reason(model: &Description) -> BTreeMap<&str, BTreeMap<String, Vec<&
 }
 
 /// The parameters that no loss can move, with the reason.
-fn inert(model: &Description) -> impl Iterator<Item = (&str, &'static str)> {
+fn inert(model: &ModelDeclaration) -> impl Iterator<Item = (&str, &'static str)> {
     model.params.iter().filter_map(|(_, p)| Some((p.name.as_str(), p.inert?)))
 }

@@ -209,7 +209,7 @@ impl Workload {
     ) -> normed::Result<f64> {
         if let Self::Miss { model, batch } = self {
             if let (Images::PixelValues(pixels), Some(prefix)) =
-                (&batch.images, model.frozen_prefix(params, Mode::Evaluate))
+                (&batch.images, model.frozen_encoder(params, Mode::Evaluate))
             {
                 batch.images = Images::States(prefix.states(params, pixels)?);
             }

@@ -6,15 +6,15 @@ use serde_json::{Map, Value};
 use crate::{Error, Result};
 
 /// An object inside a config file.
-pub(super) struct Keys {
+pub(super) struct ConfigKeys {
     /// The file and the way to the object, for errors.
     pub place: String,
     map: Map<String, Value>,
 }
 
-impl Keys {
+impl ConfigKeys {
     /// Those of `json`, which must be an object; `place` names it in errors.
-    pub fn of(place: &str, json: &Value) -> Result<Self> {
+    pub fn new(place: &str, json: &Value) -> Result<Self> {
         match json {
             Value::Object(map) => Ok(Self { place: place.to_owned(), map: map.clone() }),
             other => Err(Error::invalid(place, format!("{other} is no object of keys"))),
@@ -24,7 +24,7 @@ impl Keys {
     /// Those of the object `key`; none if it is absent.
     pub fn section(&self, key: &str) -> Result<Option<Self>> {
         let place = format!("{}: {key}", self.place);
-        self.value(key).map(|json| Self::of(&place, json)).transpose()
+        self.value(key).map(|json| Self::new(&place, json)).transpose()
     }
 
     /// What `key` says, if it is there and not null.
@@ -33,8 +33,8 @@ impl Keys {
         value.transpose().map_err(|e| Error::invalid(&self.place, format!("{key}: {e}")))
     }
 
-    /// As [`Keys::get`], `default` if it is not there.
-    pub fn or<T: DeserializeOwned>(&self, key: &str, default: T) -> Result<T> {
+    /// As [`ConfigKeys::get`], `default` if it is not there.
+    pub fn get_or<T: DeserializeOwned>(&self, key: &str, default: T) -> Result<T> {
         Ok(self.get(key)?.unwrap_or(default))
     }
 
@@ -44,7 +44,7 @@ impl Keys {
     }
 
     /// That what `key` says is one of `known`, or absent.
-    pub fn must_be(&self, key: &str, known: &[&str]) -> Result<()> {
+    pub fn expect_one_of(&self, key: &str, known: &[&str]) -> Result<()> {
         match self.get::<String>(key)? {
             Some(other) if !known.contains(&other.as_str()) => {
                 let cause = format!("{key} is {other:?}; only {known:?} is supported");

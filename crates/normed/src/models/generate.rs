@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// How answers are generated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct GenerateRule {
+pub struct GenerationConfig {
     /// Beams; 1 is greedy.
     pub num_beams: usize,
     /// The longest answer in tokens, the closing one included. Reports that are learnt are cut to as many.
@@ -36,7 +36,7 @@ pub struct GenerateRule {
     pub seed: u64,
 }
 
-impl Default for GenerateRule {
+impl Default for GenerationConfig {
     fn default() -> Self {
         Self {
             num_beams: 1,
@@ -50,9 +50,9 @@ impl Default for GenerateRule {
     }
 }
 
-impl GenerateRule {
+impl GenerationConfig {
     /// What a recipe's rule is where it says nothing else: reports are of up to 100 tokens.
-    pub fn of(task: &Task) -> Self {
+    pub fn default_for(task: &Task) -> Self {
         match task {
             Task::Vqa => Self::default(),
             Task::Report { .. } => Self { max_new_tokens: 100, ..Self::default() },
@@ -69,7 +69,7 @@ pub fn generate(
     model: &dyn Model,
     params: &Parameters,
     batch: &Batch,
-    rule: &GenerateRule,
+    rule: &GenerationConfig,
     ending: Ending<'_>,
 ) -> Result<Vec<Vec<u32>>> {
     check(rule)?;
@@ -77,7 +77,7 @@ pub fn generate(
     // The first column of what goes into the decoder.
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
     let new = |(b, (row, &key)): (usize, (&[u32], &u64))| {
-        let prompt = if model.goes_on_with_the_question() { batch.input_ids.row(b) } else { &[] };
+        let prompt = if model.is_decoder_only() { batch.input_ids.row(b) } else { &[] };
         Search::new(row[0], prompt, ending, Sampler::new(rule, key))
     };
     let mut searches: Vec<_> = first.zip(&batch.keys).enumerate().map(new).collect();
@@ -102,7 +102,7 @@ pub fn generate(
     Ok(searches.into_iter().map(Search::answer).collect())
 }
 
-fn check(rule: &GenerateRule) -> Result<()> {
+fn check(rule: &GenerationConfig) -> Result<()> {
     let must = |key, what| Err(Error::invalid(format!("generate.{key}"), what));
     if !(1..=MAX_BEAMS).contains(&rule.num_beams) {
         return must("num_beams", format!("{} is not 1 to {MAX_BEAMS}", rule.num_beams));
@@ -175,7 +175,7 @@ impl<'e> Search<'e> {
     fn advance<'l>(
         &mut self,
         logits: impl Iterator<Item = &'l mut [f32]>,
-        rule: &GenerateRule,
+        rule: &GenerationConfig,
     ) -> Vec<usize> {
         let beams = rule.num_beams;
         // Twice as many as beams: as many as beams may end here, the others go on.
@@ -292,11 +292,11 @@ mod tests {
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
     fn answer(length_penalty: f32) -> Vec<u32> {
-        let rule = GenerateRule {
+        let rule = GenerationConfig {
             num_beams: 2,
             max_new_tokens: 2,
             length_penalty,
-            ..GenerateRule::default()
+            ..GenerationConfig::default()
         };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
         let mut search = Search::new(0, &[], Ending { tokens: &[2], stop: None }, None);
@@ -322,7 +322,7 @@ mod tests {
         let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\nhuman\n";
         let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
         for temperature in [0.0, 0.1] {
-            let rule = GenerateRule { temperature, ..GenerateRule::default() };
+            let rule = GenerationConfig { temperature, ..GenerationConfig::default() };
             let ending = Ending { tokens: &[3], stop: Some(("human", &tokenizer)) };
             let mut search = Search::new(0, &[], ending, Sampler::new(&rule, 0));
             for (token, goes_on) in [(5, true), (6, false)] {

@@ -16,7 +16,7 @@ const WIDTH: f32 = 768.0;
 /// Gives every parameter a value: tables are normal with deviation 0.02, matrices with
 /// `0.02 sqrt(768 / inputs)`, gains are 1, biases 0. A parameter's numbers depend on `seed` and its
 /// name alone.
-pub fn initialise(params: &mut Parameters, seed: u64) {
+pub fn initialize(params: &mut Parameters, seed: u64) {
     let mut list: Vec<_> = params.iter_mut().map(|(_, p)| p).collect();
     list.par_iter_mut().for_each(|p| {
         let n = p.len();
@@ -63,11 +63,11 @@ mod tests {
     #[test]
     fn weights_are_normal_and_known_by_seed_and_name() {
         let (mut one, mut two) = (parameters(&["a", "b"]), parameters(&["b"]));
-        initialise(&mut one, 1);
-        initialise(&mut two, 1);
+        initialize(&mut one, 1);
+        initialize(&mut two, 1);
         assert_eq!(value(&one, "b"), value(&two, "b"));
         assert_ne!(value(&one, "b"), value(&one, "a"));
-        initialise(&mut two, 2);
+        initialize(&mut two, 2);
         assert_ne!(value(&one, "b"), value(&two, "b"));
         assert_eq!((value(&one, "gain"), value(&one, "shift")), (&[1.0; 4][..], &[0.0; 4][..]));
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Layout;
 use super::new_dir::NewDir;
-use super::open::{Loaded, load_as_stored, save_description};
+use super::open::{LoadedModel, load_as_stored, save_description};
 use super::quantize::commonest;
 use crate::tensor::{Parameters, Precision, Tensor};
 use crate::weights::{self, BaseCheck, LoadedAdapter};
@@ -73,7 +73,7 @@ pub fn merge(
                 .to_owned(),
         );
     }
-    describe(&loaded, dir, new.path())?;
+    write_config_and_tokenizer(&loaded, dir, new.path())?;
     let of = checkpoint.tensors.len();
     let saved_name = |name: &str| loaded.config.saved_name(name);
     weights::write_merged(new.path(), &checkpoint, &changed, &saved_name, &mut |done| {
@@ -121,7 +121,7 @@ fn beside(what: &str) -> Error {
 }
 
 /// All that belongs to a model but the weights: the base's own files, where they are Hugging Face's.
-fn describe(loaded: &Loaded, dir: &Path, output: &Path) -> Result<()> {
+fn write_config_and_tokenizer(loaded: &LoadedModel, dir: &Path, output: &Path) -> Result<()> {
     if loaded.layout == Layout::Original {
         let dtype = match commonest(&loaded.params) {
             Precision::F32 => "float32",

@@ -13,15 +13,15 @@ mod quantize;
 mod sample;
 mod towers;
 
-pub use generate::{GenerateRule, generate};
-pub use init::initialise;
+pub use generate::{GenerationConfig, generate};
+pub use init::initialize;
 pub use llava::{DeltaApplied, Llava, LlavaConfig, apply_delta, create_llava, declare_new_llava};
 pub use merge::{MergedModel, merge};
-pub use miss::{Beginning, Miss, MissConfig, TextConfig, VisionConfig, create, declare_new};
-pub use model::{Decoding, Layout, Model, Prefix};
+pub use miss::{Miss, MissConfig, NewMiss, TextConfig, VisionConfig, create, declare_new};
+pub use model::{Decoding, FrozenEncoder, Layout, Model};
 pub use open::{
-    Asked, Declared, Description, Loaded, ModelConfig, declare, describe, description, load,
-    load_as_stored, save,
+    LoadOverrides, LoadedModel, ModelConfig, ModelDeclaration, UnloadedModel, declare_model, load,
+    load_as_stored, load_without_weights, read_config, save,
 };
 pub use quantize::{QuantizedModel, quantize};
 pub use towers::{

@@ -36,23 +36,23 @@ pub trait Model: Send + Sync {
     /// The part that sees pictures and nothing else, where it makes the same of a picture at every
     /// sight: nothing in it is trained, and nothing in it is random in `mode`. None where that does
     /// not hold, or where the model has no such part.
-    fn frozen_prefix(&self, _params: &Parameters, _mode: Mode) -> Option<&dyn Prefix> {
+    fn frozen_encoder(&self, _params: &Parameters, _mode: Mode) -> Option<&dyn FrozenEncoder> {
         None
     }
 
     /// What stands for a picture in a row of `input_ids`, where the model wants one there.
-    fn picture_token(&self) -> Option<u32> {
+    fn image_token_id(&self) -> Option<u32> {
         None
     }
 
     /// Whether an answer goes on with the row that `input_ids` begin: what stands there was said already.
-    fn goes_on_with_the_question(&self) -> bool {
+    fn is_decoder_only(&self) -> bool {
         false
     }
 }
 
 /// The part of a model that sees pictures and nothing else.
-pub trait Prefix {
+pub trait FrozenEncoder {
     /// Its parameters.
     fn parameters(&self, params: &Parameters) -> Vec<ParamId>;
 

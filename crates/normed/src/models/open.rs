@@ -40,7 +40,7 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// tokenizer.
     fn described_text(
         &self,
-        asked: Asked,
+        overrides: LoadOverrides,
         dir: &Path,
         layout: Layout,
         json: &Value,
@@ -56,7 +56,7 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// config.json's content.
     fn open_text(
         &mut self,
-        asked: Asked,
+        overrides: LoadOverrides,
         dir: &Path,
         layout: Layout,
         json: &Value,
@@ -107,7 +107,7 @@ const KINDS: [(IsMeant, Read); 2] = [
 ];
 
 /// A model that is ready to run.
-pub struct Loaded {
+pub struct LoadedModel {
     /// What it computes.
     pub model: Box<dyn Model>,
     /// Its sizes.
@@ -128,7 +128,7 @@ pub struct Loaded {
     pub content_hash: ContentHash,
 }
 
-impl Loaded {
+impl LoadedModel {
     /// What makes batches by its rules.
     pub fn collator(&self) -> Collator {
         let tokenizer = Arc::clone(&self.tokenizer);
@@ -137,7 +137,7 @@ impl Loaded {
 }
 
 /// A model without its weights: what a plan needs to know.
-pub struct Declared {
+pub struct UnloadedModel {
     /// What it computes.
     pub model: Box<dyn Model>,
     /// Its sizes.
@@ -154,7 +154,7 @@ pub struct Declared {
     pub layout: Layout,
 }
 
-impl Declared {
+impl UnloadedModel {
     /// What a table's elements are in the files in `dir`, the model's own; none where there are no such
     /// files yet, or where they hold it otherwise.
     pub fn stored_precision(&self, dir: &Path, table: &Parameter) -> Option<Precision> {
@@ -164,9 +164,9 @@ impl Declared {
     }
 
     /// The same, its parameters having got their values from `dir`.
-    pub(super) fn loaded(self, dir: PathBuf, content_hash: ContentHash) -> Loaded {
+    pub(super) fn loaded(self, dir: PathBuf, content_hash: ContentHash) -> LoadedModel {
         let Self { model, config, params, tokenizer, image_rule, text_rule, layout } = self;
-        Loaded {
+        LoadedModel {
             model,
             config,
             params,
@@ -182,21 +182,21 @@ impl Declared {
 
 /// What is asked of a model otherwise than its checkpoint says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct LoadOverrides {
     /// Another side of its pictures, in pixels.
     pub image_size: Option<usize>,
     /// Another template of its prompts.
     pub template: Option<TemplateName>,
 }
 
-impl From<Option<usize>> for Asked {
+impl From<Option<usize>> for LoadOverrides {
     fn from(image_size: Option<usize>) -> Self {
         Self { image_size, template: None }
     }
 }
 
 /// What a directory holds, known from its config.json alone: no weights needed.
-pub struct Description {
+pub struct ModelDeclaration {
     /// Every parameter, declared but without a value.
     pub params: Parameters,
     /// Whose names and rules the checkpoint follows.
@@ -210,15 +210,15 @@ pub struct Description {
 }
 
 /// Reads config.json in `dir` and declares the parameters.
-pub fn describe(dir: &Path, asked: impl Into<Asked>) -> Result<Description> {
+pub fn declare_model(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<ModelDeclaration> {
     let ConfigFile { config, layout, json } = ConfigFile::open(dir)?;
     let mut params = Parameters::new();
     config.declare(&mut params);
     expect_quantized(dir, &json, &mut params)?;
-    let text_rule = config.described_text(asked.into(), dir, layout, &json)?;
+    let text_rule = config.described_text(overrides.into(), dir, layout, &json)?;
     let named = json["architectures"][0].as_str();
     let architecture = named.unwrap_or_else(|| config.architecture(layout));
-    Ok(Description {
+    Ok(ModelDeclaration {
         params,
         layout,
         architecture: architecture.to_owned(),
@@ -228,11 +228,11 @@ pub fn describe(dir: &Path, asked: impl Into<Asked>) -> Result<Description> {
 }
 
 /// The model in `dir` without its weights.
-pub fn declare(dir: &Path, asked: impl Into<Asked>) -> Result<Declared> {
-    let asked = asked.into();
+pub fn load_without_weights(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<UnloadedModel> {
+    let overrides = overrides.into();
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
-    let (tokenizer, text_rule) = config.open_text(asked, dir, layout, &json)?;
-    if let Some(size) = asked.image_size {
+    let (tokenizer, text_rule) = config.open_text(overrides, dir, layout, &json)?;
+    if let Some(size) = overrides.image_size {
         config.set_image_size(size)?;
     }
     let image_rule = ImageRule { size: config.image_size(), ..config.open_image(dir, &json)? };
@@ -240,12 +240,12 @@ pub fn declare(dir: &Path, asked: impl Into<Asked>) -> Result<Declared> {
     let model = config.declare(&mut params);
     expect_quantized(dir, &json, &mut params)?;
     let tokenizer = Arc::new(tokenizer);
-    Ok(Declared { model, config, params, tokenizer, image_rule, text_rule, layout })
+    Ok(UnloadedModel { model, config, params, tokenizer, image_rule, text_rule, layout })
 }
 
 /// Reads the model in `dir`, in f32: see [`load_as_stored`].
-pub fn load(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
-    let mut loaded = load_as_stored(dir, asked)?;
+pub fn load(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<LoadedModel> {
+    let mut loaded = load_as_stored(dir, overrides)?;
     loaded.params.set_precision(Precision::F32);
     Ok(loaded)
 }
@@ -254,14 +254,14 @@ pub fn load(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
 /// [`Parameters::set_precision`]. Where another image size than the checkpoint's is asked for, position
 /// embeddings are interpolated. Pictures are always made the size that the model takes, what
 /// preprocessor_config.json says of it notwithstanding.
-pub fn load_as_stored(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
-    let asked = asked.into();
-    let mut declared = declare(dir, Asked { image_size: None, ..asked })?;
-    let Declared { params, config, layout, .. } = &mut declared;
+pub fn load_as_stored(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<LoadedModel> {
+    let overrides = overrides.into();
+    let mut declared = load_without_weights(dir, LoadOverrides { image_size: None, ..overrides })?;
+    let UnloadedModel { params, config, layout, .. } = &mut declared;
     let checkpoint = config.open_weights(dir, *layout)?;
     weights::fill(params, &checkpoint, |name| config.stored_name(*layout, name))?;
     let content_hash = ContentHash::of(checkpoint);
-    if let Some(size) = asked.image_size.filter(|&size| size != config.image_size()) {
+    if let Some(size) = overrides.image_size.filter(|&size| size != config.image_size()) {
         config.set_image_size(size)?;
         let (model, params) = resized(&**config, params)?;
         (declared.model, declared.params) = (model, params);
@@ -273,7 +273,7 @@ pub fn load_as_stored(dir: &Path, asked: impl Into<Asked>) -> Result<Loaded> {
 /// Writes `loaded` as a Hugging Face directory (config.json, model.safetensors, tokenizer,
 /// preprocessor_config.json); `bf16` halves the file. Python's transformers reads it. The weights
 /// come last, so that a directory with weights is complete.
-pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
+pub fn save(loaded: &LoadedModel, dir: &Path, bf16: bool) -> Result<()> {
     let mut file = loaded.config.to_hugging_face()?;
     file["dtype"] = json!(if bf16 { "bfloat16" } else { "float32" });
     save_description(loaded, dir, &file)?;
@@ -291,12 +291,12 @@ pub fn save(loaded: &Loaded, dir: &Path, bf16: bool) -> Result<()> {
 }
 
 /// What config.json in `dir` says, which is a model's that is known.
-pub fn description(dir: &Path) -> Result<Value> {
+pub fn read_config(dir: &Path) -> Result<Value> {
     Ok(ConfigFile::open(dir)?.json)
 }
 
 /// Writes all that a directory holds but the weights; `file` is config.json's content.
-pub(super) fn save_description(loaded: &Loaded, dir: &Path, file: &Value) -> Result<()> {
+pub(super) fn save_description(loaded: &LoadedModel, dir: &Path, file: &Value) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
     loaded.tokenizer.save(dir)?;
@@ -383,7 +383,7 @@ fn resized(config: &dyn ModelConfig, old: &Parameters) -> Result<(Box<dyn Model>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::initialise;
+    use crate::models::initialize;
 
     #[test]
     fn a_tower_takes_pictures_of_another_size() {
@@ -398,7 +398,7 @@ mod tests {
         let (mut config, _) = read("test", &json, Path::new("")).unwrap();
         let mut params = Parameters::new();
         config.declare(&mut params);
-        initialise(&mut params, 1);
+        initialize(&mut params, 1);
         config.set_image_size(40).unwrap();
         let (_, resized) = resized(&*config, &params).unwrap();
         let of = |params: &Parameters| {
@@ -418,7 +418,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for text in ["{}", "[]", r#"{"model_type": "bert"}"#] {
             fs::write(dir.path().join("config.json"), text).unwrap();
-            let error = describe(dir.path(), None).err().unwrap();
+            let error = declare_model(dir.path(), None).err().unwrap();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains("no config of a BLIP, MISS or LLaVA"), "{error}");
         }

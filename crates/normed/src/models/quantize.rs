@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Layout;
 use super::new_dir::NewDir;
-use super::open::{Loaded, description, load_as_stored, save_description};
+use super::open::{LoadedModel, read_config, load_as_stored, save_description};
 use crate::tensor::{Parameters, Precision, Quantization};
 use crate::weights::{self, Written};
 use crate::{Error, Result};
@@ -47,7 +47,7 @@ pub fn quantize(
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
             .with_remedy("quantise the model that it was made of"));
     }
-    let Loaded { config, params, .. } = &loaded;
+    let LoadedModel { config, params, .. } = &loaded;
     let layout = config.written_layout(loaded.layout)?;
     let of = params.len();
     let name = |name: &str| match layout {
@@ -64,7 +64,7 @@ pub fn quantize(
     };
     let mut file = match layout {
         Layout::HuggingFace => config.to_hugging_face()?,
-        Layout::Original => description(dir)?,
+        Layout::Original => read_config(dir)?,
     };
     file["dtype"] = json!(dtype);
     file["quantization_config"] = quantisation.to_json(dtype);

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use super::GenerateRule;
+use super::GenerationConfig;
 
 /// Draws the tokens of one example. What it draws depends on the rule, the example's key and the logits
 /// alone: not on its batch, nor on threads.
@@ -18,7 +18,7 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// None where `rule` draws nothing.
-    pub fn new(rule: &GenerateRule, key: u64) -> Option<Self> {
+    pub fn new(rule: &GenerationConfig, key: u64) -> Option<Self> {
         let seed = Sha256::new()
             .chain_update("sampling")
             .chain_update(rule.seed.to_le_bytes())
@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn tokens_come_as_often_as_they_are_likely() {
-        let rule = GenerateRule { temperature: 2.0, top_p: 0.85, ..GenerateRule::default() };
+        let rule =
+            GenerationConfig { temperature: 2.0, top_p: 0.85, ..GenerationConfig::default() };
         let logits = [1.0, 3.0, -2.0, 2.0, 0.0];
         let mut sampler = Sampler::new(&rule, 5).unwrap();
         let mut counts = [0.0; 5];
@@ -125,13 +126,13 @@ mod tests {
     fn streams_differ_by_seed_and_example() {
         let logits = vec![0.0; 1000];
         let draw = |seed, key| {
-            let rule = GenerateRule { temperature: 1.0, seed, ..GenerateRule::default() };
+            let rule = GenerationConfig { temperature: 1.0, seed, ..GenerationConfig::default() };
             let mut sampler = Sampler::new(&rule, key).unwrap();
             [(); 4].map(|()| sampler.next(&logits))
         };
         assert_eq!(draw(1, 2), draw(1, 2));
         assert_ne!(draw(1, 2), draw(2, 2));
         assert_ne!(draw(1, 2), draw(1, 3));
-        assert!(Sampler::new(&GenerateRule::default(), 0).is_none());
+        assert!(Sampler::new(&GenerationConfig::default(), 0).is_none());
     }
 }

@@ -5,18 +5,19 @@ use std::path::Path;
 use super::{Base, InitSpec, LlavaInit, MissInit, Recipe, Vocab};
 use crate::data::{Collator, Tokenizer, phantom};
 use crate::models::{
-    self, Asked, Beginning, ClipConfig, Declared, LlamaConfig, LlavaConfig, Loaded, MissConfig,
-    ModelConfig, ProjectorKind, RopeConfig, RopeScaling, TextConfig, VisionConfig,
+    self, ClipConfig, LlamaConfig, LlavaConfig, LoadOverrides, LoadedModel, MissConfig,
+    ModelConfig, NewMiss, ProjectorKind, RopeConfig, RopeScaling, TextConfig, UnloadedModel,
+    VisionConfig,
 };
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
 impl Recipe {
     /// Reads the base model, its weights in the precision that they are stored in, or makes it.
-    pub fn open_base(&self) -> Result<Loaded> {
+    pub fn open_base(&self) -> Result<LoadedModel> {
         match &self.base {
-            Base::Model(dir) => models::load_as_stored(dir, self.asked()),
-            Base::Init(InitSpec::Miss(init)) => models::create(Beginning {
+            Base::Model(dir) => models::load_as_stored(dir, self.load_overrides()),
+            Base::Init(InitSpec::Miss(init)) => models::create(NewMiss {
                 config: miss(init),
                 tokenizer: tokenizer(&init.vocab)?,
                 text_from: init.text_from.as_deref(),
@@ -27,7 +28,7 @@ impl Recipe {
                 models::create_llava(llava(init), &init.tokenizer, self.seed)
             }
             Base::Init(InitSpec::From(init)) => {
-                let loaded = models::load_as_stored(&init.from, self.asked())?;
+                let loaded = models::load_as_stored(&init.from, self.load_overrides())?;
                 can_be_saved(&*loaded.config, &loaded.params, &init.from)?;
                 Ok(loaded)
             }
@@ -35,19 +36,19 @@ impl Recipe {
     }
 
     /// What makes batches for the model, its reports as long as they are generated.
-    pub fn collator(&self, loaded: &Loaded) -> Collator {
+    pub fn collator(&self, loaded: &LoadedModel) -> Collator {
         loaded.collator().with_longest_report(self.generate.max_new_tokens)
     }
 
-    /// What is asked of the base model otherwise than its checkpoint says.
-    pub fn asked(&self) -> Asked {
-        Asked { image_size: self.image_size, template: self.template }
+    /// What the recipe overrides of the base model's own settings.
+    pub fn load_overrides(&self) -> LoadOverrides {
+        LoadOverrides { image_size: self.image_size, template: self.template }
     }
 
     /// The base model without its weights.
-    pub fn declare_base(&self) -> Result<Declared> {
+    pub fn declare_base(&self) -> Result<UnloadedModel> {
         match &self.base {
-            Base::Model(dir) => models::declare(dir, self.asked()),
+            Base::Model(dir) => models::load_without_weights(dir, self.load_overrides()),
             Base::Init(InitSpec::Miss(init)) => {
                 models::declare_new(miss(init), tokenizer(&init.vocab)?)
             }
@@ -55,7 +56,7 @@ impl Recipe {
                 models::declare_new_llava(llava(init), &init.tokenizer)
             }
             Base::Init(InitSpec::From(init)) => {
-                let declared = models::declare(&init.from, self.asked())?;
+                let declared = models::load_without_weights(&init.from, self.load_overrides())?;
                 can_be_saved(&*declared.config, &declared.params, &init.from)?;
                 Ok(declared)
             }

@@ -25,7 +25,7 @@ use section::Section;
 
 use crate::data::{DataSection, Task, TemplateName};
 use crate::metrics::{CaptionMetric, Metric};
-use crate::models::GenerateRule;
+use crate::models::GenerationConfig;
 use crate::tensor::{Precision, Recompute};
 use crate::tuning::Tuning;
 use crate::{Error, Result};
@@ -84,7 +84,7 @@ pub struct Recipe {
     /// How it is trained.
     pub train: TrainSpec,
     /// How answers are generated when a checkpoint is judged.
-    pub generate: GenerateRule,
+    pub generate: GenerationConfig,
     /// Where the states that a frozen prefix makes of pictures are kept.
     pub cache: CacheSpec,
 }

@@ -18,7 +18,7 @@ use super::{Base, BestBy, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, Tra
 use crate::data::{DataSection, DataSpec, ImageView, PhantomDomain, Pick, RowFilter, Task, Window};
 use crate::hub::Kind;
 use crate::metrics::Metric;
-use crate::models::GenerateRule;
+use crate::models::GenerationConfig;
 use crate::tensor::{Precision, Tower};
 use crate::tuning::{Keep, Layers, Method, Options, Rule, Target, Tuning};
 
@@ -63,7 +63,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         tuning,
         generate: match s.section("generate", |s| generate(s, &data.task)) {
             Some(rule) => rule,
-            None => GenerateRule::of(&data.task),
+            None => GenerationConfig::default_for(&data.task),
         },
         data,
         cache: s.section("cache", cache).unwrap_or_default(),
@@ -418,9 +418,9 @@ fn train(s: &Section<'_>, default: &TrainSpec, reports: bool) -> TrainSpec {
     spec
 }
 
-fn generate(s: &Section<'_>, task: &Task) -> GenerateRule {
-    let default = GenerateRule::of(task);
-    let rule = GenerateRule {
+fn generate(s: &Section<'_>, task: &Task) -> GenerationConfig {
+    let default = GenerationConfig::default_for(task);
+    let rule = GenerationConfig {
         num_beams: s.get("num_beams", at_least_1()).unwrap_or(default.num_beams),
         max_new_tokens: s.get("max_new_tokens", at_least_1()).unwrap_or(default.max_new_tokens),
         length_penalty: s

@@ -60,7 +60,7 @@ fn defaults_stand_in() {
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop }.into(),
         tuning: Tuning::new(Method::LayerNorm),
         train: TrainSpec { lr: 3e-3, ..TrainSpec::default() },
-        generate: GenerateRule::default(),
+        generate: GenerationConfig::default(),
         cache: CacheSpec { place: CachePlace::Run, max_gib: 16.0 },
     };
     assert_eq!(recipe, expected);
@@ -383,7 +383,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         },
         tuning: Tuning::One(rule.clone()),
         train,
-        generate: GenerateRule {
+        generate: GenerationConfig {
             num_beams: 1,
             max_new_tokens: 20,
             length_penalty: 0.5,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::data::{Batch, Collator, Dataset, IGNORE, Loader, Prepared, in_order_by_length};
 use crate::metrics::{About, Prediction};
-use crate::models::{GenerateRule, Loaded, generate};
+use crate::models::{GenerationConfig, LoadedModel, generate};
 use crate::nn::Mode;
 use crate::tensor::Graph;
 
@@ -13,7 +13,7 @@ use crate::tensor::Graph;
 #[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
     /// The model, its parameters as they are.
-    pub loaded: &'a Loaded,
+    pub loaded: &'a LoadedModel,
     /// Makes batches by the model's rules.
     pub collator: &'a Arc<Collator>,
     /// For an image-blind score, [`crate::data::Blind`].
@@ -42,11 +42,11 @@ impl Evaluation<'_> {
     /// none if it said no.
     pub fn predict(
         &self,
-        rule: &GenerateRule,
+        rule: &GenerationConfig,
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Option<Vec<Prediction>>> {
         self.each(progress, |batch, prepared| {
-            let Loaded { model, params, tokenizer, text_rule, .. } = self.loaded;
+            let LoadedModel { model, params, tokenizer, text_rule, .. } = self.loaded;
             let likelihoods = self.score(batch)?;
             let answers = generate(&**model, params, batch, rule, text_rule.ending(tokenizer))?;
             let rows = prepared.iter().zip(answers).zip(likelihoods);

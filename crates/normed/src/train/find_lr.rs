@@ -16,7 +16,7 @@ use super::splits::Splits;
 use super::step::{StepOptions, noise, step};
 use super::{Event, Subject, fisher, groups};
 use crate::data::{Batch, Collator, Loader, Prepared, epoch_plan};
-use crate::models::{Loaded, Model};
+use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
 use crate::ops;
 use crate::plot::{Chart, Line};
@@ -123,7 +123,7 @@ pub fn find_lr(
     let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
     let mut loaded = recipe.open_base()?;
     recipe.tuning.apply(&mut loaded.params)?;
-    recipe.tuning.initialise(&mut loaded.params, recipe.seed);
+    recipe.tuning.initialize(&mut loaded.params, recipe.seed);
     loaded.params.set_precision(recipe.precision);
     let candidates = recipe.tuning.candidates(&loaded.params);
     if !candidates.is_empty() {
@@ -136,7 +136,7 @@ pub fn find_lr(
     }
     groups::check(&loaded.params, &recipe.train)?;
     let swept = Sweep::new(recipe, &loaded, &splits)?;
-    let Loaded { model, params, .. } = &mut loaded;
+    let LoadedModel { model, params, .. } = &mut loaded;
     swept.run(&**model, params, stop, on_event)
 }
 
@@ -150,7 +150,7 @@ struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(recipe: &'a Recipe, loaded: &Loaded, splits: &'a Splits) -> Result<Self> {
+    fn new(recipe: &'a Recipe, loaded: &LoadedModel, splits: &'a Splits) -> Result<Self> {
         let spec = &recipe.train;
         let collator = Arc::new(recipe.collator(loaded));
         let length = |&i: &usize| collator.length(&splits.dataset.get(i)?);

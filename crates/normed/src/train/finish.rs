@@ -9,7 +9,7 @@ use super::{Event, Outcome, Subject, TestScores, card, curve, log, peak_memory_b
 use crate::Result;
 use crate::data::{Blind, Dataset, Subset};
 use crate::metrics::{Constants, Prediction, read_predictions, score, write_predictions};
-use crate::models::{self, Loaded};
+use crate::models::{self, LoadedModel};
 use crate::recipe::Base;
 use crate::weights::{AdapterCard, save_adapter, write_atomically};
 
@@ -73,7 +73,7 @@ impl Run<'_> {
 
     /// Writes adapter/ or, where the run made its base, model/; nothing where nothing is trained.
     fn save_model(&self, outcome: &Outcome) -> Result<()> {
-        let Loaded { params, content_hash, config, .. } = &self.loaded;
+        let LoadedModel { params, content_hash, config, .. } = &self.loaded;
         match &self.recipe.base {
             Base::Init(init) => {
                 models::save(&self.loaded, &self.directory.join("model"), init.save_bf16())

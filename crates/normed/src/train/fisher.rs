@@ -11,7 +11,7 @@ use super::judge::spread;
 use super::splits::Splits;
 use super::{Event, Subject};
 use crate::data::{Batch, Loader};
-use crate::models::{Loaded, Model};
+use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
 use crate::ops;
 use crate::recipe::Recipe;
@@ -41,7 +41,7 @@ struct Stored {
 /// run was asked to stop before it was known.
 pub(super) fn narrow(
     recipe: &Recipe,
-    loaded: &mut Loaded,
+    loaded: &mut LoadedModel,
     (splits, fingerprint): (&Splits, &str),
     directory: &RunDirectory,
     stop: &AtomicBool,
@@ -88,13 +88,13 @@ pub(super) fn narrow(
 /// is an example's, and `train.batch_size` does not enter.
 pub(super) fn rank(
     recipe: &Recipe,
-    loaded: &Loaded,
+    loaded: &LoadedModel,
     candidates: &[Candidates],
     splits: &Splits,
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Option<Ranking>> {
-    let Loaded { model, params, .. } = loaded;
+    let LoadedModel { model, params, .. } = loaded;
     let (chosen, _) = spread(&splits.train, Some(recipe.train.fisher_examples));
     let examples = chosen.len();
     let batches = Loader::new(

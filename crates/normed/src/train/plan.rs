@@ -10,7 +10,7 @@ use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
 use super::tables;
 use crate::data::Collator;
-use crate::models::Declared;
+use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{
     EmbeddingKind, Module, ParamKind, Parameters, Precision, Recompute, Tower, Work,
@@ -175,7 +175,7 @@ fn fastest_inside(ways: &[Way], memory: ByteSize) -> Option<usize> {
 /// Everything that the ways have in common.
 struct Scene<'a> {
     recipe: &'a Recipe,
-    declared: &'a Declared,
+    declared: &'a UnloadedModel,
     texts: &'a Texts,
     /// Bytes of the program itself.
     program: usize,
@@ -226,7 +226,7 @@ impl Scene<'_> {
     }
 
     fn rehearse(&self, spec: &TrainSpec, shape: BatchShape) -> Result<Rehearsed> {
-        let Declared { model, params, .. } = self.declared;
+        let UnloadedModel { model, params, .. } = self.declared;
         let rehearsal = Rehearsal {
             model: &**model,
             params,
@@ -265,7 +265,7 @@ struct Amount {
 }
 
 impl Texts {
-    fn of(recipe: &Recipe, declared: &Declared) -> Self {
+    fn of(recipe: &Recipe, declared: &UnloadedModel) -> Self {
         let image_size = declared.image_rule.size;
         let trains = declared.params.trained_element_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
@@ -284,7 +284,7 @@ impl Texts {
         })
     }
 
-    fn read(recipe: &Recipe, declared: &Declared, trains: bool) -> Result<Self> {
+    fn read(recipe: &Recipe, declared: &UnloadedModel, trains: bool) -> Result<Self> {
         let opened = recipe.data.open()?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let collator = Collator::new(

@@ -13,7 +13,7 @@ use super::step::noise;
 use super::{Event, Subject};
 use crate::Result;
 use crate::data::{ImageRule, ImageSource, Picture};
-use crate::models::{Loaded, Prefix};
+use crate::models::{FrozenEncoder, LoadedModel};
 use crate::nn::Mode;
 use crate::recipe::CachePlace;
 use crate::tensor::Tensor;
@@ -31,11 +31,11 @@ impl Run<'_> {
             CachePlace::Run => self.directory.states(),
             CachePlace::At(path) => path.clone(),
         };
-        let Loaded { model, params, image_rule, .. } = &self.loaded;
+        let LoadedModel { model, params, image_rule, .. } = &self.loaded;
         let training = Mode::Train(noise(&self.recipe.train, self.recipe.seed));
         // Nothing is random in an evaluation: what is a prefix there may be none in training.
-        let Some(prefix) = model.frozen_prefix(params, Mode::Evaluate) else { return Ok(true) };
-        let trains = self.epochs > 0 && model.frozen_prefix(params, training).is_some();
+        let Some(prefix) = model.frozen_encoder(params, Mode::Evaluate) else { return Ok(true) };
+        let trains = self.epochs > 0 && model.frozen_encoder(params, training).is_some();
         let (hash, like) = identify(prefix, &self.loaded)?;
         let mut states = States::new(place.join(&hash), hash, &like);
         let wanted = self.want(&mut states, trains)?;
@@ -124,8 +124,8 @@ impl Run<'_> {
 ///
 /// That is its weights, the image rule, the precision, and what it makes of one fixed picture: the
 /// last takes in the model's structure, this program's arithmetic and this processor's.
-fn identify(prefix: &dyn Prefix, loaded: &Loaded) -> Result<(String, Tensor)> {
-    let Loaded { params, image_rule, .. } = loaded;
+fn identify(prefix: &dyn FrozenEncoder, loaded: &LoadedModel) -> Result<(String, Tensor)> {
+    let LoadedModel { params, image_rule, .. } = loaded;
     let size = image_rule.size;
     let rgb = (0..3 * size * size).map(|i| (i * i % 251) as u8).collect();
     let pixels = image_rule.normalise(&Picture { width: size, height: size, rgb });

@@ -5,7 +5,7 @@ use super::adamw::AdamW;
 use super::step::{accumulate, noise};
 use crate::Result;
 use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
-use crate::models::{GenerateRule, Model};
+use crate::models::{GenerationConfig, Model};
 use crate::nn::Mode;
 use crate::recipe::TrainSpec;
 use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work};
@@ -25,14 +25,14 @@ pub(super) struct BatchShape {
 
 impl BatchShape {
     /// A batch of `examples`, its pixels planned.
-    fn batch(self, examples: usize, picture_token: Option<u32>, meter: &Meter) -> Batch {
+    fn batch(self, examples: usize, image_token_id: Option<u32>, meter: &Meter) -> Batch {
         let rows = |width: usize| TokenRows {
             ids: vec![0; examples * width],
             lengths: vec![width; examples],
             width,
         };
         let mut questions = rows(self.question);
-        if let Some(token) = picture_token {
+        if let Some(token) = image_token_id {
             questions.ids.chunks_mut(self.question).for_each(|row| row[..self.views].fill(token));
         }
         let pixels = [examples * self.views, 3, self.image_size, self.image_size];
@@ -80,7 +80,7 @@ pub(super) struct Rehearsal<'a> {
     pub training: Option<BatchShape>,
     /// The batches of evaluations, where there are any.
     pub evaluation: Option<BatchShape>,
-    pub rule: &'a GenerateRule,
+    pub rule: &'a GenerationConfig,
     /// Whether what a frozen prefix makes of pictures is kept ([`crate::recipe::CacheSpec`]).
     pub cached: bool,
 }
@@ -146,8 +146,8 @@ impl Rehearsal<'_> {
         meter: &Meter,
         done: &mut Rehearsed,
     ) -> Result<(Batch, Vec<Tensor>)> {
-        let mut batch = shape.batch(self.spec.batch_size, self.model.picture_token(), meter);
-        let prefix = self.model.frozen_prefix(params, mode).filter(|_| self.cached);
+        let mut batch = shape.batch(self.spec.batch_size, self.model.image_token_id(), meter);
+        let prefix = self.model.frozen_encoder(params, mode).filter(|_| self.cached);
         if let (Some(prefix), Images::PixelValues(pixels)) = (prefix, &batch.images) {
             let before = meter.work();
             let states = prefix.states(params, pixels)?;
@@ -227,8 +227,7 @@ mod tests {
     use super::*;
     use crate::data::Tokenizer;
     use crate::models::{
-        Beginning, LlavaConfig, MissConfig, ModelConfig, TextConfig, VisionConfig, create,
-        initialise,
+        LlavaConfig, MissConfig, ModelConfig, NewMiss, TextConfig, VisionConfig, create, initialize,
     };
     use crate::tensor::{EmbeddingKind, Module, ParamKind, Recompute, Role, Tower};
     use crate::train::step::{StepOptions, step};
@@ -267,7 +266,7 @@ mod tests {
             question_token_id: 0,
             max_question_tokens: 0,
         };
-        let made = create(Beginning {
+        let made = create(NewMiss {
             config: MissConfig { vision, text },
             tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
             text_from: None,
@@ -294,14 +293,14 @@ mod tests {
         let (config, _) = LlavaConfig::parse("test", &json, Path::new("")).unwrap();
         let mut params = Parameters::new();
         let model = config.declare(&mut params);
-        initialise(&mut params, 1);
+        initialize(&mut params, 1);
         (model, params)
     }
 
     fn tuned((model, mut params): Made, method: Method) -> Made {
         let tuning = Tuning::new(method);
         tuning.apply(&mut params).unwrap();
-        tuning.initialise(&mut params, 1);
+        tuning.initialize(&mut params, 1);
         (model, params)
     }
 
@@ -309,7 +308,7 @@ mod tests {
         (model, params): &'a Made,
         precision: Precision,
         spec: &'a TrainSpec,
-        rule: &'a GenerateRule,
+        rule: &'a GenerationConfig,
         shape: BatchShape,
     ) -> Rehearsal<'a> {
         Rehearsal {
@@ -342,7 +341,7 @@ mod tests {
         }
         let batch = || {
             let mut batch =
-                of.batch(spec.batch_size, rehearsal.model.picture_token(), &Meter::new());
+                of.batch(spec.batch_size, rehearsal.model.image_token_id(), &Meter::new());
             let shape = [spec.batch_size * of.views, 3, of.image_size, of.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).with_meter(&meter);
@@ -387,7 +386,7 @@ mod tests {
                         drop_path: 0.1,
                         ..TrainSpec::default()
                     };
-                    let rule = GenerateRule { num_beams: beams, ..GenerateRule::default() };
+                    let rule = GenerationConfig { num_beams: beams, ..GenerationConfig::default() };
                     let rehearsal = rehearsal(&loaded, precision, &spec, &rule, shape);
                     let planned = rehearsal.run().unwrap();
                     let (meter, work) = real(&rehearsal);
@@ -404,7 +403,7 @@ mod tests {
     fn operations_are_those_of_the_formula() {
         let loaded = tuned(miss(), Method::LayerNorm);
         let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
-        let rule = GenerateRule::default();
+        let rule = GenerationConfig::default();
         let planned = rehearsal(&loaded, Precision::F32, &spec, &rule, SHAPE).run().unwrap();
         let (image, question, answer) = (10, SHAPE.question, SHAPE.answer);
         let products = |role: &Role, name: &str, elements: usize| -> usize {
@@ -440,7 +439,7 @@ mod tests {
     #[test]
     fn less_is_kept_the_more_is_computed_again() {
         let loaded = tuned(miss(), Method::LayerNorm);
-        let rule = GenerateRule::default();
+        let rule = GenerationConfig::default();
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };
             let done = rehearsal(&loaded, Precision::Bf16, &spec, &rule, SHAPE).run().unwrap();

@@ -16,7 +16,7 @@ use super::step::{StepOptions, step};
 use super::{Event, Outcome, groups};
 use crate::Result;
 use crate::data::{Collator, Loader, epoch_plan};
-use crate::models::Loaded;
+use crate::models::LoadedModel;
 use crate::recipe::{Base, Recipe, TrainSpec};
 use crate::tuning::Tuned;
 use crate::weights::check_adapter;
@@ -114,7 +114,7 @@ pub(super) struct Run<'a> {
     pub options: &'a RunOptions,
     pub directory: RunDirectory,
     pub log: Log<'a>,
-    pub loaded: Loaded,
+    pub loaded: LoadedModel,
     pub collator: Arc<Collator>,
     /// For evaluations, in which nothing is random.
     pub evaluation_collator: Arc<Collator>,
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let mut loaded = recipe.open_base()?;
         let Tuned { total, inert, .. } = recipe.tuning.apply(&mut loaded.params)?;
-        recipe.tuning.initialise(&mut loaded.params, recipe.seed);
+        recipe.tuning.initialize(&mut loaded.params, recipe.seed);
         if let Base::Model(_) = recipe.base {
             check_adapter(&loaded.params)?;
         }

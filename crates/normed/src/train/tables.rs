@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::models::Declared;
+use crate::models::UnloadedModel;
 use crate::tensor::{EmbeddingKind, Module, Parameter, Parameters, Precision, Tower};
 
 /// What Linux maps around a byte that is asked for.
@@ -11,7 +11,7 @@ const AROUND: usize = 64 << 10;
 /// Bytes of the tables of `declared` that a run in `precision`, over data of so many different `tokens`,
 /// leaves unread in the files in `dir`.
 pub(super) fn unread(
-    declared: &Declared,
+    declared: &UnloadedModel,
     dir: &Path,
     precision: Precision,
     tokens: usize,

@@ -41,7 +41,7 @@ impl Toy {
             head: scope.declare("head", &[VOCABULARY, WIDTH], Module::Head, ParamKind::Weight),
         };
         scope.declare("norm.loose", &[WIDTH], norm, ParamKind::Weight);
-        crate::models::initialise(&mut params, 7);
+        crate::models::initialize(&mut params, 7);
         for (_, p) in params.iter_mut() {
             p.trained = p.name != "norm.loose";
         }

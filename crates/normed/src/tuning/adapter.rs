@@ -22,7 +22,7 @@ impl Default for AdapterOptions {
 
 /// The paper's near-identity (section 3.2), and exactly one: the first layer starts at normal numbers of
 /// deviation 0.02, the second at 0.
-pub(super) fn initialise(params: &mut Parameters, adapter: Bottleneck, seed: u64) {
+pub(super) fn initialize(params: &mut Parameters, adapter: Bottleneck, seed: u64) {
     let [down, others] = [&adapter.down[..1], &[adapter.down[1], adapter.up[0], adapter.up[1]]];
     for &id in down {
         let p = params.get_mut(id);

@@ -31,7 +31,7 @@ pub(super) fn multiplies_input(part: Module) -> bool {
 }
 
 /// Ones: nothing changes.
-pub(super) fn initialise(params: &mut Parameters, delta: ChannelScale) {
+pub(super) fn initialize(params: &mut Parameters, delta: ChannelScale) {
     let vector = params.get_mut(delta.vector);
     vector.set(Tensor::new(&vector.shape.clone(), vec![1.0; vector.len()]));
 }

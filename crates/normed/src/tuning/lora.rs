@@ -53,7 +53,7 @@ impl LoraOptions {
 
 /// `A` is uniform as a linear layer of PyTorch starts (within `1 / sqrt(in)`), `B` is 0, so that nothing
 /// changes; magnitudes are the rows' norms, for the same reason.
-pub(super) fn initialise(params: &mut Parameters, weight: ParamId, path: LowRank, seed: u64) {
+pub(super) fn initialize(params: &mut Parameters, weight: ParamId, path: LowRank, seed: u64) {
     let a = params.get_mut(path.a);
     let inputs = a.len() / a.shape[0];
     let values = random_uniform(a.len(), 1.0 / (inputs as f32).sqrt(), seed, &a.name);

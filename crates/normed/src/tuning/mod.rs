@@ -107,7 +107,7 @@ impl Tuning {
     }
 
     /// Freezes everything, then selects; what methods add to the model is declared and plugged in, without
-    /// values: [`Tuning::initialise`] gives them.
+    /// values: [`Tuning::initialize`] gives them.
     ///
     /// A rule that catches nothing, in one of the towers it names or by one of its `also`, is an
     /// error, but by `none`; so is to train a quantised parameter, or to plug two things into one layer.
@@ -173,17 +173,17 @@ impl Tuning {
     /// Gives what was plugged in the values that training starts from, drawn from `seed`: with them the
     /// model computes what it did without, but for what stands before its own tokens or keys. The model must
     /// have its own values.
-    pub fn initialise(&self, params: &mut Parameters, seed: u64) {
+    pub fn initialize(&self, params: &mut Parameters, seed: u64) {
         let deltas: Vec<_> = params.plugs().collect();
         for (weight, delta) in deltas {
             match delta {
-                Plug::LowRank(path) => lora::initialise(params, weight, path, seed),
-                Plug::ChannelScale(scaled) => ia3::initialise(params, scaled),
-                Plug::Bottleneck(adapter) => adapter::initialise(params, adapter, seed),
+                Plug::LowRank(path) => lora::initialize(params, weight, path, seed),
+                Plug::ChannelScale(scaled) => ia3::initialize(params, scaled),
+                Plug::Bottleneck(adapter) => adapter::initialize(params, adapter, seed),
             }
         }
-        prefix::initialise(params, seed);
-        prompt::initialise(params, seed);
+        prefix::initialize(params, seed);
+        prompt::initialize(params, seed);
     }
 
     /// The learning rate to begin with: the lowest of its methods' own.

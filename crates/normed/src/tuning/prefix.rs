@@ -25,7 +25,7 @@ impl Default for PrefixOptions {
 
 /// As PyTorch starts tables and linear layers, and so PEFT a prefix: normal numbers of deviation 1, and
 /// uniform ones within `1 / sqrt(in)`.
-pub(super) fn initialise(params: &mut Parameters, seed: u64) {
+pub(super) fn initialize(params: &mut Parameters, seed: u64) {
     let prefixes: Vec<_> = params.prefixes().map(|(_, prefix)| prefix).collect();
     for id in prefixes.into_iter().flat_map(|prefix| prefix.parameters()) {
         start(params, id, seed);

@@ -20,7 +20,7 @@ impl Default for PromptOptions {
 
 /// Each virtual token starts as a token of the vocabulary (section 2.1), drawn from all of it (as PEFT's
 /// `SAMPLE_VOCAB`).
-pub(super) fn initialise(params: &mut Parameters, seed: u64) {
+pub(super) fn initialize(params: &mut Parameters, seed: u64) {
     let prompts: Vec<_> = params.soft_prompts().collect();
     for (table, tokens) in prompts {
         let (words, prompt) = (params.get(table), params.get(tokens));

@@ -6,7 +6,7 @@ use normed::data::{
     AnswerType, Batch, Ending, Example, IMAGE_TOKEN, ImageSource, Images, Prepared, Split,
     TokenRows,
 };
-use normed::models::{GenerateRule, Model, generate};
+use normed::models::{GenerationConfig, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
 use normed::recipe::TrainSpec;
@@ -116,12 +116,12 @@ pub fn assert_reports(
     let file = std::fs::read(golden(file)).unwrap();
     let Reports { max_new_tokens, searches } = serde_json::from_slice(&file).unwrap();
     for Report { repetition_penalty, views, search } in searches {
-        let rule = GenerateRule {
+        let rule = GenerationConfig {
             num_beams: search.num_beams,
             length_penalty: search.length_penalty,
             repetition_penalty,
             max_new_tokens,
-            ..GenerateRule::default()
+            ..GenerationConfig::default()
         };
         let ending = Ending { tokens: ends, stop: None };
         let ours = generate(model, params, &with_views(batch, views), &rule, ending).unwrap();
@@ -226,11 +226,11 @@ pub fn answers(
     (search, max_new_tokens): (&Search, usize),
     ends: &[u32],
 ) -> Vec<Vec<u32>> {
-    let rule = GenerateRule {
+    let rule = GenerationConfig {
         num_beams: search.num_beams,
         max_new_tokens,
         length_penalty: search.length_penalty,
-        ..GenerateRule::default()
+        ..GenerationConfig::default()
     };
     generate(model, params, batch, &rule, Ending { tokens: ends, stop: None }).unwrap()
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normed::data::Tokenizer;
-use normed::models::{self, Beginning, MissConfig, TextConfig, VisionConfig};
+use normed::models::{self, MissConfig, NewMiss, TextConfig, VisionConfig};
 use normed::recipe::Recipe;
 use serde_json::{Value, json};
 
@@ -70,7 +70,7 @@ pub fn base(dir: &Path) {
         question_token_id: 0,
         max_question_tokens: 0,
     };
-    let made = models::create(Beginning {
+    let made = models::create(NewMiss {
         config: MissConfig { vision, text },
         tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
         text_from: None,

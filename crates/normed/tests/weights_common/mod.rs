@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use normed::data::{Batch, IGNORE, Images, TokenRows};
-use normed::models::Loaded;
+use normed::models::LoadedModel;
 use normed::nn::Mode;
 use normed::tensor::{Graph, Tensor};
 
@@ -18,7 +18,7 @@ pub fn kept(name: &str) -> PathBuf {
 }
 
 /// `inputs()` of reference/make_weights_goldens.py.
-pub fn batch(loaded: &Loaded) -> Batch {
+pub fn batch(loaded: &LoadedModel) -> Batch {
     let size = loaded.image_rule.size;
     let pixels = (0..3 * size * size).map(|i| (i as f64 * 0.1).sin() as f32).collect();
     let rows =
@@ -36,7 +36,7 @@ pub fn batch(loaded: &Loaded) -> Batch {
 
 /// The logits `[1, 3, V]` of them.
 #[allow(dead_code, reason = "not every test asks for them")]
-pub fn logits(loaded: &Loaded) -> Tensor {
+pub fn logits(loaded: &LoadedModel) -> Tensor {
     let mut graph = Graph::inference(&loaded.params);
     loaded.model.forward(&mut graph, &batch(loaded), Mode::Evaluate).unwrap().value
 }

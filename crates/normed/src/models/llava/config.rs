@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Llava;
 use crate::models::Layout;
-use crate::models::config_keys::Keys;
+use crate::models::config_keys::ConfigKeys;
 use crate::models::towers::ClipConfig;
 use crate::models::towers::ProjectorKind;
 use crate::models::towers::{LlamaConfig, LlamaKind};
@@ -59,8 +59,8 @@ impl LlavaConfig {
 
     /// Reads `json`, config.json's content in `dir`; `place` names the file in errors.
     pub fn parse(place: &str, json: &Value, dir: &Path) -> Result<(Self, Layout)> {
-        let keys = Keys::of(place, json)?;
-        let names: Vec<String> = keys.or("architectures", Vec::new())?;
+        let keys = ConfigKeys::new(place, json)?;
+        let names: Vec<String> = keys.get_or("architectures", Vec::new())?;
         let original = ORIGINAL.iter().find(|(known, _)| names.iter().any(|name| name == known));
         let (config, layout) = match original {
             Some(&(_, kind)) => (Self::from_original(&keys, kind, dir)?, Layout::Original),
@@ -79,16 +79,16 @@ impl LlavaConfig {
         Ok((config, layout))
     }
 
-    fn from_hugging_face(keys: &Keys) -> Result<Self> {
+    fn from_hugging_face(keys: &ConfigKeys) -> Result<Self> {
         let vision = match keys.section("vision_config")? {
             Some(vision) => ClipConfig::read(&vision)?,
             None => ClipConfig::large(336),
         };
         let text = match keys.section("text_config")? {
             Some(text) => text,
-            None => Keys::of(&keys.place, &json!({}))?,
+            None => ConfigKeys::new(&keys.place, &json!({}))?,
         };
-        let kind = match text.or("model_type", "llama".to_owned())?.as_str() {
+        let kind = match text.get_or("model_type", "llama".to_owned())?.as_str() {
             "llama" => LlamaKind::Llama,
             "mistral" => LlamaKind::Mistral,
             other => {
@@ -98,23 +98,23 @@ impl LlavaConfig {
             }
         };
         let mut text = LlamaConfig::read(&text, kind)?;
-        text.tie_word_embeddings |= keys.or("tie_word_embeddings", false)?;
-        keys.must_be("projector_hidden_act", &["gelu"])?;
-        let with_class = match keys.or("vision_feature_select_strategy", "default".to_owned())? {
-            name if name == "default" => false,
-            name if name == "full" => true,
-            other => {
-                let cause = format!("vision_feature_select_strategy is {other:?}");
-                return Err(
-                    Error::invalid(&keys.place, cause).with_remedy("it is \"default\" or \"full\"")
-                );
-            }
-        };
+        text.tie_word_embeddings |= keys.get_or("tie_word_embeddings", false)?;
+        keys.expect_one_of("projector_hidden_act", &["gelu"])?;
+        let with_class =
+            match keys.get_or("vision_feature_select_strategy", "default".to_owned())? {
+                name if name == "default" => false,
+                name if name == "full" => true,
+                other => {
+                    let cause = format!("vision_feature_select_strategy is {other:?}");
+                    return Err(Error::invalid(&keys.place, cause)
+                        .with_remedy("it is \"default\" or \"full\""));
+                }
+            };
         Ok(Self {
             feature_layers: feature_layers(keys, "vision_feature_layer", &vision)?,
             vision,
             text,
-            projector: match keys.or("mm_projector_type", "mlp2x_gelu".to_owned())?.as_str() {
+            projector: match keys.get_or("mm_projector_type", "mlp2x_gelu".to_owned())?.as_str() {
                 "mlp2x_gelu" => ProjectorKind::Mlp2xGelu,
                 other => {
                     let cause = format!("mm_projector_type is {other:?}");
@@ -122,18 +122,18 @@ impl LlavaConfig {
                         .with_remedy("in Hugging Face's layout it is \"mlp2x_gelu\" or absent"));
                 }
             },
-            projector_bias: keys.or("multimodal_projector_bias", true)?,
+            projector_bias: keys.get_or("multimodal_projector_bias", true)?,
             with_class,
             image_token_index: match keys.get("image_token_index")? {
                 Some(id) => Some(id),
-                None => Some(keys.or("image_token_id", 32_000)?),
+                None => Some(keys.get_or("image_token_id", 32_000)?),
             },
             vision_tower: None,
         })
     }
 
     /// As LLaVA's `llava/model/llava_arch.py` and the builders beside it read it.
-    fn from_original(keys: &Keys, kind: LlamaKind, dir: &Path) -> Result<Self> {
+    fn from_original(keys: &ConfigKeys, kind: LlamaKind, dir: &Path) -> Result<Self> {
         let tower: String = keys.get("mm_vision_tower")?.ok_or_else(|| {
             Error::invalid(&keys.place, "mm_vision_tower is absent: whose image encoder is it?")
                 .with_remedy(
@@ -153,7 +153,7 @@ impl LlavaConfig {
             );
             return Err(Error::invalid(&keys.place, cause));
         }
-        let projector = match keys.or("mm_projector_type", "linear".to_owned())?.as_str() {
+        let projector = match keys.get_or("mm_projector_type", "linear".to_owned())?.as_str() {
             "linear" => ProjectorKind::Linear,
             "mlp2x_gelu" => ProjectorKind::Mlp2xGelu,
             other => {
@@ -162,7 +162,7 @@ impl LlavaConfig {
                     .with_remedy("\"linear\" and \"mlp2x_gelu\" are supported"));
             }
         };
-        let with_class = match keys.or("mm_vision_select_feature", "patch".to_owned())? {
+        let with_class = match keys.get_or("mm_vision_select_feature", "patch".to_owned())? {
             name if name == "patch" => false,
             name if name == "cls_patch" => true,
             other => {
@@ -257,7 +257,7 @@ impl LlavaConfig {
 
 /// The number of blocks up to the states that `key` names: they are counted from the embeddings', which
 /// are 0; negative ones from the last's, which are -1.
-fn feature_layers(keys: &Keys, key: &str, vision: &ClipConfig) -> Result<usize> {
+fn feature_layers(keys: &ConfigKeys, key: &str, vision: &ClipConfig) -> Result<usize> {
     let layer = keys.get::<Value>(key)?.unwrap_or(json!(-2));
     let last = vision.num_hidden_layers;
     let found = layer.as_i64().and_then(|layer| {
@@ -302,8 +302,8 @@ impl VisionTower {
         let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, &e))?;
         let place = path.display().to_string();
         let json: Value = serde_json::from_str(&text).map_err(|e| Error::invalid(&place, e))?;
-        let keys = Keys::of(&place, &json)?;
-        keys.must_be("model_type", &["clip", "clip_vision_model"])?;
+        let keys = ConfigKeys::new(&place, &json)?;
+        keys.expect_one_of("model_type", &["clip", "clip_vision_model"])?;
         match keys.section("vision_config")? {
             Some(vision) => ClipConfig::read(&vision),
             None => ClipConfig::read(&keys),

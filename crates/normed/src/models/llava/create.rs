@@ -7,7 +7,7 @@ use super::config::LlavaConfig;
 use crate::data::{Fit, ImageRule, PictureMark, PromptRule, PromptSpec, Tokenizer};
 use crate::models::miss::content_hash;
 use crate::models::open::ModelConfig;
-use crate::models::{Declared, Layout, Loaded, initialise};
+use crate::models::{Layout, LoadedModel, UnloadedModel, initialize};
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
@@ -16,20 +16,20 @@ const IMAGE: &str = "<image>";
 const BEGIN: &str = "<s>";
 const END: &str = "</s>";
 
-/// Makes a LLaVA in Hugging Face's layout, every weight drawn as [`initialise`] says. Of `config`, what
+/// Makes a LLaVA in Hugging Face's layout, every weight drawn as [`initialize`] says. Of `config`, what
 /// the tokenizer in `tokenizer` says is filled in: the size of the vocabulary, to which `<image>` is
 /// appended if it is not there, and the special tokens' ids. Pictures that are no squares are padded, as
 /// LLaVA-Med 1.5 has it; prompts are those of the tokenizer's chat template, or the usual ones of the
 /// language model's kind.
-pub fn create_llava(config: LlavaConfig, tokenizer: &Path, seed: u64) -> Result<Loaded> {
+pub fn create_llava(config: LlavaConfig, tokenizer: &Path, seed: u64) -> Result<LoadedModel> {
     let mut declared = declare_new_llava(config, tokenizer)?;
-    initialise(&mut declared.params, seed);
+    initialize(&mut declared.params, seed);
     let content_hash = content_hash(&declared.params).into();
     Ok(declared.loaded(PathBuf::new(), content_hash))
 }
 
 /// As [`create_llava`], without weights.
-pub fn declare_new_llava(mut config: LlavaConfig, dir: &Path) -> Result<Declared> {
+pub fn declare_new_llava(mut config: LlavaConfig, dir: &Path) -> Result<UnloadedModel> {
     let mut tokenizer = Tokenizer::open_causal(dir)?;
     let image = match tokenizer.id(IMAGE) {
         Some(id) => id,
@@ -59,7 +59,7 @@ pub fn declare_new_llava(mut config: LlavaConfig, dir: &Path) -> Result<Declared
     let text_rule = PromptRule::open(dir, &tokenizer, spec)?.into();
     let mut params = Parameters::new();
     let model = ModelConfig::declare(&config, &mut params);
-    Ok(Declared {
+    Ok(UnloadedModel {
         model,
         params,
         tokenizer: Arc::new(tokenizer),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Llava;
 use super::config::{LlavaConfig, VisionTower};
 use crate::data::{ImageRule, PictureMark, PromptRule, PromptSpec, TextRule, Tokenizer};
-use crate::models::open::{Asked, ModelConfig, open_weight_files};
+use crate::models::open::{LoadOverrides, ModelConfig, open_weight_files};
 use crate::models::{Layout, Model};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
@@ -47,14 +47,14 @@ impl ModelConfig for LlavaConfig {
 
     fn described_text(
         &self,
-        asked: Asked,
+        overrides: LoadOverrides,
         dir: &Path,
         layout: Layout,
         json: &Value,
     ) -> Result<Option<TextRule>> {
         let has_tokenizer =
             ["tokenizer.json", "tokenizer.model"].iter().any(|f| dir.join(f).is_file());
-        let open = || Ok(self.clone().open_text(asked, dir, layout, json)?.1);
+        let open = || Ok(self.clone().open_text(overrides, dir, layout, json)?.1);
         has_tokenizer.then(open).transpose()
     }
 
@@ -72,7 +72,7 @@ impl ModelConfig for LlavaConfig {
 
     fn open_text(
         &mut self,
-        asked: Asked,
+        overrides: LoadOverrides,
         dir: &Path,
         _: Layout,
         json: &Value,
@@ -89,7 +89,7 @@ impl ModelConfig for LlavaConfig {
         let start_end = json["mm_use_im_start_end"].as_bool().unwrap_or(false);
         let between = PictureMark::Between { start_end };
         let spec = PromptSpec {
-            template: asked.template,
+            template: overrides.template,
             language_model: self.text.kind.name().to_owned(),
             picture: self.image_token_index.map_or(between, PictureMark::Token),
             image_tokens: self.states(),

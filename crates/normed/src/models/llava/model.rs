@@ -8,7 +8,7 @@ use crate::data::{Batch, IMAGE_TOKEN, Images};
 use crate::models::towers::Clip;
 use crate::models::towers::Llama;
 use crate::models::towers::Projector;
-use crate::models::{Decoding, Model, Prefix};
+use crate::models::{Decoding, Model, FrozenEncoder};
 use crate::nn::{Drops, Mode};
 use crate::ops::{self, CrossEntropy, KeyValues};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
@@ -151,7 +151,7 @@ impl Model for Llava {
         Ok(Box::new(LlavaDecoding { language: &self.language, params, caches }))
     }
 
-    fn frozen_prefix(&self, params: &Parameters, mode: Mode) -> Option<&dyn Prefix> {
+    fn frozen_encoder(&self, params: &Parameters, mode: Mode) -> Option<&dyn FrozenEncoder> {
         let drops_probabilities =
             mode != Mode::Evaluate && self.config.vision.attention_dropout > 0.0;
         let random = drops_probabilities || drop_path(mode) > 0.0;
@@ -159,17 +159,17 @@ impl Model for Llava {
         (frozen && !random).then_some(self)
     }
 
-    fn picture_token(&self) -> Option<u32> {
+    fn image_token_id(&self) -> Option<u32> {
         Some(IMAGE_TOKEN)
     }
 
-    fn goes_on_with_the_question(&self) -> bool {
+    fn is_decoder_only(&self) -> bool {
         true
     }
 }
 
 /// The vision tower up to the feature layer.
-impl Prefix for Llava {
+impl FrozenEncoder for Llava {
     fn parameters(&self, params: &Parameters) -> Vec<ParamId> {
         Clip::parameters(params)
     }
@@ -217,8 +217,8 @@ mod tests {
     use super::*;
     use crate::data::Ending;
     use crate::data::{IGNORE, TokenRows};
-    use crate::models::config_keys::Keys;
-    use crate::models::{GenerateRule, RopeConfig, generate, initialise};
+    use crate::models::config_keys::ConfigKeys;
+    use crate::models::{GenerationConfig, RopeConfig, generate, initialize};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
     use crate::tensor::{AttentionProjection, Gradients, Module, ParamKind, Parameter, Recompute};
@@ -239,7 +239,7 @@ mod tests {
         let (config, _) = LlavaConfig::parse("test", &json, Path::new("")).unwrap();
         let mut params = Parameters::new();
         let model = Llava::declare(&config, &mut params);
-        initialise(&mut params, 1);
+        initialize(&mut params, 1);
         (model, params)
     }
 
@@ -289,7 +289,7 @@ mod tests {
         let (plain, params) = model();
         let mut stretched = plain.clone();
         // A context of six positions, beyond which both rows go, one further than the other.
-        let keys = Keys::of("test", &json!({ "rope_scaling": dynamic })).unwrap();
+        let keys = ConfigKeys::new("test", &json!({ "rope_scaling": dynamic })).unwrap();
         let rope = RopeConfig::read(&keys, 6).unwrap();
         stretched.language.set_rope(&rope, 4, 6);
         let (prompt, answer): (&[u32], &[u32]) = (&[1, IMAGE_TOKEN, 7], &[3, 9]);
@@ -324,7 +324,7 @@ mod tests {
             let Images::PixelValues(pixels) = &both.images else { panic!() };
             let states = |i| {
                 let alone = Tensor::stack(&[&pixels.part(i)]);
-                let prefix = model.frozen_prefix(&params, Mode::Evaluate).unwrap();
+                let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
                 prefix.states(&params, &alone).unwrap().part(0)
             };
             let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
@@ -334,7 +334,7 @@ mod tests {
                 let wanted = logits(&model, &params, &both, mode);
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
-            let rule = GenerateRule { max_new_tokens: 5, ..GenerateRule::default() };
+            let rule = GenerationConfig { max_new_tokens: 5, ..GenerationConfig::default() };
             let ending = Ending { tokens: &model.config().text.eos_token_ids, stop: None };
             let answers = |batch| generate(&model, &params, batch, &rule, ending).unwrap();
             assert_eq!(answers(&both), answers(&seen));
@@ -360,7 +360,7 @@ mod tests {
         assert!(within(1e-5, &wanted[..n], &alone(&[10, 11], 0)));
         assert!(within(1e-5, &wanted[n..], &alone(&[12], 1)));
         assert!(!within(1e-5, &wanted[..n], &alone(&[11, 10], 0)), "the order is lost");
-        let rule = GenerateRule { max_new_tokens: 5, ..GenerateRule::default() };
+        let rule = GenerationConfig { max_new_tokens: 5, ..GenerationConfig::default() };
         let ending = Ending { tokens: &[2], stop: None };
         assert_eq!(generate(&model, &params, &both, &rule, ending).unwrap().len(), 2);
     }
@@ -376,13 +376,13 @@ mod tests {
         for (num_beams, temperature, seed) in
             [(1, 0.0, 0), (3, 0.0, 0), (1, 1.5, 0), (1, 1.5, 1), (1, 1e-4, 0)]
         {
-            let rule = GenerateRule {
+            let rule = GenerationConfig {
                 num_beams,
                 max_new_tokens: 12,
                 temperature,
                 top_p: 0.95,
                 seed,
-                ..GenerateRule::default()
+                ..GenerationConfig::default()
             };
             let ending = Ending { tokens: &[2], stop: None };
             let answers = |batch: &Batch| generate(&model, &params, batch, &rule, ending).unwrap();
@@ -405,7 +405,7 @@ mod tests {
         let train = |drop_path| Mode::Train(Noise { seed: 3, dropout: Some(0.5), drop_path });
         let frozen = |model: &Llava, params: &Parameters| {
             [Mode::Evaluate, train(0.0), train(0.1)]
-                .map(|mode| model.frozen_prefix(params, mode).is_some())
+                .map(|mode| model.frozen_encoder(params, mode).is_some())
         };
         assert_eq!(frozen(&model, &params), [true, true, false]);
         let parameters = model.parameters(&params);

@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 use super::config::MissConfig;
 use crate::data::{ImageRule, Tokenizer};
 use crate::models::Layout;
-use crate::models::init::initialise;
-use crate::models::open::{Declared, Loaded, ModelConfig, load};
+use crate::models::init::initialize;
+use crate::models::open::{UnloadedModel, LoadedModel, ModelConfig, load};
 use crate::tensor::{Module, NormPosition, Parameter, Parameters, Tensor, Tower};
 use crate::weights;
 use crate::{Error, Result};
 
 /// What a new model is made of.
-pub struct Beginning<'a> {
+pub struct NewMiss<'a> {
     /// Its sizes. What the tokenizer says is filled in: the size of the vocabulary and the special
     /// tokens' ids.
     pub config: MissConfig,
@@ -33,15 +33,15 @@ pub struct Beginning<'a> {
     pub seed: u64,
 }
 
-/// Makes a model in Hugging Face's layout. What no checkpoint fills is drawn as [`initialise`] says:
+/// Makes a model in Hugging Face's layout. What no checkpoint fills is drawn as [`initialize`] says:
 /// both cross-attentions (Rothe et al. 2020, arXiv 1907.12461, do the same with BERT), the
 /// prediction head, and the rows of the word table that the checkpoint does not have.
-pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
-    let Beginning { config, tokenizer, text_from, vision_from, seed } = beginning;
+pub fn create(new_miss: NewMiss<'_>) -> Result<LoadedModel> {
+    let NewMiss { config, tokenizer, text_from, vision_from, seed } = new_miss;
     let words = tokenizer.len();
     let mut declared = declare_new(config.clone(), tokenizer)?;
     let (params, config) = (&mut declared.params, &config);
-    initialise(params, seed);
+    initialize(params, seed);
     if let Some(dir) = text_from {
         fill_text(params, config, words, dir)?;
     }
@@ -53,11 +53,11 @@ pub fn create(beginning: Beginning<'_>) -> Result<Loaded> {
 }
 
 /// As [`create`], without weights.
-pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<Declared> {
+pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<UnloadedModel> {
     let (config, tokenizer) = completed(config, tokenizer)?;
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
-    Ok(Declared {
+    Ok(UnloadedModel {
         model,
         params,
         tokenizer: Arc::new(tokenizer),
@@ -294,8 +294,8 @@ mod tests {
         }
     }
 
-    fn beginning(image_size: usize) -> Beginning<'static> {
-        Beginning {
+    fn new_miss(image_size: usize) -> NewMiss<'static> {
+        NewMiss {
             config: config(image_size),
             tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
             text_from: None,
@@ -304,16 +304,16 @@ mod tests {
         }
     }
 
-    fn value<'a>(loaded: &'a Loaded, name: &str) -> &'a [f32] {
+    fn value<'a>(loaded: &'a LoadedModel, name: &str) -> &'a [f32] {
         let id = loaded.params.find(name).unwrap_or_else(|| panic!("{name}"));
         loaded.params.get(id).value().data()
     }
 
     #[test]
     fn what_is_drawn_depends_on_the_seed() {
-        let (a, b) = (create(beginning(16)).unwrap(), create(beginning(16)).unwrap());
+        let (a, b) = (create(new_miss(16)).unwrap(), create(new_miss(16)).unwrap());
         assert_eq!(a.content_hash, b.content_hash);
-        let c = create(Beginning { seed: 4, ..beginning(16) }).unwrap();
+        let c = create(NewMiss { seed: 4, ..new_miss(16) }).unwrap();
         assert_ne!(a.content_hash, c.content_hash);
         // Six words, and [DEC] and [ENC] behind them.
         let rule = a.text_rule.as_question().unwrap();
@@ -370,8 +370,8 @@ mod tests {
         for prefix in ["", "bert."] {
             let dir = tempfile::tempdir().unwrap();
             bert(dir.path(), prefix, "");
-            let drawn = create(beginning(16)).unwrap();
-            let made = create(Beginning { text_from: Some(dir.path()), ..beginning(16) }).unwrap();
+            let drawn = create(new_miss(16)).unwrap();
+            let made = create(NewMiss { text_from: Some(dir.path()), ..new_miss(16) }).unwrap();
             for tower in ["text_encoder", "text_decoder.bert"] {
                 let of = |name: &str| value(&made, &format!("{tower}.{name}"));
                 // 24 numbers of the words, 16 of the positions, then those of type 0: 41 to 44.
@@ -395,7 +395,7 @@ mod tests {
     fn what_a_bert_lacks_is_named() {
         let dir = tempfile::tempdir().unwrap();
         bert(dir.path(), "", "encoder.layer.0.attention.self.key.bias");
-        let from = || Beginning { text_from: Some(dir.path()), ..beginning(16) };
+        let from = || NewMiss { text_from: Some(dir.path()), ..new_miss(16) };
         let error = create(from()).err().unwrap().to_string();
         assert!(error.contains("encoder.layer.0.attention.self.key.bias is None"), "{error}");
         fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":4}"#).unwrap();
@@ -404,16 +404,16 @@ mod tests {
         fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":2}"#).unwrap();
         bert(dir.path(), "", "");
         let other = Tokenizer::from_words(Path::new("words"), &(WORDS.to_owned() + "no\n"));
-        let error = create(Beginning { tokenizer: other.unwrap(), ..from() }).err().unwrap();
+        let error = create(NewMiss { tokenizer: other.unwrap(), ..from() }).err().unwrap();
         assert!(error.to_string().contains("embeddings.word_embeddings.weight"), "{error}");
     }
 
     #[test]
     fn a_vision_tower_is_taken_and_its_positions_fitted() {
         let dir = tempfile::tempdir().unwrap();
-        let donor = create(beginning(16)).unwrap();
+        let donor = create(new_miss(16)).unwrap();
         crate::models::save(&donor, dir.path(), false).unwrap();
-        let from = Beginning { vision_from: Some(dir.path()), seed: 9, ..beginning(24) };
+        let from = NewMiss { vision_from: Some(dir.path()), seed: 9, ..new_miss(24) };
         let made = create(from).unwrap();
         let patch = "vision_model.embeddings.patch_embedding.weight";
         assert_eq!(value(&made, patch), value(&donor, patch));

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Miss, MissConfig};
 use crate::data::{TextRule, Tokenizer};
-use crate::models::open::{Asked, ModelConfig, open_weight_files};
+use crate::models::open::{LoadOverrides, ModelConfig, open_weight_files};
 use crate::models::{Layout, Model};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
@@ -61,14 +61,14 @@ impl ModelConfig for MissConfig {
 
     fn described_text(
         &self,
-        asked: Asked,
+        overrides: LoadOverrides,
         dir: &Path,
         layout: Layout,
         json: &Value,
     ) -> Result<Option<TextRule>> {
         let has_tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|f| dir.join(f).is_file());
         if has_tokenizer {
-            return Ok(Some(self.clone().open_text(asked, dir, layout, json)?.1));
+            return Ok(Some(self.clone().open_text(overrides, dir, layout, json)?.1));
         }
         Ok(Some(self.text_rule().into()))
     }
@@ -78,12 +78,12 @@ impl ModelConfig for MissConfig {
     /// BERT's.
     fn open_text(
         &mut self,
-        asked: Asked,
+        overrides: LoadOverrides,
         dir: &Path,
         layout: Layout,
         json: &Value,
     ) -> Result<(Tokenizer, TextRule)> {
-        if let Some(template) = asked.template {
+        if let Some(template) = overrides.template {
             let cause =
                 format!("is {}, but this model is asked questions without one", template.name());
             return Err(Error::invalid("template", cause));

@@ -8,5 +8,5 @@ mod model;
 
 pub use config::{MissConfig, TextConfig, VisionConfig};
 pub(super) use create::content_hash;
-pub use create::{Beginning, create, declare_new};
+pub use create::{NewMiss, create, declare_new};
 pub use model::Miss;

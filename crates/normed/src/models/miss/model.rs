@@ -9,7 +9,7 @@ use super::config::MissConfig;
 use crate::data::{Batch, IGNORE, Images, TokenRows};
 use crate::models::towers::Vit;
 use crate::models::towers::{Bert, Head};
-use crate::models::{Decoding, Model, Prefix};
+use crate::models::{Decoding, Model, FrozenEncoder};
 use crate::nn::{BlockCache, Drops, Mode, Seen};
 use crate::ops;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
@@ -236,7 +236,7 @@ impl Model for Miss {
         }))
     }
 
-    fn frozen_prefix(&self, params: &Parameters, mode: Mode) -> Option<&dyn Prefix> {
+    fn frozen_encoder(&self, params: &Parameters, mode: Mode) -> Option<&dyn FrozenEncoder> {
         let drops_probabilities =
             mode != Mode::Evaluate && self.config.vision.attention_dropout > 0.0;
         let random = drops_probabilities || drop_path(mode) > 0.0;
@@ -246,7 +246,7 @@ impl Model for Miss {
 }
 
 /// The vision tower.
-impl Prefix for Miss {
+impl FrozenEncoder for Miss {
     fn parameters(&self, params: &Parameters) -> Vec<ParamId> {
         let vision = params.iter().filter(|(_, p)| p.role.tower == Tower::Vision);
         vision.map(|(id, _)| id).collect()
@@ -307,7 +307,7 @@ impl Decoding for MissDecoding<'_> {
 mod tests {
     use super::*;
     use crate::data::Ending;
-    use crate::models::{GenerateRule, TextConfig, VisionConfig, generate, initialise};
+    use crate::models::{GenerationConfig, TextConfig, VisionConfig, generate, initialize};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
     use crate::tensor::{AttentionProjection, Module, ParamKind, Recompute};
@@ -343,7 +343,7 @@ mod tests {
         config.check("test").unwrap();
         let mut params = Parameters::new();
         let model = Miss::declare(&config, &mut params);
-        initialise(&mut params, 1);
+        initialize(&mut params, 1);
         (model, params)
     }
 
@@ -433,7 +433,7 @@ mod tests {
             let Images::PixelValues(pixels) = &both.images else { panic!() };
             let states = |i| {
                 let alone = Tensor::stack(&[&pixels.part(i)]);
-                let prefix = model.frozen_prefix(&params, Mode::Evaluate).unwrap();
+                let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
                 prefix.states(&params, &alone).unwrap().part(0)
             };
             let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
@@ -443,7 +443,7 @@ mod tests {
                 let wanted = logits(&model, &params, &both, mode);
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
-            let rule = GenerateRule::default();
+            let rule = GenerationConfig::default();
             let ending = Ending { tokens: &[2], stop: None };
             let answers = |batch| generate(&model, &params, batch, &rule, ending);
             assert_eq!(answers(&both).unwrap(), answers(&seen).unwrap());
@@ -480,7 +480,7 @@ mod tests {
             }
         }
         params.set_precision(F32);
-        let rule = GenerateRule { num_beams: 2, ..GenerateRule::default() };
+        let rule = GenerationConfig { num_beams: 2, ..GenerationConfig::default() };
         let ending = Ending { tokens: &[2], stop: None };
         let answers = |batch| generate(&model, &params, &batch, &rule, ending).unwrap();
         assert_eq!(answers(studies(&[0, 1, 2]))[1], answers(studies(&[1]))[0]);
@@ -505,7 +505,7 @@ mod tests {
         let train = |drop_path| Mode::Train(Noise { seed: 3, dropout: Some(0.5), drop_path });
         let frozen = |model: &Miss, params: &Parameters| {
             [Mode::Evaluate, train(0.0), train(0.1)]
-                .map(|mode| model.frozen_prefix(params, mode).is_some())
+                .map(|mode| model.frozen_encoder(params, mode).is_some())
         };
         assert_eq!(frozen(&model, &params), [true, true, false]);
         let parameters = model.parameters(&params);
@@ -625,20 +625,20 @@ mod tests {
         refused("one row", &|b| b.input_ids.lengths[0] = 0);
         refused("one row", &|b| b.input_ids.ids.truncate(2));
         refused("differ in shape", &|b| b.labels.truncate(1));
-        let rule = |num_beams, max_new_tokens, length_penalty| GenerateRule {
+        let rule = |num_beams, max_new_tokens, length_penalty| GenerationConfig {
             num_beams,
             max_new_tokens,
             length_penalty,
-            ..GenerateRule::default()
+            ..GenerationConfig::default()
         };
-        let drawn = |num_beams, temperature, top_p| GenerateRule {
+        let drawn = |num_beams, temperature, top_p| GenerationConfig {
             num_beams,
             temperature,
             top_p,
-            ..GenerateRule::default()
+            ..GenerationConfig::default()
         };
         let repeating =
-            |repetition_penalty| GenerateRule { repetition_penalty, ..GenerateRule::default() };
+            |repetition_penalty| GenerationConfig { repetition_penalty, ..GenerationConfig::default() };
         let ending = Ending { tokens: &[2], stop: None };
         for (rule, place) in [
             (rule(0, 5, 1.0), "num_beams"),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::models::config_keys::{Keys, check_multiple, check_rates, check_sizes};
+use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_sizes};
 use crate::nn::{ClipBlock, Drops, LayerNorm, Linear, Widths};
 use crate::ops::{self, Activation};
 use crate::tensor::{
@@ -56,9 +56,9 @@ impl ClipConfig {
     }
 
     /// Reads a `CLIPVisionConfig`; absent keys take its defaults.
-    pub(in crate::models) fn read(keys: &Keys) -> Result<Self> {
-        keys.must_be("model_type", &["clip_vision_model"])?;
-        let hidden_act = match keys.or("hidden_act", "quick_gelu".to_owned())?.as_str() {
+    pub(in crate::models) fn read(keys: &ConfigKeys) -> Result<Self> {
+        keys.expect_one_of("model_type", &["clip_vision_model"])?;
+        let hidden_act = match keys.get_or("hidden_act", "quick_gelu".to_owned())?.as_str() {
             "quick_gelu" => Activation::QuickGelu,
             "gelu" => Activation::Gelu,
             other => {
@@ -68,15 +68,15 @@ impl ClipConfig {
             }
         };
         Ok(Self {
-            hidden_size: keys.or("hidden_size", 768)?,
-            intermediate_size: keys.or("intermediate_size", 3072)?,
-            num_hidden_layers: keys.or("num_hidden_layers", 12)?,
-            num_attention_heads: keys.or("num_attention_heads", 12)?,
-            image_size: keys.or("image_size", 224)?,
-            patch_size: keys.or("patch_size", 32)?,
-            layer_norm_eps: keys.or("layer_norm_eps", 1e-5)?,
+            hidden_size: keys.get_or("hidden_size", 768)?,
+            intermediate_size: keys.get_or("intermediate_size", 3072)?,
+            num_hidden_layers: keys.get_or("num_hidden_layers", 12)?,
+            num_attention_heads: keys.get_or("num_attention_heads", 12)?,
+            image_size: keys.get_or("image_size", 224)?,
+            patch_size: keys.get_or("patch_size", 32)?,
+            layer_norm_eps: keys.get_or("layer_norm_eps", 1e-5)?,
             hidden_act,
-            attention_dropout: keys.or("attention_dropout", 0.0)?,
+            attention_dropout: keys.get_or("attention_dropout", 0.0)?,
         })
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::rope::RopeConfig;
-use crate::models::config_keys::{Keys, check_multiple, check_rates, check_sizes};
+use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_sizes};
 use crate::nn::{Heads, LlamaWidths};
 use crate::{Error, Result};
 
@@ -73,15 +73,16 @@ pub struct LlamaConfig {
 
 impl LlamaConfig {
     /// Reads the keys of a `kind`'s config; absent ones take its defaults.
-    pub(in crate::models) fn read(keys: &Keys, kind: LlamaKind) -> Result<Self> {
+    pub(in crate::models) fn read(keys: &ConfigKeys, kind: LlamaKind) -> Result<Self> {
         let mistral = kind == LlamaKind::Mistral;
         let pick = |of_llama, of_mistral| if mistral { of_mistral } else { of_llama };
-        keys.must_be("hidden_act", &["silu"])?;
-        let hidden_size = keys.or("hidden_size", 4096)?;
-        let num_attention_heads: usize = keys.or("num_attention_heads", 32)?;
+        keys.expect_one_of("hidden_act", &["silu"])?;
+        let hidden_size = keys.get_or("hidden_size", 4096)?;
+        let num_attention_heads: usize = keys.get_or("num_attention_heads", 32)?;
         let kv_heads = pick(num_attention_heads, 8);
         let head_dim = hidden_size / num_attention_heads.max(1);
-        let max_position_embeddings = keys.or("max_position_embeddings", pick(2048, 4096 * 32))?;
+        let max_position_embeddings =
+            keys.get_or("max_position_embeddings", pick(2048, 4096 * 32))?;
         let sliding_window = match (mistral, keys.has("sliding_window")) {
             (true, true) => keys.get("sliding_window")?,
             (true, false) => Some(4096),
@@ -93,24 +94,24 @@ impl LlamaConfig {
         };
         Ok(Self {
             kind,
-            vocab_size: keys.or("vocab_size", 32_000)?,
+            vocab_size: keys.get_or("vocab_size", 32_000)?,
             hidden_size,
-            intermediate_size: keys.or("intermediate_size", pick(11_008, 14_336))?,
-            num_hidden_layers: keys.or("num_hidden_layers", 32)?,
+            intermediate_size: keys.get_or("intermediate_size", pick(11_008, 14_336))?,
+            num_hidden_layers: keys.get_or("num_hidden_layers", 32)?,
             num_attention_heads,
-            num_key_value_heads: keys.or("num_key_value_heads", kv_heads)?,
-            head_dim: keys.or("head_dim", head_dim)?,
+            num_key_value_heads: keys.get_or("num_key_value_heads", kv_heads)?,
+            head_dim: keys.get_or("head_dim", head_dim)?,
             max_position_embeddings,
-            rms_norm_eps: keys.or("rms_norm_eps", 1e-6)?,
+            rms_norm_eps: keys.get_or("rms_norm_eps", 1e-6)?,
             rope: RopeConfig::read(keys, max_position_embeddings)?,
             sliding_window,
-            tie_word_embeddings: keys.or("tie_word_embeddings", false)?,
-            attention_bias: !mistral && keys.or("attention_bias", false)?,
-            mlp_bias: !mistral && keys.or("mlp_bias", false)?,
-            attention_dropout: keys.or("attention_dropout", 0.0)?,
+            tie_word_embeddings: keys.get_or("tie_word_embeddings", false)?,
+            attention_bias: !mistral && keys.get_or("attention_bias", false)?,
+            mlp_bias: !mistral && keys.get_or("mlp_bias", false)?,
+            attention_dropout: keys.get_or("attention_dropout", 0.0)?,
             bos_token_id: if keys.has("bos_token_id") { token("bos_token_id")? } else { Some(1) },
             eos_token_ids: match keys.get::<Value>("eos_token_id")? {
-                Some(Value::Array(_)) => keys.or("eos_token_id", Vec::new())?,
+                Some(Value::Array(_)) => keys.get_or("eos_token_id", Vec::new())?,
                 Some(_) => token("eos_token_id")?.into_iter().collect(),
                 None => vec![2],
             },

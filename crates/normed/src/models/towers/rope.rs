@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::models::config_keys::Keys;
+use crate::models::config_keys::ConfigKeys;
 use crate::ops::Rotation;
 use crate::{Error, Result};
 
@@ -67,8 +67,8 @@ pub enum RopeScaling {
 impl RopeConfig {
     /// Reads `rope_parameters`, or the older `rope_theta` and `rope_scaling`, of a text config whose
     /// context is `context` long.
-    pub(in crate::models) fn read(keys: &Keys, context: usize) -> Result<Self> {
-        let outer = keys.or("rope_theta", 10_000.0)?;
+    pub(in crate::models) fn read(keys: &ConfigKeys, context: usize) -> Result<Self> {
+        let outer = keys.get_or("rope_theta", 10_000.0)?;
         let section = match keys.section("rope_parameters")? {
             Some(section) => Some(section),
             None => keys.section("rope_scaling")?,
@@ -78,9 +78,10 @@ impl RopeConfig {
         };
         let kind = match rope.get::<String>("rope_type")? {
             Some(kind) => kind,
-            None => rope.or("type", "default".to_owned())?,
+            None => rope.get_or("type", "default".to_owned())?,
         };
-        let partial = rope.or("partial_rotary_factor", keys.or("partial_rotary_factor", 1.0)?)?;
+        let partial =
+            rope.get_or("partial_rotary_factor", keys.get_or("partial_rotary_factor", 1.0)?)?;
         if partial != 1.0 {
             let cause = format!("partial_rotary_factor is {partial}; only whole heads are turned");
             return Err(Error::invalid(&rope.place, cause));
@@ -89,7 +90,7 @@ impl RopeConfig {
             let missing = || Error::invalid(&rope.place, format!("{kind} needs {key}"));
             rope.get(key)?.ok_or_else(missing)
         };
-        let original = rope.or("original_max_position_embeddings", context)?;
+        let original = rope.get_or("original_max_position_embeddings", context)?;
         let scaling = match kind.as_str() {
             "default" => RopeScaling::Default,
             "linear" => RopeScaling::Linear { factor: need("factor")? },
@@ -108,10 +109,10 @@ impl RopeConfig {
                 RopeScaling::Yarn {
                     factor,
                     attention_factor: yarn_attention_factor(&rope, factor)?,
-                    beta_fast: rope.or("beta_fast", 32.0)?,
-                    beta_slow: rope.or("beta_slow", 1.0)?,
+                    beta_fast: rope.get_or("beta_fast", 32.0)?,
+                    beta_slow: rope.get_or("beta_slow", 1.0)?,
                     original,
-                    truncate: rope.or("truncate", true)?,
+                    truncate: rope.get_or("truncate", true)?,
                 }
             }
             other => {
@@ -120,7 +121,7 @@ impl RopeConfig {
                     .with_remedy("default, linear, dynamic, llama3 and yarn are supported"));
             }
         };
-        let rope_theta = rope.or("rope_theta", outer)?;
+        let rope_theta = rope.get_or("rope_theta", outer)?;
         Self { rope_theta, scaling }.checked(&rope.place)
     }
 
@@ -259,12 +260,12 @@ impl RopeConfig {
 }
 
 /// What scores are scaled by, in the square: `attention_factor`, or what `mscale` makes of the factor.
-fn yarn_attention_factor(rope: &Keys, factor: f64) -> Result<f64> {
+fn yarn_attention_factor(rope: &ConfigKeys, factor: f64) -> Result<f64> {
     if let Some(given) = rope.get("attention_factor")? {
         return Ok(given);
     }
     let scale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
-    let [mscale, all] = [rope.or("mscale", 0.0)?, rope.or("mscale_all_dim", 0.0)?];
+    let [mscale, all] = [rope.get_or("mscale", 0.0)?, rope.get_or("mscale_all_dim", 0.0)?];
     Ok(if mscale != 0.0 && all != 0.0 { scale(mscale) / scale(all) } else { scale(1.0) })
 }
 
@@ -322,7 +323,7 @@ mod tests {
 
     fn read(text: &str) -> Result<RopeConfig> {
         let json = serde_json::from_str(text).unwrap();
-        RopeConfig::read(&Keys::of("config.json", &json).unwrap(), 64)
+        RopeConfig::read(&ConfigKeys::new("config.json", &json).unwrap(), 64)
     }
 
     /// What transformers 5.23's `ROPE_INIT_FUNCTIONS` give for heads of 8 elements and a context of 64.
