@@ -228,7 +228,10 @@ pub fn declare_model(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<
 }
 
 /// The model in `dir` without its weights.
-pub fn load_without_weights(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<UnloadedModel> {
+pub fn load_without_weights(
+    dir: &Path,
+    overrides: impl Into<LoadOverrides>,
+) -> Result<UnloadedModel> {
     let overrides = overrides.into();
     let ConfigFile { mut config, layout, json } = ConfigFile::open(dir)?;
     let (tokenizer, text_rule) = config.open_text(overrides, dir, layout, &json)?;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Layout;
 use super::new_dir::NewDir;
-use super::open::{LoadedModel, read_config, load_as_stored, save_description};
+use super::open::{LoadedModel, load_as_stored, read_config, save_description};
 use crate::tensor::{Parameters, Precision, Quantization};
 use crate::weights::{self, Written};
 use crate::{Error, Result};

@@ -8,7 +8,7 @@ use crate::data::{Batch, IMAGE_TOKEN, Images};
 use crate::models::towers::Clip;
 use crate::models::towers::Llama;
 use crate::models::towers::Projector;
-use crate::models::{Decoding, Model, FrozenEncoder};
+use crate::models::{Decoding, FrozenEncoder, Model};
 use crate::nn::{Drops, Mode};
 use crate::ops::{self, CrossEntropy, KeyValues};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};

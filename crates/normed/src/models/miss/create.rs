@@ -12,7 +12,7 @@ use super::config::MissConfig;
 use crate::data::{ImageRule, Tokenizer};
 use crate::models::Layout;
 use crate::models::init::initialize;
-use crate::models::open::{UnloadedModel, LoadedModel, ModelConfig, load};
+use crate::models::open::{LoadedModel, ModelConfig, UnloadedModel, load};
 use crate::tensor::{Module, NormPosition, Parameter, Parameters, Tensor, Tower};
 use crate::weights;
 use crate::{Error, Result};

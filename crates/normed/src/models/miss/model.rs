@@ -9,7 +9,7 @@ use super::config::MissConfig;
 use crate::data::{Batch, IGNORE, Images, TokenRows};
 use crate::models::towers::Vit;
 use crate::models::towers::{Bert, Head};
-use crate::models::{Decoding, Model, FrozenEncoder};
+use crate::models::{Decoding, FrozenEncoder, Model};
 use crate::nn::{BlockCache, Drops, Mode, Seen};
 use crate::ops;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
@@ -637,8 +637,10 @@ mod tests {
             top_p,
             ..GenerationConfig::default()
         };
-        let repeating =
-            |repetition_penalty| GenerationConfig { repetition_penalty, ..GenerationConfig::default() };
+        let repeating = |repetition_penalty| GenerationConfig {
+            repetition_penalty,
+            ..GenerationConfig::default()
+        };
         let ending = Ending { tokens: &[2], stop: None };
         for (rule, place) in [
             (rule(0, 5, 1.0), "num_beams"),
