@@ -24,7 +24,7 @@ const FLOORS: [(&str, &str); 14] = [
 
 /// What a floor may name of another, where that is not everything.
 const ONLY: [(&str, &str, &str); 4] = [
-    ("data", "ops", "IGNORE"),
+    ("data", "ops", "IGNORE_INDEX"),
     ("metrics", "data", "AnswerType"),
     ("hub", "weights", "hex"),
     ("data", "weights", "hex"),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use normed::data::{Dataset, IGNORE, TemplateName};
+use normed::data::{Dataset, IGNORE_INDEX, TemplateName};
 use normed::metrics::Prediction;
 use normed::models::{self, GenerationConfig, LoadOverrides, LoadedModel, quantize};
 use normed::nn::Mode;
@@ -169,7 +169,7 @@ fn a_llava_is_asked() {
         let prepared = collator.prepare(&data.get(i).unwrap()).unwrap();
         let batch = collator.batch(std::slice::from_ref(&prepared), 0);
         assert_eq!(batch.labels.last(), Some(&loaded.text_rule.end()));
-        assert!(!batch.labels.contains(&IGNORE));
+        assert!(!batch.labels.contains(&IGNORE_INDEX));
         let mut g = Graph::inference(&loaded.params);
         let mut logits = loaded.model.forward(&mut g, &batch, Mode::Evaluate).unwrap().value;
         let width = logits.width();

@@ -3,7 +3,7 @@
 
 mod parity_common;
 
-use normed::data::{Batch, IGNORE, Images};
+use normed::data::{Batch, IGNORE_INDEX, Images};
 use normed::models::{Miss, MissConfig, Model};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Parameters, Precision, Tensor, Tower};
@@ -82,7 +82,7 @@ fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Bat
         views: vec![1; examples],
         input_ids: rows(&each("input_ids"), pad),
         decoder_input_ids: rows(&input, pad),
-        labels: rows(&labels, IGNORE).ids,
+        labels: rows(&labels, IGNORE_INDEX).ids,
         target_count: labels.iter().map(Vec::len).sum(),
         keys: (0..examples as u64).collect(),
     }

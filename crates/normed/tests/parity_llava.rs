@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use normed::data::{
-    Batch, IGNORE, IMAGE_TOKEN, ImageRule, Images, QuestionRule, TextRule, Tokenizer,
+    Batch, IGNORE_INDEX, IMAGE_TOKEN, ImageRule, Images, QuestionRule, TextRule, Tokenizer,
 };
 use normed::models::{self, Layout, Llava, LlavaConfig, LoadedModel, Model, ModelConfig};
 use normed::nn::Mode;
@@ -86,7 +86,7 @@ fn batch(tensors: &SafeTensors<'_>, examples: &[Text], config: &LlavaConfig) -> 
         views: vec![1; prompts.len()],
         input_ids: rows(&prompts, 0),
         decoder_input_ids: rows(&inputs, 0),
-        labels: rows(&labels, IGNORE).ids,
+        labels: rows(&labels, IGNORE_INDEX).ids,
         target_count: labels.iter().map(Vec::len).sum(),
         keys: (0..prompts.len() as u64).collect(),
     }

@@ -8,7 +8,7 @@ use super::simd::{exp, fold, for_row_pairs, max, sum};
 use crate::tensor::{Graph, Operation, Var};
 
 /// The label of a position that does not count.
-pub const IGNORE: u32 = u32::MAX;
+pub const IGNORE_INDEX: u32 = u32::MAX;
 
 /// The summed loss of a batch, with the per-position negative log-likelihoods beside it.
 #[derive(Debug)]
@@ -16,12 +16,12 @@ pub struct CrossEntropy {
     /// The sum over counting positions, label smoothing included.
     pub sum: f64,
     /// `[N]`: each position's loss, label smoothing included; 0 where it does not count.
-    pub positions: Vec<f32>,
+    pub position_losses: Vec<f32>,
     /// What [`Graph::backward`] starts from: a value whose gradient is the factor of the sum.
     pub output: Var,
 }
 
-/// `logits [N, V]` (leading dimensions flattened), `labels [N]`, [`IGNORE`] where none counts.
+/// `logits [N, V]` (leading dimensions flattened), `labels [N]`, [`IGNORE_INDEX`] where none counts.
 pub fn cross_entropy(
     g: &mut Graph<'_>,
     logits: Var,
@@ -31,12 +31,12 @@ pub fn cross_entropy(
     let width = logits.value.width();
     let input = logits.gradient_slot();
     let mut rows = logits.value.reshape(&[labels.len(), width]);
-    let mut positions = vec![0.0; labels.len()];
+    let mut position_losses = vec![0.0; labels.len()];
     rows.count_in_place(Operation::Pass(rows.len()));
     if !rows.is_planned() {
-        losses(rows.data_mut(), &mut positions, labels, label_smoothing);
+        losses(rows.data_mut(), &mut position_losses, labels, label_smoothing);
     }
-    let total = positions.iter().map(|&x| f64::from(x)).sum();
+    let total = position_losses.iter().map(|&x| f64::from(x)).sum();
     let value = rows.from_vec_like(&[1], vec![total as f32]);
     let output = g.record(value, input.needs_gradient(), move |seed, gradients| {
         let factor = seed.data()[0];
@@ -49,7 +49,7 @@ pub fn cross_entropy(
         }
         gradients.add(input, d);
     });
-    CrossEntropy { sum: total, positions, output }
+    CrossEntropy { sum: total, position_losses, output }
 }
 
 /// The loss of each row of logits, and its gradient in their place.
@@ -69,7 +69,7 @@ pub(super) fn losses(
         |i, row, loss| {
             let [loss] = loss else { return };
             let label = labels[i];
-            if label == IGNORE {
+            if label == IGNORE_INDEX {
                 row.fill(0.0);
                 return;
             }
@@ -108,7 +108,7 @@ mod tests {
         for smoothing in [0.0, 0.1] {
             let mut g = Graph::inference(&params);
             let logits = g.parameter(id[0]);
-            let ce = cross_entropy(&mut g, logits, &[4, IGNORE, 10], smoothing);
+            let ce = cross_entropy(&mut g, logits, &[4, IGNORE_INDEX, 10], smoothing);
             let mut want = 0.0;
             for (row, label) in [(0, 4), (2, 10)] {
                 let mut p = params.get(id[0]).value().data()[row * 11..][..11].to_vec();
@@ -117,7 +117,7 @@ mod tests {
                 want -= f64::from((1.0 - smoothing) * p[label] + smoothing * mean);
             }
             assert!((ce.sum - want).abs() < 1e-5);
-            assert_eq!(ce.positions[1], 0.0);
+            assert_eq!(ce.position_losses[1], 0.0);
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
             &mut params,
             |g| {
                 let logits = g.parameter(id[0]);
-                cross_entropy(g, logits, &[4, IGNORE, 10], 0.1).output
+                cross_entropy(g, logits, &[4, IGNORE_INDEX, 10], 0.1).output
             },
             5e-3,
         );

@@ -117,7 +117,7 @@ pub fn add(g: &mut Graph<'_>, x: Var, y: &Var) -> Var {
 }
 
 /// `residual + dropout(x)`, `[B, ..]`.
-pub fn add_dropped(
+pub fn dropout_add(
     g: &mut Graph<'_>,
     x: Var,
     residual: &Var,
@@ -180,7 +180,7 @@ mod tests {
                     let (x, r) = (g.parameter(id[0]), g.parameter(id[1]));
                     let stream = DropoutStream::new(&[3, 4], 5, 6, 0.4);
                     match f {
-                        0 => add_dropped(g, x, &r, Some(stream)),
+                        0 => dropout_add(g, x, &r, Some(stream)),
                         _ => drop_path_add(g, x, &r, stream),
                     }
                 },

@@ -31,7 +31,7 @@ pub fn gated_mlp(
     let again = left_out.is_some() || g.is_recomputed(Recompute::Ffn);
     let (y, factors) = left_out.map_or_else(
         || {
-            let gated = gate.output(&x.value, precision, Output::Inner);
+            let gated = gate.output(&x.value, precision, Output::RunPrecision);
             let keep = inside && !again;
             let (product, factors) = in_precision!(precision, multiply(&up, &x.value, gated, keep));
             (down.output(&product, precision, output), factors)
@@ -45,7 +45,7 @@ pub fn gated_mlp(
         let factors = match (&kept, factors) {
             // The same bits: they were rounded where they were stored.
             (Some(x), None) => {
-                Some([&gate, &up].map(|layer| layer.output(x, precision, Output::Inner)))
+                Some([&gate, &up].map(|layer| layer.output(x, precision, Output::RunPrecision)))
             }
             (_, factors) => factors,
         };
@@ -70,7 +70,7 @@ pub fn gated_mlp(
 
 /// `silu(gated) ∘ raised`, all `[.., C]` in the run's precision: the middle of [`gated_mlp`] by itself, where
 /// something is plugged into one of its layers. Keeps both.
-pub fn gate(g: &mut Graph<'_>, gated: &Var, raised: &Var) -> Var {
+pub fn swiglu(g: &mut Graph<'_>, gated: &Var, raised: &Var) -> Var {
     let precision = gated.value.precision();
     let factors = [gated, raised].map(|x| x.value.clone());
     let y = in_precision!(precision, product_of(&factors));
@@ -271,7 +271,7 @@ mod tests {
     fn biased(g: &mut Graph<'_>, id: &[ParamId]) -> Var {
         let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
         let layers = [(id[1], Some(id[2])), (id[3], Some(id[4])), (id[5], Some(id[6]))];
-        gated_mlp(g, &x, layers, Output::AddedTo(&r))
+        gated_mlp(g, &x, layers, Output::AddTo(&r))
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
                 for mut g in [Graph::inference(&params), Graph::training(&params)] {
                     let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
                     let layers = [1, 3, 5].map(|i| (id[i], bias.then(|| id[i + 1])));
-                    let y = gated_mlp(&mut g, &x, layers, Output::AddedTo(&r));
+                    let y = gated_mlp(&mut g, &x, layers, Output::AddTo(&r));
                     close(y.value.data(), &want, 1e-5);
                 }
             }
@@ -314,7 +314,7 @@ mod tests {
         let (mut params, id) = parameters(&[&[4, 5], &[9, 5], &[9, 5], &[5, 9]]);
         let plain = |g: &mut Graph<'_>| {
             let x = g.parameter(id[0]);
-            gated_mlp(g, &x, [1, 2, 3].map(|i| (id[i], None)), Output::Wide)
+            gated_mlp(g, &x, [1, 2, 3].map(|i| (id[i], None)), Output::F32)
         };
         finite_differences(&mut params, plain, 5e-3);
     }
@@ -326,9 +326,9 @@ mod tests {
         let apart = |g: &mut Graph<'_>| {
             let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
             let [gated, raised] =
-                [1, 3].map(|i| linear(g, &x, id[i], Some(id[i + 1]), Output::Inner));
-            let y = gate(g, &gated, &raised);
-            linear(g, &y, id[5], Some(id[6]), Output::AddedTo(&r))
+                [1, 3].map(|i| linear(g, &x, id[i], Some(id[i + 1]), Output::RunPrecision));
+            let y = swiglu(g, &gated, &raised);
+            linear(g, &y, id[5], Some(id[6]), Output::AddTo(&r))
         };
         let [whole, parts] =
             [biased(&mut Graph::inference(&params), &id), apart(&mut Graph::inference(&params))];

@@ -12,11 +12,11 @@ use crate::tensor::{GradientSlot, Gradients, Graph, Operation, ParamId, Precisio
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
     /// It is f32.
-    Wide,
+    F32,
     /// It is in the run's precision: for what only products, attention and activations read.
-    Inner,
+    RunPrecision,
     /// It is added to this, `[.., out]`, in f32.
-    AddedTo(&'a Var),
+    AddTo(&'a Var),
 }
 
 /// `x [.., in] -> [.., out]`.
@@ -46,24 +46,24 @@ impl<'r> Output<'r> {
     /// Where the residual's gradient goes, if there is a residual that wants one.
     pub(super) fn residual(self) -> GradientSlot {
         match self {
-            Output::AddedTo(residual) => residual.gradient_slot(),
-            Output::Wide | Output::Inner => GradientSlot::none(),
+            Output::AddTo(residual) => residual.gradient_slot(),
+            Output::F32 | Output::RunPrecision => GradientSlot::none(),
         }
     }
 
     /// What is added.
     pub(super) fn added(self) -> Option<&'r Tensor> {
         match self {
-            Output::AddedTo(residual) => Some(&residual.value),
-            Output::Wide | Output::Inner => None,
+            Output::AddTo(residual) => Some(&residual.value),
+            Output::F32 | Output::RunPrecision => None,
         }
     }
 
     /// What it is kept in.
     pub(super) fn precision(self, g: &Graph<'_>) -> Precision {
         match self {
-            Output::Inner => g.precision(),
-            Output::Wide | Output::AddedTo(_) => Precision::F32,
+            Output::RunPrecision => g.precision(),
+            Output::F32 | Output::AddTo(_) => Precision::F32,
         }
     }
 }
@@ -123,9 +123,9 @@ impl Layer {
     /// The output; what is in the run's precision is in `inner`.
     pub fn output(&self, x: &Tensor, inner: Precision, output: Output<'_>) -> Tensor {
         match output {
-            Output::Wide => self.forward::<f32>(x, None),
-            Output::Inner => in_precision!(inner, self.forward(x, None)),
-            Output::AddedTo(residual) => self.forward::<f32>(x, Some(&residual.value)),
+            Output::F32 => self.forward::<f32>(x, None),
+            Output::RunPrecision => in_precision!(inner, self.forward(x, None)),
+            Output::AddTo(residual) => self.forward::<f32>(x, Some(&residual.value)),
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
         let (params, id) = parameters(&[&[2, 3, 5], &[4, 5], &[4], &[2, 3, 4]]);
         let mut g = Graph::inference(&params);
         let (x, r) = (g.parameter(id[0]), g.parameter(id[3]));
-        let y = linear(&mut g, &x, id[1], Some(id[2]), Output::AddedTo(&r));
+        let y = linear(&mut g, &x, id[1], Some(id[2]), Output::AddTo(&r));
         let [x, w, b, r] = [0, 1, 2, 3].map(|i| params.get(id[i]).value().data().to_vec());
         let want: Vec<f32> = (0..24)
             .map(|i| {
@@ -283,7 +283,7 @@ mod tests {
             &mut params,
             |g| {
                 let (x, r) = (g.parameter(id[0]), g.parameter(id[3]));
-                linear(g, &x, id[1], Some(id[2]), Output::AddedTo(&r))
+                linear(g, &x, id[1], Some(id[2]), Output::AddTo(&r))
             },
             1e-3,
         );

@@ -35,24 +35,24 @@ fn of_chunks(
     let layer = Layer::of(g, weight, None);
     let (vocab_size, width) = layer.widths();
     if labels.len() * vocab_size <= chunk {
-        let logits = linear(g, x, weight, None, Output::Wide);
+        let logits = linear(g, x, weight, None, Output::F32);
         return cross_entropy(g, logits, labels, label_smoothing);
     }
     let input = x.gradient_slot();
     let needed = input.needs_gradient() || layer.trained();
     let (shape, precision) = (x.shape().to_vec(), x.value.precision());
     let rows = x.value.clone().reshape(&[labels.len(), width]);
-    let mut positions = vec![0.0; labels.len()];
+    let mut position_losses = vec![0.0; labels.len()];
     let mut dx = input.needs_gradient().then(|| rows.empty_like(rows.shape(), precision));
     let mut of_matrix = Gradients::new();
     let mut at = 0;
     for labels in labels.chunks((chunk / vocab_size).max(1)) {
         let n = labels.len();
         let x = rows.range(at..at + n);
-        let mut logits = layer.output(&x, Precision::F32, Output::Wide);
+        let mut logits = layer.output(&x, Precision::F32, Output::F32);
         logits.count_in_place(Operation::Pass(logits.len()));
         if !logits.is_planned() {
-            losses(logits.data_mut(), &mut positions[at..at + n], labels, label_smoothing);
+            losses(logits.data_mut(), &mut position_losses[at..at + n], labels, label_smoothing);
         }
         if needed {
             layer.add_gradients(&logits, layer.train_w.then_some(&x), &mut of_matrix);
@@ -63,7 +63,7 @@ fn of_chunks(
         }
         at += n;
     }
-    let total = positions.iter().map(|&x| f64::from(x)).sum();
+    let total = position_losses.iter().map(|&x| f64::from(x)).sum();
     let value = rows.from_vec_like(&[1], vec![total as f32]);
     drop(rows);
     let output = g.record(value, needed, move |seed, gradients| {
@@ -76,7 +76,7 @@ fn of_chunks(
             gradients.add_param(weight, times::<f32>(dw.clone(), factor));
         }
     });
-    CrossEntropy { sum: total, positions, output }
+    CrossEntropy { sum: total, position_losses, output }
 }
 
 /// Puts `part` where `whole` begins to be it.
@@ -100,15 +100,15 @@ fn times<T: Number>(mut x: Tensor, factor: f32) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::IGNORE;
+    use crate::ops::IGNORE_INDEX;
     use crate::ops::check::{close, finite_differences, parameters};
     use crate::tensor::Parameters;
 
-    const LABELS: [u32; 7] = [4, IGNORE, 10, 0, IGNORE, 3, 7];
+    const LABELS: [u32; 7] = [4, IGNORE_INDEX, 10, 0, IGNORE_INDEX, 3, 7];
 
     type Found = (f64, Vec<f32>, [Option<Vec<f32>>; 2]);
 
-    /// The loss, those of positions, and the gradients of input and matrix, times 2.5.
+    /// The loss, those of position_losses, and the gradients of input and matrix, times 2.5.
     fn found(params: &Parameters, id: &[ParamId], chunk: usize) -> Found {
         let mut g = Graph::training(params);
         let x = g.parameter(id[0]);
@@ -116,7 +116,7 @@ mod tests {
         let mut gradients = Gradients::new();
         g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![2.5]), &mut gradients);
         let of = |i: usize| gradients.param(id[i]).map(|g| g.data().to_vec());
-        (ce.sum, ce.positions, [of(0), of(1)])
+        (ce.sum, ce.position_losses, [of(0), of(1)])
     }
 
     #[test]
@@ -126,12 +126,12 @@ mod tests {
             for (&id, trained) in id.iter().zip(trained) {
                 params.get_mut(id).trained = trained;
             }
-            let (sum, positions, gradients) = found(&params, &id, 7 * 11);
+            let (sum, position_losses, gradients) = found(&params, &id, 7 * 11);
             assert_eq!(gradients.each_ref().map(Option::is_some), trained);
             for chunk in [1, 11, 22, 33, 76] {
                 let (s, p, g) = found(&params, &id, chunk);
                 assert!((s - sum).abs() < 1e-5);
-                close(&p, &positions, 1e-6);
+                close(&p, &position_losses, 1e-6);
                 for (ours, whole) in g.iter().zip(&gradients) {
                     match (ours, whole) {
                         (Some(ours), Some(whole)) => close(ours, whole, 1e-5),

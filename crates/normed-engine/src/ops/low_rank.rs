@@ -13,7 +13,7 @@ use crate::tensor::{Graph, LowRank, Operation, ParamId, Precision, Tensor, Var};
 
 /// `x [.., in] -> [.., out]` over the weight and bias of `layer`. `dropped` is `z`, where that is another
 /// value than `x`.
-pub fn low_rank(
+pub fn low_rank_linear(
     g: &mut Graph<'_>,
     x: &Var,
     dropped: Option<&Var>,
@@ -25,7 +25,7 @@ pub fn low_rank(
     let [a, b] = [path.a, path.b].map(|id| Layer::of(g, id, None));
     let [a_values, b_values] = [path.a, path.b].map(|id| g.param(id).value().clone());
     let z = dropped.unwrap_or(x);
-    let inner = scaled(a.output(&z.value, Precision::F32, Output::Wide), path.scale);
+    let inner = scaled(a.output(&z.value, Precision::F32, Output::F32), path.scale);
     let side = Side::new(&inner, transposed(&b_values));
     let y = in_precision!(output.precision(g), forward(&layer, &x.value, &side, output.added()));
 
@@ -73,13 +73,13 @@ pub fn low_rank(
 }
 
 /// `‖w‖` of every row `w [in]` of `W + s B A`, `[out]`. Nobody looks at them if the parameters are planned.
-pub fn row_norms(g: &Graph<'_>, weight: ParamId, path: LowRank) -> Vec<f32> {
+pub fn merged_row_norms(g: &Graph<'_>, weight: ParamId, path: LowRank) -> Vec<f32> {
     let w = Layer::of(g, weight, None);
     let (out, inner) = w.widths();
     let [a, b] = [path.a, path.b].map(|id| g.param(id).value());
     let (a, rank) = (a.clone().reshape(&[a.len() / inner, inner]), a.len() / inner);
     // ‖w‖² + 2 s b·(A w) + s² b·(A Aᵀ b), for the rows w of W and b of B.
-    let aw = w.output(&a, Precision::F32, Output::Wide);
+    let aw = w.output(&a, Precision::F32, Output::F32);
     let mut norms = a.empty_like(&[out], Precision::F32);
     norms.count(Operation::Pass(out * inner));
     if norms.is_planned() {
@@ -293,8 +293,8 @@ mod tests {
                 let layer = (id[1], Some(id[2]));
                 let g = &mut Graph::inference(&params);
                 let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
-                let output = if narrow { Output::Inner } else { Output::AddedTo(&r) };
-                let y = low_rank(g, &x, None, layer, path(&id, 1.7), output);
+                let output = if narrow { Output::RunPrecision } else { Output::AddTo(&r) };
+                let y = low_rank_linear(g, &x, None, layer, path(&id, 1.7), output);
                 let want = linear(&mut Graph::inference(&merged), &x, layer.0, layer.1, output);
                 assert_eq!(y.shape(), want.shape());
                 close(y.value.data(), want.value.data(), 1e-5);
@@ -308,7 +308,7 @@ mod tests {
         let step = |g: &mut Graph<'_>| {
             let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
             let layer = (id[1], Some(id[2]));
-            low_rank(g, &x, None, layer, path(&id, 0.6), Output::AddedTo(&r))
+            low_rank_linear(g, &x, None, layer, path(&id, 0.6), Output::AddTo(&r))
         };
         finite_differences(&mut params, step, 1e-3);
         // A value of its own for the path.
@@ -317,7 +317,7 @@ mod tests {
         let step = |g: &mut Graph<'_>| {
             let (x, z) = (g.parameter(id[0]), g.parameter(id[5]));
             let layer = (id[1], Some(id[2]));
-            low_rank(g, &x, Some(&z), layer, path(&id, 0.6), Output::Wide)
+            low_rank_linear(g, &x, Some(&z), layer, path(&id, 0.6), Output::F32)
         };
         finite_differences(&mut params, step, 1e-3);
     }
@@ -335,6 +335,6 @@ mod tests {
                 merged.map(|x| x * x).sum::<f32>().sqrt()
             })
             .collect();
-        close(&row_norms(&Graph::inference(&params), id[1], path(&id, 0.8)), &want, 1e-5);
+        close(&merged_row_norms(&Graph::inference(&params), id[1], path(&id, 0.8)), &want, 1e-5);
     }
 }

@@ -57,7 +57,7 @@ fn through(
     g.record(y, needed, move |dy, gradients| {
         let before = match (&kept, before) {
             // The same bits: as the activation's input, it was rounded where it was stored.
-            (Some(x), None) => Some(fc1.output(x, precision, Output::Inner)),
+            (Some(x), None) => Some(fc1.output(x, precision, Output::RunPrecision)),
             (_, before) => before,
         };
         let activated = before.as_ref().filter(|_| fc2.train_w);
@@ -162,7 +162,7 @@ mod tests {
     fn with(g: &mut Graph<'_>, id: &[ParamId], activation: Activation) -> Var {
         let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
         let [fc1, fc2] = [(id[1], Some(id[2])), (id[3], Some(id[4]))];
-        mlp(g, &x, fc1, fc2, activation, Output::AddedTo(&r))
+        mlp(g, &x, fc1, fc2, activation, Output::AddTo(&r))
     }
 
     #[test]
@@ -180,9 +180,9 @@ mod tests {
             let (params, id) = parameters(&shapes);
             let mut g = Graph::inference(&params);
             let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
-            let h = linear(&mut g, &x, id[1], Some(id[2]), Output::Wide);
+            let h = linear(&mut g, &x, id[1], Some(id[2]), Output::F32);
             let h = activate(&mut g, &h, Activation::Gelu);
-            let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddedTo(&r));
+            let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddTo(&r));
             for mut g in [g, Graph::training(&params)] {
                 let got = fused(&mut g, &id);
                 close(got.value.data(), want.value.data(), 1e-6);
@@ -200,7 +200,7 @@ mod tests {
         let (mut params, id) = parameters(&[&[2, 3, 5], &[7, 5], &[5, 7]]);
         let plain = |g: &mut Graph<'_>| {
             let x = g.parameter(id[0]);
-            mlp(g, &x, (id[1], None), (id[2], None), Activation::Gelu, Output::Wide)
+            mlp(g, &x, (id[1], None), (id[2], None), Activation::Gelu, Output::F32)
         };
         finite_differences(&mut params, plain, 5e-3);
     }

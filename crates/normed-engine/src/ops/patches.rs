@@ -1,14 +1,14 @@
 //! Image patches as rows, and the sequence that a vision transformer starts from.
 //!
 //! A convolution whose stride is its kernel's size is a linear layer over patches, so
-//! [`patches`] only reorders pixels and the product is [`super::linear`]'s.
+//! [`extract_patches`] only reorders pixels and the product is [`super::linear`]'s.
 
 use super::simd::{for_rows, sum_rows};
 use crate::tensor::{Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// `pixels [B, 3, H, W] -> [B, H/p * W/p, 3 * p * p]`, patches row by row, each in the order of a
 /// convolution's kernel (channel, row, column).
-pub fn patches(pixels: &Tensor, patch: usize) -> Tensor {
+pub fn extract_patches(pixels: &Tensor, patch: usize) -> Tensor {
     let &[b, channels, h, w] = pixels.shape() else {
         panic!("pixel_values are [B, 3, H, W], not {:?}", pixels.shape())
     };
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn patches_are_in_the_order_of_a_convolution() {
         let pixels = Tensor::new(&[1, 3, 4, 4], (0..48).map(|i| i as f32).collect());
-        let rows = patches(&pixels, 2);
+        let rows = extract_patches(&pixels, 2);
         assert_eq!(rows.shape(), [1, 4, 12]);
         assert_eq!(rows.data()[..6], [0.0, 1.0, 4.0, 5.0, 16.0, 17.0]);
         assert_eq!(rows.data()[12..16], [2.0, 3.0, 6.0, 7.0]);

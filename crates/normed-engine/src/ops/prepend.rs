@@ -8,7 +8,7 @@ use crate::tensor::{Graph, Operation, Tensor, Var};
 
 /// `x [B, T, C]` behind the columns `first..first + C` of `rows [P, W]`, f32: `[B, P + T, C]` in the
 /// precision of `x`.
-pub fn prepend(g: &mut Graph<'_>, rows: &Var, first: usize, x: &Var) -> Var {
+pub fn prepend_rows(g: &mut Graph<'_>, rows: &Var, first: usize, x: &Var) -> Var {
     let layout = Layout {
         sequences: x.shape()[0],
         before: rows.shape()[0],
@@ -113,7 +113,7 @@ mod tests {
         let (params, id) = parameters(&[&[2, 5], &[3, 2, 3]]);
         let mut g = Graph::inference(&params);
         let (rows, x) = (g.parameter(id[0]), g.parameter(id[1]));
-        let y = prepend(&mut g, &rows, 1, &x).value;
+        let y = prepend_rows(&mut g, &rows, 1, &x).value;
         assert_eq!(y.shape(), [3, 4, 3]);
         for b in 0..3 {
             let y = &y.data()[b * 12..][..12];
@@ -123,7 +123,7 @@ mod tests {
         }
         // Before nothing, as a cache begins.
         let none = Var::constant(Tensor::zeros(&[3, 0, 3]));
-        assert_eq!(prepend(&mut g, &rows, 0, &none).shape(), [3, 2, 3]);
+        assert_eq!(prepend_rows(&mut g, &rows, 0, &none).shape(), [3, 2, 3]);
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         let (mut params, id) = parameters(&[&[2, 5], &[3, 2, 3]]);
         let step = |g: &mut Graph<'_>| {
             let (rows, x) = (g.parameter(id[0]), g.parameter(id[1]));
-            prepend(g, &rows, 2, &x)
+            prepend_rows(g, &rows, 2, &x)
         };
         finite_differences(&mut params, step, 1e-2);
     }

@@ -11,7 +11,7 @@ use crate::tensor::{Graph, Operation, Tensor, Var};
 
 /// The angles of rows: `N` rows of `d/2`, used in turn by the rows of a value.
 #[derive(Debug, Clone)]
-pub struct Rotation {
+pub struct RotaryTable {
     /// `[N, d/2]`, times the scale.
     cos: Arc<[f32]>,
     /// `[N, d/2]`, times the scale.
@@ -19,7 +19,7 @@ pub struct Rotation {
     half: usize,
 }
 
-impl Rotation {
+impl RotaryTable {
     /// Turns a row by `position * frequency` for each of its frequencies, of which a head has half as
     /// many as elements, and multiplies it by `scale`. The rows are given as their position and their
     /// frequencies, all equally many.
@@ -66,7 +66,7 @@ impl Rotation {
 }
 
 /// `x [B, T, H * d]` turned; its rows, of all sequences in order, take the rotation's in turn.
-pub fn rotary(g: &mut Graph<'_>, x: Var, rotation: &Rotation) -> Var {
+pub fn apply_rotary(g: &mut Graph<'_>, x: Var, rotation: &RotaryTable) -> Var {
     let precision = x.value.precision();
     assert!(x.value.width().is_multiple_of(2 * rotation.half), "heads of {}", rotation.half);
     assert!((x.value.rows() * rotation.half).is_multiple_of(rotation.cos.len()), "rows");
@@ -87,8 +87,8 @@ mod tests {
 
     const FREQUENCIES: [f32; 3] = [1.0, 0.1, 0.01];
 
-    fn rotation(scale: f32) -> Rotation {
-        Rotation::new((0..4).map(|t| (t, &FREQUENCIES[..])), scale)
+    fn rotation(scale: f32) -> RotaryTable {
+        RotaryTable::new((0..4).map(|t| (t, &FREQUENCIES[..])), scale)
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let (params, id) = parameters(&[&[2, 4, 12]]);
         let mut g = Graph::inference(&params);
         let x = g.parameter(id[0]);
-        let y = rotary(&mut g, x, &rotation(1.5)).value;
+        let y = apply_rotary(&mut g, x, &rotation(1.5)).value;
         let x = params.get(id[0]).value().data();
         let mut want = vec![0.0; x.len()];
         for row in 0..8 {
@@ -118,7 +118,7 @@ mod tests {
             &mut params,
             |g| {
                 let x = g.parameter(id[0]);
-                rotary(g, x, &rotation(0.8))
+                apply_rotary(g, x, &rotation(0.8))
             },
             1e-3,
         );

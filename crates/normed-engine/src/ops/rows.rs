@@ -8,7 +8,7 @@ use crate::tensor::{Elements, GradientSlot, Graph, Operation, ParamId, Precision
 
 /// Where a row comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowOf {
+pub enum RowSource {
     /// The table.
     Table(u32),
     /// The value beside it.
@@ -19,11 +19,11 @@ pub enum RowOf {
 
 /// Rows of `table [V, C]` and of `value [.., C]`, if there is one, as `rows` says: `[B, T, C]`, where `T` is
 /// `width`. No row of the value may be named twice.
-pub fn merge(
+pub fn assemble_rows(
     g: &mut Graph<'_>,
     table: ParamId,
     value: Option<&Var>,
-    rows: &[RowOf],
+    rows: &[RowSource],
     width: usize,
 ) -> Var {
     let w = g.param(table).value().clone();
@@ -33,18 +33,18 @@ pub fn merge(
     if !out.is_planned() {
         for (out, row) in out.data_mut().chunks_exact_mut(channels).zip(rows) {
             match (*row, w.elements()) {
-                (RowOf::Table(id), Elements::F32(w)) => {
+                (RowSource::Table(id), Elements::F32(w)) => {
                     out.copy_from_slice(&w[id as usize * channels..][..channels]);
                 }
-                (RowOf::Table(id), Elements::Bf16(w)) => {
+                (RowSource::Table(id), Elements::Bf16(w)) => {
                     let w = &w[id as usize * channels..][..channels];
                     out.iter_mut().zip(w).for_each(|(y, w)| *y = w.to_f32());
                 }
-                (RowOf::Value(i), _) => {
+                (RowSource::Value(i), _) => {
                     let value = value.map(|value| value.value.data()).unwrap_or_default();
                     out.copy_from_slice(&value[i * channels..][..channels]);
                 }
-                (RowOf::Padding, _) => out.fill(0.0),
+                (RowSource::Padding, _) => out.fill(0.0),
             }
         }
     }
@@ -60,7 +60,7 @@ pub fn merge(
             if !dw.is_planned() {
                 let sums = dw.data_mut();
                 for (row, dy) in each() {
-                    if let RowOf::Table(id) = *row {
+                    if let RowSource::Table(id) = *row {
                         let sums = &mut sums[id as usize * channels..][..channels];
                         sums.iter_mut().zip(dy).for_each(|(s, d)| *s += d);
                     }
@@ -74,7 +74,7 @@ pub fn merge(
             if !dx.is_planned() {
                 let dx = dx.data_mut();
                 for (row, dy) in each() {
-                    if let RowOf::Value(i) = *row {
+                    if let RowSource::Value(i) = *row {
                         dx[i * channels..][..channels].copy_from_slice(dy);
                     }
                 }
@@ -86,7 +86,7 @@ pub fn merge(
 
 /// The rows `rows` of `x [.., C]`: `[B, T, C]` in its precision, where `T` is `width`. Rows whose gradient
 /// is wanted are f32.
-pub fn pick(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
+pub fn select_rows(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
     let shape = [rows.len() / width, width, x.value.width()];
     let out = in_precision!(x.value.precision(), picked(&x.value, &rows, &shape));
     let channels = x.value.width();
@@ -119,23 +119,23 @@ fn picked<T: Number>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use super::RowOf::{Padding, Table, Value};
+    use super::RowSource::{Padding, Table, Value};
     use super::*;
     use crate::ops::check::{finite_differences, parameters};
 
-    const ROWS: [RowOf; 6] = [Table(4), Value(1), Value(0), Table(0), Table(4), Padding];
+    const ROWS: [RowSource; 6] = [Table(4), Value(1), Value(0), Table(0), Table(4), Padding];
 
     #[test]
     fn rows_come_from_where_it_says() {
         let (params, id) = parameters(&[&[5, 3], &[2, 3]]);
         let mut g = Graph::inference(&params);
         let value = g.parameter(id[1]);
-        let y = merge(&mut g, id[0], Some(&value), &ROWS, 3);
+        let y = assemble_rows(&mut g, id[0], Some(&value), &ROWS, 3);
         assert_eq!(y.shape(), [2, 3, 3]);
         let (w, v) = (params.get(id[0]).value().data(), params.get(id[1]).value().data());
         let want = [&w[12..], &v[3..], &v[..3], &w[..3], &w[12..], &[0.0; 3]].concat();
         assert_eq!(y.value.data(), want);
-        let picked = pick(&mut g, &y, vec![3, 1], 1);
+        let picked = select_rows(&mut g, &y, vec![3, 1], 1);
         assert_eq!(picked.shape(), [2, 1, 3]);
         assert_eq!(*picked.value.data(), [&w[..3], &v[3..]].concat());
     }
@@ -147,9 +147,9 @@ mod tests {
             &mut params,
             |g| {
                 let value = g.parameter(id[1]);
-                let y = merge(g, id[0], Some(&value), &ROWS, 3);
+                let y = assemble_rows(g, id[0], Some(&value), &ROWS, 3);
                 // One row twice, some not at all.
-                pick(g, &y, vec![1, 4, 1, 2], 2)
+                select_rows(g, &y, vec![1, 4, 1, 2], 2)
             },
             1e-3,
         );

@@ -10,7 +10,7 @@ use super::simd::{for_rows, sum_rows};
 use crate::tensor::{Graph, Operation, ParamId, Precision, Tensor, Var};
 
 /// `x [.., C] -> [.., C]` by the parameter `v`, which has `C` elements, and the bias `[C]`.
-pub fn scale(
+pub fn scale_channels(
     g: &mut Graph<'_>,
     x: &Var,
     vector: ParamId,
@@ -174,7 +174,7 @@ mod tests {
             let g = &mut Graph::inference(&params);
             let (x, r) = (g.parameter(id[0]), g.parameter(id[3]));
             let norms: Vec<f32> = (0..width).map(|j| 1.0 + j as f32).collect();
-            let y = scale(g, &x, id[1], Some(&norms), Some(id[2]), Output::AddedTo(&r));
+            let y = scale_channels(g, &x, id[1], Some(&norms), Some(id[2]), Output::AddTo(&r));
             let [x, v, b, r] = [0, 1, 2, 3].map(|i| params.get(id[i]).value().data());
             let want: Vec<f32> = (0..rows * width)
                 .map(|i| x[i] * v[i % width] / norms[i % width] + b[i % width] + r[i])
@@ -190,7 +190,7 @@ mod tests {
         let norms = [0.5, 1.0, 2.0, 3.0, 0.7];
         let step = |g: &mut Graph<'_>| {
             let (x, r) = (g.parameter(id[0]), g.parameter(id[3]));
-            scale(g, &x, id[1], Some(&norms), Some(id[2]), Output::AddedTo(&r))
+            scale_channels(g, &x, id[1], Some(&norms), Some(id[2]), Output::AddTo(&r))
         };
         finite_differences(&mut params, step, 1e-3);
     }

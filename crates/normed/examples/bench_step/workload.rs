@@ -9,7 +9,7 @@ use normed::nn::{
     Drops, Heads, LayerNorm, LlamaBlock, LlamaWidths, Mode, PostNormBlock, PreNormBlock, RmsNorm,
     Seen, Widths,
 };
-use normed::ops::{Rotation, cross_entropy, rms_norm};
+use normed::ops::{RotaryTable, cross_entropy, rms_norm};
 use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, NormPosition, Parameters, Precision, Tensor, Tower, Var};
 use normed::train::{self, AdamW, StepOptions};
@@ -67,7 +67,7 @@ pub enum Workload {
     /// BERT's first norm and blocks, causal, over states and the states of an image.
     Decoder { norm: LayerNorm, blocks: Vec<PostNormBlock>, input: Var, source: Var },
     /// Mistral's blocks and last norm, over states.
-    Llama { blocks: Vec<LlamaBlock>, norm: RmsNorm, rotation: Rotation, input: Var },
+    Llama { blocks: Vec<LlamaBlock>, norm: RmsNorm, rotation: RotaryTable, input: Var },
     /// The whole model.
     Miss { model: Box<dyn Model>, batch: Batch },
 }
@@ -146,7 +146,7 @@ fn llama(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
     let frequencies: Vec<_> = (0..dim / 2).map(frequency).collect();
     let [examples, tokens] = [input.shape()[0], input.shape()[1]];
     let positions = (0..examples * tokens).map(|row| (row % tokens, frequencies.as_slice()));
-    let rotation = Rotation::new(positions, 1.0);
+    let rotation = RotaryTable::new(positions, 1.0);
     Ok((Workload::Llama { blocks, norm, rotation, input }, params))
 }
 

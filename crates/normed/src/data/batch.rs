@@ -48,7 +48,7 @@ pub struct Batch {
     pub input_ids: TokenRows,
     /// Decoder inputs `[B, A]`: the start token, or a prompt's last one, then the answer.
     pub decoder_input_ids: TokenRows,
-    /// `[B * A]`: what position `a` should predict, already shifted; [`IGNORE`] where it does not count.
+    /// `[B * A]`: what position `a` should predict, already shifted; [`IGNORE_INDEX`] where it does not count.
     pub labels: Vec<u32>,
     /// The number of labels that count.
     pub target_count: usize,

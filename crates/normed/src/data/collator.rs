@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, Framed, IGNORE, IMAGE_TOKEN, ImageRule, ImageSource, Images, Picture,
+    Batch, Example, Framed, IGNORE_INDEX, IMAGE_TOKEN, ImageRule, ImageSource, Images, Picture,
     PictureKey, TextRule, TokenRows, Tokenizer,
 };
 use crate::tensor::Tensor;
@@ -142,7 +142,7 @@ impl Collator {
         for (b, prepared) in examples.iter().enumerate() {
             labels.extend(&prepared.answer);
             labels.push(end);
-            labels.resize((b + 1) * decoder_input_ids.width, IGNORE);
+            labels.resize((b + 1) * decoder_input_ids.width, IGNORE_INDEX);
         }
         Batch {
             images: self.images(examples),
@@ -291,7 +291,7 @@ pub(super) mod tests {
         assert_eq!((batch.input_ids.width, &batch.input_ids.lengths[..]), (5, &[5, 3, 3][..]));
         assert_eq!(batch.decoder_input_ids.ids, [4, 9, 0, 0, 4, 6, 5, 9, 4, 0, 0, 0]);
         assert_eq!(batch.decoder_input_ids.lengths, [2, 4, 1]);
-        let i = IGNORE;
+        let i = IGNORE_INDEX;
         assert_eq!(batch.labels, [9, 3, i, i, 6, 5, 9, 3, 3, i, i, i]);
         assert_eq!(batch.target_count, 7);
         let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };

@@ -26,7 +26,7 @@ mod text_rule;
 mod tokenizer;
 mod vqa_rad;
 
-pub use crate::ops::IGNORE;
+pub use crate::ops::IGNORE_INDEX;
 pub use assign::{SplitRule, SplitSize, assign_splits};
 pub use batch::{Batch, IMAGE_TOKEN, Images, TokenRows};
 pub use blind::Blind;

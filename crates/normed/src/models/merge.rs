@@ -99,7 +99,7 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
                 "merge into the model that was quantised, and quantise what comes of it",
             ));
         }
-        let Some((value, of_bias)) = ops::merged(params, weight, delta) else {
+        let Some((value, of_bias)) = ops::merge_plug(params, weight, delta) else {
             return Err(beside("an adapter behind or beside a sublayer"));
         };
         changed.insert(layer.name.clone(), value);

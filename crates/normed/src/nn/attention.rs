@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Drops, LayerNorm, Linear, Place, prefix};
-use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues};
+use crate::ops::{self, AttentionSpec, DropoutStream, KvCache};
 use crate::tensor::{
     AttentionProjection, Graph, Module, NormPosition, Recompute, Scope, Tensor, Var,
 };
@@ -155,8 +155,8 @@ impl Attention {
 
     /// A cache of keys and values like `like [B, T, C]`, with room for `room` rows more than a prefix has,
     /// which is all it holds.
-    pub fn cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KeyValues {
-        let mut cache = KeyValues::new(like, prefix::length(g, &self.key) + room);
+    pub fn cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KvCache {
+        let mut cache = KvCache::new(like, prefix::length(g, &self.key) + room);
         let none = like.empty_like(&[like.shape()[0], 0, like.width()], like.precision());
         let none = [none.clone(), none].map(Var::constant);
         let [keys, values] = prefix::prepended(g, &self.key, none);
@@ -165,9 +165,9 @@ impl Attention {
     }
 
     /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
-    pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KeyValues, seen: &Seen) -> Var {
+    pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KvCache, seen: &Seen) -> Var {
         let q = self.query.inner(g, x);
-        let context = ops::attention_over(&q.value, cache, &self.spec(seen, None), g.precision());
+        let context = ops::cached_attention(&q.value, cache, &self.spec(seen, None), g.precision());
         let y = self.dense.end(g, &Var::constant(context), x, x, None);
         self.norm.forward(g, &y)
     }

@@ -1,7 +1,7 @@
 //! Transformer blocks: the vision transformer's (norms before) and BERT's (norms after).
 
 use super::{Attention, Drops, FusedAttention, LayerNorm, Mlp, Place, Seen};
-use crate::ops::KeyValues;
+use crate::ops::KvCache;
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of a block.
@@ -72,9 +72,9 @@ pub struct PostNormBlock {
 #[derive(Debug, Clone)]
 pub struct BlockCache {
     /// Of the tokens so far.
-    pub own: KeyValues,
+    pub own: KvCache,
     /// Of the sequence that is cross-attended to.
-    pub cross: KeyValues,
+    pub cross: KvCache,
 }
 
 impl PostNormBlock {
@@ -114,7 +114,7 @@ impl PostNormBlock {
     /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
     pub fn cache(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> BlockCache {
         let [keys, values] = self.cross_attention.keys_values(g, source);
-        let mut cross = KeyValues::new(&keys, keys.shape()[1]);
+        let mut cross = KvCache::new(&keys, keys.shape()[1]);
         cross.append(&keys, &values);
         BlockCache { own: self.attention.cache(g, &keys, room), cross }
     }

@@ -17,10 +17,10 @@ pub(super) fn output(
         let y = ops::linear(g, x, layer.0, layer.1, output);
         return raised(g, input, adapter, &y);
     }
-    let y = ops::linear(g, x, layer.0, layer.1, Output::Wide);
+    let y = ops::linear(g, x, layer.0, layer.1, Output::F32);
     let sum = match output {
-        Output::AddedTo(residual) => ops::add(g, y.clone(), residual),
-        Output::Wide | Output::Inner => y.clone(),
+        Output::AddTo(residual) => ops::add(g, y.clone(), residual),
+        Output::F32 | Output::RunPrecision => y.clone(),
     };
     raised(g, &y, adapter, &sum)
 }
@@ -28,9 +28,9 @@ pub(super) fn output(
 /// `sum + up(gelu(down(x)))`.
 fn raised(g: &mut Graph<'_>, x: &Var, adapter: Bottleneck, sum: &Var) -> Var {
     let Bottleneck { down, up, .. } = adapter;
-    let h = ops::linear(g, x, down[0], Some(down[1]), Output::Inner);
+    let h = ops::linear(g, x, down[0], Some(down[1]), Output::RunPrecision);
     let h = ops::activate(g, &h, Activation::Gelu);
-    ops::linear(g, &h, up[0], Some(up[1]), Output::AddedTo(sum))
+    ops::linear(g, &h, up[0], Some(up[1]), Output::AddTo(sum))
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
                 let adapter = Bottleneck { down: [ids[2], ids[3]], up: [ids[4], ids[5]], parallel };
                 let mut g = Graph::inference(&params);
                 let residual_var = var(&residual);
-                let how = if with_residual { Output::AddedTo(&residual_var) } else { Output::Wide };
+                let how = if with_residual { Output::AddTo(&residual_var) } else { Output::F32 };
                 let layer = (ids[0], Some(ids[1]));
                 let found = output(&mut g, &var(&x), &var(&input), layer, adapter, how);
                 let mut expected = sum(&y, &raised(z));

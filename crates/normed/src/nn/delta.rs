@@ -18,12 +18,12 @@ pub(super) fn output(
     match delta {
         Plug::LowRank(path) => low_rank(g, x, layer, path, output),
         Plug::ChannelScale(ChannelScale { vector, input: true }) => {
-            let x = ops::scale(g, x, vector, None, None, Output::Inner);
+            let x = ops::scale_channels(g, x, vector, None, None, Output::RunPrecision);
             ops::linear(g, &x, layer.0, layer.1, output)
         }
         Plug::ChannelScale(ChannelScale { vector, input: false }) => {
-            let y = ops::linear(g, x, layer.0, layer.1, Output::Inner);
-            ops::scale(g, &y, vector, None, None, output)
+            let y = ops::linear(g, x, layer.0, layer.1, Output::RunPrecision);
+            ops::scale_channels(g, &y, vector, None, None, output)
         }
         // Such a layer ends a sublayer, and is asked by `Linear::ending`; on its own it is behind itself.
         Plug::Bottleneck(adapter) => bottleneck::output(g, x, x, layer, adapter, output),
@@ -43,9 +43,10 @@ fn low_rank(
     });
     let dropped = stream.map(|stream| ops::dropout(g, x.clone(), Some(stream)));
     let Some(magnitude) = path.magnitude else {
-        return ops::low_rank(g, x, dropped.as_ref(), layer, path, output);
+        return ops::low_rank_linear(g, x, dropped.as_ref(), layer, path, output);
     };
-    let norms = ops::row_norms(g, layer.0, path);
-    let y = ops::low_rank(g, x, dropped.as_ref(), (layer.0, None), path, Output::Inner);
-    ops::scale(g, &y, magnitude, Some(&norms), layer.1, output)
+    let norms = ops::merged_row_norms(g, layer.0, path);
+    let y =
+        ops::low_rank_linear(g, x, dropped.as_ref(), (layer.0, None), path, Output::RunPrecision);
+    ops::scale_channels(g, &y, magnitude, Some(&norms), layer.1, output)
 }

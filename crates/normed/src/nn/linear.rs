@@ -52,12 +52,12 @@ impl Linear {
 
     /// `x [.., in] -> [.., out]`, f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        self.output(g, x, Output::Wide)
+        self.output(g, x, Output::F32)
     }
 
     /// As [`Linear::forward`] in the run's precision, for an attention or an activation.
     pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        self.output(g, x, Output::Inner)
+        self.output(g, x, Output::RunPrecision)
     }
 
     /// `residual + forward(x)`, elements of the latter dropped, of a layer that ends a sublayer, whose input

@@ -1,7 +1,7 @@
 //! LLaMA's block (Touvron et al. 2023, arXiv 2302.13971, section 2.2), which Mistral's is too.
 
 use super::{Drops, GatedMlp, Heads, RmsNorm, SelfAttention};
-use crate::ops::{KeyValues, Rotation};
+use crate::ops::{KvCache, RotaryTable};
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of such a block.
@@ -44,7 +44,13 @@ impl LlamaBlock {
     }
 
     /// `[B, T, C] -> [B, T, C]`.
-    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, rotation: &Rotation, drops: &Drops) -> Var {
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        rotation: &RotaryTable,
+        drops: &Drops,
+    ) -> Var {
         let (block, rotation, drops) = (self.clone(), rotation.clone(), drops.clone());
         g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {
             let h = block.input_layernorm.inner(g, x);
@@ -59,9 +65,9 @@ impl LlamaBlock {
         &self,
         g: &mut Graph<'_>,
         x: &Var,
-        rotation: &Rotation,
+        rotation: &RotaryTable,
         room: usize,
-    ) -> (Var, KeyValues) {
+    ) -> (Var, KvCache) {
         let h = self.input_layernorm.inner(g, x);
         let (x, cache) = self.self_attn.start(g, &h, x, Some(rotation), room);
         (self.feed_forward(g, &x), cache)
@@ -72,8 +78,8 @@ impl LlamaBlock {
         &self,
         g: &mut Graph<'_>,
         x: &Var,
-        rotation: &Rotation,
-        cache: &mut KeyValues,
+        rotation: &RotaryTable,
+        cache: &mut KvCache,
     ) -> Var {
         let h = self.input_layernorm.inner(g, x);
         let x = self.self_attn.step(g, &h, x, Some(rotation), cache);

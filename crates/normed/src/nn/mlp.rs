@@ -32,7 +32,7 @@ impl Mlp {
 
     /// `fc2(activation(fc1(x)))`, f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        self.output(g, x, Output::Wide)
+        self.output(g, x, Output::F32)
     }
 
     /// `residual + forward(x)`, elements of the latter dropped.
@@ -98,14 +98,14 @@ impl GatedMlp {
     /// `residual + down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
     pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
-        let output = Output::AddedTo(residual);
+        let output = Output::AddTo(residual);
         if !layers.iter().any(|layer| layer.is_changed(g)) {
             return ops::gated_mlp(g, x, layers.map(Linear::ids), output);
         }
         let [gate, up] = [&self.gate_proj, &self.up_proj].map(Linear::clone);
         let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
             let (gated, raised) = (gate.inner(g, x), up.inner(g, x));
-            ops::gate(g, &gated, &raised)
+            ops::swiglu(g, &gated, &raised)
         });
         self.down_proj.ending(g, &h, x, output)
     }

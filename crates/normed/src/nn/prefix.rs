@@ -15,7 +15,7 @@ pub(super) fn prepended(g: &mut Graph<'_>, key: &Linear, [k, v]: [Var; 2]) -> [V
     let Some(prefix) = g.prefix(key.weight) else { return [k, v] };
     let rows = rows(g, prefix);
     let width = k.value.width();
-    [ops::prepend(g, &rows, 0, &k), ops::prepend(g, &rows, width, &v)]
+    [ops::prepend_rows(g, &rows, 0, &k), ops::prepend_rows(g, &rows, width, &v)]
 }
 
 /// `[P, 2C]`: keys, and values beside them.
@@ -24,9 +24,9 @@ fn rows(g: &mut Graph<'_>, prefix: PrefixKv) -> Var {
     match prefix {
         PrefixKv::Table(_) => table,
         PrefixKv::Projected { first, second, .. } => {
-            let h = ops::linear(g, &table, first[0], Some(first[1]), Output::Wide);
+            let h = ops::linear(g, &table, first[0], Some(first[1]), Output::F32);
             let h = ops::activate(g, &h, Activation::Tanh);
-            ops::linear(g, &h, second[0], Some(second[1]), Output::Wide)
+            ops::linear(g, &h, second[0], Some(second[1]), Output::F32)
         }
     }
 }

@@ -13,5 +13,5 @@ pub fn prompt_length(g: &Graph<'_>, table: ParamId) -> usize {
 pub fn prompted(g: &mut Graph<'_>, table: ParamId, x: Var) -> Var {
     let Some(tokens) = g.soft_prompt(table) else { return x };
     let tokens = g.parameter(tokens);
-    ops::prepend(g, &tokens, 0, &x)
+    ops::prepend_rows(g, &tokens, 0, &x)
 }

@@ -12,10 +12,10 @@ pub(super) fn add(
     branch: impl FnOnce(&mut Graph<'_>, Output<'_>) -> Var,
 ) -> Var {
     if drop.is_none() {
-        return branch(g, Output::AddedTo(residual));
+        return branch(g, Output::AddTo(residual));
     }
-    let y = branch(g, Output::Wide);
-    ops::add_dropped(g, y, residual, drop)
+    let y = branch(g, Output::F32);
+    ops::dropout_add(g, y, residual, drop)
 }
 
 /// As [`add`], the branch dropped for whole examples (stochastic depth).
@@ -25,7 +25,7 @@ pub(super) fn add_path(
     drop: Option<DropoutStream>,
     branch: impl FnOnce(&mut Graph<'_>, Output<'_>) -> Var,
 ) -> Var {
-    let Some(drop) = drop else { return branch(g, Output::AddedTo(residual)) };
-    let y = branch(g, Output::Wide);
+    let Some(drop) = drop else { return branch(g, Output::AddTo(residual)) };
+    let y = branch(g, Output::F32);
     ops::drop_path_add(g, y, residual, drop)
 }

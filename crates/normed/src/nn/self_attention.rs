@@ -2,7 +2,7 @@
 
 use super::attention::KEY_BIAS;
 use super::{Drops, Linear, Place, prefix};
-use crate::ops::{self, AttentionSpec, DropoutStream, KeyValues, Rotation};
+use crate::ops::{self, AttentionSpec, DropoutStream, KvCache, RotaryTable};
 use crate::tensor::{AttentionProjection, Graph, Module, Recompute, Scope, Var};
 
 /// What a self-attention is like.
@@ -72,7 +72,7 @@ impl SelfAttention {
         g: &mut Graph<'_>,
         x: &Var,
         residual: &Var,
-        rotation: Option<&Rotation>,
+        rotation: Option<&RotaryTable>,
         drops: &Drops,
     ) -> Var {
         let (layer, rotation) = (self.clone(), rotation.cloned());
@@ -92,12 +92,12 @@ impl SelfAttention {
         g: &mut Graph<'_>,
         x: &Var,
         residual: &Var,
-        rotation: Option<&Rotation>,
+        rotation: Option<&RotaryTable>,
         room: usize,
-    ) -> (Var, KeyValues) {
+    ) -> (Var, KvCache) {
         let [q, k, v] = self.projected(g, x, rotation);
         let [k, v] = prefix::prepended(g, &self.k_proj, [k, v]);
-        let mut cache = KeyValues::new(&k.value, k.shape()[1] + room);
+        let mut cache = KvCache::new(&k.value, k.shape()[1] + room);
         cache.append(&k.value, &v.value);
         let context = ops::attention(g, &q, &k, &v, self.spec(None));
         (self.output.end(g, &context, x, residual, None), cache)
@@ -109,15 +109,15 @@ impl SelfAttention {
         g: &mut Graph<'_>,
         x: &Var,
         residual: &Var,
-        rotation: Option<&Rotation>,
-        cache: &mut KeyValues,
+        rotation: Option<&RotaryTable>,
+        cache: &mut KvCache,
     ) -> Var {
         let [q, k, v] = self.projected(g, x, rotation);
         cache.append(&k.value, &v.value);
         // The last of a sequence sees all of it.
         let key_lengths = Some(cache.lengths());
         let spec = AttentionSpec { causal: false, key_lengths, ..self.spec(None) };
-        let context = ops::attention_over(&q.value, cache, &spec, g.precision());
+        let context = ops::cached_attention(&q.value, cache, &spec, g.precision());
         self.output.end(g, &Var::constant(context), x, residual, None)
     }
 
@@ -127,11 +127,11 @@ impl SelfAttention {
     }
 
     /// Queries, keys and values in the run's precision.
-    fn projected(&self, g: &mut Graph<'_>, x: &Var, rotation: Option<&Rotation>) -> [Var; 3] {
+    fn projected(&self, g: &mut Graph<'_>, x: &Var, rotation: Option<&RotaryTable>) -> [Var; 3] {
         let [mut q, mut k] = [&self.q_proj, &self.k_proj].map(|layer| layer.inner(g, x));
         if let Some(rotation) = rotation {
-            q = ops::rotary(g, q, rotation);
-            k = ops::rotary(g, k, rotation);
+            q = ops::apply_rotary(g, q, rotation);
+            k = ops::apply_rotary(g, k, rotation);
         }
         [q, k, self.v_proj.inner(g, x)]
     }

@@ -76,8 +76,8 @@ pub(super) fn check_loss(loss: &CrossEntropy, examples: &[Prepared]) -> Result<(
     if loss.sum.is_finite() {
         return Ok(());
     }
-    let per_example = (loss.positions.len() / examples.len().max(1)).max(1);
-    let ids: Vec<String> = (loss.positions.chunks(per_example).zip(examples))
+    let per_example = (loss.position_losses.len() / examples.len().max(1)).max(1);
+    let ids: Vec<String> = (loss.position_losses.chunks(per_example).zip(examples))
         .filter(|(positions, _)| positions.iter().any(|x| !x.is_finite()))
         .map(|(_, prepared)| prepared.example.id.clone())
         .collect();

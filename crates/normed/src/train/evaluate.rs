@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::data::{Batch, Collator, Dataset, IGNORE, Loader, Prepared, in_order_by_length};
+use crate::data::{Batch, Collator, Dataset, IGNORE_INDEX, Loader, Prepared, in_order_by_length};
 use crate::metrics::{About, Prediction};
 use crate::models::{GenerationConfig, LoadedModel, generate};
 use crate::nn::Mode;
@@ -96,11 +96,11 @@ impl Evaluation<'_> {
         let mut g = Graph::inference(&self.loaded.params);
         let loss = self.loaded.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?;
         let width = batch.decoder_input_ids.width;
-        let rows = loss.positions.chunks(width).zip(batch.labels.chunks(width));
+        let rows = loss.position_losses.chunks(width).zip(batch.labels.chunks(width));
         Ok(rows
             .map(|(nll, labels)| Likelihood {
                 nll: nll.iter().map(|&x| f64::from(x)).sum(),
-                tokens: labels.iter().filter(|&&label| label != IGNORE).count(),
+                tokens: labels.iter().filter(|&&label| label != IGNORE_INDEX).count(),
             })
             .collect())
     }

@@ -76,7 +76,7 @@ impl Rates {
         let product = |g: &mut Graph<'_>, id: ParamId| {
             let (x, matrix) = (g.parameter(id), matrices[turn.get() % matrices.len()]);
             turn.set(turn.get() + 1);
-            ops::linear(g, &x, matrix, None, Output::Inner)
+            ops::linear(g, &x, matrix, None, Output::RunPrecision)
         };
         let attention = |g: &mut Graph<'_>, id: ParamId| {
             let qkv = g.parameter(id);

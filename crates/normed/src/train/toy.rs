@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::data::{
-    AnswerType, Attributes, Batch, Example, IGNORE, ImageSource, Images, Prepared, Split, TokenRows,
+    AnswerType, Attributes, Batch, Example, IGNORE_INDEX, ImageSource, Images, Prepared, Split,
+    TokenRows,
 };
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
@@ -61,7 +62,7 @@ impl Model for Toy {
         };
         let x = ops::dropout(g, x, stream);
         let x = ops::layer_norm(g, &x, self.gain, self.bias, 1e-5, Precision::F32);
-        Ok(ops::linear(g, &x, self.head, None, ops::Output::Wide))
+        Ok(ops::linear(g, &x, self.head, None, ops::Output::F32))
     }
 
     fn start<'m>(
@@ -84,7 +85,7 @@ pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
         inputs.extend(tokens(i, n));
         labels.extend(tokens(i + 1, n));
         inputs.resize((row + 1) * width, 0);
-        labels.resize((row + 1) * width, IGNORE);
+        labels.resize((row + 1) * width, IGNORE_INDEX);
     }
     let batch = Batch {
         images: Images::PixelValues(Tensor::zeros(&[ids.len(), 3, 0, 0])),

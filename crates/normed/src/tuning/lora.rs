@@ -61,7 +61,7 @@ pub(super) fn initialize(params: &mut Parameters, weight: ParamId, path: LowRank
     let b = params.get_mut(path.b);
     b.set(Tensor::zeros(&b.shape.clone()));
     if let Some(magnitude) = path.magnitude {
-        let norms = ops::row_norms(&Graph::inference(params), weight, path);
+        let norms = ops::merged_row_norms(&Graph::inference(params), weight, path);
         params.get_mut(magnitude).set(Tensor::new(&[norms.len()], norms));
     }
 }

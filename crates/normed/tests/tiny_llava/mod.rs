@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::data::{Batch, IGNORE, IMAGE_TOKEN, Images, TokenRows};
+use normed::data::{Batch, IGNORE_INDEX, IMAGE_TOKEN, Images, TokenRows};
 use normed::tensor::Tensor;
 use normed::weights::{self, read_safetensors};
 
@@ -58,7 +58,7 @@ pub fn llava_batch() -> Batch {
         images: Images::PixelValues(Tensor::stack(&[pixels])),
         views: vec![1],
         input_ids: row(prompt),
-        labels: vec![IGNORE; decoder.len()],
+        labels: vec![IGNORE_INDEX; decoder.len()],
         decoder_input_ids: row(decoder),
         target_count: 0,
         keys: vec![0],

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use normed::data::{Batch, IGNORE, Images, TokenRows};
+use normed::data::{Batch, IGNORE_INDEX, Images, TokenRows};
 use normed::models::LoadedModel;
 use normed::nn::Mode;
 use normed::tensor::{Graph, Tensor};
@@ -28,7 +28,7 @@ pub fn batch(loaded: &LoadedModel) -> Batch {
         views: vec![1],
         input_ids: rows(&[2, 7, 9, 40, 3]),
         decoder_input_ids: rows(&[104, 11, 12]),
-        labels: vec![IGNORE; 3],
+        labels: vec![IGNORE_INDEX; 3],
         target_count: 0,
         keys: vec![0],
     }

@@ -6,7 +6,7 @@
 //! row of scores. Backward recomputes the probabilities, a block of query rows at a time (Dao et
 //! al. 2022, arXiv 2205.14135, algorithm 4): no `[T, T]` matrix ever exists.
 
-mod key_values;
+mod kv_cache;
 mod sequences;
 
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-pub use key_values::KeyValues;
+pub use kv_cache::KvCache;
 use sequences::Sequences;
 
 use super::dropout::DropoutStream;
@@ -118,9 +118,9 @@ fn separate_gradients<T: Number>(
 
 /// Attention of `q [B, Tq, C]` over cached keys and values, without gradients, in the precision of
 /// `q`.
-pub fn attention_over(
+pub fn cached_attention(
     q: &Tensor,
-    cache: &KeyValues,
+    cache: &KvCache,
     spec: &AttentionSpec,
     precision: Precision,
 ) -> Tensor {
@@ -532,12 +532,12 @@ mod tests {
             // The last query over a cache.
             if s.key_lengths.is_none() {
                 let like = Tensor::new(&[2, t, kv], k.clone());
-                let mut cache = KeyValues::new(&like, t);
+                let mut cache = KvCache::new(&like, t);
                 cache.append(&like, &Tensor::new(&[2, t, kv], v.clone()));
                 let last: Vec<f32> =
                     q.chunks(t * c).flat_map(|q| q[(t - 1) * c..].to_vec()).collect();
                 let q = Tensor::new(&[2, 1, c], last);
-                let got = attention_over(&q, &cache, &s, Precision::F32);
+                let got = cached_attention(&q, &cache, &s, Precision::F32);
                 let want = y.value.data().chunks(t * c).flat_map(|y| y[(t - 1) * c..].to_vec());
                 close(got.data(), &want.collect::<Vec<_>>(), 1e-5);
             }
@@ -578,11 +578,11 @@ mod tests {
         let y = self_attention(&mut g, &Var::constant(qkv.clone()), s.clone());
         close(y.value.data(), &want, 1e-5);
 
-        let mut cache = KeyValues::new(&k, 6);
+        let mut cache = KvCache::new(&k, 6);
         cache.append(&k, &v);
-        close(attention_over(&q, &cache, &s, Precision::F32).data(), &want, 1e-5);
+        close(cached_attention(&q, &cache, &s, Precision::F32).data(), &want, 1e-5);
         cache.reorder(&[1, 0]);
-        let swapped = attention_over(&q, &cache, &s, Precision::F32);
+        let swapped = cached_attention(&q, &cache, &s, Precision::F32);
         assert!(swapped.data()[0] != want[0]);
     }
 

@@ -10,7 +10,7 @@ use crate::models::towers::Llama;
 use crate::models::towers::Projector;
 use crate::models::{Decoding, FrozenEncoder, Model};
 use crate::nn::{Drops, Mode};
-use crate::ops::{self, CrossEntropy, KeyValues};
+use crate::ops::{self, CrossEntropy, KvCache};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
@@ -48,7 +48,7 @@ impl Llava {
         let (x, rows) = self.read(g, batch, mode, Answer::Given)?;
         let drops = self.drops(&batch.keys, mode, Tower::Decoder);
         let x = self.language.forward(g, x, &rows.lengths, &drops);
-        Ok(ops::pick(g, &x, rows.answers, batch.decoder_input_ids.width))
+        Ok(ops::select_rows(g, &x, rows.answers, batch.decoder_input_ids.width))
     }
 
     /// What the language model reads `[B, T, C]`, and where it came from.
@@ -186,7 +186,7 @@ impl FrozenEncoder for Llava {
 struct LlavaDecoding<'m> {
     language: &'m Llama,
     params: &'m Parameters,
-    caches: Vec<KeyValues>,
+    caches: Vec<KvCache>,
 }
 
 impl Decoding for LlavaDecoding<'_> {
@@ -216,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::data::Ending;
-    use crate::data::{IGNORE, TokenRows};
+    use crate::data::{IGNORE_INDEX, TokenRows};
     use crate::models::config_keys::ConfigKeys;
     use crate::models::{GenerationConfig, RopeConfig, generate, initialize};
     use crate::nn::Noise;
@@ -259,7 +259,7 @@ mod tests {
             images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
             views: vec![1; keys.len()],
             input_ids: rows(prompts),
-            labels: vec![IGNORE; decoder_input_ids.ids.len()],
+            labels: vec![IGNORE_INDEX; decoder_input_ids.ids.len()],
             decoder_input_ids,
             target_count: 0,
             keys: keys.to_vec(),

@@ -2,14 +2,14 @@
 //! token, then what goes into the decoder, without padding between.
 
 use super::config::LlavaConfig;
-use crate::data::{Batch, IGNORE, IMAGE_TOKEN, TokenRows};
-use crate::ops::RowOf;
+use crate::data::{Batch, IGNORE_INDEX, IMAGE_TOKEN, TokenRows};
+use crate::ops::RowSource;
 use crate::{Error, Result};
 
 /// The rows of a batch.
 pub(super) struct Rows {
     /// `[B * T]`, of what words and pictures make.
-    pub places: Vec<RowOf>,
+    pub places: Vec<RowSource>,
     /// `T`.
     pub width: usize,
     /// `[B]`: without padding.
@@ -31,7 +31,7 @@ impl Rows {
             return Err(Error::invalid("batch", "labels and decoder_input_ids differ in shape"));
         }
         let vocab_size = config.text.vocab_size;
-        let labels = batch.labels.iter().filter(|&&id| id != IGNORE);
+        let labels = batch.labels.iter().filter(|&&id| id != IGNORE_INDEX);
         check_ids("labels", labels, vocab_size)?;
         let states = config.states();
         let (mut each, mut picture) = (Vec::with_capacity(examples), 0);
@@ -57,14 +57,14 @@ impl Rows {
             for &id in prompt {
                 match id {
                     IMAGE_TOKEN => {
-                        places.extend((picture * states..).take(states).map(RowOf::Value));
+                        places.extend((picture * states..).take(states).map(RowSource::Value));
                         picture += 1;
                     }
-                    id => places.push(RowOf::Table(id)),
+                    id => places.push(RowSource::Table(id)),
                 }
             }
             let start = places.len();
-            places.extend(own.iter().map(|&id| RowOf::Table(id)));
+            places.extend(own.iter().map(|&id| RowSource::Table(id)));
             let lengths = [prompt.len() - views, views * states, places.len() - start];
             check_length(config, lengths, answer)?;
             each.push((start, places));
@@ -78,7 +78,7 @@ impl Rows {
             let last = own.len().saturating_sub(1);
             answers.extend((0..decoder.width).map(|a| b * width + (start + a).min(last)));
             places.extend(own);
-            places.resize((b + 1) * width, RowOf::Padding);
+            places.resize((b + 1) * width, RowSource::Padding);
         }
         Ok(Self { places, width, lengths, answers })
     }

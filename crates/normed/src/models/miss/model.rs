@@ -6,7 +6,7 @@
 //! attends to the states of all of them, one behind the other.
 
 use super::config::MissConfig;
-use crate::data::{Batch, IGNORE, Images, TokenRows};
+use crate::data::{Batch, IGNORE_INDEX, Images, TokenRows};
 use crate::models::towers::Vit;
 use crate::models::towers::{Bert, Head};
 use crate::models::{Decoding, FrozenEncoder, Model};
@@ -72,7 +72,7 @@ impl Miss {
         }
         let padded = views.iter().any(|&own| own < most);
         let lengths = padded.then(|| views.iter().map(|own| own * states).collect());
-        (ops::pick(g, &images, rows, most * states), Seen { causal: false, lengths })
+        (ops::select_rows(g, &images, rows, most * states), Seen { causal: false, lengths })
     }
 
     /// What is seen of a question's states, those of virtual tokens among them.
@@ -96,7 +96,7 @@ impl Miss {
         }
         let all = before + width;
         let own = (0..x.shape()[0]).flat_map(|b| b * all + before..(b + 1) * all).collect();
-        ops::pick(g, &x, own, width)
+        ops::select_rows(g, &x, own, width)
     }
 
     /// The states `[B, 1 + patches, C]` of the images. Only products read them: where nobody wants
@@ -143,7 +143,7 @@ impl Miss {
         if batch.labels.len() != batch.decoder_input_ids.ids.len() {
             return Err(Error::invalid("batch", "labels and decoder_input_ids differ in shape"));
         }
-        self.check_ids("labels", batch.labels.iter().filter(|&&id| id != IGNORE))
+        self.check_ids("labels", batch.labels.iter().filter(|&&id| id != IGNORE_INDEX))
     }
 
     fn check_pixels(&self, pixels: &Tensor, pictures: usize) -> Result<()> {
@@ -363,7 +363,7 @@ mod tests {
             images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
             views: vec![1; keys.len()],
             input_ids: rows(questions),
-            labels: vec![IGNORE; decoder_input_ids.ids.len()],
+            labels: vec![IGNORE_INDEX; decoder_input_ids.ids.len()],
             decoder_input_ids,
             target_count: 0,
             keys: keys.to_vec(),

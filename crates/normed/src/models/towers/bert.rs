@@ -131,6 +131,6 @@ impl Head {
         let h = self.dense.forward(g, x);
         let h = ops::activate(g, &h, Activation::Gelu);
         let h = self.norm.forward(g, &h);
-        ops::linear(g, &h, self.words, Some(self.bias), Output::Wide)
+        ops::linear(g, &h, self.words, Some(self.bias), Output::F32)
     }
 }

@@ -206,7 +206,7 @@ impl Clip {
         drops: &Drops,
         drop_path: f32,
     ) -> Var {
-        let x = Var::constant(ops::patches(pixels, self.patch_size));
+        let x = Var::constant(ops::extract_patches(pixels, self.patch_size));
         let x = self.patch.forward(g, &x);
         let x = ops::prepend_class_and_add_positions(g, &x, self.class, self.positions);
         let mut x = self.pre_norm.forward(g, &x);
@@ -218,7 +218,7 @@ impl Clip {
             return x;
         }
         let patches = (0..x.value.rows()).filter(|row| row % self.tokens != 0).collect();
-        ops::pick(g, &x, patches, self.states())
+        ops::select_rows(g, &x, patches, self.states())
     }
 
     /// The parameters that its states depend on.

@@ -4,7 +4,7 @@
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
 use crate::nn::{self, Drops, Linear, LlamaBlock, RmsNorm};
-use crate::ops::{self, CrossEntropy, KeyValues, RowOf};
+use crate::ops::{self, CrossEntropy, KvCache, RowSource};
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameters, Tower, Var,
 };
@@ -60,10 +60,10 @@ impl Llama {
         &self,
         g: &mut Graph<'_>,
         value: Option<&Var>,
-        rows: &[RowOf],
+        rows: &[RowSource],
         width: usize,
     ) -> Var {
-        ops::merge(g, self.embed_tokens, value, rows, width)
+        ops::assemble_rows(g, self.embed_tokens, value, rows, width)
     }
 
     /// How many virtual tokens open the sequences.
@@ -88,13 +88,7 @@ impl Llama {
     }
 
     /// As [`Llama::forward`], for the cache alone, in which each sequence has room for `room` more rows.
-    pub fn start(
-        &self,
-        g: &mut Graph<'_>,
-        x: Var,
-        lengths: &[usize],
-        room: usize,
-    ) -> Vec<KeyValues> {
+    pub fn start(&self, g: &mut Graph<'_>, x: Var, lengths: &[usize], room: usize) -> Vec<KvCache> {
         let before = self.prefix_length(g);
         let rotation = self.rope.of_sequences(lengths, x.shape()[1], before);
         let kept: Vec<_> = lengths.iter().map(|length| before + length).collect();
@@ -110,10 +104,10 @@ impl Llama {
     }
 
     /// One more token a sequence. Gives its logits `[B, 1, V]`.
-    pub fn step(&self, g: &mut Graph<'_>, tokens: &[u32], caches: &mut [KeyValues]) -> Var {
-        let rows: Vec<_> = tokens.iter().map(|&id| RowOf::Table(id)).collect();
+    pub fn step(&self, g: &mut Graph<'_>, tokens: &[u32], caches: &mut [KvCache]) -> Var {
+        let rows: Vec<_> = tokens.iter().map(|&id| RowSource::Table(id)).collect();
         let mut x = self.embed(g, None, &rows, 1);
-        let positions = caches.first().map(KeyValues::lengths).unwrap_or_default();
+        let positions = caches.first().map(KvCache::lengths).unwrap_or_default();
         let rotation = self.rope.at(&positions);
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.step(g, &x, &rotation, cache);

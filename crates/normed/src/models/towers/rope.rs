@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::models::config_keys::ConfigKeys;
-use crate::ops::Rotation;
+use crate::ops::RotaryTable;
 use crate::{Error, Result};
 
 /// The frequencies of positions, as config.json has them.
@@ -288,20 +288,20 @@ impl Rope {
     }
 
     /// Of sequences of `lengths`, each padded to `width`, the first at position `first`.
-    pub fn of_sequences(&self, lengths: &[usize], width: usize, first: usize) -> Rotation {
+    pub fn of_sequences(&self, lengths: &[usize], width: usize, first: usize) -> RotaryTable {
         let positions = first..first + width;
         if lengths.iter().all(|&length| self.is_base(first + length)) {
-            return Rotation::new(positions.map(|t| (t, &*self.base)), self.scale);
+            return RotaryTable::new(positions.map(|t| (t, &*self.base)), self.scale);
         }
         let each: Vec<_> = lengths.iter().map(|&length| self.frequencies(first + length)).collect();
         let rows = each.iter().flat_map(|of| positions.clone().map(move |t| (t, &**of)));
-        Rotation::new(rows, self.scale)
+        RotaryTable::new(rows, self.scale)
     }
 
     /// Of one row a sequence, at its position there.
-    pub fn at(&self, positions: &[usize]) -> Rotation {
+    pub fn at(&self, positions: &[usize]) -> RotaryTable {
         let each: Vec<_> = positions.iter().map(|&p| (p, self.frequencies(p + 1))).collect();
-        Rotation::new(each.iter().map(|(p, of)| (*p, &**of)), self.scale)
+        RotaryTable::new(each.iter().map(|(p, of)| (*p, &**of)), self.scale)
     }
 
     fn frequencies(&self, length: usize) -> Arc<[f32]> {

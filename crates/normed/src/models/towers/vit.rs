@@ -60,7 +60,7 @@ impl Vit {
         drops: &Drops,
         drop_path: f32,
     ) -> Var {
-        let x = Var::constant(ops::patches(pixels, self.patch_size));
+        let x = Var::constant(ops::extract_patches(pixels, self.patch_size));
         let x = self.patch.forward(g, &x);
         let mut x = ops::prepend_class_and_add_positions(g, &x, self.class, self.positions);
         let last = self.blocks.len().saturating_sub(1).max(1) as f32;

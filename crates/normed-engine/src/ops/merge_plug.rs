@@ -6,7 +6,7 @@ use crate::tensor::{ChannelScale, LowRank, ParamId, Parameters, Plug, Precision,
 
 /// The matrix, f32, that does in an empty socket what `weight`'s does with `delta`, and what its bias is
 /// multiplied by, channel by channel, if by anything. None where no matrix does.
-pub fn merged(
+pub fn merge_plug(
     params: &Parameters,
     weight: ParamId,
     delta: Plug,
@@ -62,7 +62,7 @@ fn with_factors(
 mod tests {
     use super::*;
     use crate::ops::check::{close, parameters};
-    use crate::ops::{Output, linear, low_rank, row_norms, scale};
+    use crate::ops::{Output, linear, low_rank_linear, merged_row_norms, scale_channels};
     use crate::tensor::Graph;
 
     /// x, W, b, A, B, magnitudes, factors of the input's channels, of the output's.
@@ -86,20 +86,20 @@ mod tests {
             let x = g.parameter(id[0]);
             match delta {
                 Plug::LowRank(path) if path.magnitude.is_none() => {
-                    low_rank(g, &x, None, layer, path, Output::Wide)
+                    low_rank_linear(g, &x, None, layer, path, Output::F32)
                 }
                 Plug::LowRank(path) => {
-                    let norms = row_norms(g, id[1], path);
-                    let y = low_rank(g, &x, None, (id[1], None), path, Output::Wide);
-                    scale(g, &y, id[5], Some(&norms), layer.1, Output::Wide)
+                    let norms = merged_row_norms(g, id[1], path);
+                    let y = low_rank_linear(g, &x, None, (id[1], None), path, Output::F32);
+                    scale_channels(g, &y, id[5], Some(&norms), layer.1, Output::F32)
                 }
                 Plug::ChannelScale(ChannelScale { vector, input: true }) => {
-                    let x = scale(g, &x, vector, None, None, Output::Wide);
-                    linear(g, &x, layer.0, layer.1, Output::Wide)
+                    let x = scale_channels(g, &x, vector, None, None, Output::F32);
+                    linear(g, &x, layer.0, layer.1, Output::F32)
                 }
                 Plug::ChannelScale(ChannelScale { vector, input: false }) => {
-                    let y = linear(g, &x, layer.0, layer.1, Output::Wide);
-                    scale(g, &y, vector, None, None, Output::Wide)
+                    let y = linear(g, &x, layer.0, layer.1, Output::F32);
+                    scale_channels(g, &y, vector, None, None, Output::F32)
                 }
                 Plug::Bottleneck(_) => unreachable!("not among these"),
             }
@@ -110,7 +110,7 @@ mod tests {
             Plug::ChannelScale(ChannelScale { vector: id[6], input: true }),
             Plug::ChannelScale(ChannelScale { vector: id[7], input: false }),
         ] {
-            let (weight, of_bias) = merged(&params, id[1], delta).unwrap();
+            let (weight, of_bias) = merge_plug(&params, id[1], delta).unwrap();
             let mut plain = params.clone();
             plain.get_mut(id[1]).set(weight);
             if let Some(factors) = of_bias {
@@ -119,7 +119,7 @@ mod tests {
             }
             let g = &mut Graph::inference(&plain);
             let x = g.parameter(id[0]);
-            let y = linear(g, &x, layer.0, layer.1, Output::Wide);
+            let y = linear(g, &x, layer.0, layer.1, Output::F32);
             close(y.value.data(), with(delta).value.data(), 1e-6);
         }
     }

@@ -8,7 +8,7 @@ use crate::tensor::{Elements, Operation, Precision, Tensor};
 /// Keys and values of `B` sequences in buffers with room for more: a decoder's cache. Sequences may be
 /// of different lengths.
 #[derive(Debug, Clone)]
-pub struct KeyValues {
+pub struct KvCache {
     /// `[B, capacity, C]`.
     keys: Tensor,
     /// `[B, capacity, C]`.
@@ -17,7 +17,7 @@ pub struct KeyValues {
     lengths: Vec<usize>,
 }
 
-impl KeyValues {
+impl KvCache {
     /// Room for `capacity` rows as wide as `like`, and in its precision, in each of its sequences
     /// `[B, T, C]`.
     pub fn new(like: &Tensor, capacity: usize) -> Self {
@@ -106,13 +106,13 @@ mod tests {
         let value = |x: &[f32]| Tensor::new(&[2, x.len() / 2, 1], x.to_vec());
         for precision in [Precision::F32, Precision::Bf16] {
             let value = |x: &[f32]| value(x).to_precision(precision);
-            let mut cache = KeyValues::new(&value(&[0.0, 0.0]), 4);
+            let mut cache = KvCache::new(&value(&[0.0, 0.0]), 4);
             let prompt = value(&[1.0, 2.0, 3.0, 4.0, 9.0, 9.0]);
             cache.append(&prompt, &prompt);
             cache.truncate(&[3, 1]);
             cache.append(&value(&[5.0, 6.0]), &value(&[5.0, 6.0]));
             assert_eq!(*cache.lengths(), [4, 2]);
-            let of = |cache: &KeyValues, b: usize| {
+            let of = |cache: &KvCache, b: usize| {
                 let keys = cache.keys.to_precision(Precision::F32);
                 keys.data()[4 * b..][..cache.lengths[b]].to_vec()
             };
