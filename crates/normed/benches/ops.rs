@@ -145,7 +145,7 @@ fn mlp(precision: Precision) -> Operation {
     Operation::new(precision, precision, &[ROWS, HIDDEN], [operations; 2], |scope| {
         let mlp = Mlp::declare(scope, ["fc1", "fc2"], HIDDEN, INTERMEDIATE);
         let residual = Var::constant(ramp(&[ROWS, HIDDEN]));
-        Box::new(move |g, x| mlp.add(g, x, &residual, None))
+        Box::new(move |g, x| mlp.add_with_dropout(g, x, &residual, None))
     })
 }
 
@@ -163,7 +163,7 @@ fn layer_norm(precision: Precision) -> Operation {
     let counts = [ROWS * HIDDEN; 2];
     Operation::new(precision, Precision::F32, &[ROWS, HIDDEN], counts, |scope| {
         let norm = LayerNorm::declare(scope, "norm", HIDDEN, 1e-6, NormPosition::Final);
-        Box::new(move |g, x| norm.inner(g, x))
+        Box::new(move |g, x| norm.forward_autocast(g, x))
     })
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use normed::data::{Batch, Images, TokenRows};
 use normed::models::{self, Model};
 use normed::nn::{
-    Drops, Heads, LayerNorm, LlamaBlock, LlamaWidths, Mode, PostNormBlock, PreNormBlock, RmsNorm,
-    Seen, Widths,
+    AttentionMask, AttentionShape, BlockConfig, DropoutStreams, LayerNorm, LlamaBlock,
+    LlamaBlockConfig, Mode, PostNormBlock, PreNormBlock, RmsNorm,
 };
 use normed::ops::{RotaryTable, cross_entropy, rms_norm};
 use normed::recipe::TrainSpec;
@@ -20,12 +20,13 @@ use serde::Deserialize;
 use super::Task;
 
 const HIDDEN: usize = 768;
-const VIT: Widths = Widths { hidden: HIDDEN, intermediate: 4 * HIDDEN, heads: 12, eps: 1e-6 };
-const BERT: Widths = Widths { eps: 1e-12, ..VIT };
-const MISTRAL: LlamaWidths = LlamaWidths {
+const VIT: BlockConfig =
+    BlockConfig { hidden: HIDDEN, intermediate: 4 * HIDDEN, heads: 12, eps: 1e-6 };
+const BERT: BlockConfig = BlockConfig { eps: 1e-12, ..VIT };
+const MISTRAL: LlamaBlockConfig = LlamaBlockConfig {
     hidden: 4096,
     intermediate: 14_336,
-    heads: Heads { heads: 32, kv_heads: 8, dim: 128, causal: true, window: None },
+    heads: AttentionShape { heads: 32, kv_heads: 8, dim: 128, causal: true, window: None },
     eps: 1e-5,
     attention_bias: false,
     mlp_bias: false,
@@ -211,7 +212,7 @@ impl Workload {
             if let (Images::PixelValues(pixels), Some(prefix)) =
                 (&batch.images, model.frozen_encoder(params, Mode::Evaluate))
             {
-                batch.images = Images::States(prefix.states(params, pixels)?);
+                batch.images = Images::States(prefix.encode(params, pixels)?);
             }
             let batches = std::iter::once(Ok((batch.clone(), Vec::new())));
             let options = StepOptions { spec, seed: 0, lr: LR };
@@ -234,22 +235,23 @@ impl Workload {
             Self::Vit { blocks, norm, input } => {
                 let mut x = input.clone();
                 for block in blocks {
-                    x = block.forward(g, &x, &Drops::none());
+                    x = block.forward(g, &x, &DropoutStreams::none());
                 }
                 mean_square(norm.forward(g, &x))
             }
             Self::Decoder { norm, blocks, input, source } => {
-                let (own, cross) = (Seen { causal: true, lengths: None }, Seen::default());
+                let (own, cross) =
+                    (AttentionMask { causal: true, lengths: None }, AttentionMask::default());
                 let mut x = norm.forward(g, input);
                 for block in blocks {
-                    x = block.forward(g, &x, &own, source, &cross, &Drops::none());
+                    x = block.forward(g, &x, &own, source, &cross, &DropoutStreams::none());
                 }
                 mean_square(x)
             }
             Self::Llama { blocks, norm, rotation, input } => {
                 let mut x = input.clone();
                 for block in blocks {
-                    x = block.forward(g, &x, rotation, &Drops::none());
+                    x = block.forward(g, &x, rotation, &DropoutStreams::none());
                 }
                 mean_square(rms_norm(g, &x, norm.weight, MISTRAL.eps, Precision::F32))
             }

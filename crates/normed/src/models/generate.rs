@@ -73,7 +73,7 @@ pub fn generate(
     ending: Ending<'_>,
 ) -> Result<Vec<Vec<u32>>> {
     check(rule)?;
-    let mut decoding = model.start(params, batch, rule.max_new_tokens)?;
+    let mut decoding = model.start_decoding(params, batch, rule.max_new_tokens)?;
     // The first column of what goes into the decoder.
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
     let new = |(b, (row, &key)): (usize, (&[u32], &u64))| {

@@ -26,7 +26,7 @@ pub trait Model: Send + Sync {
 
     /// Reads the images and `input_ids` of `batch` for answers of up to `max_new_tokens`. Fails
     /// as [`Model::forward`] does, and where the positions do not go so far.
-    fn start<'m>(
+    fn start_decoding<'m>(
         &'m self,
         params: &'m Parameters,
         batch: &Batch,
@@ -60,7 +60,7 @@ pub trait FrozenEncoder {
     /// itself would go on with, so that a batch can carry them as
     /// [`Images::States`](crate::data::Images). What it makes of a picture does not depend on the
     /// others. Fails on another image size than the model's.
-    fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor>;
+    fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor>;
 }
 
 /// A batch being decoded, with its key-value cache: one row a sequence.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Drops, LayerNorm, Linear, Place, prefix};
+use super::{DropoutSite, DropoutStreams, LayerNorm, Linear, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KvCache};
 use crate::tensor::{
     AttentionProjection, Graph, Module, NormPosition, Recompute, Scope, Tensor, Var,
@@ -39,31 +39,43 @@ impl FusedAttention {
     }
 
     /// `residual + attention(x)`, both `[B, T, C]`.
-    pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var, drops: &Drops) -> Var {
+    pub fn add_to_residual(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        residual: &Var,
+        dropout: &DropoutStreams,
+    ) -> Var {
         let spec = AttentionSpec {
             heads: self.heads,
-            dropout: drops.probabilities(Place::Probabilities),
+            dropout: dropout.attention_dropout(DropoutSite::Probabilities),
             ..AttentionSpec::default()
         };
         let layer = self.qkv.clone();
         let context = g.recompute_in_backward(Recompute::Attention, [x], move |g, [x]| {
-            let qkv = layer.inner(g, x);
+            let qkv = layer.forward_autocast(g, x);
             ops::self_attention(g, &qkv, spec.clone())
         });
-        self.projection.end_path(g, &context, x, residual, drops.path(Place::Attention))
+        self.projection.add_with_drop_path(
+            g,
+            &context,
+            x,
+            residual,
+            dropout.drop_path(DropoutSite::Attention),
+        )
     }
 }
 
 /// Which keys a query sees.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct AttentionMask {
     /// Only those up to its own position.
     pub causal: bool,
     /// `[B]`: only the first so many; all of them if absent.
     pub lengths: Option<Arc<[usize]>>,
 }
 
-impl Seen {
+impl AttentionMask {
     /// The same of keys behind `before` others, which every query sees.
     fn after(&self, before: usize) -> Self {
         let lengths = self.lengths.as_ref().map(|all| all.iter().map(|n| n + before).collect());
@@ -81,13 +93,13 @@ pub struct Attention {
     norm: LayerNorm,
     heads: usize,
     /// Where its probabilities and its output are dropped.
-    places: [Place; 2],
+    places: [DropoutSite; 2],
 }
 
 impl Attention {
     /// Self-attention: declares `self.{query,key,value}` and `output.{dense,LayerNorm}`.
     pub fn declare_self(scope: &mut Scope<'_>, width: usize, heads: usize, eps: f32) -> Self {
-        let places = [Place::Probabilities, Place::Attention];
+        let places = [DropoutSite::Probabilities, DropoutSite::Attention];
         let role = (Module::Attention as fn(_) -> _, NormPosition::Attention, places);
         Self::declare(scope, [width; 2], heads, eps, role)
     }
@@ -100,7 +112,7 @@ impl Attention {
         heads: usize,
         eps: f32,
     ) -> Self {
-        let places = [Place::CrossProbabilities, Place::CrossAttention];
+        let places = [DropoutSite::CrossProbabilities, DropoutSite::CrossAttention];
         let role = (Module::CrossAttention as fn(_) -> _, NormPosition::CrossAttention, places);
         Self::declare(scope, [width, source], heads, eps, role)
     }
@@ -110,7 +122,7 @@ impl Attention {
         [width, source]: [usize; 2],
         heads: usize,
         eps: f32,
-        (part, norm, places): (fn(AttentionProjection) -> Module, NormPosition, [Place; 2]),
+        (part, norm, places): (fn(AttentionProjection) -> Module, NormPosition, [DropoutSite; 2]),
     ) -> Self {
         let mut linear = |name: &str, inner: usize, which: AttentionProjection| {
             Linear::declare(scope, name, [width, inner], part(which))
@@ -131,48 +143,55 @@ impl Attention {
         g: &mut Graph<'_>,
         x: &Var,
         source: &Var,
-        seen: &Seen,
-        drops: &Drops,
+        seen: &AttentionMask,
+        dropout: &DropoutStreams,
     ) -> Var {
-        let before = prefix::length(g, &self.key);
-        let spec = self.spec(&seen.after(before), drops.probabilities(self.places[0]));
+        let before = prefix::prefix_length(g, &self.key);
+        let spec = self.spec(&seen.after(before), dropout.attention_dropout(self.places[0]));
         let [query, key, value] = [&self.query, &self.key, &self.value].map(Linear::clone);
         let context =
             g.recompute_in_backward(Recompute::Attention, [x, source], move |g, [x, source]| {
-                let q = query.inner(g, x);
-                let own = [key.inner(g, source), value.inner(g, source)];
-                let [k, v] = prefix::prepended(g, &key, own);
+                let q = query.forward_autocast(g, x);
+                let own = [key.forward_autocast(g, source), value.forward_autocast(g, source)];
+                let [k, v] = prefix::prepend_prefix(g, &key, own);
                 ops::attention(g, &q, &k, &v, spec.clone())
             });
-        let y = self.dense.end(g, &context, x, x, drops.hidden(self.places[1]));
+        let y =
+            self.dense.add_with_dropout(g, &context, x, x, dropout.hidden_dropout(self.places[1]));
         self.norm.forward(g, &y)
     }
 
     /// Keys and values of `source [B, T, S]`, each `[B, T, C]`, for a cache.
-    pub fn keys_values(&self, g: &mut Graph<'_>, source: &Var) -> [Tensor; 2] {
+    pub fn project_keys_values(&self, g: &mut Graph<'_>, source: &Var) -> [Tensor; 2] {
         [&self.key, &self.value].map(|layer| layer.forward(g, source).value)
     }
 
     /// A cache of keys and values like `like [B, T, C]`, with room for `room` rows more than a prefix has,
     /// which is all it holds.
-    pub fn cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KvCache {
-        let mut cache = KvCache::new(like, prefix::length(g, &self.key) + room);
+    pub fn new_cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KvCache {
+        let mut cache = KvCache::new(like, prefix::prefix_length(g, &self.key) + room);
         let none = like.empty_like(&[like.shape()[0], 0, like.width()], like.precision());
         let none = [none.clone(), none].map(Var::constant);
-        let [keys, values] = prefix::prepended(g, &self.key, none);
+        let [keys, values] = prefix::prepend_prefix(g, &self.key, none);
         cache.append(&keys.value, &values.value);
         cache
     }
 
     /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
-    pub fn forward_over(&self, g: &mut Graph<'_>, x: &Var, cache: &KvCache, seen: &Seen) -> Var {
-        let q = self.query.inner(g, x);
+    pub fn forward_cached(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        cache: &KvCache,
+        seen: &AttentionMask,
+    ) -> Var {
+        let q = self.query.forward_autocast(g, x);
         let context = ops::cached_attention(&q.value, cache, &self.spec(seen, None), g.precision());
-        let y = self.dense.end(g, &Var::constant(context), x, x, None);
+        let y = self.dense.add_with_dropout(g, &Var::constant(context), x, x, None);
         self.norm.forward(g, &y)
     }
 
-    fn spec(&self, seen: &Seen, dropout: Option<DropoutStream>) -> AttentionSpec {
+    fn spec(&self, seen: &AttentionMask, dropout: Option<DropoutStream>) -> AttentionSpec {
         AttentionSpec {
             heads: self.heads,
             causal: seen.causal,

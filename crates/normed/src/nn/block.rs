@@ -1,12 +1,14 @@
 //! Transformer blocks: the vision transformer's (norms before) and BERT's (norms after).
 
-use super::{Attention, Drops, FusedAttention, LayerNorm, Mlp, Place, Seen};
+use super::{
+    Attention, AttentionMask, DropoutSite, DropoutStreams, FusedAttention, LayerNorm, Mlp,
+};
 use crate::ops::KvCache;
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]
-pub struct Widths {
+pub struct BlockConfig {
     /// The residual stream.
     pub hidden: usize,
     /// Inside the feed-forward network.
@@ -29,7 +31,7 @@ pub struct PreNormBlock {
 
 impl PreNormBlock {
     /// Declares `self_attn`, `layer_norm1`, `mlp`, `layer_norm2`.
-    pub fn declare(scope: &mut Scope<'_>, w: Widths) -> Self {
+    pub fn declare(scope: &mut Scope<'_>, w: BlockConfig) -> Self {
         Self {
             attention: FusedAttention::declare(&mut scope.sub("self_attn"), w.hidden, w.heads),
             norm1: LayerNorm::declare(
@@ -45,16 +47,18 @@ impl PreNormBlock {
     }
 
     /// `[B, T, C] -> [B, T, C]`.
-    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
-        let (block, drops) = (self.clone(), drops.clone());
-        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| block.layers(g, x, &drops))
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
+        let (block, dropout) = (self.clone(), dropout.clone());
+        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| block.layers(g, x, &dropout))
     }
 
-    fn layers(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
-        let h = self.norm1.inner(g, x);
-        let x = self.attention.add(g, &h, x, drops);
-        let h = self.norm2.inner(g, &x);
-        g.as_final_op(|g| self.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
+    fn layers(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
+        let h = self.norm1.forward_autocast(g, x);
+        let x = self.attention.add_to_residual(g, &h, x, dropout);
+        let h = self.norm2.forward_autocast(g, &x);
+        g.as_final_op(|g| {
+            self.mlp.add_with_drop_path(g, &h, &x, dropout.drop_path(DropoutSite::Ffn))
+        })
     }
 }
 
@@ -79,7 +83,7 @@ pub struct BlockCache {
 
 impl PostNormBlock {
     /// Declares `attention`, `crossattention` to a sequence `source` wide, `intermediate`, `output`.
-    pub fn declare(scope: &mut Scope<'_>, w: Widths, source: usize) -> Self {
+    pub fn declare(scope: &mut Scope<'_>, w: BlockConfig, source: usize) -> Self {
         let attention = &mut scope.sub("attention");
         let attention = Attention::declare_self(attention, w.hidden, w.heads, w.eps);
         let cross = &mut scope.sub("crossattention");
@@ -97,40 +101,46 @@ impl PostNormBlock {
         &self,
         g: &mut Graph<'_>,
         x: &Var,
-        own: &Seen,
+        own: &AttentionMask,
         source: &Var,
-        cross: &Seen,
-        drops: &Drops,
+        cross: &AttentionMask,
+        dropout: &DropoutStreams,
     ) -> Var {
-        let (block, drops) = (self.clone(), drops.clone());
+        let (block, dropout) = (self.clone(), dropout.clone());
         let (own, cross) = (own.clone(), cross.clone());
         g.recompute_in_backward(Recompute::Blocks, [x, source], move |g, [x, source]| {
-            let x = block.attention.forward(g, x, x, &own, &drops);
-            let x = block.cross_attention.forward(g, &x, source, &cross, &drops);
-            block.feed_forward(g, &x, &drops)
+            let x = block.attention.forward(g, x, x, &own, &dropout);
+            let x = block.cross_attention.forward(g, &x, source, &cross, &dropout);
+            block.feed_forward(g, &x, &dropout)
         })
     }
 
     /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
-    pub fn cache(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> BlockCache {
-        let [keys, values] = self.cross_attention.keys_values(g, source);
+    pub fn new_cache(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> BlockCache {
+        let [keys, values] = self.cross_attention.project_keys_values(g, source);
         let mut cross = KvCache::new(&keys, keys.shape()[1]);
         cross.append(&keys, &values);
-        BlockCache { own: self.attention.cache(g, &keys, room), cross }
+        BlockCache { own: self.attention.new_cache(g, &keys, room), cross }
     }
 
     /// Tokens `x [B, T, C]` that follow those in the cache, without gradients.
-    pub fn step(&self, g: &mut Graph<'_>, x: Var, cache: &mut BlockCache, cross: &Seen) -> Var {
-        let [keys, values] = self.attention.keys_values(g, &x);
+    pub fn step(
+        &self,
+        g: &mut Graph<'_>,
+        x: Var,
+        cache: &mut BlockCache,
+        cross: &AttentionMask,
+    ) -> Var {
+        let [keys, values] = self.attention.project_keys_values(g, &x);
         cache.own.append(&keys, &values);
-        let own = Seen { causal: true, lengths: None };
-        let x = self.attention.forward_over(g, &x, &cache.own, &own);
-        let x = self.cross_attention.forward_over(g, &x, &cache.cross, cross);
-        self.feed_forward(g, &x, &Drops::none())
+        let own = AttentionMask { causal: true, lengths: None };
+        let x = self.attention.forward_cached(g, &x, &cache.own, &own);
+        let x = self.cross_attention.forward_cached(g, &x, &cache.cross, cross);
+        self.feed_forward(g, &x, &DropoutStreams::none())
     }
 
-    fn feed_forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
-        let y = self.mlp.add(g, x, x, drops.hidden(Place::Ffn));
+    fn feed_forward(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
+        let y = self.mlp.add_with_dropout(g, x, x, dropout.hidden_dropout(DropoutSite::Ffn));
         self.norm.forward(g, &y)
     }
 }

@@ -1,7 +1,7 @@
 //! CLIP's block (Radford et al. 2021, arXiv 2103.00020): the vision transformer's, with its matrices
 //! apart and an activation of its own.
 
-use super::{Drops, LayerNorm, Mlp, Place, SelfAttention, Widths};
+use super::{BlockConfig, DropoutSite, DropoutStreams, LayerNorm, Mlp, SelfAttention};
 use crate::ops::Activation;
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
@@ -16,7 +16,7 @@ pub struct ClipBlock {
 
 impl ClipBlock {
     /// Declares `self_attn`, `layer_norm1`, `mlp`, `layer_norm2`.
-    pub fn declare(scope: &mut Scope<'_>, w: Widths, activation: Activation) -> Self {
+    pub fn declare(scope: &mut Scope<'_>, w: BlockConfig, activation: Activation) -> Self {
         let self_attn = SelfAttention::declare_clip(&mut scope.sub("self_attn"), w.hidden, w.heads);
         let norm = |scope: &mut Scope<'_>, name, place| {
             LayerNorm::declare(scope, name, w.hidden, w.eps, place)
@@ -29,13 +29,15 @@ impl ClipBlock {
     }
 
     /// `[B, T, C] -> [B, T, C]`.
-    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, drops: &Drops) -> Var {
-        let (block, drops) = (self.clone(), drops.clone());
+    pub fn forward(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
+        let (block, dropout) = (self.clone(), dropout.clone());
         g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {
-            let h = block.layer_norm1.inner(g, x);
-            let x = block.self_attn.add(g, &h, x, None, &drops);
-            let h = block.layer_norm2.inner(g, &x);
-            g.as_final_op(|g| block.mlp.add_path(g, &h, &x, drops.path(Place::Ffn)))
+            let h = block.layer_norm1.forward_autocast(g, x);
+            let x = block.self_attn.add_to_residual(g, &h, x, None, &dropout);
+            let h = block.layer_norm2.forward_autocast(g, &x);
+            g.as_final_op(|g| {
+                block.mlp.add_with_drop_path(g, &h, &x, dropout.drop_path(DropoutSite::Ffn))
+            })
         })
     }
 }

@@ -4,7 +4,7 @@ use super::bottleneck;
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{ChannelScale, Graph, LowRank, ParamId, Plug, Var};
 
-/// What tells the random streams of sockets from those of the model's own [`Place`](super::Place)s.
+/// What tells the random streams of sockets from those of the model's own [`DropoutSite`](super::DropoutSite)s.
 const SOCKETS: u64 = 1 << 48;
 
 /// The layer's output with `delta`; `layer` is its weight and bias.

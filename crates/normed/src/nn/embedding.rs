@@ -1,6 +1,6 @@
 //! What a text tower starts from.
 
-use super::{Drops, LayerNorm, Place, prompt_length, prompted};
+use super::{DropoutSite, DropoutStreams, LayerNorm, prepend_prompt, prompt_length};
 use crate::ops;
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Precision, Scope, Var,
@@ -39,11 +39,17 @@ impl TextEmbedding {
     /// `ids [B * T]` in rows of `width`, which open the sequences. Gives `[B, P + T, C]`: what of virtual
     /// tokens stands before them is normalised and dropped as they are, and has no positions, which begin
     /// where they do without.
-    pub fn forward(&self, g: &mut Graph<'_>, ids: &[u32], width: usize, drops: &Drops) -> Var {
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        ids: &[u32],
+        width: usize,
+        dropout: &DropoutStreams,
+    ) -> Var {
         let x = ops::embedding(g, ids, width, self.words, self.positions, 0);
-        let x = prompted(g, self.words, x);
+        let x = prepend_prompt(g, self.words, x);
         let x = self.norm.forward(g, &x);
-        ops::dropout(g, x, drops.hidden(Place::Embedding))
+        ops::dropout(g, x, dropout.hidden_dropout(DropoutSite::Embedding))
     }
 
     /// How many virtual tokens there are.
@@ -52,10 +58,10 @@ impl TextEmbedding {
     }
 
     /// The virtual tokens of `sequences` sequences alone, `[B, P, C]`, without noise.
-    pub fn prompt(&self, g: &mut Graph<'_>, sequences: usize) -> Var {
+    pub fn embed_prompt(&self, g: &mut Graph<'_>, sequences: usize) -> Var {
         let words = g.param(self.words).value();
         let none = words.empty_like(&[sequences, 0, words.width()], Precision::F32);
-        let x = prompted(g, self.words, Var::constant(none));
+        let x = prepend_prompt(g, self.words, Var::constant(none));
         self.norm.forward(g, &x)
     }
 

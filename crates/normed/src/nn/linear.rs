@@ -56,13 +56,13 @@ impl Linear {
     }
 
     /// As [`Linear::forward`] in the run's precision, for an attention or an activation.
-    pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+    pub fn forward_autocast(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         self.output(g, x, Output::RunPrecision)
     }
 
     /// `residual + forward(x)`, elements of the latter dropped, of a layer that ends a sublayer, whose input
     /// was `input`.
-    pub(super) fn end(
+    pub(super) fn add_with_dropout(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
@@ -70,11 +70,13 @@ impl Linear {
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        residual::add(g, residual, drop, |g, output| self.ending(g, x, input, output))
+        residual::add_with_dropout(g, residual, drop, |g, output| {
+            self.forward_as_sublayer_end(g, x, input, output)
+        })
     }
 
     /// As [`Linear::end`], dropped for whole examples.
-    pub(super) fn end_path(
+    pub(super) fn add_with_drop_path(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
@@ -82,11 +84,13 @@ impl Linear {
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        residual::add_path(g, residual, drop, |g, output| self.ending(g, x, input, output))
+        residual::add_with_drop_path(g, residual, drop, |g, output| {
+            self.forward_as_sublayer_end(g, x, input, output)
+        })
     }
 
     /// The output of a layer that ends a sublayer, whose input was `input`.
-    pub(super) fn ending(
+    pub(super) fn forward_as_sublayer_end(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
@@ -102,7 +106,7 @@ impl Linear {
     }
 
     /// Whether something is plugged in.
-    pub(super) fn is_changed(&self, g: &Graph<'_>) -> bool {
+    pub(super) fn has_delta(&self, g: &Graph<'_>) -> bool {
         g.plug(self.weight).is_some()
     }
 

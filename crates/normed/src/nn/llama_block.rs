@@ -1,18 +1,18 @@
 //! LLaMA's block (Touvron et al. 2023, arXiv 2302.13971, section 2.2), which Mistral's is too.
 
-use super::{Drops, GatedMlp, Heads, RmsNorm, SelfAttention};
+use super::{AttentionShape, DropoutStreams, GatedMlp, RmsNorm, SelfAttention};
 use crate::ops::{KvCache, RotaryTable};
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of such a block.
 #[derive(Debug, Clone, Copy)]
-pub struct LlamaWidths {
+pub struct LlamaBlockConfig {
     /// The residual stream.
     pub hidden: usize,
     /// Inside the feed-forward network.
     pub intermediate: usize,
     /// The attention's.
-    pub heads: Heads,
+    pub heads: AttentionShape,
     /// Of the norms.
     pub eps: f32,
     /// Whether the attention's projections have biases.
@@ -32,7 +32,7 @@ pub struct LlamaBlock {
 
 impl LlamaBlock {
     /// Declares `self_attn`, `mlp`, `input_layernorm`, `post_attention_layernorm`.
-    pub fn declare(scope: &mut Scope<'_>, w: LlamaWidths) -> Self {
+    pub fn declare(scope: &mut Scope<'_>, w: LlamaBlockConfig) -> Self {
         let attention = &mut scope.sub("self_attn");
         let self_attn =
             SelfAttention::declare_llama(attention, w.hidden, w.heads, w.attention_bias);
@@ -49,27 +49,27 @@ impl LlamaBlock {
         g: &mut Graph<'_>,
         x: &Var,
         rotation: &RotaryTable,
-        drops: &Drops,
+        dropout: &DropoutStreams,
     ) -> Var {
-        let (block, rotation, drops) = (self.clone(), rotation.clone(), drops.clone());
+        let (block, rotation, dropout) = (self.clone(), rotation.clone(), dropout.clone());
         g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {
-            let h = block.input_layernorm.inner(g, x);
-            let x = block.self_attn.add(g, &h, x, Some(&rotation), &drops);
+            let h = block.input_layernorm.forward_autocast(g, x);
+            let x = block.self_attn.add_to_residual(g, &h, x, Some(&rotation), &dropout);
             block.feed_forward(g, &x)
         })
     }
 
     /// As [`LlamaBlock::forward`] without gradients, where `x` opens the sequences; with the cache to go
     /// on from, which has room for `room` rows more.
-    pub fn start(
+    pub fn prefill(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
         rotation: &RotaryTable,
         room: usize,
     ) -> (Var, KvCache) {
-        let h = self.input_layernorm.inner(g, x);
-        let (x, cache) = self.self_attn.start(g, &h, x, Some(rotation), room);
+        let h = self.input_layernorm.forward_autocast(g, x);
+        let (x, cache) = self.self_attn.prefill(g, &h, x, Some(rotation), room);
         (self.feed_forward(g, &x), cache)
     }
 
@@ -81,7 +81,7 @@ impl LlamaBlock {
         rotation: &RotaryTable,
         cache: &mut KvCache,
     ) -> Var {
-        let h = self.input_layernorm.inner(g, x);
+        let h = self.input_layernorm.forward_autocast(g, x);
         let x = self.self_attn.step(g, &h, x, Some(rotation), cache);
         self.feed_forward(g, &x)
     }
@@ -92,7 +92,7 @@ impl LlamaBlock {
     }
 
     fn feed_forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        let h = self.post_attention_layernorm.inner(g, x);
-        g.as_final_op(|g| self.mlp.add(g, &h, x))
+        let h = self.post_attention_layernorm.forward_autocast(g, x);
+        g.as_final_op(|g| self.mlp.add_to_residual(g, &h, x))
     }
 }

@@ -36,37 +36,37 @@ impl Mlp {
     }
 
     /// `residual + forward(x)`, elements of the latter dropped.
-    pub fn add(
+    pub fn add_with_dropout(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        residual::add(g, residual, drop, |g, output| self.output(g, x, output))
+        residual::add_with_dropout(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
     /// As [`Mlp::add`], dropped for whole examples.
-    pub fn add_path(
+    pub fn add_with_drop_path(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
         residual: &Var,
         drop: Option<DropoutStream>,
     ) -> Var {
-        residual::add_path(g, residual, drop, |g, output| self.output(g, x, output))
+        residual::add_with_drop_path(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
     fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        if ![&self.fc1, &self.fc2].iter().any(|layer| layer.is_changed(g)) {
+        if ![&self.fc1, &self.fc2].iter().any(|layer| layer.has_delta(g)) {
             return ops::mlp(g, x, self.fc1.ids(), self.fc2.ids(), self.activation, output);
         }
         let (fc1, activation) = (self.fc1.clone(), self.activation);
         let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
-            let h = fc1.inner(g, x);
+            let h = fc1.forward_autocast(g, x);
             ops::activate(g, &h, activation)
         });
-        self.fc2.ending(g, &h, x, output)
+        self.fc2.forward_as_sublayer_end(g, &h, x, output)
     }
 }
 
@@ -96,17 +96,17 @@ impl GatedMlp {
     }
 
     /// `residual + down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
-    pub fn add(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
+    pub fn add_to_residual(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
         let output = Output::AddTo(residual);
-        if !layers.iter().any(|layer| layer.is_changed(g)) {
+        if !layers.iter().any(|layer| layer.has_delta(g)) {
             return ops::gated_mlp(g, x, layers.map(Linear::ids), output);
         }
         let [gate, up] = [&self.gate_proj, &self.up_proj].map(Linear::clone);
         let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
-            let (gated, raised) = (gate.inner(g, x), up.inner(g, x));
+            let (gated, raised) = (gate.forward_autocast(g, x), up.forward_autocast(g, x));
             ops::swiglu(g, &gated, &raised)
         });
-        self.down_proj.ending(g, &h, x, output)
+        self.down_proj.forward_as_sublayer_end(g, &h, x, output)
     }
 }

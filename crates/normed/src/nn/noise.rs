@@ -28,7 +28,7 @@ pub struct Noise {
 /// A place where something is dropped. The numbers enter the random streams: a run's bytes depend
 /// on them, so a new place takes a new number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum DropoutSite {
     /// The normalised embeddings.
     Embedding = 0,
     /// The probabilities of self-attention.
@@ -45,7 +45,7 @@ pub enum Place {
 
 /// What one pass drops in one tower, or in one block of it.
 #[derive(Debug, Clone)]
-pub struct Drops {
+pub struct DropoutStreams {
     seed: u64,
     keys: Arc<[u64]>,
     /// Tower and block, above the place's bits.
@@ -58,7 +58,7 @@ pub struct Drops {
     path: f32,
 }
 
-impl Drops {
+impl DropoutStreams {
     /// Nothing.
     pub fn none() -> Self {
         Self { seed: 0, keys: [].into(), site: 0, hidden: 0.0, probabilities: 0.0, path: 0.0 }
@@ -82,21 +82,21 @@ impl Drops {
     }
 
     /// What drops elements at `place`.
-    pub fn hidden(&self, place: Place) -> Option<DropoutStream> {
+    pub fn hidden_dropout(&self, place: DropoutSite) -> Option<DropoutStream> {
         self.stream(place, self.hidden)
     }
 
     /// What drops attention probabilities at `place`.
-    pub fn probabilities(&self, place: Place) -> Option<DropoutStream> {
+    pub fn attention_dropout(&self, place: DropoutSite) -> Option<DropoutStream> {
         self.stream(place, self.probabilities)
     }
 
     /// What drops the whole branch at `place`.
-    pub fn path(&self, place: Place) -> Option<DropoutStream> {
+    pub fn drop_path(&self, place: DropoutSite) -> Option<DropoutStream> {
         self.stream(place, self.path)
     }
 
-    fn stream(&self, place: Place, rate: f32) -> Option<DropoutStream> {
+    fn stream(&self, place: DropoutSite, rate: f32) -> Option<DropoutStream> {
         let site = self.site | place as u64;
         (rate > 0.0).then(|| DropoutStream::new(&self.keys, self.seed, site, rate))
     }

@@ -34,7 +34,7 @@ impl LayerNorm {
     }
 
     /// As [`LayerNorm::forward`] in the run's precision, where only linear layers read it.
-    pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+    pub fn forward_autocast(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let precision = g.precision();
         ops::layer_norm(g, x, self.weight, self.bias, self.eps, precision)
     }
@@ -65,7 +65,7 @@ impl RmsNorm {
     }
 
     /// `x [.., C] -> [.., C]` in the run's precision, where only linear layers read it.
-    pub fn inner(&self, g: &mut Graph<'_>, x: &Var) -> Var {
+    pub fn forward_autocast(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let precision = g.precision();
         ops::rms_norm(g, x, self.weight, self.eps, precision)
     }

@@ -5,13 +5,13 @@ use crate::ops::{self, Activation, Output};
 use crate::tensor::{Graph, PrefixKv, Var};
 
 /// How many stand before the keys that `key` makes.
-pub(super) fn length(g: &Graph<'_>, key: &Linear) -> usize {
+pub(super) fn prefix_length(g: &Graph<'_>, key: &Linear) -> usize {
     g.prefix(key.weight).map_or(0, |prefix| g.param(prefix.table()).shape[0])
 }
 
 /// Keys and values `[B, T, C]`, which `key` and its like made, behind those of the prefix if there is
 /// one: `[B, P + T, C]`.
-pub(super) fn prepended(g: &mut Graph<'_>, key: &Linear, [k, v]: [Var; 2]) -> [Var; 2] {
+pub(super) fn prepend_prefix(g: &mut Graph<'_>, key: &Linear, [k, v]: [Var; 2]) -> [Var; 2] {
     let Some(prefix) = g.prefix(key.weight) else { return [k, v] };
     let rows = rows(g, prefix);
     let width = k.value.width();

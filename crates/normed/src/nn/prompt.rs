@@ -10,7 +10,7 @@ pub fn prompt_length(g: &Graph<'_>, table: ParamId) -> usize {
 
 /// What `table` made of the tokens that open the sequences, `x [B, T, C]`, behind the virtual ones if there
 /// are any: `[B, P + T, C]`.
-pub fn prompted(g: &mut Graph<'_>, table: ParamId, x: Var) -> Var {
+pub fn prepend_prompt(g: &mut Graph<'_>, table: ParamId, x: Var) -> Var {
     let Some(tokens) = g.soft_prompt(table) else { return x };
     let tokens = g.parameter(tokens);
     ops::prepend_rows(g, &tokens, 0, &x)

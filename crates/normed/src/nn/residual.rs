@@ -5,7 +5,7 @@ use crate::tensor::{Graph, Var};
 
 /// `residual + branch`, elements of the latter dropped. Without dropout the branch's last operation
 /// adds; `branch` computes it with such an output.
-pub(super) fn add(
+pub(super) fn add_with_dropout(
     g: &mut Graph<'_>,
     residual: &Var,
     drop: Option<DropoutStream>,
@@ -19,7 +19,7 @@ pub(super) fn add(
 }
 
 /// As [`add`], the branch dropped for whole examples (stochastic depth).
-pub(super) fn add_path(
+pub(super) fn add_with_drop_path(
     g: &mut Graph<'_>,
     residual: &Var,
     drop: Option<DropoutStream>,

@@ -1,13 +1,13 @@
 //! Self-attention with matrices of its own for queries, keys and values, as CLIP and LLaMA have it.
 
 use super::attention::KEY_BIAS;
-use super::{Drops, Linear, Place, prefix};
+use super::{DropoutSite, DropoutStreams, Linear, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KvCache, RotaryTable};
 use crate::tensor::{AttentionProjection, Graph, Module, Recompute, Scope, Var};
 
 /// What a self-attention is like.
 #[derive(Debug, Clone, Copy)]
-pub struct Heads {
+pub struct AttentionShape {
     /// Of queries.
     pub heads: usize,
     /// Of keys and values.
@@ -27,14 +27,14 @@ pub struct SelfAttention {
     k_proj: Linear,
     v_proj: Linear,
     output: Linear,
-    heads: Heads,
+    heads: AttentionShape,
 }
 
 impl SelfAttention {
     /// CLIP's: declares `k_proj`, `v_proj`, `q_proj` and `out_proj`, all with biases.
     pub fn declare_clip(scope: &mut Scope<'_>, width: usize, heads: usize) -> Self {
         let dim = width / heads;
-        let heads = Heads { heads, kv_heads: heads, dim, causal: false, window: None };
+        let heads = AttentionShape { heads, kv_heads: heads, dim, causal: false, window: None };
         let mut layer =
             |name, part| Linear::declare(scope, name, [width, width], Module::Attention(part));
         let k_proj = layer("k_proj", AttentionProjection::Key);
@@ -50,7 +50,7 @@ impl SelfAttention {
     pub fn declare_llama(
         scope: &mut Scope<'_>,
         width: usize,
-        heads: Heads,
+        heads: AttentionShape,
         has_bias: bool,
     ) -> Self {
         let mut layer = |name, widths, part| {
@@ -67,27 +67,33 @@ impl SelfAttention {
     }
 
     /// `residual + attention(x)`, both `[B, T, C]`; queries and keys turned if there is a rotation.
-    pub fn add(
+    pub fn add_to_residual(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
         residual: &Var,
         rotation: Option<&RotaryTable>,
-        drops: &Drops,
+        dropout: &DropoutStreams,
     ) -> Var {
         let (layer, rotation) = (self.clone(), rotation.cloned());
-        let spec = self.spec(drops.probabilities(Place::Probabilities));
+        let spec = self.spec(dropout.attention_dropout(DropoutSite::Probabilities));
         let context = g.recompute_in_backward(Recompute::Attention, [x], move |g, [x]| {
             let [q, k, v] = layer.projected(g, x, rotation.as_ref());
-            let [k, v] = prefix::prepended(g, &layer.k_proj, [k, v]);
+            let [k, v] = prefix::prepend_prefix(g, &layer.k_proj, [k, v]);
             ops::attention(g, &q, &k, &v, spec.clone())
         });
-        self.output.end_path(g, &context, x, residual, drops.path(Place::Attention))
+        self.output.add_with_drop_path(
+            g,
+            &context,
+            x,
+            residual,
+            dropout.drop_path(DropoutSite::Attention),
+        )
     }
 
     /// As [`SelfAttention::add`] without gradients, where `x` opens the sequences; their keys and values
     /// go into the cache that is given back, which has room for `room` rows more.
-    pub fn start(
+    pub fn prefill(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
@@ -96,11 +102,11 @@ impl SelfAttention {
         room: usize,
     ) -> (Var, KvCache) {
         let [q, k, v] = self.projected(g, x, rotation);
-        let [k, v] = prefix::prepended(g, &self.k_proj, [k, v]);
+        let [k, v] = prefix::prepend_prefix(g, &self.k_proj, [k, v]);
         let mut cache = KvCache::new(&k.value, k.shape()[1] + room);
         cache.append(&k.value, &v.value);
         let context = ops::attention(g, &q, &k, &v, self.spec(None));
-        (self.output.end(g, &context, x, residual, None), cache)
+        (self.output.add_with_dropout(g, &context, x, residual, None), cache)
     }
 
     /// As [`SelfAttention::add`] without gradients, of one more row `x [B, 1, C]` a sequence.
@@ -118,26 +124,26 @@ impl SelfAttention {
         let key_lengths = Some(cache.lengths());
         let spec = AttentionSpec { causal: false, key_lengths, ..self.spec(None) };
         let context = ops::cached_attention(&q.value, cache, &spec, g.precision());
-        self.output.end(g, &Var::constant(context), x, residual, None)
+        self.output.add_with_dropout(g, &Var::constant(context), x, residual, None)
     }
 
     /// How many keys stand before those of the sequences.
     pub fn prefix_length(&self, g: &Graph<'_>) -> usize {
-        prefix::length(g, &self.k_proj)
+        prefix::prefix_length(g, &self.k_proj)
     }
 
     /// Queries, keys and values in the run's precision.
     fn projected(&self, g: &mut Graph<'_>, x: &Var, rotation: Option<&RotaryTable>) -> [Var; 3] {
-        let [mut q, mut k] = [&self.q_proj, &self.k_proj].map(|layer| layer.inner(g, x));
+        let [mut q, mut k] = [&self.q_proj, &self.k_proj].map(|layer| layer.forward_autocast(g, x));
         if let Some(rotation) = rotation {
             q = ops::apply_rotary(g, q, rotation);
             k = ops::apply_rotary(g, k, rotation);
         }
-        [q, k, self.v_proj.inner(g, x)]
+        [q, k, self.v_proj.forward_autocast(g, x)]
     }
 
     fn spec(&self, dropout: Option<DropoutStream>) -> AttentionSpec {
-        let Heads { heads, kv_heads, causal, window, .. } = self.heads;
+        let AttentionShape { heads, kv_heads, causal, window, .. } = self.heads;
         AttentionSpec {
             heads,
             kv_heads: Some(kv_heads),

@@ -74,7 +74,7 @@ impl Run<'_> {
             let pixels = batch.par_iter().map(one).collect::<Result<Vec<_>>>()?.concat();
             let pixels = Tensor::new(&[batch.len(), 3, image_rule.size, image_rule.size], pixels);
             let pictures: Vec<_> = batch.iter().map(|(picture, _)| *picture).collect();
-            states.add(&pictures, &prefix.states(params, &pixels)?)?;
+            states.add(&pictures, &prefix.encode(params, &pixels)?)?;
             computed += batch.len();
             let (of, examples) = (Subject::Pictures, wanted.len());
             self.log.tell(&Event::Progress { of, done: examples - left.len(), examples });
@@ -129,7 +129,7 @@ fn identify(prefix: &dyn FrozenEncoder, loaded: &LoadedModel) -> Result<(String,
     let size = image_rule.size;
     let rgb = (0..3 * size * size).map(|i| (i * i % 251) as u8).collect();
     let pixels = image_rule.normalise(&Picture { width: size, height: size, rgb });
-    let states = prefix.states(params, &Tensor::new(&[1, 3, size, size], pixels))?.part(0);
+    let states = prefix.encode(params, &Tensor::new(&[1, 3, size, size], pixels))?.part(0);
     let mut hash = Sha256::new();
     for id in prefix.parameters(params) {
         let parameter = params.get(id);

@@ -150,7 +150,7 @@ impl Rehearsal<'_> {
         let prefix = self.model.frozen_encoder(params, mode).filter(|_| self.cached);
         if let (Some(prefix), Images::PixelValues(pixels)) = (prefix, &batch.images) {
             let before = meter.work();
-            let states = prefix.states(params, pixels)?;
+            let states = prefix.encode(params, pixels)?;
             (done.prefix, done.states) = (meter.work() - before, states.bytes());
             batch.images = Images::States(states);
         }
@@ -204,7 +204,7 @@ impl Rehearsal<'_> {
         let mut g = Graph::inference(params);
         drop(self.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?);
         let (examples, beams) = (batch.keys.len(), self.rule.num_beams);
-        let mut decoding = self.model.start(params, batch, self.rule.max_new_tokens)?;
+        let mut decoding = self.model.start_decoding(params, batch, self.rule.max_new_tokens)?;
         let logits = decoding.step(&vec![0; examples]);
         let spread: Vec<_> = (0..examples * beams).map(|row| row / beams).collect();
         decoding.reorder(&spread);

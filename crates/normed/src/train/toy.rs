@@ -65,7 +65,7 @@ impl Model for Toy {
         Ok(ops::linear(g, &x, self.head, None, ops::Output::F32))
     }
 
-    fn start<'m>(
+    fn start_decoding<'m>(
         &'m self,
         _: &'m Parameters,
         _: &Batch,

@@ -241,7 +241,7 @@ pub fn assert_steps_are_the_forward_pass(model: &dyn Model, params: &Parameters,
     let examples = batch.keys.len();
     let mut g = Graph::inference(params);
     let whole = model.forward(&mut g, batch, Mode::Evaluate).unwrap().value;
-    let mut decoding = model.start(params, batch, answer.width).unwrap();
+    let mut decoding = model.start_decoding(params, batch, answer.width).unwrap();
     for t in 0..answer.width {
         let tokens: Vec<_> = (0..examples).map(|b| answer.ids[b * answer.width + t]).collect();
         let logits = decoding.step(&tokens);

@@ -9,7 +9,7 @@ use crate::models::towers::Clip;
 use crate::models::towers::Llama;
 use crate::models::towers::Projector;
 use crate::models::{Decoding, FrozenEncoder, Model};
-use crate::nn::{Drops, Mode};
+use crate::nn::{DropoutStreams, Mode};
 use crate::ops::{self, CrossEntropy, KvCache};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
@@ -44,15 +44,15 @@ impl Llava {
     }
 
     /// What the head reads `[B, A, C]`: the decoder's positions alone.
-    fn answered(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
-        let (x, rows) = self.read(g, batch, mode, Answer::Given)?;
-        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
-        let x = self.language.forward(g, x, &rows.lengths, &drops);
+    fn answer_states(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
+        let (x, rows) = self.embed(g, batch, mode, Answer::Given)?;
+        let dropout = self.dropout(&batch.keys, mode, Tower::Decoder);
+        let x = self.language.forward(g, x, &rows.lengths, &dropout);
         Ok(ops::select_rows(g, &x, rows.answers, batch.decoder_input_ids.width))
     }
 
     /// What the language model reads `[B, T, C]`, and where it came from.
-    fn read(
+    fn embed(
         &self,
         g: &mut Graph<'_>,
         batch: &Batch,
@@ -64,7 +64,7 @@ impl Llava {
         let states = match &batch.images {
             Images::PixelValues(pixels) => {
                 self.check_pixels(pixels, pictures)?;
-                self.see(g, pixels, &batch.picture_keys(), mode)
+                self.encode_images(g, pixels, &batch.picture_keys(), mode)
             }
             Images::States(states) => {
                 let wanted = [pictures, self.vision.states(), self.config.vision.hidden_size];
@@ -79,14 +79,14 @@ impl Llava {
         drop(states);
         let x = self.language.embed(g, Some(&picture), &rows.places, rows.width);
         let before = self.language.prompt_length(g);
-        Ok((self.language.prompted(g, x), rows.behind(before)))
+        Ok((self.language.prepend_prompt(g, x), rows.behind(before)))
     }
 
     /// The states `[B, N, C]` of the pictures. Only products read them: where nobody wants their
     /// gradient, they are in the run's precision.
-    fn see(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
-        let drops = self.drops(keys, mode, Tower::Vision);
-        let states = self.vision.forward(g, pixels, &drops, drop_path(mode));
+    fn encode_images(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
+        let dropout = self.dropout(keys, mode, Tower::Vision);
+        let states = self.vision.forward(g, pixels, &dropout, drop_path(mode));
         if states.needs_gradient() {
             return states;
         }
@@ -94,13 +94,13 @@ impl Llava {
     }
 
     /// Neither tower drops anything but attention probabilities.
-    fn drops(&self, keys: &[u64], mode: Mode, tower: Tower) -> Drops {
-        let Mode::Train(noise) = mode else { return Drops::none() };
+    fn dropout(&self, keys: &[u64], mode: Mode, tower: Tower) -> DropoutStreams {
+        let Mode::Train(noise) = mode else { return DropoutStreams::none() };
         let rate = match tower {
             Tower::Vision => self.config.vision.attention_dropout as f32,
             _ => noise.dropout.unwrap_or(self.config.text.attention_dropout as f32),
         };
-        Drops::new(noise.seed, keys, tower, 0.0, rate)
+        DropoutStreams::new(noise.seed, keys, tower, 0.0, rate)
     }
 
     fn check_pixels(&self, pixels: &Tensor, pictures: usize) -> Result<()> {
@@ -124,7 +124,7 @@ fn drop_path(mode: Mode) -> f32 {
 
 impl Model for Llava {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
-        let x = self.answered(g, batch, mode)?;
+        let x = self.answer_states(g, batch, mode)?;
         Ok(self.language.logits(g, &x))
     }
 
@@ -135,19 +135,19 @@ impl Model for Llava {
         mode: Mode,
         label_smoothing: f32,
     ) -> Result<CrossEntropy> {
-        let x = self.answered(g, batch, mode)?;
+        let x = self.answer_states(g, batch, mode)?;
         Ok(self.language.loss(g, &x, &batch.labels, label_smoothing))
     }
 
-    fn start<'m>(
+    fn start_decoding<'m>(
         &'m self,
         params: &'m Parameters,
         batch: &Batch,
         max_new_tokens: usize,
     ) -> Result<Box<dyn Decoding + 'm>> {
         let g = &mut Graph::inference(params);
-        let (x, rows) = self.read(g, batch, Mode::Evaluate, Answer::Generated(max_new_tokens))?;
-        let caches = self.language.start(g, x, &rows.lengths, max_new_tokens);
+        let (x, rows) = self.embed(g, batch, Mode::Evaluate, Answer::Generated(max_new_tokens))?;
+        let caches = self.language.prefill(g, x, &rows.lengths, max_new_tokens);
         Ok(Box::new(LlavaDecoding { language: &self.language, params, caches }))
     }
 
@@ -174,11 +174,11 @@ impl FrozenEncoder for Llava {
         Clip::parameters(params)
     }
 
-    fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
+    fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
         let pictures = pixel_values.shape().first().copied().unwrap_or(0);
         self.check_pixels(pixel_values, pictures)?;
         let mut g = Graph::inference(params);
-        Ok(self.see(&mut g, pixel_values, &[], Mode::Evaluate).value)
+        Ok(self.encode_images(&mut g, pixel_values, &[], Mode::Evaluate).value)
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
             let states = |i| {
                 let alone = Tensor::stack(&[&pixels.part(i)]);
                 let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
-                prefix.states(&params, &alone).unwrap().part(0)
+                prefix.encode(&params, &alone).unwrap().part(0)
             };
             let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
             let seen = Batch { images: states, ..both.clone() };
@@ -533,8 +533,8 @@ mod tests {
         let error = error.unwrap_err().to_string();
         assert!(error.contains("16 tokens of the prompt, 4 of the picture and 5"), "{error}");
         assert!(error.contains("a shorter question"), "{error}");
-        assert!(model.start(&params, &long(16, 1), 4).is_ok());
-        let error = model.start(&params, &long(16, 1), 5).err().unwrap().to_string();
+        assert!(model.start_decoding(&params, &long(16, 1), 4).is_ok());
+        let error = model.start_decoding(&params, &long(16, 1), 5).err().unwrap().to_string();
         assert!(error.starts_with("max_new_tokens"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Miss;
 use crate::data::QuestionRule;
-use crate::nn::Widths;
+use crate::nn::BlockConfig;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
@@ -82,8 +82,8 @@ impl VisionConfig {
     }
 
     /// A block's sizes.
-    pub fn widths(&self) -> Widths {
-        Widths {
+    pub fn block_config(&self) -> BlockConfig {
+        BlockConfig {
             hidden: self.hidden_size,
             intermediate: self.intermediate_size,
             heads: self.num_attention_heads,
@@ -94,8 +94,8 @@ impl VisionConfig {
 
 impl TextConfig {
     /// A block's sizes.
-    pub fn widths(&self) -> Widths {
-        Widths {
+    pub fn block_config(&self) -> BlockConfig {
+        BlockConfig {
             hidden: self.hidden_size,
             intermediate: self.intermediate_size,
             heads: self.num_attention_heads,

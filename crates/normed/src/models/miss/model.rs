@@ -10,7 +10,7 @@ use crate::data::{Batch, IGNORE_INDEX, Images, TokenRows};
 use crate::models::towers::Vit;
 use crate::models::towers::{Bert, Head};
 use crate::models::{Decoding, FrozenEncoder, Model};
-use crate::nn::{BlockCache, Drops, Mode, Seen};
+use crate::nn::{AttentionMask, BlockCache, DropoutStreams, Mode};
 use crate::ops;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
@@ -45,23 +45,30 @@ impl Miss {
     }
 
     /// The question's states `[B, T, C]`, those of virtual tokens before them.
-    fn encode(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
+    fn encode_question(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
         let images = match &batch.images {
-            Images::PixelValues(pixels) => self.see(g, pixels, &batch.picture_keys(), mode),
+            Images::PixelValues(pixels) => {
+                self.encode_images(g, pixels, &batch.picture_keys(), mode)
+            }
             Images::States(states) => Var::constant(states.clone()),
         };
-        let (images, cross) = self.side_by_side(g, images, &batch.views);
-        let drops = self.drops(&batch.keys, mode, Tower::Text);
-        let own = self.seen(g, &batch.input_ids);
-        self.text.forward(g, &batch.input_ids, &own, &images, &cross, &drops)
+        let (images, cross) = self.concat_views(g, images, &batch.views);
+        let dropout = self.dropout(&batch.keys, mode, Tower::Text);
+        let own = self.question_mask(g, &batch.input_ids);
+        self.text.forward(g, &batch.input_ids, &own, &images, &cross, &dropout)
     }
 
     /// The states `[P, N, C]` of single images as those of each example's, `[B, V N, C]`, where `V` is the
     /// most that one has; and which of them are seen: what stands behind fewer is not.
-    fn side_by_side(&self, g: &mut Graph<'_>, images: Var, views: &[usize]) -> (Var, Seen) {
+    fn concat_views(
+        &self,
+        g: &mut Graph<'_>,
+        images: Var,
+        views: &[usize],
+    ) -> (Var, AttentionMask) {
         let most = views.iter().copied().max().unwrap_or(1);
         if most == 1 {
-            return (images, Seen::default());
+            return (images, AttentionMask::default());
         }
         let states = self.config.vision.num_patches() + 1;
         let (mut rows, mut first) = (Vec::with_capacity(views.len() * most * states), 0);
@@ -72,24 +79,27 @@ impl Miss {
         }
         let padded = views.iter().any(|&own| own < most);
         let lengths = padded.then(|| views.iter().map(|own| own * states).collect());
-        (ops::select_rows(g, &images, rows, most * states), Seen { causal: false, lengths })
+        (
+            ops::select_rows(g, &images, rows, most * states),
+            AttentionMask { causal: false, lengths },
+        )
     }
 
     /// What is seen of a question's states, those of virtual tokens among them.
-    fn seen(&self, g: &Graph<'_>, question: &TokenRows) -> Seen {
+    fn question_mask(&self, g: &Graph<'_>, question: &TokenRows) -> AttentionMask {
         let padded = question.lengths.iter().any(|&n| n < question.width);
-        let lengths = padded.then(|| self.lengths(g, question).into());
-        Seen { causal: false, lengths }
+        let lengths = padded.then(|| self.question_lengths(g, question).into());
+        AttentionMask { causal: false, lengths }
     }
 
     /// How many states there are in each row, without padding.
-    fn lengths(&self, g: &Graph<'_>, question: &TokenRows) -> Vec<usize> {
+    fn question_lengths(&self, g: &Graph<'_>, question: &TokenRows) -> Vec<usize> {
         let before = self.text.prompt_length(g);
         question.lengths.iter().map(|length| before + length).collect()
     }
 
     /// What the decoder makes of the answers' tokens, `[B, T, C]`, of all that it makes `x [B, P + T, C]`.
-    fn answered(&self, g: &mut Graph<'_>, x: Var, width: usize) -> Var {
+    fn drop_prompt_positions(&self, g: &mut Graph<'_>, x: Var, width: usize) -> Var {
         let before = self.decoder.prompt_length(g);
         if before == 0 {
             return x;
@@ -101,17 +111,17 @@ impl Miss {
 
     /// The states `[B, 1 + patches, C]` of the images. Only products read them: where nobody wants
     /// their gradient, they are in the run's precision.
-    fn see(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
-        let drops = self.drops(keys, mode, Tower::Vision);
-        let image = self.vision.forward(g, pixels, &drops, drop_path(mode));
+    fn encode_images(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
+        let dropout = self.dropout(keys, mode, Tower::Vision);
+        let image = self.vision.forward(g, pixels, &dropout, drop_path(mode));
         if image.needs_gradient() {
             return image;
         }
         Var::constant(image.value.into_precision(g.precision()))
     }
 
-    fn drops(&self, keys: &[u64], mode: Mode, tower: Tower) -> Drops {
-        let Mode::Train(noise) = mode else { return Drops::none() };
+    fn dropout(&self, keys: &[u64], mode: Mode, tower: Tower) -> DropoutStreams {
+        let Mode::Train(noise) = mode else { return DropoutStreams::none() };
         let (hidden, probabilities) = match (tower, noise.dropout) {
             (Tower::Vision, _) => (0.0, self.config.vision.attention_dropout as f32),
             (_, Some(rate)) => (rate, rate),
@@ -120,7 +130,7 @@ impl Miss {
                 (text.hidden_dropout_prob as f32, text.attention_probs_dropout_prob as f32)
             }
         };
-        Drops::new(noise.seed, keys, tower, hidden, probabilities)
+        DropoutStreams::new(noise.seed, keys, tower, hidden, probabilities)
     }
 
     /// What of a batch this model cannot take: the wrong image size, tokens outside the vocabulary,
@@ -197,18 +207,18 @@ fn drop_path(mode: Mode) -> f32 {
 impl Model for Miss {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
         self.check(batch)?;
-        let states = self.encode(g, batch, mode);
-        let drops = self.drops(&batch.keys, mode, Tower::Decoder);
+        let states = self.encode_question(g, batch, mode);
+        let dropout = self.dropout(&batch.keys, mode, Tower::Decoder);
         // Padding stands on the right, so that no real position sees any of it.
-        let own = Seen { causal: true, lengths: None };
-        let cross = self.seen(g, &batch.input_ids);
+        let own = AttentionMask { causal: true, lengths: None };
+        let cross = self.question_mask(g, &batch.input_ids);
         let answers = &batch.decoder_input_ids;
-        let x = self.decoder.forward(g, answers, &own, &states, &cross, &drops);
-        let x = self.answered(g, x, answers.width);
+        let x = self.decoder.forward(g, answers, &own, &states, &cross, &dropout);
+        let x = self.drop_prompt_positions(g, x, answers.width);
         Ok(self.head.forward(g, &x))
     }
 
-    fn start<'m>(
+    fn start_decoding<'m>(
         &'m self,
         params: &'m Parameters,
         batch: &Batch,
@@ -222,15 +232,15 @@ impl Model for Miss {
                 .with_remedy("lower generate.max_new_tokens, or --max-new-tokens"));
         }
         let mut g = Graph::inference(params);
-        let states = self.encode(&mut g, batch, Mode::Evaluate);
-        let seen = self.seen(&g, &batch.input_ids);
-        let caches = self.decoder.caches(&mut g, &states, max_new_tokens, &seen);
+        let states = self.encode_question(&mut g, batch, Mode::Evaluate);
+        let seen = self.question_mask(&g, &batch.input_ids);
+        let caches = self.decoder.new_caches(&mut g, &states, max_new_tokens, &seen);
         let examples = batch.keys.len();
         Ok(Box::new(MissDecoding {
             model: self,
             params,
             caches,
-            lengths: self.lengths(&g, &batch.input_ids),
+            lengths: self.question_lengths(&g, &batch.input_ids),
             examples: (0..examples).collect(),
             position: 0,
         }))
@@ -252,11 +262,11 @@ impl FrozenEncoder for Miss {
         vision.map(|(id, _)| id).collect()
     }
 
-    fn states(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
+    fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
         let pictures = pixel_values.shape().first().copied().unwrap_or(0);
         self.check_pixels(pixel_values, pictures)?;
         let mut g = Graph::inference(params);
-        Ok(self.see(&mut g, pixel_values, &[], Mode::Evaluate).value)
+        Ok(self.encode_images(&mut g, pixel_values, &[], Mode::Evaluate).value)
     }
 }
 
@@ -276,7 +286,7 @@ struct MissDecoding<'m> {
 impl Decoding for MissDecoding<'_> {
     fn step(&mut self, tokens: &[u32]) -> Tensor {
         let g = &mut Graph::inference(self.params);
-        let cross = Seen { causal: false, lengths: Some(self.lengths.as_slice().into()) };
+        let cross = AttentionMask { causal: false, lengths: Some(self.lengths.as_slice().into()) };
         let x = self.model.decoder.step(g, tokens, self.position, &mut self.caches, &cross);
         self.position += 1;
         let logits = self.model.head.forward(g, &x).value;
@@ -434,7 +444,7 @@ mod tests {
             let states = |i| {
                 let alone = Tensor::stack(&[&pixels.part(i)]);
                 let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
-                prefix.states(&params, &alone).unwrap().part(0)
+                prefix.encode(&params, &alone).unwrap().part(0)
             };
             let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
             let seen = Batch { images: states, ..both.clone() };
@@ -494,7 +504,7 @@ mod tests {
             let changed = Batch { images: Images::PixelValues(changed), ..two.clone() };
             assert!(!close(&logits(&model, &params, &changed, Mode::Evaluate), &seen), "{view}");
         }
-        let states = model.states(&params, pixels).unwrap();
+        let states = model.encode(&params, pixels).unwrap();
         let cached = Batch { images: Images::States(states), ..two.clone() };
         assert_eq!(logits(&model, &params, &cached, Mode::Evaluate), seen);
     }
@@ -609,7 +619,7 @@ mod tests {
             let error = model.forward(&mut Graph::inference(&params), &bad, Mode::Evaluate);
             let error = error.expect_err(cause).to_string();
             assert!(error.contains(cause), "{error}");
-            assert!(model.start(&params, &bad, 3).is_err());
+            assert!(model.start_decoding(&params, &bad, 3).is_err());
         };
         refused("not [1, 3, 8, 8]", &|b| {
             b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));

@@ -3,7 +3,9 @@
 
 use crate::data::TokenRows;
 use crate::models::miss::TextConfig;
-use crate::nn::{BlockCache, Drops, LayerNorm, Linear, PostNormBlock, Seen, TextEmbedding};
+use crate::nn::{
+    AttentionMask, BlockCache, DropoutStreams, LayerNorm, Linear, PostNormBlock, TextEmbedding,
+};
 use crate::ops::{self, Activation, Output};
 use crate::tensor::{Graph, Module, NormPosition, ParamId, ParamKind, Scope, Var};
 
@@ -27,7 +29,11 @@ impl Bert {
         let blocks = (0..config.num_hidden_layers)
             .map(|i| {
                 let mut encoder = scope.sub("encoder");
-                PostNormBlock::declare(&mut encoder.layer("layer", i), config.widths(), source)
+                PostNormBlock::declare(
+                    &mut encoder.layer("layer", i),
+                    config.block_config(),
+                    source,
+                )
             })
             .collect();
         Self { embeddings, blocks }
@@ -49,33 +55,33 @@ impl Bert {
         &self,
         g: &mut Graph<'_>,
         rows: &TokenRows,
-        own: &Seen,
+        own: &AttentionMask,
         source: &Var,
-        cross: &Seen,
-        drops: &Drops,
+        cross: &AttentionMask,
+        dropout: &DropoutStreams,
     ) -> Var {
-        let mut x = self.embeddings.forward(g, &rows.ids, rows.width, drops);
+        let mut x = self.embeddings.forward(g, &rows.ids, rows.width, dropout);
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(g, &x, own, source, cross, &drops.at_layer(i, 0.0));
+            x = block.forward(g, &x, own, source, cross, &dropout.at_layer(i, 0.0));
         }
         x
     }
 
     /// A cache for `room` tokens in each row of `source [B, S, C']`, attended to as `cross` says, that holds
     /// the virtual tokens.
-    pub fn caches(
+    pub fn new_caches(
         &self,
         g: &mut Graph<'_>,
         source: &Var,
         room: usize,
-        cross: &Seen,
+        cross: &AttentionMask,
     ) -> Vec<BlockCache> {
         let before = self.prompt_length(g);
-        let cache = |block: &PostNormBlock| block.cache(g, source, before + room);
+        let cache = |block: &PostNormBlock| block.new_cache(g, source, before + room);
         let mut caches: Vec<_> = self.blocks.iter().map(cache).collect();
         if before > 0 {
-            let prompt = self.embeddings.prompt(g, source.shape()[0]);
-            self.go_on(g, prompt, &mut caches, cross);
+            let prompt = self.embeddings.embed_prompt(g, source.shape()[0]);
+            self.forward_cached(g, prompt, &mut caches, cross);
         }
         caches
     }
@@ -87,14 +93,20 @@ impl Bert {
         tokens: &[u32],
         position: usize,
         caches: &mut [BlockCache],
-        cross: &Seen,
+        cross: &AttentionMask,
     ) -> Var {
         let x = self.embeddings.step(g, tokens, position);
-        self.go_on(g, x, caches, cross)
+        self.forward_cached(g, x, caches, cross)
     }
 
     /// Tokens `x [B, T, C]` behind those in the caches, into which they go.
-    fn go_on(&self, g: &mut Graph<'_>, mut x: Var, caches: &mut [BlockCache], cross: &Seen) -> Var {
+    fn forward_cached(
+        &self,
+        g: &mut Graph<'_>,
+        mut x: Var,
+        caches: &mut [BlockCache],
+        cross: &AttentionMask,
+    ) -> Var {
         for (block, cache) in self.blocks.iter().zip(caches) {
             x = block.step(g, x, cache, cross);
         }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_sizes};
-use crate::nn::{ClipBlock, Drops, LayerNorm, Linear, Widths};
+use crate::nn::{BlockConfig, ClipBlock, DropoutStreams, LayerNorm, Linear};
 use crate::ops::{self, Activation};
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameter, Parameters, Scope,
@@ -170,7 +170,7 @@ impl Clip {
         let eps = config.layer_norm_eps as f32;
         let pre_norm =
             LayerNorm::declare(scope, "pre_layrnorm", width, eps, NormPosition::Embedding);
-        let widths = Widths {
+        let widths = BlockConfig {
             hidden: width,
             intermediate: config.intermediate_size,
             heads: config.num_attention_heads,
@@ -203,7 +203,7 @@ impl Clip {
         &self,
         g: &mut Graph<'_>,
         pixels: &Tensor,
-        drops: &Drops,
+        dropout: &DropoutStreams,
         drop_path: f32,
     ) -> Var {
         let x = Var::constant(ops::extract_patches(pixels, self.patch_size));
@@ -212,7 +212,7 @@ impl Clip {
         let mut x = self.pre_norm.forward(g, &x);
         let last = self.blocks.len().saturating_sub(1).max(1) as f32;
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(g, &x, &drops.at_layer(i, drop_path * i as f32 / last));
+            x = block.forward(g, &x, &dropout.at_layer(i, drop_path * i as f32 / last));
         }
         if self.with_class {
             return x;

@@ -3,7 +3,7 @@
 
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
-use crate::nn::{self, Drops, Linear, LlamaBlock, RmsNorm};
+use crate::nn::{self, DropoutStreams, Linear, LlamaBlock, RmsNorm};
 use crate::ops::{self, CrossEntropy, KvCache, RowSource};
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameters, Tower, Var,
@@ -29,7 +29,7 @@ impl Llama {
         let part = Module::Embedding(EmbeddingKind::Token);
         let embed_tokens = scope.declare("embed_tokens.weight", &table, part, ParamKind::Weight);
         let layers = (0..config.num_hidden_layers)
-            .map(|i| LlamaBlock::declare(&mut scope.layer("layers", i), config.widths()))
+            .map(|i| LlamaBlock::declare(&mut scope.layer("layers", i), config.block_config()))
             .collect();
         let (eps, place) = (config.rms_norm_eps as f32, NormPosition::Final);
         let norm = RmsNorm::declare(scope, "norm", config.hidden_size, eps, place);
@@ -72,30 +72,43 @@ impl Llama {
     }
 
     /// What opens the sequences, `x [B, T, C]`, behind the virtual tokens: `[B, P + T, C]`.
-    pub fn prompted(&self, g: &mut Graph<'_>, x: Var) -> Var {
-        nn::prompted(g, self.embed_tokens, x)
+    pub fn prepend_prompt(&self, g: &mut Graph<'_>, x: Var) -> Var {
+        nn::prepend_prompt(g, self.embed_tokens, x)
     }
 
     /// `x [B, T, C] -> [B, T, C]`, to go into [`Llama::logits`]; sequence `b` is `lengths[b]` long, and
     /// padded on the right.
-    pub fn forward(&self, g: &mut Graph<'_>, x: Var, lengths: &[usize], drops: &Drops) -> Var {
-        let rotation = self.rope.of_sequences(lengths, x.shape()[1], self.prefix_length(g));
+    pub fn forward(
+        &self,
+        g: &mut Graph<'_>,
+        x: Var,
+        lengths: &[usize],
+        dropout: &DropoutStreams,
+    ) -> Var {
+        let rotation =
+            self.rope.rotation_for_sequences(lengths, x.shape()[1], self.prefix_length(g));
         let mut x = x;
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(g, &x, &rotation, &drops.at_layer(i, 0.0));
+            x = layer.forward(g, &x, &rotation, &dropout.at_layer(i, 0.0));
         }
         x
     }
 
     /// As [`Llama::forward`], for the cache alone, in which each sequence has room for `room` more rows.
-    pub fn start(&self, g: &mut Graph<'_>, x: Var, lengths: &[usize], room: usize) -> Vec<KvCache> {
+    pub fn prefill(
+        &self,
+        g: &mut Graph<'_>,
+        x: Var,
+        lengths: &[usize],
+        room: usize,
+    ) -> Vec<KvCache> {
         let before = self.prefix_length(g);
-        let rotation = self.rope.of_sequences(lengths, x.shape()[1], before);
+        let rotation = self.rope.rotation_for_sequences(lengths, x.shape()[1], before);
         let kept: Vec<_> = lengths.iter().map(|length| before + length).collect();
         let mut x = x;
         let mut caches = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let (y, mut cache) = layer.start(g, &x, &rotation, room);
+            let (y, mut cache) = layer.prefill(g, &x, &rotation, room);
             cache.truncate(&kept);
             caches.push(cache);
             x = y;
@@ -108,7 +121,7 @@ impl Llama {
         let rows: Vec<_> = tokens.iter().map(|&id| RowSource::Table(id)).collect();
         let mut x = self.embed(g, None, &rows, 1);
         let positions = caches.first().map(KvCache::lengths).unwrap_or_default();
-        let rotation = self.rope.at(&positions);
+        let rotation = self.rope.rotation_at(&positions);
         for (layer, cache) in self.layers.iter().zip(caches) {
             x = layer.step(g, &x, &rotation, cache);
         }
@@ -129,7 +142,7 @@ impl Llama {
         labels: &[u32],
         label_smoothing: f32,
     ) -> CrossEntropy {
-        let x = self.norm.inner(g, x);
+        let x = self.norm.forward_autocast(g, x);
         if g.plug(self.lm_head.weight).is_some() {
             let logits = self.lm_head.forward(g, &x);
             return ops::cross_entropy(g, logits, labels, label_smoothing);
@@ -139,7 +152,7 @@ impl Llama {
 
     /// `[.., C] -> [.., V]`.
     pub fn logits(&self, g: &mut Graph<'_>, x: &Var) -> Var {
-        let x = self.norm.inner(g, x);
+        let x = self.norm.forward_autocast(g, x);
         self.lm_head.forward(g, &x)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::rope::RopeConfig;
 use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_sizes};
-use crate::nn::{Heads, LlamaWidths};
+use crate::nn::{AttentionShape, LlamaBlockConfig};
 use crate::{Error, Result};
 
 /// Whose config it is: absent keys mean other things in each.
@@ -41,9 +41,9 @@ pub struct LlamaConfig {
     pub intermediate_size: usize,
     /// Blocks.
     pub num_hidden_layers: usize,
-    /// Heads of queries.
+    /// AttentionShape of queries.
     pub num_attention_heads: usize,
-    /// Heads of keys and values.
+    /// AttentionShape of keys and values.
     pub num_key_value_heads: usize,
     /// Elements of a head.
     pub head_dim: usize,
@@ -194,11 +194,11 @@ impl LlamaConfig {
     }
 
     /// A block's sizes.
-    pub fn widths(&self) -> LlamaWidths {
-        LlamaWidths {
+    pub fn block_config(&self) -> LlamaBlockConfig {
+        LlamaBlockConfig {
             hidden: self.hidden_size,
             intermediate: self.intermediate_size,
-            heads: Heads {
+            heads: AttentionShape {
                 heads: self.num_attention_heads,
                 kv_heads: self.num_key_value_heads,
                 dim: self.head_dim,

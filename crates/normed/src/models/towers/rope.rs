@@ -288,7 +288,12 @@ impl Rope {
     }
 
     /// Of sequences of `lengths`, each padded to `width`, the first at position `first`.
-    pub fn of_sequences(&self, lengths: &[usize], width: usize, first: usize) -> RotaryTable {
+    pub fn rotation_for_sequences(
+        &self,
+        lengths: &[usize],
+        width: usize,
+        first: usize,
+    ) -> RotaryTable {
         let positions = first..first + width;
         if lengths.iter().all(|&length| self.is_base(first + length)) {
             return RotaryTable::new(positions.map(|t| (t, &*self.base)), self.scale);
@@ -299,7 +304,7 @@ impl Rope {
     }
 
     /// Of one row a sequence, at its position there.
-    pub fn at(&self, positions: &[usize]) -> RotaryTable {
+    pub fn rotation_at(&self, positions: &[usize]) -> RotaryTable {
         let each: Vec<_> = positions.iter().map(|&p| (p, self.frequencies(p + 1))).collect();
         RotaryTable::new(each.iter().map(|(p, of)| (*p, &**of)), self.scale)
     }

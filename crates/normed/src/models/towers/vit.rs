@@ -2,7 +2,7 @@
 //! class token, all tokens given on.
 
 use crate::models::miss::VisionConfig;
-use crate::nn::{Drops, LayerNorm, Linear, PreNormBlock};
+use crate::nn::{DropoutStreams, LayerNorm, Linear, PreNormBlock};
 use crate::ops;
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Scope, Tensor, Var,
@@ -43,7 +43,7 @@ impl Vit {
         let blocks = (0..config.num_hidden_layers)
             .map(|i| {
                 let mut encoder = scope.sub("encoder");
-                PreNormBlock::declare(&mut encoder.layer("layers", i), config.widths())
+                PreNormBlock::declare(&mut encoder.layer("layers", i), config.block_config())
             })
             .collect();
         let (eps, place) = (config.layer_norm_eps as f32, NormPosition::Final);
@@ -57,7 +57,7 @@ impl Vit {
         &self,
         g: &mut Graph<'_>,
         pixels: &Tensor,
-        drops: &Drops,
+        dropout: &DropoutStreams,
         drop_path: f32,
     ) -> Var {
         let x = Var::constant(ops::extract_patches(pixels, self.patch_size));
@@ -65,7 +65,7 @@ impl Vit {
         let mut x = ops::prepend_class_and_add_positions(g, &x, self.class, self.positions);
         let last = self.blocks.len().saturating_sub(1).max(1) as f32;
         for (i, block) in self.blocks.iter().enumerate() {
-            x = block.forward(g, &x, &drops.at_layer(i, drop_path * i as f32 / last));
+            x = block.forward(g, &x, &dropout.at_layer(i, drop_path * i as f32 / last));
         }
         self.norm.forward(g, &x)
     }
