@@ -15,8 +15,10 @@
 //! - [`metrics`]: predictions in, numbers out;
 //! - [`recipe`]: a whole run as data;
 //! - [`train`]: the step, the run, evaluation, checkpoints;
-//! - [`study`]: a comparison of many runs, and its tables.
+//! - [`study`]: a comparison of many runs, and its tables;
+//! - [`build`]: which build this is.
 
+pub mod build;
 pub mod data;
 pub mod error;
 pub mod hub;
