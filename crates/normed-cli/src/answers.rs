@@ -17,7 +17,7 @@ use normed::train::Evaluation;
 use normed::weights::{BaseCheck, load_adapter};
 use normed::{Error, Result};
 
-use crate::args::{AnswerArgs, Asked, Voice};
+use crate::args::{AnswerArgs, TaskName, Verbosity};
 use crate::output::print_err;
 use crate::progress::counting_bar;
 
@@ -30,7 +30,7 @@ pub struct Answers {
     batch_size: usize,
     /// By which images are exchanged: the recipe's, as in the run itself.
     seed: u64,
-    voice: Voice,
+    verbosity: Verbosity,
     /// Chosen by the training split; absent where the data set has none.
     pub constants: Option<Constants>,
 }
@@ -41,21 +41,19 @@ impl Answers {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
         let (questions, constants, task) = questions(args, recipe.as_ref())?;
+        let rule = generation_config(args, recipe.as_ref(), &task)?;
         let loaded = model(args, recipe.as_ref())?;
-
-        let seed = recipe.as_ref().map_or(0, |recipe| recipe.seed);
-        let mut rule =
-            recipe.map_or_else(|| GenerationConfig::default_for(&task), |recipe| recipe.generate);
-        rule.max_new_tokens = args.max_new_tokens.unwrap_or(rule.max_new_tokens);
-        rule.num_beams = args.num_beams.unwrap_or(rule.num_beams);
-        rule.length_penalty = args.length_penalty.unwrap_or(rule.length_penalty);
-        rule.repetition_penalty = args.repetition_penalty.unwrap_or(rule.repetition_penalty);
-        rule.temperature = args.temperature.unwrap_or(rule.temperature);
-        rule.top_p = args.top_p.unwrap_or(rule.top_p);
-        rule.seed = args.seed.unwrap_or(rule.seed);
         let collator = Arc::new(loaded.collator().with_longest_report(rule.max_new_tokens));
-        let (batch_size, voice) = (args.batch_size, args.voice);
-        Ok(Self { loaded, collator, questions, rule, batch_size, seed, voice, constants })
+        Ok(Self {
+            loaded,
+            collator,
+            questions,
+            rule,
+            batch_size: args.batch_size,
+            seed: recipe.map_or(0, |recipe| recipe.seed),
+            verbosity: args.verbosity,
+            constants,
+        })
     }
 
     /// Answers all questions.
@@ -71,7 +69,7 @@ impl Answers {
 
     fn answer(&self, dataset: &Arc<dyn Dataset>, what: &'static str) -> Result<Vec<Prediction>> {
         let which: Vec<usize> = (0..dataset.len()).collect();
-        let bar: ProgressBar = counting_bar(which.len(), what, self.voice);
+        let bar: ProgressBar = counting_bar(which.len(), what, self.verbosity);
         let evaluation = Evaluation {
             loaded: &self.loaded,
             collator: &self.collator,
@@ -103,7 +101,7 @@ fn questions(
             let image_root = args.image_root.clone();
             let mut spec: DataSection =
                 DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();
-            if args.task == Asked::Report {
+            if args.task == TaskName::Report {
                 spec.task = Task::report();
             }
             (spec, args.split, file)
@@ -152,6 +150,29 @@ fn questions(
         ));
     }
     Ok((questions, constants, spec.task))
+}
+
+/// The options' settings over the recipe's, or over the task's defaults.
+fn generation_config(
+    args: &AnswerArgs,
+    recipe: Option<&Recipe>,
+    task: &Task,
+) -> Result<GenerationConfig> {
+    let base = match recipe {
+        Some(recipe) => recipe.generate.clone(),
+        None => GenerationConfig::default_for(task),
+    };
+    let rule = GenerationConfig {
+        max_new_tokens: args.max_new_tokens.unwrap_or(base.max_new_tokens),
+        num_beams: args.num_beams.unwrap_or(base.num_beams),
+        length_penalty: args.length_penalty.unwrap_or(base.length_penalty),
+        repetition_penalty: args.repetition_penalty.unwrap_or(base.repetition_penalty),
+        temperature: args.temperature.unwrap_or(base.temperature),
+        top_p: args.top_p.unwrap_or(base.top_p),
+        seed: args.seed.unwrap_or(base.seed),
+    };
+    rule.validate()?;
+    Ok(rule)
 }
 
 /// The model, with its adapter if it has one.

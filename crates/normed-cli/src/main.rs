@@ -1,11 +1,12 @@
 //! `normed`: the command line over the library. It reads arguments, prints, and sets the exit code;
-//! everything else is the library's.
+//! the library does everything else.
 //!
-//! Exit codes: 0, done; 1, a failure of the machine or the run; 2, a mistake in what was given;
-//! 130, stopped by Ctrl-C with everything saved.
+//! Exit codes: 0, success; 1, a failure of the machine or of the run; 2, wrong input; 130, stopped by
+//! Ctrl-C with everything saved.
 
 mod answers;
 mod args;
+mod bug;
 mod commands;
 mod format;
 mod interrupt;
@@ -13,49 +14,58 @@ mod output;
 mod progress;
 mod tuned;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
+use normed::{ErrorKind, Result};
 
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(report_panic));
+    bug::record_panics();
+    // After a panic nothing is used again but the record of it.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            match error.kind() {
+                ErrorKind::Bug => bug::report_error(&error),
+                _ => output::print_err(format_args!("error: {error}")),
+            }
+            ExitCode::from(error.exit_code())
+        }
+        Err(panic) => {
+            bug::report_panic(&*panic);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let args = Args::parse();
     // This thread works in the pool rather than wait for it: a step is a thousand short operations,
     // and to be woken after each costs more than some of them. It fails only if there is a pool.
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
-    let args = Args::parse();
-    let result = match &args.command {
+    // Only for the test of what a panic looks like to a user.
+    #[cfg(debug_assertions)]
+    assert!(std::env::var_os("NORMED_TEST_PANIC").is_none(), "NORMED_TEST_PANIC is\nset");
+    match &args.command {
         Command::Train(args) => commands::train(args),
-        Command::Plan(args) => commands::plan(args),
-        Command::Study(args) => commands::study(args),
-        Command::Pretrain(args) => commands::pretrain(args),
-        Command::Evaluate(args) => commands::evaluate(args),
         Command::Predict(args) => commands::predict(args),
-        Command::Fetch(args) => commands::fetch(args),
+        Command::Evaluate(args) => commands::evaluate(args),
+        Command::Study(args) => commands::study(args),
+        Command::Plan(args) => commands::plan(args),
         Command::Inspect(args) => commands::inspect(args),
-        Command::ApplyDelta(args) => commands::apply_delta(args),
-        Command::Quantize(args) => commands::quantize(args),
-        Command::Export(args) => commands::export(args),
-        Command::Diff(args) => commands::diff(args),
-        Command::Merge(args) => commands::merge(args),
-        Command::Score(args) => commands::score(args),
+        Command::Fetch(args) => commands::fetch(args),
         Command::Split(args) => commands::split(args),
-    };
-    result.unwrap_or_else(|error| {
-        output::print_err(format_args!("error: {error}"));
-        ExitCode::from(error.exit_code())
-    })
-}
-
-/// A panic is our mistake, never the user's: says so in one line, and ends the process, whatever
-/// thread it is in.
-fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let cause = panic.payload_as_str().unwrap_or("no message").replace('\n', " ");
-    let place =
-        panic.location().map(|l| format!(" ({}:{})", l.file(), l.line())).unwrap_or_default();
-    output::print_err(format_args!(
-        "error: this is a bug in normed: {cause}{place}; please report it"
-    ));
-    std::process::exit(1);
+        Command::Score(args) => commands::score(args),
+        Command::Diff(args) => commands::diff(args),
+        Command::Export(args) => commands::export(args),
+        Command::Merge(args) => commands::merge(args),
+        Command::Quantize(args) => commands::quantize(args),
+        Command::Pretrain(args) => commands::pretrain(args),
+        Command::Completions(args) => commands::completions(args),
+        Command::Man(args) => commands::man(args),
+        Command::ApplyDelta(args) => commands::apply_delta(args),
+    }
 }

@@ -1,17 +1,31 @@
-//! Standard output and standard error, for good and for bad.
+//! Standard output and standard error.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Prints a line to standard output. Where nobody reads any more (`normed inspect | head`), the
-/// process ends in silence; where it cannot be written, with an error.
+/// Whether the reader of standard output has gone away.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line to standard output.
+///
+/// If its reader has gone away (`normed inspect DIR | head`), nothing more is printed; the command
+/// still finishes its work, and its exit code stays true. If the line cannot be written for another
+/// reason, such as a full disk, the process ends with an error.
 pub fn print_out(line: impl Display) {
+    if IS_CLOSED.load(Ordering::Relaxed) {
+        return;
+    }
     let mut out = stdout().lock();
-    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
-        if error.kind() != ErrorKind::BrokenPipe {
-            print_err(format_args!("error: standard output: {error}"));
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            IS_CLOSED.store(true, Ordering::Relaxed);
         }
-        std::process::exit(1);
+        Err(error) => {
+            print_err(format_args!("error: cannot write to standard output: {error}"));
+            std::process::exit(1);
+        }
     }
 }
 

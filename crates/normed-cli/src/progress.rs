@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use normed::metrics::Metric;
 use normed::train::{Choice, Event, Outcome, Subject};
 
-use crate::args::Voice;
+use crate::args::Verbosity;
 use crate::format::{self, bytes, duration, grouped, percent};
 use crate::output::{print_err, print_out};
 
@@ -15,19 +15,19 @@ const LINES: usize = 20;
 
 /// Shows the events of a run.
 pub struct Progress {
-    voice: Voice,
+    verbosity: Verbosity,
     bar: ProgressBar,
 }
 
 impl Progress {
     /// A bar on a terminal, plain lines elsewhere.
-    pub fn new(voice: Voice) -> Self {
-        Self { voice, bar: ProgressBar::hidden() }
+    pub fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity, bar: ProgressBar::hidden() }
     }
 
     /// Shows one event.
     pub fn show(&mut self, event: &Event) {
-        if self.voice.json {
+        if self.verbosity.json {
             return self.show_json(event);
         }
         match event {
@@ -36,7 +36,7 @@ impl Progress {
                 self.warn(&format!("warning: {} rows are left out:", rows.len()));
                 rows.iter().for_each(|row| self.warn(&format!("  {row}")));
             }
-            _ if self.voice.quiet => {}
+            _ if self.verbosity.quiet => {}
             Event::Started { output, resumed_at, train, validate, test, steps, epochs } => {
                 let from = resumed_at.map(|step| format!(", going on after step {step}"));
                 self.line(&format!(
@@ -147,8 +147,8 @@ impl Progress {
 }
 
 /// A bar that counts `examples`; hidden unless somebody looks.
-pub fn counting_bar(examples: usize, what: &'static str, voice: Voice) -> ProgressBar {
-    if voice.quiet || voice.json || !stderr_is_terminal() {
+pub fn counting_bar(examples: usize, what: &'static str, verbosity: Verbosity) -> ProgressBar {
+    if verbosity.quiet || verbosity.json || !stderr_is_terminal() {
         return ProgressBar::hidden();
     }
     bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)

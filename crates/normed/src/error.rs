@@ -21,6 +21,8 @@ pub enum ErrorKind {
     /// The numbers of a run went wrong: a loss or a gradient that is not finite, a parameter that never
     /// moves.
     Diverged,
+    /// normed itself is at fault: a thread of it panicked.
+    Bug,
     /// Any other failure of the machine or of the run.
     Failed,
 }

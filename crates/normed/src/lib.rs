@@ -2,6 +2,7 @@
 //!
 //! The floors, from the ground up; each knows only those above it in this list:
 //!
+//! - [`Range`]: the numbers that a key or an option accepts;
 //! - `pickle`: what Python writes, read and never executed;
 //! - [`tensor`]: a value in memory, the parameters of a model, and the tape;
 //! - [`ops`]: the fused operations, forward and backward;
@@ -27,6 +28,7 @@ pub mod models;
 pub mod nn;
 mod pickle;
 pub mod plot;
+mod range;
 pub mod recipe;
 pub mod study;
 pub mod train;
@@ -35,3 +37,4 @@ pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};
 pub use normed_engine::{ops, tensor};
+pub use range::Range;

@@ -27,7 +27,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     let constants = answers.constants.as_ref();
     let scores = score(&predictions, constants);
     let blind = blind.map(|blind| score(&blind, constants));
-    if args.answers.voice.json {
+    if args.answers.verbosity.json {
         print_out(json!({ "scores": scores, "blind": blind }));
     } else {
         let beside: Vec<_> = blind.iter().map(|blind| ("blind", blind)).collect();

@@ -8,7 +8,7 @@ use normed::tensor::Precision;
 use normed::weights::{AdapterCard, save_adapter, write_safetensors};
 use normed::{Error, Result};
 
-use crate::args::{ExportArgs, Format};
+use crate::args::{ExportArgs, ExportFormat};
 use crate::format::grouped;
 use crate::output::print_out;
 use crate::tuned::Place;
@@ -27,7 +27,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     let set = place.adapt(&mut loaded.params, &loaded.content_hash)?;
     let base = place.base.to_string_lossy();
     match args.format {
-        Format::Safetensors => {
+        ExportFormat::Safetensors => {
             let tensors: Vec<_> = (set.iter())
                 .map(|&id| loaded.params.get(id))
                 .map(|p| (p.name.as_str(), p.value()))
@@ -38,7 +38,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             ]);
             write_safetensors(&args.out, &tensors, Precision::F32, &metadata)?;
         }
-        Format::Peft => {
+        ExportFormat::Peft => {
             for &id in &set {
                 loaded.params.get_mut(id).trained = true;
             }

@@ -7,7 +7,7 @@ use normed::Result;
 use normed::hub::{self, Event, FetchOptions, Fetched, Kind, ListedFile, Settings};
 use serde_json::json;
 
-use crate::args::{FetchArgs, Voice};
+use crate::args::{FetchArgs, Verbosity};
 use crate::format::{bytes, columns, duration, grouped, quoted};
 use crate::interrupt;
 use crate::output::{print_err, print_out};
@@ -23,16 +23,16 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
         stop: interrupt::flag("stopping; press Ctrl-C again to abort at once")?,
         ..FetchOptions::new(kind, args.name.parse()?)
     };
-    let mut progress = Progress { voice: args.voice, bar: ProgressBar::hidden(), done: 0 };
+    let mut progress = Progress { verbosity: args.verbosity, bar: ProgressBar::hidden(), done: 0 };
     let fetched = hub::fetch(&Settings::from_env()?, &options, &mut |event| progress.show(event));
     progress.bar.finish_and_clear();
     let Some(fetched) = fetched? else {
         print_err("stopped; the same command goes on from here");
         return Ok(ExitCode::from(interrupt::STOPPED));
     };
-    if args.voice.json {
+    if args.verbosity.json {
         print_out(json!({ "event": "fetched", "fetched": fetched }));
-    } else if args.voice.quiet {
+    } else if args.verbosity.quiet {
         print_out(fetched.directory.display());
     } else {
         print_out(summary(&fetched));
@@ -44,7 +44,7 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
 
 /// Shows the events of a fetch.
 struct Progress {
-    voice: Voice,
+    verbosity: Verbosity,
     bar: ProgressBar,
     /// Bytes of files that are finished.
     done: u64,
@@ -52,7 +52,7 @@ struct Progress {
 
 impl Progress {
     fn show(&mut self, event: &Event) {
-        if self.voice.json {
+        if self.verbosity.json {
             // One line for every piece would be millions.
             if !matches!(event, Event::Received { .. }) {
                 print_out(json!(event));
@@ -61,7 +61,7 @@ impl Progress {
         }
         match event {
             Event::Listed { id, commit, licence, gated, files, left_out } => {
-                if self.voice.quiet {
+                if self.verbosity.quiet {
                     return;
                 }
                 let gated = if *gated { "; its terms have to be accepted" } else { "" };
@@ -95,7 +95,7 @@ impl Progress {
                 if *was_here {
                     self.bar.reset_eta();
                 }
-                if self.bar.is_hidden() && !self.voice.quiet {
+                if self.bar.is_hidden() && !self.verbosity.quiet {
                     let how = match (was_here, checked) {
                         (true, true) => "was here, checked",
                         (true, false) => "was here",

@@ -14,7 +14,7 @@ use crate::progress::counting_bar;
 /// Writes a base and an adapter as one model.
 pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     let base = hub::find_or(&args.base, hub::Kind::Model)?;
-    let bar = counting_bar(1, "merging", args.voice);
+    let bar = counting_bar(1, "merging", args.verbosity);
     let made = models::merge(&base, &args.adapter, &args.out, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
@@ -22,9 +22,9 @@ pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     bar.finish_and_clear();
     let MergedModel { output, changed, tensors, warnings } = made;
     warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
-    if args.voice.json {
+    if args.verbosity.json {
         print_out(json!({ "output": output, "changed": changed, "tensors": tensors }));
-    } else if !args.voice.quiet {
+    } else if !args.verbosity.quiet {
         print_out(format_args!("{changed} of {tensors} tensors changed, in {}", output.display()));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! The commands, one a file. Each gives the process's exit code or the error that stands for it.
 
 mod apply_delta;
+mod completions;
 mod diff;
 mod evaluate;
 mod export;
@@ -16,6 +17,7 @@ mod study;
 mod train;
 
 pub use apply_delta::apply_delta;
+pub use completions::{completions, man};
 pub use diff::diff;
 pub use evaluate::evaluate;
 pub use export::export;

@@ -14,10 +14,10 @@ use crate::output::print_out;
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let predictions = Answers::open(&args.answers)?.predict()?;
     write_predictions(&args.out, &predictions)?;
-    let (n, out, voice) = (predictions.len(), args.out.display(), args.answers.voice);
-    if voice.json {
+    let (n, out, verbosity) = (predictions.len(), args.out.display(), args.answers.verbosity);
+    if verbosity.json {
         print_out(json!({ "predictions": n, "out": args.out }));
-    } else if !voice.quiet {
+    } else if !verbosity.quiet {
         print_out(format_args!("{n} answers in {out}"));
     }
     Ok(ExitCode::SUCCESS)

@@ -16,21 +16,21 @@ use crate::progress::counting_bar;
 pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => beside(&args.dir, args.to.name())?,
+        None => beside(&args.model, args.to.name())?,
     };
-    let bar = counting_bar(1, "quantising", args.voice);
-    let made = models::quantize(&args.dir, args.to, &output, &mut |done, of| {
+    let bar = counting_bar(1, "quantising", args.verbosity);
+    let made = models::quantize(&args.model, args.to, &output, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
     let QuantizedModel { output, matrices, before, after } = made;
-    if args.voice.json {
+    if args.verbosity.json {
         print_out(json!({
             "output": output, "to": args.to, "matrices": matrices,
             "bytes_before": before, "bytes_after": after,
         }));
-    } else if !args.voice.quiet {
+    } else if !args.verbosity.quiet {
         let megabytes = |bytes: usize| grouped(bytes.div_ceil(1_000_000));
         print_out(format_args!(
             "{matrices} matrices in {}: {} MB instead of {} MB, in {}",

@@ -11,7 +11,7 @@ use normed::weights::write_atomically;
 use normed::{Error, Result};
 use serde_json::json;
 
-use crate::args::{Export, Rules, ScoreArgs};
+use crate::args::{ExportTo, Protocols, ScoreArgs};
 use crate::format::{self, columns, grouped};
 use crate::output::print_out;
 
@@ -21,12 +21,12 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
         return reports(args);
     }
     let protocols = match args.protocol {
-        Rules::All => Protocol::ALL.to_vec(),
-        Rules::Strict => vec![Protocol::Strict],
-        Rules::Miss => vec![Protocol::Miss],
-        Rules::LlavaMed => vec![Protocol::LlavaMed],
-        Rules::Vqa => vec![Protocol::Vqa],
-        Rules::Coco => return reports(args),
+        Protocols::All => Protocol::ALL.to_vec(),
+        Protocols::Strict => vec![Protocol::Strict],
+        Protocols::Miss => vec![Protocol::Miss],
+        Protocols::LlavaMed => vec![Protocol::LlavaMed],
+        Protocols::Vqa => vec![Protocol::Vqa],
+        Protocols::Coco => return reports(args),
     };
     let answers = read_answers(&args.file)?;
     let scores = score_protocols(&answers, &protocols);
@@ -53,7 +53,7 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
 
 fn reports(args: &ScoreArgs) -> Result<ExitCode> {
     let captions = read_captions(&args.file)?;
-    if let (Some(Export::Radeval), Some(out)) = (args.export, &args.out) {
+    if let (Some(ExportTo::Radeval), Some(out)) = (args.export, &args.out) {
         return radeval(&captions, out);
     }
     let meteor = args.meteor_data.as_deref().map(MeteorData::open).transpose()?;

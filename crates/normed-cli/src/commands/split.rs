@@ -6,14 +6,14 @@ use normed::Result;
 use normed::data::{SplitRule, assign_splits};
 use normed::weights::write_atomically;
 
-use crate::args::{By, SplitArgs};
+use crate::args::{SplitArgs, SplitBy};
 use crate::format::grouped;
 use crate::output::print_out;
 
 /// Assigns train, validate and test to the rows of a file.
 pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     let rule = SplitRule {
-        by_group: args.by == By::Group,
+        by_group: args.by == SplitBy::Group,
         validate: args.validate,
         test: args.test,
         seed: args.seed,
@@ -21,8 +21,8 @@ pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     let (lines, sizes) = assign_splits(&args.data, &rule)?;
     write_atomically(&args.out, |out| out.write_all(lines.as_bytes()))?;
     let sets = match args.by {
-        By::Group => "groups",
-        By::Image => "images",
+        SplitBy::Group => "groups",
+        SplitBy::Image => "images",
     };
     for size in sizes {
         let (name, rows) = (size.split.name(), grouped(size.rows));

@@ -50,7 +50,7 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     }
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
-    let mut progress = Progress::new(args.voice);
+    let mut progress = Progress::new(args.verbosity);
     let outcome = run(&recipe, &options, &mut |event| progress.show(event))?;
     if outcome.is_some() {
         return Ok(ExitCode::SUCCESS);
@@ -62,7 +62,7 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
 /// Finds a rate, says it, and draws how it was found.
 fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
-    let mut progress = Progress::new(args.voice);
+    let mut progress = Progress::new(args.verbosity);
     let swept = find_lr(recipe, &stop, &mut |event| progress.show(event))?;
     let Some(swept) = swept else { return Ok(ExitCode::from(interrupt::STOPPED)) };
     let mut name = recipe.output.clone().into_os_string();
@@ -73,7 +73,7 @@ fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     }
     let svg = swept.to_svg()?;
     write_atomically(&path, |out| out.write_all(svg.as_bytes()))?;
-    if args.voice.json {
+    if args.verbosity.json {
         let report = json!({ "curve": path, "steps": swept.steps, "suggestion": swept.suggestion });
         print_out(report);
         return Ok(ExitCode::SUCCESS);

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::{Batch, Collator, Dataset, Prepared};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Batches that wait to be used; one more is being made.
 const AHEAD: usize = 2;
@@ -87,7 +87,7 @@ impl Iterator for Loader {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
                 let cause = format!("stopped unexpectedly: {}", text.unwrap_or("no reason given"));
-                Some(Err(Error::failed("loader", cause)))
+                Some(Err(Error::new(ErrorKind::Bug, "loader", cause)))
             }
         }
     }

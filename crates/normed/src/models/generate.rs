@@ -3,65 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use super::Model;
+use super::generation_config::GenerationConfig;
 use super::sample::Sampler;
-use crate::data::{Batch, Ending, Task};
+use crate::Result;
+use crate::data::{Batch, Ending};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
-use crate::{Error, Result};
-
-/// How answers are generated.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct GenerationConfig {
-    /// Beams; 1 is greedy.
-    pub num_beams: usize,
-    /// The longest answer in tokens, the closing one included. Reports that are learnt are cut to as many.
-    pub max_new_tokens: usize,
-    /// Exponent of the length by which a beam's score is divided, as in transformers.
-    pub length_penalty: f32,
-    /// By what the score of a token that was said already is divided, or multiplied where it is negative, as
-    /// by transformers' `RepetitionPenaltyLogitsProcessor` (Keskar et al. 2019, arXiv 1909.05858): scores are
-    /// logits, with several beams log-probabilities. A language model's prompt counts as said, its pictures
-    /// aside. 1 changes nothing.
-    pub repetition_penalty: f32,
-    /// 0 for the most likely answer; above, answers are drawn, by a distribution that is the flatter the
-    /// larger this is.
-    pub temperature: f32,
-    /// Where answers are drawn, of the most likely tokens that have this probability together.
-    pub top_p: f32,
-    /// Where answers are drawn: another seed, other answers.
-    pub seed: u64,
-}
-
-impl Default for GenerationConfig {
-    fn default() -> Self {
-        Self {
-            num_beams: 1,
-            max_new_tokens: 10,
-            length_penalty: 1.0,
-            repetition_penalty: 1.0,
-            temperature: 0.0,
-            top_p: 1.0,
-            seed: 0,
-        }
-    }
-}
-
-impl GenerationConfig {
-    /// What a recipe's rule is where it says nothing else: reports are of up to 100 tokens.
-    pub fn default_for(task: &Task) -> Self {
-        match task {
-            Task::Vqa => Self::default(),
-            Task::Report { .. } => Self { max_new_tokens: 100, ..Self::default() },
-        }
-    }
-}
-
-/// More beams than this are a mistake.
-const MAX_BEAMS: usize = 1000;
 
 /// The generated tokens of each example, without end tokens, behind the first of its decoder's tokens. An
 /// example's answer does not depend on the others in the batch.
@@ -72,7 +20,7 @@ pub fn generate(
     rule: &GenerationConfig,
     ending: Ending<'_>,
 ) -> Result<Vec<Vec<u32>>> {
-    check(rule)?;
+    rule.validate()?;
     let mut decoding = model.start_decoding(params, batch, rule.max_new_tokens)?;
     // The first column of what goes into the decoder.
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
@@ -100,33 +48,6 @@ pub fn generate(
         decoding.reorder(&from);
     }
     Ok(searches.into_iter().map(Search::answer).collect())
-}
-
-fn check(rule: &GenerationConfig) -> Result<()> {
-    let must = |key, what| Err(Error::invalid(format!("generate.{key}"), what));
-    if !(1..=MAX_BEAMS).contains(&rule.num_beams) {
-        return must("num_beams", format!("{} is not 1 to {MAX_BEAMS}", rule.num_beams));
-    }
-    if rule.max_new_tokens == 0 {
-        return must("max_new_tokens", "must be at least 1".to_owned());
-    }
-    if !rule.length_penalty.is_finite() {
-        return must("length_penalty", format!("{} is not finite", rule.length_penalty));
-    }
-    if !(rule.repetition_penalty > 0.0 && rule.repetition_penalty.is_finite()) {
-        return must("repetition_penalty", format!("{} is not above 0", rule.repetition_penalty));
-    }
-    if !(rule.temperature >= 0.0 && rule.temperature.is_finite()) {
-        return must("temperature", format!("{} is not from 0 up", rule.temperature));
-    }
-    if !(rule.top_p > 0.0 && rule.top_p <= 1.0) {
-        return must("top_p", format!("{} is not above 0 and up to 1", rule.top_p));
-    }
-    if rule.temperature > 0.0 && rule.num_beams > 1 {
-        let cause = "answers that are drawn (temperature above 0) have one beam";
-        return must("num_beams", cause.to_owned());
-    }
-    Ok(())
 }
 
 /// The search of one example. Greedy search is a beam search with one beam that stops at its first

@@ -2,6 +2,7 @@
 
 mod config_keys;
 mod generate;
+mod generation_config;
 mod init;
 mod llava;
 mod merge;
@@ -13,7 +14,8 @@ mod quantize;
 mod sample;
 mod towers;
 
-pub use generate::{GenerationConfig, generate};
+pub use generate::generate;
+pub use generation_config::GenerationConfig;
 pub use init::initialize;
 pub use llava::{DeltaApplied, Llava, LlavaConfig, apply_delta, create_llava, declare_new_llava};
 pub use merge::{MergedModel, merge};

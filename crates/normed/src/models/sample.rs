@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use super::GenerationConfig;
+use super::generation_config::GenerationConfig;
 
 /// Draws the tokens of one example. What it draws depends on the rule, the example's key and the logits
 /// alone: not on its batch, nor on threads.

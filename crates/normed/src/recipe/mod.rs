@@ -28,7 +28,7 @@ use crate::metrics::{CaptionMetric, Metric};
 use crate::models::GenerationConfig;
 use crate::tensor::{Precision, Recompute};
 use crate::tuning::Tuning;
-use crate::{Error, Result};
+use crate::{Error, Range, Result};
 
 /// Everything a run depends on.
 ///
@@ -190,6 +190,11 @@ pub enum BestBy {
     Loss,
     /// The last one.
     Last,
+}
+
+impl TrainSpec {
+    /// The range of [`batch_size`](Self::batch_size).
+    pub const BATCH_SIZE: Range<usize> = Range::from_to(1, 65_536);
 }
 
 impl BestBy {

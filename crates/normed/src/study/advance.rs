@@ -256,8 +256,12 @@ impl Crew<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 0..self.jobs.min(left.len()) {
-                scope.spawn(work);
+            let jobs = self.jobs.min(left.len());
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+            for worker in workers {
+                if let Err(panic) = worker.join() {
+                    std::panic::resume_unwind(panic);
+                }
             }
         });
         match lock(&error).take() {

@@ -1,0 +1,73 @@
+//! Parsers of values, and options that several commands share.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use normed::Range;
+use normed::data::{Split, TemplateName};
+use normed::recipe::ByteSize;
+use normed::tensor::{Precision, Quantization};
+use normed::tuning::Method;
+
+/// How much a command prints.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Verbosity {
+    /// Print only warnings and errors
+    #[arg(long)]
+    pub quiet: bool,
+    /// Print progress and results as JSON, one event per line
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+}
+
+/// Parses a number of `range`.
+pub fn in_range<T>(range: Range<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
+where
+    T: FromStr + Copy + PartialOrd + std::fmt::Display + Send + Sync,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|&number| range.contains(number));
+        number.ok_or_else(|| format!("must be a number {range}"))
+    }
+}
+
+/// Parses the name of a split.
+pub fn split(name: &str) -> Result<Split, String> {
+    Split::from_name(name).ok_or_else(|| "must be train, validate or test".to_owned())
+}
+
+/// Parses `6GiB`.
+pub fn byte_size(text: &str) -> Result<ByteSize, String> {
+    text.parse()
+}
+
+/// Parses the name of a tuning method.
+pub fn method() -> impl TypedValueParser<Value = Method> {
+    one_of(Method::ALL.to_vec(), Method::name)
+}
+
+/// Parses the name of a prompt template.
+pub fn template() -> impl TypedValueParser<Value = TemplateName> {
+    one_of(TemplateName::ALL.to_vec(), TemplateName::name)
+}
+
+/// Parses `f32` or `bf16`.
+pub fn precision() -> impl TypedValueParser<Value = Precision> {
+    one_of(vec![Precision::F32, Precision::Bf16], Precision::name)
+}
+
+/// Parses `nf4` or `int8`.
+pub fn quantization() -> impl TypedValueParser<Value = Quantization> {
+    one_of(Quantization::ALL.to_vec(), Quantization::name)
+}
+
+/// Parses the name of one of `values`, and lists all names in the help.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    values: Vec<T>,
+    name_of: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let names: Vec<_> = values.iter().map(|&value| name_of(value)).collect();
+    PossibleValuesParser::new(names).try_map(move |name| {
+        values.iter().copied().find(|&value| name_of(value) == name).ok_or("unknown name")
+    })
+}
