@@ -3,6 +3,7 @@
 //! The floors, from the ground up; each knows only those above it in this list:
 //!
 //! - [`Range`]: the numbers that a key or an option accepts;
+//! - [`files`]: files read within a limit, and written whole or not at all;
 //! - `pickle`: what Python writes, read and never executed;
 //! - [`tensor`]: a value in memory, the parameters of a model, and the tape;
 //! - [`ops`]: the fused operations, forward and backward;
@@ -22,6 +23,7 @@
 pub mod build;
 pub mod data;
 pub mod error;
+pub mod files;
 pub mod hub;
 pub mod metrics;
 pub mod models;

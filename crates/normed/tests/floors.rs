@@ -5,30 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 14] = [
+const FLOORS: [(&str, &str); 15] = [
+    ("files", ""),
     ("pickle", ""),
     ("tensor", ""),
     ("plot", ""),
     ("ops", "tensor"),
     ("nn", "tensor ops"),
-    ("weights", "tensor pickle"),
-    ("hub", "weights"),                    // of weights, how a checksum is written
-    ("data", "tensor ops weights pickle"), // the same, and of ops the label that does not count
-    ("metrics", "data"),                   // of data, what kind of answer a question has
-    ("models", "tensor ops nn weights data"),
+    ("weights", "tensor files pickle"),
+    ("hub", "files"),
+    ("data", "tensor ops files pickle"), // of ops, the label that does not count
+    ("metrics", "files data"),           // of data, what kind of answer a question has
+    ("models", "tensor ops nn files weights data"),
     ("tuning", "tensor ops nn"),
-    ("recipe", "tensor hub data metrics models tuning"),
-    ("train", "tensor ops nn weights data metrics models tuning recipe plot"),
-    ("study", "tensor weights data metrics tuning recipe train plot"),
+    ("recipe", "tensor files hub data metrics models tuning"),
+    ("train", "tensor ops nn files weights data metrics models tuning recipe plot"),
+    ("study", "tensor files weights data metrics tuning recipe train plot"),
 ];
 
 /// What a floor may name of another, where that is not everything.
-const ONLY: [(&str, &str, &str); 4] = [
-    ("data", "ops", "IGNORE_INDEX"),
-    ("metrics", "data", "AnswerType"),
-    ("hub", "weights", "hex"),
-    ("data", "weights", "hex"),
-];
+const ONLY: [(&str, &str, &str); 2] =
+    [("data", "ops", "IGNORE_INDEX"), ("metrics", "data", "AnswerType")];
 
 /// Models, methods and data sets: `train` knows their interfaces alone.
 const CONCRETE: [&str; 15] = [

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use normed::files::write_atomically;
 use normed::plot::{Panel, Panels};
 use normed::tensor::{NormPosition, ParamKind, Tower};
 use normed::tuning::{Moved, Movement};
-use normed::weights::write_atomically;
 use normed::{Error, Result};
 use serde_json::json;
 

@@ -1,9 +1,9 @@
 //! `normed export`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::process::ExitCode;
 
+use normed::files::{CONFIG_LIMIT, read_text};
 use normed::tensor::Precision;
 use normed::weights::{AdapterCard, save_adapter, write_safetensors};
 use normed::{Error, Result};
@@ -44,7 +44,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             }
             let readme = adapter.join("README.md");
             let readme = if readme.is_file() {
-                fs::read_to_string(&readme).map_err(|e| Error::io(&readme, &e))?
+                read_text(&readme, CONFIG_LIMIT)?
             } else {
                 format!("---\nbase_model: {base:?}\nlibrary_name: peft\n---\n")
             };

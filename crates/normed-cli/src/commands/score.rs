@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use normed::files::write_atomically;
 use normed::metrics::{
     Caption, CaptionMetric, CaptionScores, Interval, MeteorData, Protocol, ProtocolScores,
     read_answers, read_captions, score_calibration, score_captions, score_groups, score_protocols,
 };
-use normed::weights::write_atomically;
 use normed::{Error, Result};
 use serde_json::json;
 

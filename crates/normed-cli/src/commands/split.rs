@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use normed::Result;
 use normed::data::{SplitRule, assign_splits};
-use normed::weights::write_atomically;
+use normed::files::write_atomically;
 
 use crate::args::{SplitArgs, SplitBy};
 use crate::format::grouped;

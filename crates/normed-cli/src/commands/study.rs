@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use normed::files::{TABLE_LIMIT, read_text};
 use normed::metrics::Metric;
 use normed::study::{self, Ended, Estimate, Results, Shard, Standing, Study, Task, Told, Work};
 use normed::train::{outcome_of, under_way};
@@ -102,7 +103,7 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    let said = fs::read_to_string(&log).map_err(|e| Error::io(&log, &e))?;
+    let said = read_text(&log, TABLE_LIMIT)?;
     if status.success() && said.is_empty() {
         fs::remove_file(&log).map_err(|e| Error::io(&log, &e))?;
     }

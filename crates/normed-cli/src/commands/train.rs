@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use normed::files::write_atomically;
 use normed::recipe::{Base, Recipe};
 use normed::train::{RunOptions, find_lr, run};
-use normed::weights::write_atomically;
 use normed::{Error, Result};
 use serde_json::json;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{ImageView, PackedPicture, Picture};
+use crate::files::hash_file;
 use crate::{Error, Result};
 
 /// What kind of answer is wanted: how a question can be answered, as the data set's `answer_type` says, or
@@ -133,8 +134,9 @@ impl ImageSource {
     pub fn content_hash(&self) -> Result<[u8; 32]> {
         let hash = match self {
             Self::File(path) => {
-                let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
-                return Ok(Self::hash_of_file(&bytes));
+                let mut hash = Sha256::new().chain_update(b"file");
+                hash_file(path, &mut hash)?;
+                hash
             }
             Self::Packed(picture) => return Ok(picture.hash()),
             Self::Viewed(image, view) => return Ok(view.hash(&image.content_hash()?)),

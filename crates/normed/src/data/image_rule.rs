@@ -1,12 +1,12 @@
 //! From a decoded picture to a model's pixel values: preprocessor_config.json.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Picture, resize};
+use crate::files::{read_json, write_atomically};
 use crate::{Error, Result};
 
 /// How a picture becomes pixel values: what transformers' `BlipImageProcessor`, `CLIPImageProcessor`
@@ -152,10 +152,10 @@ impl ImageRule {
         let (plain, nested) =
             (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
         let (path, config) = if plain.is_file() {
-            let config: ProcessorConfig = read(&plain)?;
+            let config: ProcessorConfig = read_json(&plain)?;
             (plain, config)
         } else if nested.is_file() {
-            let config: NestedConfig = read(&nested)?;
+            let config: NestedConfig = read_json(&nested)?;
             (nested, config.image_processor.unwrap_or_default())
         } else {
             (plain, ProcessorConfig::default())
@@ -246,7 +246,7 @@ impl ImageRule {
             ..ProcessorConfig::default()
         };
         let text = serde_json::to_string_pretty(&config).expect("numbers and flags serialise");
-        fs::write(&path, text + "\n").map_err(|e| Error::io(&path, &e))
+        write_atomically(&path, |out| writeln!(out, "{text}"))
     }
 
     /// Pixel values `[3, size, size]`: bicubic (Pillow's), rescaled, normalised.
@@ -288,11 +288,6 @@ impl ImageRule {
         }
         values
     }
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::invalid(path.display(), e))
 }
 
 /// The picture in the middle of a square of `colour`.
@@ -339,6 +334,8 @@ fn wrong_size(key: &str, size: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn open(file: &str, text: &str) -> Result<ImageRule> {

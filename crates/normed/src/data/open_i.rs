@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::rows::{Checked, Fields, Row, gather, root, study};
 use super::{Example, Opened, Reading, Split};
+use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 /// What the two tables are called.
@@ -75,8 +76,8 @@ fn images(directory: &Path) -> Result<PathBuf> {
 
 /// The rows of a table, each with its line, which must have these columns.
 fn csv_rows(path: &Path, columns: &[&str]) -> Result<Vec<Row>> {
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
-    let mut reader = csv::Reader::from_reader(file);
+    let bytes = read_bounded(path, TABLE_LIMIT)?;
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let wrong =
         |line: u64, cause: String| Error::invalid(format!("{}:{line}", path.display()), cause);
     let broken = |e: csv::Error| wrong(e.position().map_or(1, csv::Position::line), e.to_string());

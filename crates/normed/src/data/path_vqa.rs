@@ -5,13 +5,13 @@
 //! "train_0422", "question", "answer"}`; the same as JSON, `train_qa.json`, is read, too. There are no
 //! answer types.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Map;
 
 use super::rows::{Checked, Fields, Row, derived_types, empty_answers, gather, json_rows, root};
 use super::{AnswerType, Attributes, Example, ImageSource, Opened, Reading, Split};
+use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
 
@@ -62,10 +62,8 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result
 
 /// The rows of a pickled list of dicts of texts.
 fn pickled_rows(path: &Path) -> Result<Vec<Row>> {
-    let bytes = fs::read(path).map_err(|e| {
-        Error::io(path, &e).with_remedy(
-            "PathVQA's directory holds images/{train,val,test} and qas/{train,val,test}",
-        )
+    let bytes = read_bounded(path, TABLE_LIMIT).map_err(|e| {
+        e.with_remedy("PathVQA's directory holds images/{train,val,test} and qas/{train,val,test}")
     })?;
     let wrong = |cause: String| {
         Error::invalid(path.display(), cause).with_remedy(

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Reading, Split,
 };
+use crate::files::{TABLE_LIMIT, read_text};
 use crate::{Error, Result};
 
 /// One row of a file, its fields not yet looked at.
@@ -179,20 +179,9 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A text file, without the byte-order mark that some editors leave.
-fn read(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let end = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count();
-        Error::invalid(format!("{}:{line}", path.display()), "is not UTF-8")
-    })?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
-}
-
 /// The rows of a JSON file that is one list, each with the line that it starts on.
 pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
-    let text = read(path)?;
+    let text = read_text(path, TABLE_LIMIT)?;
     let raw: Vec<&RawValue> = serde_json::from_str(&text)
         .map_err(|error| Error::invalid(format!("{}:{}", path.display(), error.line()), error))?;
     let (mut line, mut counted) = (1, 0);
@@ -209,7 +198,7 @@ pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
 
 /// A JSON file that is one object.
 pub(super) fn json_object(path: &Path) -> Result<Map<String, Value>> {
-    serde_json::from_str(&read(path)?)
+    serde_json::from_str(&read_text(path, TABLE_LIMIT)?)
         .map_err(|error| Error::invalid(format!("{}:{}", path.display(), error.line()), error))
 }
 
@@ -236,7 +225,7 @@ pub(super) fn study(
 
 /// The rows of a file of JSON lines; blank lines are passed over.
 pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
-    let text = read(path)?;
+    let text = read_text(path, TABLE_LIMIT)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let row = |(i, line): (usize, &str)| {
         Row::parse(format!("{}:{}", path.display(), i + 1), String::new(), line)
@@ -354,6 +343,8 @@ fn root_from(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{Kind, RepoId, Settings};
+use crate::files::{CONFIG_LIMIT, read_text};
 use crate::{Error, Result};
 
 /// The branch that is meant where none is named.
@@ -56,7 +57,7 @@ impl Cached {
     /// The snapshot that the revision stands for, if it is here.
     pub fn find(&self) -> Option<PathBuf> {
         let revision = self.repo.revision();
-        let commit = match fs::read_to_string(self.directory().join("refs").join(revision)) {
+        let commit = match read_text(&self.directory().join("refs").join(revision), CONFIG_LIMIT) {
             Ok(commit) => commit.trim().to_owned(),
             Err(_) => revision.to_owned(), // perhaps it is a commit
         };

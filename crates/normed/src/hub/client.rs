@@ -1,7 +1,6 @@
 //! Requests to the hub: redirects, timeouts, patience.
 
 use std::cell::Cell;
-use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use ureq::{Agent, Body, Timeout};
 use super::Settings;
 use super::answer::{Subject, Trouble};
 use super::event::Event;
+use crate::files::{CONFIG_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 /// A name that is not found and a door that stays shut are not waited for longer than this.
@@ -49,7 +49,7 @@ impl<'a> Client<'a> {
     pub fn new(settings: &'a Settings, stop: &'a AtomicBool, first_wait: Duration) -> Result<Self> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &settings.certificates {
-            let pem = fs::read(path).map_err(|e| Error::io(path, &e))?;
+            let pem = read_bounded(path, CONFIG_LIMIT)?;
             let certificates = parse_pem(&pem).filter_map(|item| match item {
                 Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
                 Ok(_) => None,

@@ -11,7 +11,7 @@ use ureq::http::{HeaderMap, StatusCode};
 use super::answer::{Subject, Trouble};
 use super::client::{Ask, Client, from_io};
 use super::event::Event;
-use crate::weights::hex;
+use crate::files::hex;
 use crate::{Error, Result};
 
 /// How much is read at a time, in bytes.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::files::{CONFIG_LIMIT, read_text};
 use crate::{Error, Result};
 
 /// Where the hub is, where its cache is, and who asks.
@@ -69,7 +70,7 @@ impl Settings {
         };
         let token_file = path(&["HF_TOKEN_PATH"]).unwrap_or_else(|| home.join("token"));
         let token = text(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
-            .or_else(|| Some(std::fs::read_to_string(token_file).ok()?.trim().to_owned()))
+            .or_else(|| Some(read_text(&token_file, CONFIG_LIMIT).ok()?.trim().to_owned()))
             .filter(|token| !token.is_empty());
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(Error::invalid("HF_TOKEN", "has characters that no token has"));

@@ -1,12 +1,12 @@
 //! predictions.jsonl: one JSON object a line.
 
-use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::AnswerType;
+use crate::files::{TABLE_LIMIT, read_bounded, write_atomically};
 use crate::{Error, Result};
 
 /// A line of predictions.jsonl.
@@ -70,15 +70,14 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
 
 /// Reads one JSON object a line; blank lines are passed over. `hint` says what a line is.
 pub(super) fn read_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
-    let file = std::fs::File::open(path).map_err(|e| Error::io(path, &e))?;
+    let bytes = read_bounded(path, TABLE_LIMIT)?;
     let mut lines = Vec::new();
-    for (i, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let line = line.map_err(|e| Error::io(path, &e))?;
+    for (i, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
             continue;
         }
         // The parser sees one line, so its "line 1" would mislead: only its column is kept.
-        lines.push(serde_json::from_slice(&line).map_err(|e| {
+        lines.push(serde_json::from_slice(line).map_err(|e| {
             let (cause, column) = (e.to_string(), e.column());
             let cause = cause.split(" at line ").next().unwrap_or(&cause);
             Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause)
@@ -88,35 +87,22 @@ pub(super) fn read_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result
     Ok(lines)
 }
 
-/// Writes predictions to a temporary file beside `path`, syncs it and renames it: `path` holds all
-/// of them or is untouched.
+/// Writes predictions, one JSON object a line: `path` holds all of them or is untouched.
+///
+/// # Errors
+///
+/// If a loss is not finite, or the file cannot be written.
 pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
     if let Some(p) = predictions.iter().find(|p| !p.nll.is_finite()) {
         let place = format!("{}, example `{}`", path.display(), p.id);
         return Err(Error::failed(place, format!("the loss is {}", p.nll)));
     }
-    write(path, predictions).map_err(|e| Error::io(path, &e))
-}
-
-fn write(path: &Path, predictions: &[Prediction]) -> std::io::Result<()> {
-    let directory = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // By this name a run that goes on after a kill finds and removes what was left half written.
-    builder.prefix(".writing-");
-    // As any new file: the process's umask decides who may read it.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(directory)?;
-    let mut out = BufWriter::new(&mut file);
-    for prediction in predictions {
-        serde_json::to_writer(&mut out, prediction)?;
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    drop(out);
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    write_atomically(path, |mut out| {
+        predictions.iter().try_for_each(|prediction| {
+            serde_json::to_writer(&mut out, prediction)?;
+            out.write_all(b"\n")
+        })
+    })
 }
 
 #[cfg(test)]

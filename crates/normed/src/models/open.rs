@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Layout, LlavaConfig, MissConfig, Model};
 use crate::data::{Collator, ImageRule, TemplateName, TextRule, Tokenizer};
+use crate::files::{CONFIG_LIMIT, read_bounded, write_atomically};
 use crate::tensor::{Parameter, Parameters, Precision, Tensor};
 use crate::weights::{self, Checkpoint, ContentHash, QuantisationConfig};
 use crate::{Error, Result};
@@ -301,7 +302,7 @@ pub fn read_config(dir: &Path) -> Result<Value> {
 /// Writes all that a directory holds but the weights; `file` is config.json's content.
 pub(super) fn save_description(loaded: &LoadedModel, dir: &Path, file: &Value) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
-    weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
+    write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))?;
     loaded.tokenizer.save(dir)?;
     loaded.image_rule.save(dir)
 }
@@ -325,7 +326,7 @@ struct ConfigFile {
 impl ConfigFile {
     fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let text = weights::read_small(&path)
+        let text = read_bounded(&path, CONFIG_LIMIT)
             .map_err(|e| e.with_remedy("a model directory holds config.json and the weights"))?;
         let place = path.display().to_string();
         let json = serde_json::from_slice(&text).map_err(|e| Error::invalid(&place, e))?;

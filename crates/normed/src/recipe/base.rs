@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Base, InitSpec, LlavaInit, MissInit, Recipe, Vocab};
 use crate::data::{Collator, Tokenizer, phantom};
+use crate::files::{TOKENIZER_LIMIT, read_text};
 use crate::models::{
     self, ClipConfig, LlamaConfig, LlavaConfig, LoadOverrides, LoadedModel, MissConfig,
     ModelConfig, NewMiss, ProjectorKind, RopeConfig, RopeScaling, TextConfig, UnloadedModel,
@@ -82,7 +83,7 @@ fn tokenizer(vocab: &Vocab) -> Result<Tokenizer> {
         }
         Vocab::At(path) if path.is_dir() => Tokenizer::open(path),
         Vocab::At(path) => {
-            let words = std::fs::read_to_string(path).map_err(|e| Error::io(path, &e))?;
+            let words = read_text(path, TOKENIZER_LIMIT)?;
             Tokenizer::from_words(path, &words)
         }
     }

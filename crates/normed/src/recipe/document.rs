@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::section::{Mistakes, Section};
 use super::source::{self, Place, Table};
-use crate::{Error, Result};
+use crate::Result;
+use crate::files::{CONFIG_LIMIT, read_text};
 
 /// A TOML file with settings laid over it, not yet understood.
 pub(crate) struct Document {
@@ -17,10 +18,7 @@ impl Document {
     /// Reads the file at `path` and lays `key=value` settings over it. Syntax errors are reported here,
     /// as half a file says nothing about its keys.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::InvalidData => Error::invalid(path.display(), "is not text"),
-            _ => Error::io(path, &error),
-        })?;
+        let text = read_text(path, CONFIG_LIMIT)?;
         let mistakes = Mistakes::default();
         let table = source::parse(&text).unwrap_or_else(|errors| {
             for (place, cause) in errors {

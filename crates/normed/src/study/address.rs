@@ -8,9 +8,9 @@ use toml::Table;
 
 use super::{Cell, Study, Task, Work};
 use crate::data::DataSection;
+use crate::files::hex;
 use crate::recipe::{Base, BestBy, Recipe};
 use crate::train::data_fingerprint;
-use crate::weights::hex;
 use crate::{Error, Result};
 
 /// Digits of an address.

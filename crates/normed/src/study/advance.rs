@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::select::{chosen, failure, tried, write_failure};
 use super::{Addresses, Cell, Study, Task, Work};
+use crate::files::write_atomically;
 use crate::train::{outcome_of, under_way};
-use crate::weights::write_atomically;
 use crate::{Error, Result};
 
 /// A part of a study's cells, for one of several processes.

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::Result;
+use crate::files::{TABLE_LIMIT, read_text};
 use crate::metrics::Metric;
 use crate::recipe::TrainSpec;
-use crate::{Error, Result};
 
 /// How a run went.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,7 +35,7 @@ impl History {
     /// That of the run in `directory`, whose steps are made as `spec` says.
     pub fn read(directory: &Path, spec: &TrainSpec) -> Result<Self> {
         let path = directory.join("events.jsonl");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, &e))?;
+        let text = read_text(&path, TABLE_LIMIT)?;
         Ok(Self::of(&text, spec.batch_size * spec.grad_accum_steps))
     }
 

@@ -9,8 +9,8 @@ use super::results::{CellResults, Results};
 use super::table::Table;
 use super::tables::{Tables, title};
 use super::{Study, failures, figures};
+use crate::files::write_atomically;
 use crate::plot::{self, Figure};
-use crate::weights::write_atomically;
 use crate::{Error, Result};
 
 /// Writes `tables/`, `plots/` and `report.html` into the study's output; where the report is.

@@ -1,15 +1,14 @@
 //! The choice of a learning rate, by the validation examples alone: of a run that judges a rate, nothing
 //! is read but the value by which it kept its own best parameters. Such runs never look at the test split.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::{Cell, Task};
+use crate::files::{CONFIG_LIMIT, read_text, write_atomically};
 use crate::recipe::BestBy;
 use crate::train::outcome_of;
-use crate::weights::write_atomically;
 use crate::{Error, Result};
 
 /// A rate, and what came of it.
@@ -80,8 +79,7 @@ fn failure_file(task: &Task) -> PathBuf {
 /// Why a run failed, if that was written down.
 pub(super) fn failure(task: &Task) -> Result<Option<String>> {
     let path = failure_file(task);
-    let read = |path: &Path| fs::read_to_string(path).map_err(|e| Error::io(path, &e));
-    path.exists().then(|| read(&path)).transpose()
+    path.exists().then(|| read_text(&path, CONFIG_LIMIT)).transpose()
 }
 
 /// Writes down that a run failed, so that it is not tried again; the file can be deleted.

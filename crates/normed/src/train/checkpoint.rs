@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::adamw::AdamW;
 use super::alarm::Alarm;
+use crate::files::hex;
 use crate::recipe::BestBy;
 use crate::tensor::{Parameters, Precision, Tensor};
-use crate::weights::{hash_elements, hex, read_safetensors, write_safetensors};
+use crate::weights::{hash_elements, read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
 /// Everything about a run under way but its tensors.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::files::{TABLE_LIMIT, read_text};
 use crate::plot::{self, Chart, Line};
 use crate::{Error, Result};
 
@@ -12,7 +13,7 @@ type Curve = Vec<(f64, f64)>;
 
 /// Draws the training and validation losses that `events` tells of; as an SVG's text.
 pub(super) fn loss_curve(events: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(events).map_err(|e| Error::io(events, &e))?;
+    let text = read_text(events, TABLE_LIMIT)?;
     let (train, validation) = read(&text);
     draw(&train, &validation)
         .map_err(|e| Error::failed("loss.svg", format!("cannot be drawn: {e}")))

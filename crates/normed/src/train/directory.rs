@@ -6,16 +6,13 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::Outcome;
+use crate::files::{CONFIG_LIMIT, TEMPORARY_PREFIX, read_json, read_text, write_atomically};
 use crate::recipe::Recipe;
-use crate::weights::write_atomically;
 use crate::{Error, Result};
 
 const RECIPE: &str = "recipe.toml";
 const METRICS: &str = "metrics.json";
 const CHECKPOINT: &str = "checkpoint";
-
-/// The temporary names that [`write_atomically`] gives begin so: a killed process leaves them.
-const TEMPORARY: &str = ".writing-";
 
 /// A run's directory, this process's alone while it is held.
 #[derive(Debug)]
@@ -37,8 +34,7 @@ impl RunDirectory {
                 return Err(Error::invalid(path.display(), "holds a run already")
                     .with_remedy("go on with it by --resume, or choose another --output"));
             }
-            let written =
-                fs::read_to_string(&recipe_path).map_err(|e| Error::io(&recipe_path, &e))?;
+            let written = read_text(&recipe_path, CONFIG_LIMIT)?;
             let changed = changed_keys(&written, &text)
                 .map_err(|e| Error::invalid(recipe_path.display(), e))?;
             if !changed.is_empty() {
@@ -49,7 +45,7 @@ impl RunDirectory {
                 .with_remedy("resume with the recipe as it was, or choose another --output"));
             }
         } else {
-            if entries(path)?.iter().any(|name| !name.starts_with(TEMPORARY)) {
+            if entries(path)?.iter().any(|name| !name.starts_with(TEMPORARY_PREFIX)) {
                 return Err(Error::invalid(path.display(), "is not empty, and holds no run")
                     .with_remedy("choose another --output"));
             }
@@ -137,9 +133,7 @@ pub fn outcome_of(path: &Path) -> Result<Option<Outcome>> {
     if !file.exists() {
         return Ok(None);
     }
-    let text = fs::read(&file).map_err(|e| Error::io(&file, &e))?;
-    let mut outcome: Outcome =
-        serde_json::from_slice(&text).map_err(|e| Error::invalid(file.display(), e))?;
+    let mut outcome: Outcome = read_json(&file)?;
     outcome.output = path.to_owned();
     Ok(Some(outcome))
 }
@@ -166,7 +160,7 @@ fn entries(path: &Path) -> Result<Vec<String>> {
 fn sweep(path: &Path) -> Result<()> {
     for name in entries(path)? {
         let entry = path.join(&name);
-        if name.starts_with(TEMPORARY) {
+        if name.starts_with(TEMPORARY_PREFIX) {
             fs::remove_file(&entry).map_err(|e| Error::io(&entry, &e))?;
         } else if entry.is_dir() {
             sweep(&entry)?;

@@ -8,10 +8,11 @@ use super::run::Run;
 use super::{Event, Outcome, Subject, TestScores, card, curve, log, peak_memory_bytes};
 use crate::Result;
 use crate::data::{Blind, Dataset, Subset};
+use crate::files::write_atomically;
 use crate::metrics::{Constants, Prediction, read_predictions, score, write_predictions};
 use crate::models::{self, LoadedModel};
 use crate::recipe::Base;
-use crate::weights::{AdapterCard, save_adapter, write_atomically};
+use crate::weights::{AdapterCard, save_adapter};
 
 /// In the run directory: the test split, answered by the base as it came.
 const BEFORE: &str = "predictions_before.jsonl";

@@ -1,6 +1,5 @@
 //! Which norms matter most: the Fisher information of each, estimated before the first step.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,13 +10,13 @@ use super::judge::spread;
 use super::splits::Splits;
 use super::{Event, Subject};
 use crate::data::{Batch, Loader};
+use crate::files::{read_json, write_atomically};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
 use crate::ops;
 use crate::recipe::Recipe;
 use crate::tensor::{Gradients, Graph, Parameters, Tensor};
 use crate::tuning::{Candidates, Ranking};
-use crate::weights::write_atomically;
 use crate::{Error, Result};
 
 /// In the run directory: the ranking, by which a run that goes on goes.
@@ -53,9 +52,7 @@ pub(super) fn narrow(
     }
     let path = directory.join(JSON);
     let stored = if path.exists() {
-        let text = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-        let stored: Stored =
-            serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+        let stored: Stored = read_json(&path)?;
         if stored.fingerprint != fingerprint {
             let cause = "was made with another base model or other data";
             return Err(Error::invalid(path.display(), cause)

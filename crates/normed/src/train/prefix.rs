@@ -13,11 +13,12 @@ use super::step::noise;
 use super::{Event, Subject};
 use crate::Result;
 use crate::data::{ImageRule, ImageSource, Picture};
+use crate::files::hex;
 use crate::models::{FrozenEncoder, LoadedModel};
 use crate::nn::Mode;
 use crate::recipe::CachePlace;
 use crate::tensor::Tensor;
-use crate::weights::{hash_elements, hex};
+use crate::weights::hash_elements;
 
 impl Run<'_> {
     /// Where the model has a frozen prefix, computes what it makes of every picture that the run

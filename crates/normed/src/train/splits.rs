@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::data::{Dataset, Example, Overlap, Split};
+use crate::files::hex;
 use crate::recipe::{BestBy, TrainSpec};
-use crate::weights::hex;
 use crate::{Error, Result};
 
 /// The examples of each part, in the data set's order.

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::data::{ImageSource, PictureKey, PictureStates};
+use crate::files::hex;
 use crate::tensor::{Precision, Tensor};
-use crate::weights::{hash_elements, hex, read_safetensors, write_safetensors};
+use crate::weights::{hash_elements, read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
 /// [`ImageSource::content_hash`].

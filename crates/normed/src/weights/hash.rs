@@ -1,6 +1,6 @@
 //! The name of a set of weights: a hash over what they are, not over how a file lays them out.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::stored::Checkpoint;
+use crate::files::hex;
 use crate::tensor::{Absmax, Factor, Tensor};
 
 /// Elements whose bytes are handed on at a time.
@@ -117,12 +118,4 @@ pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
             }
         }
     }
-}
-
-/// Hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-        text
-    })
 }

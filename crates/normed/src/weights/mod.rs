@@ -12,7 +12,6 @@ mod safetensors_file;
 mod save;
 mod sharded;
 mod shards;
-mod small_file;
 mod stored;
 mod torch_file;
 
@@ -21,14 +20,13 @@ pub use adapter::{
 };
 pub use bitsandbytes::{QuantisationConfig, Written, write_quantised};
 pub use fill::fill;
-pub use hash::{ContentHash, content_hash, hash_elements, hex};
+pub use hash::{ContentHash, content_hash, hash_elements};
 pub use interpolate::interpolate_positions;
 pub use llava_names::{to_llavas_own, to_saved_llava};
 pub use merged::write_merged;
 pub use names::{to_hugging_face, to_original};
 pub use safetensors_file::read_safetensors;
-pub use save::{write_atomically, write_safetensors};
+pub use save::write_safetensors;
 pub use sharded::{read_sharded, read_sharded_torch};
-pub use small_file::read_small;
 pub use stored::{Checkpoint, Stored};
 pub use torch_file::read_torch;

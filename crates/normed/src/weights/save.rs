@@ -1,51 +1,16 @@
 //! Files that are whole or not there.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use half::bf16;
 use serde_json::{Map, Value, json};
 
 use super::shards::Entry;
+use crate::Result;
+use crate::files::write_atomically;
 use crate::tensor::{Elements, Precision, Tensor};
-use crate::{Error, Result};
-
-/// Writes `path` by way of a temporary file beside it that takes its name when all is on disk: a
-/// full disk or a killed process leaves what was there before.
-pub fn write_atomically(
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let attempt = || -> io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".writing-");
-        // Readable by others as any new file is, within the umask; the crate's default is not.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(dir)?;
-        let mut buffer = BufWriter::with_capacity(1 << 20, file.as_file());
-        write(&mut buffer)?;
-        buffer.flush()?;
-        drop(buffer);
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        // The new name itself is on disk only once the directory is.
-        #[cfg(unix)]
-        File::open(dir)?.sync_all()?;
-        Ok(())
-    };
-    attempt().map_err(|e| match e.kind() {
-        io::ErrorKind::StorageFull => Error::failed(path.display(), "the disk is full")
-            .with_remedy("free some space; what was there before is unchanged"),
-        _ => Error::io(path, &e),
-    })
-}
 
 /// Writes `tensors`, in this order, as a safetensors file. `metadata` beside `{"format": "pt"}`,
 /// which transformers wants to see.
@@ -109,8 +74,6 @@ pub(super) fn write_all<T: Copy, const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::weights::read_safetensors;
 
@@ -145,20 +108,5 @@ mod tests {
         let mapped = read();
         write(2.0);
         assert_eq!((mapped.data(), read().data()), (&[1.0][..], &[2.0][..]));
-    }
-
-    #[test]
-    fn a_failure_leaves_what_was_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("file");
-        fs::write(&path, "before").unwrap();
-        let error = write_atomically(&path, |out| {
-            out.write_all(b"half")?;
-            Err(io::ErrorKind::StorageFull.into())
-        })
-        .unwrap_err();
-        assert!(error.to_string().contains("the disk is full"), "{error}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "before");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file stays");
     }
 }

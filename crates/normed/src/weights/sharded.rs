@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::safetensors_file::read_safetensors;
-use super::small_file::read_small;
 use super::stored::Checkpoint;
 use super::torch_file::read_torch;
+use crate::files::read_json;
 use crate::{Error, Result};
 
 /// Reads the files that `path`, a `model.safetensors.index.json`, names.
@@ -26,8 +26,7 @@ struct Index {
 
 /// Index and files must agree on every tensor.
 fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Checkpoint> {
-    let index: Index = serde_json::from_slice(&read_small(path)?)
-        .map_err(|e| Error::invalid(path.display(), e))?;
+    let index: Index = read_json(path)?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut tensors = BTreeMap::new();
     for file in index.weight_map.values().collect::<BTreeSet<_>>() {

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::save::{header, write_atomically};
+use super::save::header;
+use crate::files::write_atomically;
 use crate::{Error, Result};
 
 /// A tensor in a file to be written.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use normed::data::{Batch, IGNORE_INDEX, IMAGE_TOKEN, Images, TokenRows};
+use normed::files::write_atomically;
 use normed::tensor::Tensor;
-use normed::weights::{self, read_safetensors};
+use normed::weights::read_safetensors;
 
 use crate::weights_common::golden;
 
@@ -13,7 +14,7 @@ use crate::weights_common::golden;
 pub fn with_words(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     for file in ["config.json", "model.safetensors"] {
-        weights::write_atomically(&dir.join(file), |out| {
+        write_atomically(&dir.join(file), |out| {
             out.write_all(&std::fs::read(golden("llava_llama").join(file)).unwrap())
         })
         .unwrap();
@@ -33,8 +34,7 @@ pub fn with_words(dir: &Path) {
         "pre_tokenizer": bytes, "decoder": bytes,
         "model": { "type": "BPE", "vocab": words, "merges": [] },
     });
-    weights::write_atomically(&dir.join("tokenizer.json"), |out| writeln!(out, "{tokenizer}"))
-        .unwrap();
+    write_atomically(&dir.join("tokenizer.json"), |out| writeln!(out, "{tokenizer}")).unwrap();
 }
 
 /// The second example of make_llava_goldens.py.

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
+use crate::files::{IMAGE_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 /// The longest side that is decoded, in pixels: beyond it a small file could fill the memory.
@@ -49,7 +50,7 @@ impl Picture {
         if nifti::is_nifti(head(path, &mut file)?) {
             return nifti::picture(file, view).map_err(|cause| wrong(path, cause));
         }
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+        let bytes = read_bounded(path, IMAGE_LIMIT)?;
         Self::from_bytes(&bytes, view).map_err(|cause| wrong(path, cause))
     }
 
@@ -61,7 +62,7 @@ impl Picture {
             return nifti::check(file, view).map_err(|cause| wrong(path, cause));
         }
         if dicom::is_dicom(head) {
-            let bytes = std::fs::read(path).map_err(|e| Error::io(path, &e))?;
+            let bytes = read_bounded(path, IMAGE_LIMIT)?;
             return dicom::check(&bytes, view).map_err(|cause| wrong(path, cause));
         }
         let check = || reader(file)?.into_dimensions().map_err(cause);

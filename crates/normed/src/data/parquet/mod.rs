@@ -25,7 +25,7 @@ use super::rows::{Checked, Row, derived_types, empty_answers, gather};
 use super::{
     AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Reading, Split,
 };
-use crate::weights::hex;
+use crate::files::hex;
 use crate::{Error, Result};
 
 /// How deep directories are looked into.

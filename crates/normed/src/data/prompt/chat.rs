@@ -1,6 +1,5 @@
 //! A checkpoint's `chat_template`: Jinja, as transformers renders it.
 
-use std::fs;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
@@ -10,6 +9,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Map, Value, json};
 
 use super::template::IMAGE;
+use crate::files::{CONFIG_LIMIT, read_json, read_text};
 use crate::{Error, Result};
 
 /// What a template may do at most: one that loops without end fails.
@@ -143,7 +143,7 @@ impl ChatTemplate {
 pub(in crate::data) fn source(dir: &Path) -> Result<Option<(String, String)>> {
     let jinja = dir.join("chat_template.jinja");
     if jinja.is_file() {
-        let source = fs::read_to_string(&jinja).map_err(|e| Error::io(&jinja, &e))?;
+        let source = read_text(&jinja, CONFIG_LIMIT)?;
         return Ok(Some((jinja.display().to_string(), source)));
     }
     for file in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
@@ -151,9 +151,7 @@ pub(in crate::data) fn source(dir: &Path) -> Result<Option<(String, String)>> {
         if !path.is_file() {
             continue;
         }
-        let bytes = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-        let json: Value =
-            serde_json::from_slice(&bytes).map_err(|e| Error::invalid(path.display(), e))?;
+        let json: Value = read_json(&path)?;
         let source = match &json["chat_template"] {
             Value::Null => continue,
             Value::String(source) => Some(source.as_str()),
@@ -196,6 +194,8 @@ fn without_generation_tags(source: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn template(source: &str) -> Result<ChatTemplate> {

@@ -1,6 +1,5 @@
 //! BERT's word pieces, from tokenizer.json or vocab.txt.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use tokenizers::{
 };
 
 use super::{NamedTokens, Tokenizer};
+use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
 use crate::{Error, Result};
 
 /// The token of a word that the vocabulary cannot spell.
@@ -60,7 +60,7 @@ impl Tokenizer {
 
     fn from_json(path: &Path) -> Result<Self> {
         let wrong = |cause: &dyn std::fmt::Display| Error::invalid(path.display(), cause);
-        let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
+        let bytes = read_bounded(path, TOKENIZER_LIMIT)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| wrong(&e))?;
         match inner.get_model() {
             ModelWrapper::WordPiece(model) if inner.token_to_id(&model.unk_token).is_none() => {
@@ -87,13 +87,9 @@ impl Tokenizer {
     }
 
     fn from_vocab(path: &Path, config: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
-        let config: TokenizerConfig = if config.is_file() {
-            let bytes = fs::read(config).map_err(|e| Error::io(config, &e))?;
-            serde_json::from_slice(&bytes).map_err(|e| Error::invalid(config.display(), e))?
-        } else {
-            TokenizerConfig::default()
-        };
+        let bytes = read_bounded(path, TOKENIZER_LIMIT)?;
+        let config: TokenizerConfig =
+            if config.is_file() { read_json(config)? } else { TokenizerConfig::default() };
         Self::build(path, &bytes, &config)
     }
 
@@ -152,6 +148,8 @@ impl Tokenizer {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// `[PAD] [UNK] [CLS] [SEP] [MASK] lung ##s no . é`

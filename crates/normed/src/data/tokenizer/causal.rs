@@ -1,7 +1,6 @@
 //! The tokenizer of a causal language model: byte pairs, from tokenizer.json or tokenizer.model.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -10,6 +9,7 @@ use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
 use super::sentence_piece::SentencePiece;
 use super::{NamedTokens, Tokenizer, read_json};
 use crate::data::prompt::chat;
+use crate::files::{TOKENIZER_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 /// The keys of named tokens.
@@ -38,7 +38,7 @@ impl Tokenizer {
         };
         let flag = |key| config.get(key).and_then(Value::as_bool);
         let (mut inner, path) = if json.is_file() {
-            let bytes = fs::read(&json).map_err(|e| Error::io(&json, &e))?;
+            let bytes = read_bounded(&json, TOKENIZER_LIMIT)?;
             let read = tokenizers::Tokenizer::from_bytes(bytes);
             (read.map_err(|e| Error::invalid(json.display(), e))?, json)
         } else if model.is_file() {
@@ -180,6 +180,8 @@ fn check_steps(inner: &tokenizers::Tokenizer) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Bytes as characters; `no` is one token.

@@ -4,13 +4,12 @@ mod bert;
 mod causal;
 mod sentence_piece;
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 use tokenizers::{AddedToken, Model, OffsetType, PreTokenizer};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// A tokenizer: BERT's word pieces ([`Tokenizer::open`]), or the byte pairs of a causal language
 /// model ([`Tokenizer::open_causal`]).
@@ -144,9 +143,9 @@ impl Tokenizer {
     pub fn save(&self, dir: &Path) -> Result<()> {
         let json = dir.join("tokenizer.json");
         let text = self.inner.to_string(true).map_err(|e| Error::failed(json.display(), e))?;
-        fs::write(&json, text).map_err(|e| Error::io(&json, &e))?;
+        files::write_atomically(&json, |out| out.write_all(text.as_bytes()))?;
         let path = dir.join("tokenizer_config.json");
-        fs::write(&path, format!("{:#}\n", self.config)).map_err(|e| Error::io(&path, &e))
+        files::write_atomically(&path, |out| writeln!(out, "{:#}", self.config))
     }
 }
 
@@ -155,6 +154,5 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::invalid(path.display(), e))
+    files::read_json(path).map(Some)
 }

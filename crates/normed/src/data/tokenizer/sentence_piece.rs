@@ -6,12 +6,12 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use prost::Message;
 use serde_json::{Value, json};
 
+use crate::files::{TOKENIZER_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 /// What SentencePiece writes in the place of a space.
@@ -72,7 +72,7 @@ struct NormalizerSpec {
 
 impl SentencePiece {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|e| Error::io(path, &e))?;
+        let bytes = read_bounded(path, TOKENIZER_LIMIT)?;
         let wrong = |cause: String| {
             Error::invalid(path.display(), cause)
                 .with_remedy("tokenizer.json is read in its place, if there is one")
@@ -222,6 +222,8 @@ impl SentencePiece {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn model() -> SentencePiece {

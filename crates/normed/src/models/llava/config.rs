@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::Llava;
+use crate::files::read_json;
 use crate::models::Layout;
 use crate::models::config_keys::ConfigKeys;
 use crate::models::towers::ClipConfig;
@@ -299,9 +300,8 @@ impl VisionTower {
     /// Its sizes: the directory's config.json is a CLIP's, or its vision tower's.
     fn config(&self) -> Result<ClipConfig> {
         let path = self.0.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, &e))?;
+        let json: Value = read_json(&path)?;
         let place = path.display().to_string();
-        let json: Value = serde_json::from_str(&text).map_err(|e| Error::invalid(&place, e))?;
         let keys = ConfigKeys::new(&place, &json)?;
         keys.expect_one_of("model_type", &["clip", "clip_vision_model"])?;
         match keys.section("vision_config")? {

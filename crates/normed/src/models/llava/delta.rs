@@ -8,6 +8,7 @@ use std::path::Path;
 use half::f16;
 use serde_json::{Value, json};
 
+use crate::files::{read_json, write_atomically};
 use crate::models::open::open_weight_files;
 use crate::tensor::{Precision, Tensor};
 use crate::weights::{self, Checkpoint, Stored};
@@ -76,7 +77,7 @@ pub fn apply_delta(
     }
     let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
     let path = out.join("model.safetensors.index.json");
-    weights::write_atomically(&path, |out| writeln!(out, "{index:#}"))?;
+    write_atomically(&path, |out| writeln!(out, "{index:#}"))?;
     let new = sums.iter().filter(|sum| sum.base.is_none()).count();
     let added_rows = sums.iter().map(Sum::added_rows).max().unwrap_or(0);
     Ok(DeltaApplied { summed: sums.len() - new, new, added_rows, files: files.len() })
@@ -165,9 +166,7 @@ fn copy_beside(delta: &Path, out: &Path, precision: Precision) -> Result<()> {
             fs::copy(&path, out.join(name)).map_err(|e| Error::io(&path, &e))?;
             continue;
         }
-        let config = fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-        let mut config: Value =
-            serde_json::from_slice(&config).map_err(|e| Error::invalid(path.display(), e))?;
+        let mut config: Value = read_json(&path)?;
         if !config.is_object() {
             return Err(Error::invalid(path.display(), "it is no object of keys"));
         }
@@ -175,7 +174,7 @@ fn copy_beside(delta: &Path, out: &Path, precision: Precision) -> Result<()> {
             Precision::F32 => json!("float32"),
             Precision::Bf16 => json!("bfloat16"),
         };
-        weights::write_atomically(&out.join(name), |out| writeln!(out, "{config:#}"))?;
+        write_atomically(&out.join(name), |out| writeln!(out, "{config:#}"))?;
     }
     Ok(())
 }

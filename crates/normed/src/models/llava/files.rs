@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Llava;
 use super::config::{LlavaConfig, VisionTower};
 use crate::data::{ImageRule, PictureMark, PromptRule, PromptSpec, TextRule, Tokenizer};
+use crate::files::write_atomically;
 use crate::models::open::{LoadOverrides, ModelConfig, open_weight_files};
 use crate::models::{Layout, Model};
 use crate::tensor::Parameters;
@@ -153,6 +154,6 @@ impl ModelConfig for LlavaConfig {
         let dir = dir.join(name);
         fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, &e))?;
         let file = self.vision.to_json();
-        weights::write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))
+        write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))
     }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::config::MissConfig;
 use crate::data::{ImageRule, Tokenizer};
+use crate::files::read_json;
 use crate::models::Layout;
 use crate::models::init::initialize;
 use crate::models::open::{LoadedModel, ModelConfig, UnloadedModel, load};
@@ -115,9 +116,7 @@ fn gelu() -> String {
 /// vocabulary has `words` entries.
 fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &Path) -> Result<()> {
     let path = dir.join("config.json");
-    let text = std::fs::read(&path).map_err(|e| Error::io(&path, &e))?;
-    let bert: BertConfig =
-        serde_json::from_slice(&text).map_err(|e| Error::invalid(path.display(), e))?;
+    let bert: BertConfig = read_json(&path)?;
     let place = dir.display();
     if bert.num_attention_heads != config.text.num_attention_heads {
         let (theirs, ours) = (bert.num_attention_heads, config.text.num_attention_heads);

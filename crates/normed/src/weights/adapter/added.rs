@@ -13,8 +13,9 @@ use serde_json::json;
 
 use super::read::{check_base, misfit};
 use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
+use crate::files::{read_json, write_atomically};
 use crate::tensor::{LowRankConfig, ParamId, Parameters, Plug, Precision, PrefixKv};
-use crate::weights::{read_safetensors, read_small, write_atomically, write_safetensors};
+use crate::weights::{read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
 /// The `peft_type` of such a directory.
@@ -223,8 +224,7 @@ pub(super) fn load(
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
     let invalid = |cause: String| Error::invalid(path.display(), cause);
-    let plugs: Plugs =
-        serde_json::from_slice(&read_small(&path)?).map_err(|e| invalid(e.to_string()))?;
+    let plugs: Plugs = read_json(&path)?;
     let weights = dir.join(WEIGHTS);
     let file = read_safetensors(&weights)?;
     let warnings = check_base(&weights, file.metadata.get(BASE_HASH), base)?;

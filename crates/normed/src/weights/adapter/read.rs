@@ -11,9 +11,10 @@ use super::{
     BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
     peft_name, tied, virtual_tokens,
 };
+use crate::files::{CONFIG_LIMIT, read_bounded, read_json};
 use crate::tensor::{LowRankConfig, ParamId, Parameters, Precision, Tensor};
 use crate::weights::fill::list;
-use crate::weights::{read_safetensors, read_small};
+use crate::weights::read_safetensors;
 use crate::{Error, Result};
 
 /// Whether an adapter must be the base's own.
@@ -33,8 +34,7 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
         base_model_name_or_path: Option<String>,
     }
     let path = dir.join(CONFIG);
-    let named: Named = serde_json::from_slice(&read_small(&path)?)
-        .map_err(|e| Error::invalid(path.display(), e))?;
+    let named: Named = read_json(&path)?;
     named
         .base_model_name_or_path
         .ok_or_else(|| Error::invalid(path.display(), "does not say which base it was trained on"))
@@ -74,7 +74,7 @@ pub fn load_adapter(
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
     let path = dir.join(CONFIG);
-    let text = read_small(&path)?;
+    let text = read_bounded(&path, CONFIG_LIMIT)?;
     if params.iter().any(|(_, p)| p.is_added()) {
         return Err(Error::invalid(dir.display(), "another adapter is loaded already"));
     }

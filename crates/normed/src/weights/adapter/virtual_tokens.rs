@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::config::sorted;
 use super::read::check_base;
 use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
+use crate::files::{read_json, write_atomically};
 use crate::tensor::{ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor, Tower};
-use crate::weights::{read_safetensors, read_small, write_atomically, write_safetensors};
+use crate::weights::{read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
 /// The one tensor of such a directory.
@@ -181,8 +182,7 @@ pub(super) fn load(
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
     let place = dir.join(CONFIG);
-    let config: Value = serde_json::from_slice(&read_small(&place)?)
-        .map_err(|e| Error::invalid(place.display(), e))?;
+    let config: Value = read_json(&place)?;
     if config["prefix_projection"] == true && config["inference_mode"] != true {
         let cause = "a prefix that PEFT still trains, whose projection it does not keep";
         return Err(Error::invalid(place.display(), cause)

@@ -12,10 +12,11 @@ use super::{
     BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
     peft_name, tied, virtual_tokens,
 };
+use crate::files::write_atomically;
 use crate::tensor::{
     LowRank, LowRankConfig, Module, ParamKind, Parameter, Parameters, Plug, Precision, Tensor,
 };
-use crate::weights::{write_atomically, write_safetensors};
+use crate::weights::write_safetensors;
 use crate::{Error, Result};
 
 /// What an adapter says of itself.

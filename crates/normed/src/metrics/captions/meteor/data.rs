@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::bufread::{DeflateDecoder, GzDecoder};
 
+use crate::files::{TOKENIZER_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 const JAR: &str = "meteor-1.5.jar";
@@ -147,8 +148,8 @@ struct Jar {
 
 impl Jar {
     fn open(path: PathBuf) -> Result<Self> {
-        let bytes = std::fs::read(&path).map_err(|e| {
-            Error::io(&path, &e).with_remedy(
+        let bytes = read_bounded(&path, TOKENIZER_LIMIT).map_err(|e| {
+            e.with_remedy(
                 "name the directory of an installed pycocoevalcap 1.2, or the one that holds \
                        meteor-1.5.jar and data",
             )

@@ -1,0 +1,17 @@
+//! Files on disk: read within a limit, written whole or not at all.
+//!
+//! Nothing here knows what a file means. Every floor above reads small files through
+//! [`read_bounded`] and its relatives, so that no file can fill the memory, and writes through
+//! [`write_atomically`], so that no file is ever half written.
+
+mod hash;
+mod hex;
+mod read;
+mod write;
+
+pub use hash::hash_file;
+pub use hex::hex;
+pub use read::{
+    CONFIG_LIMIT, IMAGE_LIMIT, TABLE_LIMIT, TOKENIZER_LIMIT, read_bounded, read_json, read_text,
+};
+pub use write::{TEMPORARY_PREFIX, write_atomically};
