@@ -6,7 +6,7 @@
 use std::sync::Once;
 
 use libfuzzer_sys::fuzz_target;
-use normed::data::{Axis, ImageView, Pick, Picture, Window};
+use normed::data::{Axis, ImageOptions, SliceIndex, Image, Window};
 
 static QUIET: Once = Once::new();
 
@@ -15,8 +15,8 @@ fuzz_target!(|input: &[u8]| {
     // them; what nobody catches still ends it.
     QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
     let Some((how, file)) = input.split_first() else { return };
-    let pick = |bit: u8| if how & bit == 0 { Pick::Middle } else { Pick::At(1) };
-    let view = ImageView {
+    let pick = |bit: u8| if how & bit == 0 { SliceIndex::Middle } else { SliceIndex::At(1) };
+    let view = ImageOptions {
         window: match how & 3 {
             0 => Window::Header,
             1 => Window::Range,
@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
         },
         slice: pick(32),
     };
-    if let Ok(picture) = Picture::from_bytes(file, &view) {
+    if let Ok(picture) = Image::from_bytes(file, &view) {
         assert_eq!(picture.rgb.len(), 3 * picture.width * picture.height);
     }
 });

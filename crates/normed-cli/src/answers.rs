@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use normed::data::{
-    Blind, Collator, DataSection, DataSpec, Dataset, OnBadExample, Overlap, Split, Subset, Task,
-    indices_of,
+    Collator, DataSection, DataSpec, Dataset, ImageOverlap, OnBadExample, ShuffledImages, Split,
+    Subset, Task, indices_of,
 };
 use normed::hub;
 use normed::metrics::{Constants, Prediction};
@@ -63,7 +63,8 @@ impl Answers {
 
     /// Answers all questions, the images exchanged among them.
     pub fn predict_blind(&self) -> Result<Vec<Prediction>> {
-        let blind: Arc<dyn Dataset> = Arc::new(Blind::new(Arc::clone(&self.questions), self.seed)?);
+        let blind: Arc<dyn Dataset> =
+            Arc::new(ShuffledImages::new(Arc::clone(&self.questions), self.seed)?);
         self.answer(&blind, "answering blind")
     }
 
@@ -134,7 +135,7 @@ fn questions(
         Some(split) => {
             let indices = indices_of(&*opened.dataset, split)?;
             if split != Split::Train
-                && let Some(overlap) = Overlap::find(&*opened.dataset, &trained_on, &indices)?
+                && let Some(overlap) = ImageOverlap::find(&*opened.dataset, &trained_on, &indices)?
                 && let Some(warning) = overlap.warning()
             {
                 print_err(format_args!("warning: {warning}"));

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use normed::data::phantom::{PICTURE_SIZE, Phantom};
+use normed::data::phantom::{IMAGE_SIZE, Phantom};
 use normed::data::{Dataset, ImageSource, PhantomDomain};
 
 /// How often each pixel is repeated in either direction.
@@ -21,26 +21,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let columns: usize = arguments.next().map_or(Ok(8), |n| n.parse())?;
     let seed: u64 = arguments.next().map_or(Ok(0), |n| n.parse())?;
 
-    let cell = PICTURE_SIZE + 2;
+    let cell = IMAGE_SIZE + 2;
     let (width, height) = (columns * cell * ZOOM, 2 * ROWS * cell * ZOOM);
     let mut sheet =
         image::RgbImage::from_pixel(width as u32, height as u32, image::Rgb([90, 60, 0]));
     let counts = [columns * ROWS * STRIDE, 0, 0];
     for (band, domain) in [PhantomDomain::Source, PhantomDomain::Shifted].into_iter().enumerate() {
         let phantom = Phantom::new(domain, counts, seed)?;
-        let reports = phantom.clone().with_reports();
+        let reports = phantom.with_reports();
         for n in 0..columns * ROWS {
             let report = reports.get(n)?;
-            let [ImageSource::Drawn(picture)] = &report.images[..] else {
+            let [ImageSource::Drawn(image)] = &report.images[..] else {
                 return Err("a phantom is drawn".into());
             };
+            let image = image.draw();
             let (left, top) = ((n % columns) * cell, (band * ROWS + n / columns) * cell);
-            for y in 0..PICTURE_SIZE * ZOOM {
-                for x in 0..PICTURE_SIZE * ZOOM {
-                    let i = (y / ZOOM * PICTURE_SIZE + x / ZOOM) * 3;
-                    let colour = [picture.rgb[i], picture.rgb[i + 1], picture.rgb[i + 2]];
+            for y in 0..IMAGE_SIZE * ZOOM {
+                for x in 0..IMAGE_SIZE * ZOOM {
+                    let i = (y / ZOOM * IMAGE_SIZE + x / ZOOM) * 3;
+                    let color = [image.rgb[i], image.rgb[i + 1], image.rgb[i + 2]];
                     let at = ((left * ZOOM + x) as u32, (top * ZOOM + y) as u32);
-                    sheet.put_pixel(at.0, at.1, image::Rgb(colour));
+                    sheet.put_pixel(at.0, at.1, image::Rgb(color));
                 }
             }
             if band == 0 {

@@ -48,7 +48,7 @@ fn check(tokenizer: &Tokenizer, expected: fn(&Row) -> &(Vec<u32>, String)) {
     let dir = tempfile::tempdir().unwrap();
     tokenizer.save(dir.path()).unwrap();
     let again = Tokenizer::open_causal(dir.path()).unwrap();
-    assert_eq!(again.named(), tokenizer.named());
+    assert_eq!(again.special_token_ids(), tokenizer.special_token_ids());
     for row in rows() {
         let (ids, decoded) = expected(&row);
         assert_eq!(&tokenizer.encode(&row.text), ids, "{:?}", row.text);
@@ -64,7 +64,7 @@ fn sentence_pieces_are_transformers() {
     check(&legacy, |row| &row.legacy);
     let (_dir, later) = open(&model, "tokenizer.model", LATER);
     check(&later, |row| &row.later);
-    let named = legacy.named();
+    let named = legacy.special_token_ids();
     assert_eq!((named.bos, named.eos, named.pad, legacy.len()), (Some(1), Some(2), None, 700));
 }
 
@@ -72,7 +72,7 @@ fn sentence_pieces_are_transformers() {
 fn byte_level_pairs_are_transformers() {
     let (_dir, tokenizer) = open(&golden("causal/bytes/tokenizer.json"), "tokenizer.json", "{}");
     check(&tokenizer, |row| &row.bytes);
-    assert_eq!(tokenizer.named().bos, tokenizer.id("<|begin_of_text|>"));
+    assert_eq!(tokenizer.special_token_ids().bos, tokenizer.id("<|begin_of_text|>"));
 }
 
 /// SHA-256 over each text's number of ids and ids, as the golden's.

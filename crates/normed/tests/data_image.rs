@@ -4,16 +4,16 @@
 use std::fs;
 use std::path::Path;
 
-use normed::data::{Fit, ImageRule, ImageView, Picture};
+use normed::data::{Fit, Image, ImageOptions, ImageRule};
 use safetensors::{SafeTensors, tensor::TensorView};
 
 #[path = "data_common/mod.rs"]
 mod common;
 use common::golden;
 
-fn picture(view: &TensorView<'_>) -> Picture {
+fn picture(view: &TensorView<'_>) -> Image {
     let &[height, width, 3] = view.shape() else { panic!("{:?}", view.shape()) };
-    Picture { width, height, rgb: view.data().to_vec() }
+    Image { width, height, rgb: view.data().to_vec() }
 }
 
 fn floats(view: &TensorView<'_>) -> Vec<f32> {
@@ -57,14 +57,14 @@ fn pixel_values_are_clips_and_llavas() {
 }
 
 /// The picture that reference/make_image_goldens.py draws by formula.
-fn drawn(height: usize, width: usize) -> Picture {
+fn drawn(height: usize, width: usize) -> Image {
     let mut rgb = Vec::new();
     for y in 0..height {
         for x in 0..width {
             rgb.extend((0..3).map(|c| (x * x / 7 + y * (c + 3) + ((x * y) >> 5) + 31 * c) as u8));
         }
     }
-    Picture { width, height, rgb }
+    Image { width, height, rgb }
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn all_formats_and_modes_become_rgb() {
     for name in names {
         let expected = picture(&goldens.tensor(name).unwrap());
         let ours =
-            Picture::decode(&golden("image_files").join(name), &ImageView::default()).unwrap();
+            Image::decode(&golden("image_files").join(name), &ImageOptions::default()).unwrap();
         assert_eq!((ours.width, ours.height), (expected.width, expected.height), "{name}");
         let off = ours.rgb.iter().zip(&expected.rgb).map(|(a, b)| a.abs_diff(*b));
         let worst = off.max().unwrap();
@@ -106,7 +106,7 @@ fn all_formats_and_modes_become_rgb() {
 }
 
 fn refused(path: &Path) -> String {
-    let error = Picture::decode(path, &ImageView::default()).unwrap_err();
+    let error = Image::decode(path, &ImageOptions::default()).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
     assert!(text.starts_with(path.to_str().unwrap()), "{text}");
@@ -140,7 +140,7 @@ fn broken_files_are_errors_with_path_and_cause() {
         let whole = fs::read(golden("image_files").join(name)).unwrap();
         for keep in [whole.len() / 3, whole.len() * 3 / 4, whole.len() - 20] {
             fs::write(&path, &whole[..keep]).unwrap();
-            let decoded = Picture::decode(&path, &ImageView::default());
+            let decoded = Image::decode(&path, &ImageOptions::default());
             assert!(decoded.is_err(), "{name}: {keep} of {} bytes", whole.len());
         }
     }
@@ -156,7 +156,7 @@ fn a_small_file_cannot_fill_the_memory() {
     header.extend(crc32(&header[12..]).to_be_bytes());
     fs::write(&path, header).unwrap();
     assert!(refused(&path).contains("limit"), "{}", refused(&path));
-    assert!(Picture::check_header(&path, &ImageView::default()).is_err());
+    assert!(Image::check_header(&path, &ImageOptions::default()).is_err());
 }
 
 /// PNG's checksum.
@@ -180,7 +180,7 @@ fn damaged_files_never_panic() {
                 bytes[at] = (state >> 25) as u8;
             }
             fs::write(&path, bytes).unwrap();
-            let _ = Picture::decode(&path, &ImageView::default());
+            let _ = Image::decode(&path, &ImageOptions::default());
         }
     }
 }

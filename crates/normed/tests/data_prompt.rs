@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use normed::data::{IMAGE_TOKEN, PictureMark, PromptRule, PromptSpec, TemplateName, Tokenizer};
+use normed::data::{
+    IMAGE_TOKEN, ImagePlaceholder, PromptRule, PromptSpec, TemplateName, Tokenizer,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,7 +40,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn spec(template: Option<TemplateName>, picture: PictureMark) -> PromptSpec {
+fn spec(template: Option<TemplateName>, picture: ImagePlaceholder) -> PromptSpec {
     PromptSpec {
         template,
         language_model: "llama".into(),
@@ -66,8 +68,8 @@ impl Case {
         self.write(dir.path());
         let tokenizer = Tokenizer::open_causal(dir.path()).unwrap();
         let picture = match self.picture.as_str() {
-            "token" => PictureMark::Token(tokenizer.id("<image>").unwrap()),
-            other => PictureMark::Between { start_end: other == "start_end" },
+            "token" => ImagePlaceholder::Token(tokenizer.id("<image>").unwrap()),
+            other => ImagePlaceholder::Between { start_end: other == "start_end" },
         };
         let rule = PromptRule::open(dir.path(), &tokenizer, spec(self.template, picture));
         (tokenizer, rule.unwrap())
@@ -182,17 +184,17 @@ fn a_tokenizer_that_lacks_what_the_config_names_is_refused() {
     let tokenizer = Tokenizer::open_causal(dir.path()).unwrap();
     let refused =
         |spec: PromptSpec| PromptRule::open(dir.path(), &tokenizer, spec).unwrap_err().to_string();
-    let text = refused(spec(None, PictureMark::Token(700)));
+    let text = refused(spec(None, ImagePlaceholder::Token(700)));
     assert!(text.contains("`<image>` has no id; config.json says 700"), "{text}");
     let chat = Some(TemplateName::Chat);
-    let text = refused(spec(chat, PictureMark::Between { start_end: false }));
+    let text = refused(spec(chat, ImagePlaceholder::Between { start_end: false }));
     assert!(text.contains("no chat_template"), "{text}");
     fs::write(dir.path().join("tokenizer_config.json"), r#"{"bos_token": "<s>"}"#).unwrap();
     let tokenizer = Tokenizer::open_causal(dir.path()).unwrap();
-    let start_end = PictureMark::Between { start_end: true };
+    let start_end = ImagePlaceholder::Between { start_end: true };
     let error = PromptRule::open(dir.path(), &tokenizer, spec(None, start_end)).unwrap_err();
     assert!(error.to_string().contains("lacks `<im_start>`"), "{error}");
-    let mut unending = spec(None, PictureMark::Between { start_end: false });
+    let mut unending = spec(None, ImagePlaceholder::Between { start_end: false });
     unending.eos_token_ids.clear();
     let error = PromptRule::open(dir.path(), &tokenizer, unending).unwrap_err();
     assert!(error.to_string().contains("eos_token_id"), "{error}");
@@ -207,7 +209,7 @@ fn answers_of_vqa_rad_are_tokenised_by_themselves() {
     let rows = fs::read(data.join("vqa-rad/VQA_RAD Dataset Public.json")).unwrap();
     let rows: Vec<Value> = serde_json::from_slice(&rows).unwrap();
     for template in [TemplateName::VicunaV1, TemplateName::MistralInstruct, TemplateName::Simple] {
-        let spec = spec(Some(template), PictureMark::Between { start_end: false });
+        let spec = spec(Some(template), ImagePlaceholder::Between { start_end: false });
         let rule = PromptRule::open(dir.path(), &tokenizer, spec).unwrap();
         for row in &rows {
             let answer =

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normed::data::{
-    AnswerType, DataSection, DataSpec, Example, ImageView, OnBadExample, Opened, Overlap, Pick,
-    Split, Window, indices_of, open, open_jsonl_for_predict,
+    AnswerType, DataSection, DataSpec, Example, ImageOptions, ImageOverlap, OnBadExample,
+    OpenedDataset, SliceIndex, Split, Window, indices_of, open, open_jsonl_to_predict,
 };
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 mod common;
 use common::{golden, shared_data};
 
-fn examples(opened: &Opened) -> Vec<Example> {
+fn examples(opened: &OpenedDataset) -> Vec<Example> {
     (0..opened.dataset.len()).map(|i| opened.dataset.get(i).unwrap()).collect()
 }
 
@@ -81,7 +81,7 @@ fn the_same_rows_as_json_lines() {
         DataSpec::VqaRad { root: Some(data.join("vqa-rad")), on_bad_example: OnBadExample::Stop };
     let native = examples(&open(&native).unwrap());
     let by_id: BTreeMap<_, _> = native.iter().map(|row| (&row.id, row)).collect();
-    let lines = open_jsonl_for_predict(&data.join("vqa-rad/test.jsonl"), None, None).unwrap();
+    let lines = open_jsonl_to_predict(&data.join("vqa-rad/test.jsonl"), None, None).unwrap();
     let lines = examples(&lines);
     assert_eq!(lines.len(), 451);
     for row in lines {
@@ -101,9 +101,9 @@ fn with_picture(name: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// What of the test split's pictures is in the training split.
-fn overlap(opened: &Opened) -> Overlap {
+fn overlap(opened: &OpenedDataset) -> ImageOverlap {
     let of = |split| indices_of(&*opened.dataset, split).unwrap();
-    let found = Overlap::find(&*opened.dataset, &of(Split::Train), &of(Split::Test));
+    let found = ImageOverlap::find(&*opened.dataset, &of(Split::Train), &of(Split::Test));
     found.unwrap().expect("pictures are read from files")
 }
 
@@ -147,8 +147,8 @@ fn quirks_are_survived() {
     assert_eq!((overlap.test_pictures, overlap.same), (1, 1));
 
     let file = dir.path().join("rows.jsonl");
-    let all = open_jsonl_for_predict(&file, None, None).unwrap();
-    let test = open_jsonl_for_predict(&file, Some(dir.path()), Some(Split::Test)).unwrap();
+    let all = open_jsonl_to_predict(&file, None, None).unwrap();
+    let test = open_jsonl_to_predict(&file, Some(dir.path()), Some(Split::Test)).unwrap();
     assert_eq!((all.dataset.len(), test.dataset.len()), (3, 1));
     assert_eq!(test.dataset.get(0).unwrap().id, "2");
 }
@@ -343,16 +343,17 @@ fn every_data_set_takes_dicom_and_volumes() {
     };
     let spec =
         jsonl(dir.path(), &lines(&["ct.dcm", "frames.dcm", "float.nii.gz"]), OnBadExample::Stop);
-    let view = ImageView { frame: Pick::At(0), window: Window::Range, ..ImageView::default() };
+    let view =
+        ImageOptions { frame: SliceIndex::At(0), window: Window::Range, ..ImageOptions::default() };
     let (usual, other) = (examples(&open(&spec).unwrap()), DataSection { view, ..spec.into() });
     let other = examples(&other.open().unwrap());
     for (a, b) in usual.iter().zip(&other) {
         assert_ne!(a.images[0].content_hash().unwrap(), b.images[0].content_hash().unwrap());
-        let same = a.images[0].picture().unwrap() == b.images[0].picture().unwrap();
+        let same = a.images[0].load().unwrap() == b.images[0].load().unwrap();
         assert_eq!(same, a.id == "float.nii.gz", "{}", a.id);
     }
     // A frame that not all of them have.
-    let view = ImageView { frame: Pick::At(4), ..view };
+    let view = ImageOptions { frame: SliceIndex::At(4), ..view };
     let section = |on_bad_example| {
         let spec = jsonl(dir.path(), &lines(&["ct.dcm", "frames.dcm"]), on_bad_example);
         DataSection { view, ..spec.into() }

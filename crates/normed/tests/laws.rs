@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use normed::data::{AnswerType, Batch, Example, ImageSource, Prepared, Split};
+use normed::data::{AnswerType, Batch, Example, ImageSource, PreparedExample, Split};
 use normed::models::{self, LoadedModel};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
@@ -77,7 +77,7 @@ fn forward(loaded: &LoadedModel, batch: &Batch) -> Tensor {
     loaded.model.forward(&mut g, batch, Mode::Evaluate).unwrap().value
 }
 
-fn prepared() -> Prepared {
+fn prepared() -> PreparedExample {
     let example = Example {
         id: "0".into(),
         images: vec![ImageSource::File(PathBuf::new())],
@@ -89,7 +89,13 @@ fn prepared() -> Prepared {
         group: None,
         attributes: Default::default(),
     };
-    Prepared { example, images: Vec::new(), question: Vec::new(), start: 0, answer: Vec::new() }
+    PreparedExample {
+        example,
+        images: Vec::new(),
+        question: Vec::new(),
+        start: 0,
+        answer: Vec::new(),
+    }
 }
 
 fn values(params: &Parameters) -> Vec<Vec<u32>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use normed::data::{Axis, ImageView, Pick, Picture, Window};
+use normed::data::{Axis, Image, ImageOptions, SliceIndex, Window};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -14,10 +14,11 @@ mod common;
 use common::golden;
 
 /// How a case of medical.json is looked at.
-fn view(case: &Value) -> ImageView {
-    let pick = |key: &str| case[key].as_u64().map_or(Pick::Middle, |n| Pick::At(n as usize));
+fn view(case: &Value) -> ImageOptions {
+    let pick =
+        |key: &str| case[key].as_u64().map_or(SliceIndex::Middle, |n| SliceIndex::At(n as usize));
     let number = |value: &Value| value.as_f64().unwrap() as f32;
-    ImageView {
+    ImageOptions {
         window: match &case["window"] {
             Value::Null => Window::Header,
             Value::Array(at) => Window::At { center: number(&at[0]), width: number(&at[1]) },
@@ -49,15 +50,15 @@ fn pixels_are_those_of_the_formulas() {
     for (name, case) in &cases {
         let path = golden("medical").join(case["file"].as_str().unwrap());
         let (view, expected) = (view(case), expected.tensor(name).unwrap());
-        Picture::check_header(&path, &view).unwrap();
-        let picture = match Picture::decode(&path, &view) {
+        Image::check_header(&path, &view).unwrap();
+        let picture = match Image::decode(&path, &view) {
             Ok(picture) => picture,
             Err(error) => {
                 wrong.push(format!("{name}: {error}"));
                 continue;
             }
         };
-        let of_memory = Picture::from_bytes(&fs::read(&path).unwrap(), &view).unwrap();
+        let of_memory = Image::from_bytes(&fs::read(&path).unwrap(), &view).unwrap();
         assert_eq!(picture, of_memory, "{name}");
         assert_eq!([picture.height, picture.width], expected.shape()[..2], "{name}");
         let channels = expected.shape().get(2).copied().unwrap_or(1);
@@ -85,15 +86,15 @@ fn pixels_are_those_of_the_formulas() {
 
 #[track_caller]
 fn refused(bytes: &[u8], cause: &str) {
-    refused_as(bytes, &ImageView::default(), cause);
+    refused_as(bytes, &ImageOptions::default(), cause);
 }
 
 #[track_caller]
-fn refused_as(bytes: &[u8], view: &ImageView, cause: &str) {
+fn refused_as(bytes: &[u8], view: &ImageOptions, cause: &str) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("scan");
     fs::write(&path, bytes).unwrap();
-    let error = Picture::decode(&path, view).unwrap_err();
+    let error = Image::decode(&path, view).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
     assert!(text.starts_with(path.to_str().unwrap()) && text.contains(cause), "{text}");
@@ -145,7 +146,7 @@ fn a_dicom_file_that_lies_is_an_error() {
     more.extend(&frames[at + 10..]);
     refused(&more, "claims 1000000000 frames");
     refused(&with("frames.dcm", [0x28, 0, 8, 0], b"x "), "NumberOfFrames is no number");
-    let view = ImageView { frame: Pick::At(5), ..ImageView::default() };
+    let view = ImageOptions { frame: SliceIndex::At(5), ..ImageOptions::default() };
     refused_as(&file("frames.dcm"), &view, "has no frame 5: its frames are 0 to 4");
 
     // An element that claims four gigabytes.
@@ -161,7 +162,7 @@ fn a_dicom_file_that_lies_is_an_error() {
     for name in ["rle.dcm", "baseline.dcm", "lossless_12.dcm", "j2k.dcm", "fragments.dcm"] {
         let whole = file(name);
         for keep in 132..whole.len() {
-            let decoded = Picture::from_bytes(&whole[..keep], &ImageView::default());
+            let decoded = Image::from_bytes(&whole[..keep], &ImageOptions::default());
             assert!(decoded.is_err(), "{name}: {keep} of {} bytes", whole.len());
         }
     }
@@ -209,7 +210,7 @@ fn a_volume_that_lies_is_an_error() {
     let large = [0, 0x40, 0, 0x40, 0, 0x40];
     refused(&changed("ras.nii", 42, &large), "has a slice of 16384 x 16384 pixels");
     // Of this the coronal slice is one row of 16384 pixels.
-    let coronal = ImageView { axis: Axis::Coronal, ..ImageView::default() };
+    let coronal = ImageOptions { axis: Axis::Coronal, ..ImageOptions::default() };
     let flat = [0, 0x40, 0, 0x40, 1, 0];
     let mut bytes = changed("ras.nii", 42, &flat);
     bytes[70..72].copy_from_slice(&[64, 0]); // float64
@@ -230,13 +231,13 @@ fn a_volume_that_lies_is_an_error() {
     let whole = file("ras.nii");
     let middle = 352 + 3 * 30 * 2;
     refused(&whole[..middle + 59], "is cut short");
-    assert!(Picture::from_bytes(&whole[..middle + 60], &ImageView::default()).is_ok());
+    assert!(Image::from_bytes(&whole[..middle + 60], &ImageOptions::default()).is_ok());
     refused(&whole[..351], "is cut short");
-    let view = ImageView { slice: Pick::At(7), ..ImageView::default() };
+    let view = ImageOptions { slice: SliceIndex::At(7), ..ImageOptions::default() };
     refused_as(&whole, &view, "has no slice 7: its slices are 0 to 6");
 
     let mut float = nib_float();
-    assert!(Picture::from_bytes(&float, &ImageView::default()).is_ok());
+    assert!(Image::from_bytes(&float, &ImageOptions::default()).is_ok());
     let at = float.len() - 4;
     float[at..].copy_from_slice(&f32::NAN.to_le_bytes());
     refused(&float, "1 of the slice's 4 values are no numbers");
@@ -244,9 +245,9 @@ fn a_volume_that_lies_is_an_error() {
 
     // What lies behind the slice is not read.
     let gzipped = file("float.nii.gz");
-    let whole = Picture::from_bytes(&gzipped, &ImageView::default());
+    let whole = Image::from_bytes(&gzipped, &ImageOptions::default());
     for keep in 2..gzipped.len() {
-        let cut = Picture::from_bytes(&gzipped[..keep], &ImageView::default());
+        let cut = Image::from_bytes(&gzipped[..keep], &ImageOptions::default());
         assert!(cut.is_err() || keep > gzipped.len() / 2 && cut == whole, "{keep}");
     }
     // An empty stream.
@@ -279,7 +280,7 @@ fn damaged_files_never_panic() {
                 let at = (state >> 33) as usize % bytes.len();
                 bytes[at] = (state >> 25) as u8;
             }
-            let _ = Picture::from_bytes(&bytes, &ImageView::default());
+            let _ = Image::from_bytes(&bytes, &ImageOptions::default());
         }
     }
 }

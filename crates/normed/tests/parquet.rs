@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normed::data::{
-    AnswerType, DataSpec, Example, ImageSource, ImageView, OnBadExample, Opened, Overlap, Picture,
-    Split, indices_of, open,
+    AnswerType, DataSpec, Example, Image, ImageOptions, ImageOverlap, ImageSource, OnBadExample,
+    OpenedDataset, Split, indices_of, open,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ fn spec(root: impl Into<PathBuf>) -> DataSpec {
     DataSpec::Parquet { root: root.into(), on_bad_example: OnBadExample::Stop }
 }
 
-fn examples(opened: &Opened) -> Vec<Example> {
+fn examples(opened: &OpenedDataset) -> Vec<Example> {
     (0..opened.dataset.len()).map(|i| opened.dataset.get(i).unwrap()).collect()
 }
 
@@ -53,8 +53,8 @@ fn rows_are_those_that_pyarrow_reads() {
         let file = &pictures[expected["image"].as_str().unwrap()];
         // Read again from its row group and page, it is the picture in the file.
         assert_eq!(
-            *row.images[0].picture().unwrap(),
-            Picture::decode(file, &ImageView::default()).unwrap(),
+            row.images[0].load().unwrap(),
+            Image::decode(file, &ImageOptions::default()).unwrap(),
             "{}",
             row.id
         );
@@ -101,7 +101,7 @@ fn what_is_made_up_or_odd_is_said() {
     let [train, test] =
         [Split::Train, Split::Test].map(|split| indices_of(&*opened.dataset, split));
     let overlap =
-        Overlap::find(&*opened.dataset, &train.unwrap(), &test.unwrap()).unwrap().unwrap();
+        ImageOverlap::find(&*opened.dataset, &train.unwrap(), &test.unwrap()).unwrap().unwrap();
     assert_eq!((overlap.test_pictures, overlap.same), (3, 1));
 }
 
@@ -115,7 +115,7 @@ fn types_groups_and_plain_bytes_are_read_where_they_are() {
     assert_eq!(rows[0].group.as_deref(), Some("train patient"));
     assert_eq!(rows[3].group, None);
     assert_eq!(rows[3].id, "validate-1");
-    assert!(rows.iter().all(|row| row.images[0].picture().is_ok()));
+    assert!(rows.iter().all(|row| row.images[0].load().is_ok()));
     assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
     let one = open(&spec(golden("parquet/typed/train/0000.parquet")));
     assert!(one.map(drop).unwrap_err().to_string().contains("says no split"));
@@ -183,7 +183,7 @@ fn a_picture_that_is_none_is_named_by_its_row() {
     assert_eq!((opened.dataset.len(), opened.skipped.len()), (3, 1));
     assert!(opened.skipped[0].contains("row 3: `image` cannot be decoded"), "{:?}", opened.skipped);
     let late = open(&spec(&path)).unwrap().dataset.get(2).unwrap();
-    let text = late.images[0].picture().unwrap_err().to_string();
+    let text = late.images[0].load().unwrap_err().to_string();
     assert!(text.contains("test.parquet: row 3: cannot be decoded"), "{text}");
 }
 
@@ -191,17 +191,17 @@ fn a_picture_that_is_none_is_named_by_its_row() {
 fn a_file_that_changes_is_found_out() {
     let (_dir, path) = changed(|_| {});
     let row = open(&spec(&path)).unwrap().dataset.get(0).unwrap();
-    assert!(row.images[0].picture().is_ok());
+    assert!(row.images[0].load().is_ok());
     let other = golden("parquet/vqa/data/test-00000-of-00001-e5bc3d208bb4deeb.parquet");
     let mut bytes = fs::read(other).unwrap();
     let alpha = fs::read(golden("image_files/alpha.png")).unwrap();
     let at = bytes.windows(alpha.len()).position(|window| window == alpha).unwrap();
     bytes[at + alpha.len() - 1] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let text = row.images[0].picture().unwrap_err().to_string();
+    let text = row.images[0].load().unwrap_err().to_string();
     assert!(text.contains("row 1: is not what it was"), "{text}");
     fs::remove_file(&path).unwrap();
-    assert!(row.images[0].picture().unwrap_err().to_string().contains("no such file"));
+    assert!(row.images[0].load().unwrap_err().to_string().contains("no such file"));
 }
 
 /// Whatever is wrong with a file, it is an error or a row, and neither a panic nor a full memory.
@@ -225,9 +225,7 @@ fn no_byte_can_do_harm() {
             fs::write(&path, bytes).unwrap();
             match open(&spec(&path)) {
                 Err(_) => wrong += 1,
-                Ok(opened) => {
-                    examples(&opened).iter().for_each(|row| drop(row.images[0].picture()))
-                }
+                Ok(opened) => examples(&opened).iter().for_each(|row| drop(row.images[0].load())),
             }
         }
         assert!(wrong > 100, "{wrong}: nothing was touched that matters");

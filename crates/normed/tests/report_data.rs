@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use normed::data::{
-    AnswerType, DataSection, DataSpec, Example, ImageSource, OnBadExample, Opened, Split, Task,
-    open,
+    AnswerType, DataSection, DataSpec, Example, ImageSource, OnBadExample, OpenedDataset, Split,
+    Task, open,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn picture(path: &Path) {
     image::GrayImage::from_pixel(4, 4, image::Luma([9])).save(path).unwrap();
 }
 
-fn examples(opened: &Opened) -> Vec<Example> {
+fn examples(opened: &OpenedDataset) -> Vec<Example> {
     (0..opened.dataset.len()).map(|i| opened.dataset.get(i).unwrap()).collect()
 }
 

@@ -212,7 +212,7 @@ impl Workload {
             if let (Images::PixelValues(pixels), Some(prefix)) =
                 (&batch.images, model.frozen_encoder(params, Mode::Evaluate))
             {
-                batch.images = Images::States(prefix.encode(params, pixels)?);
+                batch.images = Images::Features(prefix.encode(params, pixels)?);
             }
             let batches = std::iter::once(Ok((batch.clone(), Vec::new())));
             let options = StepOptions { spec, seed: 0, lr: LR };

@@ -30,7 +30,7 @@ pub enum Images {
     /// `[P, 3, H, W]`, normalised.
     PixelValues(Tensor),
     /// `[P, ..]`: what the model's frozen prefix made of them before.
-    States(Tensor),
+    Features(Tensor),
 }
 
 /// One batch of `B` examples.
@@ -58,7 +58,7 @@ pub struct Batch {
 
 impl Batch {
     /// `[P]`: one key a picture. An example's first picture has the example's.
-    pub fn picture_keys(&self) -> Vec<u64> {
+    pub fn image_keys(&self) -> Vec<u64> {
         let of = |(&key, &views): (&u64, &usize)| {
             (0..views as u64).map(move |view| key.wrapping_add(view.wrapping_mul(GOLDEN)))
         };

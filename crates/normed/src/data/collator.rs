@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, Framed, IGNORE_INDEX, IMAGE_TOKEN, ImageRule, ImageSource, Images, Picture,
-    PictureKey, TextRule, TokenRows, Tokenizer,
+    Batch, Example, IGNORE_INDEX, IMAGE_TOKEN, Image, ImageKey, ImageRule, ImageSource, Images,
+    TextRule, TokenRows, TokenizedExample, Tokenizer,
 };
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// An example in the model's terms.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub struct PreparedExample {
     /// What it was made from.
     pub example: Example,
     /// Its pictures, one at least.
-    pub images: Vec<Image>,
+    pub images: Vec<PreparedImage>,
     /// The question with its special tokens, or the prompt without its last token.
     pub question: Vec<u32>,
     /// Opens the decoder's input.
@@ -29,33 +29,33 @@ pub struct Prepared {
 
 /// A picture in the model's terms.
 #[derive(Debug, Clone)]
-pub enum Image {
+pub enum PreparedImage {
     /// `[3, size, size]`, normalised.
     PixelValues(Arc<[f32]>),
     /// What the model's frozen prefix made of it before.
-    States(Tensor),
+    Features(Tensor),
 }
 
-impl Image {
+impl PreparedImage {
     fn pixel_values(&self) -> Option<&[f32]> {
         match self {
             Self::PixelValues(values) => Some(values),
-            Self::States(_) => None,
+            Self::Features(_) => None,
         }
     }
 
-    fn states(&self) -> Option<&Tensor> {
+    fn features(&self) -> Option<&Tensor> {
         match self {
             Self::PixelValues(_) => None,
-            Self::States(states) => Some(states),
+            Self::Features(states) => Some(states),
         }
     }
 }
 
 /// What a model's frozen prefix made of pictures, so that nobody needs to look at them again.
-pub trait PictureStates: Send + Sync {
+pub trait ImageFeatures: Send + Sync {
     /// That of one picture.
-    fn states(&self, image: &ImageSource) -> Result<Tensor>;
+    fn features(&self, image: &ImageSource) -> Result<Tensor>;
 }
 
 /// Makes batches by a model's rules. Decoded pictures are cached.
@@ -66,8 +66,8 @@ pub struct Collator {
     pub image_rule: ImageRule,
     /// For questions and answers.
     pub text_rule: TextRule,
-    cache: PictureCache,
-    states: Option<Arc<dyn PictureStates>>,
+    cache: ImageCache,
+    states: Option<Arc<dyn ImageFeatures>>,
     longest_report: usize,
 }
 
@@ -77,7 +77,7 @@ impl Collator {
 
     /// A collator with an empty cache.
     pub fn new(tokenizer: Arc<Tokenizer>, image_rule: ImageRule, text_rule: TextRule) -> Self {
-        let cache = PictureCache { limit: Self::CACHE, held: Mutex::default() };
+        let cache = ImageCache { limit: Self::CACHE, held: Mutex::default() };
         let longest_report = usize::MAX;
         Self { tokenizer, image_rule, text_rule, cache, states: None, longest_report }
     }
@@ -91,13 +91,13 @@ impl Collator {
 
     /// The same, giving the states of pictures where it would give their pixels.
     #[must_use]
-    pub fn with_states(self, states: Arc<dyn PictureStates>) -> Self {
+    pub fn with_features(self, states: Arc<dyn ImageFeatures>) -> Self {
         Self { states: Some(states), ..self }
     }
 
     /// One example in the model's terms.
-    pub fn prepare(&self, example: &Example) -> Result<Prepared> {
-        let Framed { question, start, answer, .. } = self.frame(example)?;
+    pub fn prepare(&self, example: &Example) -> Result<PreparedExample> {
+        let TokenizedExample { question, start, answer, .. } = self.tokenize(example)?;
         if let TextRule::Question(rule) = &self.text_rule
             && answer.len() >= rule.max_answer_tokens
         {
@@ -105,7 +105,7 @@ impl Collator {
             let cause = format!("the answer has {has} tokens; the decoder takes {longest}");
             return Err(Error::invalid(format!("example `{}`", example.id), cause));
         }
-        Ok(Prepared {
+        Ok(PreparedExample {
             images: example.images.iter().map(|image| self.image(image)).collect::<Result<_>>()?,
             question,
             start,
@@ -114,27 +114,24 @@ impl Collator {
         })
     }
 
-    fn image(&self, image: &ImageSource) -> Result<Image> {
+    fn image(&self, image: &ImageSource) -> Result<PreparedImage> {
         Ok(match &self.states {
-            Some(states) => Image::States(states.states(image)?),
-            None => Image::PixelValues(self.pixel_values(image)?.into()),
+            Some(states) => PreparedImage::Features(states.features(image)?),
+            None => PreparedImage::PixelValues(self.pixel_values(image)?.into()),
         })
     }
 
     /// `[3, size, size]`, normalised.
     fn pixel_values(&self, image: &ImageSource) -> Result<Vec<f32>> {
-        let resize = || Ok(self.image_rule.resize(&*image.picture()?));
-        let resized = match image.key() {
-            Some(key) => self.cache.get(key, resize)?,
-            None => Arc::new(resize()?),
-        };
+        let resize = || Ok(self.image_rule.resize(&image.load()?));
+        let resized = self.cache.get(image.key(), resize)?;
         Ok(self.image_rule.normalise(&resized))
     }
 
     /// A padded batch. `epoch` enters the dropout keys, with the examples' ids.
-    pub fn batch(&self, examples: &[Prepared], epoch: u64) -> Batch {
+    pub fn batch(&self, examples: &[PreparedExample], epoch: u64) -> Batch {
         let (end, filler) = (self.text_rule.end(), self.text_rule.pad());
-        let with_start = |p: &Prepared| [&[p.start], p.answer.as_slice()].concat();
+        let with_start = |p: &PreparedExample| [&[p.start], p.answer.as_slice()].concat();
         let decoder_inputs: Vec<_> = examples.iter().map(with_start).collect();
         let decoder_input_ids = pad(decoder_inputs.iter().map(Vec::as_slice), filler);
 
@@ -156,19 +153,19 @@ impl Collator {
     }
 
     /// The pictures of examples that this collator prepared.
-    fn images(&self, examples: &[Prepared]) -> Images {
+    fn images(&self, examples: &[PreparedExample]) -> Images {
         let images = || examples.iter().flat_map(|p| &p.images);
         if self.states.is_some() {
-            let states: Vec<_> = images().filter_map(Image::states).collect();
+            let states: Vec<_> = images().filter_map(PreparedImage::features).collect();
             let stacked = Tensor::stack(&states);
             states.iter().for_each(|states| states.let_go());
-            return Images::States(stacked);
+            return Images::Features(stacked);
         }
         let size = self.image_rule.size;
         // Zeros are of the memory that an earlier batch left.
         let mut pixels = Tensor::zeros(&[images().count(), 3, size, size]);
         let each = pixels.data_mut().chunks_exact_mut(3 * size * size);
-        for (to, values) in each.zip(images().filter_map(Image::pixel_values)) {
+        for (to, values) in each.zip(images().filter_map(PreparedImage::pixel_values)) {
             to.copy_from_slice(values);
         }
         Images::PixelValues(pixels)
@@ -177,16 +174,16 @@ impl Collator {
     /// The tokens of an example's question, with the positions that pictures take among them, and of its
     /// answer, for sorting; no picture is touched.
     pub fn length(&self, example: &Example) -> Result<usize> {
-        let framed = self.frame(example)?;
+        let tokenized = self.tokenize(example)?;
         // A picture's place is one of the tokens.
         let more = self.text_rule.image_tokens().saturating_sub(1);
-        let pictures = framed.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
-        Ok(framed.question.len() + pictures * more + framed.answer.len() + 1)
+        let pictures = tokenized.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
+        Ok(tokenized.question.len() + pictures * more + tokenized.answer.len() + 1)
     }
 
-    /// An example's texts as tokens. Fails where [`TextRule::frame`] does.
-    pub fn frame(&self, example: &Example) -> Result<Framed> {
-        self.text_rule.frame(&self.tokenizer, example, self.longest_report)
+    /// An example's texts as tokens. Fails where [`TextRule::tokenize`] does.
+    pub fn tokenize(&self, example: &Example) -> Result<TokenizedExample> {
+        self.text_rule.tokenize(&self.tokenizer, example, self.longest_report)
     }
 }
 
@@ -211,19 +208,19 @@ fn pad<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone, pad: u32) -> TokenRows
 
 /// Resized pictures by file. It keeps the first that fit and drops none: an epoch sees every
 /// picture, so that dropping the oldest would drop each just before it is wanted again.
-struct PictureCache {
+struct ImageCache {
     limit: usize,
     held: Mutex<Held>,
 }
 
 #[derive(Default)]
 struct Held {
-    pictures: HashMap<PictureKey, Arc<Picture>>,
+    pictures: HashMap<ImageKey, Arc<Image>>,
     bytes: usize,
 }
 
-impl PictureCache {
-    fn get(&self, key: PictureKey, make: impl FnOnce() -> Result<Picture>) -> Result<Arc<Picture>> {
+impl ImageCache {
+    fn get(&self, key: ImageKey, make: impl FnOnce() -> Result<Image>) -> Result<Arc<Image>> {
         // What is held is whole at any time, so that another thread's panic does not matter.
         let lock = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(picture) = lock().pictures.get(&key) {
@@ -266,9 +263,9 @@ pub(super) mod tests {
 
     /// An example with a picture of its own colour.
     pub fn drawn(id: &str, question: &str, answer: &str, colour: u8) -> Example {
-        let picture = Picture { width: 3, height: 3, rgb: vec![colour; 27] };
+        let picture = Image { width: 3, height: 3, rgb: vec![colour; 27] };
         Example {
-            images: vec![ImageSource::Drawn(Arc::new(picture))],
+            images: vec![ImageSource::Drawn(picture.into())],
             question: question.into(),
             answer: answer.into(),
             ..example(id, id)
@@ -304,19 +301,19 @@ pub(super) mod tests {
     /// Each picture's colour.
     struct Colours;
 
-    impl PictureStates for Colours {
-        fn states(&self, image: &ImageSource) -> Result<Tensor> {
+    impl ImageFeatures for Colours {
+        fn features(&self, image: &ImageSource) -> Result<Tensor> {
             let ImageSource::Drawn(picture) = image else { panic!("{image:?}") };
-            Ok(Tensor::new(&[1, 2], vec![f32::from(picture.rgb[0]), 1.0]))
+            Ok(Tensor::new(&[1, 2], vec![f32::from(picture.draw().rgb[0]), 1.0]))
         }
     }
 
     #[test]
     fn states_stand_for_pictures() {
-        let collator = collator(5).with_states(Arc::new(Colours));
+        let collator = collator(5).with_features(Arc::new(Colours));
         let examples = [drawn("a", "?", "no", 7), drawn("b", "?", "no", 9)];
         let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
-        let Images::States(states) = collator.batch(&prepared, 0).images else { panic!() };
+        let Images::Features(states) = collator.batch(&prepared, 0).images else { panic!() };
         assert_eq!((states.shape(), states.data()), (&[2, 1, 2][..], &[7.0, 1.0, 9.0, 1.0][..]));
     }
 
@@ -333,8 +330,8 @@ pub(super) mod tests {
             Example { answer_type: AnswerType::Report, ..drawn("long", "?", "no it is no", 0) };
         for (longest, tokens, cut) in [(9, &[9, 6, 5][..], 1), (3, &[9, 6], 2)] {
             let collator = collator(5).with_longest_report(longest);
-            let framed = collator.frame(&report).unwrap();
-            assert_eq!((&framed.answer[..], framed.cut), (tokens, cut));
+            let tokenized = collator.tokenize(&report).unwrap();
+            assert_eq!((&tokenized.answer[..], tokenized.cut), (tokens, cut));
             let batch = collator.batch(&[collator.prepare(&report).unwrap()], 0);
             assert_eq!(batch.labels, [tokens, &[3]].concat());
         }
@@ -346,15 +343,15 @@ pub(super) mod tests {
         let mut two = drawn("two", "?", "no", 7);
         two.images.extend(drawn("", "", "", 9).images);
         let examples = [drawn("one", "?", "no", 1), two];
-        for collator in [collator(5), collator(5).with_states(Arc::new(Colours))] {
+        for collator in [collator(5), collator(5).with_features(Arc::new(Colours))] {
             let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
             let batch = collator.batch(&prepared, 0);
             assert_eq!(batch.views, [1, 2]);
-            let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
+            let (Images::PixelValues(images) | Images::Features(images)) = &batch.images;
             let shades: Vec<f32> = (0..3).map(|i| images.part(i).data()[0]).collect();
             assert_eq!(images.shape()[0], 3);
             assert!(shades.is_sorted_by(|a, b| a < b), "{shades:?}");
-            let keys = batch.picture_keys();
+            let keys = batch.image_keys();
             assert_eq!((keys[0], keys[1]), (batch.keys[0], batch.keys[1]));
             assert_ne!(keys[1], keys[2]);
         }
@@ -370,14 +367,14 @@ pub(super) mod tests {
 
     #[test]
     fn pictures_are_decoded_once_as_far_as_the_limit_goes() {
-        let cache = |limit| PictureCache { limit, held: Mutex::default() };
+        let cache = |limit| ImageCache { limit, held: Mutex::default() };
         let made = std::cell::Cell::new(0);
-        let get = |cache: &PictureCache, name: &str| {
+        let get = |cache: &ImageCache, name: &str| {
             let make = || {
                 made.set(made.get() + 1);
-                Ok(Picture { width: 1, height: 1, rgb: vec![0; 3] })
+                Ok(Image { width: 1, height: 1, rgb: vec![0; 3] })
             };
-            cache.get(PictureKey::Path(name.into()), make).unwrap();
+            cache.get(ImageKey::Path(name.into()), make).unwrap();
             made.get()
         };
         let two = cache(7);
@@ -387,7 +384,7 @@ pub(super) mod tests {
         let none = cache(0);
         assert_eq!(["a", "a"].map(|name| get(&none, name)), [5, 6]);
         assert!(
-            none.get(PictureKey::Path("a".into()), || Err(Error::failed("a", "broken"))).is_err()
+            none.get(ImageKey::Path("a".into()), || Err(Error::failed("a", "broken"))).is_err()
         );
     }
 }

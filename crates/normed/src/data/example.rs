@@ -1,15 +1,11 @@
 //! One question about one image, or one study with its report; and a set of them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{ImageView, PackedPicture, Picture};
-use crate::files::hash_file;
+use super::ImageSource;
 use crate::{Error, Result};
 
 /// What kind of answer is wanted: how a question can be answered, as the data set's `answer_type` says, or
@@ -65,88 +61,6 @@ impl Split {
             Self::Validate => "validate",
             Self::Test => "test",
         }
-    }
-}
-
-/// Where an example's picture comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ImageSource {
-    /// A file to decode.
-    File(PathBuf),
-    /// A file inside another file.
-    Packed(Arc<PackedPicture>),
-    /// Pixels that a generator drew.
-    Drawn(Arc<Picture>),
-    /// Another, not looked at in the usual way.
-    Viewed(Box<ImageSource>, ImageView),
-}
-
-/// What a picture that is read from a file can be told from others by.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum PictureKey {
-    /// Where it is.
-    Path(PathBuf),
-    /// [`ImageSource::content_hash`].
-    Content([u8; 32]),
-}
-
-impl ImageSource {
-    /// The same, looked at in this way.
-    #[must_use]
-    pub(super) fn viewed(self, view: ImageView) -> Self {
-        if view.is_default() { self } else { Self::Viewed(Box::new(self), view) }
-    }
-
-    /// What tells it from others that are read from files; none if it is drawn.
-    pub fn key(&self) -> Option<PictureKey> {
-        match self {
-            Self::Viewed(image, view) => {
-                let key = format!("{:?}", image.key()?);
-                Some(PictureKey::Content(view.hash(key.as_bytes())))
-            }
-            Self::File(path) => Some(PictureKey::Path(path.clone())),
-            Self::Packed(picture) => Some(PictureKey::Content(picture.hash())),
-            Self::Drawn(_) => None,
-        }
-    }
-
-    /// Its pixels, decoded if it is read from a file.
-    pub fn picture(&self) -> Result<Cow<'_, Picture>> {
-        self.picture_as(&ImageView::default())
-    }
-
-    fn picture_as(&self, view: &ImageView) -> Result<Cow<'_, Picture>> {
-        match self {
-            Self::File(path) => Picture::decode(path, view).map(Cow::Owned),
-            Self::Packed(picture) => picture.decode(view).map(Cow::Owned),
-            Self::Drawn(picture) => Ok(Cow::Borrowed(picture)),
-            Self::Viewed(image, view) => image.picture_as(view),
-        }
-    }
-
-    /// The [`content_hash`](Self::content_hash) of a file with these bytes.
-    pub(super) fn hash_of_file(bytes: &[u8]) -> [u8; 32] {
-        Sha256::new().chain_update(b"file").chain_update(bytes).finalize().into()
-    }
-
-    /// SHA-256 over the file's bytes and how they are looked at, or over the drawn pixels and their
-    /// extents: the same pictures have the same.
-    pub fn content_hash(&self) -> Result<[u8; 32]> {
-        let hash = match self {
-            Self::File(path) => {
-                let mut hash = Sha256::new().chain_update(b"file");
-                hash_file(path, &mut hash)?;
-                hash
-            }
-            Self::Packed(picture) => return Ok(picture.hash()),
-            Self::Viewed(image, view) => return Ok(view.hash(&image.content_hash()?)),
-            Self::Drawn(picture) => Sha256::new()
-                .chain_update(b"drawn")
-                .chain_update((picture.width as u64).to_le_bytes())
-                .chain_update((picture.height as u64).to_le_bytes())
-                .chain_update(&picture.rgb),
-        };
-        Ok(hash.finalize().into())
     }
 }
 
@@ -239,7 +153,6 @@ pub fn indices_of(dataset: &dyn Dataset, split: Split) -> Result<Vec<usize>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::data::{Pick, Window};
 
     /// A closed question about the picture file `image`.
     pub fn example(id: &str, image: &str) -> Example {
@@ -273,23 +186,6 @@ pub(super) mod tests {
             [("Yes", true), (" no. ", true), ("NO", true), ("none", false), ("yes, both", false)]
         {
             assert_eq!(AnswerType::derived(answer) == AnswerType::Closed, closed, "{answer}");
-        }
-    }
-
-    #[test]
-    fn another_look_is_another_picture() {
-        let [window, frame] = [
-            ImageView { window: Window::Range, ..ImageView::default() },
-            ImageView { frame: Pick::At(0), ..ImageView::default() },
-        ];
-        let file = || ImageSource::File(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into());
-        assert_eq!(file().viewed(ImageView::default()), file());
-        let images = [file(), file().viewed(window), file().viewed(frame)];
-        for (i, a) in images.iter().enumerate() {
-            for (j, b) in images.iter().enumerate() {
-                assert_eq!(a.key() == b.key(), i == j);
-                assert_eq!(a.content_hash().unwrap() == b.content_hash().unwrap(), i == j);
-            }
         }
     }
 

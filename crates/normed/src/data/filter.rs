@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{DataSpec, Dataset, ImageView, Opened, Subset, Task, open_for};
+use super::open::open_for;
+use super::{DataSpec, Dataset, ImageOptions, OpenedDataset, Subset, Task};
 use crate::{Error, Result};
 
 /// Which data set a run reads, which of its rows, what is asked of them, and how pictures are looked at:
@@ -22,28 +23,28 @@ pub struct DataSection {
     #[serde(rename = "where", skip_serializing_if = "RowFilter::is_empty")]
     pub rows: RowFilter,
     /// How its pictures are looked at, where they are DICOM files or volumes.
-    #[serde(rename = "image", skip_serializing_if = "ImageView::is_default")]
-    pub view: ImageView,
+    #[serde(rename = "image", skip_serializing_if = "ImageOptions::is_default")]
+    pub view: ImageOptions,
 }
 
 impl From<DataSpec> for DataSection {
     /// All rows, asked what is asked of such a set where nothing else is said, pictures looked at in the
     /// usual way.
     fn from(set: DataSpec) -> Self {
-        let (rows, view) = (RowFilter::default(), ImageView::default());
+        let (rows, view) = (RowFilter::default(), ImageOptions::default());
         Self { task: set.tasks().0, set, rows, view }
     }
 }
 
 impl DataSection {
     /// Opens the data set, as [`super::open`] does, and passes over the other rows.
-    pub fn open(&self) -> Result<Opened> {
+    pub fn open(&self) -> Result<OpenedDataset> {
         let opened = open_for(&self.set, &self.task, self.view)?;
         if self.rows.is_empty() {
             return Ok(opened);
         }
         let dataset = self.rows.of(opened.dataset)?;
-        Ok(Opened { dataset, ..opened })
+        Ok(OpenedDataset { dataset, ..opened })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Picture, resize};
+use super::{Image, resize};
 use crate::files::{read_json, write_atomically};
 use crate::{Error, Result};
 
@@ -250,12 +250,12 @@ impl ImageRule {
     }
 
     /// Pixel values `[3, size, size]`: bicubic (Pillow's), rescaled, normalised.
-    pub fn apply(&self, picture: &Picture) -> Vec<f32> {
+    pub fn apply(&self, picture: &Image) -> Vec<f32> {
         self.normalise(&self.resize(picture))
     }
 
     /// The picture at `size` x `size`, by Pillow's bicubic.
-    pub fn resize(&self, picture: &Picture) -> Picture {
+    pub fn resize(&self, picture: &Image) -> Image {
         let size = self.size;
         match self.fit {
             Fit::Stretch => resize::bicubic(picture, size, size),
@@ -277,7 +277,7 @@ impl ImageRule {
     }
 
     /// Pixel values `[3, H, W]` of a picture that is not resized: rescaled in f64, normalised in f32.
-    pub fn normalise(&self, picture: &Picture) -> Vec<f32> {
+    pub fn normalise(&self, picture: &Image) -> Vec<f32> {
         let mut values = Vec::with_capacity(picture.rgb.len());
         for channel in 0..3 {
             let (mean, std) = (self.image_mean[channel], self.image_std[channel]);
@@ -291,8 +291,8 @@ impl ImageRule {
 }
 
 /// The picture in the middle of a square of `colour`.
-fn padded(picture: &Picture, colour: [u8; 3]) -> Picture {
-    let Picture { width, height, .. } = *picture;
+fn padded(picture: &Image, colour: [u8; 3]) -> Image {
+    let Image { width, height, .. } = *picture;
     let side = width.max(height);
     let mut rgb = colour.repeat(side * side);
     let (left, top) = ((side - width) / 2, (side - height) / 2);
@@ -300,7 +300,7 @@ fn padded(picture: &Picture, colour: [u8; 3]) -> Picture {
     for (to, row) in into.zip(picture.rgb.chunks_exact(3 * width)) {
         to[3 * left..3 * (left + width)].copy_from_slice(row);
     }
-    Picture { width: side, height: side, rgb }
+    Image { width: side, height: side, rgb }
 }
 
 /// What `size` says: a number, which means the shorter sides to a processor that crops, or
@@ -363,7 +363,7 @@ mod tests {
         let raw =
             r#"{"size": {"height": 8, "width": 8}, "do_rescale": false, "do_normalize": false}"#;
         let rule = open("preprocessor_config.json", raw).unwrap();
-        let picture = Picture { width: 8, height: 8, rgb: (0..192).collect() };
+        let picture = Image { width: 8, height: 8, rgb: (0..192).collect() };
         assert_eq!(rule.apply(&picture)[..3], [0.0, 3.0, 6.0]);
         assert_eq!(rule.apply(&picture)[64], 1.0);
     }
@@ -399,10 +399,10 @@ mod tests {
 
     #[test]
     fn a_line_of_pixels_stays_small() {
-        let line = Picture { width: 16_384, height: 1, rgb: [9].repeat(3 * 16_384) };
+        let line = Image { width: 16_384, height: 1, rgb: [9].repeat(3 * 16_384) };
         for fit in [Fit::Crop, Fit::Stretch] {
             let rule = ImageRule { size: 4, fit, ..ImageRule::default() };
-            assert_eq!(rule.resize(&line), Picture { width: 4, height: 4, rgb: vec![9; 48] });
+            assert_eq!(rule.resize(&line), Image { width: 4, height: 4, rgb: vec![9; 48] });
         }
     }
 

@@ -5,8 +5,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::rows::{Checked, Fields, gather, jsonl_rows, study};
-use super::{Dataset, Example, ImageSource, Opened, Reading, Split, Subset, Task, indices_of};
+use super::read_options::ReadOptions;
+use super::rows::{CheckedRow, Fields, gather, jsonl_rows, study};
+use super::{Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of};
 use crate::{Error, Result};
 
 /// Opens `file`; pictures are relative to `image_root`, or to the file's directory.
@@ -16,9 +17,9 @@ use crate::{Error, Result};
 pub(super) fn open(
     file: &Path,
     image_root: Option<&Path>,
-    reading: Reading,
+    reading: ReadOptions,
     task: &Task,
-) -> Result<Opened> {
+) -> Result<OpenedDataset> {
     let images = image_root.or(file.parent()).unwrap_or(Path::new(""));
     let rows = jsonl_rows(file)?;
     let has_split = |row: &&super::rows::Row| {
@@ -32,7 +33,7 @@ pub(super) fn open(
             .push(format!("{place}: {without} of {all} rows have no `split`; they count as test"));
     }
     let example = if task.is_vqa() { example } else { report };
-    let rows: Vec<Checked> =
+    let rows: Vec<CheckedRow> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();
     gather(rows, reading, warnings)
 }
@@ -69,12 +70,12 @@ fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
 
 /// The rows of `file` that belong to `split`, or all of them: what `normed predict` reads. A broken
 /// row is an error, as predictions for a part of a file would pass for all of it.
-pub fn open_jsonl_for_predict(
+pub fn open_jsonl_to_predict(
     file: &Path,
     image_root: Option<&Path>,
     split: Option<Split>,
-) -> Result<Opened> {
-    let mut opened = open(file, image_root, Reading::default(), &Task::Vqa)?;
+) -> Result<OpenedDataset> {
+    let mut opened = open(file, image_root, ReadOptions::default(), &Task::Vqa)?;
     if let Some(split) = split {
         let indices = indices_of(&*opened.dataset, split)?;
         if indices.is_empty() {

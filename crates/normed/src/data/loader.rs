@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::{Batch, Collator, Dataset, Prepared};
+use super::{Batch, Collator, Dataset, PreparedExample};
 use crate::{Error, ErrorKind, Result};
 
 /// Batches that wait to be used; one more is being made.
@@ -12,10 +12,10 @@ const AHEAD: usize = 2;
 
 /// Times that a batch's pixels are in memory at most: one batch is used, some wait, and one is made
 /// out of its examples, which have theirs.
-pub const BATCHES_HELD: usize = 1 + AHEAD + 2;
+pub const MAX_BATCHES_IN_MEMORY: usize = 1 + AHEAD + 2;
 
 /// A batch and the examples in it, whose pixels only the batch has.
-type Item = Result<(Batch, Vec<Prepared>)>;
+type Item = Result<(Batch, Vec<PreparedExample>)>;
 
 /// Batches in the order of `plan`, made ahead on another thread.
 ///
@@ -137,7 +137,7 @@ mod tests {
     fn load(plan: &[&[usize]]) -> Vec<Result<Vec<String>>> {
         let plan = plan.iter().map(|batch| batch.to_vec()).collect();
         let loader = Loader::new(Arc::new(Ten::default()), Arc::new(collator(9)), plan, 0);
-        let ids = |(batch, prepared): (Batch, Vec<Prepared>)| {
+        let ids = |(batch, prepared): (Batch, Vec<PreparedExample>)| {
             assert_eq!(batch.keys.len(), prepared.len());
             prepared.into_iter().map(|p| p.example.id).collect()
         };

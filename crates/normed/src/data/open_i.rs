@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::rows::{Checked, Fields, Row, gather, root, study};
-use super::{Example, Opened, Reading, Split};
+use super::read_options::ReadOptions;
+use super::rows::{CheckedRow, Fields, Row, gather, root, study};
+use super::{Example, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::{Error, Result};
 
@@ -30,11 +31,11 @@ pub(super) struct Options {
     pub impression: bool,
     /// Another seed, other splits.
     pub split_seed: u64,
-    pub reading: Reading,
+    pub reading: ReadOptions,
 }
 
 /// Opens the two tables in `directory`, or in `$NORMED_DATA/open_i`.
-pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<Opened> {
+pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<OpenedDataset> {
     let directory = root(directory, "open_i")?;
     let images = images(&directory)?;
     let mut views: BTreeMap<String, Vec<(bool, String)>> = BTreeMap::new();
@@ -61,7 +62,7 @@ pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<Opened
         if options.impression { &["uid", "findings", "impression"] } else { &["uid", "findings"] };
     let rows = csv_rows(&reports, columns)?;
     let rows = rows.into_iter().map(|row| row.check(|f| example(f, options, &images, &views)));
-    let mut rows: Vec<Checked> = rows.collect();
+    let mut rows: Vec<CheckedRow> = rows.collect();
     divide(&mut rows, options.split_seed);
     gather(rows, options.reading, Vec::new())
 }
@@ -121,7 +122,7 @@ fn example(
 }
 
 /// Gives the studies that can be read their splits.
-fn divide(rows: &mut [Checked], seed: u64) {
+fn divide(rows: &mut [CheckedRow], seed: u64) {
     let mut studies: Vec<_> = rows.iter_mut().filter_map(|row| row.example.as_mut().ok()).collect();
     let draw =
         |id: &str| Sha256::new().chain_update(seed.to_le_bytes()).chain_update(id).finalize();

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use serde_json::Map;
 
-use super::rows::{Checked, Fields, Row, derived_types, empty_answers, gather, json_rows, root};
-use super::{AnswerType, Attributes, Example, ImageSource, Opened, Reading, Split};
+use super::read_options::ReadOptions;
+use super::rows::{CheckedRow, Fields, Row, derived_types, empty_answers, gather, json_rows, root};
+use super::{AnswerType, Attributes, Example, ImageSource, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
@@ -23,9 +24,9 @@ const SPLITS: [(Split, &str); 3] =
     [(Split::Train, "train"), (Split::Validate, "val"), (Split::Test, "test")];
 
 /// Opens `root`, or `$NORMED_DATA/pvqa`.
-pub(super) fn open(directory: Option<&Path>, reading: Reading) -> Result<Opened> {
+pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<OpenedDataset> {
     let directory = root(directory, "pvqa")?;
-    let mut rows: Vec<Checked> = Vec::new();
+    let mut rows: Vec<CheckedRow> = Vec::new();
     for (split, name) in SPLITS {
         let images = directory.join("images").join(name);
         let qas = directory.join("qas").join(name).join(format!("{name}_qa.json"));
@@ -36,7 +37,7 @@ pub(super) fn open(directory: Option<&Path>, reading: Reading) -> Result<Opened>
         };
         rows.extend(read.into_iter().enumerate().map(check));
     }
-    let made = |row: &Checked| row.example.as_ref().ok().map(|example| example.answer_type);
+    let made = |row: &CheckedRow| row.example.as_ref().ok().map(|example| example.answer_type);
     let types: Vec<AnswerType> = rows.iter().filter_map(made).collect();
     let closed = types.iter().filter(|kind| **kind == AnswerType::Closed).count();
     let warnings =

@@ -11,8 +11,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::rows::{Checked, Fields, Row, gather, json_object, root, study};
-use super::{Example, Opened, Reading, Split};
+use super::read_options::ReadOptions;
+use super::rows::{CheckedRow, Fields, Row, gather, json_object, root, study};
+use super::{Example, OpenedDataset, Split};
 use crate::{Error, Result};
 
 /// How the reports of one of the two data sets are cleaned.
@@ -73,8 +74,8 @@ fn is_dropped(c: char) -> bool {
 pub(super) fn open(
     cleaning: Cleaning,
     directory: Option<&Path>,
-    reading: Reading,
-) -> Result<Opened> {
+    reading: ReadOptions,
+) -> Result<OpenedDataset> {
     let directory = root(directory, cleaning.name())?;
     let (path, images) = (directory.join("annotation.json"), directory.join("images"));
     let annotation = json_object(&path)?;
@@ -86,7 +87,7 @@ pub(super) fn open(
             row.check(|fields| example(fields, cleaning, &images, split))
         }));
     }
-    let rows: Vec<Checked> = rows;
+    let rows: Vec<CheckedRow> = rows;
     gather(rows, reading, Vec::new())
 }
 

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::Picture;
+use super::Image;
 
 /// How far the filter reaches, in pixels of the coarser grid.
 const REACH: f64 = 2.0;
@@ -16,7 +16,7 @@ const REACH: f64 = 2.0;
 const PLACES: u32 = 22;
 
 /// The picture at `width` x `height`.
-pub(super) fn bicubic(picture: &Picture, width: usize, height: usize) -> Picture {
+pub(super) fn bicubic(picture: &Image, width: usize, height: usize) -> Image {
     bicubic_part(picture, (width, 0..width), (height, 0..height))
 }
 
@@ -25,23 +25,23 @@ pub(super) fn bicubic(picture: &Picture, width: usize, height: usize) -> Picture
 /// Pillow 13 begins with the columns where the height shrinks by more than twice what the width does;
 /// older ones always begin with the rows. As each pass rounds, the order shows (a few levels at most).
 pub(super) fn bicubic_part(
-    picture: &Picture,
+    picture: &Image,
     (width, across): (usize, Range<usize>),
     (height, down): (usize, Range<usize>),
-) -> Picture {
-    let rows = |p: Picture| {
+) -> Image {
+    let rows = |p: Image| {
         if (p.width, 0..p.width) == (width, across.clone()) {
             return p;
         }
         let rgb = along_rows(&p.rgb, p.width, &taps(p.width, width, across.clone()));
-        Picture { width: across.len(), height: p.height, rgb }
+        Image { width: across.len(), height: p.height, rgb }
     };
-    let columns = |p: Picture| {
+    let columns = |p: Image| {
         if (p.height, 0..p.height) == (height, down.clone()) {
             return p;
         }
         let rgb = along_columns(&p.rgb, p.width, &taps(p.height, height, down.clone()));
-        Picture { width: p.width, height: down.len(), rgb }
+        Image { width: p.width, height: down.len(), rgb }
     };
     let shrinks = |from: usize, to: usize| from as i64 - to as i64;
     let (less_high, less_wide) = (shrinks(picture.height, height), shrinks(picture.width, width));
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_part_is_of_the_whole() {
         let rgb: Vec<u8> = (0..3 * 11 * 17).map(|i| (i * i / 7) as u8).collect();
-        let picture = Picture { width: 11, height: 17, rgb };
+        let picture = Image { width: 11, height: 17, rgb };
         for (width, height) in [(23, 40), (11, 17), (6, 7), (11, 30), (2, 17)] {
             let whole = bicubic(&picture, width, height);
             let (across, down) = (1..width, 3..height - 2);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn one_colour_stays() {
-        let picture = Picture { width: 9, height: 4, rgb: [7, 130, 255].repeat(36) };
+        let picture = Image { width: 9, height: 4, rgb: [7, 130, 255].repeat(36) };
         assert_eq!(bicubic(&picture, 5, 31).rgb, [7, 130, 255].repeat(155));
     }
 }

@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::read_options::ReadOptions;
 use super::{
-    AnswerType, Attributes, Example, ImageSource, OnBadExample, Opened, Picture, Reading, Split,
+    AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
 };
 use crate::files::{TABLE_LIMIT, read_text};
 use crate::{Error, Result};
@@ -26,7 +27,7 @@ pub(super) struct Row {
 }
 
 /// What came of a row: an example, or why it cannot be one.
-pub(super) struct Checked {
+pub(super) struct CheckedRow {
     pub place: String,
     pub example: Result<Example, String>,
 }
@@ -58,13 +59,13 @@ impl Row {
     }
 
     /// Makes an example by `make`, with the row's place beside what is wrong with it.
-    pub fn check(self, make: impl FnOnce(&Fields<'_>) -> Result<Example, String>) -> Checked {
+    pub fn check(self, make: impl FnOnce(&Fields<'_>) -> Result<Example, String>) -> CheckedRow {
         let example = match &self.fields {
             Ok(fields) => make(&Fields(fields)),
             Err(cause) => Err(cause.clone()),
         };
         let example = example.map_err(|cause| format!("{}{cause}", self.prefix));
-        Checked { place: self.place, example }
+        CheckedRow { place: self.place, example }
     }
 
     /// The JSON object as it was written.
@@ -238,14 +239,14 @@ pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
 /// An id must be unique, and a picture's file must exist and start as a picture does. When broken
 /// rows are to be left out, every picture is decoded here, so that none can stop the run later.
 pub(super) fn gather(
-    rows: Vec<Checked>,
-    reading: Reading,
+    rows: Vec<CheckedRow>,
+    reading: ReadOptions,
     warnings: Vec<String>,
-) -> Result<Opened> {
+) -> Result<OpenedDataset> {
     let broken = broken_pictures(&rows, reading);
     let mut first_place: HashMap<String, String> = HashMap::new();
     let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
-    for Checked { place, example } in rows {
+    for CheckedRow { place, example } in rows {
         let checked = example.and_then(|example| {
             if let Some(cause) = files(&example).find_map(|path| broken.get(path)) {
                 return Err(cause.clone());
@@ -254,7 +255,7 @@ pub(super) fn gather(
                 return Err(format!("the id `{}` is already that of {first}", example.id));
             }
             first_place.insert(example.id.clone(), place.clone());
-            let images = example.images.into_iter().map(|image| image.viewed(reading.view));
+            let images = example.images.into_iter().map(|image| image.with_options(reading.image));
             Ok(Example { images: images.collect(), ..example })
         });
         match (checked, reading.on_bad_example) {
@@ -274,17 +275,17 @@ pub(super) fn gather(
         };
         return Err(Error::invalid("data", cause));
     }
-    Ok(Opened { dataset: Arc::new(examples), skipped, warnings })
+    Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings })
 }
 
 /// Why pictures cannot be used, by file.
-fn broken_pictures(rows: &[Checked], reading: Reading) -> HashMap<PathBuf, String> {
+fn broken_pictures(rows: &[CheckedRow], reading: ReadOptions) -> HashMap<PathBuf, String> {
     let files: HashSet<&Path> =
         rows.iter().filter_map(|row| row.example.as_ref().ok()).flat_map(files).collect();
     let check = |path: &&Path| {
         let checked = match reading.on_bad_example {
-            OnBadExample::Stop => Picture::check_header(path, &reading.view),
-            OnBadExample::Skip => Picture::decode(path, &reading.view).map(drop),
+            OnBadExample::Stop => Image::check_header(path, &reading.image),
+            OnBadExample::Skip => Image::decode(path, &reading.image).map(drop),
         };
         checked.err().map(|error| (path.to_path_buf(), format!("picture {error}")))
     };
@@ -311,9 +312,10 @@ pub(super) fn derived_types(all: usize, closed: usize) -> Option<String> {
 }
 
 /// A warning where answers are empty: published sets have some, and count them.
-pub(super) fn empty_answers(rows: &[Checked]) -> Option<String> {
-    let is_empty =
-        |row: &&Checked| row.example.as_ref().is_ok_and(|example| example.answer.trim().is_empty());
+pub(super) fn empty_answers(rows: &[CheckedRow]) -> Option<String> {
+    let is_empty = |row: &&CheckedRow| {
+        row.example.as_ref().is_ok_and(|example| example.answer.trim().is_empty())
+    };
     let mut empty = rows.iter().filter(is_empty);
     let first = empty.next()?;
     Some(format!("{} answers are empty, and kept; the first: {}", 1 + empty.count(), first.place))

@@ -6,16 +6,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::rows::{Checked, Fields, gather, json_rows, root};
-use super::{Example, ImageSource, Opened, Reading, Split};
+use super::read_options::ReadOptions;
+use super::rows::{CheckedRow, Fields, gather, json_rows, root};
+use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::{Error, Result};
 
 /// Opens `root`, or `$NORMED_DATA/slake`; rows in another language than `lang` are passed over.
 pub(super) fn open(
     directory: Option<&Path>,
     lang: Option<&str>,
-    reading: Reading,
-) -> Result<Opened> {
+    reading: ReadOptions,
+) -> Result<OpenedDataset> {
     let directory = root(directory, "slake")?;
     let images = directory.join("imgs");
     let (mut rows, mut warnings, mut languages) = (Vec::new(), Vec::new(), BTreeSet::new());
@@ -72,7 +73,7 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
 }
 
 /// A warning where an answer is empty.
-fn empty_answer(row: &Checked, prefix: &str) -> Option<String> {
+fn empty_answer(row: &CheckedRow, prefix: &str) -> Option<String> {
     let example = row.example.as_ref().ok()?;
     example.answer.trim().is_empty().then(|| {
         format!("{}: {prefix}`answer` is empty; kept, as the official split counts it", row.place)

@@ -34,28 +34,28 @@ pub struct QuestionRule {
 
 /// Where a generated answer ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Ending<'a> {
+pub struct StopRule<'a> {
     /// Behind any of these tokens.
     pub tokens: &'a [u32],
     /// With this text, as the tokenizer decodes what was generated.
     pub stop: Option<(&'a str, &'a Tokenizer)>,
 }
 
-impl Ending<'_> {
+impl StopRule<'_> {
     /// Whether an answer ends with `token`, which is no part of it.
-    pub fn is_end(&self, token: u32) -> bool {
+    pub fn is_stop_token(&self, token: u32) -> bool {
         self.tokens.contains(&token)
     }
 
     /// Whether the text of what was generated so far ends the answer.
-    pub fn is_over(&self, generated: &[u32]) -> bool {
+    pub fn has_stop_text(&self, generated: &[u32]) -> bool {
         self.stop.is_some_and(|(stop, tokenizer)| tokenizer.decode(generated).contains(stop))
     }
 }
 
 /// An example's text in a model's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Framed {
+pub struct TokenizedExample {
     /// What is read before the answer, all but its last token where the model is one decoder.
     pub question: Vec<u32>,
     /// Opens the decoder's input: the start token, or the prompt's last one.
@@ -88,11 +88,13 @@ impl TextRule {
     }
 
     /// Where a generated answer ends.
-    pub fn ending<'a>(&'a self, tokenizer: &'a Tokenizer) -> Ending<'a> {
+    pub fn stop_rule<'a>(&'a self, tokenizer: &'a Tokenizer) -> StopRule<'a> {
         match self {
-            Self::Question(rule) => Ending { tokens: std::slice::from_ref(&rule.end), stop: None },
+            Self::Question(rule) => {
+                StopRule { tokens: std::slice::from_ref(&rule.end), stop: None }
+            }
             Self::Prompt(rule) => {
-                Ending { tokens: rule.ends(), stop: rule.stop().map(|stop| (stop, tokenizer)) }
+                StopRule { tokens: rule.ends(), stop: rule.stop().map(|stop| (stop, tokenizer)) }
             }
         }
     }
@@ -124,7 +126,7 @@ impl TextRule {
 
     /// The most tokens of a question, a picture's positions counted, and the most that go into the
     /// decoder. A prompt and its answer share the context; half of it each is taken.
-    pub fn longest(&self) -> (usize, usize) {
+    pub fn max_lengths(&self) -> (usize, usize) {
         match self {
             Self::Question(rule) => (rule.max_question_tokens, rule.max_answer_tokens),
             Self::Prompt(rule) => (rule.context() - rule.context() / 2, rule.context() / 2),
@@ -134,12 +136,12 @@ impl TextRule {
     /// An example's text in the model's terms. A question that is too long loses its last tokens but
     /// not the end token; a prompt that is too long is an error. A report loses what is beyond
     /// `longest_report` tokens, the closing one counted, or beyond the model's positions.
-    pub fn frame(
+    pub fn tokenize(
         &self,
         tokenizer: &Tokenizer,
         example: &Example,
         longest_report: usize,
-    ) -> Result<Framed> {
+    ) -> Result<TokenizedExample> {
         let Example { id, question, answer, images, .. } = example;
         let place = format!("example `{id}`");
         let (question, start, mut answer, room) = match self {
@@ -163,7 +165,7 @@ impl TextRule {
             rule.check_length(&place, question.len() + 1, images.len(), answer.len())?;
         }
         let cut = whole - answer.len();
-        Ok(Framed { question, start, answer, cut })
+        Ok(TokenizedExample { question, start, answer, cut })
     }
 }
 

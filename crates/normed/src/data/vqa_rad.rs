@@ -6,16 +6,17 @@
 
 use std::path::Path;
 
-use super::rows::{Checked, Fields, gather, json_rows, root};
-use super::{Example, ImageSource, Opened, Reading, Split};
+use super::read_options::ReadOptions;
+use super::rows::{CheckedRow, Fields, gather, json_rows, root};
+use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::Result;
 
 /// Opens `root`, or `$NORMED_DATA/vqa-rad`.
-pub(super) fn open(directory: Option<&Path>, reading: Reading) -> Result<Opened> {
+pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<OpenedDataset> {
     let directory = root(directory, "vqa-rad")?;
     let images = directory.join("VQA_RAD Image Folder");
     let rows = json_rows(&directory.join("VQA_RAD Dataset Public.json"))?;
-    let rows: Vec<Checked> =
+    let rows: Vec<CheckedRow> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, &images))).collect();
     gather(rows, reading, Vec::new())
 }

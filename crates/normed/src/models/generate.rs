@@ -7,7 +7,7 @@ use super::Model;
 use super::generation_config::GenerationConfig;
 use super::sample::Sampler;
 use crate::Result;
-use crate::data::{Batch, Ending};
+use crate::data::{Batch, StopRule};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 
@@ -18,7 +18,7 @@ pub fn generate(
     params: &Parameters,
     batch: &Batch,
     rule: &GenerationConfig,
-    ending: Ending<'_>,
+    ending: StopRule<'_>,
 ) -> Result<Vec<Vec<u32>>> {
     rule.validate()?;
     let mut decoding = model.start_decoding(params, batch, rule.max_new_tokens)?;
@@ -57,7 +57,7 @@ struct Search<'e> {
     start: u32,
     /// What stands before `start` in the same row.
     prompt: &'e [u32],
-    ending: Ending<'e>,
+    ending: StopRule<'e>,
     /// Where tokens are drawn.
     sampler: Option<Sampler>,
     running: Vec<Hypothesis>,
@@ -81,7 +81,7 @@ struct Continuation {
 }
 
 impl<'e> Search<'e> {
-    fn new(start: u32, prompt: &'e [u32], ending: Ending<'e>, sampler: Option<Sampler>) -> Self {
+    fn new(start: u32, prompt: &'e [u32], ending: StopRule<'e>, sampler: Option<Sampler>) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
         Self { start, prompt, ending, sampler, running, finished: Vec::new(), length: 0 }
     }
@@ -133,11 +133,11 @@ impl<'e> Search<'e> {
         let mut running = Vec::with_capacity(beams);
         let mut origins = Vec::with_capacity(beams);
         for (rank, next) in best.into_iter().enumerate() {
-            let mut ends = self.ending.is_end(next.token);
+            let mut ends = self.ending.is_stop_token(next.token);
             let mut tokens = self.running[next.beam].tokens.clone();
             if !ends {
                 tokens.push(next.token);
-                ends = self.ending.is_over(&tokens);
+                ends = self.ending.has_stop_text(&tokens);
             }
             if (ends || last) && rank < beams {
                 let score = next.score / normaliser;
@@ -220,7 +220,7 @@ mod tests {
             ..GenerationConfig::default()
         };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(0, &[], Ending { tokens: &[2], stop: None }, None);
+        let mut search = Search::new(0, &[], StopRule { tokens: &[2], stop: None }, None);
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],
@@ -244,7 +244,7 @@ mod tests {
         let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
         for temperature in [0.0, 0.1] {
             let rule = GenerationConfig { temperature, ..GenerationConfig::default() };
-            let ending = Ending { tokens: &[3], stop: Some(("human", &tokenizer)) };
+            let ending = StopRule { tokens: &[3], stop: Some(("human", &tokenizer)) };
             let mut search = Search::new(0, &[], ending, Sampler::new(&rule, 0));
             for (token, goes_on) in [(5, true), (6, false)] {
                 let mut row = vec![0.0; 7];

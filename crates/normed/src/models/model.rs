@@ -58,7 +58,7 @@ pub trait FrozenEncoder {
 
     /// What it makes of `pixel_values [P, 3, H, W]`: states `[P, ..]`, to the bit what the model
     /// itself would go on with, so that a batch can carry them as
-    /// [`Images::States`](crate::data::Images). What it makes of a picture does not depend on the
+    /// [`Images::Features`](crate::data::Images). What it makes of a picture does not depend on the
     /// others. Fails on another image size than the model's.
     fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor>;
 }

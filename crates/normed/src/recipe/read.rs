@@ -15,7 +15,9 @@ use super::section::{
 };
 use super::source::{Node, Value};
 use super::{Base, BestBy, ByteSize, CachePlace, CacheSpec, InitSpec, Recipe, TrainSpec};
-use crate::data::{DataSection, DataSpec, ImageView, PhantomDomain, Pick, RowFilter, Task, Window};
+use crate::data::{
+    DataSection, DataSpec, ImageOptions, PhantomDomain, RowFilter, SliceIndex, Task, Window,
+};
 use crate::hub::Kind;
 use crate::metrics::Metric;
 use crate::models::GenerationConfig;
@@ -191,8 +193,8 @@ fn task(s: &Section<'_>, set: &DataSpec) -> Task {
     task
 }
 
-fn view(s: &Section<'_>) -> ImageView {
-    ImageView {
+fn view(s: &Section<'_>) -> ImageOptions {
+    ImageOptions {
         window: s.get("window", window).unwrap_or_default(),
         frame: s.get("frame", pick).unwrap_or_default(),
         axis: s.get("axis", one_of).unwrap_or_default(),
@@ -214,10 +216,10 @@ fn window(node: &Node) -> Result<Window, ValueError> {
 }
 
 /// `"middle"` or a number.
-fn pick(node: &Node) -> Result<Pick, ValueError> {
+fn pick(node: &Node) -> Result<SliceIndex, ValueError> {
     match &node.value {
-        Value::Text(name) if name == "middle" => Ok(Pick::Middle),
-        Value::Number(_) => from_0()(node).map(Pick::At),
+        Value::Text(name) if name == "middle" => Ok(SliceIndex::Middle),
+        Value::Number(_) => from_0()(node).map(SliceIndex::At),
         other => {
             Err(ValueError::new(format!("must be \"middle\" or a number from 0 up, is {other}")))
         }

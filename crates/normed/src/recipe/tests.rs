@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::data::{
-    Axis, DataSpec, ImageView, OnBadExample, PhantomDomain, Pick, RowFilter, Task, TemplateName,
-    Window,
+    Axis, DataSpec, ImageOptions, OnBadExample, PhantomDomain, RowFilter, SliceIndex, Task,
+    TemplateName, Window,
 };
 use crate::models::LlamaKind;
 use crate::tensor::Tower;
@@ -129,8 +129,11 @@ fn a_single_mistake_has_its_remedy_as_a_hint() {
 fn how_pictures_are_looked_at_is_read() {
     let text = SMALL.replace("[tuning]", "[data.image]\nwindow = \"percentiles\"\n[tuning]");
     let view = open(&text, &["data.image.slice=7"]).unwrap().data.view;
-    let expected =
-        ImageView { window: Window::Percentiles, slice: Pick::At(7), ..ImageView::default() };
+    let expected = ImageOptions {
+        window: Window::Percentiles,
+        slice: SliceIndex::At(7),
+        ..ImageOptions::default()
+    };
     assert_eq!(view, expected);
     for (setting, cause) in [
         ("window=percentile", "there is no \"percentile\"\n  hint: did you mean `percentiles`?"),
@@ -374,11 +377,11 @@ fn a_recipe_comes_back_as_it_was_written() {
             },
             task: Task::Vqa,
             rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
-            view: ImageView {
+            view: ImageOptions {
                 window: Window::At { center: 40.0, width: 400.0 },
-                frame: Pick::At(3),
+                frame: SliceIndex::At(3),
                 axis: Axis::Coronal,
-                slice: Pick::Middle,
+                slice: SliceIndex::Middle,
             },
         },
         tuning: Tuning::One(rule.clone()),

@@ -131,13 +131,13 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DataSpec, ImageView, PhantomDomain, Window};
+    use crate::data::{DataSpec, ImageOptions, PhantomDomain, Window};
 
     #[test]
     fn the_same_pictures_seen_in_another_way_are_other_data() {
         let domain = PhantomDomain::Source;
         let set = DataSpec::Phantom { domain, train: 1, validate: 0, test: 1, seed: 0 };
-        let view = ImageView { window: Window::Range, ..ImageView::default() };
+        let view = ImageOptions { window: Window::Range, ..ImageOptions::default() };
         let (usual, other) = (set.clone().into(), DataSection { view, ..set.into() });
         let mut addresses = Addresses::default();
         let [a, b, c] = [&usual, &other, &usual].map(|data| addresses.data(data).unwrap());

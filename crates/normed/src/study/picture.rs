@@ -15,7 +15,7 @@ const QUALITY: u8 = 80;
 
 /// A small copy of a picture, as a page holds it in itself.
 pub fn thumbnail(source: &ImageSource) -> Result<String> {
-    let picture = source.picture()?;
+    let picture = source.load()?;
     let wrong = |cause: &str| Error::failed("a picture", cause);
     let (width, height) = (picture.width as u32, picture.height as u32);
     let whole = RgbImage::from_raw(width, height, picture.rgb.clone());
@@ -37,15 +37,14 @@ pub fn thumbnail(source: &ImageSource) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
-    use crate::data::Picture;
+    use crate::data::Image;
 
     #[test]
     fn a_copy_is_small_and_in_the_page() {
-        let picture = Picture { width: 400, height: 100, rgb: vec![7; 3 * 400 * 100] };
-        let text = thumbnail(&ImageSource::Drawn(Arc::new(picture))).unwrap();
+        let picture = Image { width: 400, height: 100, rgb: vec![7; 3 * 400 * 100] };
+        let text = thumbnail(&ImageSource::Drawn(picture.into())).unwrap();
         assert!(text.starts_with("data:image/jpeg;base64,/9j/") && text.len() < 2000, "{text}");
     }
 }

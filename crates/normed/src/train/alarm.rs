@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::step::Stepped;
-use crate::data::Prepared;
+use crate::data::PreparedExample;
 use crate::ops::CrossEntropy;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
@@ -72,7 +72,7 @@ impl Alarm {
 }
 
 /// Fails if the loss is no finite number, naming the examples whose loss is none.
-pub(super) fn check_loss(loss: &CrossEntropy, examples: &[Prepared]) -> Result<()> {
+pub(super) fn check_loss(loss: &CrossEntropy, examples: &[PreparedExample]) -> Result<()> {
     if loss.sum.is_finite() {
         return Ok(());
     }

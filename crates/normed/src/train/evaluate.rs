@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::Result;
-use crate::data::{Batch, Collator, Dataset, IGNORE_INDEX, Loader, Prepared, in_order_by_length};
+use crate::data::{
+    Batch, Collator, Dataset, IGNORE_INDEX, Loader, PreparedExample, evaluation_batches,
+};
 use crate::metrics::{About, Prediction};
 use crate::models::{GenerationConfig, LoadedModel, generate};
 use crate::nn::Mode;
@@ -48,7 +50,7 @@ impl Evaluation<'_> {
         self.each(progress, |batch, prepared| {
             let LoadedModel { model, params, tokenizer, text_rule, .. } = self.loaded;
             let likelihoods = self.score(batch)?;
-            let answers = generate(&**model, params, batch, rule, text_rule.ending(tokenizer))?;
+            let answers = generate(&**model, params, batch, rule, text_rule.stop_rule(tokenizer))?;
             let rows = prepared.iter().zip(answers).zip(likelihoods);
             Ok(rows
                 .map(|((prepared, answer), likelihood)| {
@@ -72,11 +74,11 @@ impl Evaluation<'_> {
     fn each<T>(
         &self,
         progress: &mut dyn FnMut(usize) -> bool,
-        mut evaluate: impl FnMut(&Batch, &[Prepared]) -> Result<Vec<T>>,
+        mut evaluate: impl FnMut(&Batch, &[PreparedExample]) -> Result<Vec<T>>,
     ) -> Result<Option<Vec<T>>> {
         let length = |&i: &usize| self.collator.length(&self.dataset.get(i)?);
         let lengths = self.which.iter().map(length).collect::<Result<Vec<_>>>()?;
-        let places = in_order_by_length(&lengths, self.batch_size);
+        let places = evaluation_batches(&lengths, self.batch_size);
         let examples = |places: &Vec<usize>| places.iter().map(|&p| self.which[p]).collect();
         let plan = places.iter().map(examples).collect();
         let loader = Loader::new(Arc::clone(self.dataset), Arc::clone(self.collator), plan, 0);
@@ -106,7 +108,7 @@ impl Evaluation<'_> {
     }
 }
 
-fn prediction(prepared: &Prepared, answer: String, likelihood: Likelihood) -> Prediction {
+fn prediction(prepared: &PreparedExample, answer: String, likelihood: Likelihood) -> Prediction {
     let example = &prepared.example;
     let said = |name: &str| example.attributes.get(name).cloned();
     Prediction {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Way;
-use crate::data::Overlap;
+use crate::data::ImageOverlap;
 use crate::metrics::{Metric, Scores};
 use crate::recipe::ByteSize;
 
@@ -222,5 +222,5 @@ pub struct TestScores {
     pub blind: Option<Scores>,
     /// What is of it in training, too; absent where its pictures are not read from files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlap: Option<Overlap>,
+    pub overlap: Option<ImageOverlap>,
 }

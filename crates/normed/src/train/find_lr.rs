@@ -15,7 +15,7 @@ use super::run::inside_memory;
 use super::splits::Splits;
 use super::step::{StepOptions, noise, step};
 use super::{Event, Subject, fisher, groups};
-use crate::data::{Batch, Collator, Loader, Prepared, epoch_plan};
+use crate::data::{Batch, Collator, Loader, PreparedExample, training_batches};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
 use crate::ops;
@@ -157,7 +157,7 @@ impl<'a> Sweep<'a> {
         let lengths = splits.train.iter().map(length).collect::<Result<Vec<_>>>()?;
         let group = spec.batch_size * spec.grad_accum_steps;
         let plan = (0..).flat_map(|epoch| {
-            let steps = epoch_plan(&lengths, group, recipe.seed, epoch);
+            let steps = training_batches(&lengths, group, recipe.seed, epoch);
             steps.into_iter().map(move |step| (epoch, step))
         });
         let examples = |step: Vec<usize>| step.into_iter().map(|i| splits.train[i]).collect();
@@ -166,7 +166,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// The micro-batches of step `i`.
-    fn batches(&self, i: usize) -> Result<Vec<(Batch, Vec<Prepared>)>> {
+    fn batches(&self, i: usize) -> Result<Vec<(Batch, Vec<PreparedExample>)>> {
         let (epoch, examples) = &self.plan[i];
         let micro = examples.chunks(self.recipe.train.batch_size).map(<[usize]>::to_vec).collect();
         let (dataset, collator) = (Arc::clone(&self.splits.dataset), Arc::clone(&self.collator));
@@ -240,7 +240,7 @@ fn rates() -> impl Iterator<Item = f32> {
 fn loss(
     model: &dyn Model,
     params: &Parameters,
-    batches: &[(Batch, Vec<Prepared>)],
+    batches: &[(Batch, Vec<PreparedExample>)],
     (spec, seed): (&TrainSpec, u64),
 ) -> Result<f64> {
     let (mut sum, mut targets) = (0.0, 0);

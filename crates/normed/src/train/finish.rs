@@ -7,7 +7,7 @@ use super::judge::{likelihood, mean, values};
 use super::run::Run;
 use super::{Event, Outcome, Subject, TestScores, card, curve, log, peak_memory_bytes};
 use crate::Result;
-use crate::data::{Blind, Dataset, Subset};
+use crate::data::{Dataset, ShuffledImages, Subset};
 use crate::files::write_atomically;
 use crate::metrics::{Constants, Prediction, read_predictions, score, write_predictions};
 use crate::models::{self, LoadedModel};
@@ -106,7 +106,7 @@ impl Run<'_> {
     fn test_after(&mut self) -> Result<Option<TestScores>> {
         let test = self.test_split();
         let Some(after) = self.test(Subject::TestAfter, &test, AFTER)? else { return Ok(None) };
-        let blind = match Blind::new(Arc::clone(&test), self.recipe.seed) {
+        let blind = match ShuffledImages::new(Arc::clone(&test), self.recipe.seed) {
             Ok(blind) => {
                 let blind: Arc<dyn Dataset> = Arc::new(blind);
                 match self.test(Subject::TestBlind, &blind, BLIND)? {

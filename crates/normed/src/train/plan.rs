@@ -9,7 +9,7 @@ use super::rates::{Rates, Sizes};
 use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
 use super::splits::Splits;
 use super::tables;
-use crate::data::Collator;
+use crate::data::{Collator, ImageSource};
 use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{
@@ -269,11 +269,11 @@ impl Texts {
         let image_size = declared.image_rule.size;
         let trains = declared.params.trained_element_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
-            let (mut question, mut answer) = declared.text_rule.longest();
+            let (mut question, mut answer) = declared.text_rule.max_lengths();
             if !recipe.data.task.is_vqa() {
                 answer = answer.min(recipe.generate.max_new_tokens);
             }
-            let views = recipe.data.set.usual_views();
+            let views = recipe.data.set.usual_images_per_example();
             let image_tokens = declared.text_rule.image_tokens();
             if image_tokens > 0 {
                 question = question.saturating_sub(views * image_tokens).max(1) + views;
@@ -295,20 +295,15 @@ impl Texts {
         .with_longest_report(recipe.generate.max_new_tokens);
         let image_size = declared.image_rule.size;
         let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut kept, mut drawn, mut tokens) = (HashSet::new(), 0, HashSet::new());
+        let (mut images, mut tokens) = (HashSet::new(), HashSet::new());
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
-            let framed = collator.frame(&example)?;
+            let framed = collator.tokenize(&example)?;
             questions.push(framed.question.len());
             answers.push(framed.answer.len() + 1);
             tokens.extend(framed.question.into_iter().chain(framed.answer));
             views.push(example.images.len());
-            for image in &example.images {
-                match image.key() {
-                    Some(key) => _ = kept.insert(key),
-                    None => drawn += 1,
-                }
-            }
+            images.extend(example.images.iter().map(ImageSource::key));
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
         let middle =
@@ -317,7 +312,7 @@ impl Texts {
             image_size,
             views: of(&views),
             question: of(&questions),
-            answer: of(&answers).min(declared.text_rule.longest().1),
+            answer: of(&answers).min(declared.text_rule.max_lengths().1),
         };
         let spec = &recipe.train;
         let group = spec.batch_size * spec.grad_accum_steps;
@@ -326,13 +321,13 @@ impl Texts {
         let amount = Amount {
             steps: epochs * splits.train.len().div_ceil(group),
             validated: validations * splits.validate.len(),
-            pictures: kept.len() + drawn,
+            pictures: images.len(),
             tokens: tokens.len(),
         };
         Ok(Self {
             longest: shape(&longest),
             middle: shape(&middle),
-            picture_bytes: Collator::CACHE.min(kept.len() * 3 * image_size * image_size),
+            picture_bytes: Collator::CACHE.min(images.len() * 3 * image_size * image_size),
             known: Ok(amount),
         })
     }

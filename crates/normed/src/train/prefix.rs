@@ -12,7 +12,7 @@ use super::states::{PictureHash, States};
 use super::step::noise;
 use super::{Event, Subject};
 use crate::Result;
-use crate::data::{ImageRule, ImageSource, Picture};
+use crate::data::{Image, ImageRule, ImageSource};
 use crate::files::hex;
 use crate::models::{FrozenEncoder, LoadedModel};
 use crate::nn::Mode;
@@ -90,7 +90,7 @@ impl Run<'_> {
             directory: place,
             seconds: began.elapsed().as_secs_f64(),
         })?;
-        let collator = self.recipe.collator(&self.loaded).with_states(Arc::new(states));
+        let collator = self.recipe.collator(&self.loaded).with_features(Arc::new(states));
         let collator = Arc::new(collator);
         if trains {
             self.collator = Arc::clone(&collator);
@@ -129,7 +129,7 @@ fn identify(prefix: &dyn FrozenEncoder, loaded: &LoadedModel) -> Result<(String,
     let LoadedModel { params, image_rule, .. } = loaded;
     let size = image_rule.size;
     let rgb = (0..3 * size * size).map(|i| (i * i % 251) as u8).collect();
-    let pixels = image_rule.normalise(&Picture { width: size, height: size, rgb });
+    let pixels = image_rule.normalise(&Image { width: size, height: size, rgb });
     let states = prefix.encode(params, &Tensor::new(&[1, 3, size, size], pixels))?.part(0);
     let mut hash = Sha256::new();
     for id in prefix.parameters(params) {
@@ -144,5 +144,5 @@ fn identify(prefix: &dyn FrozenEncoder, loaded: &LoadedModel) -> Result<(String,
 
 /// `[3, size, size]`. A picture is looked at once: nothing is gained by keeping it.
 fn pixel_values(rule: &ImageRule, image: &ImageSource) -> Result<Vec<f32>> {
-    Ok(rule.apply(&*image.picture()?))
+    Ok(rule.apply(&image.load()?))
 }

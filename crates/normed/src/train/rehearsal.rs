@@ -4,7 +4,7 @@
 use super::adamw::AdamW;
 use super::step::{accumulate, noise};
 use crate::Result;
-use crate::data::{BATCHES_HELD, Batch, Images, TokenRows};
+use crate::data::{Batch, Images, MAX_BATCHES_IN_MEMORY, TokenRows};
 use crate::models::{GenerationConfig, Model};
 use crate::nn::Mode;
 use crate::recipe::TrainSpec;
@@ -152,11 +152,11 @@ impl Rehearsal<'_> {
             let before = meter.work();
             let states = prefix.encode(params, pixels)?;
             (done.prefix, done.states) = (meter.work() - before, states.bytes());
-            batch.images = Images::States(states);
+            batch.images = Images::Features(states);
         }
-        let (Images::PixelValues(images) | Images::States(images)) = &batch.images;
+        let (Images::PixelValues(images) | Images::Features(images)) = &batch.images;
         let beside = |_| images.empty_like(images.shape(), images.precision());
-        let others = (1..BATCHES_HELD).map(beside).collect();
+        let others = (1..MAX_BATCHES_IN_MEMORY).map(beside).collect();
         Ok((batch, others))
     }
 
@@ -345,7 +345,8 @@ mod tests {
             let shape = [spec.batch_size * of.views, 3, of.image_size, of.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).with_meter(&meter);
-            let others = (1..BATCHES_HELD).map(|_| pixels.empty_like(&shape, Precision::F32));
+            let others =
+                (1..MAX_BATCHES_IN_MEMORY).map(|_| pixels.empty_like(&shape, Precision::F32));
             let others: Vec<_> = others.collect();
             batch.images = Images::PixelValues(pixels);
             (batch, others)

@@ -15,7 +15,7 @@ use super::splits::Splits;
 use super::step::{StepOptions, step};
 use super::{Event, Outcome, groups};
 use crate::Result;
-use crate::data::{Collator, Loader, epoch_plan};
+use crate::data::{Collator, Loader, training_batches};
 use crate::models::LoadedModel;
 use crate::recipe::{Base, Recipe, TrainSpec};
 use crate::tuning::Tuned;
@@ -101,7 +101,7 @@ fn truncated(recipe: &Recipe, splits: &Splits, collator: &Collator) -> Result<Op
     }
     let (mut reports, mut of) = (0, 0);
     for &i in splits.train.iter().chain(&splits.validate).chain(&splits.test) {
-        reports += usize::from(collator.frame(&splits.dataset.get(i)?)?.cut > 0);
+        reports += usize::from(collator.tokenize(&splits.dataset.get(i)?)?.cut > 0);
         of += 1;
     }
     let tokens = recipe.generate.max_new_tokens;
@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
         let epoch = self.state.progress.epoch;
         // The plan is of whole steps, so that the micro-batch size does not enter it.
         let group = spec.batch_size * spec.grad_accum_steps;
-        let plan = epoch_plan(lengths, group, recipe.seed, epoch as u64);
+        let plan = training_batches(lengths, group, recipe.seed, epoch as u64);
         let left = &plan[self.state.progress.step_in_epoch.min(plan.len())..];
         let examples = |batch: &[usize]| batch.iter().map(|&i| self.splits.train[i]).collect();
         let mut loader = Loader::new(

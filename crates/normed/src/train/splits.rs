@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{Dataset, Example, Overlap, Split};
+use crate::data::{Dataset, Example, ImageOverlap, Split};
 use crate::files::hex;
 use crate::recipe::{BestBy, TrainSpec};
 use crate::{Error, Result};
@@ -79,8 +79,8 @@ impl Splits {
     }
 
     /// Test pictures that are also trained on.
-    pub fn overlap(&self) -> Result<Option<Overlap>> {
-        Overlap::find(&*self.dataset, &self.train, &self.test)
+    pub fn overlap(&self) -> Result<Option<ImageOverlap>> {
+        ImageOverlap::find(&*self.dataset, &self.train, &self.test)
     }
 
     /// What a user should know about them.

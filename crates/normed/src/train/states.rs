@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{ImageSource, PictureKey, PictureStates};
+use crate::data::{ImageFeatures, ImageKey, ImageSource};
 use crate::files::hex;
 use crate::tensor::{Precision, Tensor};
 use crate::weights::{hash_elements, read_safetensors, write_safetensors};
@@ -42,7 +42,7 @@ pub(super) struct States {
     /// What is looked for in files, and each picture's states once found.
     pictures: HashMap<PictureHash, Option<Tensor>>,
     /// The pictures that files hold, so that these are not read again.
-    sources: HashMap<PictureKey, PictureHash>,
+    sources: HashMap<ImageKey, PictureHash>,
     /// Files that were looked at.
     known: HashSet<OsString>,
 }
@@ -64,11 +64,11 @@ impl States {
     /// Looks for `image` from now on. Its hash, unless it is looked for already.
     pub fn want(&mut self, image: &ImageSource) -> Result<Option<PictureHash>> {
         let key = image.key();
-        if key.as_ref().is_some_and(|key| self.sources.contains_key(key)) {
+        if self.sources.contains_key(&key) {
             return Ok(None);
         }
         let hash = image.content_hash()?;
-        self.sources.extend(key.map(|key| (key, hash)));
+        self.sources.insert(key, hash);
         let is_new = !self.pictures.contains_key(&hash);
         if is_new {
             self.pictures.insert(hash, None);
@@ -172,9 +172,9 @@ impl States {
 const ELSEWHERE: &str = "free some space, or set cache.place to another directory, or to \"off\"; what was computed so \
      far is used again";
 
-impl PictureStates for States {
-    fn states(&self, image: &ImageSource) -> Result<Tensor> {
-        let known = image.key().and_then(|key| self.sources.get(&key).copied());
+impl ImageFeatures for States {
+    fn features(&self, image: &ImageSource) -> Result<Tensor> {
+        let known = self.sources.get(&image.key()).copied();
         let hash = known.map_or_else(|| image.content_hash(), Ok)?;
         let states = self.pictures.get(&hash).and_then(Option::as_ref);
         states.cloned().ok_or_else(|| Error::failed("cache", "a picture's states are not in it"))
@@ -194,13 +194,12 @@ fn from_hex(text: &str) -> Option<PictureHash> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
-    use crate::data::Picture;
+    use crate::data::Image;
 
     fn drawn(level: u8) -> ImageSource {
-        ImageSource::Drawn(Arc::new(Picture { width: 1, height: 1, rgb: vec![level; 3] }))
+        ImageSource::Drawn(Image { width: 1, height: 1, rgb: vec![level; 3] }.into())
     }
 
     /// States of prefix `prefix`, with the pictures of these levels wanted.
@@ -242,10 +241,10 @@ mod tests {
             let mut states = open(dir.path(), "p", &like, &[3, 2]);
             assert!(states.take_up().unwrap().is_empty());
             assert!(!states.holds(&hash(3)) && states.holds(&hash(2)));
-            let two = states.states(&drawn(2)).unwrap();
+            let two = states.features(&drawn(2)).unwrap();
             assert_eq!(two.precision(), precision);
             assert_eq!(two.to_precision(Precision::F32).data(), [2.0; 4]);
-            assert!(states.states(&drawn(3)).is_err(), "wanted, but not there");
+            assert!(states.features(&drawn(3)).is_err(), "wanted, but not there");
             assert!(!states.holds(&hash(1)), "there, but not wanted");
 
             // What another run writes meanwhile is found, and no file is read twice.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::adamw::AdamW;
 use super::alarm;
 use crate::Result;
-use crate::data::{Batch, Prepared};
+use crate::data::{Batch, PreparedExample};
 use crate::models::Model;
 use crate::nn::{Mode, Noise};
 use crate::ops::CrossEntropy;
@@ -44,7 +44,7 @@ pub fn step(
     model: &dyn Model,
     params: &mut Parameters,
     optimizer: &mut AdamW,
-    micro_batches: impl Iterator<Item = Result<(Batch, Vec<Prepared>)>>,
+    micro_batches: impl Iterator<Item = Result<(Batch, Vec<PreparedExample>)>>,
     StepOptions { spec, seed, lr }: StepOptions<'_>,
 ) -> Result<Stepped> {
     let noise = noise(spec, seed);

@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::data::{
-    AnswerType, Attributes, Batch, Example, IGNORE_INDEX, ImageSource, Images, Prepared, Split,
-    TokenRows,
+    AnswerType, Attributes, Batch, Example, IGNORE_INDEX, ImageSource, Images, PreparedExample,
+    Split, TokenRows,
 };
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
@@ -76,7 +76,7 @@ impl Model for Toy {
 }
 
 /// The examples `ids` as a batch: example `i` counts upwards from `i`, for 1 to 4 tokens.
-pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
+pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<PreparedExample>) {
     let tokens = |i: usize, n: usize| (0..n).map(move |k| ((i + k) % VOCABULARY) as u32);
     let lengths: Vec<usize> = ids.iter().map(|i| 1 + i % 4).collect();
     let width = lengths.iter().copied().max().unwrap_or(0);
@@ -99,7 +99,7 @@ pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<Prepared>) {
     (batch, ids.iter().map(|&i| prepared(i)).collect())
 }
 
-fn prepared(i: usize) -> Prepared {
+fn prepared(i: usize) -> PreparedExample {
     let example = Example {
         id: format!("example-{i}"),
         images: vec![ImageSource::File("none.png".into())],
@@ -111,5 +111,5 @@ fn prepared(i: usize) -> Prepared {
         group: None,
         attributes: Attributes::new(),
     };
-    Prepared { example, images: vec![], question: vec![], start: 0, answer: vec![] }
+    PreparedExample { example, images: vec![], question: vec![], start: 0, answer: vec![] }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use normed::data::{
-    AnswerType, Batch, Ending, Example, IMAGE_TOKEN, ImageSource, Images, Prepared, Split,
+    AnswerType, Batch, Example, IMAGE_TOKEN, ImageSource, Images, PreparedExample, Split, StopRule,
     TokenRows,
 };
 use normed::models::{GenerationConfig, Model, generate};
@@ -123,7 +123,7 @@ pub fn assert_reports(
             max_new_tokens,
             ..GenerationConfig::default()
         };
-        let ending = Ending { tokens: ends, stop: None };
+        let ending = StopRule { tokens: ends, stop: None };
         let ours = generate(model, params, &with_views(batch, views), &rule, ending).unwrap();
         assert_eq!(ours, search.answers, "{rule:?}, {views} views");
     }
@@ -203,7 +203,7 @@ pub fn assert_steps(
 }
 
 /// What a step names in its errors.
-fn prepared(i: usize) -> Prepared {
+fn prepared(i: usize) -> PreparedExample {
     let example = Example {
         id: i.to_string(),
         images: vec![ImageSource::File(PathBuf::new())],
@@ -215,7 +215,7 @@ fn prepared(i: usize) -> Prepared {
         group: None,
         attributes: Default::default(),
     };
-    Prepared { example, images: vec![], question: vec![], start: 0, answer: vec![] }
+    PreparedExample { example, images: vec![], question: vec![], start: 0, answer: vec![] }
 }
 
 /// The answers that `search` finds.
@@ -232,7 +232,7 @@ pub fn answers(
         length_penalty: search.length_penalty,
         ..GenerationConfig::default()
     };
-    generate(model, params, batch, &rule, Ending { tokens: ends, stop: None }).unwrap()
+    generate(model, params, batch, &rule, StopRule { tokens: ends, stop: None }).unwrap()
 }
 
 /// Decoding token by token over a padded batch gives the logits of the whole at once.

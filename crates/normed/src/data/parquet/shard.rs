@@ -12,7 +12,8 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::page::{self, Dictionary};
-use crate::data::{ImageSource, ImageView, Picture};
+use crate::data::content_hash::hash_of_file;
+use crate::data::{Image, ImageOptions};
 use crate::{Error, Result};
 
 /// A parquet file whose footer is read.
@@ -224,7 +225,7 @@ const DAMAGED: &str = "the file is damaged or cut short: `normed fetch ORG/NAME 
      and fetches it anew";
 
 /// A picture that is read from a parquet file whenever it is needed.
-pub struct PackedPicture {
+pub struct ParquetImage {
     shard: Arc<Shard>,
     column: Column,
     group: usize,
@@ -232,7 +233,7 @@ pub struct PackedPicture {
     hash: [u8; 32],
 }
 
-impl PackedPicture {
+impl ParquetImage {
     pub(super) fn new(
         shard: Arc<Shard>,
         column: Column,
@@ -242,20 +243,20 @@ impl PackedPicture {
         Self { shard, column, group, row, hash }
     }
 
-    /// What it was when the data set was opened: [`ImageSource::content_hash`].
+    /// What it was when the data set was opened: [`content_hash`](crate::data::ImageSource::content_hash).
     pub fn hash(&self) -> [u8; 32] {
         self.hash
     }
 
     /// Reads and decodes it. To be another than when the data set was opened is an error.
-    pub fn decode(&self, view: &ImageView) -> Result<Picture> {
+    pub fn decode(&self, view: &ImageOptions) -> Result<Image> {
         let bytes = self.shard.value(self.group, &self.column, self.row)?;
         let bytes = bytes.as_ref().map(ByteArray::data).unwrap_or_default();
-        if ImageSource::hash_of_file(bytes) != self.hash {
+        if hash_of_file(bytes) != self.hash {
             return Err(Error::failed(self.place(), "is not what it was: the file has changed")
                 .with_remedy("start again, with nobody writing to the file"));
         }
-        Picture::from_bytes(bytes, view).map_err(|cause| Error::invalid(self.place(), cause))
+        Image::from_bytes(bytes, view).map_err(|cause| Error::invalid(self.place(), cause))
     }
 
     fn place(&self) -> String {
@@ -264,14 +265,14 @@ impl PackedPicture {
     }
 }
 
-impl fmt::Debug for PackedPicture {
+impl fmt::Debug for ParquetImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PackedPicture({})", self.place())
+        write!(f, "ParquetImage({})", self.place())
     }
 }
 
 /// The same content is the same picture, wherever it is.
-impl PartialEq for PackedPicture {
+impl PartialEq for ParquetImage {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
     }

@@ -50,7 +50,7 @@ pub enum Organ {
 
 /// Where a lesion can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     LeftLung,
     RightLung,
     Liver,
@@ -63,7 +63,7 @@ pub enum Place {
 
 /// What a lesion is; the kinds differ in shape, size and brightness, in the same way everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum LesionKind {
     /// Small, round, bright.
     Nodule,
     /// Large, lobed, bright.
@@ -78,10 +78,10 @@ pub enum Kind {
 
 /// An upright ellipse.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Oval {
-    /// The centre.
+pub struct Ellipse {
+    /// The center.
     pub x: f32,
-    /// The centre.
+    /// The center.
     pub y: f32,
     /// Half the width.
     pub rx: f32,
@@ -128,16 +128,18 @@ impl Region {
     }
 
     /// Where lesions can be in it, those on the left first.
-    pub fn places(self) -> &'static [Place] {
+    pub fn places(self) -> &'static [Location] {
         match self {
-            Self::Chest => &[Place::LeftLung, Place::RightLung],
-            Self::Abdomen => &[Place::Spleen, Place::LeftKidney, Place::Liver, Place::RightKidney],
-            Self::Head => &[Place::LeftHemisphere, Place::RightHemisphere],
+            Self::Chest => &[Location::LeftLung, Location::RightLung],
+            Self::Abdomen => {
+                &[Location::Spleen, Location::LeftKidney, Location::Liver, Location::RightKidney]
+            }
+            Self::Head => &[Location::LeftHemisphere, Location::RightHemisphere],
         }
     }
 
     /// The places on one side, as many as on the other, so that no side is favoured.
-    pub fn places_on(self, side: Side) -> &'static [Place] {
+    pub fn places_on(self, side: Side) -> &'static [Location] {
         let (left, right) = self.places().split_at(self.places().len() / 2);
         match side {
             Side::Left => left,
@@ -212,7 +214,7 @@ impl Side {
     }
 }
 
-impl Place {
+impl Location {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::LeftLung,
@@ -261,21 +263,21 @@ impl Place {
     }
 
     /// Its outline in a patient who lies in the middle.
-    pub fn outline(self) -> Oval {
+    pub fn outline(self) -> Ellipse {
         match self {
-            Self::RightLung => Oval { x: 0.27, y: 0.47, rx: 0.16, ry: 0.31 },
-            Self::LeftLung => Oval { x: 0.73, y: 0.47, rx: 0.16, ry: 0.31 },
-            Self::Liver => Oval { x: 0.28, y: 0.34, rx: 0.17, ry: 0.15 },
-            Self::Spleen => Oval { x: 0.75, y: 0.34, rx: 0.13, ry: 0.15 },
-            Self::RightKidney => Oval { x: 0.30, y: 0.69, rx: 0.12, ry: 0.14 },
-            Self::LeftKidney => Oval { x: 0.70, y: 0.69, rx: 0.12, ry: 0.14 },
-            Self::RightHemisphere => Oval { x: 0.29, y: 0.49, rx: 0.13, ry: 0.29 },
-            Self::LeftHemisphere => Oval { x: 0.71, y: 0.49, rx: 0.13, ry: 0.29 },
+            Self::RightLung => Ellipse { x: 0.27, y: 0.47, rx: 0.16, ry: 0.31 },
+            Self::LeftLung => Ellipse { x: 0.73, y: 0.47, rx: 0.16, ry: 0.31 },
+            Self::Liver => Ellipse { x: 0.28, y: 0.34, rx: 0.17, ry: 0.15 },
+            Self::Spleen => Ellipse { x: 0.75, y: 0.34, rx: 0.13, ry: 0.15 },
+            Self::RightKidney => Ellipse { x: 0.30, y: 0.69, rx: 0.12, ry: 0.14 },
+            Self::LeftKidney => Ellipse { x: 0.70, y: 0.69, rx: 0.12, ry: 0.14 },
+            Self::RightHemisphere => Ellipse { x: 0.29, y: 0.49, rx: 0.13, ry: 0.29 },
+            Self::LeftHemisphere => Ellipse { x: 0.71, y: 0.49, rx: 0.13, ry: 0.29 },
         }
     }
 }
 
-impl Kind {
+impl LesionKind {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Nodule, Self::Mass, Self::Cyst, Self::Bleed, Self::Stone];
 
@@ -313,7 +315,7 @@ impl Kind {
     }
 }
 
-impl Oval {
+impl Ellipse {
     /// The same, moved.
     pub fn moved(self, by: (f32, f32)) -> Self {
         Self { x: self.x + by.0, y: self.y + by.1, ..self }
@@ -324,7 +326,7 @@ impl Oval {
         Self { rx: self.rx * by, ry: self.ry * by, ..self }
     }
 
-    /// Distance from the centre, in radii: 1 on the outline.
+    /// Distance from the center, in radii: 1 on the outline.
     pub fn reach(self, x: f32, y: f32) -> f32 {
         let (u, v) = ((x - self.x) / self.rx, (y - self.y) / self.ry);
         (u * u + v * v).sqrt()

@@ -1,11 +1,11 @@
 //! From a scene to a picture: each modality has its own tones, edges, texture and noise.
 
-use super::anatomy::{Kind, Modality, Oval, Place, Region};
+use super::anatomy::{Ellipse, LesionKind, Location, Modality, Region};
 use super::canvas::{Canvas, waves};
-use super::dice::Dice;
+use super::random::RandomStream;
 use super::scene::{Lesion, Scene};
 use super::site::Site;
-use crate::data::Picture;
+use crate::data::Image;
 
 /// How bright tissues are in one modality, and how they look.
 struct Tone {
@@ -100,41 +100,41 @@ impl Tone {
 }
 
 /// The picture of `scene` as `site` takes it, `size` pixels wide and high.
-pub fn draw(scene: &Scene, site: &Site, size: usize, dice: &mut Dice) -> Picture {
+pub fn draw(scene: &Scene, site: &Site, size: usize, random: &mut RandomStream) -> Image {
     let tone = Tone::of(scene.modality);
-    let mut canvas = Canvas::new(size, tone.outside, dice);
+    let mut canvas = Canvas::new(size, tone.outside, random);
     match scene.region {
         Region::Chest => chest(&mut canvas, scene, &tone),
         Region::Abdomen => abdomen(&mut canvas, scene, &tone),
         Region::Head => head(&mut canvas, scene, &tone),
     }
-    canvas.modulate(&waves(size, 4, dice), tone.texture);
-    canvas.modulate(&waves(size, 17, dice), tone.texture);
+    canvas.modulate(&waves(size, 4, random), tone.texture);
+    canvas.modulate(&waves(size, 17, random), tone.texture);
     for lesion in &scene.lesions {
         stamp_lesion(&mut canvas, scene.kind, lesion);
     }
-    canvas.map(|_, _, grey| grey * (1.0 + tone.speckle * dice.normal()));
+    canvas.map(|_, _, gray| gray * (1.0 + tone.speckle * random.normal()));
     if scene.modality == Modality::Ultrasound {
         fan(&mut canvas);
     }
-    site.expose(&mut canvas, dice);
-    let rgb = canvas.grey.iter().flat_map(|grey| [(grey * 255.0).round() as u8; 3]).collect();
-    Picture { width: size, height: size, rgb }
+    site.expose(&mut canvas, random);
+    let rgb = canvas.gray.iter().flat_map(|gray| [(gray * 255.0).round() as u8; 3]).collect();
+    Image { width: size, height: size, rgb }
 }
 
-/// The trunk: a projection fills the picture, a slice is an oval with a rim of fat.
+/// The trunk: a projection fills the picture, a slice is an ellipse with a rim of fat.
 fn trunk(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
-    let whole = Oval { x: 0.5, y: 0.52, rx: 0.48, ry: 0.45 }.moved(scene.shift);
+    let whole = Ellipse { x: 0.5, y: 0.52, rx: 0.48, ry: 0.45 }.moved(scene.shift);
     match scene.modality {
         Modality::Radiograph => {
-            let torso = Oval { x: 0.5, y: 0.62, rx: 0.54, ry: 0.62 }.moved(scene.shift);
+            let torso = Ellipse { x: 0.5, y: 0.62, rx: 0.54, ry: 0.62 }.moved(scene.shift);
             canvas.fill(torso, tone.body, 0.04);
             spine_shadow(canvas, scene, tone);
         }
         Modality::Ct | Modality::Mri => {
             canvas.fill(whole, tone.skin, tone.soft);
             canvas.fill(whole.scaled(0.91), tone.body, tone.soft);
-            let spine = Oval { x: 0.5, y: 0.87, rx: 0.07, ry: 0.06 }.moved(scene.shift);
+            let spine = Ellipse { x: 0.5, y: 0.87, rx: 0.07, ry: 0.06 }.moved(scene.shift);
             canvas.fill(spine, tone.bone, tone.soft);
             canvas.fill(spine.scaled(0.4), tone.fluid, tone.soft);
         }
@@ -145,16 +145,16 @@ fn trunk(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
 /// The spine of a projection: a band of vertebrae.
 fn spine_shadow(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
     let middle = 0.5 + scene.shift.0;
-    canvas.map(|x, y, grey| {
+    canvas.map(|x, y, gray| {
         let across = ((0.075 - (x - middle).abs()) / 0.03).clamp(0.0, 1.0);
         let disc = if (y * 9.0).fract() < 0.25 { 0.15 } else { 0.45 };
-        grey + across * disc * (tone.bone - grey)
+        gray + across * disc * (tone.bone - gray)
     });
 }
 
 fn chest(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
     trunk(canvas, scene, tone);
-    let lungs = [Place::LeftLung, Place::RightLung].map(|p| p.outline().moved(scene.shift));
+    let lungs = [Location::LeftLung, Location::RightLung].map(|p| p.outline().moved(scene.shift));
     for lung in lungs {
         canvas.fill(lung, tone.lung, tone.soft);
     }
@@ -163,13 +163,13 @@ fn chest(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
             for lung in lungs {
                 for rib in 0..5 {
                     let y = lung.y - 0.16 + 0.13 * rib as f32;
-                    let arc = Oval { x: lung.x, y, rx: 0.22, ry: 0.10 };
+                    let arc = Ellipse { x: lung.x, y, rx: 0.22, ry: 0.10 };
                     canvas.stroke(arc, 0.022, tone.bone, 0.13);
                 }
             }
         }
         Modality::Ct | Modality::Mri => {
-            let cage = Oval { x: 0.5, y: 0.51, rx: 0.41, ry: 0.38 }.moved(scene.shift);
+            let cage = Ellipse { x: 0.5, y: 0.51, rx: 0.41, ry: 0.38 }.moved(scene.shift);
             canvas.stroke(cage, 0.02, tone.bone, 0.6);
         }
         Modality::Ultrasound => {
@@ -178,7 +178,7 @@ fn chest(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
             }
         }
     }
-    let heart = scene.main_oval();
+    let heart = scene.main_ellipse();
     canvas.fill(heart, tone.heart, tone.soft);
     if scene.modality == Modality::Ultrasound {
         canvas.stroke(heart, 0.03, tone.bone, 0.8);
@@ -187,16 +187,16 @@ fn chest(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
 
 fn abdomen(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
     trunk(canvas, scene, tone);
-    for kidney in [Place::LeftKidney, Place::RightKidney] {
+    for kidney in [Location::LeftKidney, Location::RightKidney] {
         let outline = kidney.outline().moved(scene.shift);
         canvas.fill(outline, tone.kidney, tone.soft);
         // The renal sinus opens towards the middle.
         let inwards = if outline.x < 0.5 { 0.085 } else { -0.085 };
-        let sinus = Oval { x: outline.x + inwards, rx: 0.04, ry: 0.05, ..outline };
+        let sinus = Ellipse { x: outline.x + inwards, rx: 0.04, ry: 0.05, ..outline };
         canvas.fill(sinus, tone.body, tone.soft);
     }
-    let spleen = Place::Spleen.outline().moved(scene.shift);
-    let liver = scene.main_oval();
+    let spleen = Location::Spleen.outline().moved(scene.shift);
+    let liver = scene.main_ellipse();
     for (organ, level) in [(spleen, tone.spleen), (liver, tone.liver)] {
         canvas.fill(organ, level, tone.soft);
         if scene.modality == Modality::Ultrasound {
@@ -206,7 +206,7 @@ fn abdomen(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
 }
 
 fn head(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
-    let whole = Oval { x: 0.5, y: 0.5, rx: 0.44, ry: 0.48 }.moved(scene.shift);
+    let whole = Ellipse { x: 0.5, y: 0.5, rx: 0.44, ry: 0.48 }.moved(scene.shift);
     if scene.modality == Modality::Ultrasound {
         canvas.map(|_, _, _| 0.5 * tone.body);
     }
@@ -216,25 +216,25 @@ fn head(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
     // The fissure between the hemispheres.
     let middle = 0.5 + scene.shift.0;
     canvas
-        .stamp((middle, whole.y), 0.40, |dx, _, grey| (0.6 * grey, 0.8 * (1.0 - dx.abs() / 0.012)));
-    let pair = scene.main_oval();
+        .stamp((middle, whole.y), 0.40, |dx, _, gray| (0.6 * gray, 0.8 * (1.0 - dx.abs() / 0.012)));
+    let pair = scene.main_ellipse();
     for side in [-1.0, 1.0] {
         let x = pair.x + side * 0.55 * pair.rx;
-        canvas.fill(Oval { x, rx: 0.45 * pair.rx, ..pair }, tone.fluid, tone.soft.min(0.03));
+        canvas.fill(Ellipse { x, rx: 0.45 * pair.rx, ..pair }, tone.fluid, tone.soft.min(0.03));
     }
 }
 
 /// Draws a lesion; what a kind looks like is the same in every modality and organ.
-fn stamp_lesion(canvas: &mut Canvas, kind: Kind, lesion: &Lesion) {
+fn stamp_lesion(canvas: &mut Canvas, kind: LesionKind, lesion: &Lesion) {
     let at = (lesion.x, lesion.y);
     let r = lesion.radius;
     let edge = 1.2 / canvas.side as f32;
     let (sin, cos) = lesion.angle.sin_cos();
     match kind {
-        Kind::Nodule => canvas.stamp(at, r + edge, |dx, dy, grey| {
-            (bright(grey, 0.40), (r - dx.hypot(dy)) / edge + 0.5)
+        LesionKind::Nodule => canvas.stamp(at, r + edge, |dx, dy, gray| {
+            (bright(gray, 0.40), (r - dx.hypot(dy)) / edge + 0.5)
         }),
-        Kind::Mass => {
+        LesionKind::Mass => {
             // A core and four lobes about it.
             let lobes = [
                 (0.0, 0.0, 0.66),
@@ -243,32 +243,32 @@ fn stamp_lesion(canvas: &mut Canvas, kind: Kind, lesion: &Lesion) {
                 (0.1, -0.56, 0.44),
                 (-0.1, 0.52, 0.46),
             ];
-            canvas.stamp(at, r + edge, |dx, dy, grey| {
+            canvas.stamp(at, r + edge, |dx, dy, gray| {
                 let (u, v) = ((cos * dx + sin * dy) / r, (cos * dy - sin * dx) / r);
                 let inside = lobes
                     .iter()
                     .map(|(x, y, radius)| radius - (u - x).hypot(v - y))
                     .fold(f32::MIN, f32::max);
-                (bright(grey, 0.34), inside * r / edge + 0.5)
+                (bright(gray, 0.34), inside * r / edge + 0.5)
             });
         }
-        Kind::Cyst => {
+        LesionKind::Cyst => {
             let wall = 0.022;
-            canvas.stamp(at, r + edge, |dx, dy, grey| {
+            canvas.stamp(at, r + edge, |dx, dy, gray| {
                 let depth = r - dx.hypot(dy);
-                let level = if depth > wall { 0.15 * grey } else { bright(grey, 0.40) };
+                let level = if depth > wall { 0.15 * gray } else { bright(gray, 0.40) };
                 (level, depth / edge + 0.5)
             });
         }
-        Kind::Bleed => canvas.stamp(at, r + edge, |dx, dy, grey| {
+        LesionKind::Bleed => canvas.stamp(at, r + edge, |dx, dy, gray| {
             let (u, v) = (cos * dx + sin * dy, cos * dy - sin * dx);
             let depth = 1.0 - (u / r).hypot(v / (0.38 * r));
-            (bright(grey, 0.44), 1.6 * depth)
+            (bright(gray, 0.44), 1.6 * depth)
         }),
-        Kind::Stone => {
-            canvas.stamp((lesion.x, lesion.y + 2.2 * r), 2.0 * r, |dx, dy, grey| {
+        LesionKind::Stone => {
+            canvas.stamp((lesion.x, lesion.y + 2.2 * r), 2.0 * r, |dx, dy, gray| {
                 let fade = 1.0 - (dy + 2.0 * r) / (4.0 * r);
-                (0.25 * grey, 0.9 * fade * ((0.9 * r - dx.abs()) / edge + 0.5).clamp(0.0, 1.0))
+                (0.25 * gray, 0.9 * fade * ((0.9 * r - dx.abs()) / edge + 0.5).clamp(0.0, 1.0))
             });
             canvas.stamp(at, r + edge, |dx, dy, _| {
                 let diamond = dx.abs() + dy.abs();
@@ -279,16 +279,16 @@ fn stamp_lesion(canvas: &mut Canvas, kind: Kind, lesion: &Lesion) {
 }
 
 /// What a bright lesion makes of the tissue below: clearly brighter, and never dim.
-fn bright(grey: f32, more: f32) -> f32 {
-    (grey + more).max(0.58)
+fn bright(gray: f32, more: f32) -> f32 {
+    (gray + more).max(0.58)
 }
 
 /// The field of view of a curved probe at the top.
 fn fan(canvas: &mut Canvas) {
-    canvas.map(|x, y, grey| {
+    canvas.map(|x, y, gray| {
         let (dx, dy) = (x - 0.5, y + 0.35);
         let depth = dx.hypot(dy);
         let inside = dx.abs() < 0.80 * dy && (0.40..1.30).contains(&depth);
-        if inside { grey * (1.15 - 0.35 * y) } else { 0.0 }
+        if inside { gray * (1.15 - 0.35 * y) } else { 0.0 }
     });
 }

@@ -1,9 +1,5 @@
-//! The words: what is asked about, in which phrasings, and the vocabulary that all of it makes.
+//! What questions are about, and how each is phrased.
 
-use std::collections::BTreeSet;
-
-use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
-use super::report;
 use crate::data::AnswerType;
 
 /// What a question is about.
@@ -248,66 +244,4 @@ impl Topic {
             | Self::Half => AnswerType::Closed,
         }
     }
-}
-
-/// An answer.
-pub const YES: &str = "yes";
-/// An answer.
-pub const NO: &str = "no";
-/// An answer: both sides.
-pub const BOTH: &str = "both";
-/// An option, and an answer.
-pub const UPPER: &str = "upper";
-/// An option, and an answer.
-pub const LOWER: &str = "lower";
-/// Counts as answers; a scene has at most three lesions.
-pub const NUMBERS: [&str; 4] = ["zero", "one", "two", "three"];
-
-/// How a question about an organ begins.
-pub fn is_the(organ: Organ) -> &'static str {
-    match organ {
-        Organ::Lung => "are the lungs",
-        Organ::Heart => "is the heart",
-        Organ::Liver => "is the liver",
-        Organ::Spleen => "is the spleen",
-        Organ::Kidney => "are the kidneys",
-        Organ::Brain => "is the brain",
-        Organ::Ventricles => "are the ventricles",
-    }
-}
-
-/// Tokens with a part of their own, in the order of their ids. The text layout decides which it uses.
-const SPECIAL: [&str; 7] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"];
-
-/// The lines of a WordPiece vocab.txt: the special tokens, every printable ASCII character, the
-/// letters and digits as continuations (so that any lower-case ASCII text can be written), and every
-/// word of the questions, answers and reports.
-pub fn vocabulary() -> Vec<String> {
-    let mut words = BTreeSet::new();
-    let mut read = |text: &'static str| {
-        words.extend(text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| w.len() > 1));
-    };
-    for topic in [Topic::GENERAL, Topic::SPECIFIC].concat() {
-        topic.phrasings().iter().copied().for_each(&mut read);
-    }
-    Modality::ALL.into_iter().flat_map(|m| [m.name(), m.a_name()]).for_each(&mut read);
-    Region::ALL.into_iter().map(Region::name).for_each(&mut read);
-    Organ::ALL.into_iter().flat_map(|o| [o.name(), o.all_of_it()]).for_each(&mut read);
-    Side::ALL.into_iter().map(Side::name).for_each(&mut read);
-    Place::ALL.into_iter().map(Place::name).for_each(&mut read);
-    Kind::ALL.into_iter().flat_map(|k| [k.name(), k.plural()]).for_each(&mut read);
-    Organ::ALL.into_iter().map(is_the).for_each(&mut read);
-    NUMBERS.into_iter().for_each(&mut read);
-    [YES, NO, BOTH, UPPER, LOWER].into_iter().for_each(&mut read);
-    report::WORDING.iter().copied().for_each(&mut read);
-
-    let characters = ('!'..='~').filter(|c| !c.is_ascii_uppercase());
-    let continuations = characters.clone().filter(char::is_ascii_alphanumeric);
-    SPECIAL
-        .into_iter()
-        .map(str::to_owned)
-        .chain(characters.map(String::from))
-        .chain(continuations.map(|c| format!("##{c}")))
-        .chain(words.into_iter().map(str::to_owned))
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! A short report that is true of a scene.
 
-use super::grammar::NUMBERS;
 use super::scene::Scene;
+use super::words::NUMBERS;
 
 /// The fixed wording of a report, from which the vocabulary takes its words.
 pub const WORDING: &[&str] = &[OF_THE, NO_LESION, A, IN_THE, AND, THE, ENLARGED, NORMAL_SIZE];
@@ -44,13 +44,13 @@ fn findings(scene: &Scene) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::anatomy::{Kind, Modality, Place, Region};
+    use super::super::anatomy::{LesionKind, Location, Modality, Region};
     use super::super::scene::Lesion;
     use super::*;
 
     #[test]
     fn reports_read_well_and_count_by_place() {
-        let at = |place: Place| {
+        let at = |place: Location| {
             let outline = place.outline();
             Lesion { place, x: outline.x, y: outline.y, radius: 0.05, angle: 0.0 }
         };
@@ -58,13 +58,14 @@ mod tests {
             modality: Modality::Mri,
             region: Region::Abdomen,
             enlarged: false,
-            kind: Kind::Mass,
+            kind: LesionKind::Mass,
             lesions: Vec::new(),
             shift: (0.0, 0.0),
         };
         let normal = "an mri of the abdomen. no lesion is seen. the liver is normal in size.";
         assert_eq!(report(&scene), normal);
-        scene.lesions = [Place::RightKidney, Place::Spleen, Place::RightKidney].map(at).to_vec();
+        scene.lesions =
+            [Location::RightKidney, Location::Spleen, Location::RightKidney].map(at).to_vec();
         assert_eq!(
             report(&scene),
             "an mri of the abdomen. a mass in the spleen and two masses in the right kidney. \

@@ -1,7 +1,7 @@
 //! Where a picture was taken: what one site's machines do to every picture.
 
 use super::canvas::{Canvas, waves};
-use super::dice::Dice;
+use super::random::RandomStream;
 use crate::data::PhantomDomain;
 
 /// A site's rendering, applied in the order of the fields to a picture in 0..1. Patients and
@@ -11,11 +11,11 @@ use crate::data::PhantomDomain;
 pub struct Site {
     /// Share of a 3x3 binomial blur that is mixed in, 0 to 1.
     pub blur: f32,
-    /// Exponent: above 1 darkens the middle greys, below 1 lightens them.
+    /// Exponent: above 1 darkens the middle grays, below 1 lightens them.
     pub gamma: f32,
     /// Relative strength of a slow brightness drift over the picture, another one in each picture.
     pub bias_field: f32,
-    /// Contrast about middle grey.
+    /// Contrast about middle gray.
     pub gain: f32,
     /// Brightness added.
     pub offset: f32,
@@ -65,23 +65,23 @@ impl Site {
     }
 
     /// Makes of an ideal picture what this site's machine shows.
-    pub fn expose(&self, canvas: &mut Canvas, dice: &mut Dice) {
+    pub fn expose(&self, canvas: &mut Canvas, random: &mut RandomStream) {
         if self.blur > 0.0 {
             blur(canvas, self.blur);
         }
         // Drawn at every site, so that the noise that follows is the same at all of them.
-        let drift = waves(canvas.side, 3, dice);
-        canvas.map(|_, _, grey| grey.clamp(0.0, 1.0));
+        let drift = waves(canvas.side, 3, random);
+        canvas.map(|_, _, gray| gray.clamp(0.0, 1.0));
         if self.gamma != 1.0 {
-            canvas.map(|_, _, grey| grey.powf(self.gamma));
+            canvas.map(|_, _, gray| gray.powf(self.gamma));
         }
         canvas.modulate(&drift, self.bias_field);
-        canvas.map(|x, y, grey| {
-            let grey = 0.5 + self.gain * (grey - 0.5) + self.offset;
-            let grey = if self.invert { 1.0 - grey } else { grey };
-            let grey = grey + self.noise * dice.normal();
+        canvas.map(|x, y, gray| {
+            let gray = 0.5 + self.gain * (gray - 0.5) + self.offset;
+            let gray = if self.invert { 1.0 - gray } else { gray };
+            let gray = gray + self.noise * random.normal();
             let border = x.min(1.0 - x).min(y).min(1.0 - y) < self.collimator;
-            if border { 0.0 } else { grey.clamp(0.0, 1.0) }
+            if border { 0.0 } else { gray.clamp(0.0, 1.0) }
         });
     }
 }
@@ -90,8 +90,8 @@ impl Site {
 fn blur(canvas: &mut Canvas, share: f32) {
     let side = canvas.side;
     let mix = |a: f32, b: f32, c: f32| b + share * (0.25 * (a + c) - 0.5 * b);
-    let mut rows = canvas.grey.clone();
-    for (line, out) in canvas.grey.chunks_exact(side).zip(rows.chunks_exact_mut(side)) {
+    let mut rows = canvas.gray.clone();
+    for (line, out) in canvas.gray.chunks_exact(side).zip(rows.chunks_exact_mut(side)) {
         for i in 0..side {
             out[i] = mix(line[i.saturating_sub(1)], line[i], line[(i + 1).min(side - 1)]);
         }
@@ -99,13 +99,13 @@ fn blur(canvas: &mut Canvas, share: f32) {
     for i in 0..side * side {
         let (row, column) = (i / side, i % side);
         let at = |r: usize| rows[r * side + column];
-        canvas.grey[i] = mix(at(row.saturating_sub(1)), rows[i], at((row + 1).min(side - 1)));
+        canvas.gray[i] = mix(at(row.saturating_sub(1)), rows[i], at((row + 1).min(side - 1)));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::dice::Purpose;
+    use super::super::random::Purpose;
     use super::*;
 
     const SIDE: usize = 16;
@@ -115,12 +115,12 @@ mod tests {
 
     /// A bright square on dark ground, exposed.
     fn exposed(site: Site) -> Vec<f32> {
-        let mut dice = Dice::new(0, 0, 0, Purpose::Draw);
-        let mut canvas = Canvas::new(SIDE, 0.0, &mut dice);
+        let mut random = RandomStream::new(0, 0, 0, Purpose::Draw);
+        let mut canvas = Canvas::new(SIDE, 0.0, &mut random);
         let inside = |t: f32| (0.25..0.75).contains(&t);
         canvas.map(|x, y, _| if inside(x) && inside(y) { 0.8 } else { 0.2 });
-        site.expose(&mut canvas, &mut dice);
-        canvas.grey
+        site.expose(&mut canvas, &mut random);
+        canvas.gray
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn blur_softens_the_edge_and_keeps_the_sum() {
         let (sharp, soft) = (exposed(PLAIN), exposed(Site { blur: 1.0, ..PLAIN }));
-        let sum = |grey: &[f32]| grey.iter().sum::<f32>();
+        let sum = |gray: &[f32]| gray.iter().sum::<f32>();
         assert!((sum(&sharp) - sum(&soft)).abs() < 1e-3);
         // A straight edge between columns 3 and 4: a quarter of the step crosses it either way.
         let middle = SIDE * SIDE / 2;

@@ -1,23 +1,49 @@
 //! Whole phantoms: the same every time, true, balanced, and shifted in nothing but the picture.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
-use super::ask::Question;
+use super::anatomy::{LesionKind, Location, Modality, Organ, Region, Side};
+use super::dataset::{IMAGE_SIZE, Phantom};
+use super::draw::draw;
 use super::grammar::Topic;
+use super::questions::Question;
+use super::questions::{QUESTIONS_PER_IMAGE, questions};
+use super::random::{Purpose, RandomStream};
+use super::report::report;
 use super::scene::Lesion;
-use super::*;
-use crate::data::AnswerType;
+use super::scene::Scene;
+use super::site::Site;
+use super::vocabulary;
+use crate::data::{AnswerType, Dataset, ImageSource, PhantomDomain, Split};
+
+thread_local! {
+    /// Images that this thread has drawn.
+    pub static DRAWN: Cell<usize> = const { Cell::new(0) };
+}
+
+#[test]
+fn images_are_drawn_only_when_their_pixels_are_needed() {
+    let phantom = phantom(PhantomDomain::Source, 5);
+    let drawn = || DRAWN.with(Cell::get);
+    let before = drawn();
+    let examples: Vec<_> = (0..phantom.len()).map(|i| phantom.get(i).unwrap()).collect();
+    let keys: BTreeSet<String> =
+        examples.iter().map(|example| format!("{:?}", example.images[0].key())).collect();
+    assert_eq!((keys.len(), drawn() - before), (phantom.len() / QUESTIONS_PER_IMAGE, 0));
+    examples[0].images[0].load().unwrap();
+    assert_eq!(drawn() - before, 1);
+}
 
 fn phantom(domain: PhantomDomain, seed: u64) -> Phantom {
     Phantom::new(domain, [400, 80, 80], seed).unwrap()
 }
 
 /// Scenes and their questions, as many as statistics need; no picture is drawn.
-fn scenes(count: u64) -> impl Iterator<Item = (Scene, [Question; QUESTIONS_PER_PICTURE])> {
+fn scenes(count: u64) -> impl Iterator<Item = (Scene, [Question; QUESTIONS_PER_IMAGE])> {
     (0..count).map(|i| {
-        let scene = Scene::draw(&mut Dice::new(3, 0, i, Purpose::Scene));
-        let asked = questions(&scene, &mut Dice::new(3, 0, i, Purpose::Ask));
+        let scene = Scene::draw(&mut RandomStream::new(3, 0, i, Purpose::Scene));
+        let asked = questions(&scene, &mut RandomStream::new(3, 0, i, Purpose::Ask));
         (scene, asked)
     })
 }
@@ -43,12 +69,12 @@ fn ids_are_unique_and_splits_share_no_picture() {
     for i in 0..phantom.len() {
         let example = phantom.get(i).unwrap();
         assert!(ids.insert(example.id.clone()), "{} twice", example.id);
-        let [ImageSource::Drawn(picture)] = &example.images[..] else { panic!("not drawn") };
+        let [ImageSource::Drawn(image)] = &example.images[..] else { panic!("not drawn") };
         let owner = (example.image_name, example.split);
-        let first = pictures.entry(picture.rgb.clone()).or_insert_with(|| owner.clone());
+        let first = pictures.entry(image.draw().rgb).or_insert_with(|| owner.clone());
         assert_eq!(*first, owner, "the same picture under two names");
     }
-    assert_eq!(pictures.len(), phantom.len() / QUESTIONS_PER_PICTURE);
+    assert_eq!(pictures.len(), phantom.len() / QUESTIONS_PER_IMAGE);
     let splits = |wanted| pictures.values().filter(|(_, split)| *split == wanted).count();
     assert_eq!([splits(Split::Train), splits(Split::Validate), splits(Split::Test)], [100, 20, 20]);
 }
@@ -107,16 +133,20 @@ fn named<T: Copy>(text: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Ve
 fn answer(text: &str, scene: &Scene) -> String {
     let modalities = named(text, &Modality::ALL, Modality::name);
     let regions = named(text, &Region::ALL, Region::name);
-    let places = named(text, &Place::ALL, Place::name);
-    let kinds =
-        [named(text, &Kind::ALL, Kind::name), named(text, &Kind::ALL, Kind::plural)].concat();
+    let places = named(text, &Location::ALL, Location::name);
+    let kinds = [
+        named(text, &LesionKind::ALL, LesionKind::name),
+        named(text, &LesionKind::ALL, LesionKind::plural),
+    ]
+    .concat();
     let organs = named(text, &Organ::ALL, Organ::all_of_it);
     let sides = named(text, &Side::ALL, Side::name);
     let halves = named(text, &["upper", "lower"], |half| half);
     let has = |word: &str| text.contains(word);
     let yes_no = |truth: bool| if truth { "yes" } else { "no" }.to_owned();
     let lesions = &scene.lesions;
-    let here = |place: Option<&Place>| lesions.iter().any(|l| place.is_none_or(|&p| p == l.place));
+    let here =
+        |place: Option<&Location>| lesions.iter().any(|l| place.is_none_or(|&p| p == l.place));
     let on = |side: Side| {
         // Seen in the picture, not looked up: the patient's left is on the right.
         lesions.iter().any(|l| (l.x > 0.5) == (side == Side::Left))
@@ -207,7 +237,7 @@ fn answers_are_true() {
             topics.insert(format!("{:?}", question.topic));
         }
         let texts: BTreeSet<&str> = asked.iter().map(|q| q.text.as_str()).collect();
-        assert_eq!(texts.len(), QUESTIONS_PER_PICTURE, "{asked:?}");
+        assert_eq!(texts.len(), QUESTIONS_PER_IMAGE, "{asked:?}");
     }
     assert_eq!(topics.len(), Topic::GENERAL.len() + Topic::SPECIFIC.len(), "{topics:?}");
 }
@@ -279,7 +309,7 @@ fn the_vocabulary_holds_every_word_once() {
         .collect();
     let all = unused.len();
     for (scene, asked) in scenes(6_000) {
-        let mut texts = vec![report::report(&scene)];
+        let mut texts = vec![report(&scene)];
         texts.extend(asked.iter().flat_map(|q| [q.text.clone(), q.answer.clone()]));
         for text in texts {
             for word in text.split(|c: char| !c.is_ascii_lowercase()).filter(|w| !w.is_empty()) {
@@ -294,13 +324,13 @@ fn the_vocabulary_holds_every_word_once() {
 
 #[test]
 fn lesions_are_drawn_where_the_scene_says_and_can_be_seen() {
-    let size = PICTURE_SIZE;
+    let size = IMAGE_SIZE;
     for i in 0..800 {
-        let scene = Scene::draw(&mut Dice::new(4, 0, i, Purpose::Scene));
+        let scene = Scene::draw(&mut RandomStream::new(4, 0, i, Purpose::Scene));
         let healthy = Scene { lesions: Vec::new(), ..scene.clone() };
         let expose = |scene: &Scene| {
-            let mut dice = Dice::new(4, 0, i, Purpose::Draw);
-            draw::draw(scene, &Site::SOURCE, size, &mut dice)
+            let mut random = RandomStream::new(4, 0, i, Purpose::Draw);
+            draw(scene, &Site::SOURCE, size, &mut random)
         };
         let (with, without) = (expose(&scene), expose(&healthy));
         let difference = |x: usize, y: usize| {
@@ -312,7 +342,7 @@ fn lesions_are_drawn_where_the_scene_says_and_can_be_seen() {
             (px - l.x).hypot(py - l.y) < reach
         };
         // A stone's shadow reaches this many radii.
-        let reach = if scene.kind == Kind::Stone { 5.0 } else { 1.3 };
+        let reach = if scene.kind == LesionKind::Stone { 5.0 } else { 1.3 };
         let mut seen = vec![0; scene.lesions.len()];
         for (x, y) in (0..size * size).map(|at| (at % size, at / size)) {
             let inside = scene.lesions.iter().any(|l| near(l, x, y, reach * l.radius));

@@ -8,7 +8,7 @@ use minijinja::{Environment, ErrorKind};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Map, Value, json};
 
-use super::template::IMAGE;
+use super::placeholder::IMAGE_TEXT;
 use crate::files::{CONFIG_LIMIT, read_json, read_text};
 use crate::{Error, Result};
 
@@ -74,7 +74,7 @@ impl ChatTemplate {
         };
         // A template for text writes a list of parts as it is, keys and all.
         let shows_both = |text: String| {
-            text.matches(IMAGE).count() == 1
+            text.matches(IMAGE_TEXT).count() == 1
                 && text.contains(QUESTION)
                 && !["\"type\"", "'type'"].iter().any(|key| text.contains(key))
         };
@@ -123,7 +123,7 @@ impl ChatTemplate {
                 parts.push(json!({"type": "text", "text": question}));
                 Value::Array(parts)
             }
-            Content::Text => json!(format!("{IMAGE}\n").repeat(pictures) + question),
+            Content::Text => json!(format!("{IMAGE_TEXT}\n").repeat(pictures) + question),
         };
         json!({"role": "user", "content": content})
     }

@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::chat::ChatTemplate;
+use super::placeholder::IMAGE_TEXT;
 use crate::{Error, Result};
-
-/// The picture's place in a prompt's text.
-pub(super) const IMAGE: &str = "<image>";
 
 /// The name of a template: what a recipe's `template` may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +39,12 @@ impl TemplateName {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Template {
     Chat(Box<ChatTemplate>),
-    Mode(&'static Mode),
+    ConversationMode(&'static ConversationMode),
 }
 
 /// A conversation mode of LLaVA's: `before picture \n question after`, or the picture last.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mode {
+pub(super) struct ConversationMode {
     name: TemplateName,
     before: &'static str,
     after: &'static str,
@@ -56,7 +54,7 @@ pub(super) struct Mode {
 }
 
 /// As LLaVA-Med 1.0's evaluation writes it, up to and with the name of whom it wants to speak.
-static SIMPLE: Mode = Mode {
+static SIMPLE: ConversationMode = ConversationMode {
     name: TemplateName::Simple,
     before: "A chat between a curious human and an artificial intelligence assistant. The assistant \
              gives helpful, detailed, and polite answers to the human's questions.###Human: Hi!\
@@ -66,7 +64,7 @@ static SIMPLE: Mode = Mode {
     stop: Some("###"),
 };
 
-static VICUNA_V1: Mode = Mode {
+static VICUNA_V1: ConversationMode = ConversationMode {
     name: TemplateName::VicunaV1,
     before: "A chat between a curious user and an artificial intelligence assistant. The assistant \
              gives helpful, detailed, and polite answers to the user's questions. USER: ",
@@ -75,7 +73,7 @@ static VICUNA_V1: Mode = Mode {
     stop: None,
 };
 
-static MISTRAL_INSTRUCT: Mode = Mode {
+static MISTRAL_INSTRUCT: ConversationMode = ConversationMode {
     name: TemplateName::MistralInstruct,
     before: "[INST] ",
     after: " [/INST]",
@@ -113,13 +111,13 @@ impl Template {
                 }
             },
         };
-        Ok(Self::Mode(mode))
+        Ok(Self::ConversationMode(mode))
     }
 
     pub(super) fn name(&self) -> TemplateName {
         match self {
             Self::Chat(_) => TemplateName::Chat,
-            Self::Mode(mode) => mode.name,
+            Self::ConversationMode(mode) => mode.name,
         }
     }
 
@@ -127,12 +125,14 @@ impl Template {
     pub(super) fn prompt(&self, question: &str, pictures: usize) -> Result<String> {
         match self {
             Self::Chat(chat) => chat.prompt(question, pictures),
-            Self::Mode(Mode { before, after, picture_first: true, .. }) => {
-                let places = format!("{IMAGE}\n").repeat(pictures);
+            Self::ConversationMode(ConversationMode {
+                before, after, picture_first: true, ..
+            }) => {
+                let places = format!("{IMAGE_TEXT}\n").repeat(pictures);
                 Ok(format!("{before}{places}{question}{after}"))
             }
-            Self::Mode(Mode { before, after, .. }) => {
-                let places = format!("\n{IMAGE}").repeat(pictures);
+            Self::ConversationMode(ConversationMode { before, after, .. }) => {
+                let places = format!("\n{IMAGE_TEXT}").repeat(pictures);
                 Ok(format!("{before}{question}{places}{after}"))
             }
         }
@@ -142,7 +142,7 @@ impl Template {
     pub(super) fn around_answer(&self) -> (String, String) {
         match self {
             Self::Chat(chat) => chat.around_answer(),
-            Self::Mode(_) => (" ".to_owned(), String::new()),
+            Self::ConversationMode(_) => (" ".to_owned(), String::new()),
         }
     }
 
@@ -150,7 +150,7 @@ impl Template {
     pub(super) fn stop(&self) -> Option<&'static str> {
         match self {
             Self::Chat(_) => None,
-            Self::Mode(mode) => mode.stop,
+            Self::ConversationMode(mode) => mode.stop,
         }
     }
 }

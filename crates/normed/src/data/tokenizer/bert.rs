@@ -11,7 +11,7 @@ use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
 };
 
-use super::{NamedTokens, Tokenizer};
+use super::encode::{SpecialTokenIds, Tokenizer};
 use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
 use crate::{Error, Result};
 
@@ -142,7 +142,7 @@ impl Tokenizer {
             config.tokenize_chinese_chars = rule.handle_chinese_chars;
         }
         let config = serde_json::to_value(&config).expect("strings and flags serialise");
-        Self { inner, config, named: NamedTokens::default() }
+        Self { inner, config, special_ids: SpecialTokenIds::default() }
     }
 }
 

@@ -6,14 +6,12 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
 
+use super::encode::{SPECIAL_TOKEN_KEYS, SpecialTokenIds, Tokenizer};
 use super::sentence_piece::SentencePiece;
-use super::{NamedTokens, Tokenizer, read_json};
 use crate::data::prompt::chat;
-use crate::files::{TOKENIZER_LIMIT, read_bounded};
+use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
 use crate::{Error, Result};
 
-/// The keys of named tokens.
-pub(super) const NAMED: [&str; 4] = ["bos_token", "eos_token", "unk_token", "pad_token"];
 /// Holds settings, named tokens, added tokens.
 const CONFIG: &str = "tokenizer_config.json";
 /// Where older files name their tokens.
@@ -32,7 +30,7 @@ impl Tokenizer {
     /// does. tokenizer.json says itself what it does.
     pub fn open_causal(dir: &Path) -> Result<Self> {
         let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
-        let config = read_json(&dir.join(CONFIG))?.unwrap_or_else(|| json!({}));
+        let config = read_if_present(&dir.join(CONFIG))?.unwrap_or_else(|| json!({}));
         let Value::Object(config) = config else {
             return Err(Error::invalid(dir.join(CONFIG).display(), "is no JSON object"));
         };
@@ -54,16 +52,17 @@ impl Tokenizer {
         check_steps(&inner).map_err(|cause| Error::invalid(path.display(), cause))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::invalid(path.display(), e))?;
-        let mut tokenizer = Self { inner, config: Value::Null, named: NamedTokens::default() };
+        let mut tokenizer =
+            Self { inner, config: Value::Null, special_ids: SpecialTokenIds::default() };
         tokenizer.name(dir, config)?;
         Ok(tokenizer)
     }
 
     /// Adds the tokens that the files beside the vocabulary declare, and looks up those they name.
     fn name(&mut self, dir: &Path, mut config: Map<String, Value>) -> Result<()> {
-        let special = read_json(&dir.join(SPECIAL))?.unwrap_or_default();
+        let special = read_if_present(&dir.join(SPECIAL))?.unwrap_or_default();
         let name = |key: &str| content(&config, key).or_else(|| content(special.as_object()?, key));
-        let names = NAMED.map(|key| (key, name(key)));
+        let names = SPECIAL_TOKEN_KEYS.map(|key| (key, name(key)));
         for (id, (file, token)) in declared(dir, &config, &special)? {
             self.add(&dir.join(file).display().to_string(), token, id)?;
         }
@@ -89,7 +88,7 @@ impl Tokenizer {
             None if class.contains("Llama") => bos.or_else(|| self.first()),
             None => self.first().filter(|first| bos.is_none_or(|bos| bos == *first)),
         };
-        self.named = NamedTokens { bos, eos, pad };
+        self.special_ids = SpecialTokenIds { bos, eos, pad };
         if let Some((_, source)) = chat::source(dir)? {
             config.insert("chat_template".into(), source.into());
         }
@@ -106,13 +105,18 @@ impl Tokenizer {
     }
 }
 
+/// The JSON file at `path`, if there is one.
+fn read_if_present(path: &Path) -> Result<Option<Value>> {
+    path.is_file().then(|| read_json(path)).transpose()
+}
+
 /// The tokens that files declare with an id: id, file, token.
 type Declared = BTreeMap<u32, (&'static str, AddedToken)>;
 
 fn declared(dir: &Path, config: &Map<String, Value>, special: &Value) -> Result<Declared> {
     let mut declared = Declared::new();
     let wrong = |file: &str, cause: String| Error::invalid(dir.join(file).display(), cause);
-    let added = read_json(&dir.join(ADDED))?.unwrap_or_default();
+    let added = read_if_present(&dir.join(ADDED))?.unwrap_or_default();
     let names: Vec<&str> = special["additional_special_tokens"]
         .as_array()
         .into_iter()
@@ -208,21 +212,24 @@ mod tests {
         let json = ("tokenizer.json", BYTES);
         let plain = open(&[json]).unwrap();
         assert_eq!((plain.encode("no<s>on"), plain.len()), (vec![2, 3, 1, 0], 4));
-        assert_eq!((plain.decode(&[3, 2]), plain.named()), ("no".into(), &NamedTokens::default()));
+        assert_eq!(
+            (plain.decode(&[3, 2]), plain.special_token_ids()),
+            ("no".into(), &SpecialTokenIds::default())
+        );
 
         let config = r#"{"bos_token": "<s>", "add_bos_token": true, "eos_token": {"content": "</s>"},
             "added_tokens_decoder": {"5": {"content": "<image>", "special": true, "normalized": false,
                 "single_word": false, "lstrip": false, "rstrip": false}}}"#;
         let files = [json, (CONFIG, config), (ADDED, r#"{"</s>": 4, "x": 6}"#)];
         let full = open(&files).unwrap();
-        let named = NamedTokens { bos: Some(3), eos: Some(4), pad: None };
-        assert_eq!((full.named(), full.len()), (&named, 7));
+        let named = SpecialTokenIds { bos: Some(3), eos: Some(4), pad: None };
+        assert_eq!((full.special_token_ids(), full.len()), (&named, 7));
         assert_eq!(full.encode("no<image></s>x"), [2, 5, 4, 6]);
         assert_eq!(full.special_tokens(), ["<s>", "</s>", "<image>"]);
         assert!(full.is_special(5) && !full.is_special(6) && !full.is_special(2));
         let named = (SPECIAL, r#"{"bos_token": "<s>", "pad_token": "<pad>"}"#);
         // Nothing says that a text begins with it.
-        assert_eq!(open(&[json, named]).unwrap().named(), &NamedTokens::default());
+        assert_eq!(open(&[json, named]).unwrap().special_token_ids(), &SpecialTokenIds::default());
     }
 
     #[test]
@@ -243,7 +250,10 @@ mod tests {
         tokenizer.save(dir.path()).unwrap();
         let again = Tokenizer::open_causal(dir.path()).unwrap();
         assert_eq!(again.encode("no<s>on"), tokenizer.encode("no<s>on"));
-        assert_eq!((again.named(), &again.config), (tokenizer.named(), &tokenizer.config));
+        assert_eq!(
+            (again.special_token_ids(), &again.config),
+            (tokenizer.special_token_ids(), &tokenizer.config)
+        );
     }
 
     #[test]

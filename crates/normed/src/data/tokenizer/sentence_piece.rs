@@ -36,12 +36,12 @@ struct Piece {
     piece: Option<String>,
     #[prost(float, optional, tag = "2")]
     score: Option<f32>,
-    #[prost(enumeration = "Kind", optional, tag = "3", default = "Normal")]
+    #[prost(enumeration = "PieceKind", optional, tag = "3", default = "Normal")]
     kind: Option<i32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-enum Kind {
+enum PieceKind {
     Normal = 1,
     Unknown = 2,
     Control = 3,
@@ -105,7 +105,7 @@ impl SentencePiece {
 
     /// The token of what cannot be spelt.
     fn unknown(&self) -> Result<&str, String> {
-        let piece = self.pieces.iter().find(|piece| piece.kind() == Kind::Unknown);
+        let piece = self.pieces.iter().find(|piece| piece.kind() == PieceKind::Unknown);
         piece.map(Piece::piece).ok_or_else(|| "no piece stands for what is unknown".into())
     }
 
@@ -161,12 +161,12 @@ impl SentencePiece {
 
     /// Control pieces are special tokens; what a user defined is found in text before all else.
     fn added_tokens(&self) -> Vec<Value> {
-        let kinds = [Kind::Unknown, Kind::Control, Kind::UserDefined];
+        let kinds = [PieceKind::Unknown, PieceKind::Control, PieceKind::UserDefined];
         let pieces = self.pieces.iter().enumerate();
         let added = pieces.filter(|(_, piece)| kinds.contains(&piece.kind()));
         added
             .map(|(id, piece)| {
-                let special = piece.kind() != Kind::UserDefined;
+                let special = piece.kind() != PieceKind::UserDefined;
                 json!({"id": id, "content": piece.piece(), "special": special, "normalized": false,
                     "single_word": false, "lstrip": false, "rstrip": false})
             })
@@ -190,7 +190,8 @@ impl SentencePiece {
     /// Pairs in the order in which they are joined: by the joint piece's score, the longer left part
     /// first, then the longer right one. No text spells a control piece, so none is a part or a whole.
     fn merges(&self) -> Vec<[&str; 2]> {
-        let spelt = |piece: &&Piece| !matches!(piece.kind(), Kind::Control | Kind::Unknown);
+        let spelt =
+            |piece: &&Piece| !matches!(piece.kind(), PieceKind::Control | PieceKind::Unknown);
         let ids: HashMap<&str, usize> = self
             .pieces
             .iter()
@@ -228,21 +229,21 @@ mod tests {
 
     fn model() -> SentencePiece {
         let pieces = [
-            ("<unk>", 0.0, Kind::Unknown),
-            ("<s>", 0.0, Kind::Control),
-            ("<0x0A>", 0.0, Kind::Byte),
-            ("aab", -1.0, Kind::Normal),
-            ("ab", -2.0, Kind::Normal),
-            ("aa", -2.5, Kind::Normal),
-            ("s>", -3.0, Kind::Normal),
-            ("▁", -4.0, Kind::Normal),
-            ("a", -5.0, Kind::Normal),
-            ("b", -6.0, Kind::Normal),
-            ("<", -7.0, Kind::Normal),
-            ("s", -8.0, Kind::Normal),
-            (">", -9.0, Kind::Normal),
+            ("<unk>", 0.0, PieceKind::Unknown),
+            ("<s>", 0.0, PieceKind::Control),
+            ("<0x0A>", 0.0, PieceKind::Byte),
+            ("aab", -1.0, PieceKind::Normal),
+            ("ab", -2.0, PieceKind::Normal),
+            ("aa", -2.5, PieceKind::Normal),
+            ("s>", -3.0, PieceKind::Normal),
+            ("▁", -4.0, PieceKind::Normal),
+            ("a", -5.0, PieceKind::Normal),
+            ("b", -6.0, PieceKind::Normal),
+            ("<", -7.0, PieceKind::Normal),
+            ("s", -8.0, PieceKind::Normal),
+            (">", -9.0, PieceKind::Normal),
         ];
-        let piece = |(piece, score, kind): (&str, f32, Kind)| Piece {
+        let piece = |(piece, score, kind): (&str, f32, PieceKind)| Piece {
             piece: Some(piece.into()),
             score: Some(score),
             kind: Some(kind as i32),

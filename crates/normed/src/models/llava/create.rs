@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::config::LlavaConfig;
-use crate::data::{Fit, ImageRule, PictureMark, PromptRule, PromptSpec, Tokenizer};
+use crate::data::{Fit, ImagePlaceholder, ImageRule, PromptRule, PromptSpec, Tokenizer};
 use crate::models::miss::content_hash;
 use crate::models::open::ModelConfig;
 use crate::models::{Layout, LoadedModel, UnloadedModel, initialize};
@@ -36,7 +36,7 @@ pub fn declare_new_llava(mut config: LlavaConfig, dir: &Path) -> Result<Unloaded
         None => u32::try_from(tokenizer.len()).map_err(|e| Error::invalid(IMAGE, e))?,
     };
     tokenizer.add_special(IMAGE, image)?;
-    let named = tokenizer.named().clone();
+    let named = tokenizer.special_token_ids().clone();
     let end = named.eos.or_else(|| tokenizer.id(END)).ok_or_else(|| {
         Error::invalid(dir.display(), format!("names no eos_token, and has no `{END}`"))
     })?;
@@ -50,7 +50,7 @@ pub fn declare_new_llava(mut config: LlavaConfig, dir: &Path) -> Result<Unloaded
     let spec = PromptSpec {
         template: None,
         language_model: config.text.kind.name().to_owned(),
-        picture: PictureMark::Token(image),
+        picture: ImagePlaceholder::Token(image),
         image_tokens: config.states(),
         context: config.text.positions(),
         eos_token_ids: config.text.eos_token_ids.clone(),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Llava;
 use super::config::{LlavaConfig, VisionTower};
-use crate::data::{ImageRule, PictureMark, PromptRule, PromptSpec, TextRule, Tokenizer};
+use crate::data::{ImagePlaceholder, ImageRule, PromptRule, PromptSpec, TextRule, Tokenizer};
 use crate::files::write_atomically;
 use crate::models::open::{LoadOverrides, ModelConfig, open_weight_files};
 use crate::models::{Layout, Model};
@@ -88,11 +88,11 @@ impl ModelConfig for LlavaConfig {
             ));
         }
         let start_end = json["mm_use_im_start_end"].as_bool().unwrap_or(false);
-        let between = PictureMark::Between { start_end };
+        let between = ImagePlaceholder::Between { start_end };
         let spec = PromptSpec {
             template: overrides.template,
             language_model: self.text.kind.name().to_owned(),
-            picture: self.image_token_index.map_or(between, PictureMark::Token),
+            picture: self.image_token_index.map_or(between, ImagePlaceholder::Token),
             image_tokens: self.states(),
             context: self.text.positions(),
             eos_token_ids: self.text.eos_token_ids.clone(),

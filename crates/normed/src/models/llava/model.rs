@@ -64,9 +64,9 @@ impl Llava {
         let states = match &batch.images {
             Images::PixelValues(pixels) => {
                 self.check_pixels(pixels, pictures)?;
-                self.encode_images(g, pixels, &batch.picture_keys(), mode)
+                self.encode_images(g, pixels, &batch.image_keys(), mode)
             }
-            Images::States(states) => {
+            Images::Features(states) => {
                 let wanted = [pictures, self.vision.states(), self.config.vision.hidden_size];
                 if states.shape() != wanted {
                     let cause = format!("states are {:?}, not {wanted:?}", states.shape());
@@ -215,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::data::Ending;
+    use crate::data::StopRule;
     use crate::data::{IGNORE_INDEX, TokenRows};
     use crate::models::config_keys::ConfigKeys;
     use crate::models::{GenerationConfig, RopeConfig, generate, initialize};
@@ -327,7 +327,7 @@ mod tests {
                 let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
                 prefix.encode(&params, &alone).unwrap().part(0)
             };
-            let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
+            let states = Images::Features(Tensor::stack(&[&states(0), &states(1)]));
             let seen = Batch { images: states, ..both.clone() };
             let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
             for mode in [Mode::Evaluate, noise] {
@@ -335,7 +335,7 @@ mod tests {
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
             let rule = GenerationConfig { max_new_tokens: 5, ..GenerationConfig::default() };
-            let ending = Ending { tokens: &model.config().text.eos_token_ids, stop: None };
+            let ending = StopRule { tokens: &model.config().text.eos_token_ids, stop: None };
             let answers = |batch| generate(&model, &params, batch, &rule, ending).unwrap();
             assert_eq!(answers(&both), answers(&seen));
         }
@@ -361,7 +361,7 @@ mod tests {
         assert!(within(1e-5, &wanted[n..], &alone(&[12], 1)));
         assert!(!within(1e-5, &wanted[..n], &alone(&[11, 10], 0)), "the order is lost");
         let rule = GenerationConfig { max_new_tokens: 5, ..GenerationConfig::default() };
-        let ending = Ending { tokens: &[2], stop: None };
+        let ending = StopRule { tokens: &[2], stop: None };
         assert_eq!(generate(&model, &params, &both, &rule, ending).unwrap().len(), 2);
     }
 
@@ -384,7 +384,7 @@ mod tests {
                 seed,
                 ..GenerationConfig::default()
             };
-            let ending = Ending { tokens: &[2], stop: None };
+            let ending = StopRule { tokens: &[2], stop: None };
             let answers = |batch: &Batch| generate(&model, &params, batch, &rule, ending).unwrap();
             let together = answers(&all);
             for (i, key) in [4, 5, 6].into_iter().enumerate() {
@@ -509,7 +509,7 @@ mod tests {
         refused("not [1, 3, 8, 8]", &|b| {
             b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
         });
-        refused("not [1, 4, 12]", &|b| b.images = Images::States(Tensor::zeros(&[1, 5, 12])));
+        refused("not [1, 4, 12]", &|b| b.images = Images::Features(Tensor::zeros(&[1, 5, 12])));
         refused("has 1 pictures in its input_ids, not 2", &|b| b.views = vec![2]);
         refused("a number of pictures an example", &|b| b.views = vec![]);
         refused("has 0 pictures", &|b| b.input_ids.ids[1] = 3);

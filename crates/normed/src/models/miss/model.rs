@@ -47,10 +47,8 @@ impl Miss {
     /// The question's states `[B, T, C]`, those of virtual tokens before them.
     fn encode_question(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
         let images = match &batch.images {
-            Images::PixelValues(pixels) => {
-                self.encode_images(g, pixels, &batch.picture_keys(), mode)
-            }
-            Images::States(states) => Var::constant(states.clone()),
+            Images::PixelValues(pixels) => self.encode_images(g, pixels, &batch.image_keys(), mode),
+            Images::Features(states) => Var::constant(states.clone()),
         };
         let (images, cross) = self.concat_views(g, images, &batch.views);
         let dropout = self.dropout(&batch.keys, mode, Tower::Text);
@@ -139,7 +137,7 @@ impl Miss {
         let (examples, pictures) = (batch.keys.len(), batch.check_views()?);
         match &batch.images {
             Images::PixelValues(pixels) => self.check_pixels(pixels, pictures)?,
-            Images::States(states) => {
+            Images::Features(states) => {
                 let vision = &self.config.vision;
                 let wanted = [pictures, 1 + vision.num_patches(), vision.hidden_size];
                 if states.shape() != wanted {
@@ -316,7 +314,7 @@ impl Decoding for MissDecoding<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Ending;
+    use crate::data::StopRule;
     use crate::models::{GenerationConfig, TextConfig, VisionConfig, generate, initialize};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
@@ -446,7 +444,7 @@ mod tests {
                 let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
                 prefix.encode(&params, &alone).unwrap().part(0)
             };
-            let states = Images::States(Tensor::stack(&[&states(0), &states(1)]));
+            let states = Images::Features(Tensor::stack(&[&states(0), &states(1)]));
             let seen = Batch { images: states, ..both.clone() };
             let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
             for mode in [Mode::Evaluate, noise] {
@@ -454,7 +452,7 @@ mod tests {
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
             let rule = GenerationConfig::default();
-            let ending = Ending { tokens: &[2], stop: None };
+            let ending = StopRule { tokens: &[2], stop: None };
             let answers = |batch| generate(&model, &params, batch, &rule, ending);
             assert_eq!(answers(&both).unwrap(), answers(&seen).unwrap());
         }
@@ -491,7 +489,7 @@ mod tests {
         }
         params.set_precision(F32);
         let rule = GenerationConfig { num_beams: 2, ..GenerationConfig::default() };
-        let ending = Ending { tokens: &[2], stop: None };
+        let ending = StopRule { tokens: &[2], stop: None };
         let answers = |batch| generate(&model, &params, &batch, &rule, ending).unwrap();
         assert_eq!(answers(studies(&[0, 1, 2]))[1], answers(studies(&[1]))[0]);
 
@@ -505,7 +503,7 @@ mod tests {
             assert!(!close(&logits(&model, &params, &changed, Mode::Evaluate), &seen), "{view}");
         }
         let states = model.encode(&params, pixels).unwrap();
-        let cached = Batch { images: Images::States(states), ..two.clone() };
+        let cached = Batch { images: Images::Features(states), ..two.clone() };
         assert_eq!(logits(&model, &params, &cached, Mode::Evaluate), seen);
     }
 
@@ -624,7 +622,7 @@ mod tests {
         refused("not [1, 3, 8, 8]", &|b| {
             b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
         });
-        refused("not [1, 5, 12]", &|b| b.images = Images::States(Tensor::zeros(&[1, 5, 8])));
+        refused("not [1, 5, 12]", &|b| b.images = Images::Features(Tensor::zeros(&[1, 5, 8])));
         refused("not [2, 3, 8, 8]", &|b| b.views = vec![2]);
         refused("a number of pictures an example", &|b| b.views = vec![0]);
         refused("a number of pictures an example", &|b| b.views = vec![1, 1]);
@@ -651,7 +649,7 @@ mod tests {
             repetition_penalty,
             ..GenerationConfig::default()
         };
-        let ending = Ending { tokens: &[2], stop: None };
+        let ending = StopRule { tokens: &[2], stop: None };
         for (rule, place) in [
             (rule(0, 5, 1.0), "num_beams"),
             (rule(usize::MAX, 5, 1.0), "num_beams"),

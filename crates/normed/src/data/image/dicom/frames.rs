@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext};
 use jpeg_decoder::{CodingProcess, ColorTransform, Decoder};
 
-use super::Shape;
 use super::elements::{Element, Items};
+use super::shape::Shape;
 use super::stored::samples;
-use crate::data::image::jpeg_is_whole;
+use crate::data::image::jpeg::is_whole;
 
 /// How a file stores its elements and pixels (PS3.5, chapter 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,11 +207,11 @@ fn unpacked(mut packed: &[u8], length: usize) -> Option<Vec<u8>> {
 }
 
 fn jpeg(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
-    if !jpeg_is_whole(frame) {
+    if !is_whole(frame) {
         return Err("it is cut short, its end marker is missing".into());
     }
     let mut decoder = Decoder::new(frame);
-    // Colours are made of samples by who knows what they are. Said to be RGB, samples come as they are, each
+    // Colors are made of samples by who knows what they are. Said to be RGB, samples come as they are, each
     // pixel's together; said to be of no kind, they would come row by row, each component's together.
     decoder.set_color_transform(ColorTransform::RGB);
     let said = |e: jpeg_decoder::Error| match e {

@@ -1,6 +1,6 @@
 //! Stored values: the bits of samples that count.
 
-use super::Shape;
+use super::shape::Shape;
 
 /// Cuts the stored bits out of `samples`, and gives them their sign (PS3.5, 8.1.1): the others may hold
 /// an overlay.

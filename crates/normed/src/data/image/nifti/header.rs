@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
-use super::broken;
+use super::errors::broken;
 use super::orientation::{Affine, Direction, orientation};
-use crate::data::image::MAX_SIDE;
+use crate::data::image::limits::MAX_SIDE;
 
 /// The length of a header, by which its version and the order of its bytes are told.
 const VERSION_1: i32 = 348;
@@ -76,7 +76,7 @@ pub(super) struct Header {
     pub big_endian: bool,
     /// Of the three axes of the volume, then the number of volumes.
     pub shape: [usize; 4],
-    pub kind: Kind,
+    pub kind: VoxelType,
     /// From the header's end to the first voxel, in bytes.
     pub gap: u64,
     pub slope: f64,
@@ -89,7 +89,7 @@ pub(super) struct Header {
 
 /// Voxel types by their codes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum VoxelType {
     U8,
     I16,
     I32,
@@ -102,7 +102,7 @@ pub(super) enum Kind {
     U64,
 }
 
-impl Kind {
+impl VoxelType {
     fn of(code: i64) -> Result<Self, String> {
         Ok(match code {
             2 => Self::U8,
@@ -118,7 +118,7 @@ impl Kind {
             _ => {
                 let kind = match code {
                     32 | 1792 | 2048 => "complex numbers",
-                    128 | 2304 => "colours",
+                    128 | 2304 => "colors",
                     1536 => "floating-point numbers of 128 bits",
                     _ => "of a kind not known",
                 };
@@ -194,7 +194,7 @@ impl Header {
                 said.join(" x ")
             ));
         }
-        let kind = Kind::of(if first { f.i16(70) } else { f.i16(12) })?;
+        let kind = VoxelType::of(if first { f.i16(70) } else { f.i16(12) })?;
         let offset = if first { f.f32(108) } else { f.i64(168) as f64 };
         let gap = offset - f64::from(f.layout.version);
         if !(0.0..9e15).contains(&gap) {

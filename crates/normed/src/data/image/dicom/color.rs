@@ -1,4 +1,4 @@
-//! Coloured pixels.
+//! Colored pixels.
 
 use super::elements::{Elements, Tag};
 use super::stored::entries;
@@ -10,7 +10,7 @@ const TABLES: [(Tag, Tag, Tag); 3] = [
     ((0x0028, 0x1103), (0x0028, 0x1203), (0x0028, 0x1223)),
 ];
 
-/// The colours that stored values stand for (C.7.6.3.1.5).
+/// The colors that stored values stand for (C.7.6.3.1.5).
 pub(super) struct Palette {
     /// The value that the first entry is of.
     first: i32,
@@ -25,8 +25,8 @@ impl Palette {
             let descriptor = elements.words(descriptor).filter(|words| words.len() == 3);
             let Some((descriptor, data)) = descriptor.zip(elements.get(data)) else {
                 let cause = match elements.get(segments) {
-                    Some(_) => "its colour tables are in segments, which are not read",
-                    None => "is PALETTE COLOR without its colour tables",
+                    Some(_) => "its color tables are in segments, which are not read",
+                    None => "is PALETTE COLOR without its color tables",
                 };
                 return Err(format!("{cause}; convert it to RGB"));
             };
@@ -36,19 +36,19 @@ impl Palette {
             channels[i] = entries(data.value, descriptor[0])?.into_iter().map(level).collect();
         }
         if firsts[1..].iter().any(|first| *first != firsts[0]) {
-            return Err("its colour tables begin at different values".into());
+            return Err("its color tables begin at different values".into());
         }
         Ok(Self { first: firsts[0], channels })
     }
 
-    /// `[.., 3]`. Values before the first entry and behind the last have their colours.
-    pub fn colours(&self, stored: &[i32]) -> Vec<u8> {
-        let colour = |value: i32| {
+    /// `[.., 3]`. Values before the first entry and behind the last have their colors.
+    pub fn colors(&self, stored: &[i32]) -> Vec<u8> {
+        let color = |value: i32| {
             let i = usize::try_from(value - self.first).unwrap_or(0);
             // Tables have an entry at least: see `entries`.
             self.channels.each_ref().map(|channel| channel[i.min(channel.len() - 1)])
         };
-        stored.iter().flat_map(|&value| colour(value)).collect()
+        stored.iter().flat_map(|&value| color(value)).collect()
     }
 }
 
@@ -69,9 +69,9 @@ pub(super) fn ybr_full(stored: &[i32], bits: u16) -> Vec<u8> {
     let convert = |pixel: &[i32; 3]| {
         let [y, cb, cr] = pixel.map(|value| f64::from(scaled(value, bits)));
         let (cb, cr) = (cb - 128.0, cr - 128.0);
-        let colours = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+        let colors = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
         // Beyond the ends `as` stops there.
-        colours.map(|colour| colour.round() as u8)
+        colors.map(|color| color.round() as u8)
     };
     pixels.iter().flat_map(convert).collect()
 }

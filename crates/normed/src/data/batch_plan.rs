@@ -10,7 +10,12 @@ const WINDOW: usize = 32;
 ///
 /// The examples are shuffled by `seed` and `epoch`; within windows of 32 batches they are sorted
 /// by length, so that little is padding; then the batches are shuffled. At most one batch is short.
-pub fn epoch_plan(lengths: &[usize], batch_size: usize, seed: u64, epoch: u64) -> Vec<Vec<usize>> {
+pub fn training_batches(
+    lengths: &[usize],
+    batch_size: usize,
+    seed: u64,
+    epoch: u64,
+) -> Vec<Vec<usize>> {
     let batch_size = batch_size.max(1);
     let mut rng = stream(seed, epoch);
     let mut order: Vec<usize> = (0..lengths.len()).collect();
@@ -24,7 +29,7 @@ pub fn epoch_plan(lengths: &[usize], batch_size: usize, seed: u64, epoch: u64) -
 }
 
 /// Batches for evaluation: every index of `lengths` once, from the shortest to the longest.
-pub fn in_order_by_length(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
+pub fn evaluation_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| lengths[i]);
     order.chunks(batch_size.max(1)).map(<[usize]>::to_vec).collect()
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn every_index_once_and_one_short_batch() {
-        let plan = epoch_plan(&lengths(), 8, 1, 0);
+        let plan = training_batches(&lengths(), 8, 1, 0);
         let mut seen = plan.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..1003).collect::<Vec<_>>());
@@ -68,7 +73,7 @@ mod tests {
 
     #[test]
     fn an_epoch_is_a_function_of_seed_and_number() {
-        let plan = |seed, epoch| epoch_plan(&lengths(), 8, seed, epoch);
+        let plan = |seed, epoch| training_batches(&lengths(), 8, seed, epoch);
         assert_eq!(plan(1, 2), plan(1, 2));
         assert_ne!(plan(1, 2), plan(1, 3));
         assert_ne!(plan(1, 2), plan(2, 2));
@@ -77,7 +82,7 @@ mod tests {
     #[test]
     fn little_is_padding_and_the_order_is_not_by_length() {
         let lengths = lengths();
-        let plan = epoch_plan(&lengths, 8, 1, 0);
+        let plan = training_batches(&lengths, 8, 1, 0);
         let longest = |batch: &Vec<usize>| batch.iter().map(|&i| lengths[i]).max().unwrap_or(0);
         let padded: usize = plan.iter().map(|batch| longest(batch) * batch.len()).sum();
         let real: usize = lengths.iter().sum();
@@ -87,7 +92,7 @@ mod tests {
 
     #[test]
     fn evaluation_goes_by_length() {
-        assert_eq!(in_order_by_length(&[3, 1, 3, 2], 3), [vec![1, 3, 0], vec![2]]);
-        assert!(in_order_by_length(&[], 3).is_empty());
+        assert_eq!(evaluation_batches(&[3, 1, 3, 2], 3), [vec![1, 3, 0], vec![2]]);
+        assert!(evaluation_batches(&[], 3).is_empty());
     }
 }

@@ -1,12 +1,12 @@
-//! From values to grey levels.
+//! From values to gray levels.
 
-use super::view::Window;
+use super::options::Window;
 
 /// Which level a value becomes.
 ///
 /// The first three are DICOM's (PS3.3 C.11.2.1.2 and C.11.2.1.3), with 0 to 255 as the output's range.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Curve {
+pub(super) enum GrayMapping {
     /// C.11.2.1.2.1: a window over whole numbers, half of each on either side of it.
     Linear { center: f64, width: f64 },
     /// C.11.2.1.3.2: a window over real numbers.
@@ -20,9 +20,9 @@ pub(super) enum Curve {
     Table { first: f64, entries: Vec<u16>, most: f64 },
 }
 
-impl Curve {
+impl GrayMapping {
     /// The same, if a window is one.
-    pub fn checked(self) -> Result<Self, String> {
+    pub fn validated(self) -> Result<Self, String> {
         let wrong = |width: f64, least: &str| {
             Err(format!(
                 "its window is {width} wide, and must be {least}; data.image.window says another"
@@ -47,7 +47,7 @@ impl Curve {
 
     /// What `window` says of `values`; what the file says itself is for the caller to know, and so are
     /// windows in numbers.
-    pub fn of(window: Window, values: impl Iterator<Item = f64>) -> Self {
+    pub fn for_window(window: Window, values: impl Iterator<Item = f64>) -> Self {
         match window {
             Window::Percentiles => {
                 let mut sorted: Vec<f64> = values.collect();
@@ -63,7 +63,7 @@ impl Curve {
     }
 
     /// From 0 to 255.
-    pub fn level(&self, x: f64) -> u8 {
+    pub fn to_gray(&self, x: f64) -> u8 {
         let part = match self {
             // A width of 1 is a threshold, and never divided by.
             Self::Linear { center, width } if *width <= 1.0 => f64::from(x > center - 0.5),
@@ -100,40 +100,43 @@ mod tests {
     #[test]
     fn windows_are_dicoms() {
         // The standard's own example of C.11.2.1.2.1: c = 2048, w = 4096 maps 0 to black, 4095 to white.
-        let linear = Curve::Linear { center: 2048.0, width: 4096.0 };
-        assert_eq!([-1.0, 0.0, 4095.0, 9e9].map(|x| linear.level(x)), [0, 0, 255, 255]);
+        let linear = GrayMapping::Linear { center: 2048.0, width: 4096.0 };
+        assert_eq!([-1.0, 0.0, 4095.0, 9e9].map(|x| linear.to_gray(x)), [0, 0, 255, 255]);
         // c = 0, w = 100: black up to -50, white above 49; c = 0, w = 1: a threshold at 0.
-        let linear = Curve::Linear { center: 0.0, width: 100.0 };
-        assert_eq!([-50.0, -49.0, 48.0, 49.0].map(|x| linear.level(x)), [0, 3, 252, 255]);
-        let linear = Curve::Linear { center: 0.0, width: 1.0 };
-        assert_eq!([-1.0, 0.0].map(|x| linear.level(x)), [0, 255]);
-        let exact = Curve::LinearExact { center: 0.0, width: 1.0 };
-        assert_eq!([-0.5, 0.0, 0.5].map(|x| exact.level(x)), [0, 128, 255]);
-        let sigmoid = Curve::Sigmoid { center: 10.0, width: 4.0 };
-        assert_eq!([10.0, 11.0].map(|x| sigmoid.level(x)), [128, 186]);
-        let table = Curve::Table { first: 5.0, entries: vec![0, 7, 15], most: 15.0 };
-        assert_eq!([-9.0, 5.0, 6.0, 7.0, 99.0].map(|x| table.level(x)), [0, 0, 119, 255, 255]);
+        let linear = GrayMapping::Linear { center: 0.0, width: 100.0 };
+        assert_eq!([-50.0, -49.0, 48.0, 49.0].map(|x| linear.to_gray(x)), [0, 3, 252, 255]);
+        let linear = GrayMapping::Linear { center: 0.0, width: 1.0 };
+        assert_eq!([-1.0, 0.0].map(|x| linear.to_gray(x)), [0, 255]);
+        let exact = GrayMapping::LinearExact { center: 0.0, width: 1.0 };
+        assert_eq!([-0.5, 0.0, 0.5].map(|x| exact.to_gray(x)), [0, 128, 255]);
+        let sigmoid = GrayMapping::Sigmoid { center: 10.0, width: 4.0 };
+        assert_eq!([10.0, 11.0].map(|x| sigmoid.to_gray(x)), [128, 186]);
+        let table = GrayMapping::Table { first: 5.0, entries: vec![0, 7, 15], most: 15.0 };
+        assert_eq!([-9.0, 5.0, 6.0, 7.0, 99.0].map(|x| table.to_gray(x)), [0, 0, 119, 255, 255]);
     }
 
     #[test]
     fn ranges_are_of_the_values() {
         let values = || (0..=200).map(f64::from);
-        assert_eq!(Curve::of(Window::Range, values()), Curve::Between { low: 0.0, high: 200.0 });
-        let curve = Curve::of(Window::Percentiles, values().chain([1e6]));
-        let Curve::Between { low, high } = curve else { panic!("{curve:?}") };
+        assert_eq!(
+            GrayMapping::for_window(Window::Range, values()),
+            GrayMapping::Between { low: 0.0, high: 200.0 }
+        );
+        let curve = GrayMapping::for_window(Window::Percentiles, values().chain([1e6]));
+        let GrayMapping::Between { low, high } = curve else { panic!("{curve:?}") };
         assert!((low - 1.005).abs() < 1e-9 && (high - 199.995).abs() < 1e-9, "{low} to {high}");
-        assert_eq!(Curve::Between { low: 3.0, high: 3.0 }.level(3.0), 0);
+        assert_eq!(GrayMapping::Between { low: 3.0, high: 3.0 }.to_gray(3.0), 0);
     }
 
     #[test]
     fn no_window_is_an_error() {
         for curve in [
-            Curve::Linear { center: 0.0, width: 0.0 },
-            Curve::Linear { center: 0.0, width: f64::NAN },
-            Curve::Sigmoid { center: 0.0, width: -1.0 },
-            Curve::Table { first: 0.0, entries: vec![], most: 1.0 },
+            GrayMapping::Linear { center: 0.0, width: 0.0 },
+            GrayMapping::Linear { center: 0.0, width: f64::NAN },
+            GrayMapping::Sigmoid { center: 0.0, width: -1.0 },
+            GrayMapping::Table { first: 0.0, entries: vec![], most: 1.0 },
         ] {
-            assert!(curve.checked().is_err());
+            assert!(curve.validated().is_err());
         }
     }
 }

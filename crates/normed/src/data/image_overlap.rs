@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, ImageSource, Picture};
+use super::{Dataset, Image, ImageSource};
 use crate::Result;
 
 /// Pictures whose looks differ in no more bits are taken for one.
@@ -22,7 +22,7 @@ const NAMED: usize = 20;
 
 /// Test pictures that are also among those trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Overlap {
+pub struct ImageOverlap {
     /// Pictures of the test split that are read from files.
     pub test_pictures: usize,
     /// Of these, those that are also in training, byte by byte.
@@ -33,7 +33,7 @@ pub struct Overlap {
     pub pairs: Vec<(String, String)>,
 }
 
-impl Overlap {
+impl ImageOverlap {
     /// Compares the pictures of the examples `train` and `test` by the SHA-256 of their content, and by
     /// what they look like: a difference hash of 256 bits (Krawetz 2013), of which 8 may differ.
     /// None where no picture of the test split is read from a file.
@@ -87,13 +87,13 @@ fn prints(dataset: &dyn Dataset, which: &[usize]) -> Result<Vec<Print>> {
     for &i in which {
         let example = dataset.get(i)?;
         for image in example.images {
-            if image.key().is_some_and(|key| seen.insert(key)) {
+            if !image.is_drawn() && seen.insert(image.key()) {
                 pictures.push((example.image_name.clone(), image));
             }
         }
     }
     let print = |(name, image): (String, ImageSource)| {
-        let (content, picture) = (image.content_hash().ok()?, image.picture().ok()?);
+        let (content, picture) = (image.content_hash().ok()?, image.load().ok()?);
         Some(Print { name, content, look: Look::of(&picture) })
     };
     Ok(pictures.into_par_iter().filter_map(print).collect())
@@ -104,7 +104,7 @@ fn prints(dataset: &dyn Dataset, which: &[usize]) -> Result<Vec<Print>> {
 struct Look([u64; 4]);
 
 impl Look {
-    fn of(picture: &Picture) -> Self {
+    fn of(picture: &Image) -> Self {
         let place = |i: usize, of: usize, side: usize| {
             let start = i * side / of;
             start..((i + 1) * side / of).max(start + 1)
@@ -145,7 +145,6 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use image::{DynamicImage, ImageFormat, RgbImage};
 
@@ -162,7 +161,7 @@ mod tests {
         RgbImage::from_fn(120, 96, |x, y| image::Rgb([grey(x, y); 3])).into()
     }
 
-    fn overlap(dir: &Path, train: &[&str], test: &[&str]) -> Overlap {
+    fn overlap(dir: &Path, train: &[&str], test: &[&str]) -> ImageOverlap {
         let rows = train.iter().chain(test).enumerate().map(|(i, name)| {
             let mut row = example(&i.to_string(), name);
             row.images = vec![ImageSource::File(dir.join(name))];
@@ -171,7 +170,7 @@ mod tests {
         let rows: Vec<_> = rows.collect();
         let (train, test): (Vec<usize>, Vec<usize>) =
             (0..rows.len()).partition(|i| *i < train.len());
-        Overlap::find(&rows, &train, &test).unwrap().unwrap()
+        ImageOverlap::find(&rows, &train, &test).unwrap().unwrap()
     }
 
     #[test]
@@ -205,9 +204,9 @@ mod tests {
 
     #[test]
     fn drawn_pictures_are_no_files() {
-        let picture = Picture { width: 1, height: 1, rgb: vec![0; 3] };
+        let picture = Image { width: 1, height: 1, rgb: vec![0; 3] };
         let mut row = example("a", "a");
-        row.images = vec![ImageSource::Drawn(Arc::new(picture))];
-        assert_eq!(Overlap::find(&vec![row], &[0], &[0]).unwrap(), None);
+        row.images = vec![ImageSource::Drawn(picture.into())];
+        assert_eq!(ImageOverlap::find(&vec![row], &[0], &[0]).unwrap(), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::plan::{below, stream};
+use super::batch_plan::{below, stream};
 use super::{Dataset, Example};
 use crate::{Error, Result};
 
@@ -11,13 +11,13 @@ use crate::{Error, Result};
 /// question keeps its own, and how often each is seen changes as little as it can.
 ///
 /// [`Example::image_name`] stays the question's own, as intervals cluster by it.
-pub struct Blind {
+pub struct ShuffledImages {
     dataset: Arc<dyn Dataset>,
     /// For each example, one that shows the picture it gets.
     lender: Vec<usize>,
 }
 
-impl Blind {
+impl ShuffledImages {
     /// Exchanges the pictures of `dataset` by `seed`. There must be two pictures or more.
     ///
     /// Sattolo's shuffle: a random single cycle through all pictures, hence without a fixed point.
@@ -48,7 +48,7 @@ impl Blind {
     }
 }
 
-impl Dataset for Blind {
+impl Dataset for ShuffledImages {
     fn len(&self) -> usize {
         self.dataset.len()
     }
@@ -75,7 +75,7 @@ mod tests {
         let own = examples(&["a", "b", "a", "c", "d", "b", "e"]);
         let mut orders = Vec::new();
         for seed in 0..20 {
-            let blind = Blind::new(own.clone(), seed).unwrap();
+            let blind = ShuffledImages::new(own.clone(), seed).unwrap();
             let (mut lent, mut names) = (Vec::new(), HashMap::new());
             for i in 0..own.len() {
                 let example = blind.get(i).unwrap();
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(lent.len(), 5);
         }
         assert_eq!(orders[3], {
-            let blind = Blind::new(own, 3).unwrap();
+            let blind = ShuffledImages::new(own, 3).unwrap();
             (0..7).map(|i| format!("{:?}", blind.get(i).unwrap().images)).collect::<Vec<_>>()
         });
         orders.sort();
@@ -102,6 +102,6 @@ mod tests {
 
     #[test]
     fn one_picture_cannot_be_exchanged() {
-        assert!(Blind::new(examples(&["a", "a"]), 0).is_err());
+        assert!(ShuffledImages::new(examples(&["a", "a"]), 0).is_err());
     }
 }

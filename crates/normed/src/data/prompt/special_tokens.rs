@@ -4,11 +4,11 @@ use crate::{Error, Result};
 
 /// The names of tokens that text must not spell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Guard {
+pub(super) struct SpecialTokenGuard {
     names: Vec<String>,
 }
 
-impl Guard {
+impl SpecialTokenGuard {
     pub(super) fn new<'a>(special: Vec<String>, more: impl Iterator<Item = &'a str>) -> Self {
         let mut names = special;
         names.extend(more.map(str::to_owned));
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn names_are_broken_and_nothing_else() {
         let names = ["<s>", "</s>", "▁"].map(str::to_owned).to_vec();
-        let guard = Guard::new(names, ["<image>"].into_iter());
+        let guard = SpecialTokenGuard::new(names, ["<image>"].into_iter());
         let disarm = |text: &str| guard.disarm("here", text).unwrap();
         assert_eq!(disarm("< s> ▁ is normal"), ("< s> ▁ is normal".into(), None));
         assert_eq!(disarm("a<s><s>"), ("a<\u{e000}s><\u{e000}s>".into(), Some('\u{e000}')));

@@ -7,18 +7,18 @@ use sha2::{Digest, Sha256};
 /// The `[data.image]` section of a recipe. Of files that are pictures already (JPEG, PNG, BMP, TIFF) it
 /// says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct ImageView {
+pub struct ImageOptions {
     /// Which values become black and white.
     pub window: Window,
     /// Of a DICOM file with several frames, or of a NIfTI volume of four dimensions.
-    pub frame: Pick,
+    pub frame: SliceIndex,
     /// The plane that a volume is cut in.
     pub axis: Axis,
     /// Of a volume, along that axis: from the feet, the back or the left on.
-    pub slice: Pick,
+    pub slice: SliceIndex,
 }
 
-impl ImageView {
+impl ImageOptions {
     /// Whether it is what stands where a recipe says nothing.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -45,7 +45,7 @@ pub enum Window {
     Percentiles,
     /// A centre and a width, in the values after the file's rescaling (Hounsfield units of a CT).
     At {
-        /// What becomes grey.
+        /// What becomes gray.
         center: f32,
         /// From black to white.
         width: f32,
@@ -72,7 +72,7 @@ impl Serialize for Window {
 
 /// One of several, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Pick {
+pub enum SliceIndex {
     /// Number `n / 2` of `n`.
     #[default]
     Middle,
@@ -80,7 +80,7 @@ pub enum Pick {
     At(usize),
 }
 
-impl Pick {
+impl SliceIndex {
     /// Its number among `n`, which are called `what` where there are too few.
     pub(super) fn of(self, n: usize, what: &str) -> Result<usize, String> {
         match self {
@@ -94,7 +94,7 @@ impl Pick {
     }
 }
 
-impl Serialize for Pick {
+impl Serialize for SliceIndex {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Middle => "middle".serialize(serializer),

@@ -5,10 +5,11 @@
 //! chosen to match. And a question that a picture cannot answer, or may answer only sometimes to keep
 //! its answers even, gives way to one from [`Topic::GENERAL`], whose answers are even in every scene.
 
-use super::anatomy::{Kind, Modality, Organ, Place, Region, Side};
-use super::dice::Dice;
-use super::grammar::{BOTH, LOWER, NO, NUMBERS, Topic, UPPER, YES, is_the};
+use super::anatomy::{LesionKind, Location, Modality, Organ, Region, Side};
+use super::grammar::Topic;
+use super::random::RandomStream;
 use super::scene::Scene;
+use super::words::{BOTH, LOWER, NO, NUMBERS, UPPER, YES, is_the};
 use crate::data::AnswerType;
 
 /// One question about a scene.
@@ -25,28 +26,28 @@ pub struct Question {
 }
 
 /// How many questions are asked about each picture.
-pub const QUESTIONS_PER_PICTURE: usize = 4;
+pub const QUESTIONS_PER_IMAGE: usize = 4;
 
 /// The questions about a scene, each on another topic.
-pub fn questions(scene: &Scene, dice: &mut Dice) -> [Question; QUESTIONS_PER_PICTURE] {
-    let mut used = Vec::with_capacity(QUESTIONS_PER_PICTURE);
+pub fn questions(scene: &Scene, random: &mut RandomStream) -> [Question; QUESTIONS_PER_IMAGE] {
+    let mut used = Vec::with_capacity(QUESTIONS_PER_IMAGE);
     std::array::from_fn(|_| {
-        let drawn = dice.pick(Topic::SPECIFIC);
-        let filled = if used.contains(&drawn) { None } else { fill(drawn, scene, dice) };
+        let drawn = random.pick(Topic::SPECIFIC);
+        let filled = if used.contains(&drawn) { None } else { fill(drawn, scene, random) };
         let (topic, Filled { a, b, answer }) = match filled {
             Some(filled) => (drawn, filled),
             None => loop {
-                let topic = dice.pick(Topic::GENERAL);
+                let topic = random.pick(Topic::GENERAL);
                 if used.contains(&topic) {
                     continue;
                 }
-                if let Some(filled) = fill(topic, scene, dice) {
+                if let Some(filled) = fill(topic, scene, random) {
                     break (topic, filled);
                 }
             },
         };
         used.push(topic);
-        let text = dice.pick(topic.phrasings()).replace("{a}", a).replace("{b}", b);
+        let text = random.pick(topic.phrasings()).replace("{a}", a).replace("{b}", b);
         Question { topic, text, answer: answer.to_owned(), answer_type: topic.answer_type() }
     })
 }
@@ -65,7 +66,7 @@ const NO_LESION: f32 = 0.25;
 const ONE_SIDE: f32 = 0.5;
 
 /// The names and the answer; `None` where `scene` cannot answer, or must not to keep the balance.
-fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
+fn fill(topic: Topic, scene: &Scene, random: &mut RandomStream) -> Option<Filled> {
     let open = |answer| Filled { a: "", b: "", answer };
     let about = |a, answer| Filled { a, b: "", answer };
     let only_if = |condition: bool| condition.then_some(());
@@ -75,27 +76,27 @@ fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
         Topic::Modality => open(modality.name()),
         Topic::Region => open(region.name()),
         Topic::IsModality => {
-            let truth = dice.chance(0.5);
-            let named = if truth { modality } else { other(&Modality::ALL, modality, dice) };
+            let truth = random.chance(0.5);
+            let named = if truth { modality } else { other(&Modality::ALL, modality, random) };
             about(named.a_name(), yes_no(truth))
         }
         Topic::IsRegion => {
-            let truth = dice.chance(0.5);
-            let named = if truth { region } else { other(&Region::ALL, region, dice) };
+            let truth = random.chance(0.5);
+            let named = if truth { region } else { other(&Region::ALL, region, random) };
             about(named.name(), yes_no(truth))
         }
         Topic::ShowsOrgan => {
-            let truth = dice.chance(0.5);
-            let named = if truth { region } else { other(&Region::ALL, region, dice) };
-            about(dice.pick(named.organs()).all_of_it(), yes_no(truth))
+            let truth = random.chance(0.5);
+            let named = if truth { region } else { other(&Region::ALL, region, random) };
+            about(random.pick(named.organs()).all_of_it(), yes_no(truth))
         }
         Topic::WhichModality => {
-            let wrong = other(&Modality::ALL, modality, dice);
-            choice([modality, wrong].map(Modality::a_name), modality.name(), dice)
+            let wrong = other(&Modality::ALL, modality, random);
+            choice([modality, wrong].map(Modality::a_name), modality.name(), random)
         }
         Topic::WhichRegion => {
-            let wrong = other(&Region::ALL, region, dice);
-            choice([region, wrong].map(Region::name), region.name(), dice)
+            let wrong = other(&Region::ALL, region, random);
+            choice([region, wrong].map(Region::name), region.name(), random)
         }
         Topic::IsEnlarged => about(is_the(region.main_organ()), yes_no(enlarged)),
         Topic::IsNormalSize => about(is_the(region.main_organ()), yes_no(!enlarged)),
@@ -105,30 +106,31 @@ fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
         Topic::Several => open(yes_no(count > 1)),
         Topic::HasLesion => {
             // A third of the scenes with lesions is as many as there are without.
-            only_if(count == 0 || dice.chance(NO_LESION / (1.0 - NO_LESION)))?;
+            only_if(count == 0 || random.chance(NO_LESION / (1.0 - NO_LESION)))?;
             open(yes_no(count > 0))
         }
         Topic::HasKind => {
-            let truth = count > 0 && dice.chance(0.5 / (1.0 - NO_LESION));
-            let named = if count == 0 || truth { kind } else { other(&Kind::ALL, kind, dice) };
+            let truth = count > 0 && random.chance(0.5 / (1.0 - NO_LESION));
+            let named =
+                if count == 0 || truth { kind } else { other(&LesionKind::ALL, kind, random) };
             about(named.name(), yes_no(truth))
         }
         Topic::HasOnSide => {
-            let side = dice.pick(&Side::ALL);
+            let side = random.pick(&Side::ALL);
             about(side.name(), yes_no(scene.lesions.iter().any(|l| l.place.side() == side)))
         }
         Topic::HasInPlace => {
             // Where both sides are affected the chest has no place to say no of.
             only_if(count == 0 || scene.only_side().is_some())?;
-            let truth = count > 0 && dice.chance(0.5 * (NO_LESION + ONE_SIDE) / ONE_SIDE);
-            about(pick_place(scene, truth, dice)?.name(), yes_no(truth))
+            let truth = count > 0 && random.chance(0.5 * (NO_LESION + ONE_SIDE) / ONE_SIDE);
+            about(pick_place(scene, truth, random)?.name(), yes_no(truth))
         }
         Topic::HasKindInPlace => {
             only_if(scene.only_side().is_some())?;
-            let truth = dice.chance(0.5);
-            let wrong_kind = !truth && dice.chance(0.5);
-            let place = pick_place(scene, truth || wrong_kind, dice)?;
-            let named = if wrong_kind { other(&Kind::ALL, kind, dice) } else { kind };
+            let truth = random.chance(0.5);
+            let wrong_kind = !truth && random.chance(0.5);
+            let place = pick_place(scene, truth || wrong_kind, random)?;
+            let named = if wrong_kind { other(&LesionKind::ALL, kind, random) } else { kind };
             Filled { a: named.name(), b: place.name(), answer: yes_no(truth) }
         }
         Topic::Kind => {
@@ -138,29 +140,29 @@ fn fill(topic: Topic, scene: &Scene, dice: &mut Dice) -> Option<Filled> {
         Topic::KindInPlace => about(scene.only_place()?.name(), kind.name()),
         Topic::WhichKind => {
             only_if(count > 0)?;
-            let wrong = other(&Kind::ALL, kind, dice);
-            choice([kind, wrong].map(Kind::name), kind.name(), dice)
+            let wrong = other(&LesionKind::ALL, kind, random);
+            choice([kind, wrong].map(LesionKind::name), kind.name(), random)
         }
         Topic::Side => {
             only_if(count > 0)?;
             open(scene.only_side().map_or(BOTH, Side::name))
         }
-        Topic::WhichSide => choice(Side::ALL.map(Side::name), scene.only_side()?.name(), dice),
+        Topic::WhichSide => choice(Side::ALL.map(Side::name), scene.only_side()?.name(), random),
         Topic::Where => about(kind.name(), scene.only_place()?.name()),
-        Topic::AbnormalOrgan => open(abnormal_organ(scene, dice)?.name()),
+        Topic::AbnormalOrgan => open(abnormal_organ(scene, random)?.name()),
         Topic::Half => {
             let [lesion] = scene.lesions.as_slice() else { return None };
             // Near the middle the answer would be a matter of taste.
             const CLEAR: f32 = 0.06;
             let below = lesion.y - 0.5;
             only_if(below.abs() > CLEAR)?;
-            choice([UPPER, LOWER], if below < 0.0 { UPPER } else { LOWER }, dice)
+            choice([UPPER, LOWER], if below < 0.0 { UPPER } else { LOWER }, random)
         }
     })
 }
 
 /// The one organ that is abnormal; lesions, which are frequent, are asked after every second time.
-fn abnormal_organ(scene: &Scene, dice: &mut Dice) -> Option<Organ> {
+fn abnormal_organ(scene: &Scene, random: &mut RandomStream) -> Option<Organ> {
     let main = scene.region.main_organ();
     let mut abnormal: Vec<Organ> = scene.lesions.iter().map(|l| l.place.organ()).collect();
     if scene.enlarged {
@@ -168,25 +170,25 @@ fn abnormal_organ(scene: &Scene, dice: &mut Dice) -> Option<Organ> {
     }
     abnormal.dedup();
     let [organ] = abnormal.as_slice() else { return None };
-    (scene.lesions.is_empty() || dice.chance(0.5)).then_some(*organ)
+    (scene.lesions.is_empty() || random.chance(0.5)).then_some(*organ)
 }
 
 /// A place of the region that is affected, or one that is not.
-fn pick_place(scene: &Scene, affected: bool, dice: &mut Dice) -> Option<Place> {
-    let places: Vec<Place> = scene
+fn pick_place(scene: &Scene, affected: bool, random: &mut RandomStream) -> Option<Location> {
+    let places: Vec<Location> = scene
         .region
         .places()
         .iter()
         .copied()
         .filter(|&place| scene.affects(place) == affected)
         .collect();
-    (!places.is_empty()).then(|| dice.pick(&places))
+    (!places.is_empty()).then(|| random.pick(&places))
 }
 
 /// One of `all` that is not `this`; `all` holds `this` once and others besides.
-fn other<T: Copy + PartialEq>(all: &[T], this: T, dice: &mut Dice) -> T {
+fn other<T: Copy + PartialEq>(all: &[T], this: T, random: &mut RandomStream) -> T {
     loop {
-        let drawn = dice.pick(all);
+        let drawn = random.pick(all);
         if drawn != this {
             return drawn;
         }
@@ -194,8 +196,8 @@ fn other<T: Copy + PartialEq>(all: &[T], this: T, dice: &mut Dice) -> T {
 }
 
 /// Two options in either order.
-fn choice([a, b]: [&'static str; 2], answer: &'static str, dice: &mut Dice) -> Filled {
-    if dice.chance(0.5) { Filled { a, b, answer } } else { Filled { a: b, b: a, answer } }
+fn choice([a, b]: [&'static str; 2], answer: &'static str, random: &mut RandomStream) -> Filled {
+    if random.chance(0.5) { Filled { a, b, answer } } else { Filled { a: b, b: a, answer } }
 }
 
 fn yes_no(truth: bool) -> &'static str {

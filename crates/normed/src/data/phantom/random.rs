@@ -16,9 +16,9 @@ pub enum Purpose {
 }
 
 /// One stream of random numbers.
-pub struct Dice(ChaCha8Rng);
+pub struct RandomStream(ChaCha8Rng);
 
-impl Dice {
+impl RandomStream {
     /// The stream of picture `index` of split number `split` for one purpose.
     pub fn new(seed: u64, split: u64, index: u64, purpose: Purpose) -> Self {
         let mut key = [0; 32];
@@ -53,7 +53,7 @@ impl Dice {
         items[self.below(items.len())]
     }
 
-    /// About normal, mean 0 and deviation 1: the sum of four bytes, centred and scaled. Cheap, and
+    /// About normal, mean 0 and deviation 1: the sum of four bytes, centerd and scaled. Cheap, and
     /// bounded by 3.5, which is all that the noise of a picture needs.
     pub fn normal(&mut self) -> f32 {
         let sum: u32 = self.0.next_u32().to_le_bytes().into_iter().map(u32::from).sum();
@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_a_function_of_its_whole_key() {
-        let first = |seed, split, index, purpose| Dice::new(seed, split, index, purpose).unit();
+        let first =
+            |seed, split, index, purpose| RandomStream::new(seed, split, index, purpose).unit();
         let base = first(1, 2, 3, Purpose::Scene);
         assert_eq!(base, first(1, 2, 3, Purpose::Scene));
         assert_ne!(base, first(2, 2, 3, Purpose::Scene));
@@ -80,8 +81,8 @@ mod tests {
 
     #[test]
     fn normal_has_mean_zero_and_deviation_one() {
-        let mut dice = Dice::new(0, 0, 0, Purpose::Draw);
-        let draws: Vec<f32> = (0..100_000).map(|_| dice.normal()).collect();
+        let mut random = RandomStream::new(0, 0, 0, Purpose::Draw);
+        let draws: Vec<f32> = (0..100_000).map(|_| random.normal()).collect();
         let mean = draws.iter().sum::<f32>() / draws.len() as f32;
         let variance = draws.iter().map(|d| (d - mean).powi(2)).sum::<f32>() / draws.len() as f32;
         assert!(mean.abs() < 0.02, "{mean}");
@@ -90,10 +91,10 @@ mod tests {
 
     #[test]
     fn below_reaches_every_number_and_no_other() {
-        let mut dice = Dice::new(0, 0, 0, Purpose::Draw);
+        let mut random = RandomStream::new(0, 0, 0, Purpose::Draw);
         let mut seen = [0; 5];
         for _ in 0..10_000 {
-            seen[dice.below(5)] += 1;
+            seen[random.below(5)] += 1;
         }
         assert!(seen.iter().all(|&n| (1_800..2_200).contains(&n)), "{seen:?}");
     }
