@@ -1,6 +1,7 @@
 //! A model and the questions it is to answer, or the studies it is to report, as `predict` and `evaluate` are
 //! told them.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
@@ -69,21 +70,21 @@ impl Answers {
     }
 
     fn answer(&self, dataset: &Arc<dyn Dataset>, what: &'static str) -> Result<Vec<Prediction>> {
-        let which: Vec<usize> = (0..dataset.len()).collect();
-        let bar: ProgressBar = counting_bar(which.len(), what, self.verbosity);
+        let indices: Vec<usize> = (0..dataset.len()).collect();
+        let bar: ProgressBar = counting_bar(indices.len(), what, self.verbosity);
         let evaluation = Evaluation {
             loaded: &self.loaded,
             collator: &self.collator,
             dataset,
-            which: &which,
+            indices: &indices,
             batch_size: self.batch_size,
         };
         let predictions = evaluation.predict(&self.rule, &mut |done| {
             bar.inc(done as u64);
-            true
+            ControlFlow::Continue(())
         })?;
         bar.finish_and_clear();
-        Ok(predictions.unwrap_or_default()) // none only if the closure above had said no
+        Ok(predictions.finished().unwrap_or_default()) // it is never stopped
     }
 }
 

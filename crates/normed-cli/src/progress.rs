@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use normed::metrics::Metric;
-use normed::train::{Choice, Event, Outcome, Subject};
+use normed::train::{BatchSetting, Event, Outcome, Subject};
 
 use crate::args::Verbosity;
 use crate::format::{self, bytes, duration, grouped, percent};
@@ -49,16 +49,16 @@ impl Progress {
                     self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
                 }
             }
-            Event::Planned { memory, way } => {
-                let Choice { batch_size, grad_accum_steps, recompute } = way.choice;
+            Event::Planned { memory, estimate } => {
+                let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
                 self.line(&format!(
                     "inside {memory}: {grad_accum_steps} x {batch_size} examples a step, recompute \
                      {}; peak {}",
                     recompute.name(),
-                    bytes(way.needs.peak)
+                    bytes(estimate.needs.peak)
                 ));
             }
-            Event::Tuned { trained, total, inert } => {
+            Event::ParametersSelected { trained, total, inert } => {
                 let part = percent(100.0 * *trained as f64 / (*total).max(1) as f64);
                 let (trained, total) = (grouped(*trained), grouped(*total));
                 self.line(&format!("training {trained} of {total} parameters ({part})"));
@@ -69,57 +69,57 @@ impl Progress {
                     ));
                 }
             }
-            Event::Ranked { norms, kept, examples } => self.line(&format!(
+            Event::NormsSelected { norms, kept, examples } => self.line(&format!(
                 "{kept} of {norms} norms are trained: those of the largest Fisher information by \
                  {examples} examples (fisher.csv)"
             )),
-            Event::Cached { pictures, computed, bytes, directory, seconds } => {
+            Event::Cached { images, computed, bytes, directory, seconds } => {
                 self.line(&format!(
-                    "{pictures} pictures seen by the frozen towers once and for all, {computed} of \
+                    "{images} images seen by the frozen towers once and for all, {computed} of \
                      them now ({}): {} MB in {}",
                     duration(*seconds),
                     bytes.div_ceil(1_000_000),
                     directory.display(),
                 ));
             }
-            Event::StepDone { step, of, epoch, loss, lr, examples_per_second, .. } => {
+            Event::StepDone { step, total, epoch, loss, lr, examples_per_second, .. } => {
                 let state = format!("loss {loss:.3}, rate {lr:.1e}, {examples_per_second:.0}/s");
                 self.bar.set_position(*step as u64);
                 self.bar.set_message(state.clone());
-                let due = *step == 1 || step == of || step % of.div_ceil(LINES).max(1) == 0;
+                let due = *step == 1 || step == total || step % total.div_ceil(LINES).max(1) == 0;
                 if self.bar.is_hidden() && due {
-                    print_out(format_args!("epoch {epoch}, step {step} of {of}: {state}"));
+                    print_out(format_args!("epoch {epoch}, step {step} of {total}: {state}"));
                 }
             }
-            Event::Progress { of, done, examples } => {
-                self.bar.set_message(format!("{}: {done} of {examples}", subject(*of)));
+            Event::Progress { subject, done, total } => {
+                self.bar.set_message(format!("{}: {done} of {total}", describe(*subject)));
             }
-            Event::Truncated { reports, of, tokens } => self.line(&format!(
-                "{reports} of {of} reports are longer than {tokens} tokens or than the model's room: \
+            Event::Truncated { reports, total, tokens } => self.line(&format!(
+                "{reports} of {total} reports are longer than {tokens} tokens or than the model's room: \
                  what is learnt of them ends there (generate.max_new_tokens)"
             )),
-            Event::Evaluated { of, epoch, loss, scores, best, seconds, .. } => {
+            Event::Evaluated { subject, epoch, loss, scores, best, seconds, .. } => {
                 let told = |(metric, value): (&Metric, &f64)| match metric {
                     Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
                     _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
                 };
                 let told: String = scores.iter().map(told).collect();
-                let when = match of {
+                let when = match subject {
                     Subject::TestBefore => String::new(),
                     _ => format!(" after epoch {epoch}"),
                 };
                 self.line(&format!(
                     "{}{when}: loss {loss:.3}{told} ({}){}",
-                    subject(*of),
+                    describe(*subject),
                     duration(*seconds),
-                    if *best && *of == Subject::Validation { ", the best so far" } else { "" },
+                    if *best && *subject == Subject::Validation { ", the best so far" } else { "" },
                 ));
             }
             Event::Saved { .. } => {}
-            Event::Stopped { step, of, output } => {
+            Event::Stopped { step, total, output } => {
                 self.bar.finish_and_clear();
                 print_err(format_args!(
-                    "stopped after step {step} of {of}; everything is saved in {}",
+                    "stopped after step {step} of {total}; everything is saved in {}",
                     output.display()
                 ));
             }
@@ -183,15 +183,15 @@ fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-fn subject(of: Subject) -> &'static str {
-    match of {
+fn describe(subject: Subject) -> &'static str {
+    match subject {
         Subject::Validation => "validation",
         Subject::TestBefore => "test, before training",
         Subject::TestAfter => "test",
         Subject::TestBlind => "test, images exchanged",
-        Subject::Pictures => "pictures",
+        Subject::Images => "pictures",
         Subject::Norms => "comparing norms",
-        Subject::Rates => "sweeping the rate",
+        Subject::LearningRates => "sweeping the rate",
     }
 }
 

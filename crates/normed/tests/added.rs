@@ -290,7 +290,8 @@ fn runs_train_them() {
         tiny::make(dir.path(), tuning, "epochs = 2");
         let mut recipe = Recipe::open(&dir.path().join("recipe.toml"), &[]).unwrap();
         recipe.output = dir.path().join(format!("run{i}"));
-        let outcome = run(&recipe, &RunOptions::default(), &mut |_| {}).unwrap().unwrap();
+        let outcome =
+            run(&recipe, &RunOptions::default(), &mut |_| {}).unwrap().finished().unwrap();
         assert!(outcome.trained > 0);
         let mut loaded = recipe.open_base().unwrap();
         let hash = loaded.content_hash.clone();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use normed::models;
 use normed::recipe::{CachePlace, Recipe};
 use normed::tensor::{Precision, Recompute};
-use normed::train::{Event, RunOptions, Subject, run};
+use normed::train::{Completion, Event, RunOptions, Subject, run};
 
 const FROZEN: &str = "method = \"full\"\ntowers = [\"text\", \"decoder\"]";
 
@@ -32,7 +32,7 @@ fn go(recipe: &Recipe, resume: bool, mut stop: impl FnMut(&Event) -> bool) -> Ve
         events.push(event.clone());
         flag.fetch_or(stop(event), Ordering::Relaxed);
     });
-    assert_eq!(outcome.unwrap().is_none(), flag.load(Ordering::Relaxed));
+    assert_eq!(outcome.unwrap() == Completion::Stopped, flag.load(Ordering::Relaxed));
     events
 }
 
@@ -43,7 +43,7 @@ fn finish(recipe: &Recipe) -> Vec<Event> {
 /// Pictures in the cache, and those computed.
 fn cached(events: &[Event]) -> Option<(usize, usize)> {
     let mut cached = events.iter().filter_map(|event| match event {
-        Event::Cached { pictures, computed, .. } => Some((*pictures, *computed)),
+        Event::Cached { images, computed, .. } => Some((*images, *computed)),
         _ => None,
     });
     let one = cached.next();
@@ -124,7 +124,7 @@ fn a_resumed_run_takes_up_what_is_whole() {
 
     // Stopped while it looks at pictures, four at a time.
     let broken = recipe(root, "broken", CachePlace::Run);
-    let looked = |event: &Event| matches!(event, Event::Progress { of: Subject::Pictures, done, .. } if *done == 8);
+    let looked = |event: &Event| matches!(event, Event::Progress { subject: Subject::Images, done, .. } if *done == 8);
     assert_eq!(cached(&go(&broken, false, looked)), None);
     let mut steps = 0;
     let events = go(&broken, true, |event| {

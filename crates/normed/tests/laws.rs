@@ -7,7 +7,7 @@ use normed::models::{self, LoadedModel};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
-use normed::train::{AdamW, StepOptions, step};
+use normed::train::{AdamW, StepOptions, train_step};
 use normed::tuning::{
     AdapterOptions, Ia3Options, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Table,
     Target, Tuned, Tuning,
@@ -148,7 +148,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     for _ in 0..3 {
         let item = std::iter::once(Ok((batch.clone(), vec![prepared()])));
         let options = StepOptions { spec: &spec, seed: 0, lr: spec.lr };
-        step(&*loaded.model, &mut loaded.params, &mut optimizer, item, options).unwrap();
+        train_step(&*loaded.model, &mut loaded.params, &mut optimizer, item, options).unwrap();
     }
     let after = values(&loaded.params);
     for (((_, parameter), a), b) in loaded.params.iter().zip(&before).zip(&after) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ fn recipe(root: &Path, name: &str, settings: &[&str]) -> Recipe {
 fn follow(root: &Path, name: &str, settings: &[&str], output: &str) -> Outcome {
     let recipe = Recipe { output: root.join(output), ..recipe(root, name, settings) };
     let options = RunOptions { test: true, ..RunOptions::default() };
-    run(&recipe, &options, &mut |_| {}).unwrap().unwrap()
+    run(&recipe, &options, &mut |_| {}).unwrap().finished().unwrap()
 }
 
 fn questions(root: &Path) -> Arc<dyn Dataset> {
@@ -71,15 +72,15 @@ fn answers(
     rule: &GenerationConfig,
     batch_size: usize,
 ) -> Vec<Prediction> {
-    let which: Vec<usize> = (0..10).collect();
+    let indices: Vec<usize> = (0..10).collect();
     let evaluation = Evaluation {
         loaded,
         collator: &Arc::new(loaded.collator()),
         dataset: &questions(root),
-        which: &which,
+        indices: &indices,
         batch_size,
     };
-    evaluation.predict(rule, &mut |_| true).unwrap().unwrap()
+    evaluation.predict(rule, &mut |_| ControlFlow::Continue(())).unwrap().finished().unwrap()
 }
 
 #[test]

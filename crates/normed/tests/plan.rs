@@ -23,14 +23,14 @@ fn a_plan_lists_every_way_and_needs_no_weights() {
     fs::remove_file(dir.path().join("base/model.safetensors")).unwrap();
     let plan = plan(&tiny::recipe(dir.path(), "run")).unwrap();
     // Eight examples a step, at most four at a time; 48 examples an epoch.
-    assert_eq!((plan.examples, plan.steps), (8, Some(18)));
-    let sizes: Vec<_> = plan.ways.iter().map(|way| way.choice.batch_size).collect();
+    assert_eq!((plan.examples_per_step, plan.steps), (8, Some(18)));
+    let sizes: Vec<_> = plan.estimates.iter().map(|estimate| estimate.setting.batch_size).collect();
     assert_eq!(sizes, [4, 4, 4, 4, 2, 2, 2, 2, 1, 1, 1, 1]);
-    assert!(plan.ways.iter().all(|w| w.choice.batch_size * w.choice.grad_accum_steps == 8));
-    let own = plan.ways[plan.chosen.unwrap()].choice;
+    assert!(plan.estimates.iter().all(|w| w.setting.batch_size * w.setting.grad_accum_steps == 8));
+    let own = plan.estimates[plan.chosen.unwrap()].setting;
     assert_eq!((own.batch_size, own.recompute), (4, Recompute::None));
-    for ways in plan.ways.chunks(4) {
-        let kept: Vec<_> = ways.iter().map(|way| way.needs.activations).collect();
+    for estimates in plan.estimates.chunks(4) {
+        let kept: Vec<_> = estimates.iter().map(|estimate| estimate.needs.activations).collect();
         assert!(kept.is_sorted_by(|a, b| a > b), "{kept:?}");
     }
     assert!(plan.trained > 0 && plan.trained < plan.total);
@@ -73,23 +73,23 @@ fn without_data_texts_are_as_long_as_the_model_allows() {
     fs::remove_file(dir.path().join("data.jsonl")).unwrap();
     let unknown = plan(&recipe).unwrap();
     assert_eq!(unknown.steps, None);
-    assert!(unknown.no_data.unwrap().contains("data.jsonl"));
-    assert!(unknown.ways[0].needs.peak > known.ways[0].needs.peak);
+    assert!(unknown.data_error.unwrap().contains("data.jsonl"));
+    assert!(unknown.estimates[0].needs.peak > known.estimates[0].needs.peak);
 }
 
 #[test]
 fn the_fastest_way_that_fits_is_chosen() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), LAYER_NORM, "epochs = 1");
-    let peaks: Vec<_> = plan(&tiny::recipe(dir.path(), "run")).unwrap().ways;
-    let least = peaks.iter().map(|way| way.needs.peak).min().unwrap();
-    for way in &peaks {
+    let peaks: Vec<_> = plan(&tiny::recipe(dir.path(), "run")).unwrap().estimates;
+    let least = peaks.iter().map(|estimate| estimate.needs.peak).min().unwrap();
+    for estimate in &peaks {
         let mut recipe = tiny::recipe(dir.path(), "run");
-        recipe.memory = Some(ByteSize(way.needs.peak as u64));
+        recipe.memory = Some(ByteSize(estimate.needs.peak as u64));
         let plan = plan(&recipe).unwrap();
-        let chosen = plan.choice(&recipe).unwrap();
-        assert!(chosen.needs.peak <= way.needs.peak);
-        for other in plan.ways.iter().filter(|other| other.needs.peak <= way.needs.peak) {
+        let chosen = plan.chosen_estimate(&recipe).unwrap();
+        assert!(chosen.needs.peak <= estimate.needs.peak);
+        for other in plan.estimates.iter().filter(|other| other.needs.peak <= estimate.needs.peak) {
             assert!(chosen.run_seconds <= other.run_seconds);
         }
     }

@@ -389,7 +389,7 @@ fn a_run_trains_norms_beside_quantised_matrices() {
         tiny::make(root.path(), "method = \"layer_norm\"", "epochs = 2");
         let made = quantised(&root.path().join("base"), to, &root.path().join("quantised"));
         let recipe = recipe(root.path(), &[&format!("precision=\"{precision}\"")]);
-        let weights = plan(&recipe).unwrap().ways[0].needs.weights;
+        let weights = plan(&recipe).unwrap().estimates[0].needs.weights;
         let mut loaded = recipe.open_base().unwrap();
         recipe.tuning.apply(&mut loaded.params).unwrap();
         loaded.params.set_precision(recipe.precision);
@@ -398,7 +398,7 @@ fn a_run_trains_norms_beside_quantised_matrices() {
         assert!(bytes <= made.after);
         let outcome =
             run(&recipe, &RunOptions { test: true, ..RunOptions::default() }, &mut |_| {});
-        let outcome = outcome.unwrap().unwrap();
+        let outcome = outcome.unwrap().finished().unwrap();
         assert!(outcome.trained > 0 && outcome.test.is_some());
         assert!(root.path().join("run/adapter/adapter_model.safetensors").is_file());
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use normed::recipe::Recipe;
 use normed::tensor::{Module, Tower};
-use normed::train::{Event, RunOptions, find_lr, run};
+use normed::train::{Completion, Event, RunOptions, find_lr, run};
 use normed::weights::read_safetensors;
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ fn a_sweep_finds_a_rate_and_leaves_no_trace() {
     let sweep = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let stop = AtomicBool::new(false);
-        pool.install(|| find_lr(&recipe, &stop, &mut |_| {})).unwrap().unwrap()
+        pool.install(|| find_lr(&recipe, &stop, &mut |_| {})).unwrap().finished().unwrap()
     };
     let found = sweep(1);
     assert_eq!(found, sweep(2), "it depends on the number of threads");
@@ -81,11 +81,12 @@ fn a_sweep_finds_a_rate_and_leaves_no_trace() {
 
     // What a method adds has its values, too.
     let adapters = self::recipe(dir.path(), &["tuning.method=\"adapter\""], "adapters");
-    let found = find_lr(&adapters, &AtomicBool::new(false), &mut |_| {}).unwrap().unwrap();
+    let found =
+        find_lr(&adapters, &AtomicBool::new(false), &mut |_| {}).unwrap().finished().unwrap();
     assert!(found.steps[0].change.abs() < 1e-6 && found.suggestion.is_some());
 
     let stop = AtomicBool::new(true);
-    assert_eq!(find_lr(&recipe, &stop, &mut |_| {}).unwrap(), None);
+    assert_eq!(find_lr(&recipe, &stop, &mut |_| {}).unwrap(), Completion::Stopped);
     let frozen = self::recipe(dir.path(), &["tuning.method=\"none\""], "run");
     assert!(find_lr(&frozen, &AtomicBool::new(false), &mut |_| {}).is_err());
 }
@@ -103,12 +104,12 @@ fn the_norms_of_largest_information_are_trained() {
     let mut told = Vec::new();
     let one = recipe(dir.path(), &[], "one");
     run(&one, &options(false), &mut |event| {
-        if let Event::Ranked { .. } | Event::Tuned { .. } = event {
+        if let Event::NormsSelected { .. } | Event::ParametersSelected { .. } = event {
             told.push(event.clone());
         }
     })
     .unwrap();
-    let Event::Ranked { norms, kept, examples: 12 } = told[0] else { panic!("{told:?}") };
+    let Event::NormsSelected { norms, kept, examples: 12 } = told[0] else { panic!("{told:?}") };
     assert_eq!(kept, (0.3 * norms as f64).round() as usize);
     let first = ranking(&one.output);
     let rows = first["ranking"].as_array().unwrap();
@@ -155,8 +156,10 @@ fn a_run_that_goes_on_keeps_its_choice() {
     let before = fs::read(&path).unwrap();
     let mut compared = 0;
     run(&broken, &options(true), &mut |event| {
-        compared +=
-            usize::from(matches!(event, Event::Progress { of: normed::train::Subject::Norms, .. }));
+        compared += usize::from(matches!(
+            event,
+            Event::Progress { subject: normed::train::Subject::Norms, .. }
+        ));
     })
     .unwrap();
     assert_eq!(compared, 0, "it estimated again");
@@ -167,7 +170,7 @@ fn a_run_that_goes_on_keeps_its_choice() {
     let early = recipe(dir.path(), &[], "early");
     let stopped = options(false);
     stopped.stop.store(true, Ordering::Relaxed);
-    assert!(run(&early, &stopped, &mut |_| {}).unwrap().is_none());
+    assert!(run(&early, &stopped, &mut |_| {}).unwrap() == Completion::Stopped);
     assert!(!early.output.join("fisher.json").exists());
     run(&early, &options(true), &mut |_| {}).unwrap();
     tiny::assert_same(&whole.output, &early.output);

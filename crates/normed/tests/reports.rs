@@ -24,13 +24,13 @@ fn go(recipe: &Recipe) -> (Outcome, Vec<Event>) {
     let mut events = Vec::new();
     let options = RunOptions { test: true, ..RunOptions::default() };
     let outcome = run(recipe, &options, &mut |event| events.push(event.clone())).unwrap();
-    (outcome.unwrap(), events)
+    (outcome.finished().unwrap(), events)
 }
 
 /// What was told of the validation examples after each epoch.
 fn validations(events: &[Event], metric: Metric) -> Vec<f64> {
     let told = events.iter().filter_map(|event| match event {
-        Event::Evaluated { of: Subject::Validation, scores, .. } => Some(scores[&metric]),
+        Event::Evaluated { subject: Subject::Validation, scores, .. } => Some(scores[&metric]),
         _ => None,
     });
     told.collect()
@@ -102,7 +102,7 @@ fn the_cache_changes_no_byte_of_a_run_with_several_views() {
     with("without", CachePlace::Off);
     let events = with("with", CachePlace::Run);
     let cached = events.iter().find_map(|event| match event {
-        Event::Cached { pictures, computed, .. } => Some((*pictures, *computed)),
+        Event::Cached { images, computed, .. } => Some((*images, *computed)),
         _ => None,
     });
     // Of two views, one is another study's, too.
@@ -117,7 +117,7 @@ fn reports_that_are_too_long_are_cut_and_counted() {
     tiny::make_reports(root, "method = \"layer_norm\"", "\n[generate]\nmax_new_tokens = 6");
     let (_, events) = go(&recipe(root, "run"));
     let cut = events.iter().find_map(|event| match event {
-        Event::Truncated { reports, of, tokens } => Some((*reports, *of, *tokens)),
+        Event::Truncated { reports, total, tokens } => Some((*reports, *total, *tokens)),
         _ => None,
     });
     // Studies of two views have ten words.
@@ -145,7 +145,7 @@ fn a_plan_counts_every_view() {
         .collect();
     fs::write(root.join("reports.jsonl"), one).unwrap();
     let one = plan(&recipe(root, "run")).unwrap();
-    let of = |plan: &normed::train::Plan| plan.ways[plan.chosen.unwrap()];
+    let of = |plan: &normed::train::Plan| plan.estimates[plan.chosen.unwrap()];
     let [both, one] = [of(&both), of(&one)];
     assert!(both.needs.activations > one.needs.activations);
     // Of the vision tower's products, twice as many.

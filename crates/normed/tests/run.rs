@@ -3,13 +3,14 @@
 mod tiny;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use normed::metrics::Metric;
 use normed::models;
-use normed::train::{Event, Outcome, RunOptions, Subject, run};
+use normed::train::{Completion, Event, Outcome, RunOptions, Subject, run};
 use normed::weights::{BaseCheck, load_adapter};
 
 const LAYER_NORM: &str = "method = \"layer_norm\"";
@@ -19,7 +20,7 @@ fn finish(root: &Path, name: &str, resume: bool) -> (Outcome, Vec<Event>) {
     let options = RunOptions { resume, test: true, ..RunOptions::default() };
     let mut events = Vec::new();
     let outcome = run(&tiny::recipe(root, name), &options, &mut |event| events.push(event.clone()));
-    (outcome.unwrap().expect("nobody stopped it"), events)
+    (outcome.unwrap().finished().expect("nobody stopped it"), events)
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn a_run_leaves_all_it_promises() {
     assert_eq!(answers, written);
 
     let mut best = events.iter().filter_map(|e| match e {
-        Event::Evaluated { of: Subject::Validation, scores, best: true, epoch, .. } => {
+        Event::Evaluated { subject: Subject::Validation, scores, best: true, epoch, .. } => {
             Some((*epoch, scores.get(&Metric::ExactMatch).copied()))
         }
         _ => None,
@@ -87,16 +88,20 @@ fn answer(
     recipe: &normed::recipe::Recipe,
 ) -> Vec<normed::metrics::Prediction> {
     let dataset = recipe.data.open().unwrap().dataset;
-    let which = normed::data::indices_of(&*dataset, normed::data::Split::Test).unwrap();
+    let indices = normed::data::indices_of(&*dataset, normed::data::Split::Test).unwrap();
     let collator = Arc::new(loaded.collator());
     let evaluation = normed::train::Evaluation {
         loaded,
         collator: &collator,
         dataset: &dataset,
-        which: &which,
+        indices: &indices,
         batch_size: recipe.train.batch_size,
     };
-    evaluation.predict(&recipe.generate, &mut |_| true).unwrap().unwrap()
+    evaluation
+        .predict(&recipe.generate, &mut |_| ControlFlow::Continue(()))
+        .unwrap()
+        .finished()
+        .unwrap()
 }
 
 #[test]
@@ -121,7 +126,7 @@ fn stop_after(root: &Path, name: &str, n: usize, resume: bool) {
         stopped |= matches!(event, Event::Stopped { .. });
         stop.store(steps == n, Ordering::Relaxed);
     });
-    assert_eq!(outcome.unwrap(), None);
+    assert_eq!(outcome.unwrap(), Completion::Stopped);
     assert!(stopped && steps == n, "{steps}");
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use normed::Result;
 use normed::recipe::Recipe;
-use normed::train::{Choice, Needs, Plan, Way};
+use normed::train::{BatchSetting, CostEstimate, MemoryNeeds, Plan};
 
 use crate::args::PlanArgs;
 use crate::format::{bytes, columns, duration, grouped, percent, scaled};
@@ -22,7 +22,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
         true => print_out(serde_json::json!(plan)),
         false => print_out(as_text(&plan)),
     }
-    plan.choice(&recipe)?;
+    plan.chosen_estimate(&recipe)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -34,9 +34,9 @@ fn as_text(plan: &Plan) -> String {
         grouped(plan.total),
         percent(part)
     );
-    match (plan.steps, &plan.no_data) {
+    match (plan.steps, &plan.data_error) {
         (Some(steps), _) => {
-            text += &format!("\n{} steps of {} examples", grouped(steps), plan.examples);
+            text += &format!("\n{} steps of {} examples", grouped(steps), plan.examples_per_step);
         }
         (None, Some(why)) => {
             text += &format!("\ntexts are taken to be as long as the model allows ({why})");
@@ -44,14 +44,15 @@ fn as_text(plan: &Plan) -> String {
         (None, None) => {}
     }
     if let Some(chosen) = plan.chosen {
-        text += &format!("\n\n{}", details(&plan.ways[chosen]));
+        text += &format!("\n\n{}", details(&plan.estimates[chosen]));
     }
     format!("{text}\n\n{}", table(plan))
 }
 
 /// What the chosen way takes.
-fn details(way: &Way) -> String {
-    let Needs { weights, optimizer, data, activations, workspace, program, peak } = way.needs;
+fn details(estimate: &CostEstimate) -> String {
+    let MemoryNeeds { weights, optimizer, data, activations, workspace, program, peak } =
+        estimate.needs;
     let rows = [
         ("weights", weights),
         ("optimizer", optimizer),
@@ -63,9 +64,9 @@ fn details(way: &Way) -> String {
     ];
     let rows = rows.map(|(name, n)| vec![name.to_owned(), bytes(n)]);
     let work = [
-        ("operations a step: products", scaled(way.work.products)),
-        ("attention", scaled(way.work.attention)),
-        ("elements of all else", scaled(way.work.elements)),
+        ("operations a step: products", scaled(estimate.work.products)),
+        ("attention", scaled(estimate.work.attention)),
+        ("elements of all else", scaled(estimate.work.elements)),
     ];
     let work = work.map(|(name, n)| vec![name.to_owned(), n]);
     format!("{}\n\n{}", columns(&rows, 1), columns(&work, 1))
@@ -75,17 +76,17 @@ fn details(way: &Way) -> String {
 fn table(plan: &Plan) -> String {
     let head = ["", "recompute", "batch", "passes", "peak", "activations", "a step", "the run"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for (i, way) in plan.ways.iter().enumerate() {
-        let Choice { batch_size, grad_accum_steps, recompute } = way.choice;
+    for (i, estimate) in plan.estimates.iter().enumerate() {
+        let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
         rows.push(vec![
             if plan.chosen == Some(i) { "*" } else { "" }.to_owned(),
             recompute.name().to_owned(),
             batch_size.to_string(),
             grad_accum_steps.to_string(),
-            bytes(way.needs.peak),
-            bytes(way.needs.activations),
-            duration(way.step_seconds),
-            way.run_seconds.map_or_else(|| "-".to_owned(), duration),
+            bytes(estimate.needs.peak),
+            bytes(estimate.needs.activations),
+            duration(estimate.step_seconds),
+            estimate.run_seconds.map_or_else(|| "-".to_owned(), duration),
         ]);
     }
     columns(&rows, 2)

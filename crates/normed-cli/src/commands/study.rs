@@ -10,7 +10,7 @@ use std::time::Duration;
 use normed::files::{TABLE_LIMIT, read_text};
 use normed::metrics::Metric;
 use normed::study::{self, Ended, Estimate, Results, Shard, Standing, Study, Task, Told, Work};
-use normed::train::{outcome_of, under_way};
+use normed::train::{is_running, read_outcome};
 use normed::{Error, Result};
 
 use crate::args::StudyArgs;
@@ -108,7 +108,7 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
         fs::remove_file(&log).map_err(|e| Error::io(&log, &e))?;
     }
     let locked = || match &task.work {
-        Work::Run { recipe, .. } => under_way(&recipe.output),
+        Work::Run { recipe, .. } => is_running(&recipe.output),
         Work::Answer { .. } => Ok(false),
     };
     match status.code() {
@@ -160,7 +160,7 @@ fn tell(told: &Told<'_>) {
 fn done(task: &Task) -> String {
     let Work::Run { recipe, .. } = &task.work else { return "done".to_owned() };
     // The study itself reports what cannot be read.
-    let Ok(Some(outcome)) = outcome_of(&recipe.output) else { return "done".to_owned() };
+    let Ok(Some(outcome)) = read_outcome(&recipe.output) else { return "done".to_owned() };
     let headline = Metric::headline(!recipe.data.task.is_vqa());
     let test = outcome.test.as_ref().and_then(|test| test.after.get(headline));
     let score = match (test, outcome.best_value) {

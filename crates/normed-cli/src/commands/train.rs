@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use normed::files::write_atomically;
 use normed::recipe::{Base, Recipe};
-use normed::train::{RunOptions, find_lr, run};
+use normed::train::{Completion, RunOptions, find_lr, run};
 use normed::{Error, Result};
 use serde_json::json;
 
@@ -51,8 +51,8 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
     let mut progress = Progress::new(args.verbosity);
-    let outcome = run(&recipe, &options, &mut |event| progress.show(event))?;
-    if outcome.is_some() {
+    let completion = run(&recipe, &options, &mut |event| progress.show(event))?;
+    if completion != Completion::Stopped {
         return Ok(ExitCode::SUCCESS);
     }
     print_err(format_args!("to go on: {}", resume_command(args, command)));
@@ -64,7 +64,9 @@ fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let mut progress = Progress::new(args.verbosity);
     let swept = find_lr(recipe, &stop, &mut |event| progress.show(event))?;
-    let Some(swept) = swept else { return Ok(ExitCode::from(interrupt::STOPPED)) };
+    let Completion::Finished(swept) = swept else {
+        return Ok(ExitCode::from(interrupt::STOPPED));
+    };
     let mut name = recipe.output.clone().into_os_string();
     name.push(".find_lr.svg");
     let path = PathBuf::from(name);

@@ -216,7 +216,7 @@ impl Workload {
             }
             let batches = std::iter::once(Ok((batch.clone(), Vec::new())));
             let options = StepOptions { spec, seed: 0, lr: LR };
-            return Ok(train::step(&**model, params, optimizer, batches, options)?.loss);
+            return Ok(train::train_step(&**model, params, optimizer, batches, options)?.loss);
         }
         let (loss, gradients) = self.gradients(params, spec)?;
         optimizer.update(params, &gradients, 1.0, LR);

@@ -215,6 +215,18 @@ impl BestBy {
     }
 }
 
+impl TrainSpec {
+    /// Examples per optimizer step: `batch_size` times `grad_accum_steps`.
+    pub fn examples_per_step(&self) -> usize {
+        self.batch_size * self.grad_accum_steps
+    }
+
+    /// Optimizer steps per epoch of `examples` examples; the last step may be of fewer examples.
+    pub fn steps_per_epoch(&self, examples: usize) -> usize {
+        examples.div_ceil(self.examples_per_step())
+    }
+}
+
 impl Default for TrainSpec {
     fn default() -> Self {
         Self {

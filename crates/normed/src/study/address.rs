@@ -10,7 +10,7 @@ use super::{Cell, Study, Task, Work};
 use crate::data::DataSection;
 use crate::files::hex;
 use crate::recipe::{Base, BestBy, Recipe};
-use crate::train::data_fingerprint;
+use crate::train::fingerprint_data;
 use crate::{Error, Result};
 
 /// Digits of an address.
@@ -119,7 +119,7 @@ impl Addresses {
         if let Some((_, fingerprint)) = self.data.iter().find(|(known, _)| known == data) {
             return Ok(fingerprint.clone());
         }
-        let mut fingerprint = data_fingerprint(&*data.open()?.dataset)?;
+        let mut fingerprint = fingerprint_data(&*data.open()?.dataset)?;
         if !data.view.is_default() {
             fingerprint.push_str(&hex(&data.view.hash(b"")));
         }

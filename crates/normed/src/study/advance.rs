@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::select::{chosen, failure, tried, write_failure};
 use super::{Addresses, Cell, Study, Task, Work};
 use crate::files::write_atomically;
-use crate::train::{outcome_of, under_way};
+use crate::train::{is_running, read_outcome};
 use crate::{Error, Result};
 
 /// A part of a study's cells, for one of several processes.
@@ -147,7 +147,7 @@ pub fn advance(
 
     let mut answers = Vec::new();
     for run in runs.iter().filter(|run| run.fraction == 1.0) {
-        if outcome_of(&run.task.recipe().output)?.is_none() {
+        if read_outcome(&run.task.recipe().output)?.is_none() {
             complete = false;
             continue;
         }
@@ -197,7 +197,7 @@ pub(super) fn cell_runs<'a>(
 /// Whether the outcome of `task` is there.
 pub(super) fn is_done(task: &Task) -> Result<bool> {
     match &task.work {
-        Work::Run { recipe, .. } => Ok(outcome_of(&recipe.output)?.is_some()),
+        Work::Run { recipe, .. } => Ok(read_outcome(&recipe.output)?.is_some()),
         Work::Answer { out, .. } => Ok(out.exists()),
     }
 }
@@ -227,7 +227,7 @@ impl Crew<'_> {
         let elsewhere = self.side_by_side(&left, may_fail)?;
         // What others are at is waited for, and done here if they give up.
         for task in elsewhere {
-            while under_way(&task.recipe().output)? && !self.stop.load(Ordering::Relaxed) {
+            while is_running(&task.recipe().output)? && !self.stop.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(500));
             }
             if !is_done(task)? && !self.stop.load(Ordering::Relaxed) {
@@ -273,7 +273,7 @@ impl Crew<'_> {
     fn one(&self, task: &Task, may_fail: bool) -> Result<Ended> {
         (self.tell)(Told::Begun { task });
         let how = match &task.work {
-            Work::Run { recipe, .. } if under_way(&recipe.output)? => Ended::Elsewhere,
+            Work::Run { recipe, .. } if is_running(&recipe.output)? => Ended::Elsewhere,
             _ => {
                 let text = task.recipe().to_toml()?;
                 write_new(task, &text)?;

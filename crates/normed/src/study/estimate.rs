@@ -30,18 +30,18 @@ pub fn estimate(study: &Study, shard: Shard) -> Result<Vec<Estimate<'_>>> {
 
 fn of_cell<'a>(study: &Study, cell: &'a Cell) -> Result<Estimate<'a>> {
     let whole = plan(&cell.recipe)?;
-    let way = whole.chosen.map(|chosen| whole.ways[chosen]);
+    let estimate = whole.chosen.map(|chosen| whole.estimates[chosen]);
     let judged = if cell.rates.len() > 1 { cell.rates.len() } else { 0 };
     let seeds = if cell.trains() { study.seeds.len() } else { 1 };
     let parts: &[f32] = if cell.efficient && cell.trains() { &study.fractions } else { &[] };
-    let one = way.and_then(|way| way.run_seconds);
+    let one = estimate.and_then(|estimate| estimate.run_seconds);
     let mut seconds = one.map(|one| {
         let share: f64 = parts.iter().map(|&part| f64::from(part)).sum();
         one * seeds as f64 * (1.0 + share)
     });
     if judged > 0 {
         let candidate = plan(&cell.selection)?;
-        let one = candidate.chosen.and_then(|chosen| candidate.ways[chosen].run_seconds);
+        let one = candidate.chosen.and_then(|chosen| candidate.estimates[chosen].run_seconds);
         seconds = seconds.zip(one).map(|(seconds, one)| seconds + judged as f64 * one);
     }
     Ok(Estimate {
@@ -50,7 +50,7 @@ fn of_cell<'a>(study: &Study, cell: &'a Cell) -> Result<Estimate<'a>> {
         reported: seeds * (1 + parts.len()),
         answered: seeds * cell.tested_on.len(),
         trained: whole.trained,
-        peak: way.map(|way| way.needs.peak),
+        peak: estimate.map(|estimate| estimate.needs.peak),
         seconds,
     })
 }

@@ -36,7 +36,7 @@ impl History {
     pub fn read(directory: &Path, spec: &TrainSpec) -> Result<Self> {
         let path = directory.join("events.jsonl");
         let text = read_text(&path, TABLE_LIMIT)?;
-        Ok(Self::of(&text, spec.batch_size * spec.grad_accum_steps))
+        Ok(Self::of(&text, spec.examples_per_step()))
     }
 
     fn of(events: &str, examples: usize) -> Self {

@@ -8,7 +8,7 @@ use super::history::History;
 use super::select::{Tried, chosen, tried};
 use super::{Addresses, Cell, Study, Task, Work};
 use crate::metrics::{Constants, Metric, Prediction, Scores, read_predictions, score};
-use crate::train::{Outcome, outcome_of};
+use crate::train::{Outcome, read_outcome};
 use crate::{Error, Result};
 
 /// Everything that tables and plots are made of.
@@ -117,7 +117,7 @@ impl RunResults {
     fn read(run: &CellRun<'_>, answers: &[Task]) -> Result<Self> {
         let recipe = run.task.recipe();
         let output = recipe.output.clone();
-        let Some(outcome) = outcome_of(&output)? else {
+        let Some(outcome) = read_outcome(&output)? else {
             return Err(Error::failed(output.display(), "the run is not over"));
         };
         let mut others = BTreeMap::new();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Cell, Task};
 use crate::files::{CONFIG_LIMIT, read_text, write_atomically};
 use crate::recipe::BestBy;
-use crate::train::outcome_of;
+use crate::train::read_outcome;
 use crate::{Error, Result};
 
 /// A rate, and what came of it.
@@ -35,7 +35,7 @@ pub(super) fn tried(cell: &Cell, candidates: &[Task]) -> Result<Option<Vec<Tried
     let mut tried = Vec::new();
     for (&rate, task) in cell.rates.iter().zip(candidates) {
         let failed = failure(task)?;
-        let value = match outcome_of(&task.recipe().output)? {
+        let value = match read_outcome(&task.recipe().output)? {
             Some(outcome) => outcome.best_value,
             None if failed.is_some() => None,
             None => return Ok(None),

@@ -1,52 +1,52 @@
 //! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2), as `torch.optim.AdamW`
 //! computes it: `θ ← (1 - ηλ) θ`, then `θ ← θ - η/(1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)`.
 //!
-//! What is trained and both moments are f32. Matrices and tables decay; norms and biases do not.
+//! Trained parameters and both moments are f32. Weight decay applies to matrices and embedding tables, not
+//! to norms and biases.
 
 use rayon::prelude::*;
 
-use super::groups::factor;
+use super::param_groups::lr_factor;
 use crate::recipe::TrainSpec;
 use crate::tensor::{
     AddedKind, EmbeddingKind, Gradients, Module, Operation, ParamId, ParamKind, Parameter,
     Parameters, Role, Tensor,
 };
 
-/// The work of one thread at a time, in elements: the update is element by element, so its size
-/// changes nothing in the result.
+/// Elements that a thread updates at a time. The size does not affect the result.
 const CHUNK: usize = 1 << 15;
 
-/// The optimizer's state: two moments for every trained parameter.
+/// The AdamW optimizer: its settings, and two moments for every trained parameter.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     betas: (f32, f32),
     eps: f32,
     weight_decay: f32,
-    /// Updates made.
+    /// Number of updates made.
     pub(super) steps: u64,
-    /// In the order of [`Parameters::trained`].
+    /// The moments, in the order of [`Parameters::trained`].
     pub(super) moments: Vec<Moments>,
 }
 
-/// Running means of one parameter's gradient and its square.
+/// Running means of one parameter's gradient and of its square.
 #[derive(Debug, Clone)]
 pub(super) struct Moments {
-    /// Whose.
+    /// The parameter.
     pub id: ParamId,
-    /// Its rate, as a multiple of `lr`.
+    /// The parameter's learning rate, as a multiple of `lr`.
     factor: f64,
-    /// Of the gradient.
+    /// Running mean of the gradient.
     pub first: Tensor,
-    /// Of its square.
+    /// Running mean of the squared gradient.
     pub second: Tensor,
 }
 
 impl AdamW {
-    /// No updates yet of what `params` trains.
+    /// An optimizer of the trained parameters in `params`, with the settings in `spec`.
     pub fn new(params: &Parameters, spec: &TrainSpec) -> Self {
         let zeros = |id, p: &Parameter| Moments {
             id,
-            factor: factor(&p.role, spec),
+            factor: lr_factor(&p.role, spec),
             first: p.value().zeros_like(&p.shape),
             second: p.value().zeros_like(&p.shape),
         };
@@ -60,8 +60,10 @@ impl AdamW {
         }
     }
 
-    /// One update with `scale` times the gradients, at the rate `lr` and what is in proportion to it; what no
-    /// gradient reached stays as it is. Says of each trained parameter whether an element of it changed.
+    /// Updates the trained parameters with `scale` times their gradients, at the learning rate `lr`.
+    /// Parameters without a gradient stay unchanged.
+    ///
+    /// Returns for each trained parameter whether any of its elements changed.
     pub fn update(
         &mut self,
         params: &mut Parameters,
@@ -119,7 +121,7 @@ impl AdamW {
     }
 }
 
-/// Whether weight decay applies: to what multiplies and is no gain, that is, matrices and tables.
+/// Whether weight decay applies to a parameter: to matrices and tables, but not to vectors of factors.
 fn decays(role: &Role) -> bool {
     use AddedKind::{Ia3, Magnitude};
     let vector = matches!(
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
     use crate::tensor::{NormPosition, Tower};
 
-    /// A head's matrix, which decays, and a norm's gain, which does not.
+    /// A head's matrix, which has weight decay, and a norm's gain, which has none.
     fn parameters() -> Parameters {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Decoder, "");
@@ -162,7 +164,7 @@ mod tests {
     const GAIN: [f32; 2] = [0.626_726_9, -1.373_273_1];
 
     #[test]
-    fn three_steps_are_torchs() {
+    fn three_steps_match_pytorch() {
         let mut params = parameters();
         let spec = TrainSpec { weight_decay: 0.1, ..TrainSpec::default() };
         let mut optimizer = AdamW::new(&params, &spec);
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_moves_at_its_own_rate() {
+    fn a_parameter_group_has_its_own_rate() {
         let after = |spec: TrainSpec, lr| {
             let mut params = parameters();
             let mut optimizer = AdamW::new(&params, &spec);
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_gradient_reached_stays() {
+    fn a_parameter_without_a_gradient_stays_unchanged() {
         let mut params = parameters();
         let (id, _) = params.iter().next().unwrap();
         let mut optimizer = AdamW::new(&params, &TrainSpec::default());

@@ -1,46 +1,45 @@
-//! The alarm: silent non-learning and a loss that is no number stop the run at once.
+//! The alarm: a parameter that is trained but does not learn stops the run.
 
 use serde::{Deserialize, Serialize};
 
-use super::step::Stepped;
-use crate::data::PreparedExample;
-use crate::ops::CrossEntropy;
+use super::finite::list_names;
+use super::step::StepResult;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
-/// By this step every trained parameter must have been reached by a gradient and have moved.
+/// By this step every trained parameter must have had a gradient other than zero and have changed.
 const STEPS: usize = 20;
 
-/// How many names an error lists.
-const NAMES: usize = 5;
-
-/// What the first steps did to each trained parameter.
+/// Records for each trained parameter, in the order of [`Parameters::trained`], whether the first steps
+/// reached it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Alarm {
+    /// Whether a step had a gradient other than zero for it.
     reached: Vec<bool>,
+    /// Whether a step changed it.
     moved: Vec<bool>,
 }
 
 impl Alarm {
-    /// Set, before the first step.
+    /// The alarm before the first step.
     pub fn new(params: &Parameters) -> Self {
         let n = params.trained().count();
         Self { reached: vec![false; n], moved: vec![false; n] }
     }
 
-    /// Takes in step `step`, counted from 1, the last of which is `last`; fails at the 20th, or at
-    /// the end of a shorter run, if a parameter was never reached or never moved.
+    /// Records the result of step `step`, counted from 1, of `last`. At the 20th step, or at the end of a
+    /// shorter run, fails if a parameter never had a gradient or never changed.
     pub fn observe(
         &mut self,
         params: &Parameters,
-        done: &Stepped,
+        result: &StepResult,
         (step, last): (usize, usize),
     ) -> Result<()> {
         if step > STEPS {
             return Ok(());
         }
         let all = self.reached.iter_mut().zip(&mut self.moved);
-        for ((reached, moved), (&r, &m)) in all.zip(done.reached.iter().zip(&done.moved)) {
+        for ((reached, moved), (&r, &m)) in all.zip(result.reached.iter().zip(&result.moved)) {
             *reached |= r;
             *moved |= m;
         }
@@ -54,54 +53,20 @@ impl Alarm {
         let unreached = missed(&self.reached);
         if !unreached.is_empty() {
             return Err(Error::diverged(
-                list(&unreached),
-                format!("trained, but no gradient reached it in {step} steps"),
+                list_names(&unreached),
+                format!("trained, but its gradient was zero in all {step} steps"),
             )
-            .with_remedy("the loss does not depend on it: choose other parameters in [tuning]"));
+            .with_remedy("the loss does not depend on it; select other parameters in [tuning]"));
         }
         let unmoved = missed(&self.moved);
         if !unmoved.is_empty() {
             return Err(Error::diverged(
-                list(&unmoved),
-                format!("trained, but {step} steps did not change it"),
+                list_names(&unmoved),
+                format!("trained, but unchanged after {step} steps"),
             )
-            .with_remedy("its steps round away: raise train.lr"));
+            .with_remedy("the updates are too small to change an f32 value; raise train.lr"));
         }
         Ok(())
-    }
-}
-
-/// Fails if the loss is no finite number, naming the examples whose loss is none.
-pub(super) fn check_loss(loss: &CrossEntropy, examples: &[PreparedExample]) -> Result<()> {
-    if loss.sum.is_finite() {
-        return Ok(());
-    }
-    let per_example = (loss.position_losses.len() / examples.len().max(1)).max(1);
-    let ids: Vec<String> = (loss.position_losses.chunks(per_example).zip(examples))
-        .filter(|(positions, _)| positions.iter().any(|x| !x.is_finite()))
-        .map(|(_, prepared)| prepared.example.id.clone())
-        .collect();
-    Err(Error::diverged(format!("example {}", list(&ids)), format!("its loss is {}", loss.sum))
-        .with_remedy("lower train.lr, set train.max_grad_norm, or look at the example"))
-}
-
-/// Fails if a gradient is no finite number; `norms` has one norm for each trained parameter.
-pub(super) fn check_gradients(params: &Parameters, norms: &[f64]) -> Result<()> {
-    let trained = params.trained().zip(norms);
-    let bad: Vec<String> =
-        trained.filter(|(_, n)| !n.is_finite()).map(|((_, p), _)| p.name.clone()).collect();
-    if bad.is_empty() {
-        return Ok(());
-    }
-    Err(Error::diverged(list(&bad), "its gradient is no finite number")
-        .with_remedy("lower train.lr or look at the step's examples"))
-}
-
-fn list(names: &[String]) -> String {
-    let shown = names[..names.len().min(NAMES)].join(", ");
-    match names.len().saturating_sub(NAMES) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -111,30 +76,30 @@ mod tests {
     use crate::recipe::TrainSpec;
     use crate::tensor::Tensor;
     use crate::train::adamw::AdamW;
-    use crate::train::toy::{Toy, batch};
-    use crate::train::{StepOptions, step};
+    use crate::train::test_model::{TestModel, batch};
+    use crate::train::{StepOptions, train_step};
 
-    /// Trains for `steps` steps, after `plant` has spoilt something; what the alarm said, and when.
+    /// Trains for `steps` steps after `plant` has changed parameters. An error comes with its step.
     fn train(
         steps: usize,
         plant: impl FnOnce(&mut Parameters),
         lr: f32,
     ) -> Result<(), (usize, Error)> {
-        let (toy, mut params) = Toy::new();
+        let (model, mut params) = TestModel::new();
         plant(&mut params);
         let spec = TrainSpec { weight_decay: 0.0, ..TrainSpec::default() };
         let mut optimizer = AdamW::new(&params, &spec);
         let mut alarm = Alarm::new(&params);
         for n in 1..=steps {
             let batches = std::iter::once(Ok(batch(&[4, 5, 6])));
-            step(
-                &toy,
+            train_step(
+                &model,
                 &mut params,
                 &mut optimizer,
                 batches,
                 StepOptions { spec: &spec, seed: 3, lr },
             )
-            .and_then(|done| alarm.observe(&params, &done, (n, steps)))
+            .and_then(|result| alarm.observe(&params, &result, (n, steps)))
             .map_err(|error| (n, error))?;
         }
         Ok(())
@@ -156,7 +121,10 @@ mod tests {
             let cut = |params: &mut Parameters| parameter(params, "norm.loose").trained = true;
             let (step, error) = train(steps, cut, 0.01).unwrap_err();
             assert_eq!((step, error.exit_code()), (at, 1));
-            assert!(error.to_string().starts_with("norm.loose: trained, but no grad"), "{error}");
+            assert!(
+                error.to_string().starts_with("norm.loose: trained, but its gradient was zero"),
+                "{error}"
+            );
         }
     }
 
@@ -169,7 +137,7 @@ mod tests {
         let (step, error) = train(30, far, 1e-6).unwrap_err();
         assert_eq!(step, 20);
         assert!(error.to_string().contains("norm.bias"), "{error}");
-        assert!(error.to_string().contains("did not change it"), "{error}");
+        assert!(error.to_string().contains("unchanged after"), "{error}");
     }
 
     #[test]
@@ -181,19 +149,6 @@ mod tests {
         let (step, error) = train(30, plant, 0.01).unwrap_err();
         assert_eq!(step, 1);
         let text = error.to_string();
-        assert!(text.starts_with("example example-5: its loss is NaN"), "{text}");
-    }
-
-    #[test]
-    fn an_infinite_gradient_is_named() {
-        let (_, params) = Toy::new();
-        let error = check_gradients(&params, &[1.0, 1.0, f64::INFINITY, 1.0, 1.0]).unwrap_err();
-        assert!(error.to_string().starts_with("norm.weight: its gradient"), "{error}");
-    }
-
-    #[test]
-    fn a_long_list_is_cut() {
-        let names: Vec<String> = (0..8).map(|i| i.to_string()).collect();
-        assert_eq!(list(&names), "0, 1, 2, 3, 4 and 3 more");
+        assert!(text.starts_with("example example-5: the loss is NaN"), "{text}");
     }
 }

@@ -203,19 +203,19 @@ fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a Tensor
 mod tests {
     use super::*;
     use crate::recipe::TrainSpec;
-    use crate::train::toy::{Toy, batch};
-    use crate::train::{StepOptions, step};
+    use crate::train::test_model::{TestModel, batch};
+    use crate::train::{StepOptions, train_step};
 
     /// Two steps into a run, the first of which was the best.
     fn state() -> (Parameters, State) {
-        let (toy, mut params) = Toy::new();
+        let (model, mut params) = TestModel::new();
         let spec = TrainSpec::default();
         let optimizer = AdamW::new(&params, &spec);
         let mut state = State::new(&params, optimizer, "this run".into());
         for n in 1..=2 {
             let batches = std::iter::once(Ok(batch(&[1, 2])));
-            step(
-                &toy,
+            train_step(
+                &model,
                 &mut params,
                 &mut state.optimizer,
                 batches,
@@ -233,7 +233,7 @@ mod tests {
     }
 
     fn fresh() -> (Parameters, State) {
-        let (_, params) = Toy::new();
+        let (_, params) = TestModel::new();
         let optimizer = AdamW::new(&params, &TrainSpec::default());
         let state = State::new(&params, optimizer, "this run".into());
         (params, state)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Outcome;
+use super::event::Outcome;
 use crate::files::{CONFIG_LIMIT, TEMPORARY_PREFIX, read_json, read_text, write_atomically};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
@@ -99,7 +99,7 @@ impl RunDirectory {
 
     /// What came out, if the run is over.
     pub fn outcome(&self) -> Result<Option<Outcome>> {
-        let outcome = outcome_of(&self.path)?;
+        let outcome = read_outcome(&self.path)?;
         if outcome.is_some() {
             // The process may have been killed just before it did.
             self.remove_checkpoint()?;
@@ -128,7 +128,7 @@ impl RunDirectory {
 }
 
 /// What came out of the run in the directory `path`, if it is over.
-pub fn outcome_of(path: &Path) -> Result<Option<Outcome>> {
+pub fn read_outcome(path: &Path) -> Result<Option<Outcome>> {
     let file = path.join(METRICS);
     if !file.exists() {
         return Ok(None);
@@ -139,7 +139,7 @@ pub fn outcome_of(path: &Path) -> Result<Option<Outcome>> {
 }
 
 /// Whether a process is at the run in the directory `path`.
-pub fn under_way(path: &Path) -> Result<bool> {
+pub fn is_running(path: &Path) -> Result<bool> {
     let file = path.join(RECIPE);
     match File::open(&file) {
         Ok(file) => Ok(matches!(file.try_lock(), Err(TryLockError::WouldBlock))),

@@ -1,53 +1,67 @@
-//! Answers and likelihoods for a part of a data set.
+//! Predictions and likelihoods for examples of a data set.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use super::completion::Completion;
 
 use crate::Result;
 use crate::data::{
     Batch, Collator, Dataset, IGNORE_INDEX, Loader, PreparedExample, evaluation_batches,
 };
-use crate::metrics::{About, Prediction};
+use crate::metrics::{About, Metric, Prediction, values_of};
 use crate::models::{GenerationConfig, LoadedModel, generate};
 use crate::nn::Mode;
 use crate::tensor::Graph;
 
-/// A model, and the examples that it is evaluated on.
+/// A model and the examples to evaluate it on.
 #[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
-    /// The model, its parameters as they are.
+    /// The model with its current parameters.
     pub loaded: &'a LoadedModel,
-    /// Makes batches by the model's rules.
+    /// Makes batches for this model.
     pub collator: &'a Arc<Collator>,
-    /// For an image-blind score, [`crate::data::Blind`].
+    /// The data set. For image-shuffled ("blind") scores, a [`crate::data::ShuffledImages`].
     pub dataset: &'a Arc<dyn Dataset>,
     /// The examples of `dataset` to evaluate.
-    pub which: &'a [usize],
-    /// Examples a forward pass; changes nothing but rounding.
+    pub indices: &'a [usize],
+    /// Examples per forward pass. It affects speed and memory; results only by rounding.
     pub batch_size: usize,
 }
 
-/// How likely the model finds a true answer.
+/// The likelihood that a model assigns to a target text.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Likelihood {
-    /// Negative log-likelihood in nats, teacher-forced, summed over the answer's tokens and the
-    /// closing one.
+    /// Negative log-likelihood in nats under teacher forcing, summed over the target tokens, the end
+    /// token included.
     pub nll: f64,
-    /// The number of those tokens.
+    /// Number of target tokens, the end token included.
     pub tokens: usize,
 }
 
+impl From<&Prediction> for Likelihood {
+    fn from(prediction: &Prediction) -> Self {
+        Self { nll: prediction.nll, tokens: prediction.num_target_tokens }
+    }
+}
+
 impl Evaluation<'_> {
-    /// Generates an answer to each example by `rule`; in the order of `which`, whatever the
-    /// batching.
+    /// Generates a text for each example as `rule` says, and computes the likelihood of its target.
+    /// Predictions are in the order of `indices`.
     ///
-    /// `progress` is told after each batch how many examples it held, and says whether to go on;
-    /// none if it said no.
+    /// After each batch, `progress` receives the number of its examples; if it returns
+    /// [`ControlFlow::Break`], the evaluation stops.
+    ///
+    /// # Errors
+    ///
+    /// If an example cannot be read, or does not fit the model.
     pub fn predict(
         &self,
         rule: &GenerationConfig,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Vec<Prediction>>> {
-        self.each(progress, |batch, prepared| {
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Completion<Vec<Prediction>>> {
+        self.for_each_batch(progress, |batch, prepared| {
             let LoadedModel { model, params, tokenizer, text_rule, .. } = self.loaded;
             let likelihoods = self.score(batch)?;
             let answers = generate(&**model, params, batch, rule, text_rule.stop_rule(tokenizer))?;
@@ -61,39 +75,45 @@ impl Evaluation<'_> {
         })
     }
 
-    /// As [`Evaluation::predict`], without generating.
-    pub fn likelihoods(
+    /// Computes the likelihood of each example's target, as [`Evaluation::predict`] does, without
+    /// generating texts.
+    ///
+    /// # Errors
+    ///
+    /// If an example cannot be read, or does not fit the model.
+    pub fn compute_likelihoods(
         &self,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<Option<Vec<Likelihood>>> {
-        self.each(progress, |batch, _| self.score(batch))
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Completion<Vec<Likelihood>>> {
+        self.for_each_batch(progress, |batch, _| self.score(batch))
     }
 
-    /// Calls `evaluate` on batches of about the same length, and puts what it makes of each
-    /// example in the order of `which`.
-    fn each<T>(
+    /// Calls `evaluate` on batches of examples of similar length. Returns its results, one for each
+    /// example, in the order of `indices`.
+    fn for_each_batch<T>(
         &self,
-        progress: &mut dyn FnMut(usize) -> bool,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
         mut evaluate: impl FnMut(&Batch, &[PreparedExample]) -> Result<Vec<T>>,
-    ) -> Result<Option<Vec<T>>> {
+    ) -> Result<Completion<Vec<T>>> {
         let length = |&i: &usize| self.collator.length(&self.dataset.get(i)?);
-        let lengths = self.which.iter().map(length).collect::<Result<Vec<_>>>()?;
+        let lengths = self.indices.iter().map(length).collect::<Result<Vec<_>>>()?;
         let places = evaluation_batches(&lengths, self.batch_size);
-        let examples = |places: &Vec<usize>| places.iter().map(|&p| self.which[p]).collect();
+        let examples = |places: &Vec<usize>| places.iter().map(|&p| self.indices[p]).collect();
         let plan = places.iter().map(examples).collect();
         let loader = Loader::new(Arc::clone(self.dataset), Arc::clone(self.collator), plan, 0);
-        let mut results: Vec<(usize, T)> = Vec::with_capacity(self.which.len());
+        let mut results: Vec<(usize, T)> = Vec::with_capacity(self.indices.len());
         for (places, item) in places.into_iter().zip(loader) {
             let (batch, prepared) = item?;
             results.extend(places.into_iter().zip(evaluate(&batch, &prepared)?));
-            if !progress(prepared.len()) {
-                return Ok(None);
+            if progress(prepared.len()).is_break() {
+                return Ok(Completion::Stopped);
             }
         }
         results.sort_by_key(|(place, _)| *place);
-        Ok(Some(results.into_iter().map(|(_, result)| result).collect()))
+        Ok(Completion::Finished(results.into_iter().map(|(_, result)| result).collect()))
     }
 
+    /// The likelihoods of the targets in `batch`.
     fn score(&self, batch: &Batch) -> Result<Vec<Likelihood>> {
         let mut g = Graph::inference(&self.loaded.params);
         let loss = self.loaded.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?;
@@ -110,7 +130,7 @@ impl Evaluation<'_> {
 
 fn prediction(prepared: &PreparedExample, answer: String, likelihood: Likelihood) -> Prediction {
     let example = &prepared.example;
-    let said = |name: &str| example.attributes.get(name).cloned();
+    let attribute = |name: &str| example.attributes.get(name).cloned();
     Prediction {
         id: example.id.clone(),
         question: example.question.clone(),
@@ -122,9 +142,27 @@ fn prediction(prepared: &PreparedExample, answer: String, likelihood: Likelihood
         cluster: example.group.as_ref().unwrap_or(&example.image_name).clone(),
         run: 0,
         about: About {
-            question_type: said("question_type"),
-            modality: said("modality"),
-            organ: said("organ"),
+            question_type: attribute("question_type"),
+            modality: attribute("modality"),
+            organ: attribute("organ"),
         },
     }
+}
+
+/// Mean negative log-likelihood of a token, in nats.
+pub(super) fn mean_nll(likelihoods: impl Iterator<Item = Likelihood>) -> f64 {
+    let (nll, tokens) =
+        likelihoods.fold((0.0, 0), |(nll, tokens), l| (nll + l.nll, tokens + l.tokens));
+    nll / tokens.max(1) as f64
+}
+
+/// Scores of generated texts that an [`Event::Evaluated`](super::Event::Evaluated) reports: exact match
+/// of answers, every score of reports. Empty if there are no predictions.
+pub(super) fn scores_to_report(predictions: &[Prediction]) -> BTreeMap<Metric, f64> {
+    let reports = predictions.first().is_some_and(Prediction::is_report);
+    let is_reported = |metric: Metric| match reports {
+        true => metric != Metric::NllPerToken,
+        false => metric == Metric::headline(false),
+    };
+    values_of(predictions).into_iter().filter(|(metric, _)| is_reported(*metric)).collect()
 }

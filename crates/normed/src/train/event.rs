@@ -1,226 +1,282 @@
-//! What happens during a run. The library is silent: whoever runs it is told, and prints or not.
+//! Events of a run. The library prints nothing: the caller of a run receives its events and decides
+//! what to show.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Way;
+use super::plan::CostEstimate;
 use crate::data::ImageOverlap;
 use crate::metrics::{Metric, Scores};
 use crate::recipe::ByteSize;
 
-/// What happened. A line of events.jsonl, but for [`Event::Progress`].
+/// Something that happened during a run.
+///
+/// Each event but [`Event::Progress`] is also a line of the run's `events.jsonl`, where `event` names
+/// its kind in snake case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// Model and data are open; nothing has been trained yet.
+    /// The model and the data are open; nothing has been trained yet.
     Started {
         /// The run directory.
         output: PathBuf,
-        /// The step after which a resumed run goes on; absent if it starts afresh.
+        /// The last step that an earlier process of this run completed; absent if the run starts
+        /// from the beginning.
         #[serde(skip_serializing_if = "Option::is_none")]
         resumed_at: Option<usize>,
-        /// Examples trained on.
+        /// Number of training examples.
         train: usize,
-        /// Examples by which the best checkpoint is chosen.
+        /// Number of validation examples, which choose the best checkpoint.
         validate: usize,
-        /// Examples that the reported figures are of.
+        /// Number of test examples.
         test: usize,
-        /// Optimizer steps in all, unless patience ends first.
+        /// Total optimizer steps, unless early stopping ends the run before.
         steps: usize,
         /// Passes over the training examples.
         epochs: usize,
     },
-    /// The steps will be made so, to stay inside the recipe's memory.
+    /// The batch size and the recomputation level were chosen so that the run stays inside the
+    /// recipe's memory limit.
     Planned {
-        /// The memory.
+        /// The memory limit.
         memory: ByteSize,
-        /// How.
+        /// The chosen setting and its estimated cost.
         #[serde(flatten)]
-        way: Box<Way>,
+        estimate: Box<CostEstimate>,
     },
-    /// The parameters to train were chosen.
-    Tuned {
-        /// Elements trained.
+    /// The parameters to train were selected.
+    #[serde(rename = "tuned")]
+    ParametersSelected {
+        /// Trained elements.
         trained: usize,
-        /// Elements in all.
+        /// All elements of the model.
         total: usize,
-        /// Parameters asked for that no loss can move, with the reason.
+        /// Selected parameters that cannot affect the loss and are therefore not trained: name and
+        /// reason.
         inert: Vec<(String, String)>,
     },
-    /// Of the norms only those were left to train that matter most to the data.
-    Ranked {
-        /// Norms compared.
+    /// Of the selected norms, only those with the largest Fisher information will be trained
+    /// (`tuning.keep`).
+    #[serde(rename = "ranked")]
+    NormsSelected {
+        /// Number of norms compared.
         norms: usize,
-        /// Norms left.
+        /// Number of norms that will be trained.
         kept: usize,
-        /// Training examples by which their Fisher information was estimated.
+        /// Number of training examples that the Fisher information was estimated from.
         examples: usize,
     },
-    /// Rows of the data set that were left out: file, line and cause of each.
+    /// Rows of the data set were left out.
     Skipped {
-        /// One line a row.
+        /// File, line and cause of each row, one string a row.
         rows: Vec<String>,
     },
-    /// Reports that are longer than what is learnt of them: their ends are left out, in training and in
-    /// losses. Generated ones are held against them as they were written.
+    /// Some reference reports are longer than `generate.max_new_tokens` or than the model's
+    /// positions. Training and losses use their first tokens only; scores of generated reports still
+    /// compare with the whole reference.
     Truncated {
-        /// How many.
+        /// Number of truncated reports.
         reports: usize,
-        /// Reports in all.
-        of: usize,
-        /// Tokens that are left, the closing one included, where the model has room for as many.
+        /// Number of all reports.
+        #[serde(rename = "of")]
+        total: usize,
+        /// Tokens that are kept at most, the end token included.
         tokens: usize,
     },
-    /// Something a user should know.
+    /// Something that the user should know.
     Warning {
-        /// What.
+        /// The text.
         message: String,
     },
-    /// What the frozen prefix makes of the run's pictures is at hand, and batches carry it.
+    /// The output of the frozen image encoder is in the cache for every image of the run; batches
+    /// carry it in place of pixels from now on.
     Cached {
-        /// Different pictures.
-        pictures: usize,
-        /// How many of them were computed now; the others had been before.
+        /// Number of distinct images.
+        #[serde(rename = "pictures")]
+        images: usize,
+        /// Number of images that were encoded now; the others were in the cache before.
         computed: usize,
-        /// What they take on disk.
+        /// Size of the cached features in bytes.
         bytes: u64,
-        /// Where they are.
+        /// The cache's directory.
         directory: PathBuf,
-        /// What it took.
+        /// Seconds spent on it.
         seconds: f64,
     },
-    /// An optimizer step.
+    /// An optimizer step was made.
     StepDone {
-        /// Counted from 1.
+        /// Number of the step, counted from 1.
         step: usize,
-        /// Steps in all.
-        of: usize,
-        /// Counted from 1.
+        /// Total optimizer steps.
+        #[serde(rename = "of")]
+        total: usize,
+        /// Number of the epoch, counted from 1.
         epoch: usize,
-        /// Mean over the step's target tokens in nats, label smoothing included.
+        /// Mean loss over the step's target tokens, in nats, with label smoothing.
         loss: f64,
-        /// The learning rate it was made with.
+        /// Learning rate of the step.
         lr: f32,
-        /// The gradient's norm before clipping.
+        /// Euclidean norm of the gradient before clipping.
         grad_norm: f64,
-        /// In this step, the wait for its batches included.
+        /// Examples per second in this step, the wait for its batches included.
         examples_per_second: f64,
-        /// Spent on the run so far, by all its processes.
+        /// Seconds spent on the run so far, by all its processes.
         seconds: f64,
     },
-    /// How far something is that takes its time. Not written to events.jsonl.
+    /// Progress within a long task. Not written to `events.jsonl`.
     Progress {
-        /// What is under way.
-        of: Subject,
-        /// Examples, pictures or steps done.
+        /// The task.
+        #[serde(rename = "of")]
+        subject: Subject,
+        /// Examples, images or steps that are done.
         done: usize,
-        /// Examples, pictures or steps in all.
-        examples: usize,
+        /// Total examples, images or steps.
+        #[serde(rename = "examples")]
+        total: usize,
     },
-    /// An evaluation.
+    /// An evaluation is complete.
     Evaluated {
-        /// What was evaluated.
-        of: Subject,
-        /// After this step.
+        /// The examples and the parameters that were evaluated.
+        #[serde(rename = "of")]
+        subject: Subject,
+        /// Optimizer steps made before the evaluation.
         step: usize,
-        /// After this epoch.
+        /// Epochs completed before the evaluation.
         epoch: usize,
         /// Mean negative log-likelihood of the target tokens in nats, without label smoothing.
         loss: f64,
-        /// Of generated texts: the part of answers that are right, or every score of reports; nothing where
-        /// none were generated.
+        /// Scores of the generated texts: exact match of answers, or every score of reports. Empty
+        /// if nothing was generated.
         #[serde(flatten)]
         scores: BTreeMap<Metric, f64>,
-        /// Examples that texts were generated for.
+        /// Number of examples that texts were generated for.
         generated: usize,
-        /// Whether it is the best checkpoint so far.
+        /// Whether this is the best checkpoint so far.
         best: bool,
-        /// What it took.
+        /// Seconds spent on it.
         seconds: f64,
     },
-    /// A checkpoint from which a killed run goes on was written.
+    /// A checkpoint was written, from which the run can be resumed.
     Saved {
-        /// After this step.
+        /// Optimizer steps made so far.
         step: usize,
-        /// The file.
+        /// The checkpoint file.
         path: PathBuf,
     },
-    /// The run was asked to stop, and can go on later.
+    /// The run stopped on request and can be resumed.
     Stopped {
-        /// After this step.
+        /// Optimizer steps made so far.
         step: usize,
-        /// Steps in all.
-        of: usize,
-        /// The run directory, from which it goes on.
+        /// Total optimizer steps.
+        #[serde(rename = "of")]
+        total: usize,
+        /// The run directory.
         output: PathBuf,
     },
-    /// The run is over.
+    /// The run is complete.
     Finished {
-        /// What came out.
+        /// Its results.
         outcome: Box<Outcome>,
     },
 }
 
-/// What an evaluation, or what else takes its time, is of.
+/// The task that an [`Event::Progress`] or [`Event::Evaluated`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// The validation examples, with the parameters as they are.
+    /// Evaluation on the validation examples, with the current parameters.
     Validation,
-    /// The test split, with the base as it came.
+    /// Evaluation on the test split, with the untrained base model.
     TestBefore,
-    /// The test split, with the best checkpoint.
+    /// Evaluation on the test split, with the best checkpoint.
     TestAfter,
-    /// The test split with its images shuffled among the questions, with the best checkpoint.
+    /// Evaluation on the test split with images shuffled between examples, with the best checkpoint.
     TestBlind,
-    /// The pictures that a frozen prefix sees once.
-    Pictures,
-    /// Training examples, by which norms are compared.
+    /// Encoding images for the cache of image features.
+    #[serde(rename = "pictures")]
+    Images,
+    /// Estimating the Fisher information of norms on training examples.
     Norms,
-    /// Learning rates, each for a step.
-    Rates,
+    /// Trying learning rates, one step each.
+    #[serde(rename = "rates")]
+    LearningRates,
 }
 
-/// What came out of a run: metrics.json.
+/// Results of a run, the contents of its `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The run directory; not part of the file in it.
     #[serde(skip)]
     pub output: PathBuf,
-    /// Elements trained.
+    /// Trained elements.
     pub trained: usize,
-    /// Elements in all.
+    /// All elements of the model.
     pub total: usize,
     /// Optimizer steps made.
     pub steps: usize,
-    /// Whether patience ended the run before its last epoch.
+    /// Whether early stopping (`train.patience`) ended the run before its last epoch.
     pub stopped_early: bool,
     /// The epoch whose parameters were kept, counted from 1; 0 if nothing was trained.
     pub best_epoch: usize,
-    /// What the choice went by there on the validation examples, as `train.metric` says; absent where
-    /// the last parameters were kept whatever they are worth.
+    /// Validation value of `train.metric` at that epoch; absent if the last parameters were kept
+    /// without comparison.
     pub best_value: Option<f64>,
-    /// The test split, where the data has one and the run was asked to look.
+    /// Scores on the test split; absent if the data has none or the run did not evaluate it.
     pub test: Option<TestScores>,
-    /// Of this and, if it was resumed, all earlier processes.
+    /// Seconds spent on the run by all its processes.
     pub seconds: f64,
-    /// The largest resident set of this process, where the system tells.
+    /// Largest resident set of the last process in bytes; absent if the system does not tell.
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// How the test split was answered.
+/// Scores on the test split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestScores {
-    /// By the base as it came; absent where the run made its own base.
+    /// Scores of the untrained base model; absent if the run made its own base model.
     pub before: Option<Scores>,
-    /// By the best checkpoint.
+    /// Scores of the best checkpoint.
     pub after: Scores,
-    /// By the best checkpoint, the images shuffled among the questions: what can be had without
-    /// looking. Absent where there is only one image.
+    /// Image-shuffled ("blind") scores: the best checkpoint answers with the images shuffled between
+    /// examples, which shows how much it answers without looking. Absent if there is only one image.
     pub blind: Option<Scores>,
-    /// What is of it in training, too; absent where its pictures are not read from files.
+    /// Test images that are also in the training split; absent if images are not read from files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<ImageOverlap>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(event: &Event) -> String {
+        serde_json::to_string(event).unwrap()
+    }
+
+    #[test]
+    fn events_keep_their_names_in_json() {
+        let subject = Subject::LearningRates;
+        assert_eq!(
+            json(&Event::Progress { subject, done: 1, total: 2 }),
+            r#"{"event":"progress","of":"rates","done":1,"examples":2}"#
+        );
+        assert_eq!(
+            json(&Event::Stopped { step: 1, total: 2, output: "o".into() }),
+            r#"{"event":"stopped","step":1,"of":2,"output":"o"}"#
+        );
+        assert_eq!(
+            json(&Event::Truncated { reports: 1, total: 2, tokens: 3 }),
+            r#"{"event":"truncated","reports":1,"of":2,"tokens":3}"#
+        );
+        let selected = Event::ParametersSelected { trained: 1, total: 2, inert: vec![] };
+        assert_eq!(json(&selected), r#"{"event":"tuned","trained":1,"total":2,"inert":[]}"#);
+        let selected = Event::NormsSelected { norms: 3, kept: 2, examples: 1 };
+        assert_eq!(json(&selected), r#"{"event":"ranked","norms":3,"kept":2,"examples":1}"#);
+        let (directory, seconds) = ("d".into(), 0.5);
+        let cached = Event::Cached { images: 3, computed: 2, bytes: 1, directory, seconds };
+        let start = r#"{"event":"cached","pictures":3,"computed":2,"bytes":1,"directory":"d""#;
+        assert!(json(&cached).starts_with(start));
+        assert_eq!(serde_json::to_string(&Subject::Images).unwrap(), r#""pictures""#);
+    }
 }

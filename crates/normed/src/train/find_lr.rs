@@ -1,88 +1,96 @@
-//! Which learning rate to take: a sweep over rates (Smith 2015, arXiv 1506.01186, section 3.3).
+//! The learning-rate finder (Smith 2015, arXiv 1506.01186, section 3.3).
 //!
-//! The rate rises exponentially, a step at each, on training batches in the order of a run's first
-//! epochs. What counts is not a batch's loss but how far it lies from the untouched base's on the same
-//! examples under the same dropout: so the difference between batches, larger than what a step does,
-//! drops out.
+//! The learning rate rises exponentially, with one step at each rate, on training batches in the order
+//! of a run's first epochs. Rates are compared by the difference between the loss of a step's batch and
+//! the untouched base model's loss on the same batch, under the same dropout. Losses differ more between
+//! batches than a step changes them; the difference cancels that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
 use super::adamw::AdamW;
-use super::run::inside_memory;
+use super::completion::{Completion, Interruption, interrupt_if};
+use super::event::{Event, Subject};
+use super::finite::check_loss;
+use super::fisher::rank_norms;
+use super::param_groups::check_group_lrs;
+use super::prepare::{open_tuned_base, resolve_for_memory};
 use super::splits::Splits;
-use super::step::{StepOptions, noise, step};
-use super::{Event, Subject, fisher, groups};
+use super::step::{StepOptions, noise, train_step};
 use crate::data::{Batch, Collator, Loader, PreparedExample, training_batches};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
-use crate::ops;
 use crate::plot::{Chart, Line};
-use crate::recipe::{Recipe, TrainSpec};
-use crate::tensor::{Graph, Parameters};
-use crate::{Error, Result};
+use crate::recipe::Recipe;
+use crate::tensor::{DropoutSeeds, Graph, Parameters};
+use crate::{Error, ErrorKind, Result};
 
-/// The first rate and the last.
+/// The first and the last learning rate.
 const RATES: (f64, f64) = (1e-6, 1.0);
 
 /// Steps for each power of ten.
-const PER_DECADE: usize = 10;
+const STEPS_PER_DECADE: usize = 10;
 
-/// Steps on either side that a smoothed value is a mean of, with weights that fall in a straight line.
-const REACH: usize = 3;
+/// A smoothed value is a mean over this many steps to either side, with linearly falling weights.
+const SMOOTHING_RADIUS: usize = 3;
 
-/// A loss that lies so many times as far above the base's as the best lies below it ends the sweep.
-const FAR: f64 = 2.0;
+/// The sweep ends when the loss rises above the base's by this multiple of the largest decrease so far.
+const DIVERGENCE_FACTOR: f64 = 2.0;
 
-/// How far below the rate of the lowest loss the suggestion lies: a run makes many more steps at its rate
-/// than the sweep did.
-const MARGIN: f64 = 3.0;
+/// The suggestion is the rate of the lowest loss divided by this: a run makes many more steps at its
+/// rate than the sweep did.
+const SAFETY_FACTOR: f64 = 3.0;
 
-/// A step of a sweep.
+/// One step of a learning-rate sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct SweptStep {
-    /// The rate it was made at.
+pub struct SweepStep {
+    /// Learning rate of the step.
     pub lr: f32,
-    /// Before it, on its batch: nats a token, label smoothing included.
+    /// Loss of the step's batch before the step, in nats per token, with label smoothing.
     pub loss: f64,
-    /// How far that lies above the base's on the same batch.
+    /// `loss` minus the untouched base model's loss on the same batch.
     pub change: f64,
-    /// The mean of `change` over the steps around.
+    /// `change`, averaged over the neighboring steps.
     pub smoothed: f64,
 }
 
-/// What a sweep found.
+/// The result of a learning-rate sweep.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RateSweep {
-    /// From the smallest rate up; the last are missing where the loss went through the roof before.
-    pub steps: Vec<SweptStep>,
-    /// A rate to begin with: a third of that at which the loss was lowest. None if it never fell.
+pub struct LrSweep {
+    /// The steps, from the smallest rate up. The largest rates are missing if the loss diverged before.
+    pub steps: Vec<SweepStep>,
+    /// The suggested learning rate: a third of the rate at which the loss was lowest. None if the loss
+    /// never fell.
     pub suggestion: Option<f32>,
 }
 
-impl RateSweep {
-    fn of(mut steps: Vec<SweptStep>) -> Self {
+impl LrSweep {
+    fn from_steps(mut steps: Vec<SweepStep>) -> Self {
         let changes: Vec<_> = steps.iter().map(|step| step.change).collect();
         for (i, step) in steps.iter_mut().enumerate() {
-            step.smoothed = smoothed(&changes, i);
+            step.smoothed = smooth(&changes, i);
         }
         let lowest = steps.iter().min_by(|a, b| a.smoothed.total_cmp(&b.smoothed));
-        let fell = lowest.filter(|step| step.smoothed < 0.0);
-        let suggestion = fell.map(|step| rounded(f64::from(step.lr) / MARGIN));
+        let lowest = lowest.filter(|step| step.smoothed < 0.0);
+        let suggestion = lowest.map(|step| round_lr(f64::from(step.lr) / SAFETY_FACTOR));
         Self { steps, suggestion }
     }
 
-    /// Draws the loss over the rates; as an SVG's text.
+    /// Plots the loss against the learning rate, as SVG text.
+    ///
+    /// # Errors
+    ///
+    /// If the plot cannot be drawn.
     pub fn to_svg(&self) -> Result<String> {
-        let line = |of: fn(&SweptStep) -> f64| -> Vec<(f64, f64)> {
-            self.steps.iter().map(|step| (f64::from(step.lr), of(step))).collect()
+        let line = |value: fn(&SweepStep) -> f64| -> Vec<(f64, f64)> {
+            self.steps.iter().map(|step| (f64::from(step.lr), value(step))).collect()
         };
         let (changes, smoothed) = (line(|step| step.change), line(|step| step.smoothed));
         Chart {
             x: "learning rate",
-            y: "loss above the base's, nats a token",
+            y: "loss minus the base model's loss, nats per token",
             logarithmic: true,
             from_zero: false,
             lines: vec![
@@ -92,72 +100,90 @@ impl RateSweep {
             mark: self.suggestion.map(|lr| (f64::from(lr), format!("suggestion {lr:e}"))),
         }
         .to_svg()
-        .map_err(|e| Error::failed("the sweep's picture", format!("cannot be drawn: {e}")))
+        .map_err(|e| Error::failed("the plot of the learning-rate sweep", e))
     }
 }
 
 /// The mean of `values` around `i`, weighted by nearness.
-fn smoothed(values: &[f64], i: usize) -> f64 {
-    let around = i.saturating_sub(REACH)..(i + REACH + 1).min(values.len());
-    let weight = |j: usize| (REACH + 1 - i.abs_diff(j)) as f64;
+fn smooth(values: &[f64], i: usize) -> f64 {
+    let around = i.saturating_sub(SMOOTHING_RADIUS)..(i + SMOOTHING_RADIUS + 1).min(values.len());
+    let weight = |j: usize| (SMOOTHING_RADIUS + 1 - i.abs_diff(j)) as f64;
     let sum: f64 = around.clone().map(|j| weight(j) * values[j]).sum();
     sum / around.map(weight).sum::<f64>()
 }
 
-/// To one significant digit.
-fn rounded(lr: f64) -> f32 {
+/// Rounds to one significant digit.
+fn round_lr(lr: f64) -> f32 {
     let unit = 10f64.powf(lr.log10().floor());
     (((lr / unit).round() * unit) as f32).max(f32::MIN_POSITIVE)
 }
 
-/// Sweeps `train.lr` for what `recipe` trains, rates of groups in proportion with it; nothing is
-/// written, and no run directory is looked at. None if it was asked to stop.
+/// Suggests a learning rate for the parameters that `recipe` trains, by one step at each of 61 rising
+/// rates. Parameter groups with their own rate keep its ratio to `train.lr`.
+///
+/// Nothing is written, and no run directory is needed. The sweep stops when `stop` is set.
+///
+/// # Errors
+///
+/// If the model or the data cannot be read, if the recipe does not fit them or trains nothing, or if the
+/// untouched base model's loss is not finite. A loss that diverges at a large rate is no error: it ends
+/// the sweep.
 pub fn find_lr(
     recipe: &Recipe,
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<RateSweep>> {
-    let (recipe, planned) = &inside_memory(recipe, false)?;
+) -> Result<Completion<LrSweep>> {
+    Completion::of(sweep_recipe(recipe, stop, on_event))
+}
+
+fn sweep_recipe(
+    recipe: &Recipe,
+    stop: &AtomicBool,
+    on_event: &mut dyn FnMut(&Event),
+) -> Result<LrSweep, Interruption> {
+    let (recipe, planned) = &resolve_for_memory(recipe, false)?;
     planned.iter().for_each(&mut *on_event);
     let opened = recipe.data.open()?;
     let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
-    let mut loaded = recipe.open_base()?;
-    recipe.tuning.apply(&mut loaded.params)?;
-    recipe.tuning.initialize(&mut loaded.params, recipe.seed);
-    loaded.params.set_precision(recipe.precision);
+    let (mut loaded, _) = open_tuned_base(recipe)?;
     let candidates = recipe.tuning.candidates(&loaded.params);
     if !candidates.is_empty() {
-        let ranking = fisher::rank(recipe, &loaded, &candidates, &splits, stop, on_event)?;
-        let Some(ranking) = ranking else { return Ok(None) };
+        let ranking = rank_norms(recipe, &loaded, &candidates, &splits, stop, on_event)?;
         ranking.apply(&candidates, &mut loaded.params)?;
     }
     if loaded.params.trained_element_count() == 0 {
-        return Err(Error::invalid("tuning", "nothing is trained: there is no rate to find"));
+        let cause = "nothing is trained, so there is no learning rate to find";
+        return Err(Error::invalid("tuning", cause).into());
     }
-    groups::check(&loaded.params, &recipe.train)?;
-    let swept = Sweep::new(recipe, &loaded, &splits)?;
+    check_group_lrs(&loaded.params, &recipe.train)?;
+    let batches = SweepBatches::new(recipe, &loaded, &splits)?;
     let LoadedModel { model, params, .. } = &mut loaded;
-    swept.run(&**model, params, stop, on_event)
+    let options = StepOptions { spec: &recipe.train, seed: recipe.seed, lr: 0.0 };
+    let total = batches.plan.len();
+    let steps = sweep(&**model, params, options, |i| batches.load(i), &mut |done| {
+        on_event(&Event::Progress { subject: Subject::LearningRates, done, total });
+        interrupt_if(stop)
+    })?;
+    Ok(LrSweep::from_steps(steps))
 }
 
 /// The batches of a sweep.
-struct Sweep<'a> {
+struct SweepBatches<'a> {
     recipe: &'a Recipe,
     splits: &'a Splits,
     collator: Arc<Collator>,
-    /// The examples of each step, and the epoch that they are of.
+    /// The epoch and the examples of each step.
     plan: Vec<(u64, Vec<usize>)>,
 }
 
-impl<'a> Sweep<'a> {
+impl<'a> SweepBatches<'a> {
     fn new(recipe: &'a Recipe, loaded: &LoadedModel, splits: &'a Splits) -> Result<Self> {
-        let spec = &recipe.train;
         let collator = Arc::new(recipe.collator(loaded));
         let length = |&i: &usize| collator.length(&splits.dataset.get(i)?);
         let lengths = splits.train.iter().map(length).collect::<Result<Vec<_>>>()?;
-        let group = spec.batch_size * spec.grad_accum_steps;
         let plan = (0..).flat_map(|epoch| {
-            let steps = training_batches(&lengths, group, recipe.seed, epoch);
+            let steps =
+                training_batches(&lengths, recipe.train.examples_per_step(), recipe.seed, epoch);
             steps.into_iter().map(move |step| (epoch, step))
         });
         let examples = |step: Vec<usize>| step.into_iter().map(|i| splits.train[i]).collect();
@@ -166,88 +192,71 @@ impl<'a> Sweep<'a> {
     }
 
     /// The micro-batches of step `i`.
-    fn batches(&self, i: usize) -> Result<Vec<(Batch, Vec<PreparedExample>)>> {
+    fn load(&self, i: usize) -> Result<Vec<(Batch, Vec<PreparedExample>)>> {
         let (epoch, examples) = &self.plan[i];
         let micro = examples.chunks(self.recipe.train.batch_size).map(<[usize]>::to_vec).collect();
         let (dataset, collator) = (Arc::clone(&self.splits.dataset), Arc::clone(&self.collator));
         Loader::new(dataset, collator, micro, *epoch).collect()
     }
-
-    /// All steps; what is trained is afterwards as it was before.
-    fn run(
-        &self,
-        model: &dyn Model,
-        params: &mut Parameters,
-        stop: &AtomicBool,
-        on_event: &mut dyn FnMut(&Event),
-    ) -> Result<Option<RateSweep>> {
-        let base: Vec<_> = params.trained().map(|(id, p)| (id, p.value().clone())).collect();
-        let untouched = params.clone();
-        let swept = self.sweep((model, &untouched), params, stop, on_event);
-        for (id, value) in base {
-            params.get_mut(id).set(value);
-        }
-        Ok(swept?.map(RateSweep::of))
-    }
-
-    fn sweep(
-        &self,
-        (model, untouched): (&dyn Model, &Parameters),
-        params: &mut Parameters,
-        stop: &AtomicBool,
-        on_event: &mut dyn FnMut(&Event),
-    ) -> Result<Option<Vec<SweptStep>>> {
-        let (spec, seed) = (&self.recipe.train, self.recipe.seed);
-        let mut optimizer = AdamW::new(params, spec);
-        let mut steps: Vec<SweptStep> = Vec::new();
-        for (i, lr) in rates().enumerate() {
-            let batches = self.batches(i)?;
-            let before = loss(model, untouched, &batches, (spec, seed))?;
-            let batches = batches.into_iter().map(Ok);
-            // It fails where a loss is no number: the end of a sweep, and no failure of it.
-            let Ok(done) =
-                step(model, params, &mut optimizer, batches, StepOptions { spec, seed, lr })
-            else {
-                break;
-            };
-            let change = done.loss - before;
-            steps.push(SweptStep { lr, loss: done.loss, change, smoothed: change });
-            on_event(&Event::Progress {
-                of: Subject::Rates,
-                done: i + 1,
-                examples: self.plan.len(),
-            });
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let lowest = steps.iter().map(|step| step.change).fold(0.0, f64::min);
-            if change > before.max(-FAR * lowest) {
-                break;
-            }
-        }
-        Ok(Some(steps))
-    }
 }
 
-/// From the first to the last.
+/// Makes one step at each rate, on the batches that `load` returns for its number, until the loss
+/// diverges. `after_step` is called with the number of steps so far. `options.lr` is ignored.
+fn sweep(
+    model: &dyn Model,
+    params: &mut Parameters,
+    options: StepOptions<'_>,
+    mut load: impl FnMut(usize) -> Result<Vec<(Batch, Vec<PreparedExample>)>>,
+    after_step: &mut dyn FnMut(usize) -> Result<(), Interruption>,
+) -> Result<Vec<SweepStep>, Interruption> {
+    let untouched = params.clone();
+    let mut optimizer = AdamW::new(params, options.spec);
+    let mut steps: Vec<SweepStep> = Vec::new();
+    for (i, lr) in rates().enumerate() {
+        let batches = load(i)?;
+        let before = mean_loss(model, &untouched, &batches, options)?;
+        let batches = batches.into_iter().map(Ok);
+        let result =
+            match train_step(model, params, &mut optimizer, batches, StepOptions { lr, ..options })
+            {
+                // A loss or a gradient that is not finite ends the sweep: the rates became too large.
+                Err(error) if error.kind() == ErrorKind::Diverged => break,
+                result => result?,
+            };
+        let change = result.loss - before;
+        steps.push(SweepStep { lr, loss: result.loss, change, smoothed: change });
+        after_step(i + 1)?;
+        let lowest = steps.iter().map(|step| step.change).fold(0.0, f64::min);
+        if change > before.max(-DIVERGENCE_FACTOR * lowest) {
+            break;
+        }
+    }
+    Ok(steps)
+}
+
+/// The learning rates, from the first to the last.
 fn rates() -> impl Iterator<Item = f32> {
     let (first, last) = RATES;
-    let n = ((last / first).log10().round() as usize) * PER_DECADE;
+    let n = ((last / first).log10().round() as usize) * STEPS_PER_DECADE;
     (0..=n).map(move |i| (first * (last / first).powf(i as f64 / n as f64)) as f32)
 }
 
-/// The loss of a step's batches, nats a token, as training has it.
-fn loss(
+/// The mean loss of a step's batches, in nats per token, with the dropout and the label smoothing of
+/// training.
+fn mean_loss(
     model: &dyn Model,
     params: &Parameters,
     batches: &[(Batch, Vec<PreparedExample>)],
-    (spec, seed): (&TrainSpec, u64),
+    StepOptions { spec, seed, .. }: StepOptions<'_>,
 ) -> Result<f64> {
     let (mut sum, mut targets) = (0.0, 0);
-    for (batch, _) in batches {
-        let mut g = Graph::inference(params);
-        let logits = model.forward(&mut g, batch, Mode::Train(noise(spec, seed)))?;
-        sum += ops::cross_entropy(&mut g, logits, &batch.labels, spec.label_smoothing).sum;
+    for (batch, prepared) in batches {
+        let seeds = DropoutSeeds { seed, keys: batch.keys.as_slice().into() };
+        let mut g = Graph::inference(params).with_dropout_seeds(seeds);
+        let mode = Mode::Train(noise(spec, seed));
+        let loss = model.loss(&mut g, batch, mode, spec.label_smoothing)?;
+        check_loss(&loss, prepared)?;
+        sum += loss.sum;
         targets += batch.target_count;
     }
     Ok(sum / targets.max(1) as f64)
@@ -256,13 +265,15 @@ fn loss(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::TrainSpec;
+    use crate::train::test_model::{Fault, TestModel, batch};
 
-    fn sweep(change: impl Fn(f64) -> f64) -> RateSweep {
+    fn sweep_of(change: impl Fn(f64) -> f64) -> LrSweep {
         let step = |lr: f32| {
             let change = change(f64::from(lr).log10());
-            SweptStep { lr, loss: 2.0 + change, change, smoothed: 0.0 }
+            SweepStep { lr, loss: 2.0 + change, change, smoothed: 0.0 }
         };
-        RateSweep::of(rates().map(step).collect())
+        LrSweep::from_steps(rates().map(step).collect())
     }
 
     #[test]
@@ -273,15 +284,49 @@ mod tests {
     }
 
     #[test]
-    fn the_suggestion_lies_below_the_lowest_loss() {
-        // Lowest at 10^-1.5.
-        let found = sweep(|x| (x + 1.5).powi(2) - 1.0);
+    fn the_suggestion_is_below_the_rate_of_the_lowest_loss() {
+        // The loss is lowest at 10^-1.5.
+        let found = sweep_of(|x| (x + 1.5).powi(2) - 1.0);
         assert_eq!(found.suggestion, Some(0.01));
         let svg = found.to_svg().unwrap();
         assert!(svg.contains("suggestion 1e-2"), "{svg}");
-        assert_eq!(sweep(|x| (x + 7.0).powi(2)).suggestion, None, "it never fell");
-        // One lucky batch is not the lowest.
-        let lucky = sweep(|x| if (x + 5.0).abs() < 0.05 { -1.5 } else { (x + 1.5).powi(2) - 1.0 });
+        assert_eq!(sweep_of(|x| (x + 7.0).powi(2)).suggestion, None, "the loss never fell");
+        // One batch with a low loss by chance does not count.
+        let lucky =
+            sweep_of(|x| if (x + 5.0).abs() < 0.05 { -1.5 } else { (x + 1.5).powi(2) - 1.0 });
         assert_eq!(lucky.suggestion, Some(0.01));
+    }
+
+    /// Sweeps the test model, a call of which goes wrong. Steps have two micro-batches: two calls of the
+    /// base and two of the step.
+    fn sweep_model(fault: Option<(usize, Fault)>) -> Result<Vec<SweepStep>, Interruption> {
+        let (mut model, mut params) = TestModel::new();
+        if let Some((call, fault)) = fault {
+            model = model.with_fault(call, fault);
+        }
+        let spec = TrainSpec::default();
+        let options = StepOptions { spec: &spec, seed: 3, lr: 0.0 };
+        let load = |i| Ok(vec![batch(&[i, i + 1]), batch(&[i + 2])]);
+        sweep(&model, &mut params, options, load, &mut |_| Ok(()))
+    }
+
+    #[test]
+    fn a_step_that_fails_is_an_error_and_not_the_end_of_the_sweep() {
+        let steps = sweep_model(None).unwrap();
+        assert!(steps.len() > 30 && steps[0].change.abs() < 1e-6, "{steps:?}");
+        for call in [0, 3, 4 * 20 + 2] {
+            let failed = sweep_model(Some((call, Fault::Error)));
+            let Err(Interruption::Failed(error)) = failed else { panic!("{failed:?}") };
+            assert_eq!(error.place(), "test model");
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_ends_the_sweep_unless_it_is_the_base_models() {
+        let steps = sweep_model(Some((4 * 20 + 2, Fault::NotFinite))).unwrap();
+        assert_eq!(steps.len(), 20);
+        let failed = sweep_model(Some((4 * 20, Fault::NotFinite)));
+        let Err(Interruption::Failed(error)) = failed else { panic!("{failed:?}") };
+        assert_eq!(error.kind(), ErrorKind::Diverged);
     }
 }

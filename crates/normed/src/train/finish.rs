@@ -1,11 +1,16 @@
-//! The test split before and after, and the files that a finished run leaves.
+//! Evaluation of the test split, and the files of a complete run.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::judge::{likelihood, mean, values};
+use super::completion::Interruption;
+use super::evaluate::{Likelihood, mean_nll, scores_to_report};
+use super::event::{Event, Outcome, Subject, TestScores};
+use super::event_log::EVENTS;
+use super::loss_curve::draw_loss_curve;
+use super::model_card::model_card;
+use super::peak_memory::peak_memory_bytes;
 use super::run::Run;
-use super::{Event, Outcome, Subject, TestScores, card, curve, log, peak_memory_bytes};
 use crate::Result;
 use crate::data::{Dataset, ShuffledImages, Subset};
 use crate::files::write_atomically;
@@ -14,44 +19,36 @@ use crate::models::{self, LoadedModel};
 use crate::recipe::Base;
 use crate::weights::{AdapterCard, save_adapter};
 
-/// In the run directory: the test split, answered by the base as it came.
+/// In the run directory: predictions of the untrained base model for the test split.
 const BEFORE: &str = "predictions_before.jsonl";
 
-/// By the best checkpoint.
+/// Predictions of the best checkpoint.
 const AFTER: &str = "predictions.jsonl";
 
-/// By the best checkpoint, the images shuffled among the questions or studies.
+/// Predictions of the best checkpoint, with the images shuffled between examples.
 const BLIND: &str = "predictions_blind.jsonl";
 
 impl Run<'_> {
-    /// Answers the test split with the base as it came, before the first step. False if the run
-    /// was asked to stop before that was done.
-    pub(super) fn test_before(&mut self) -> Result<bool> {
-        // A base that this run makes has learnt nothing yet; where nothing is trained, before and
-        // after are one.
-        let learnt = matches!(self.recipe.base, Base::Model(_));
-        if !self.tests() || !learnt || self.steps == 0 || self.state.progress.step > 0 {
-            return Ok(true);
+    /// Evaluates the untrained base model on the test split, before the first step.
+    pub(super) fn test_before(&mut self) -> Result<(), Interruption> {
+        // A base model that this run makes has learned nothing yet. If nothing is trained, there is no
+        // difference between before and after.
+        let has_learned = matches!(self.recipe.base, Base::Model(_));
+        if self.evaluates_test() && has_learned && self.steps > 0 && self.state.progress.step == 0 {
+            let test = self.test_split();
+            self.evaluate_test(Subject::TestBefore, &test, BEFORE)?;
         }
-        let test = self.test_split();
-        Ok(self.test(Subject::TestBefore, &test, BEFORE)?.is_some())
+        Ok(())
     }
 
-    /// Goes back to the best checkpoint, answers the test split with it and writes what the run
-    /// leaves. None if the run was asked to stop before that was done.
-    pub(super) fn finish(&mut self) -> Result<Option<Outcome>> {
+    /// Restores the best parameters, evaluates the test split and writes the files of a complete run.
+    pub(super) fn finish(&mut self) -> Result<Outcome, Interruption> {
         let trained: Vec<_> = self.loaded.params.trained().map(|(id, _)| id).collect();
         for (id, value) in trained.into_iter().zip(std::mem::take(&mut self.state.best)) {
             self.loaded.params.get_mut(id).set(value);
         }
-        let test = match self.tests() {
-            true => match self.test_after()? {
-                Some(scores) => Some(scores),
-                None => return Ok(None),
-            },
-            false => None,
-        };
-        let svg = curve::loss_curve(&self.directory.join(log::EVENTS))?;
+        let test = if self.evaluates_test() { Some(self.test_after()?) } else { None };
+        let svg = draw_loss_curve(&self.directory.join(EVENTS))?;
         write_atomically(&self.directory.join("loss.svg"), |out| out.write_all(svg.as_bytes()))?;
         let progress = &self.state.progress;
         let outcome = Outcome {
@@ -69,10 +66,10 @@ impl Run<'_> {
         self.save_model(&outcome)?;
         self.directory.finish(&outcome)?;
         self.log.emit(Event::Finished { outcome: Box::new(outcome.clone()) })?;
-        Ok(Some(outcome))
+        Ok(outcome)
     }
 
-    /// Writes adapter/ or, where the run made its base, model/; nothing where nothing is trained.
+    /// Writes `adapter/`, or `model/` if the run made its base model. Writes nothing if nothing is trained.
     fn save_model(&self, outcome: &Outcome) -> Result<()> {
         let LoadedModel { params, content_hash, config, .. } = &self.loaded;
         match &self.recipe.base {
@@ -82,7 +79,7 @@ impl Run<'_> {
             Base::Model(_) if outcome.trained == 0 => Ok(()),
             Base::Model(dir) => {
                 let base = dir.to_string_lossy();
-                let readme = card::readme(self.recipe, outcome, (&base, content_hash));
+                let readme = model_card(self.recipe, outcome, (&base, content_hash));
                 let card = AdapterCard {
                     base: &base,
                     base_hash: content_hash,
@@ -94,8 +91,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether this run looks at the test split.
-    fn tests(&self) -> bool {
+    /// Whether this run evaluates the test split.
+    fn evaluates_test(&self) -> bool {
         self.options.test && !self.splits.test.is_empty()
     }
 
@@ -103,16 +100,14 @@ impl Run<'_> {
         Arc::new(Subset::new(Arc::clone(&self.splits.dataset), self.splits.test.clone()))
     }
 
-    fn test_after(&mut self) -> Result<Option<TestScores>> {
+    /// Evaluates the best checkpoint on the test split, with its own and with shuffled images.
+    fn test_after(&mut self) -> Result<TestScores, Interruption> {
         let test = self.test_split();
-        let Some(after) = self.test(Subject::TestAfter, &test, AFTER)? else { return Ok(None) };
+        let after = self.evaluate_test(Subject::TestAfter, &test, AFTER)?;
         let blind = match ShuffledImages::new(Arc::clone(&test), self.recipe.seed) {
             Ok(blind) => {
                 let blind: Arc<dyn Dataset> = Arc::new(blind);
-                match self.test(Subject::TestBlind, &blind, BLIND)? {
-                    Some(predictions) => Some(predictions),
-                    None => return Ok(None),
-                }
+                Some(self.evaluate_test(Subject::TestBlind, &blind, BLIND)?)
             }
             Err(error) => {
                 self.log.emit(Event::Warning { message: error.to_string() })?;
@@ -121,43 +116,48 @@ impl Run<'_> {
         };
         let before = self.directory.join(BEFORE);
         let before = before.exists().then(|| read_predictions(&before)).transpose()?;
+        let constants = self.training_constants()?;
+        let score = |predictions: Vec<Prediction>| score(&predictions, Some(&constants));
+        Ok(TestScores {
+            before: before.map(score),
+            after: score(after),
+            blind: blind.map(score),
+            overlap: self.splits.overlap()?,
+        })
+    }
+
+    /// The constant answers that score best on the training answers: the majority-answer baseline.
+    fn training_constants(&self) -> Result<Constants> {
         let mut answers = Vec::with_capacity(self.splits.train.len());
         for &i in &self.splits.train {
             let example = self.splits.dataset.get(i)?;
             answers.push((example.answer, example.answer_type));
         }
-        let constants = Constants::of_training(answers.iter().map(|(a, t)| (a.as_str(), *t)));
-        let score = |predictions: Vec<Prediction>| score(&predictions, Some(&constants));
-        Ok(Some(TestScores {
-            before: before.map(score),
-            after: score(after),
-            blind: blind.map(score),
-            overlap: self.splits.overlap()?,
-        }))
+        Ok(Constants::of_training(answers.iter().map(|(a, t)| (a.as_str(), *t))))
     }
 
-    /// Answers `test` and writes the predictions to `file`.
-    fn test(
+    /// Generates a text for each example of `test`, writes the predictions to `file` and reports them.
+    fn evaluate_test(
         &mut self,
-        of: Subject,
+        subject: Subject,
         test: &Arc<dyn Dataset>,
         file: &str,
-    ) -> Result<Option<Vec<Prediction>>> {
+    ) -> Result<Vec<Prediction>, Interruption> {
         let began = Instant::now();
-        let which: Vec<usize> = (0..test.len()).collect();
-        let Some(predictions) = self.predict(of, test, &which)? else { return Ok(None) };
+        let indices: Vec<usize> = (0..test.len()).collect();
+        let predictions = self.predict(subject, test, &indices)?;
         write_predictions(&self.directory.join(file), &predictions)?;
         let progress = &self.state.progress;
         self.log.emit(Event::Evaluated {
-            of,
+            subject,
             step: progress.step,
             epoch: progress.epoch,
-            loss: mean(predictions.iter().map(likelihood)),
-            scores: values(&predictions),
+            loss: mean_nll(predictions.iter().map(Likelihood::from)),
+            scores: scores_to_report(&predictions),
             generated: predictions.len(),
             best: false,
             seconds: began.elapsed().as_secs_f64(),
         })?;
-        Ok(Some(predictions))
+        Ok(predictions)
     }
 }

@@ -1,98 +1,111 @@
-//! Which norms matter most: the Fisher information of each, estimated before the first step.
+//! Selection of the norms to train by their Fisher information, which is estimated before the first step.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
+use super::completion::{Interruption, interrupt_if};
 use super::directory::RunDirectory;
-use super::judge::spread;
-use super::splits::Splits;
-use super::{Event, Subject};
+use super::event::{Event, Subject};
+use super::splits::{Splits, pick_evenly};
 use crate::data::{Batch, Loader};
 use crate::files::{read_json, write_atomically};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
-use crate::ops;
 use crate::recipe::Recipe;
-use crate::tensor::{Gradients, Graph, Parameters, Tensor};
+use crate::tensor::{Gradients, Graph, Parameters, Recompute, Tensor};
 use crate::tuning::{Candidates, Ranking};
 use crate::{Error, Result};
 
-/// In the run directory: the ranking, by which a run that goes on goes.
+/// In the run directory: the ranking, which a resumed run reads instead of estimating it again.
 const JSON: &str = "fisher.json";
 
-/// The same for people.
+/// The ranking as a table for people.
 const CSV: &str = "fisher.csv";
 
-/// fisher.json.
+/// Contents of fisher.json.
 #[derive(Serialize, Deserialize)]
-struct Stored {
-    /// Of base and data.
+struct StoredRanking {
+    /// Fingerprint of the base model and the data.
     fingerprint: String,
-    /// By how many examples.
+    /// Number of examples that the information was estimated from.
     examples: usize,
     ranking: Ranking,
 }
 
-/// Where a recipe trains a part of the norms, leaves only those: the ones that `directory` says were
-/// chosen, or else those of the largest information, which it then says. What to tell of that; none if the
-/// run was asked to stop before it was known.
-pub(super) fn narrow(
+/// Where a recipe trains a subset of the norms (`tuning.keep`), freezes all other candidates.
+///
+/// A ranking in `directory` is used if there is one; else it is estimated and written there. Returns the
+/// event that reports the selection; none if the recipe trains no such subset.
+pub(super) fn select_norms(
     recipe: &Recipe,
     loaded: &mut LoadedModel,
     (splits, fingerprint): (&Splits, &str),
     directory: &RunDirectory,
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<Option<Event>>> {
+) -> Result<Option<Event>, Interruption> {
     let candidates = recipe.tuning.candidates(&loaded.params);
     if candidates.is_empty() {
-        return Ok(Some(None));
+        return Ok(None);
     }
-    let path = directory.join(JSON);
-    let stored = if path.exists() {
-        let stored: Stored = read_json(&path)?;
-        if stored.fingerprint != fingerprint {
-            let cause = "was made with another base model or other data";
-            return Err(Error::invalid(path.display(), cause)
-                .with_remedy("put them back as they were, or start again in another --output"));
+    let stored = match read_ranking(directory, fingerprint)? {
+        Some(stored) => stored,
+        None => {
+            let ranking = rank_norms(recipe, loaded, &candidates, splits, stop, on_event)?;
+            let examples = recipe.train.fisher_examples.min(splits.train.len());
+            let fingerprint = fingerprint.to_owned();
+            let stored = StoredRanking { fingerprint, examples, ranking };
+            write_ranking(directory, &stored)?;
+            stored
         }
-        stored
-    } else {
-        let Some(ranking) = rank(recipe, loaded, &candidates, splits, stop, on_event)? else {
-            return Ok(None);
-        };
-        let examples = recipe.train.fisher_examples.min(splits.train.len());
-        let stored = Stored { fingerprint: fingerprint.to_owned(), examples, ranking };
-        let csv = stored.ranking.to_csv();
-        write_atomically(&directory.join(CSV), |out| out.write_all(csv.as_bytes()))?;
-        let mut text =
-            serde_json::to_vec_pretty(&stored).map_err(|e| Error::failed(path.display(), e))?;
-        text.push(b'\n');
-        write_atomically(&path, |out| out.write_all(&text))?;
-        stored
     };
     stored.ranking.apply(&candidates, &mut loaded.params)?;
     let (norms, kept) = (stored.ranking.0.len(), stored.ranking.kept());
-    Ok(Some(Some(Event::Ranked { norms, kept, examples: stored.examples })))
+    Ok(Some(Event::NormsSelected { norms, kept, examples: stored.examples }))
 }
 
-/// Ranks the candidates by `train.fisher_examples` training examples, spread evenly over all of them;
-/// none if it was asked to stop.
+/// The ranking in the run directory, if there is one.
+fn read_ranking(directory: &RunDirectory, fingerprint: &str) -> Result<Option<StoredRanking>> {
+    let path = directory.join(JSON);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let stored: StoredRanking = read_json(&path)?;
+    if stored.fingerprint != fingerprint {
+        let cause = "it was made with another base model or other data";
+        return Err(Error::invalid(path.display(), cause)
+            .with_remedy("restore the model and the data, or choose another --output"));
+    }
+    Ok(Some(stored))
+}
+
+fn write_ranking(directory: &RunDirectory, stored: &StoredRanking) -> Result<()> {
+    let csv = stored.ranking.to_csv();
+    write_atomically(&directory.join(CSV), |out| out.write_all(csv.as_bytes()))?;
+    let path = directory.join(JSON);
+    let mut text =
+        serde_json::to_vec_pretty(stored).map_err(|e| Error::failed(path.display(), e))?;
+    text.push(b'\n');
+    write_atomically(&path, |out| out.write_all(&text))
+}
+
+/// Ranks the candidate norms by their Fisher information on `train.fisher_examples` training examples,
+/// which are spread evenly over the training split.
 ///
-/// Each example is a forward pass of its own, without dropout and label smoothing: a gradient's square
-/// is an example's, and `train.batch_size` does not enter.
-pub(super) fn rank(
+/// The information is the mean over examples of the squared gradient. The square of a batch's gradient
+/// would not do, so each example has a pass of its own, without dropout and label smoothing.
+pub(super) fn rank_norms(
     recipe: &Recipe,
     loaded: &LoadedModel,
     candidates: &[Candidates],
     splits: &Splits,
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<Ranking>> {
+) -> Result<Ranking, Interruption> {
     let LoadedModel { model, params, .. } = loaded;
-    let (chosen, _) = spread(&splits.train, Some(recipe.train.fisher_examples));
+    let (chosen, _) = pick_evenly(&splits.train, Some(recipe.train.fisher_examples));
     let examples = chosen.len();
     let batches = Loader::new(
         Arc::clone(&splits.dataset),
@@ -103,31 +116,34 @@ pub(super) fn rank(
     let mut squares = vec![0.0; params.len()];
     for (done, item) in batches.enumerate() {
         let (batch, _) = item?;
-        let gradients = gradients(&**model, params, &batch)?;
+        let gradients = compute_gradients(&**model, params, &batch, recipe.train.recompute)?;
         for (id, parameter) in params.trained() {
             let square = gradients.param(id).map_or(0.0, |g| sum_of_squares(g.data()));
             if !square.is_finite() {
                 let cause =
-                    "its gradient is not finite: its Fisher information cannot be estimated";
-                return Err(Error::diverged(&parameter.name, cause));
+                    "the gradient is not finite, so its Fisher information cannot be estimated";
+                return Err(Error::diverged(&parameter.name, cause).into());
             }
             squares[id.index()] += square / examples as f64;
         }
-        on_event(&Event::Progress { of: Subject::Norms, done: done + 1, examples });
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
+        let subject = Subject::Norms;
+        on_event(&Event::Progress { subject, done: done + 1, total: examples });
+        interrupt_if(stop)?;
     }
-    Ok(Some(Ranking::of(candidates, params, |id| squares[id.index()])))
+    Ok(Ranking::of(candidates, params, |id| squares[id.index()]))
 }
 
-/// Those of the log-likelihood of the answers in `batch`, but for the sign.
-fn gradients(model: &dyn Model, params: &Parameters, batch: &Batch) -> Result<Gradients> {
+/// The gradients of the summed negative log-likelihood of the targets in `batch`.
+fn compute_gradients(
+    model: &dyn Model,
+    params: &Parameters,
+    batch: &Batch,
+    recompute: Recompute,
+) -> Result<Gradients> {
     let mut gradients = Gradients::new();
-    let mut g = Graph::training(params);
-    let logits = model.forward(&mut g, batch, Mode::Evaluate)?;
-    let ce = ops::cross_entropy(&mut g, logits, &batch.labels, 0.0);
-    g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![1.0]), &mut gradients);
+    let mut g = Graph::training(params).with_recompute(recompute);
+    let loss = model.loss(&mut g, batch, Mode::Evaluate, 0.0)?;
+    g.backward(loss.output.gradient_slot(), Tensor::new(&[1], vec![1.0]), &mut gradients);
     Ok(gradients)
 }
 

@@ -1,54 +1,99 @@
-//! The step, the run, evaluation, checkpoints.
+//! Training: optimizer steps, runs, evaluation, checkpoints.
 //!
-//! - [`run()`]: a [`Recipe`](crate::recipe::Recipe) becomes a run directory;
-//! - [`step()`]: one optimizer step, with [`AdamW`], the `schedule` and the `alarm` over it;
-//! - `groups`: parameters with a rate of their own; [`find_lr()`]: which rate to take;
-//! - `fisher`: which norms matter most, where a run trains a part of them;
-//! - [`plan()`]: what a run will take, with `rehearsal` that makes its steps without their elements,
-//!   and `rates` that says how fast this machine makes them;
-//! - `judge`, [`Evaluation`]: how good the parameters are, and which were the best;
-//! - `prefix`, `states`: what a frozen prefix makes of pictures, computed once;
-//! - `checkpoint`, `journal`, `directory`: what a killed run goes on from;
-//! - [`Event`]: what happened, with `log`, `tensorboard`, `curve` and `card` to show it.
+//! A run:
+//! - [`run()`] turns a [`Recipe`](crate::recipe::Recipe) into a run directory; `prepare` opens what it
+//!   needs, `validate` chooses the best checkpoint, `finish` evaluates the test split and writes the
+//!   results;
+//! - [`train_step()`] makes one optimizer step, with [`AdamW`], a `schedule` and `param_groups`; `finite`
+//!   and `alarm` stop a run that does not learn;
+//! - [`Evaluation`] generates answers and computes likelihoods;
+//! - `fisher` selects the norms to train where a recipe trains a subset of them;
+//! - `feature_cache` keeps the output of a frozen image encoder, and `fill_cache` computes it once;
+//! - `directory`, `checkpoint` and `append_file` are what a stopped or killed run resumes from;
+//! - [`Event`] reports what happens; `event_log`, `tensorboard`, `loss_curve` and `model_card` write it.
+//!
+//! Before a run:
+//! - [`plan()`] estimates memory and time, with `simulation`, `machine_speed` and `embedding_tables`;
+//! - [`find_lr()`] suggests a learning rate.
+//!
+//! # Examples
+//!
+//! Two optimizer steps of LayerNorm tuning, with a tiny model and computer-drawn images:
+//!
+//! ```
+//! # use normed::recipe::Recipe;
+//! # use normed::train::{Event, RunOptions, run};
+//! # fn main() -> normed::Result<()> {
+//! let dir = tempfile::tempdir().unwrap();
+//! let path = dir.path().join("recipe.toml");
+//! let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
+//! let recipe = format!(
+//!     "model = {model:?}\n\
+//!      data = {{ name = \"phantom\", train = 8, validate = 4, test = 4 }}\n\
+//!      tuning.method = \"layer_norm\"\n\
+//!      train = {{ batch_size = 4, lr = 1e-3 }}\n"
+//! );
+//! std::fs::write(&path, recipe).unwrap();
+//! let mut recipe = Recipe::open(&path, &[])?;
+//! recipe.output = dir.path().join("run");
+//!
+//! let mut losses = Vec::new();
+//! let completion = run(&recipe, &RunOptions::default(), &mut |event| {
+//!     if let Event::StepDone { loss, .. } = event {
+//!         losses.push(*loss);
+//!     }
+//! })?;
+//! let outcome = completion.finished().expect("nothing stopped the run");
+//! assert_eq!((outcome.steps, losses.len()), (2, 2));
+//! assert!(outcome.trained < outcome.total / 50);
+//! assert!(dir.path().join("run/adapter/adapter_model.safetensors").is_file());
+//! # Ok(())
+//! # }
+//! ```
 
 mod adamw;
 mod alarm;
-mod card;
+mod append_file;
 mod checkpoint;
-mod curve;
+mod completion;
 mod directory;
+mod embedding_tables;
 mod evaluate;
 mod event;
+mod event_log;
+mod feature_cache;
+mod fill_cache;
 mod find_lr;
 mod finish;
+mod finite;
 mod fisher;
-mod groups;
-mod journal;
-mod judge;
-mod log;
-mod memory;
+mod loss_curve;
+mod machine_speed;
+mod model_card;
+mod param_groups;
+mod peak_memory;
 mod plan;
-mod prefix;
-mod rates;
-mod rehearsal;
+mod prepare;
 mod run;
 mod schedule;
+mod simulation;
 mod splits;
-mod states;
 mod step;
-mod tables;
 mod tensorboard;
 #[cfg(test)]
-mod toy;
+mod test_model;
+mod validate;
 
 pub use adamw::AdamW;
-pub use directory::{outcome_of, under_way};
+pub use completion::Completion;
+pub use directory::{is_running, read_outcome};
 pub use evaluate::{Evaluation, Likelihood};
 pub use event::{Event, Outcome, Subject, TestScores};
-pub use find_lr::{RateSweep, SweptStep, find_lr};
-pub use memory::peak_memory_bytes;
-pub use plan::{Choice, Plan, Way, plan};
-pub use rehearsal::Needs;
+pub use find_lr::{LrSweep, SweepStep, find_lr};
+pub use machine_speed::MachineSpeed;
+pub use peak_memory::peak_memory_bytes;
+pub use plan::{BatchSetting, CostEstimate, Plan, plan};
 pub use run::{RunOptions, run};
-pub use splits::data_fingerprint;
-pub use step::{StepOptions, Stepped, step};
+pub use simulation::MemoryNeeds;
+pub use splits::fingerprint_data;
+pub use step::{StepOptions, StepResult, train_step};

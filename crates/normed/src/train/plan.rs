@@ -1,14 +1,15 @@
-//! What a run will take, before it is made, and the way to make its steps inside a memory.
+//! The plan of a run: its memory and time, estimated before anything is trained, and the batch setting
+//! that fits a memory limit.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::rates::{Rates, Sizes};
-use super::rehearsal::{BatchShape, Needs, Rehearsal, Rehearsed};
+use super::embedding_tables::unread_bytes;
+use super::machine_speed::{BenchmarkSizes, MachineSpeed};
+use super::simulation::{BatchShape, MemoryNeeds, SimulatedCost, Simulation};
 use super::splits::Splits;
-use super::tables;
 use crate::data::{Collator, ImageSource};
 use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
@@ -17,217 +18,279 @@ use crate::tensor::{
 };
 use crate::{Error, Result};
 
-/// What a process takes that does no training, and what each word of its tokenizer adds to that: fitted
-/// to what runs over a vocabulary of a few hundred words and one of 30,000 take.
-const PROGRAM: usize = 20 << 20;
-const PROGRAM_A_WORD: usize = 1400;
+/// Bytes of a process that trains nothing, and bytes added by each token of its tokenizer's vocabulary.
+/// Fitted to processes with vocabularies of a few hundred and of 30,000 tokens.
+const PROGRAM_BYTES: usize = 20 << 20;
+const PROGRAM_BYTES_PER_TOKEN: usize = 1400;
 
-/// How steps are made: no choice changes the result but by rounding.
+/// A choice of batch size, gradient accumulation and recomputation. It affects memory and speed; the
+/// result only by rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Choice {
-    /// Examples a forward pass.
+pub struct BatchSetting {
+    /// Examples per forward pass.
     pub batch_size: usize,
-    /// Forward passes a step.
+    /// Forward passes per optimizer step.
     pub grad_accum_steps: usize,
-    /// What is computed again.
+    /// Activations that are recomputed in the backward pass.
     pub recompute: Recompute,
 }
 
-/// A choice and what it costs.
+impl BatchSetting {
+    /// The setting of a recipe's `[train]` section.
+    pub fn of(train: &TrainSpec) -> Self {
+        let TrainSpec { batch_size, grad_accum_steps, recompute, .. } = *train;
+        Self { batch_size, grad_accum_steps, recompute }
+    }
+}
+
+/// The estimated cost of a run with one [`BatchSetting`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Way {
-    /// The choice.
+pub struct CostEstimate {
+    /// The setting.
     #[serde(flatten)]
-    pub choice: Choice,
-    /// Bytes, of the longest batches.
-    pub needs: Needs,
-    /// Operations of a step, of batches of middle length.
+    pub setting: BatchSetting,
+    /// Memory in bytes, for the longest batches of the data.
+    pub needs: MemoryNeeds,
+    /// Operations per optimizer step, for batches of average length.
     pub work: Work,
-    /// Seconds that a step takes.
+    /// Seconds per optimizer step.
     pub step_seconds: f64,
-    /// Seconds that the run takes, validation included; absent without the data.
+    /// Seconds of the run, validation included; absent if the data cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_seconds: Option<f64>,
 }
 
-/// What a run will take.
+/// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
-    /// Elements trained: at most so many where a part of the norms is kept.
+    /// Trained elements. If `tuning.keep` selects a subset of the norms, an upper bound.
     pub trained: usize,
-    /// Elements in all.
+    /// All elements of the model.
     pub total: usize,
-    /// Examples a step.
-    pub examples: usize,
-    /// Optimizer steps; absent without the data.
+    /// Examples per optimizer step.
+    #[serde(rename = "examples")]
+    pub examples_per_step: usize,
+    /// Total optimizer steps; absent if the data cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// Why the data is not known, if it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub no_data: Option<String>,
-    /// The memory to stay inside.
+    /// Why the data cannot be read, if it cannot.
+    #[serde(rename = "no_data", skip_serializing_if = "Option::is_none")]
+    pub data_error: Option<String>,
+    /// The memory limit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
-    /// How fast this machine is.
-    pub rates: Rates,
-    /// Every way to make the steps, from the largest micro-batch to the smallest.
-    pub ways: Vec<Way>,
-    /// The place of the recipe's own way, or with a memory of the fastest that fits, in `ways`; absent
-    /// if none does.
+    /// The measured speed of this machine.
+    #[serde(rename = "rates")]
+    pub speed: MachineSpeed,
+    /// The cost of every possible setting, from the largest batch size to the smallest.
+    #[serde(rename = "ways")]
+    pub estimates: Vec<CostEstimate>,
+    /// Index in `estimates` of the recipe's own setting or, with a memory limit, of the fastest setting
+    /// that fits; absent if none fits.
     pub chosen: Option<usize>,
 }
 
-/// Plans the run of `recipe` without reading weights. Where the data cannot be had, its texts are
-/// taken to be as long as the model allows.
+/// Estimates memory and time of the run of `recipe`, without reading the model's weights.
+///
+/// If the data cannot be read, its texts are assumed to be as long as the model allows.
+///
+/// # Errors
+///
+/// If the model's configuration cannot be read, or the recipe does not fit it.
+///
+/// # Examples
+///
+/// ```
+/// # use normed::recipe::{ByteSize, Recipe};
+/// # use normed::train::plan;
+/// # fn main() -> normed::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("recipe.toml");
+/// let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
+/// let recipe = format!(
+///     "model = {model:?}\n\
+///      data = {{ name = \"phantom\", train = 32, validate = 8, test = 8 }}\n\
+///      tuning.method = \"layer_norm\"\n\
+///      train = {{ batch_size = 8, lr = 1e-3 }}\n"
+/// );
+/// std::fs::write(&path, recipe).unwrap();
+/// let mut recipe = Recipe::open(&path, &[])?;
+/// recipe.memory = "2GiB".parse().ok();
+///
+/// let plan = plan(&recipe)?;
+/// assert_eq!((plan.examples_per_step, plan.steps), (8, Some(4)));
+/// let estimate = plan.chosen_estimate(&recipe)?;
+/// assert!(estimate.needs.peak < 2 << 30);
+/// # Ok(())
+/// # }
+/// ```
 pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let mut declared = recipe.declare_base()?;
     let tuned = recipe.tuning.apply(&mut declared.params)?;
     let candidates = recipe.tuning.candidates(&declared.params);
-    let left: usize = candidates.iter().map(|some| some.left(&declared.params)).sum();
-    let texts = Texts::of(recipe, &declared);
-    let program = PROGRAM + PROGRAM_A_WORD * declared.tokenizer.len();
-    let rates = Rates::measure(sizes(&declared.params), recipe.precision);
-    let unread = match (&recipe.base, &texts.known) {
-        (Base::Model(dir), Ok(known)) => {
-            tables::unread(&declared, dir, recipe.precision, known.tokens)
+    let left_out: usize = candidates.iter().map(|some| some.left(&declared.params)).sum();
+    let data = DataSizes::of(recipe, &declared);
+    let program = PROGRAM_BYTES + PROGRAM_BYTES_PER_TOKEN * declared.tokenizer.len();
+    let speed = MachineSpeed::measure(benchmark_sizes(&declared.params), recipe.precision);
+    let unread = match (&recipe.base, &data.amounts) {
+        (Base::Model(dir), Ok(amounts)) => {
+            unread_bytes(&declared, dir, recipe.precision, amounts.tokens)
         }
         _ => 0,
     };
-    let mut scene =
-        Scene { recipe, declared: &declared, texts: &texts, program, unread, rates, cached: true };
-    scene.cached = scene.keeps_states()?;
-    let spec = &recipe.train;
-    let examples = spec.batch_size * spec.grad_accum_steps;
-    let own = Choice {
-        batch_size: spec.batch_size,
-        grad_accum_steps: spec.grad_accum_steps,
-        recompute: spec.recompute,
+    let mut estimator = Estimator {
+        recipe,
+        declared: &declared,
+        data: &data,
+        program,
+        unread,
+        speed,
+        caches_features: true,
     };
-    let sizes = (1..=spec.batch_size).rev().filter(|size| examples.is_multiple_of(*size));
-    let mut ways = Vec::new();
-    for batch_size in sizes {
-        for recompute in Recompute::ALL {
-            let grad_accum_steps = examples / batch_size;
-            ways.push(scene.way(Choice { batch_size, grad_accum_steps, recompute })?);
-        }
-    }
+    estimator.caches_features = estimator.fits_feature_cache()?;
+    let estimates = estimator.estimate_all()?;
+    let own = BatchSetting::of(&recipe.train);
     let chosen = match recipe.memory {
-        None => ways.iter().position(|way| way.choice == own),
-        Some(memory) => fastest_inside(&ways, memory),
+        None => estimates.iter().position(|estimate| estimate.setting == own),
+        Some(memory) => fastest_that_fits(&estimates, memory),
     };
     Ok(Plan {
-        trained: tuned.trained - left,
+        trained: tuned.trained - left_out,
         total: tuned.total,
-        examples,
-        steps: texts.known.as_ref().ok().map(|known| known.steps),
-        no_data: texts.known.err(),
+        examples_per_step: recipe.train.examples_per_step(),
+        steps: data.amounts.as_ref().ok().map(|amounts| amounts.steps),
+        data_error: data.amounts.err(),
         memory: recipe.memory,
-        rates,
-        ways,
+        speed,
+        estimates,
         chosen,
     })
 }
 
 impl Plan {
-    /// The way that was chosen; an error that says what would help if none fits.
-    pub fn choice(&self, recipe: &Recipe) -> Result<&Way> {
+    /// The cost of the chosen setting. `recipe` is the one that was planned.
+    ///
+    /// # Errors
+    ///
+    /// If no setting fits the memory limit. The hint says what would need less.
+    pub fn chosen_estimate(&self, recipe: &Recipe) -> Result<&CostEstimate> {
         if let Some(chosen) = self.chosen {
-            return Ok(&self.ways[chosen]);
+            return Ok(&self.estimates[chosen]);
         }
-        let least = self.ways.iter().min_by_key(|way| way.needs.peak);
+        let least = self.estimates.iter().min_by_key(|estimate| estimate.needs.peak);
         let (Some(least), Some(memory)) = (least, self.memory) else {
-            return Err(Error::invalid("recipe", "there is no way to make its steps"));
+            return Err(Error::invalid("recipe", "no batch size and recomputation level work"));
         };
-        let Needs { peak, weights, optimizer, data, .. } = least.needs;
+        let MemoryNeeds { peak, weights, optimizer, data, .. } = least.needs;
         let cause = format!(
-            "{memory} is not enough: the smallest peak possible is {:.0} MiB (train.batch_size {}, \
-             train.recompute \"{}\")",
+            "{memory} is not enough; the smallest possible peak is {:.0} MiB (with \
+             train.batch_size = {} and train.recompute = \"{}\")",
             (peak as f64 / f64::from(1 << 20)).ceil(),
-            least.choice.batch_size,
-            least.choice.recompute.name(),
+            least.setting.batch_size,
+            least.setting.recompute.name(),
         );
         let mut remedies = Vec::new();
         if recipe.precision == Precision::F32 {
             remedies.push("precision = \"bf16\"");
         }
         if optimizer > weights / 4 {
-            remedies.push("a method that trains less, or in fewer towers");
+            remedies.push("a method that trains fewer parameters or fewer towers");
         }
         if data > weights / 8 || weights < peak / 2 {
             remedies.push("a smaller image_size");
         }
         if recipe.generate.num_beams > 1 {
-            remedies.push("fewer generate.num_beams");
+            remedies.push("a smaller generate.num_beams");
         }
-        remedies.push("more memory");
+        remedies.push("a higher memory limit");
         Err(Error::invalid("memory", cause)
-            .with_remedy(format!("what helps: {}", remedies.join("; "))))
+            .with_remedy(format!("use one of these: {}", remedies.join("; "))))
     }
 }
 
-/// The place of the fastest way that fits; of equals, the larger micro-batch and less computed again.
-fn fastest_inside(ways: &[Way], memory: ByteSize) -> Option<usize> {
-    let fits = |&i: &usize| ways[i].needs.peak as u64 <= memory.0;
-    let seconds = |i: usize| ways[i].run_seconds.unwrap_or(ways[i].step_seconds);
-    (0..ways.len()).filter(fits).min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
+/// Index of the fastest setting that fits. Among equally fast ones, that with the larger batch size and
+/// less recomputation.
+fn fastest_that_fits(estimates: &[CostEstimate], memory: ByteSize) -> Option<usize> {
+    let fits = |&i: &usize| estimates[i].needs.peak as u64 <= memory.0;
+    let seconds = |i: usize| estimates[i].run_seconds.unwrap_or(estimates[i].step_seconds);
+    (0..estimates.len()).filter(fits).min_by(|&a, &b| seconds(a).total_cmp(&seconds(b)))
 }
 
-/// Everything that the ways have in common.
-struct Scene<'a> {
+/// Estimates the cost of batch settings; holds everything that they have in common.
+struct Estimator<'a> {
     recipe: &'a Recipe,
     declared: &'a UnloadedModel,
-    texts: &'a Texts,
+    data: &'a DataSizes,
     /// Bytes of the program itself.
     program: usize,
-    /// Bytes of tables that stay in their file.
+    /// Bytes of embedding tables that stay in their file.
     unread: usize,
-    rates: Rates,
-    /// Whether what a frozen prefix makes of pictures is kept.
-    cached: bool,
+    speed: MachineSpeed,
+    /// Whether the output of a frozen image encoder is cached.
+    caches_features: bool,
 }
 
-impl Scene<'_> {
-    fn way(&self, choice: Choice) -> Result<Way> {
-        let Choice { batch_size, grad_accum_steps, recompute } = choice;
-        let train = self.recipe.train.clone();
-        let spec = &TrainSpec { batch_size, grad_accum_steps, recompute, ..train };
-        let longest = self.rehearse(spec, self.texts.longest)?;
-        let middle = self.rehearse(spec, self.texts.middle)?;
-        // Nobody looks at the pictures again whose states are kept.
-        let pictures = if longest.states > 0 { 0 } else { self.texts.picture_bytes };
-        let mut needs = longest.needs;
-        needs.program = self.program;
-        needs.data += pictures;
-        needs.weights -= self.unread;
-        needs.peak += self.program + pictures;
-        needs.peak -= self.unread;
-        let step_seconds = self.rates.seconds(middle.step);
-        let run_seconds = self.texts.known.as_ref().ok().map(|known| {
-            let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
-            known.steps as f64 * step_seconds
-                + batches(known.validated) * self.rates.seconds(middle.evaluation)
-                + batches(known.pictures.div_ceil(self.texts.middle.views))
-                    * self.rates.seconds(middle.prefix)
-        });
-        Ok(Way { choice, needs, work: middle.step, step_seconds, run_seconds })
+impl Estimator<'_> {
+    /// The cost of every setting that keeps the number of examples per step, from the largest batch size
+    /// to the smallest.
+    fn estimate_all(&self) -> Result<Vec<CostEstimate>> {
+        let examples = self.recipe.train.examples_per_step();
+        let sizes = (1..=self.recipe.train.batch_size).rev();
+        let mut estimates = Vec::new();
+        for batch_size in sizes.filter(|size| examples.is_multiple_of(*size)) {
+            for recompute in Recompute::ALL {
+                let grad_accum_steps = examples / batch_size;
+                estimates.push(self.estimate(BatchSetting {
+                    batch_size,
+                    grad_accum_steps,
+                    recompute,
+                })?);
+            }
+        }
+        Ok(estimates)
     }
 
-    /// Whether the run keeps what a frozen prefix makes of its pictures, if there is a prefix.
-    fn keeps_states(&self) -> Result<bool> {
+    fn estimate(&self, setting: BatchSetting) -> Result<CostEstimate> {
+        let BatchSetting { batch_size, grad_accum_steps, recompute } = setting;
+        let train = self.recipe.train.clone();
+        let spec = &TrainSpec { batch_size, grad_accum_steps, recompute, ..train };
+        let longest = self.simulate(spec, self.data.longest)?;
+        let average = self.simulate(spec, self.data.average)?;
+        // Images whose features are cached are not read again.
+        let images = if longest.features > 0 { 0 } else { self.data.image_bytes };
+        let mut needs = longest.needs;
+        needs.program = self.program;
+        needs.data += images;
+        needs.weights -= self.unread;
+        needs.peak += self.program + images;
+        needs.peak -= self.unread;
+        let step_seconds = self.speed.seconds(average.step);
+        let run_seconds = self.data.amounts.as_ref().ok().map(|amounts| {
+            let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
+            amounts.steps as f64 * step_seconds
+                + batches(amounts.validated) * self.speed.seconds(average.evaluation)
+                + batches(amounts.images.div_ceil(self.data.average.views))
+                    * self.speed.seconds(average.encoding)
+        });
+        Ok(CostEstimate { setting, needs, work: average.step, step_seconds, run_seconds })
+    }
+
+    /// Whether the features of all images fit `cache.max_gib`, if the image encoder is frozen.
+    fn fits_feature_cache(&self) -> Result<bool> {
         let CacheSpec { place, max_gib } = &self.recipe.cache;
-        let Ok(Amount { pictures, .. }) = self.texts.known else { return Ok(false) };
+        let Ok(Amounts { images, .. }) = self.data.amounts else { return Ok(false) };
         if *place == CachePlace::Off {
             return Ok(false);
         }
         let one = &TrainSpec { batch_size: 1, ..self.recipe.train.clone() };
-        let middle = self.texts.middle;
-        let states = self.rehearse(one, middle)?.states / middle.views;
-        Ok((pictures * states) as f64 <= f64::from(*max_gib) * f64::from(1 << 30))
+        let average = self.data.average;
+        let per_image = self.simulate(one, average)?.features / average.views;
+        Ok((images * per_image) as f64 <= f64::from(*max_gib) * f64::from(1 << 30))
     }
 
-    fn rehearse(&self, spec: &TrainSpec, shape: BatchShape) -> Result<Rehearsed> {
+    fn simulate(&self, spec: &TrainSpec, shape: BatchShape) -> Result<SimulatedCost> {
         let UnloadedModel { model, params, .. } = self.declared;
-        let rehearsal = Rehearsal {
+        let simulation = Simulation {
             model: &**model,
             params,
             precision: self.recipe.precision,
@@ -235,36 +298,38 @@ impl Scene<'_> {
             training: (params.trained_element_count() > 0).then_some(shape),
             evaluation: Some(shape),
             rule: &self.recipe.generate,
-            cached: self.cached,
+            caches_features: self.caches_features,
         };
-        rehearsal.run()
+        simulation.run()
     }
 }
 
-/// What a plan needs to know of the data.
-struct Texts {
-    /// A batch whose question and answer are the longest there are.
+/// Sizes of the data that a plan depends on.
+struct DataSizes {
+    /// A batch of the longest question and the longest answer.
     longest: BatchShape,
-    /// One of middle length.
-    middle: BatchShape,
-    /// Bytes of pictures that are kept.
-    picture_bytes: usize,
-    /// How much of it there is, or why that is not known.
-    known: Result<Amount, String>,
+    /// A batch of average lengths.
+    average: BatchShape,
+    /// Bytes of decoded images that stay in memory.
+    image_bytes: usize,
+    /// How much data there is, or why the data cannot be read.
+    amounts: Result<Amounts, String>,
 }
 
-/// How much data a run goes through.
-struct Amount {
+/// How much data a run processes.
+struct Amounts {
+    /// Optimizer steps.
     steps: usize,
-    /// Examples of all validations.
+    /// Examples of all validations together.
     validated: usize,
-    /// Different pictures.
-    pictures: usize,
-    /// Different tokens.
+    /// Distinct images.
+    images: usize,
+    /// Distinct tokens.
     tokens: usize,
 }
 
-impl Texts {
+impl DataSizes {
+    /// The sizes of the recipe's data, or the largest possible ones if it cannot be read.
     fn of(recipe: &Recipe, declared: &UnloadedModel) -> Self {
         let image_size = declared.image_rule.size;
         let trains = declared.params.trained_element_count() > 0;
@@ -279,8 +344,8 @@ impl Texts {
                 question = question.saturating_sub(views * image_tokens).max(1) + views;
             }
             let longest = BatchShape { image_size, views, question, answer };
-            let known = Err(error.to_string());
-            Self { longest, middle: longest, picture_bytes: Collator::CACHE, known }
+            let amounts = Err(error.to_string());
+            Self { longest, average: longest, image_bytes: Collator::CACHE, amounts }
         })
     }
 
@@ -298,43 +363,43 @@ impl Texts {
         let (mut images, mut tokens) = (HashSet::new(), HashSet::new());
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
-            let framed = collator.tokenize(&example)?;
-            questions.push(framed.question.len());
-            answers.push(framed.answer.len() + 1);
-            tokens.extend(framed.question.into_iter().chain(framed.answer));
+            let tokenized = collator.tokenize(&example)?;
+            questions.push(tokenized.question.len());
+            answers.push(tokenized.answer.len() + 1);
+            tokens.extend(tokenized.question.into_iter().chain(tokenized.answer));
             views.push(example.images.len());
             images.extend(example.images.iter().map(ImageSource::key));
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
-        let middle =
+        let average =
             |lengths: &[usize]| lengths.iter().sum::<usize>().div_ceil(lengths.len().max(1));
-        let shape = |of: &dyn Fn(&[usize]) -> usize| BatchShape {
+        let shape = |size: &dyn Fn(&[usize]) -> usize| BatchShape {
             image_size,
-            views: of(&views),
-            question: of(&questions),
-            answer: of(&answers).min(declared.text_rule.max_lengths().1),
+            views: size(&views),
+            question: size(&questions),
+            answer: size(&answers).min(declared.text_rule.max_lengths().1),
         };
         let spec = &recipe.train;
-        let group = spec.batch_size * spec.grad_accum_steps;
         let epochs = if trains { spec.epochs } else { 0 };
         let validations = epochs.div_ceil(spec.eval_every_epochs.max(1));
-        let amount = Amount {
-            steps: epochs * splits.train.len().div_ceil(group),
+        let amounts = Amounts {
+            steps: epochs * spec.steps_per_epoch(splits.train.len()),
             validated: validations * splits.validate.len(),
-            pictures: images.len(),
+            images: images.len(),
             tokens: tokens.len(),
         };
         Ok(Self {
             longest: shape(&longest),
-            middle: shape(&middle),
-            picture_bytes: Collator::CACHE.min(images.len() * 3 * image_size * image_size),
-            known: Ok(amount),
+            average: shape(&average),
+            image_bytes: Collator::CACHE.min(images.len() * 3 * image_size * image_size),
+            amounts: Ok(amounts),
         })
     }
 }
 
-/// What to time: the largest feed-forward network, at as many rows as a picture has tokens.
-fn sizes(params: &Parameters) -> Sizes {
+/// Sizes for the measurement of this machine's speed: the largest feed-forward network of the model, with
+/// as many rows as an image has tokens.
+fn benchmark_sizes(params: &Parameters) -> BenchmarkSizes {
     let weights = || params.iter().map(|(_, p)| p).filter(|p| p.role.kind == ParamKind::Weight);
     let first = weights().filter(|p| matches!(p.role.module, Module::Fc1 | Module::Gate));
     let [inner, channels] = match first.max_by_key(|p| p.len()).map(|p| p.shape.as_slice()) {
@@ -348,5 +413,5 @@ fn sizes(params: &Parameters) -> Sizes {
     let tokens = positions.map_or(64, |p| p.len() / p.shape.last().copied().unwrap_or(1).max(1));
     let heads = if channels % 64 == 0 { channels / 64 } else { 1 };
     let rows = tokens.clamp(256, 2048);
-    Sizes { rows, channels, inner, heads, tokens, parameters: params.element_count() }
+    BenchmarkSizes { rows, channels, inner, heads, tokens, parameters: params.element_count() }
 }

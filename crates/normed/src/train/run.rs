@@ -1,201 +1,145 @@
-//! A run from recipe to run directory.
+//! A run, from the recipe to the run directory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::adamw::AdamW;
 use super::checkpoint::State;
+use super::completion::{Completion, Interruption, interrupt_if};
 use super::directory::RunDirectory;
-use super::fisher::narrow;
-use super::log::Log;
-use super::plan::plan;
+use super::event::{Event, Outcome};
+use super::event_log::EventLog;
+use super::fisher::select_norms;
+use super::param_groups::check_group_lrs;
+use super::prepare::{open_tuned_base, resolve_for_memory};
 use super::schedule::learning_rate;
 use super::splits::Splits;
-use super::step::{StepOptions, step};
-use super::{Event, Outcome, groups};
+use super::step::{StepOptions, StepResult, train_step};
 use crate::Result;
 use crate::data::{Collator, Loader, training_batches};
 use crate::models::LoadedModel;
-use crate::recipe::{Base, Recipe, TrainSpec};
+use crate::recipe::{Base, Recipe};
 use crate::tuning::Tuned;
 use crate::weights::check_adapter;
 
-/// What a run depends on beside its recipe: nothing here changes what it computes.
+/// Options of a run beside its recipe. None of them changes the trained weights.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
-    /// Go on from where a run of the same recipe was stopped or killed; start afresh if nothing is
-    /// there yet. A run that is over is not run again.
+    /// Continue a run of the same recipe that was stopped or killed. If there is none yet, the run
+    /// starts from the beginning; if it is complete, its results are returned.
     pub resume: bool,
-    /// Evaluate the test split: with the base before training, with the best checkpoint after, and
-    /// with the best checkpoint and shuffled images. Training itself never looks at it.
+    /// Evaluate the test split: the untrained base model, the best checkpoint, and the best checkpoint
+    /// with shuffled images. Training never reads the test split.
     pub test: bool,
-    /// Set it (by Ctrl-C, say) to make the run finish its step, save, and return.
+    /// Set this flag (on Ctrl-C, say) to make the run complete its step, save a checkpoint and return.
     pub stop: Arc<AtomicBool>,
 }
 
-/// Trains what `recipe` says and fills its run directory: recipe.toml as resolved, events.jsonl, a
-/// TensorBoard event file, metrics.json, loss.svg, predictions.jsonl of the test split, adapter/
-/// (or model/ where the recipe makes a base model), and checkpoint/ while it is not over.
+/// Trains a model as described in `recipe`, and writes the run directory.
 ///
-/// None if it was stopped before its end.
+/// The directory holds the resolved `recipe.toml`, `events.jsonl`, a TensorBoard event file,
+/// `metrics.json`, `loss.svg` and the predictions for the test split. The trained weights are in
+/// `adapter/`, or in `model/` if the recipe makes a base model. `checkpoint/` exists until the run is
+/// complete.
+///
+/// # Errors
+///
+/// If the model or the data cannot be read, if the recipe does not fit them, if the run directory holds
+/// another run or cannot be written, or if the loss or a gradient is not finite.
 pub fn run(
     recipe: &Recipe,
     options: &RunOptions,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Option<Outcome>> {
-    let (recipe, planned) = &inside_memory(recipe, options.resume)?;
+) -> Result<Completion<Outcome>> {
+    let (recipe, planned) = &resolve_for_memory(recipe, options.resume)?;
     let directory = RunDirectory::open(recipe, options.resume)?;
-    if let Some(planned) = planned {
-        on_event(planned);
-    }
+    planned.iter().for_each(&mut *on_event);
     if let Some(outcome) = directory.outcome()? {
         on_event(&Event::Finished { outcome: Box::new(outcome.clone()) });
-        return Ok(Some(outcome));
+        return Ok(Completion::Finished(outcome));
     }
     let output = recipe.output.clone();
-    let Some(mut run) = Run::open(recipe, options, directory, &mut *on_event)? else {
-        on_event(&Event::Stopped { step: 0, of: 0, output });
-        return Ok(None);
+    let opened = Run::open(recipe, options, directory, &mut *on_event);
+    let Completion::Finished(mut run) = Completion::of(opened)? else {
+        on_event(&Event::Stopped { step: 0, total: 0, output });
+        return Ok(Completion::Stopped);
     };
-    let outcome = match run.cache_prefix()? && run.test_before()? && run.train()? {
-        true => run.finish()?,
-        false => None,
-    };
-    if outcome.is_none() {
-        let (step, of, output) = (run.state.progress.step, run.steps, run.directory.path());
-        run.log.emit(Event::Stopped { step, of, output: output.to_owned() })?;
+    let completion = Completion::of(run.complete())?;
+    if completion == Completion::Stopped {
+        let (step, total) = (run.state.progress.step, run.steps);
+        run.log.emit(Event::Stopped { step, total, output })?;
     }
-    Ok(outcome)
+    Ok(completion)
 }
 
-/// The recipe with its steps as its memory allows, and what to tell of that. A run that goes on makes
-/// them as it began to.
-pub(super) fn inside_memory(recipe: &Recipe, resume: bool) -> Result<(Recipe, Option<Event>)> {
-    let Some(memory) = recipe.memory else { return Ok((recipe.clone(), None)) };
-    let mut resolved = recipe.clone();
-    (resolved.memory, resolved.planned_for) = (None, Some(memory));
-    let train = &mut resolved.train;
-    let examples = |train: &TrainSpec| train.batch_size * train.grad_accum_steps;
-    if resume
-        && let Some(began) = RunDirectory::recipe(&recipe.output)?
-        && began.planned_for == Some(memory)
-        && examples(&began.train) == examples(train)
-    {
-        train.batch_size = began.train.batch_size;
-        train.grad_accum_steps = began.train.grad_accum_steps;
-        train.recompute = began.train.recompute;
-        return Ok((resolved, None));
-    }
-    let way = Box::new(*plan(recipe)?.choice(recipe)?);
-    train.batch_size = way.choice.batch_size;
-    train.grad_accum_steps = way.choice.grad_accum_steps;
-    train.recompute = way.choice.recompute;
-    Ok((resolved, Some(Event::Planned { memory, way })))
-}
-
-/// How many reports lose their ends; none if none does.
-fn truncated(recipe: &Recipe, splits: &Splits, collator: &Collator) -> Result<Option<Event>> {
-    if recipe.data.task.is_vqa() {
-        return Ok(None);
-    }
-    let (mut reports, mut of) = (0, 0);
-    for &i in splits.train.iter().chain(&splits.validate).chain(&splits.test) {
-        reports += usize::from(collator.tokenize(&splits.dataset.get(i)?)?.cut > 0);
-        of += 1;
-    }
-    let tokens = recipe.generate.max_new_tokens;
-    Ok((reports > 0).then_some(Event::Truncated { reports, of, tokens }))
-}
-
-/// A run under way.
+/// A run in progress.
 pub(super) struct Run<'a> {
     pub recipe: &'a Recipe,
     pub options: &'a RunOptions,
     pub directory: RunDirectory,
-    pub log: Log<'a>,
+    pub log: EventLog<'a>,
     pub loaded: LoadedModel,
     pub collator: Arc<Collator>,
-    /// For evaluations, in which nothing is random.
+    /// Makes batches for evaluations. It can use cached image features where training cannot, since
+    /// nothing is random in an evaluation.
     pub evaluation_collator: Arc<Collator>,
     pub splits: Splits,
     pub state: State,
-    /// Passes over the training examples; none where nothing is trained.
+    /// Passes over the training examples; 0 if nothing is trained.
     pub epochs: usize,
-    /// Optimizer steps in all, unless patience ends first.
+    /// Total optimizer steps, unless early stopping ends the run before.
     pub steps: usize,
+    /// When this process began.
     began: Instant,
-    /// Seconds that earlier processes spent on it.
-    earlier: f64,
+    /// Seconds that earlier processes spent on the run.
+    earlier_seconds: f64,
+}
+
+/// What [`Run::open`] learns and [`Run::report_start`] reports.
+struct StartReport {
+    resumed: bool,
+    skipped_rows: Vec<String>,
+    data_warnings: Vec<String>,
+    norms_selected: Option<Event>,
+    tuned: Tuned,
 }
 
 impl<'a> Run<'a> {
-    /// Opens everything, and goes back to the checkpoint if there is one. None if the run was asked to
-    /// stop before it was known what it trains.
+    /// Opens the data and the model, selects the trained parameters, and restores the checkpoint if
+    /// there is one.
     fn open(
         recipe: &'a Recipe,
         options: &'a RunOptions,
         directory: RunDirectory,
         on_event: &'a mut dyn FnMut(&Event),
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self, Interruption> {
         let began = Instant::now();
         let opened = recipe.data.open()?;
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
-        let mut loaded = recipe.open_base()?;
-        let Tuned { total, inert, .. } = recipe.tuning.apply(&mut loaded.params)?;
-        recipe.tuning.initialize(&mut loaded.params, recipe.seed);
+        let (mut loaded, tuned) = open_tuned_base(recipe)?;
         if let Base::Model(_) = recipe.base {
             check_adapter(&loaded.params)?;
         }
-        loaded.params.set_precision(recipe.precision);
         let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
-        let known = (&splits, fingerprint.as_str());
-        let stop = &options.stop;
-        let Some(ranked) = narrow(recipe, &mut loaded, known, &directory, stop, on_event)? else {
-            return Ok(None);
-        };
-        groups::check(&loaded.params, &recipe.train)?;
-        let trained = loaded.params.trained_element_count();
+        let data = (&splits, fingerprint.as_str());
+        let norms_selected =
+            select_norms(recipe, &mut loaded, data, &directory, &options.stop, on_event)?;
+        check_group_lrs(&loaded.params, &recipe.train)?;
+
         let optimizer = AdamW::new(&loaded.params, &recipe.train);
         let mut state = State::new(&loaded.params, optimizer, fingerprint);
         let checkpoint = directory.checkpoint();
-        let resumes = checkpoint.exists();
-        if resumes {
+        let resumed = checkpoint.exists();
+        if resumed {
             state.restore(&mut loaded.params, &checkpoint)?;
         }
-        let group = recipe.train.batch_size * recipe.train.grad_accum_steps;
-        let epochs = if trained > 0 { recipe.train.epochs } else { 0 };
-        let steps = epochs * splits.train.len().div_ceil(group);
+        let epochs =
+            if loaded.params.trained_element_count() > 0 { recipe.train.epochs } else { 0 };
         let lengths = (state.progress.log_length, state.progress.tensorboard_length);
-        let mut log = Log::open(directory.path(), lengths, on_event)?;
-        log.emit(Event::Started {
-            output: directory.path().to_owned(),
-            resumed_at: resumes.then_some(state.progress.step),
-            train: splits.train.len(),
-            validate: splits.validate.len(),
-            test: splits.test.len(),
-            steps,
-            epochs,
-        })?;
-        if !opened.skipped.is_empty() {
-            log.emit(Event::Skipped { rows: opened.skipped })?;
-        }
-        let overlap = if options.test { splits.overlap()? } else { None };
-        let overlap = overlap.and_then(|overlap| overlap.warning());
-        for message in opened.warnings.into_iter().chain(splits.warning()).chain(overlap) {
-            log.emit(Event::Warning { message })?;
-        }
-        if let Some(event) = ranked {
-            log.emit(event)?;
-        }
-        log.emit(Event::Tuned { trained, total, inert })?;
+        let log = EventLog::open(directory.path(), lengths, on_event)?;
         let collator = Arc::new(recipe.collator(&loaded));
-        if let Some(event) = truncated(recipe, &splits, &collator)? {
-            log.emit(event)?;
-        }
-        directory.make_checkpoint_directory()?;
-        let earlier = state.progress.seconds;
-        Ok(Some(Self {
+        let mut run = Self {
             recipe,
             options,
             directory,
@@ -203,89 +147,154 @@ impl<'a> Run<'a> {
             loaded,
             evaluation_collator: Arc::clone(&collator),
             collator,
-            splits,
-            state,
             epochs,
-            steps,
+            steps: epochs * recipe.train.steps_per_epoch(splits.train.len()),
+            splits,
             began,
-            earlier,
-        }))
+            earlier_seconds: state.progress.seconds,
+            state,
+        };
+        run.report_start(StartReport {
+            resumed,
+            skipped_rows: opened.skipped,
+            data_warnings: opened.warnings,
+            norms_selected,
+            tuned,
+        })?;
+        run.directory.make_checkpoint_directory()?;
+        Ok(run)
     }
 
-    /// Seconds spent on the run, by this and all earlier processes.
-    pub fn seconds(&self) -> f64 {
-        self.earlier + self.began.elapsed().as_secs_f64()
-    }
-
-    pub fn asked_to_stop(&self) -> bool {
-        self.options.stop.load(Ordering::Relaxed)
-    }
-
-    /// All epochs that are left. False if the run was asked to stop; it can go on from there.
-    fn train(&mut self) -> Result<bool> {
-        let example = |&i: &usize| self.collator.length(&self.splits.dataset.get(i)?);
-        let lengths = self.splits.train.iter().map(example).collect::<Result<Vec<_>>>()?;
-        while self.state.progress.epoch < self.epochs && !self.state.progress.stopped_early {
-            let done = self.epoch(&lengths)? && self.judge()?;
-            self.save()?;
-            if !done {
-                return Ok(false);
-            }
+    /// Emits the events that precede the first step.
+    fn report_start(&mut self, report: StartReport) -> Result<()> {
+        self.log.emit(Event::Started {
+            output: self.directory.path().to_owned(),
+            resumed_at: report.resumed.then_some(self.state.progress.step),
+            train: self.splits.train.len(),
+            validate: self.splits.validate.len(),
+            test: self.splits.test.len(),
+            steps: self.steps,
+            epochs: self.epochs,
+        })?;
+        if !report.skipped_rows.is_empty() {
+            self.log.emit(Event::Skipped { rows: report.skipped_rows })?;
         }
-        Ok(true)
+        let overlap = if self.options.test { self.splits.overlap()? } else { None };
+        let overlap = overlap.and_then(|overlap| overlap.warning());
+        let warnings = report.data_warnings.into_iter().chain(self.splits.warning()).chain(overlap);
+        for message in warnings {
+            self.log.emit(Event::Warning { message })?;
+        }
+        if let Some(event) = report.norms_selected {
+            self.log.emit(event)?;
+        }
+        let Tuned { total, inert, .. } = report.tuned;
+        let trained = self.loaded.params.trained_element_count();
+        self.log.emit(Event::ParametersSelected { trained, total, inert })?;
+        if let Some(event) = self.count_truncated_reports()? {
+            self.log.emit(event)?;
+        }
+        Ok(())
     }
 
-    /// The steps of the epoch under way that are left. False if the run was asked to stop.
-    fn epoch(&mut self, lengths: &[usize]) -> Result<bool> {
+    /// The event that reports truncated reports, if there are any.
+    fn count_truncated_reports(&self) -> Result<Option<Event>> {
+        if self.recipe.data.task.is_vqa() {
+            return Ok(None);
+        }
+        let Splits { dataset, train, validate, test, .. } = &self.splits;
+        let (mut reports, mut total) = (0, 0);
+        for &i in train.iter().chain(validate).chain(test) {
+            reports += usize::from(self.collator.tokenize(&dataset.get(i)?)?.cut > 0);
+            total += 1;
+        }
+        let tokens = self.recipe.generate.max_new_tokens;
+        Ok((reports > 0).then_some(Event::Truncated { reports, total, tokens }))
+    }
+
+    /// Everything that is left to do.
+    fn complete(&mut self) -> Result<Outcome, Interruption> {
+        self.cache_image_features()?;
+        self.test_before()?;
+        self.train()?;
+        self.finish()
+    }
+
+    /// Seconds spent on the run by this and all earlier processes.
+    pub fn seconds(&self) -> f64 {
+        self.earlier_seconds + self.began.elapsed().as_secs_f64()
+    }
+
+    /// Trains for all epochs that are left. If the run is asked to stop, a checkpoint is saved first.
+    fn train(&mut self) -> Result<(), Interruption> {
+        let length = |&i: &usize| self.collator.length(&self.splits.dataset.get(i)?);
+        let lengths = self.splits.train.iter().map(length).collect::<Result<Vec<_>>>()?;
+        while self.state.progress.epoch < self.epochs && !self.state.progress.stopped_early {
+            let ended = self.train_epoch(&lengths).and_then(|()| self.finish_epoch());
+            match ended {
+                Ok(()) | Err(Interruption::Stopped) => self.save()?,
+                Err(Interruption::Failed(_)) => {}
+            }
+            ended?;
+        }
+        Ok(())
+    }
+
+    /// Makes the steps that are left of the current epoch.
+    fn train_epoch(&mut self, lengths: &[usize]) -> Result<(), Interruption> {
         let recipe = self.recipe;
         let spec = &recipe.train;
-        let epoch = self.state.progress.epoch;
-        // The plan is of whole steps, so that the micro-batch size does not enter it.
-        let group = spec.batch_size * spec.grad_accum_steps;
-        let plan = training_batches(lengths, group, recipe.seed, epoch as u64);
+        let epoch = self.state.progress.epoch as u64;
+        // Examples are assigned to whole steps, so that `batch_size` alone does not change them.
+        let plan = training_batches(lengths, spec.examples_per_step(), recipe.seed, epoch);
         let left = &plan[self.state.progress.step_in_epoch.min(plan.len())..];
         let examples = |batch: &[usize]| batch.iter().map(|&i| self.splits.train[i]).collect();
         let mut loader = Loader::new(
             Arc::clone(&self.splits.dataset),
             Arc::clone(&self.collator),
             left.iter().flat_map(|step| step.chunks(spec.batch_size)).map(examples).collect(),
-            epoch as u64,
+            epoch,
         );
         for examples in left {
             let began = Instant::now();
             let lr = learning_rate(spec, self.state.progress.step, self.steps);
-            let done = step(
+            let result = train_step(
                 &*self.loaded.model,
                 &mut self.loaded.params,
                 &mut self.state.optimizer,
                 loader.by_ref().take(examples.len().div_ceil(spec.batch_size)),
                 StepOptions { spec, seed: recipe.seed, lr },
             )?;
-            let progress = &mut self.state.progress;
-            progress.step += 1;
-            progress.step_in_epoch += 1;
-            let (step, over) = (progress.step, progress.step_in_epoch == plan.len());
-            progress.alarm.observe(&self.loaded.params, &done, (step, self.steps))?;
-            let seconds = self.seconds();
-            self.log.emit(Event::StepDone {
-                step,
-                of: self.steps,
-                epoch: epoch + 1,
-                loss: done.loss,
-                lr,
-                grad_norm: done.grad_norm,
-                examples_per_second: done.examples as f64 / began.elapsed().as_secs_f64(),
-                seconds,
-            })?;
-            if self.asked_to_stop() {
-                return Ok(false);
-            }
-            // An epoch's last step has its checkpoint after the evaluation.
-            if !over && spec.checkpoint_every_steps > 0 && step % spec.checkpoint_every_steps == 0 {
+            self.record_step(&result, lr, began)?;
+            interrupt_if(&self.options.stop)?;
+            let progress = &self.state.progress;
+            let due = spec.checkpoint_every_steps > 0
+                && progress.step.is_multiple_of(spec.checkpoint_every_steps);
+            // After an epoch's last step, the checkpoint is saved after the evaluation.
+            if due && progress.step_in_epoch < plan.len() {
                 self.save()?;
             }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Counts a step that began at `began`, checks it for silent failures and reports it.
+    fn record_step(&mut self, result: &StepResult, lr: f32, began: Instant) -> Result<()> {
+        let seconds = self.seconds();
+        let progress = &mut self.state.progress;
+        progress.step += 1;
+        progress.step_in_epoch += 1;
+        progress.alarm.observe(&self.loaded.params, result, (progress.step, self.steps))?;
+        self.log.emit(Event::StepDone {
+            step: progress.step,
+            total: self.steps,
+            epoch: progress.epoch + 1,
+            loss: result.loss,
+            lr,
+            grad_norm: result.grad_norm,
+            examples_per_second: result.examples as f64 / began.elapsed().as_secs_f64(),
+            seconds,
+        })
     }
 
     /// Writes a checkpoint.

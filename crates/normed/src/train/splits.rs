@@ -22,7 +22,7 @@ pub(super) struct Splits {
     pub test: Vec<usize>,
     /// How many images or groups were held out of training for validation.
     pub held_out: usize,
-    /// [`data_fingerprint`].
+    /// [`fingerprint_data`].
     pub fingerprint: String,
 }
 
@@ -96,6 +96,16 @@ impl Splits {
     }
 }
 
+/// `count` of `all`, evenly spread, and the rest. All of them if `count` is none or larger.
+pub(super) fn pick_evenly(all: &[usize], count: Option<usize>) -> (Vec<usize>, Vec<usize>) {
+    let (n, count) = (all.len(), count.unwrap_or(all.len()).min(all.len()));
+    let is_picked = |place: usize| (place + 1) * count / n > place * count / n;
+    let (picked, rest): (Vec<_>, Vec<_>) =
+        all.iter().enumerate().partition(|(place, _)| is_picked(*place));
+    let examples = |part: Vec<(usize, &usize)>| part.into_iter().map(|(_, &i)| i).collect();
+    (examples(picked), examples(rest))
+}
+
 /// The examples among `train` that are trained on where `fraction` of the images (or groups) is.
 fn part(dataset: &dyn Dataset, train: Vec<usize>, fraction: f64, seed: u64) -> Result<Vec<usize>> {
     let mut clusters: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
@@ -112,7 +122,7 @@ fn part(dataset: &dyn Dataset, train: Vec<usize>, fraction: f64, seed: u64) -> R
 
 /// SHA-256 over what training depends on in a data set, but for the pixels: all its examples' ids,
 /// images' names, questions, answers and splits.
-pub fn data_fingerprint(dataset: &dyn Dataset) -> Result<String> {
+pub fn fingerprint_data(dataset: &dyn Dataset) -> Result<String> {
     let mut fingerprint = Fingerprint::default();
     for i in 0..dataset.len() {
         fingerprint.add(&dataset.get(i)?);
@@ -167,6 +177,18 @@ mod tests {
             attributes: Attributes::new(),
         };
         Arc::new((0..3 * images).map(example).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn examples_are_picked_evenly() {
+        let all: Vec<usize> = (100..110).collect();
+        assert_eq!(
+            pick_evenly(&all, Some(3)),
+            (vec![103, 106, 109], vec![100, 101, 102, 104, 105, 107, 108])
+        );
+        assert_eq!(pick_evenly(&all, None), (all.clone(), vec![]));
+        assert_eq!(pick_evenly(&all, Some(99)), (all.clone(), vec![]));
+        assert_eq!(pick_evenly(&all, Some(0)), (vec![], all));
     }
 
     #[test]

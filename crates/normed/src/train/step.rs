@@ -1,9 +1,9 @@
-//! One optimizer step: forward, loss, backward for each micro-batch, then clip and update.
+//! One optimizer step: forward, loss and backward of each micro-batch, then clipping and the update.
 
 use rayon::prelude::*;
 
 use super::adamw::AdamW;
-use super::alarm;
+use super::finite::{check_gradients, check_loss};
 use crate::Result;
 use crate::data::{Batch, PreparedExample};
 use crate::models::Model;
@@ -12,47 +12,54 @@ use crate::ops::CrossEntropy;
 use crate::recipe::TrainSpec;
 use crate::tensor::{DropoutSeeds, Gradients, Graph, Parameters, Tensor};
 
-/// How a step is made.
+/// Options of an optimizer step.
 #[derive(Debug, Clone, Copy)]
 pub struct StepOptions<'a> {
-    /// Label smoothing, dropout, clipping.
+    /// Label smoothing, dropout, gradient clipping and recomputation.
     pub spec: &'a TrainSpec,
-    /// What dropout is drawn from, with the batches' keys.
+    /// Seed of dropout and other noise; the keys of the examples enter as well.
     pub seed: u64,
-    /// The learning rate.
+    /// Learning rate.
     pub lr: f32,
 }
 
-/// What a step did.
+/// Result of an optimizer step.
 #[derive(Debug)]
-pub struct Stepped {
-    /// Mean over all target tokens in nats, label smoothing included.
+pub struct StepResult {
+    /// Mean loss over all target tokens, in nats, with label smoothing.
     pub loss: f64,
-    /// The gradient's norm before clipping.
+    /// Euclidean norm of the gradient before clipping.
     pub grad_norm: f64,
-    /// The examples seen.
+    /// Number of examples.
     pub examples: usize,
-    /// For each trained parameter: whether a gradient other than zero reached it.
+    /// For each trained parameter: whether its gradient is not zero.
     pub reached: Vec<bool>,
-    /// For each trained parameter: whether it changed.
+    /// For each trained parameter: whether the step changed it.
     pub moved: Vec<bool>,
 }
 
-/// One step over `micro_batches`, normalised by the target tokens of all of them together: how
-/// the examples are spread over micro-batches changes nothing but rounding.
-pub fn step(
+/// Makes one optimizer step over `micro_batches`, whose gradients are accumulated.
+///
+/// Loss and gradients are means over the target tokens of all micro-batches together. How examples are
+/// divided into micro-batches affects the result only by rounding.
+///
+/// # Errors
+///
+/// If a micro-batch cannot be read or does not fit the model, or if the loss or a gradient is not finite
+/// ([`ErrorKind::Diverged`](crate::ErrorKind::Diverged)).
+pub fn train_step(
     model: &dyn Model,
     params: &mut Parameters,
     optimizer: &mut AdamW,
     micro_batches: impl Iterator<Item = Result<(Batch, Vec<PreparedExample>)>>,
     StepOptions { spec, seed, lr }: StepOptions<'_>,
-) -> Result<Stepped> {
+) -> Result<StepResult> {
     let noise = noise(spec, seed);
     let mut gradients = Gradients::new();
     let (mut loss, mut targets, mut examples) = (0.0, 0, 0);
     for item in micro_batches {
         let (batch, prepared) = item?;
-        let check = |loss: &_| alarm::check_loss(loss, &prepared);
+        let check = |loss: &CrossEntropy| check_loss(loss, &prepared);
         loss += accumulate(model, params, &batch, (spec, noise), check, &mut gradients)?;
         targets += batch.target_count;
         examples += prepared.len();
@@ -62,24 +69,24 @@ pub fn step(
         .trained()
         .map(|(id, _)| gradients.param(id).map_or(0.0, |g| per_target * norm(g.data())))
         .collect();
-    alarm::check_gradients(params, &norms)?;
+    check_gradients(params, &norms)?;
     let grad_norm = norms.iter().map(|n| n * n).sum::<f64>().sqrt();
     let clip = match f64::from(spec.max_grad_norm) {
-        longest if longest > 0.0 => (longest / (grad_norm + 1e-6)).min(1.0),
+        max_norm if max_norm > 0.0 => (max_norm / (grad_norm + 1e-6)).min(1.0),
         _ => 1.0,
     };
     let moved = optimizer.update(params, &gradients, (per_target * clip) as f32, lr);
     let reached = norms.iter().map(|&n| n > 0.0).collect();
-    Ok(Stepped { loss: loss * per_target, grad_norm, examples, reached, moved })
+    Ok(StepResult { loss: loss * per_target, grad_norm, examples, reached, moved })
 }
 
-/// What a recipe drops in training.
+/// The noise of training: dropout and stochastic depth.
 pub(super) fn noise(spec: &TrainSpec, seed: u64) -> Noise {
     Noise { seed, dropout: spec.dropout, drop_path: spec.drop_path }
 }
 
-/// Forward and backward of one micro-batch: adds its gradients, and gives its summed loss if that
-/// passes `check`.
+/// Forward and backward pass of one micro-batch. Adds its gradients to `gradients` and returns its
+/// summed loss. `check` is called between the passes and can fail.
 pub(super) fn accumulate(
     model: &dyn Model,
     params: &Parameters,
@@ -88,15 +95,16 @@ pub(super) fn accumulate(
     check: impl FnOnce(&CrossEntropy) -> Result<()>,
     gradients: &mut Gradients,
 ) -> Result<f64> {
-    let draws = DropoutSeeds { seed: noise.seed, keys: batch.keys.as_slice().into() };
-    let mut g = Graph::training(params).with_recompute(spec.recompute).with_dropout_seeds(draws);
+    let seeds = DropoutSeeds { seed: noise.seed, keys: batch.keys.as_slice().into() };
+    let mut g = Graph::training(params).with_recompute(spec.recompute).with_dropout_seeds(seeds);
     let ce = model.loss(&mut g, batch, Mode::Train(noise), spec.label_smoothing)?;
     check(&ce)?;
     g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![1.0]), gradients);
     Ok(ce.sum)
 }
 
-/// The Euclidean norm, summed over blocks of fixed size and then in order.
+/// The Euclidean norm. It is summed in blocks of fixed size, so that it does not depend on the number of
+/// threads.
 fn norm(values: &[f32]) -> f64 {
     let square = |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
     let blocks: Vec<f64> = values.par_chunks(1 << 15).map(square).collect();
@@ -106,24 +114,24 @@ fn norm(values: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::toy::{Toy, batch};
+    use crate::train::test_model::{TestModel, batch};
 
     /// The parameters after `steps` steps over the same twelve examples, and the losses.
     fn train(micro_batch: usize, steps: usize, spec: &TrainSpec) -> (Vec<f32>, Vec<f64>) {
-        let (toy, mut params) = Toy::new();
+        let (model, mut params) = TestModel::new();
         let mut optimizer = AdamW::new(&params, spec);
         let examples: Vec<usize> = (0..12).collect();
         let losses = (0..steps)
             .map(|_| {
                 let micro_batches = examples.chunks(micro_batch).map(|ids| Ok(batch(ids)));
-                let done = step(
-                    &toy,
+                let result = train_step(
+                    &model,
                     &mut params,
                     &mut optimizer,
                     micro_batches,
                     StepOptions { spec, seed: 3, lr: 0.05 },
                 );
-                done.unwrap().loss
+                result.unwrap().loss
             })
             .collect();
         (params.trained().flat_map(|(_, p)| p.value().data().to_vec()).collect(), losses)
@@ -148,14 +156,14 @@ mod tests {
         let (_, losses) = train(12, 60, &spec);
         assert!(losses[0] > 2.0 && losses[59] < 0.1, "{losses:?}");
 
-        let (toy, mut params) = Toy::new();
+        let (model, mut params) = TestModel::new();
         let loose = TrainSpec { max_grad_norm: 0.0, ..spec.clone() };
         let tight = TrainSpec { max_grad_norm: 1e-3, ..spec };
         let mut first_moment = |spec: &TrainSpec| {
             let mut optimizer = AdamW::new(&params, spec);
             let batches = std::iter::once(Ok(batch(&[1, 2, 3])));
-            let done = step(
-                &toy,
+            let result = train_step(
+                &model,
                 &mut params,
                 &mut optimizer,
                 batches,
@@ -163,7 +171,7 @@ mod tests {
             )
             .unwrap();
             let moments = optimizer.moments.iter().map(|m| 10.0 * norm(m.first.data()));
-            (done.grad_norm, moments.map(|n| n * n).sum::<f64>().sqrt())
+            (result.grad_norm, moments.map(|n| n * n).sum::<f64>().sqrt())
         };
         let (norm, kept) = first_moment(&loose);
         assert!((norm / kept - 1.0).abs() < 1e-5, "{norm} {kept}");

@@ -7,19 +7,19 @@
 //! file_version = 3; Summary summary = 5`, with `Summary { repeated Value value = 1 }` and
 //! `Value { string tag = 1; float simple_value = 2 }`.
 
-use super::journal::Journal;
+use super::append_file::AppendFile;
 use crate::Result;
 
 /// The record that opens a file.
-pub(super) fn write_version(journal: &mut Journal, wall_time: f64) -> Result<()> {
+pub(super) fn write_version(file: &mut AppendFile, wall_time: f64) -> Result<()> {
     let mut event = double(1, wall_time);
     event.extend(bytes(3, b"brain.Event:2"));
-    journal.write(&record(&event))
+    file.write(&record(&event))
 }
 
 /// One point of each curve in `scalars`.
 pub(super) fn write_scalars(
-    journal: &mut Journal,
+    file: &mut AppendFile,
     wall_time: f64,
     step: usize,
     scalars: &[(&str, f64)],
@@ -35,7 +35,7 @@ pub(super) fn write_scalars(
     event.push(2 << 3);
     event.extend(varint(step as u64));
     event.extend(bytes(5, &summary));
-    journal.write(&record(&event))
+    file.write(&record(&event))
 }
 
 fn record(event: &[u8]) -> Vec<u8> {
@@ -103,8 +103,8 @@ mod tests {
     fn a_point_is_the_message_that_tensorboard_reads() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.out.tfevents");
-        let mut journal = Journal::open(&path, 0).unwrap();
-        write_scalars(&mut journal, 1.5, 300, &[("loss", 0.25)]).unwrap();
+        let mut file = AppendFile::open(&path, 0).unwrap();
+        write_scalars(&mut file, 1.5, 300, &[("loss", 0.25)]).unwrap();
         let written = std::fs::read(&path).unwrap();
         let event: &[u8] = &[
             0x09, 0, 0, 0, 0, 0, 0, 0xF8, 0x3F, // wall_time = 1.5

@@ -11,7 +11,7 @@ use normed::nn::Mode;
 use normed::ops::cross_entropy;
 use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, Module, ParamId, Parameters, Precision, Tensor, Tower};
-use normed::train::{self, StepOptions, step};
+use normed::train::{self, StepOptions, train_step};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -197,7 +197,7 @@ pub fn assert_steps(
     let mut optimizer = train::AdamW::new(params, &spec);
     for (t, theirs) in losses.iter().enumerate() {
         let examples = (0..batch.keys.len()).map(|i| Ok((alone(batch, i), vec![prepared(i)])));
-        let ours = step(model, params, &mut optimizer, examples, options).unwrap().loss;
+        let ours = train_step(model, params, &mut optimizer, examples, options).unwrap().loss;
         assert!((ours - theirs).abs() <= tolerance * theirs, "step {t}: {ours}, not {theirs}");
     }
 }

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::Outcome;
+use super::event::Outcome;
 use crate::metrics::Scores;
 use crate::recipe::Recipe;
 
 /// A model card as the Hugging Face hub and PEFT lay it out. `base` is the base model's path and
 /// content hash.
-pub(super) fn readme(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &str)) -> String {
+pub(super) fn model_card(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &str)) -> String {
     let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
     let Outcome { trained, total, steps, best_epoch, .. } = outcome;
     let licence = licence(Path::new(base));

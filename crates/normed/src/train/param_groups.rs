@@ -1,15 +1,15 @@
-//! Groups of parameters with a learning rate of their own.
+//! Parameter groups with their own learning rate.
 //!
-//! `train.norm_lr` is the rate of norms, wherever they stand; `train.vision_lr` that of everything else
-//! in the image encoder; `train.lr` that of the rest. Each is a peak: the schedule, `min_lr` with it,
-//! is that of `lr`, in proportion.
+//! `train.norm_lr` is the rate of all norms, `train.vision_lr` that of the other parameters of the image
+//! encoder, and `train.lr` that of the rest. Each is a peak rate; all groups follow the schedule of
+//! `train.lr` in proportion, `min_lr` included.
 
 use crate::recipe::TrainSpec;
 use crate::tensor::{Module, Parameters, Role, Tower};
 use crate::{Error, Result};
 
-/// What the rate of a parameter of this role is a multiple of: `lr`'s place is 1.
-pub(super) fn factor(role: &Role, spec: &TrainSpec) -> f64 {
+/// The learning rate of a parameter with this role, as a multiple of `train.lr`.
+pub(super) fn lr_factor(role: &Role, spec: &TrainSpec) -> f64 {
     let own = match role {
         Role { module: Module::Norm(_), .. } if spec.norm_lr.is_some() => spec.norm_lr,
         Role { tower: Tower::Vision, .. } => spec.vision_lr,
@@ -18,23 +18,26 @@ pub(super) fn factor(role: &Role, spec: &TrainSpec) -> f64 {
     own.map_or(1.0, |own| f64::from(own) / f64::from(spec.lr))
 }
 
-/// Fails if a rate is given to a group in which nothing is trained.
-pub(super) fn check(params: &Parameters, spec: &TrainSpec) -> Result<()> {
+/// Fails if the recipe sets a learning rate for a group in which nothing is trained.
+pub(super) fn check_group_lrs(params: &Parameters, spec: &TrainSpec) -> Result<()> {
     let trains =
         |has: &dyn Fn(&Role) -> bool| params.trained().any(|(_, parameter)| has(&parameter.role));
     let norm = |role: &Role| matches!(role.module, Module::Norm(_));
-    let complain = |key: &str, cause: &str| {
-        Err(Error::invalid(key, format!("is the rate of no parameter that is trained: {cause}"))
-            .with_remedy("leave it out, or train what it is for"))
+    let unused = |key: &str, cause: &str| {
+        Err(Error::invalid(key, format!("no trained parameter uses this learning rate: {cause}"))
+            .with_remedy("remove the key, or train the parameters that it is for"))
     };
     if spec.norm_lr.is_some() && !trains(&norm) {
-        return complain("train.norm_lr", "no norm is");
+        return unused("train.norm_lr", "no norm is trained");
     }
     let taken = spec.norm_lr.is_some();
     if spec.vision_lr.is_some() && !trains(&|r| r.tower == Tower::Vision && !(taken && norm(r))) {
-        return complain(
+        return unused(
             "train.vision_lr",
-            if taken { "of the image encoder only norms are, at norm_lr" } else { "it is frozen" },
+            match taken {
+                true => "only norms of the image encoder are trained, at train.norm_lr",
+                false => "the image encoder is frozen",
+            },
         );
     }
     Ok(())
@@ -57,11 +60,11 @@ mod tests {
     }
 
     #[test]
-    fn norms_come_before_towers() {
+    fn the_rate_of_norms_precedes_that_of_the_image_encoder() {
         let params = parameters([true; 4]);
         let factors = |vision_lr, norm_lr| {
             let spec = TrainSpec { lr: 1e-2, vision_lr, norm_lr, ..TrainSpec::default() };
-            let of = |role: &Role| (1e3 * factor(role, &spec)).round();
+            let of = |role: &Role| (1e3 * lr_factor(role, &spec)).round();
             params.iter().map(|(_, p)| of(&p.role)).collect::<Vec<_>>()
         };
         assert_eq!(factors(None, None), [1e3; 4]);
@@ -71,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_for_nothing_is_a_mistake() {
+    fn a_rate_that_no_parameter_uses_is_an_error() {
         let check = |trained, vision_lr: Option<f32>, norm_lr: Option<f32>| {
             let spec = TrainSpec { vision_lr, norm_lr, ..TrainSpec::default() };
-            check(&parameters(trained), &spec).map_err(|e| e.to_string())
+            check_group_lrs(&parameters(trained), &spec).map_err(|e| e.to_string())
         };
         let (one, some) = ([true, false, false, false], Some(0.1));
         assert!(check(one, some, None).is_ok() && check(one, None, some).is_ok());
-        assert!(check(one, some, some).unwrap_err().contains("only norms are, at norm_lr"));
+        assert!(check(one, some, some).unwrap_err().contains("only norms of the image"));
         assert!(check([false, true, false, false], some, None).is_ok());
         assert!(check([false, true, false, true], None, some).unwrap_err().contains("no norm"));
         assert!(check([false, false, true, true], some, None).unwrap_err().contains("frozen"));

@@ -1,4 +1,4 @@
-//! loss.svg: the losses over the steps, drawn from events.jsonl.
+//! loss.svg: a plot of the losses over the steps, from events.jsonl.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use crate::{Error, Result};
 /// Points `(step, value)` of one curve.
 type Curve = Vec<(f64, f64)>;
 
-/// Draws the training and validation losses that `events` tells of; as an SVG's text.
-pub(super) fn loss_curve(events: &Path) -> Result<String> {
+/// Plots the training and validation losses in the file `events`, as SVG text.
+pub(super) fn draw_loss_curve(events: &Path) -> Result<String> {
     let text = read_text(events, TABLE_LIMIT)?;
     let (train, validation) = read(&text);
     draw(&train, &validation)
-        .map_err(|e| Error::failed("loss.svg", format!("cannot be drawn: {e}")))
+        .map_err(|e| Error::failed("loss.svg", format!("cannot draw the plot: {e}")))
 }
 
 fn read(events: &str) -> (Curve, Curve) {
     let (mut train, mut validation) = (Vec::new(), Vec::new());
-    // Every line was written by us; one that is broken has nothing to draw.
+    // Every line was written by a run; a damaged one is left out of the plot.
     for event in events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let (Some(step), Some(loss)) = (event["step"].as_f64(), event["loss"].as_f64()) else {
             continue;
@@ -37,10 +37,10 @@ fn read(events: &str) -> (Curve, Curve) {
 
 fn draw(train: &Curve, validation: &Curve) -> Result<String, plot::Error> {
     let lines = vec![
-        Line { name: "training, label smoothing included", points: train, strong: false },
+        Line { name: "training (with label smoothing)", points: train, strong: false },
         Line { name: "validation", points: validation, strong: true },
     ];
-    let (x, y) = ("step", "loss, nats a token");
+    let (x, y) = ("step", "loss, nats per token");
     Chart { x, y, logarithmic: false, from_zero: true, lines, mark: None }.to_svg()
 }
 
@@ -56,7 +56,7 @@ mod tests {
 "#;
 
     #[test]
-    fn it_draws_both_losses_and_not_the_tests() {
+    fn it_draws_training_and_validation_losses_only() {
         let (train, validation) = read(EVENTS);
         assert_eq!(train, [(1.0, 3.0), (2.0, 2.0)]);
         assert_eq!(validation, [(2.0, 2.5)]);
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_steps_has_an_empty_picture() {
+    fn a_run_without_steps_has_an_empty_plot() {
         assert!(draw(&Vec::new(), &Vec::new()).unwrap().starts_with("<svg"));
     }
 }

@@ -1,4 +1,4 @@
-//! How fast this machine is, from a second or two of the library's own operations.
+//! The speed of this machine, measured with the library's own operations in a second or two.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -9,47 +9,47 @@ use crate::tensor::{
     Tensor, Tower, Var, Work,
 };
 
-/// Of all operations, at least.
-const LONG: Duration = Duration::from_millis(1200);
-/// Rows of a product in which packing counts for most.
+/// How long the operations are timed, at least.
+const DURATION: Duration = Duration::from_millis(1200);
+/// Rows of a matrix product that is dominated by packing its right factor.
 const FEW: usize = 32;
-/// Bytes of the matrices that are multiplied in turn: more than a cache holds, as a model's are.
+/// Bytes of the matrices that are multiplied in turn. A model's do not fit the processor's cache either.
 const MATRICES: usize = 128 << 20;
 
-/// The size of what is timed.
+/// Sizes of the timed operations.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
-    /// Rows of a product.
+pub(super) struct BenchmarkSizes {
+    /// Rows of a matrix product.
     pub rows: usize,
     /// Channels of the widest tower; a multiple of the heads.
     pub channels: usize,
-    /// Channels inside its feed-forward network.
+    /// Channels inside the feed-forward network.
     pub inner: usize,
-    /// Of its attention.
+    /// Attention heads.
     pub heads: usize,
     /// Tokens of a sequence.
     pub tokens: usize,
-    /// Parameters of the model.
+    /// Elements of the model's parameters.
     pub parameters: usize,
 }
 
-/// Work in a second.
+/// Operations per second of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Rates {
+pub struct MachineSpeed {
     /// Floating-point operations of matrix products.
     pub products: f64,
-    /// Elements of their right factors, packed.
+    /// Elements of matrix products' right factors that are packed.
     pub packed: f64,
-    /// Floating-point operations of attentions' products, with all that attention does beside them.
+    /// Floating-point operations of attention's matrix products, with the rest of attention included.
     pub attention: f64,
-    /// Elements of everything else.
+    /// Elements of all other operations.
     pub elements: f64,
 }
 
-impl Rates {
-    /// Times products, an attention and a norm, forward and backward.
-    pub(super) fn measure(sizes: Sizes, precision: Precision) -> Self {
-        let Sizes { rows, channels, inner, heads, tokens, parameters } = sizes;
+impl MachineSpeed {
+    /// Times matrix products, attention and a norm, forward and backward.
+    pub(super) fn measure(sizes: BenchmarkSizes, precision: Precision) -> Self {
+        let BenchmarkSizes { rows, channels, inner, heads, tokens, parameters } = sizes;
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Vision, "");
         let matrix = inner * channels;
@@ -87,19 +87,19 @@ impl Rates {
             ops::layer_norm(g, &x, gain, shift, 1e-6, Precision::F32)
         };
         let mut timed = [
-            Timed::new(many, &product),
-            Timed::new(few, &product),
-            Timed::new(qkv, &attention),
-            Timed::new(many, &pass),
+            TimedOperation::new(many, &product),
+            TimedOperation::new(few, &product),
+            TimedOperation::new(qkv, &attention),
+            TimedOperation::new(many, &pass),
         ];
-        // In turn, so that other work on the machine meets all of them.
+        // They alternate, so that other load on the machine affects all of them alike.
         let began = Instant::now();
-        while began.elapsed() < LONG {
-            timed.iter_mut().for_each(|timed| timed.once(&mut params));
+        while began.elapsed() < DURATION {
+            timed.iter_mut().for_each(|timed| timed.time_once(&mut params));
         }
         let [(of_many, long), (of_few, short), (of_attention, attending), (of_pass, passing)] =
-            timed.map(Timed::usual);
-        // A matrix is packed alike for many rows and for few. Noise can turn either difference around.
+            timed.map(TimedOperation::median);
+        // Packing costs the same for many rows as for few. Noise can make either difference negative.
         let flop = of_many.products - of_few.products;
         let each = (long - short).max(long / 10.0) / flop as f64;
         let packing = (short - each * of_few.products as f64).max(short / 10.0);
@@ -111,7 +111,7 @@ impl Rates {
         }
     }
 
-    /// Seconds for `work`.
+    /// Estimated seconds for `work`.
     pub fn seconds(&self, work: Work) -> f64 {
         work.products as f64 / self.products
             + work.packed as f64 / self.packed
@@ -120,21 +120,21 @@ impl Rates {
     }
 }
 
-/// An operation on a parameter, made again and again.
-struct Timed<'a> {
+/// An operation on a parameter that is timed repeatedly.
+struct TimedOperation<'a> {
     input: ParamId,
     operation: &'a dyn Fn(&mut Graph<'_>, ParamId) -> Var,
     work: Work,
     seconds: Vec<f64>,
 }
 
-impl<'a> Timed<'a> {
+impl<'a> TimedOperation<'a> {
     fn new(input: ParamId, operation: &'a dyn Fn(&mut Graph<'_>, ParamId) -> Var) -> Self {
         Self { input, operation, work: Work::default(), seconds: Vec::new() }
     }
 
-    /// Once more, forward and backward.
-    fn once(&mut self, params: &mut Parameters) {
+    /// Times the operation once, forward and backward.
+    fn time_once(&mut self, params: &mut Parameters) {
         let meter = Meter::new();
         let value = params.get(self.input).value().clone().with_meter(&meter);
         params.get_mut(self.input).set(value);
@@ -147,8 +147,9 @@ impl<'a> Timed<'a> {
         self.work = meter.work();
     }
 
-    /// Its work, and the median of its seconds: what else the machine does meets a run's steps as well.
-    fn usual(mut self) -> (Work, f64) {
+    /// The operation's work, and the median of its times. Not the minimum, since other load on the machine
+    /// slows down a run as well.
+    fn median(mut self) -> (Work, f64) {
         self.seconds.sort_by(f64::total_cmp);
         (self.work, self.seconds[self.seconds.len() / 2])
     }

@@ -1,56 +1,77 @@
-//! A small model and small batches for the tests of this floor.
+//! A small model and small batches for the tests of this module.
 
-use crate::Result;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::data::{
     AnswerType, Attributes, Batch, Example, IGNORE_INDEX, ImageSource, Images, PreparedExample,
     Split, TokenRows,
 };
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
-use crate::ops::{self, DropoutStream};
+use crate::ops::{self, CrossEntropy, DropoutStream};
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameters, Precision, Tensor,
     Tower, Var,
 };
+use crate::{Error, Result};
 
 pub(super) const VOCABULARY: usize = 13;
 const WIDTH: usize = 8;
 const ANSWER: usize = 5;
 
-/// Predicts a token from the one before: embedding, dropout, LayerNorm, head.
-pub(super) struct Toy {
+/// A model that predicts a token from the one before: embedding, dropout, LayerNorm, head.
+pub(super) struct TestModel {
     words: ParamId,
     positions: ParamId,
     gain: ParamId,
     bias: ParamId,
     head: ParamId,
+    fault: Option<(usize, Fault)>,
+    /// How often the loss was computed.
+    calls: AtomicUsize,
 }
 
-impl Toy {
-    /// With all its parameters trained, and beside them `norm.loose`, which no loss reaches.
+/// What goes wrong in a call of [`Model::loss`].
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// The call fails.
+    Error,
+    /// The loss is not a number.
+    NotFinite,
+}
+
+impl TestModel {
+    /// The model with all its parameters trained. `norm.loose`, which does not affect the loss, is not.
     pub fn new() -> (Self, Parameters) {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Decoder, "");
         let words = Module::Embedding(EmbeddingKind::Token);
         let positions = Module::Embedding(EmbeddingKind::Position);
         let norm = Module::Norm(NormPosition::Final);
-        let toy = Self {
+        let model = Self {
             words: scope.declare("words", &[VOCABULARY, WIDTH], words, ParamKind::Weight),
             positions: scope.declare("positions", &[ANSWER, WIDTH], positions, ParamKind::Weight),
             gain: scope.declare("norm.weight", &[WIDTH], norm, ParamKind::Weight),
             bias: scope.declare("norm.bias", &[WIDTH], norm, ParamKind::Bias),
             head: scope.declare("head", &[VOCABULARY, WIDTH], Module::Head, ParamKind::Weight),
+            fault: None,
+            calls: AtomicUsize::new(0),
         };
         scope.declare("norm.loose", &[WIDTH], norm, ParamKind::Weight);
         crate::models::initialize(&mut params, 7);
         for (_, p) in params.iter_mut() {
             p.trained = p.name != "norm.loose";
         }
-        (toy, params)
+        (model, params)
+    }
+
+    /// Lets the `call`th computation of the loss, counted from 0, go wrong.
+    pub fn with_fault(self, call: usize, fault: Fault) -> Self {
+        Self { fault: Some((call, fault)), ..self }
     }
 }
 
-impl Model for Toy {
+impl Model for TestModel {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
         let ids = &batch.decoder_input_ids;
         let x = ops::embedding(g, &ids.ids, ids.width, self.words, self.positions, 0);
@@ -63,6 +84,27 @@ impl Model for Toy {
         let x = ops::dropout(g, x, stream);
         let x = ops::layer_norm(g, &x, self.gain, self.bias, 1e-5, Precision::F32);
         Ok(ops::linear(g, &x, self.head, None, ops::Output::F32))
+    }
+
+    fn loss(
+        &self,
+        g: &mut Graph<'_>,
+        batch: &Batch,
+        mode: Mode,
+        label_smoothing: f32,
+    ) -> Result<CrossEntropy> {
+        let logits = self.forward(g, batch, mode)?;
+        let mut loss = ops::cross_entropy(g, logits, &batch.labels, label_smoothing);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.fault.filter(|&(at, _)| at == call) {
+            Some((_, Fault::Error)) => return Err(Error::failed("test model", "it fails here")),
+            Some((_, Fault::NotFinite)) => {
+                loss.sum = f64::NAN;
+                loss.position_losses.fill(f32::NAN);
+            }
+            None => {}
+        }
+        Ok(loss)
     }
 
     fn start_decoding<'m>(

@@ -1,5 +1,5 @@
-//! A step and an evaluation without their elements: the same code over planned values, which says
-//! what they take before they are made.
+//! Simulation of a step and an evaluation: the same code runs over values without elements, which counts
+//! the memory and the operations.
 
 use super::adamw::AdamW;
 use super::step::{accumulate, noise};
@@ -10,21 +10,21 @@ use crate::nn::Mode;
 use crate::recipe::TrainSpec;
 use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work};
 
-/// The size of batches.
+/// The shape of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchShape {
-    /// Pixels a side.
+    /// Width and height of an image in pixels.
     pub image_size: usize,
-    /// Pictures of an example.
+    /// Images per example.
     pub views: usize,
-    /// Tokens of a question, pictures' places among them.
+    /// Tokens of a question, one for each image included where the model has image tokens.
     pub question: usize,
-    /// Tokens that go into the decoder.
+    /// Tokens that enter the decoder.
     pub answer: usize,
 }
 
 impl BatchShape {
-    /// A batch of `examples`, its pixels planned.
+    /// A batch of `examples` examples, whose pixels have no elements.
     fn batch(self, examples: usize, image_token_id: Option<u32>, meter: &Meter) -> Batch {
         let rows = |width: usize| TokenRows {
             ids: vec![0; examples * width],
@@ -48,110 +48,111 @@ impl BatchShape {
     }
 }
 
-/// What a run takes, in bytes, if it makes its steps one way.
+/// Memory of a run in bytes, for one batch setting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
-pub struct Needs {
-    /// The parameters.
+pub struct MemoryNeeds {
+    /// The model's parameters.
     pub weights: usize,
-    /// The gradients, both moments, and the best parameters so far, of what is trained.
+    /// Gradients, both moments, and the best checkpoint, for the trained parameters.
     pub optimizer: usize,
-    /// Batches, and pictures that are kept.
+    /// Batches, and images that are kept in memory.
     pub data: usize,
-    /// What a forward pass keeps for backward.
+    /// Activations that a forward pass keeps for the backward pass.
     pub activations: usize,
-    /// What operations hold for a while.
+    /// Temporary values of operations.
     pub workspace: usize,
     /// The program itself.
     pub program: usize,
-    /// All of that at its height, in steps or evaluations, whichever takes more.
+    /// The peak of all of these, in steps or in evaluations, whichever is larger.
     pub peak: usize,
 }
 
-/// What is rehearsed.
+/// What is simulated.
 #[derive(Clone, Copy)]
-pub(super) struct Rehearsal<'a> {
+pub(super) struct Simulation<'a> {
     pub model: &'a dyn Model,
-    /// Which say what is trained.
+    /// The parameters, with those that are trained marked.
     pub params: &'a Parameters,
     pub precision: Precision,
-    /// `batch_size` examples a micro-batch and `grad_accum_steps` micro-batches a step.
+    /// Gives the batch setting: `batch_size`, `grad_accum_steps` and `recompute`.
     pub spec: &'a TrainSpec,
-    /// Where anything is trained, the batches of steps.
+    /// Batches of training steps; none if nothing is trained.
     pub training: Option<BatchShape>,
-    /// The batches of evaluations, where there are any.
+    /// Batches of evaluations; none if there are none.
     pub evaluation: Option<BatchShape>,
     pub rule: &'a GenerationConfig,
-    /// Whether what a frozen prefix makes of pictures is kept ([`crate::recipe::CacheSpec`]).
-    pub cached: bool,
+    /// Whether the output of a frozen image encoder is cached ([`crate::recipe::CacheSpec`]).
+    pub caches_features: bool,
 }
 
-/// What was counted.
+/// The counts of a simulation.
 #[derive(Debug, Default)]
-pub(super) struct Rehearsed {
-    /// Of values and of what operations work in.
-    pub needs: Needs,
-    /// Of a step.
+pub(super) struct SimulatedCost {
+    /// Memory of values and of the operations' workspace.
+    pub needs: MemoryNeeds,
+    /// Operations of a training step.
     pub step: Work,
-    /// Of an evaluation of one batch.
+    /// Operations of the evaluation of one batch.
     pub evaluation: Work,
-    /// Of a frozen prefix that sees a batch's pictures once; none if that is not kept.
-    pub prefix: Work,
-    /// Bytes that it makes of a batch.
-    pub states: usize,
+    /// Operations of encoding a batch's images once for the feature cache; none if it is not used.
+    pub encoding: Work,
+    /// Bytes of a batch's image features; 0 if the feature cache is not used.
+    pub features: usize,
 }
 
-impl Rehearsal<'_> {
-    /// Makes two steps, the second beside the best parameters so far, and evaluates a batch.
-    pub fn run(&self) -> Result<Rehearsed> {
+impl Simulation<'_> {
+    /// Simulates two steps, the second with a copy of the best parameters in memory, and the evaluation of
+    /// a batch.
+    pub fn run(&self) -> Result<SimulatedCost> {
         let meter = &Meter::new();
         let mut params = self.params.clone();
         params.plan(self.precision, meter);
-        let mut done = Rehearsed::default();
-        done.needs.weights = meter.live();
+        let mut cost = SimulatedCost::default();
+        cost.needs.weights = meter.live();
         let optimizer = &mut AdamW::new(&params, self.spec);
         let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
         if let Some(shape) = self.training {
             let mode = Mode::Train(noise(self.spec, 0));
-            let (batch, others) = self.batches(shape, mode, &params, meter, &mut done)?;
+            let (batch, others) = self.batches(shape, mode, &params, meter, &mut cost)?;
             let (batches, pixels) = ([batch], others.len() + 1);
             let batches = batches.iter().cycle().take(self.spec.grad_accum_steps.min(2));
-            done.needs.data = pixels * others.first().map_or(0, Tensor::bytes);
+            cost.needs.data = pixels * others.first().map_or(0, Tensor::bytes);
             for _ in 0..2 {
-                let data = done.needs.data;
-                self.step(&mut params, optimizer, batches.clone(), meter, &mut done)?;
-                done.needs.optimizer = done.needs.optimizer.saturating_sub(data);
+                let data = cost.needs.data;
+                self.step(&mut params, optimizer, batches.clone(), meter, &mut cost)?;
+                cost.needs.optimizer = cost.needs.optimizer.saturating_sub(data);
             }
         }
         if let Some(shape) = self.evaluation {
-            let (batch, others) = self.batches(shape, Mode::Evaluate, &params, meter, &mut done)?;
+            let (batch, others) = self.batches(shape, Mode::Evaluate, &params, meter, &mut cost)?;
             let data = (others.len() + 1) * others.first().map_or(0, Tensor::bytes);
-            done.needs.data = done.needs.data.max(data);
-            done.evaluation = self.evaluate(&params, &batch, shape.answer, meter)?;
+            cost.needs.data = cost.needs.data.max(data);
+            cost.evaluation = self.evaluate(&params, &batch, shape.answer, meter)?;
         }
         drop(best);
-        let Needs { weights, optimizer, data, activations, .. } = done.needs;
-        done.needs.peak = meter.peak() + meter.scratch();
+        let MemoryNeeds { weights, optimizer, data, activations, .. } = cost.needs;
+        cost.needs.peak = meter.peak() + meter.scratch();
         let named = weights + optimizer + data + activations;
-        done.needs.workspace = done.needs.peak.saturating_sub(named);
-        Ok(done)
+        cost.needs.workspace = cost.needs.peak.saturating_sub(named);
+        Ok(cost)
     }
 
-    /// A batch, and the pictures of those that are in memory beside it: pixels, or what a frozen prefix
-    /// makes of them if that is kept.
+    /// A batch, and the images of the other batches that are in memory at the same time: pixels, or
+    /// features if these are cached.
     fn batches(
         &self,
         shape: BatchShape,
         mode: Mode,
         params: &Parameters,
         meter: &Meter,
-        done: &mut Rehearsed,
+        cost: &mut SimulatedCost,
     ) -> Result<(Batch, Vec<Tensor>)> {
         let mut batch = shape.batch(self.spec.batch_size, self.model.image_token_id(), meter);
-        let prefix = self.model.frozen_encoder(params, mode).filter(|_| self.cached);
-        if let (Some(prefix), Images::PixelValues(pixels)) = (prefix, &batch.images) {
+        let encoder = self.model.frozen_encoder(params, mode).filter(|_| self.caches_features);
+        if let (Some(encoder), Images::PixelValues(pixels)) = (encoder, &batch.images) {
             let before = meter.work();
-            let states = prefix.encode(params, pixels)?;
-            (done.prefix, done.states) = (meter.work() - before, states.bytes());
+            let states = encoder.encode(params, pixels)?;
+            (cost.encoding, cost.features) = (meter.work() - before, states.bytes());
             batch.images = Images::Features(states);
         }
         let (Images::PixelValues(images) | Images::Features(images)) = &batch.images;
@@ -160,24 +161,24 @@ impl Rehearsal<'_> {
         Ok((batch, others))
     }
 
-    /// As [`step`](super::step()), but for the elements.
+    /// Simulates [`train_step`](super::step::train_step()).
     fn step<'b>(
         &self,
         params: &mut Parameters,
         optimizer: &mut AdamW,
         micro_batches: impl Iterator<Item = &'b Batch>,
         meter: &Meter,
-        done: &mut Rehearsed,
+        cost: &mut SimulatedCost,
     ) -> Result<()> {
         let spec = self.spec;
         let mut gradients = Gradients::new();
-        // The first adds to no gradients; all others are alike.
+        // The first micro-batch has no gradients to add to; all others cost the same.
         let (mut counted, mut last) = (Work::default(), Work::default());
         let mut left = spec.grad_accum_steps as u64;
         for batch in micro_batches {
             let (live, work) = (meter.live(), meter.work());
             let forward = |_: &_| {
-                done.needs.activations = meter.live() - live;
+                cost.needs.activations = meter.live() - live;
                 Ok(())
             };
             accumulate(self.model, params, batch, (spec, noise(spec, 0)), forward, &mut gradients)?;
@@ -187,12 +188,13 @@ impl Rehearsal<'_> {
         }
         let before = meter.work();
         optimizer.update(params, &gradients, 1.0, 0.0);
-        done.step = counted + last * left + (meter.work() - before);
-        done.needs.optimizer = meter.live() - done.needs.weights;
+        cost.step = counted + last * left + (meter.work() - before);
+        cost.needs.optimizer = meter.live() - cost.needs.weights;
         Ok(())
     }
 
-    /// The likelihoods of true answers, and the first two tokens of every beam.
+    /// Simulates the evaluation of a batch: likelihoods of the targets, and generation of the first two
+    /// tokens of every beam. Generating further tokens needs no more memory.
     fn evaluate(
         &self,
         params: &Parameters,
@@ -230,7 +232,7 @@ mod tests {
         LlavaConfig, MissConfig, ModelConfig, NewMiss, TextConfig, VisionConfig, create, initialize,
     };
     use crate::tensor::{EmbeddingKind, Module, ParamKind, Recompute, Role, Tower};
-    use crate::train::step::{StepOptions, step};
+    use crate::train::step::{StepOptions, train_step};
     use crate::tuning::{Method, Tuning};
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\nis\nit\nyes\nno\n?\n";
@@ -304,14 +306,14 @@ mod tests {
         (model, params)
     }
 
-    fn rehearsal<'a>(
+    fn simulation<'a>(
         (model, params): &'a Made,
         precision: Precision,
         spec: &'a TrainSpec,
         rule: &'a GenerationConfig,
         shape: BatchShape,
-    ) -> Rehearsal<'a> {
-        Rehearsal {
+    ) -> Simulation<'a> {
+        Simulation {
             model: &**model,
             params,
             precision,
@@ -319,16 +321,16 @@ mod tests {
             training: (params.trained_element_count() > 0).then_some(shape),
             evaluation: Some(shape),
             rule,
-            cached: false,
+            caches_features: false,
         }
     }
 
-    /// The steps themselves and an evaluation, on a meter.
-    fn real(rehearsal: &Rehearsal<'_>) -> (Meter, Work) {
-        let (meter, spec) = (Meter::new(), rehearsal.spec);
-        let of = rehearsal.evaluation.unwrap();
-        let mut params = rehearsal.params.clone();
-        params.set_precision(rehearsal.precision);
+    /// Makes the steps and an evaluation, and meters them.
+    fn run_for_real(simulation: &Simulation<'_>) -> (Meter, Work) {
+        let (meter, spec) = (Meter::new(), simulation.spec);
+        let of = simulation.evaluation.unwrap();
+        let mut params = simulation.params.clone();
+        params.set_precision(simulation.precision);
         for (_, p) in params.iter_mut() {
             // A copy: the model keeps its own.
             let precision = p.value().precision();
@@ -341,7 +343,7 @@ mod tests {
         }
         let batch = || {
             let mut batch =
-                of.batch(spec.batch_size, rehearsal.model.image_token_id(), &Meter::new());
+                of.batch(spec.batch_size, simulation.model.image_token_id(), &Meter::new());
             let shape = [spec.batch_size * of.views, 3, of.image_size, of.image_size];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).with_meter(&meter);
@@ -354,24 +356,25 @@ mod tests {
         let mut optimizer = AdamW::new(&params, spec);
         let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
         let mut work = Work::default();
-        if rehearsal.training.is_some() {
+        if simulation.training.is_some() {
             let (batch, _others) = batch();
             for _ in 0..2 {
                 let before = meter.work();
                 let batches = (0..spec.grad_accum_steps).map(|_| Ok((batch.clone(), vec![])));
                 let options = StepOptions { spec, seed: 0, lr: 1e-3 };
-                step(rehearsal.model, &mut params, &mut optimizer, batches, options).unwrap();
+                train_step(simulation.model, &mut params, &mut optimizer, batches, options)
+                    .unwrap();
                 work = meter.work() - before;
             }
         }
         let (batch, _others) = batch();
-        rehearsal.evaluate(&params, &batch, of.answer, &meter).unwrap();
+        simulation.evaluate(&params, &batch, of.answer, &meter).unwrap();
         drop(best);
         (meter, work)
     }
 
     #[test]
-    fn a_rehearsal_takes_what_the_steps_take() {
+    fn a_simulation_counts_what_the_steps_need() {
         type Maker = fn() -> Made;
         let makers: [(Maker, &str); 2] = [(miss, "MISS"), (llava, "LLaVA")];
         for ((made, kind), method) in makers.iter().flat_map(|m| Method::ALL.map(|n| (m, n))) {
@@ -388,9 +391,9 @@ mod tests {
                         ..TrainSpec::default()
                     };
                     let rule = GenerationConfig { num_beams: beams, ..GenerationConfig::default() };
-                    let rehearsal = rehearsal(&loaded, precision, &spec, &rule, shape);
-                    let planned = rehearsal.run().unwrap();
-                    let (meter, work) = real(&rehearsal);
+                    let simulation = simulation(&loaded, precision, &spec, &rule, shape);
+                    let planned = simulation.run().unwrap();
+                    let (meter, work) = run_for_real(&simulation);
                     let what = format!("{kind} {} {recompute:?} {precision:?}", method.name());
                     assert_eq!(planned.needs.peak, meter.peak() + meter.scratch(), "{what}");
                     assert_eq!(planned.step, work, "{what}");
@@ -401,11 +404,11 @@ mod tests {
 
     /// LayerNorm-only: every matrix multiplies forward and, but for the patches', backward.
     #[test]
-    fn operations_are_those_of_the_formula() {
+    fn operations_match_the_formula() {
         let loaded = tuned(miss(), Method::LayerNorm);
         let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
         let rule = GenerationConfig::default();
-        let planned = rehearsal(&loaded, Precision::F32, &spec, &rule, SHAPE).run().unwrap();
+        let planned = simulation(&loaded, Precision::F32, &spec, &rule, SHAPE).run().unwrap();
         let (image, question, answer) = (10, SHAPE.question, SHAPE.answer);
         let products = |role: &Role, name: &str, elements: usize| -> usize {
             let source = name.contains("crossattention.self.key")
@@ -438,12 +441,12 @@ mod tests {
     }
 
     #[test]
-    fn less_is_kept_the_more_is_computed_again() {
+    fn more_recomputation_keeps_less() {
         let loaded = tuned(miss(), Method::LayerNorm);
         let rule = GenerationConfig::default();
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };
-            let done = rehearsal(&loaded, Precision::Bf16, &spec, &rule, SHAPE).run().unwrap();
+            let done = simulation(&loaded, Precision::Bf16, &spec, &rule, SHAPE).run().unwrap();
             (done.needs.activations, done.step.products)
         });
         assert!(needs.windows(2).all(|pair| pair[0].0 > pair[1].0), "{needs:?}");

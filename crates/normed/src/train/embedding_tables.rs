@@ -1,16 +1,16 @@
-//! Tables of tokens that stay in their file: a run reads the rows of its own data's tokens alone.
+//! Token embedding tables that stay in their file: a run reads only the rows of its data's tokens.
 
 use std::path::Path;
 
 use crate::models::UnloadedModel;
 use crate::tensor::{EmbeddingKind, Module, Parameter, Parameters, Precision, Tower};
 
-/// What Linux maps around a byte that is asked for.
-const AROUND: usize = 64 << 10;
+/// Bytes that Linux maps around a byte that is read.
+const MAPPED_PER_READ: usize = 64 << 10;
 
-/// Bytes of the tables of `declared` that a run in `precision`, over data of so many different `tokens`,
-/// leaves unread in the files in `dir`.
-pub(super) fn unread(
+/// Bytes of embedding tables that a run leaves unread in the files in `dir`, if it runs in `precision` on
+/// data with `tokens` distinct tokens.
+pub(super) fn unread_bytes(
     declared: &UnloadedModel,
     dir: &Path,
     precision: Precision,
@@ -20,11 +20,12 @@ pub(super) fn unread(
     let tables = params.iter().map(|(_, p)| p).filter(|p| is_looked_up(params, p) && !p.trained);
     tables
         .filter(|table| declared.stored_precision(dir, table) == Some(precision))
-        .map(|table| (table.len() * precision.size()).saturating_sub(tokens * AROUND))
+        .map(|table| (table.len() * precision.size()).saturating_sub(tokens * MAPPED_PER_READ))
         .sum()
 }
 
-/// Whether rows of it are looked up, and no product reads it as the head's matrix.
+/// Whether a parameter is an embedding table that is not the head's matrix as well, of which a product
+/// would read every row.
 fn is_looked_up(params: &Parameters, p: &Parameter) -> bool {
     let is_table = p.role.module == Module::Embedding(EmbeddingKind::Token);
     let is_its_head = |head: &Parameter| {
@@ -39,7 +40,7 @@ mod tests {
     use crate::tensor::ParamKind;
 
     #[test]
-    fn a_table_that_is_the_head_too_is_read_whole() {
+    fn a_table_that_is_also_the_head_is_read_completely() {
         let mut params = Parameters::new();
         let table = Module::Embedding(EmbeddingKind::Token);
         let mut declare = |tower, name, shape: &[usize], part| {

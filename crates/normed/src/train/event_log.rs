@@ -1,48 +1,49 @@
-//! What happened, to whoever asked and into events.jsonl and the TensorBoard file.
+//! The event log: hands events to the caller, and writes them to events.jsonl and a TensorBoard file.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::journal::Journal;
-use super::{Event, Subject, tensorboard};
+use super::append_file::AppendFile;
+use super::event::{Event, Subject};
+use super::tensorboard::{write_scalars, write_version};
 use crate::{Error, Result};
 
-/// In the run directory: one event a line.
+/// In the run directory: one event per line.
 pub(super) const EVENTS: &str = "events.jsonl";
 
-/// In the run directory; TensorBoard looks for `tfevents` in a name.
+/// In the run directory. TensorBoard finds files with `tfevents` in their names.
 const TENSORBOARD: &str = "events.out.tfevents.normed";
 
-/// Hands events on.
-pub(super) struct Log<'a> {
+/// Hands events to the caller of a run, and writes them to the run directory.
+pub(super) struct EventLog<'a> {
     on_event: &'a mut dyn FnMut(&Event),
-    events: Journal,
-    tensorboard: Journal,
+    events: AppendFile,
+    tensorboard: AppendFile,
 }
 
-impl<'a> Log<'a> {
-    /// The files in `directory`, cut back to these lengths.
+impl<'a> EventLog<'a> {
+    /// Opens the files in `directory` and truncates them to these lengths.
     pub fn open(
         directory: &Path,
         (events, tensorboard): (u64, u64),
         on_event: &'a mut dyn FnMut(&Event),
     ) -> Result<Self> {
-        let events = Journal::open(&directory.join(EVENTS), events)?;
-        let mut scalars = Journal::open(&directory.join(TENSORBOARD), tensorboard)?;
+        let events = AppendFile::open(&directory.join(EVENTS), events)?;
+        let mut scalars = AppendFile::open(&directory.join(TENSORBOARD), tensorboard)?;
         if tensorboard == 0 {
-            tensorboard::write_version(&mut scalars, wall_time())?;
+            write_version(&mut scalars, wall_time())?;
         }
         Ok(Self { on_event, events, tensorboard: scalars })
     }
 
-    /// Tells of `event` without writing it.
-    pub fn tell(&mut self, event: &Event) {
+    /// Hands `event` to the caller without writing it.
+    pub fn notify(&mut self, event: &Event) {
         (self.on_event)(event);
     }
 
-    /// Tells of `event` and writes it.
+    /// Hands `event` to the caller and writes it.
     pub fn emit(&mut self, event: Event) -> Result<()> {
-        self.tell(&event);
+        self.notify(&event);
         match &event {
             Event::StepDone { step, loss, lr, grad_norm, .. } => {
                 let scalars = [
@@ -50,15 +51,15 @@ impl<'a> Log<'a> {
                     ("train/lr", f64::from(*lr)),
                     ("train/grad_norm", *grad_norm),
                 ];
-                tensorboard::write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
+                write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
             }
-            Event::Evaluated { of: Subject::Validation, step, loss, scores, .. } => {
+            Event::Evaluated { subject: Subject::Validation, step, loss, scores, .. } => {
                 let names: Vec<_> =
                     scores.keys().map(|m| format!("validation/{}", m.name())).collect();
                 let scores = names.iter().map(String::as_str).zip(scores.values().copied());
                 let scalars: Vec<_> =
                     [("validation/loss", *loss)].into_iter().chain(scores).collect();
-                tensorboard::write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
+                write_scalars(&mut self.tensorboard, wall_time(), *step, &scalars)?;
             }
             _ => {}
         }
@@ -67,7 +68,7 @@ impl<'a> Log<'a> {
         self.events.write(&line)
     }
 
-    /// Makes both files last through a power failure; their lengths.
+    /// Flushes both files to disk, so that they survive a power failure. Returns their lengths in bytes.
     pub fn sync(&mut self) -> Result<(u64, u64)> {
         Ok((self.events.sync()?, self.tensorboard.sync()?))
     }
@@ -83,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_but_not_written() {
+    fn progress_is_handed_on_but_not_written() {
         let dir = tempfile::tempdir().unwrap();
-        let mut told = 0;
-        let mut count = |_: &Event| told += 1;
-        let mut log = Log::open(dir.path(), (0, 0), &mut count).unwrap();
+        let mut events = 0;
+        let mut count = |_: &Event| events += 1;
+        let mut log = EventLog::open(dir.path(), (0, 0), &mut count).unwrap();
         log.emit(Event::Warning { message: "a\nb".into() }).unwrap();
-        log.tell(&Event::Progress { of: Subject::TestAfter, done: 1, examples: 2 });
-        assert_eq!(told, 2);
+        log.notify(&Event::Progress { subject: Subject::TestAfter, done: 1, total: 2 });
+        assert_eq!(events, 2);
         let text = std::fs::read_to_string(dir.path().join(EVENTS)).unwrap();
         assert_eq!(text, "{\"event\":\"warning\",\"message\":\"a\\nb\"}\n");
     }

@@ -1,0 +1,323 @@
+//! The cache of image features: the output of a frozen image encoder, computed once per image for all
+//! epochs and for all runs that share the directory.
+//!
+//! A file holds the features `[n, ..]` of `n` images as safetensors. Its metadata names the encoder and
+//! the images, and has a SHA-256 over all of it. Files are written atomically and never changed, so that
+//! any number of runs can read and write one directory at the same time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::data::{ImageFeatures, ImageKey, ImageSource};
+use crate::files::hex;
+use crate::tensor::{Precision, Tensor};
+use crate::weights::{hash_elements, read_safetensors, write_safetensors};
+use crate::{Error, Result};
+
+/// [`ImageSource::content_hash`].
+pub(super) type ImageHash = [u8; 32];
+
+/// Name of the only tensor of a file.
+const STATES: &str = "states";
+
+/// Metadata keys: the encoder's fingerprint, the images' hashes in order, the checksum.
+const ENCODER: &str = "normed.prefix";
+const IMAGES: &str = "normed.pictures";
+const CHECKSUM: &str = "normed.sha256";
+
+const EXTENSION: &str = "safetensors";
+
+/// Image features in the files of a directory.
+pub(super) struct FeatureCache {
+    directory: PathBuf,
+    /// Fingerprint of the encoder. Files of other encoders are not read.
+    encoder: String,
+    /// Shape of one image's features.
+    shape: Vec<usize>,
+    precision: Precision,
+    /// The requested images, and the features of those that were found or added.
+    images: HashMap<ImageHash, Option<Tensor>>,
+    /// Hashes of image files, so that each file is hashed once.
+    hashes: HashMap<ImageKey, ImageHash>,
+    /// Files that were read.
+    read_files: HashSet<OsString>,
+}
+
+impl FeatureCache {
+    /// An empty cache of the files in `directory`, for the encoder with this fingerprint. `like` is the
+    /// encoder's output for one image.
+    pub fn new(directory: PathBuf, encoder: String, like: &Tensor) -> Self {
+        Self {
+            directory,
+            encoder,
+            shape: like.shape().to_vec(),
+            precision: like.precision(),
+            images: HashMap::new(),
+            hashes: HashMap::new(),
+            read_files: HashSet::new(),
+        }
+    }
+
+    /// Requests the features of `image`. Returns its hash, or none if it was requested before.
+    pub fn request(&mut self, image: &ImageSource) -> Result<Option<ImageHash>> {
+        let key = image.key();
+        if self.hashes.contains_key(&key) {
+            return Ok(None);
+        }
+        let hash = image.content_hash()?;
+        self.hashes.insert(key, hash);
+        let is_new = !self.images.contains_key(&hash);
+        if is_new {
+            self.images.insert(hash, None);
+        }
+        Ok(is_new.then_some(hash))
+    }
+
+    /// Whether the features of `image` are available.
+    pub fn holds(&self, image: &ImageHash) -> bool {
+        self.images.get(image).is_some_and(Option::is_some)
+    }
+
+    /// Loads the features of requested images from files that were not read before, including files that
+    /// other runs have written meanwhile. Returns an error for each file that is damaged or foreign.
+    pub fn load_existing(&mut self) -> Result<Vec<Error>> {
+        let failed = |e| Error::io(&self.directory, &e).with_remedy(ELSEWHERE);
+        fs::create_dir_all(&self.directory).map_err(failed)?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let is_file = Path::new(&name).extension().is_some_and(|e| e == EXTENSION);
+            if is_file && self.read_files.insert(name.clone()) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        let mut unusable = Vec::new();
+        for name in names {
+            match self.read(&self.directory.join(name)) {
+                Ok(features) => self.hold(features),
+                Err(error) => unusable.push(error),
+            }
+        }
+        Ok(unusable)
+    }
+
+    /// Writes the `features [n, ..]` of `images` to a file, and holds them.
+    pub fn add(&mut self, images: &[ImageHash], features: &Tensor) -> Result<()> {
+        let list = images.iter().map(|p| hex(p)).collect::<Vec<_>>().join(" ");
+        let name = format!("{}.{EXTENSION}", hex(&Sha256::digest(&list)));
+        let path = self.directory.join(&name);
+        let mut hash = self.begin_checksum(&list);
+        hash_elements(&mut hash, features);
+        let metadata = BTreeMap::from([
+            (ENCODER.to_owned(), self.encoder.clone()),
+            (IMAGES.to_owned(), list),
+            (CHECKSUM.to_owned(), hex(&hash.finalize())),
+        ]);
+        write_safetensors(&path, &[(STATES, features)], self.precision, &metadata)
+            .map_err(|e| e.with_remedy(ELSEWHERE))?;
+        let features = self.read(&path)?;
+        self.hold(features);
+        self.read_files.insert(name.into());
+        Ok(())
+    }
+
+    fn begin_checksum(&self, images: &str) -> Sha256 {
+        Sha256::new().chain_update(&self.encoder).chain_update(images)
+    }
+
+    fn hold(&mut self, features: Vec<(ImageHash, Tensor)>) {
+        for (image, features) in features {
+            if let Some(place) = self.images.get_mut(&image) {
+                place.get_or_insert(features);
+            }
+        }
+    }
+
+    /// The images in a file and their features. If the file holds no requested image whose features are
+    /// missing, its elements are not read and nothing is returned.
+    fn read(&self, path: &Path) -> Result<Vec<(ImageHash, Tensor)>> {
+        let invalid = |cause: &str| Error::invalid(path.display(), cause);
+        let file = read_safetensors(path)?;
+        let entry =
+            |key: &str| file.metadata.get(key).ok_or_else(|| invalid("it holds no image features"));
+        let (list, sum) = (entry(IMAGES)?, entry(CHECKSUM)?);
+        if *entry(ENCODER)? != self.encoder {
+            return Err(invalid("it was made by another image encoder"));
+        }
+        let images: Option<Vec<ImageHash>> = list.split(' ').map(from_hex).collect();
+        let images = images.ok_or_else(|| invalid("its list of images is damaged"))?;
+        if !images.iter().any(|image| matches!(self.images.get(image), Some(None))) {
+            return Ok(Vec::new());
+        }
+        let stored = file.tensors.get(STATES);
+        let stored = stored.ok_or_else(|| invalid("it holds no image features"))?;
+        let features = stored.view().filter(|features| !features.is_f16());
+        let features = features.ok_or_else(|| invalid("its features are not f32 or bf16"))?;
+        let shape = [&[images.len()], &*self.shape].concat();
+        if (features.shape(), features.precision()) != (&shape, self.precision) {
+            return Err(invalid("its features have another shape or precision"));
+        }
+        let hash = self.begin_checksum(list).chain_update(stored.bytes()).finalize();
+        features.let_go();
+        if hex(&hash) != *sum {
+            return Err(invalid("its checksum is wrong"));
+        }
+        Ok(images.into_iter().enumerate().map(|(i, p)| (p, features.part(i))).collect())
+    }
+}
+
+/// The remedy where files cannot be written.
+const ELSEWHERE: &str = "free some disk space, or set cache.place to another directory or to \"off\"; \
+                         features computed so far are kept";
+
+impl ImageFeatures for FeatureCache {
+    fn features(&self, image: &ImageSource) -> Result<Tensor> {
+        let known = self.hashes.get(&image.key()).copied();
+        let hash = known.map_or_else(|| image.content_hash(), Ok)?;
+        let features = self.images.get(&hash).and_then(Option::as_ref);
+        features
+            .cloned()
+            .ok_or_else(|| Error::failed("cache", "the features of an image are not in the cache"))
+    }
+}
+
+fn from_hex(text: &str) -> Option<ImageHash> {
+    let mut hash = ImageHash::default();
+    if text.len() != 2 * hash.len() || !text.is_ascii() {
+        return None;
+    }
+    for (i, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..][..2], 16).ok()?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::data::Image;
+
+    fn drawn(level: u8) -> ImageSource {
+        ImageSource::Drawn(Image { width: 1, height: 1, rgb: vec![level; 3] }.into())
+    }
+
+    /// A cache of the encoder `encoder`, with the images of these gray levels requested.
+    fn open(directory: &Path, encoder: &str, like: &Tensor, levels: &[u8]) -> FeatureCache {
+        let mut cache = FeatureCache::new(directory.to_owned(), encoder.to_owned(), like);
+        for &level in levels {
+            assert!(cache.request(&drawn(level)).unwrap().is_some());
+            assert!(cache.request(&drawn(level)).unwrap().is_none(), "requested twice");
+        }
+        cache
+    }
+
+    fn like() -> Tensor {
+        Tensor::new(&[2, 2], vec![0.0; 4])
+    }
+
+    fn hash(level: u8) -> ImageHash {
+        drawn(level).content_hash().unwrap()
+    }
+
+    /// Writes the features of images 1 and 2: four times their level.
+    fn write(directory: &Path, precision: Precision) -> PathBuf {
+        let like = like().to_precision(precision);
+        let mut cache = open(directory, "p", &like, &[1, 2]);
+        let values = [1.0; 4].into_iter().chain([2.0; 4]).collect();
+        let values = Tensor::new(&[2, 2, 2], values).to_precision(precision);
+        cache.add(&[hash(1), hash(2)], &values).unwrap();
+        assert!(cache.holds(&hash(1)) && cache.holds(&hash(2)));
+        let mut files = fs::read_dir(directory).unwrap();
+        files.next().unwrap().unwrap().path()
+    }
+
+    #[test]
+    fn what_one_run_wrote_another_reads() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), precision);
+            let like = like().to_precision(precision);
+            let mut cache = open(dir.path(), "p", &like, &[3, 2]);
+            assert!(cache.load_existing().unwrap().is_empty());
+            assert!(!cache.holds(&hash(3)) && cache.holds(&hash(2)));
+            let two = cache.features(&drawn(2)).unwrap();
+            assert_eq!(two.precision(), precision);
+            assert_eq!(two.to_precision(Precision::F32).data(), [2.0; 4]);
+            assert!(cache.features(&drawn(3)).is_err(), "requested, but not there");
+            assert!(!cache.holds(&hash(1)), "there, but not requested");
+
+            // Files that another run writes meanwhile are found, and no file is read twice.
+            open(dir.path(), "p", &like, &[3]).add(&[hash(3)], &Tensor::stack(&[&like])).unwrap();
+            assert!(cache.load_existing().unwrap().is_empty());
+            assert!(cache.holds(&hash(3)));
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_or_foreign_is_not_used() {
+        let refused = |cause: &str, encoder: &str, like: &Tensor, spoil: &dyn Fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = write(dir.path(), Precision::F32);
+            spoil(&path);
+            let mut cache = open(dir.path(), encoder, like, &[1, 2]);
+            let unusable = cache.load_existing().unwrap();
+            assert_eq!(unusable.len(), 1, "{cause}");
+            assert!(unusable[0].to_string().contains(cause), "{} {cause}", unusable[0]);
+            assert!(!cache.holds(&hash(1)) && !cache.holds(&hash(2)));
+            // Computed again, it replaces the damaged file.
+            let part = [&[2], like.shape()].concat();
+            let again = Tensor::zeros(&part).to_precision(like.precision());
+            cache.add(&[hash(1), hash(2)], &again).unwrap();
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            assert!(cache.holds(&hash(1)));
+        };
+        let rewrite = |path: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = fs::read(path).unwrap();
+            change(&mut bytes);
+            fs::write(path, bytes).unwrap();
+        };
+        refused("behind the end", "p", &like(), &|path| {
+            rewrite(path, &|b| b.truncate(b.len() - 1))
+        });
+        refused("safetensors", "p", &like(), &|path| rewrite(path, &|b| b.truncate(100)));
+        refused("safetensors", "p", &like(), &|path| rewrite(path, &Vec::clear));
+        refused("safetensors", "p", &like(), &|path| fs::write(path, "my thesis").unwrap());
+        refused("checksum", "p", &like(), &|path| {
+            rewrite(path, &|b| *b.last_mut().unwrap() ^= 1);
+        });
+        // The images' hashes are exchanged.
+        refused("checksum", "p", &like(), &|path| {
+            let (one, two) = (hex(&hash(1)), hex(&hash(2)));
+            let swapped = (format!("{one} {two}"), format!("{two} {one}"));
+            rewrite(path, &|b| {
+                let at = b.windows(129).position(|w| w == swapped.0.as_bytes()).unwrap();
+                b[at..at + 129].copy_from_slice(swapped.1.as_bytes());
+            });
+        });
+        refused("another image encoder", "q", &like(), &|_| {});
+        refused("another shape", "p", &Tensor::new(&[4], vec![0.0; 4]), &|_| {});
+        refused("precision", "p", &like().to_precision(Precision::Bf16), &|_| {});
+        refused("holds no image features", "p", &like(), &|path| {
+            write_safetensors(path, &[], Precision::F32, &BTreeMap::new()).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_has_a_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("states");
+        let mut cache = open(&inner, "p", &like(), &[1]);
+        fs::write(&inner, "a file").unwrap();
+        let error = cache.load_existing().unwrap_err();
+        assert!(error.to_string().contains("cache.place"), "{error}");
+        let error = cache.add(&[hash(1)], &Tensor::stack(&[&like()])).unwrap_err();
+        assert!(error.to_string().contains("cache.place"), "{error}");
+        assert!(!cache.holds(&hash(1)));
+    }
+}
