@@ -44,6 +44,11 @@ impl<T: Copy + PartialOrd> Range<T> {
         Self { low: Bound::Excluded(low), high: Bound::Included(high) }
     }
 
+    /// More than `low`, and less than `high`.
+    pub const fn between(low: T, high: T) -> Self {
+        Self { low: Bound::Excluded(low), high: Bound::Excluded(high) }
+    }
+
     /// Every number.
     pub const fn any() -> Self {
         Self { low: Bound::Unbounded, high: Bound::Unbounded }
@@ -99,6 +104,7 @@ mod tests {
             (Range::at_least(2.0), "of at least 2", [2.0, 9.0], [1.9, f32::NAN]),
             (Range::above(0.0), "above 0", [0.1, 9.0], [0.0, f32::NAN]),
             (Range::above_to(0.0, 1.0), "above 0 and at most 1", [0.1, 1.0], [0.0, 1.1]),
+            (Range::between(0.0, 1.0), "above 0 and below 1", [0.1, 0.9], [0.0, 1.0]),
             (Range::any(), "of any size", [-9.0, 9.0], [f32::NAN, f32::NAN]),
         ] {
             assert_eq!(range.to_string(), text);

@@ -13,7 +13,7 @@ use super::train::{PlanArgs, StudyArgs, TrainArgs};
 
 /// Fine-tune medical vision-language models by training their LayerNorms.
 #[derive(Parser)]
-#[command(name = "normed", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "normed", version = normed::build::FULL_VERSION, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "\
 A typical session:
   normed train recipe.toml                 fine-tune; results go to runs/recipe

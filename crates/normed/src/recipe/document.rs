@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::section::{Mistakes, Section};
+use super::mistakes::Mistakes;
+use super::section::Section;
 use super::source::{self, Place, Table};
 use crate::Result;
 use crate::files::{CONFIG_LIMIT, read_text};

@@ -151,6 +151,19 @@ pub struct TextSize {
     pub max_position_embeddings: usize,
 }
 
+impl Default for TextSize {
+    /// The smallest sizes, with 512 positions.
+    fn default() -> Self {
+        Self {
+            hidden_size: 1,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            intermediate_size: 1,
+            max_position_embeddings: 512,
+        }
+    }
+}
+
 /// The sizes of a language model, named as in config.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LanguageSize {
@@ -170,4 +183,20 @@ pub struct LanguageSize {
     pub max_position_embeddings: usize,
     /// Whether the prediction head is the table of words; if absent, it is not.
     pub tie_word_embeddings: bool,
+}
+
+impl Default for LanguageSize {
+    /// The smallest sizes, with 512 positions.
+    fn default() -> Self {
+        Self {
+            model_type: LlamaKind::Mistral,
+            hidden_size: 1,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+            num_key_value_heads: 1,
+            intermediate_size: 1,
+            max_position_embeddings: 512,
+            tie_word_embeddings: false,
+        }
+    }
 }

@@ -68,7 +68,7 @@ impl Addresses {
         recipe.data = study.test_data(name)?.clone();
         if recipe.data.task.is_vqa() != run.recipe().data.task.is_vqa() {
             // Answers are not chosen by a metric of reports; nothing is chosen here.
-            recipe.train.metric = BestBy::usual(&recipe.data.task);
+            recipe.train.metric = BestBy::default_for(&recipe.data.task);
         }
         let address = self.of(&recipe, &format!("answers of {}", run.address))?;
         let adapter = match recipe.tuning.is_none() {

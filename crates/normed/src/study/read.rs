@@ -4,12 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use super::{Cell, Study, TestSet};
-use crate::Result;
-use crate::recipe::section::{
-    Section, ValueError, boolean, integer, list, one_of, real, text, unknown,
+use crate::recipe::parser::{
+    ValueError, boolean, integer, list, number, one_of, seed, text, unknown,
 };
+use crate::recipe::section::Section;
 use crate::recipe::source::{Node, Table, merge};
 use crate::recipe::{BestBy, Document, Recipe};
+use crate::{Range, Result};
+
+/// How many runs may be under way at once.
+const JOBS: Range<usize> = Range::from_to(1, 1024);
 
 pub(super) fn open(path: &Path, settings: &[String]) -> Result<Study> {
     let document = Document::open(path, settings)?;
@@ -18,9 +22,8 @@ pub(super) fn open(path: &Path, settings: &[String]) -> Result<Study> {
 }
 
 fn study(s: &Section<'_>, name: &str) -> Study {
-    let seed = || integer("from 0 to 2^63 - 1", |&n: &u64| i64::try_from(n).is_ok());
-    let count = || integer("from 1 up", |&n: &usize| n >= 1);
-    let seeds = s.get("seeds", list(seed())).unwrap_or_else(|| vec![0]);
+    let seed = seed();
+    let seeds = s.get("seeds", list(|node| seed.read(node))).unwrap_or_else(|| vec![0]);
     let common = s.raw("recipe").cloned().unwrap_or_default();
     let selection = s.raw("selection").cloned().unwrap_or_default();
     let mut models = entries(s, "models");
@@ -46,8 +49,9 @@ fn study(s: &Section<'_>, name: &str) -> Study {
             let known: Vec<_> = entries.iter().map(|e| e.name).collect();
             s.get(key, list(one_name(&known)))
         };
-        let part = real("above 0 and less than 1", |x| *x > 0.0 && *x < 1.0);
-        let fractions = s.require("fractions", list(part)).unwrap_or_default();
+        let fraction = number(Range::between(0.0, 1.0));
+        let fractions = s.require("fractions", list(|node| fraction.read(node)));
+        let fractions = fractions.unwrap_or_default();
         (fractions, of("data_sets", &data_sets), of("methods", &methods))
     });
     for model in &models {
@@ -81,7 +85,7 @@ fn study(s: &Section<'_>, name: &str) -> Study {
             let mut base = laid_over([&common, &model.keys, &data_set.keys, &method.keys]);
             base.retain(|(key, _)| !["data", "test_on", "lr", "train"].contains(&key.as_str()));
             merge(&mut base, keys);
-            let recipe = s.read_as_root(&base, |s| Recipe::of_section(s, name));
+            let recipe = s.read_as_root(&base, |s| Recipe::from_section(s, name));
             let own_task = own_task.unwrap_or(false);
             all_test_sets.push(TestSet { name: name.to_owned(), data: recipe.data, own_task });
         }
@@ -90,7 +94,7 @@ fn study(s: &Section<'_>, name: &str) -> Study {
         name: name.to_owned(),
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seeds,
-        jobs: s.get("jobs", count()).unwrap_or(1),
+        jobs: s.parse("jobs", &integer(JOBS)).unwrap_or(1),
         pictures: s.get("pictures", one_of).unwrap_or_default(),
         cells,
         test_sets: all_test_sets,
@@ -142,15 +146,19 @@ fn cell(
             s.take(key, node, |_| Err::<(), _>(ValueError::new(cause)));
         }
     }
-    let recipe = s.read_as_root(&whole, |s| Recipe::of_section(s, method.name));
+    let recipe = s.read_as_root(&whole, |s| Recipe::from_section(s, method.name));
     let mut chosen_by = s.read_as_root(&laid_over([&whole, selection]), |s| {
-        let mut recipe = Recipe::of_section(s, method.name);
+        let mut recipe = Recipe::from_section(s, method.name);
         recipe.seed = if s.has("seed") { recipe.seed } else { seed };
         recipe
     });
     chosen_by.train.fraction = recipe.train.fraction;
     let above = recipe.train.min_lr.max(chosen_by.train.min_lr);
-    let rate = real("above 0, and not below train.min_lr", move |x| *x > 0.0 && *x >= above);
+    let positive = number(Range::above(0.0));
+    let rate = |node: &Node| match positive.read(node)? {
+        rate if rate >= above => Ok(rate),
+        rate => Err(ValueError::new(format!("must not be below train.min_lr {above}, is {rate}"))),
+    };
     let name = format!("methods.{}.lr", method.name);
     let rates = match rates.first() {
         Some(node) => s.take(&name, node, list(rate)).unwrap_or_default(),
