@@ -170,7 +170,7 @@ fn every_kind_of_broken_row_is_named_by_file_line_and_cause() {
         (line("x", json!({"answer_type": "YES/NO"})), "`answer_type` is `YES/NO`"),
         (line("x", json!({"split": "dev2"})), "`split` is `dev2`"),
         (line("x", json!({"image": "gone.jpg"})), "gone.jpg: no such file"),
-        (line("x", json!({"image": "b.jpg"})), "b.jpg: is not a picture"),
+        (line("x", json!({"image": "b.jpg"})), "b.jpg: is not a supported image"),
         (line("good", json!({})), "the id `good` is already that of"),
     ];
     let good = line("good", json!({}));

@@ -170,7 +170,7 @@ fn a_picture_that_is_none_is_named_by_its_row() {
         bytes[at..at + png.len()].copy_from_slice(b"no image");
     });
     let text = failure(&path);
-    assert!(text.contains("test.parquet: row 3: `image` is not a picture"), "{text}");
+    assert!(text.contains("test.parquet: row 3: `image` is not a supported image"), "{text}");
     assert!(text.contains("on_bad_example"), "{text}");
 
     // A header that is right, and pixels that are not: found where broken rows are left out.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use super::panics::message;
 use super::{Batch, Collator, Dataset, PreparedExample};
 use crate::{Error, ErrorKind, Result};
 
@@ -110,8 +111,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::data::Example;
     use crate::data::collator::tests::{collator, drawn};
+    use crate::data::image::decode::tests::write_image_that_panics;
+    use crate::data::{Example, ImageSource};
 
     /// Ten examples; number 7 cannot be had, and number 8 is a bug.
     #[derive(Default)]
@@ -167,6 +169,24 @@ mod tests {
         let error = got[1].as_ref().unwrap_err();
         assert!(error.to_string().contains("eight"), "{error}");
         assert_eq!(error.exit_code(), 1);
+    }
+
+    /// The decoder's panic is caught where it happens: it is an error of the image's file.
+    #[test]
+    fn a_decoder_that_panics_is_an_error_of_its_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broken.png");
+        write_image_that_panics(&path);
+        let mut broken = drawn("broken", "?", "no", 0);
+        broken.images = vec![ImageSource::File(path)];
+        let examples = vec![drawn("good", "?", "no", 0), broken];
+        let plan = vec![vec![0], vec![1]];
+        let mut loader = Loader::new(Arc::new(examples), Arc::new(collator(9)), plan, 0);
+        assert!(loader.next().unwrap().is_ok());
+        let error = loader.next().unwrap().err().unwrap();
+        assert!(error.place().ends_with("broken.png"), "{error}");
+        assert!(error.cause().contains("on purpose"), "{error}");
+        assert!(loader.next().is_none());
     }
 
     #[test]

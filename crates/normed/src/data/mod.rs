@@ -14,6 +14,7 @@ mod jsonl;
 mod loader;
 mod open;
 mod open_i;
+mod panics;
 mod parquet;
 mod path_vqa;
 pub mod phantom;

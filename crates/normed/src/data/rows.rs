@@ -348,6 +348,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::data::example::tests::example;
+    use crate::data::image::decode::tests::write_image_that_panics;
 
     #[test]
     fn a_row_of_a_list_knows_its_line() {
@@ -366,6 +368,36 @@ mod tests {
         assert!(json_rows(&path).err().unwrap().to_string().contains("rows.json:3: "));
         fs::write(&path, b"[\n\xff").unwrap();
         assert!(json_rows(&path).err().unwrap().to_string().contains("rows.json:2: is not UTF-8"));
+    }
+
+    #[test]
+    fn an_image_on_which_the_decoder_panics_is_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broken.png");
+        write_image_that_panics(&path);
+        image::RgbImage::new(2, 2).save(dir.path().join("good.png")).unwrap();
+        let rows = || {
+            let row = |name: &str| {
+                let mut example = example(name, name);
+                example.images = vec![ImageSource::File(dir.path().join(name))];
+                CheckedRow { place: name.to_owned(), example: Ok(example) }
+            };
+            ["broken.png", "good.png"].map(row).into_iter().collect::<Vec<_>>()
+        };
+        let read = |on_bad_example| {
+            gather(rows(), ReadOptions { on_bad_example, ..ReadOptions::default() }, Vec::new())
+        };
+        let opened = read(OnBadExample::Skip).unwrap();
+        assert_eq!(opened.dataset.len(), 1);
+        assert!(
+            opened.skipped[0].contains("the decoder failed (on purpose)"),
+            "{:?}",
+            opened.skipped
+        );
+        // Only headers are looked at: the error comes when the image is needed.
+        let dataset = read(OnBadExample::Stop).unwrap().dataset;
+        let error = dataset.get(0).unwrap().images[0].load().unwrap_err();
+        assert!(error.place().ends_with("broken.png"), "{error}");
     }
 
     #[test]

@@ -1,117 +1,141 @@
 //! Decodes image files: JPEG, PNG, BMP, TIFF, DICOM or NIfTI. The content decides, not the name.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 use super::limits::{MAX_DECODED_BYTES, MAX_SIDE};
 use super::{Image, ImageOptions, dicom, jpeg, nifti};
+use crate::data::panics;
 use crate::files::{IMAGE_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 impl Image {
-    /// Decodes a file into RGB. Its content decides what it is, not its name.
+    /// Decodes a file to RGB. The content decides which format it has, not the name.
     ///
-    /// - Gray becomes three equal channels; CMYK is converted as the decoder has it.
+    /// - Gray becomes three equal channels; CMYK is converted as the decoder does it.
     /// - 16 bits become 8 by `round(v * 255 / 65535)`: the full range is mapped, nothing is clipped.
-    /// - What is transparent is laid over white, as transformers does.
-    /// - An orientation in EXIF is not applied, as Pillow applies none.
-    /// - Of DICOM a frame, of NIfTI a slice, gzipped or not, with the window that `view` says. Slices lie
-    ///   as radiologists see them: the patient's right or front is on the left, front or head on top.
+    /// - Transparent pixels are laid over white, as in transformers.
+    /// - An EXIF orientation is not applied, as Pillow applies none.
+    /// - Of a DICOM file one frame is decoded, of a NIfTI volume one slice, as `options` say. Slices are
+    ///   shown in radiological orientation: the patient's right is on the left of the image.
     ///
-    /// Floating-point pictures, whose range is not known, are errors, as are broken files, empty
-    /// ones, and those longer than 16,384 pixels or larger than 512 MiB when decoded.
-    pub fn decode(path: &Path, view: &ImageOptions) -> Result<Self> {
+    /// # Errors
+    ///
+    /// If the file cannot be read, is damaged, or is none of these formats; if its pixels are
+    /// floating-point numbers, whose range is not known; if a side is longer than 16,384 pixels or the
+    /// decoded image is larger than 512 MiB. A decoder that panics is such an error, too.
+    pub fn decode(path: &Path, options: &ImageOptions) -> Result<Self> {
         let mut file = open(path)?;
-        // Of a volume, which may be larger than the memory, a slice is read.
-        if nifti::is_nifti(head(path, &mut file)?) {
-            return nifti::read(file, view).map_err(|cause| wrong(path, cause));
-        }
-        let bytes = read_bounded(path, IMAGE_LIMIT)?;
-        Self::from_bytes(&bytes, view).map_err(|cause| wrong(path, cause))
-    }
-
-    /// Whether a file's header is one that [`Image::decode`] takes; pixels are not looked at.
-    pub fn check_header(path: &Path, view: &ImageOptions) -> Result<()> {
-        let mut file = open(path)?;
-        let head = head(path, &mut file)?;
-        if nifti::is_nifti(head) {
-            return nifti::check(file, view).map_err(|cause| wrong(path, cause));
-        }
-        if dicom::is_dicom(head) {
-            let bytes = read_bounded(path, IMAGE_LIMIT)?;
-            return dicom::check(&bytes, view).map_err(|cause| wrong(path, cause));
-        }
-        let check = || reader(file)?.into_dimensions().map_err(cause);
-        check().map(drop).map_err(|cause| wrong(path, cause))
-    }
-
-    /// The same of a file in memory; what is wrong with it is all that is said.
-    pub(in crate::data) fn check_bytes(bytes: &[u8], view: &ImageOptions) -> Result<(), String> {
-        if nifti::is_nifti(bytes) {
-            return nifti::check(bytes, view);
-        }
-        if dicom::is_dicom(bytes) {
-            return dicom::check(bytes, view);
-        }
-        reader(Cursor::new(bytes))?.into_dimensions().map(drop).map_err(cause)
-    }
-
-    /// Decodes a file in memory; what is wrong with it is all that is said.
-    pub fn from_bytes(bytes: &[u8], view: &ImageOptions) -> Result<Self, String> {
-        if nifti::is_nifti(bytes) {
-            return nifti::read(bytes, view);
-        }
-        if dicom::is_dicom(bytes) {
-            return dicom::read(bytes, view);
-        }
-        let reader = reader(Cursor::new(bytes))?;
-        if reader.format() == Some(ImageFormat::Jpeg) && !jpeg::is_whole(bytes) {
-            return Err(
-                "cannot be decoded: the file is cut short, its end marker is missing".into()
-            );
-        }
-        let decoded = reader.decode().map_err(cause)?;
-        let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-        let rgb = match decoded {
-            DynamicImage::ImageRgb8(picture) => picture.into_raw(),
-            DynamicImage::ImageLuma8(_)
-            | DynamicImage::ImageLuma16(_)
-            | DynamicImage::ImageRgb16(_) => decoded.into_rgb8().into_raw(),
-            DynamicImage::ImageLumaA8(_)
-            | DynamicImage::ImageRgba8(_)
-            | DynamicImage::ImageLumaA16(_)
-            | DynamicImage::ImageRgba16(_) => over_white(&decoded.into_rgba8()),
-            other => return Err(format!("pixels of type {:?} are not supported", other.color())),
+        // A volume may be larger than the memory: only the slice is read.
+        let decoded = if nifti::is_nifti(peek(path, &mut file)?) {
+            panics::catch(|| nifti::read(file, options))
+        } else {
+            Self::from_bytes(&read_bounded(path, IMAGE_LIMIT)?, options)
         };
-        Ok(Self { width, height, rgb })
+        decoded.map_err(|cause| invalid(path, cause))
     }
+
+    /// Checks the header of a file: whether [`Image::decode`] supports it. Pixels are not decoded.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or its header is not one of a supported image.
+    pub fn check_header(path: &Path, options: &ImageOptions) -> Result<()> {
+        let mut file = open(path)?;
+        let head = peek(path, &mut file)?;
+        let checked = if nifti::is_nifti(head) {
+            panics::catch(|| nifti::check(file, options))
+        } else if dicom::is_dicom(head) {
+            let bytes = read_bounded(path, IMAGE_LIMIT)?;
+            panics::catch(|| dicom::check(&bytes, options))
+        } else {
+            panics::catch(|| reader(file)?.into_dimensions().map(drop).map_err(cause_of))
+        };
+        checked.map_err(|cause| invalid(path, cause))
+    }
+
+    /// Checks the header of an image file in memory; the error is the cause alone.
+    pub(in crate::data) fn check_bytes(bytes: &[u8], options: &ImageOptions) -> Result<(), String> {
+        panics::catch(|| {
+            if nifti::is_nifti(bytes) {
+                return nifti::check(bytes, options);
+            }
+            if dicom::is_dicom(bytes) {
+                return dicom::check(bytes, options);
+            }
+            reader(Cursor::new(bytes))?.into_dimensions().map(drop).map_err(cause_of)
+        })
+    }
+
+    /// Decodes an image file in memory, as [`Image::decode`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::decode`]; the error is the cause alone, since there is no file to name.
+    pub fn from_bytes(bytes: &[u8], options: &ImageOptions) -> Result<Self, String> {
+        panics::catch(|| {
+            #[cfg(test)]
+            assert!(!bytes.ends_with(tests::PANIC_ON_PURPOSE), "on purpose");
+            if nifti::is_nifti(bytes) {
+                nifti::read(bytes, options)
+            } else if dicom::is_dicom(bytes) {
+                dicom::read(bytes, options)
+            } else {
+                from_common_format(bytes)
+            }
+        })
+    }
+}
+
+/// Decodes JPEG, PNG, BMP or TIFF.
+fn from_common_format(bytes: &[u8]) -> Result<Image, String> {
+    let reader = reader(Cursor::new(bytes))?;
+    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg::is_whole(bytes) {
+        return Err("cannot be decoded: the file is cut short, its end marker is missing".into());
+    }
+    let decoded = reader.decode().map_err(cause_of)?;
+    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
+    let rgb = match decoded {
+        DynamicImage::ImageRgb8(image) => image.into_raw(),
+        DynamicImage::ImageLuma8(_)
+        | DynamicImage::ImageLuma16(_)
+        | DynamicImage::ImageRgb16(_) => decoded.into_rgb8().into_raw(),
+        DynamicImage::ImageLumaA8(_)
+        | DynamicImage::ImageRgba8(_)
+        | DynamicImage::ImageLumaA16(_)
+        | DynamicImage::ImageRgba16(_) => over_white(&decoded.into_rgba8()),
+        other => return Err(format!("pixels of type {:?} are not supported", other.color())),
+    };
+    Ok(Image { width, height, rgb })
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
     File::open(path).map(BufReader::new).map_err(|e| Error::io(path, &e))
 }
 
-/// How a file begins, as far as that tells what it is.
-fn head<'a>(path: &Path, file: &'a mut BufReader<File>) -> Result<&'a [u8]> {
-    // What is no plain file may give less at a time, and is then no volume and no DICOM file.
+/// The first bytes of a file, enough to recognize NIfTI and DICOM.
+fn peek<'a>(path: &Path, file: &'a mut BufReader<File>) -> Result<&'a [u8]> {
+    // A pipe may give fewer bytes at a time, and is then taken for neither.
     file.fill_buf().map_err(|e| Error::io(path, &e))
 }
 
-fn wrong(path: &Path, cause: String) -> Error {
+fn invalid(path: &Path, cause: String) -> Error {
     Error::invalid(path.display(), cause)
 }
 
-/// A reader that knows the format from the content and keeps the limits.
-fn reader<R: std::io::BufRead + std::io::Seek>(source: R) -> Result<ImageReader<R>, String> {
+/// A reader that recognizes the format by the content and keeps the limits.
+fn reader<R: BufRead + Seek>(source: R) -> Result<ImageReader<R>, String> {
     let mut reader =
         ImageReader::new(source).with_guessed_format().map_err(|error| error.to_string())?;
     if reader.format().is_none() {
-        return Err("is not a picture: its content is none of JPEG, PNG, BMP, TIFF, \
-             DICOM, NIfTI"
-            .into());
+        return Err(
+            "is not a supported image: the content is none of JPEG, PNG, BMP, TIFF, DICOM, \
+             NIfTI. Convert it to PNG"
+                .into(),
+        );
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
@@ -121,17 +145,44 @@ fn reader<R: std::io::BufRead + std::io::Seek>(source: R) -> Result<ImageReader<
     Ok(reader)
 }
 
-fn cause(error: image::ImageError) -> String {
+fn cause_of(error: image::ImageError) -> String {
     format!("cannot be decoded: {error}")
 }
 
 /// RGBA over white, with the rounding of Pillow's `alpha_composite`: `(v + (v >> 8)) >> 8` stands
 /// for a division by 255, after a half is added.
-fn over_white(picture: &image::RgbaImage) -> Vec<u8> {
+fn over_white(image: &image::RgbaImage) -> Vec<u8> {
     let over = |value: u8, alpha: u8| {
         let (value, alpha) = (u32::from(value), u32::from(alpha));
         let sum = ((value * alpha + 255 * (255 - alpha)) << 7) + (0x80 << 7);
         ((((sum >> 8) + sum) >> 8) >> 7) as u8
     };
-    picture.pixels().flat_map(|&image::Rgba([r, g, b, a])| [r, g, b].map(|v| over(v, a))).collect()
+    image.pixels().flat_map(|&image::Rgba([r, g, b, a])| [r, g, b].map(|v| over(v, a))).collect()
+}
+
+#[cfg(test)]
+pub(in crate::data) mod tests {
+    use super::*;
+
+    /// A file that ends so makes the decoder panic.
+    pub const PANIC_ON_PURPOSE: &[u8] = b"panic on purpose";
+
+    /// Writes a PNG file whose header is right, and on which the decoder panics.
+    pub fn write_image_that_panics(path: &Path) {
+        image::RgbImage::new(2, 2).save_with_format(path, ImageFormat::Png).unwrap();
+        let bytes = [std::fs::read(path).unwrap().as_slice(), PANIC_ON_PURPOSE].concat();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_decoder_that_panics_is_an_error_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broken.png");
+        write_image_that_panics(&path);
+        Image::check_header(&path, &ImageOptions::default()).unwrap();
+        let error = Image::decode(&path, &ImageOptions::default()).unwrap_err();
+        assert!(error.place().ends_with("broken.png"), "{error}");
+        assert_eq!(error.cause(), "cannot be decoded: the decoder failed (on purpose)");
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+    }
 }

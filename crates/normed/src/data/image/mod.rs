@@ -1,6 +1,6 @@
 //! Images: decoded from files, and how DICOM files and NIfTI volumes become one.
 
-mod decode;
+pub(super) mod decode;
 mod dicom;
 mod gray_mapping;
 mod jpeg;

@@ -1,7 +1,6 @@
 //! The samples of one frame: found in the file, and decoded.
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext};
 use jpeg_decoder::{CodingProcess, ColorTransform, Decoder};
@@ -9,7 +8,8 @@ use jpeg_decoder::{CodingProcess, ColorTransform, Decoder};
 use super::elements::{Element, Items};
 use super::shape::Shape;
 use super::stored::samples;
-use crate::data::image::jpeg::is_whole;
+use crate::data::image::jpeg;
+use crate::data::panics;
 
 /// How a file stores its elements and pixels (PS3.5, chapter 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +63,8 @@ impl Syntax {
         let samples = match self {
             Self::Implicit | Self::Explicit => raw(frame, shape),
             Self::Rle => rle(frame, shape)?,
-            Self::Jpeg => guarded("JPEG", || jpeg(frame, shape))?,
-            Self::Jpeg2000 => guarded("JPEG 2000", || jpeg_2000(frame, shape))?,
+            Self::Jpeg => guarded("JPEG", || decode_jpeg(frame, shape))?,
+            Self::Jpeg2000 => guarded("JPEG 2000", || decode_jpeg_2000(frame, shape))?,
         };
         match samples.len() == shape.pixels() * shape.samples {
             true => Ok(samples),
@@ -73,12 +73,10 @@ impl Syntax {
     }
 }
 
-/// The last line before a user: these decoders are other people's, and a damaged file may find an
-/// assertion in one. What would be too large for the memory is looked for before.
+/// Decodes a frame by a crate of others, which may panic on a damaged one. What would be too large for
+/// the memory is looked for before.
 fn guarded<T>(kind: &str, decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(decode))
-        .unwrap_or_else(|_| Err("the decoder gave up".into()))
-        .map_err(|cause| format!("its {kind} frame cannot be decoded: {cause}"))
+    panics::catch(decode).map_err(|cause| format!("its {kind} frame cannot be decoded: {cause}"))
 }
 
 /// The bytes of frame `n` of `frames` that are not compressed; all of them must be there.
@@ -206,8 +204,8 @@ fn unpacked(mut packed: &[u8], length: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn jpeg(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
-    if !is_whole(frame) {
+fn decode_jpeg(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
+    if !jpeg::is_whole(frame) {
         return Err("it is cut short, its end marker is missing".into());
     }
     let mut decoder = Decoder::new(frame);
@@ -250,7 +248,7 @@ fn other_size(width: u64, height: u64) -> String {
 /// The pixels that JPEG 2000 may make of few bytes: it has no least number of bytes a pixel.
 const BLANK: usize = 4 << 20;
 
-fn jpeg_2000(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
+fn decode_jpeg_2000(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
     let mut frame = frame;
     // Fragments are filled up to an even length.
     while let Some((0, rest)) = frame.split_last() {

@@ -1,0 +1,21 @@
+//! Panics in the code of others, turned into errors.
+//!
+//! Image decoders are crates of others. A damaged file may trip an assertion in one; that must end
+//! neither a thread nor a run, but be an error of the example that the image belongs to.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Calls `decode`. A panic in it is an error that holds the message of the panic.
+pub(super) fn catch<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // What a decoder leaves half done is dropped with it: nothing is seen in a broken state.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
+        Err(format!("cannot be decoded: the decoder failed ({})", message(&*panic)))
+    })
+}
+
+/// The message of a panic.
+pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given")
+}
