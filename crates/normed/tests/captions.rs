@@ -2,7 +2,7 @@
 
 mod data_common;
 
-use data_common::{golden, shared_data};
+use data_common::{golden, real_data};
 use normed::metrics::{Caption, CaptionScores, MeteorData, read_captions, score_captions};
 use serde_json::Value;
 
@@ -69,8 +69,9 @@ fn what_is_no_table_of_meteors_is_named() {
 }
 
 #[test]
-fn real_questions_and_reports_score_as_the_tools_score_them() {
-    let Some(data) = shared_data() else { return };
+#[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
+fn real_questions_and_reports_score_as_the_tools_score_them_real_data() {
+    let data = real_data();
     let read = |path: &str| std::fs::read_to_string(data.join(path)).expect("a data set");
 
     let rows: Vec<Value> =

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 #[path = "data_common/mod.rs"]
 mod common;
-use common::{golden, shared_data};
+use common::{golden, real_data};
 
 #[derive(Deserialize)]
 struct Case {
@@ -202,8 +202,9 @@ fn a_tokenizer_that_lacks_what_the_config_names_is_refused() {
 
 /// An answer behind a prompt is what it is by itself, with Mistral's tokenizer.
 #[test]
-fn answers_of_vqa_rad_are_tokenised_by_themselves() {
-    let Some(data) = shared_data() else { return };
+#[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
+fn answers_of_vqa_rad_are_tokenised_by_themselves_real_data() {
+    let data = real_data();
     let tokenizer = Tokenizer::open_causal(&data.join("tokenizers/mistral")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let rows = fs::read(data.join("vqa-rad/VQA_RAD Dataset Public.json")).unwrap();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 #[path = "data_common/mod.rs"]
 mod common;
-use common::{golden, shared_data};
+use common::{golden, real_data};
 
 fn examples(opened: &OpenedDataset) -> Vec<Example> {
     (0..opened.dataset.len()).map(|i| opened.dataset.get(i).unwrap()).collect()
@@ -31,8 +31,9 @@ fn failure(spec: &DataSpec) -> String {
 }
 
 #[test]
-fn vqa_rad_as_published() {
-    let Some(data) = shared_data() else { return };
+#[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
+fn vqa_rad_as_published_real_data() {
+    let data = real_data();
     let root = Some(data.join("vqa-rad"));
     // `Skip` decodes every picture.
     let opened = open(&DataSpec::VqaRad { root, on_bad_example: OnBadExample::Skip }).unwrap();
@@ -50,8 +51,9 @@ fn vqa_rad_as_published() {
 }
 
 #[test]
-fn slake_as_published() {
-    let Some(data) = shared_data() else { return };
+#[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
+fn slake_as_published_real_data() {
+    let data = real_data();
     let slake = |lang: Option<&str>, on_bad_example| DataSpec::Slake {
         root: Some(data.join("slake")),
         lang: lang.map(str::to_owned),
@@ -75,8 +77,9 @@ fn slake_as_published() {
 }
 
 #[test]
-fn the_same_rows_as_json_lines() {
-    let Some(data) = shared_data() else { return };
+#[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
+fn the_same_rows_as_json_lines_real_data() {
+    let data = real_data();
     let native =
         DataSpec::VqaRad { root: Some(data.join("vqa-rad")), on_bad_example: OnBadExample::Stop };
     let native = examples(&open(&native).unwrap());

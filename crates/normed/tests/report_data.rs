@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 #[allow(dead_code)] // what other tests use
 #[path = "data_common/mod.rs"]
 mod common;
-use common::shared_data;
+use common::real_data;
 
 const STOP: OnBadExample = OnBadExample::Stop;
 
@@ -248,8 +248,9 @@ fn lines_of_reports_have_one_picture_or_several() {
 
 /// Templated text over real pictures: it proves the path, and nothing about reports.
 #[test]
-fn slake_s_templated_reports_are_read() {
-    let Some(data) = shared_data() else { return };
+#[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
+fn slake_s_templated_reports_are_read_real_data() {
+    let data = real_data();
     let rows = examples(&reports_of(&data.join("slake/reports.jsonl")).open().unwrap());
     assert_eq!(rows.len(), 642);
     assert!(rows.iter().all(|row| row.images.len() == 1 && !row.answer.is_empty()));

@@ -85,9 +85,7 @@ impl Iterator for Loader {
         match self.thread.take()?.join() {
             Ok(()) => None,
             Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                let cause = format!("stopped unexpectedly: {}", text.unwrap_or("no reason given"));
+                let cause = format!("the thread that loads batches panicked: {}", message(&*panic));
                 Some(Err(Error::new(ErrorKind::Bug, "loader", cause)))
             }
         }
