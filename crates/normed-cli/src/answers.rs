@@ -1,5 +1,4 @@
-//! A model and the questions it is to answer, or the studies it is to report, as `predict` and `evaluate` are
-//! told them.
+//! What `predict` and `evaluate` share: a model, and the questions or studies that it answers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,22 +21,22 @@ use crate::args::{AnswerArgs, TaskName, Verbosity};
 use crate::output::print_err;
 use crate::progress::counting_bar;
 
-/// A model, opened, and the questions it is to answer.
+/// An opened model, and the questions that it answers.
 pub struct Answers {
     loaded: LoadedModel,
     collator: Arc<Collator>,
     questions: Arc<dyn Dataset>,
     rule: GenerationConfig,
     batch_size: usize,
-    /// By which images are exchanged: the recipe's, as in the run itself.
+    /// Seed of the image shuffle: the recipe's, as in the run itself.
     seed: u64,
     verbosity: Verbosity,
-    /// Chosen by the training split; absent where the data set has none.
+    /// Majority answers of the training split; none if there is no training split.
     pub constants: Option<Constants>,
 }
 
 impl Answers {
-    /// Opens everything.
+    /// Opens the model and the questions, and checks the settings of generation.
     pub fn open(args: &AnswerArgs) -> Result<Self> {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
@@ -62,11 +61,11 @@ impl Answers {
         self.answer(&self.questions, "answering")
     }
 
-    /// Answers all questions, the images exchanged among them.
+    /// Answers all questions, with the images shuffled between them.
     pub fn predict_blind(&self) -> Result<Vec<Prediction>> {
         let blind: Arc<dyn Dataset> =
             Arc::new(ShuffledImages::new(Arc::clone(&self.questions), self.seed)?);
-        self.answer(&blind, "answering blind")
+        self.answer(&blind, "answering with shuffled images")
     }
 
     fn answer(&self, dataset: &Arc<dyn Dataset>, what: &'static str) -> Result<Vec<Prediction>> {
@@ -88,7 +87,7 @@ impl Answers {
     }
 }
 
-/// The questions, the best constants of their training split, and what is asked.
+/// The questions, the majority answers of their training split, and the task.
 fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
@@ -98,7 +97,7 @@ fn questions(
             (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
         }
         (_, Some(file), _) => {
-            // Answers to a part of a file would pass for answers to all of it.
+            // Answers to some rows could be mistaken for answers to all rows.
             let on_bad_example = OnBadExample::Stop;
             let image_root = args.image_root.clone();
             let mut spec: DataSection =
@@ -108,20 +107,23 @@ fn questions(
             }
             (spec, args.split, file)
         }
-        _ => return Err(Error::invalid("arguments", "neither --data nor --recipe is given")),
+        _ => return Err(Error::invalid("arguments", "--data or --recipe is missing")),
     };
     match (&mut spec.task, &args.prompt) {
         (Task::Report { prompt }, Some(asked)) => prompt.clone_from(asked),
         (Task::Vqa, Some(_)) => {
-            return Err(Error::invalid("--prompt", "is of reports, and these are questions")
-                .with_remedy("--task report asks for reports of a data file"));
+            return Err(Error::invalid(
+                "--prompt",
+                "is only used for reports, and the task is to answer questions",
+            )
+            .with_remedy("add --task report to write reports for the studies of --data"));
         }
         (_, None) => {}
     }
     let opened = spec.open()?;
     opened.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     if !opened.skipped.is_empty() {
-        print_err(format_args!("warning: {} rows are left out:", opened.skipped.len()));
+        print_err(format_args!("warning: {} rows are skipped:", opened.skipped.len()));
         opened.skipped.iter().for_each(|row| print_err(format_args!("  {row}")));
     }
     let trained_on = indices_of(&*opened.dataset, Split::Train)?;
@@ -145,11 +147,8 @@ fn questions(
         }
     };
     if questions.is_empty() {
-        let split = split.map_or("file", Split::name);
-        return Err(Error::invalid(
-            place.display(),
-            format!("there are no questions in the {split}"),
-        ));
+        let split = split.map_or("file".to_owned(), |split| format!("{} split", split.name()));
+        return Err(Error::invalid(place.display(), format!("the {split} has no questions")));
     }
     Ok((questions, constants, spec.task))
 }
@@ -177,13 +176,13 @@ fn generation_config(
     Ok(rule)
 }
 
-/// The model, with its adapter if it has one.
+/// The model, with the adapter if one is given.
 fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
     let dir = match (&args.model, recipe.map(|recipe| &recipe.base)) {
         (Some(dir), _) | (None, Some(Base::Model(dir))) => dir,
         _ => {
-            return Err(Error::invalid("arguments", "no model: the recipe makes one")
-                .with_remedy("name the model it made with --model"));
+            return Err(Error::invalid("arguments", "the recipe has no model: it makes one")
+                .with_remedy("give the model that it made with --model"));
         }
     };
     let dir = &hub::find_or(dir, hub::Kind::Model)?;
@@ -196,12 +195,13 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
         adapter.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     }
     let precision = args.precision.or(recipe.map(|recipe| recipe.precision));
-    loaded.params.set_precision(precision.unwrap_or_else(|| usual_precision(&loaded.params)));
+    loaded.params.set_precision(precision.unwrap_or_else(|| default_precision(&loaded.params)));
     Ok(loaded)
 }
 
-/// That of a checkpoint where nothing else is asked for: to widen what it holds would double its memory.
-fn usual_precision(params: &Parameters) -> Precision {
-    let narrow = params.iter().any(|(_, p)| p.value().bytes() < size_of::<f32>() * p.len());
-    if narrow { Precision::fastest() } else { Precision::F32 }
+/// The default without a recipe: f32, or for a half-precision checkpoint the faster format, as f32 would
+/// double its memory.
+fn default_precision(params: &Parameters) -> Precision {
+    let is_half = params.iter().any(|(_, p)| p.value().bytes() < size_of::<f32>() * p.len());
+    if is_half { Precision::fastest() } else { Precision::F32 }
 }

@@ -8,7 +8,7 @@ pub fn grouped(n: usize) -> String {
     HumanCount(n as u64).to_string()
 }
 
-/// A part in percent, with three significant digits at least.
+/// A percentage with at least three significant digits.
 pub fn percent(percent: f64) -> String {
     match percent {
         p if p == 0.0 || p >= 10.0 => format!("{p:.1} %"),
@@ -41,7 +41,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A word as a shell takes it.
+/// A word, quoted where a shell needs it.
 pub fn quoted(word: &impl ToString) -> String {
     let word = word.to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:+@%".contains(c);
@@ -52,7 +52,7 @@ pub fn quoted(word: &impl ToString) -> String {
     }
 }
 
-/// Rows in columns; the first `left` columns are flush left, the others flush right.
+/// Rows as a table: the first `left` columns are aligned left, the others right.
 pub fn columns(rows: &[Vec<String>], left: usize) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max();
@@ -66,13 +66,13 @@ pub fn columns(rows: &[Vec<String>], left: usize) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Every metric: its score with interval and best constant, and the scores `beside` it.
-pub fn scores(scores: &Scores, beside: &[(&str, &Scores)]) -> String {
-    let mut head = vec!["metric", "score", "95 % interval", "best constant"];
-    head.extend(beside.iter().map(|(name, _)| name));
+/// A table of all metrics: score, interval, majority-answer baseline, and columns of other `scores`.
+pub fn scores(scores: &Scores, others: &[(&str, &Scores)]) -> String {
+    let mut head = vec!["metric", "score", "95 % interval", "majority answer"];
+    head.extend(others.iter().map(|(name, _)| name));
     head.push("n");
     let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
-    let beside: Vec<Vec<Row>> = beside.iter().map(|(_, scores)| scores.rows()).collect();
+    let others: Vec<Vec<Row>> = others.iter().map(|(_, scores)| scores.rows()).collect();
     for (i, row) in scores.rows().into_iter().enumerate() {
         let number = |value: Option<f64>| match value {
             Some(value) if row.metric == Metric::NllPerToken => format!("{value:.3}"),
@@ -85,15 +85,15 @@ pub fn scores(scores: &Scores, beside: &[(&str, &Scores)]) -> String {
         };
         let mut cells =
             vec![row.name.to_owned(), number(row.value), interval, number(row.constant)];
-        cells.extend(beside.iter().map(|rows| number(rows[i].value)));
+        cells.extend(others.iter().map(|rows| number(rows[i].value)));
         cells.push(grouped(row.n));
         rows.push(cells);
     }
-    rows.extend(scores.calibration.iter().flat_map(|of| calibration(of, beside.len())));
+    rows.extend(scores.calibration.iter().flat_map(|of| calibration(of, others.len())));
     columns(&rows, 1)
 }
 
-/// Brier's score and the ECE: name, value, interval, best constant, so many columns left free, n.
+/// The rows of the Brier score and the ECE: name, value, interval, baseline, `free` empty columns, n.
 pub fn calibration(of: &Calibration, free: usize) -> [Vec<String>; 2] {
     let number = |value: f64| format!("{value:.3}");
     [("brier", &of.brier, number(of.brier_constant)), ("ece", &of.ece, "-".to_owned())].map(

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first press asks, the second insists.
+//! Ctrl-C: the first press stops a command cleanly, the second ends it at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use crate::output::print_err;
 /// The exit code of a process that was stopped by Ctrl-C.
 pub const STOPPED: u8 = 130;
 
-/// A flag that the first Ctrl-C (or SIGTERM) sets, with this to say; the second ends the process at
+/// A flag that the first Ctrl-C (or SIGTERM) sets, after printing `message`. The second ends the process at
 /// once.
 pub fn flag(message: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,4 @@
-//! What a run says while it runs: a bar on a terminal, plain lines elsewhere, JSON, or nothing.
+//! The progress of a run: a bar on a terminal, plain lines elsewhere, JSON, or nothing.
 
 use std::io::IsTerminal;
 
@@ -10,7 +10,7 @@ use crate::args::Verbosity;
 use crate::format::{self, bytes, duration, grouped, percent};
 use crate::output::{print_err, print_out};
 
-/// Plain lines about steps, at most, in a run.
+/// The largest number of plain lines about steps in a run.
 const LINES: usize = 20;
 
 /// Shows the events of a run.
@@ -33,55 +33,17 @@ impl Progress {
         match event {
             Event::Warning { message } => self.warn(&format!("warning: {message}")),
             Event::Skipped { rows } => {
-                self.warn(&format!("warning: {} rows are left out:", rows.len()));
+                self.warn(&format!("warning: {} rows are skipped:", rows.len()));
                 rows.iter().for_each(|row| self.warn(&format!("  {row}")));
             }
+            Event::Stopped { step, total, output } if !self.verbosity.quiet => {
+                self.bar.finish_and_clear();
+                print_err(format_args!(
+                    "stopped after step {step} of {total}; everything is saved in {}",
+                    output.display()
+                ));
+            }
             _ if self.verbosity.quiet => {}
-            Event::Started { output, resumed_at, train, validate, test, steps, epochs } => {
-                let from = resumed_at.map(|step| format!(", going on after step {step}"));
-                self.line(&format!(
-                    "{}: {epochs} epochs of {train} examples, {steps} steps{}; {validate} examples \
-                     to choose by, {test} to report",
-                    output.display(),
-                    from.unwrap_or_default(),
-                ));
-                if stderr_is_terminal() {
-                    self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
-                }
-            }
-            Event::Planned { memory, estimate } => {
-                let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
-                self.line(&format!(
-                    "inside {memory}: {grad_accum_steps} x {batch_size} examples a step, recompute \
-                     {}; peak {}",
-                    recompute.name(),
-                    bytes(estimate.needs.peak)
-                ));
-            }
-            Event::ParametersSelected { trained, total, inert } => {
-                let part = percent(100.0 * *trained as f64 / (*total).max(1) as f64);
-                let (trained, total) = (grouped(*trained), grouped(*total));
-                self.line(&format!("training {trained} of {total} parameters ({part})"));
-                if !inert.is_empty() {
-                    self.line(&format!(
-                        "{} parameters are left out, as no loss can move them (normed inspect)",
-                        inert.len()
-                    ));
-                }
-            }
-            Event::NormsSelected { norms, kept, examples } => self.line(&format!(
-                "{kept} of {norms} norms are trained: those of the largest Fisher information by \
-                 {examples} examples (fisher.csv)"
-            )),
-            Event::Cached { images, computed, bytes, directory, seconds } => {
-                self.line(&format!(
-                    "{images} images seen by the frozen towers once and for all, {computed} of \
-                     them now ({}): {} MB in {}",
-                    duration(*seconds),
-                    bytes.div_ceil(1_000_000),
-                    directory.display(),
-                ));
-            }
             Event::StepDone { step, total, epoch, loss, lr, examples_per_second, .. } => {
                 let state = format!("loss {loss:.3}, rate {lr:.1e}, {examples_per_second:.0}/s");
                 self.bar.set_position(*step as u64);
@@ -94,38 +56,17 @@ impl Progress {
             Event::Progress { subject, done, total } => {
                 self.bar.set_message(format!("{}: {done} of {total}", describe(*subject)));
             }
-            Event::Truncated { reports, total, tokens } => self.line(&format!(
-                "{reports} of {total} reports are longer than {tokens} tokens or than the model's room: \
-                 what is learnt of them ends there (generate.max_new_tokens)"
-            )),
-            Event::Evaluated { subject, epoch, loss, scores, best, seconds, .. } => {
-                let told = |(metric, value): (&Metric, &f64)| match metric {
-                    Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
-                    _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
-                };
-                let told: String = scores.iter().map(told).collect();
-                let when = match subject {
-                    Subject::TestBefore => String::new(),
-                    _ => format!(" after epoch {epoch}"),
-                };
-                self.line(&format!(
-                    "{}{when}: loss {loss:.3}{told} ({}){}",
-                    describe(*subject),
-                    duration(*seconds),
-                    if *best && *subject == Subject::Validation { ", the best so far" } else { "" },
-                ));
-            }
-            Event::Saved { .. } => {}
-            Event::Stopped { step, total, output } => {
-                self.bar.finish_and_clear();
-                print_err(format_args!(
-                    "stopped after step {step} of {total}; everything is saved in {}",
-                    output.display()
-                ));
-            }
             Event::Finished { outcome } => {
                 self.bar.finish_and_clear();
                 print_out(summary(outcome));
+            }
+            event => {
+                lines(event).iter().for_each(|line| self.line(line));
+                if let Event::Started { steps, resumed_at, .. } = event
+                    && stderr_is_terminal()
+                {
+                    self.bar = step_bar(*steps, resumed_at.unwrap_or(0));
+                }
             }
         }
     }
@@ -133,7 +74,9 @@ impl Progress {
     fn show_json(&self, event: &Event) {
         match serde_json::to_string(event) {
             Ok(line) => print_out(line),
-            Err(error) => print_err(format_args!("warning: an event cannot be written: {error}")),
+            Err(error) => {
+                print_err(format_args!("warning: cannot write an event as JSON: {error}"))
+            }
         }
     }
 
@@ -146,7 +89,74 @@ impl Progress {
     }
 }
 
-/// A bar that counts `examples`; hidden unless somebody looks.
+/// The lines that tell of an event, if any.
+fn lines(event: &Event) -> Vec<String> {
+    match event {
+        Event::Started { output, resumed_at, train, validate, test, steps, epochs } => {
+            let resumed = resumed_at.map(|step| format!(", resumed after step {step}"));
+            vec![format!(
+                "{}: {epochs} epochs of {train} examples, {steps} steps{}; {validate} validation \
+                 examples, {test} test examples",
+                output.display(),
+                resumed.unwrap_or_default(),
+            )]
+        }
+        Event::Planned { memory, estimate } => {
+            let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
+            vec![format!(
+                "memory limit {memory}: batch size {batch_size}, {grad_accum_steps} passes per step, \
+                 recompute {}; peak {}",
+                recompute.name(),
+                bytes(estimate.needs.peak)
+            )]
+        }
+        Event::ParametersSelected { trained, total, inert } => {
+            let part = percent(100.0 * *trained as f64 / (*total).max(1) as f64);
+            let (trained, total) = (grouped(*trained), grouped(*total));
+            let mut lines = vec![format!("training {trained} of {total} parameters ({part})")];
+            if !inert.is_empty() {
+                let n = inert.len();
+                lines.push(format!(
+                    "{n} tensors are not trained: they cannot affect the loss (normed inspect lists \
+                     them)"
+                ));
+            }
+            lines
+        }
+        Event::NormsSelected { norms, kept, examples } => vec![format!(
+            "{kept} of {norms} norms are trained: those with the largest Fisher information on \
+             {examples} examples (fisher.csv)"
+        )],
+        Event::Cached { images, computed, bytes, directory, seconds } => vec![format!(
+            "outputs of the frozen image encoder: {images} images in the cache, {computed} of them \
+             computed now ({}): {} MB in {}",
+            duration(*seconds),
+            bytes.div_ceil(1_000_000),
+            directory.display(),
+        )],
+        Event::Truncated { reports, total, tokens } => vec![format!(
+            "{reports} of {total} training reports are truncated: they are longer than {tokens} \
+             tokens (generate.max_new_tokens) or than the model allows"
+        )],
+        Event::Evaluated { subject, epoch, loss, scores, best, seconds, .. } => {
+            let score = |(metric, value): (&Metric, &f64)| match metric {
+                Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
+                _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
+            };
+            let scores: String = scores.iter().map(score).collect();
+            let when = match subject {
+                Subject::TestBefore => String::new(),
+                _ => format!(" after epoch {epoch}"),
+            };
+            let best = if *best && *subject == Subject::Validation { ", best so far" } else { "" };
+            let (what, time) = (describe(*subject), duration(*seconds));
+            vec![format!("{what}{when}: loss {loss:.3}{scores} ({time}){best}")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A bar that counts `examples`; hidden if standard error is no terminal.
 pub fn counting_bar(examples: usize, what: &'static str, verbosity: Verbosity) -> ProgressBar {
     if verbosity.quiet || verbosity.json || !stderr_is_terminal() {
         return ProgressBar::hidden();
@@ -154,7 +164,7 @@ pub fn counting_bar(examples: usize, what: &'static str, verbosity: Verbosity) -
     bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)
 }
 
-/// A bar that counts the bytes of a download; hidden unless somebody looks.
+/// A bar that counts the bytes of a download; hidden if standard error is no terminal.
 pub fn bytes_bar(total: u64) -> ProgressBar {
     if !stderr_is_terminal() {
         return ProgressBar::hidden();
@@ -188,10 +198,10 @@ fn describe(subject: Subject) -> &'static str {
         Subject::Validation => "validation",
         Subject::TestBefore => "test, before training",
         Subject::TestAfter => "test",
-        Subject::TestBlind => "test, images exchanged",
-        Subject::Images => "pictures",
-        Subject::Norms => "comparing norms",
-        Subject::LearningRates => "sweeping the rate",
+        Subject::TestBlind => "test, images shuffled",
+        Subject::Images => "encoding images",
+        Subject::Norms => "ranking norms",
+        Subject::LearningRates => "learning rate sweep",
     }
 }
 
@@ -207,18 +217,18 @@ fn summary(outcome: &Outcome) -> String {
         text.push_str(&format!(", peak memory {} MB", bytes.div_ceil(1_000_000)));
     }
     if outcome.stopped_early {
-        text.push_str("; stopped early, as nothing got better");
+        text.push_str("; stopped early: no improvement");
     }
     text.push_str(&format!(
-        "\nkept epoch {}; all of it is in {}",
+        "\nkept the weights of epoch {}; results are in {}",
         outcome.best_epoch,
         outcome.output.display()
     ));
     if let Some(test) = &outcome.test {
-        let before = test.before.iter().map(|scores| ("before", scores));
-        let blind = test.blind.iter().map(|scores| ("blind", scores));
-        let beside: Vec<_> = before.chain(blind).collect();
-        text.push_str(&format!("\n\n{}", format::scores(&test.after, &beside)));
+        let before = test.before.iter().map(|scores| ("before training", scores));
+        let blind = test.blind.iter().map(|scores| ("image-shuffled", scores));
+        let others: Vec<_> = before.chain(blind).collect();
+        text.push_str(&format!("\n\n{}", format::scores(&test.after, &others)));
     }
     text
 }

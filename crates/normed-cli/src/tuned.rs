@@ -1,4 +1,4 @@
-//! A model as a path names it: a checkpoint, a run, or an adapter over its base.
+//! What a path given to `diff` or `export` stands for: a model, a run, or an adapter with its base.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use normed::{Error, Result};
 
 use crate::output::print_err;
 
-/// Where a model is, as far as a path says it.
+/// Where a model and its adapter are.
 pub struct Place {
     /// The checkpoint's directory.
     pub base: PathBuf,
@@ -22,8 +22,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// What `path` is: a run's directory, an adapter's, a checkpoint's, or a repository in the hub's
-    /// cache. `model` is the base, in the place of what an adapter names as its.
+    /// Finds out what `path` is: a run, an adapter, a model, or a repository in the hub's cache. `model`
+    /// replaces the base that an adapter names.
     pub fn of(path: &Path, model: Option<&Path>) -> Result<Self> {
         let is_adapter = |dir: &Path| dir.join("adapter_config.json").is_file();
         let run = path.join("recipe.toml").is_file();
@@ -35,13 +35,16 @@ impl Place {
             [path.join("adapter"), path.to_owned()].into_iter().find(|dir| is_adapter(dir));
         let Some(adapter) = adapter else {
             if run {
-                return Err(Error::invalid(path.display(), "is a run that has left no adapter")
-                    .with_remedy("go on with it by normed train --resume"));
+                return Err(Error::invalid(
+                    path.display(),
+                    "is a run without an adapter: it is not finished",
+                )
+                .with_remedy("finish it with normed train --resume"));
             }
             let base = hub::find_or(path, hub::Kind::Model)?;
             return Ok(Self { base, overrides: LoadOverrides::default(), adapter: None });
         };
-        // A run says more than its adapter's config: another size of pictures.
+        // A run's recipe has settings that its adapter's config lacks, such as the image size.
         let recipe = run.then(|| Recipe::open(&path.join("recipe.toml"), &[])).transpose()?;
         let overrides = recipe.as_ref().map(Recipe::load_overrides).unwrap_or_default();
         let base = match (model, recipe.map(|recipe| recipe.base)) {
@@ -50,21 +53,21 @@ impl Place {
             _ => PathBuf::from(adapter_base(&adapter)?),
         };
         let base = hub::find_or(&base, hub::Kind::Model)
-            .map_err(|e| e.with_remedy("name the base that it was trained on with --model"))?;
+            .map_err(|e| e.with_remedy("give the base model with --model"))?;
         Ok(Self { base, overrides, adapter: Some(adapter) })
     }
 
-    /// Whether both are read from one checkpoint.
+    /// Whether both have the same base.
     pub fn has_base_of(&self, other: &Self) -> bool {
         self.base == other.base && self.overrides == other.overrides
     }
 
-    /// Reads the checkpoint.
+    /// Loads the base.
     pub fn open_base(&self) -> Result<LoadedModel> {
         models::load_as_stored(&self.base, self.overrides)
     }
 
-    /// Reads the adapter, if there is one, over `params`; what it set.
+    /// Loads the adapter, if there is one, into `params`; the parameters that it set.
     pub fn adapt(&self, params: &mut Parameters, base_hash: &str) -> Result<Vec<ParamId>> {
         let Some(adapter) = &self.adapter else { return Ok(Vec::new()) };
         let read = load_adapter(adapter, params, BaseCheck::Is(base_hash))?;

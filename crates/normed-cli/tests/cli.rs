@@ -193,7 +193,9 @@ fn reports_can_be_evaluated_and_predicted() {
     );
     let here = dir.path();
     let text = stdout(here, &["train", "report.toml", "--output", "run"]);
-    for expected in ["rouge_l", "bleu_4", "cider", "nll_per_token", "best constant", "blind"] {
+    for expected in
+        ["rouge_l", "bleu_4", "cider", "nll_per_token", "majority answer", "image-shuffled"]
+    {
         assert!(text.contains(expected), "{text}");
     }
     let metrics: Value =
@@ -324,12 +326,12 @@ fn a_run_can_be_evaluated_and_predicted_from() {
         "{narrow} in bf16, {wide} in f32"
     );
     let table = stdout(here, &[&["evaluate", "--blind"], &judged[..]].concat());
-    assert!(table.starts_with("metric ") && table.contains("blind"), "{table}");
+    assert!(table.starts_with("metric ") && table.contains("image-shuffled"), "{table}");
 
     let model = ["predict", "--model", "base", "--adapter", "run/adapter", "--data", "data.jsonl"];
     let rest = ["--split", "test", "--max-new-tokens", "4", "--num-beams", "2", "--out", "p.jsonl"];
     let text = stdout(here, &[&model[..], &rest].concat());
-    assert_eq!(text, "12 answers in p.jsonl\n");
+    assert_eq!(text, "12 answers are in p.jsonl\n");
     let file = fs::read_to_string(here.join("p.jsonl")).unwrap();
     let rows: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((rows.len(), &rows[0]["id"]), (12, &json!("5-CLOSED")));
@@ -380,7 +382,7 @@ fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
 
     let resume: Vec<_> = resume.split_whitespace().skip(1).collect();
     let text = stdout(dir.path(), &resume);
-    assert!(text.contains("going on after step"), "{text}");
+    assert!(text.contains("resumed after step"), "{text}");
 }
 
 #[test]
@@ -407,9 +409,9 @@ fn a_run_is_exported_and_compared() {
 
     let plain = ["export", "run", "--format", "safetensors", "--out", "plain.safetensors"];
     let text = stdout(here, &plain);
-    assert!(text.contains("parameters, in plain.safetensors"), "{text}");
+    assert!(text.contains("parameters are in plain.safetensors"), "{text}");
     let (text, code) = failure(here, &plain);
-    assert_eq!((code, text.contains("is there already")), (Some(2), true), "{text}");
+    assert_eq!((code, text.contains("exists already")), (Some(2), true), "{text}");
     let plain = normed::weights::read_safetensors(&here.join("plain.safetensors")).unwrap();
     let name = "text_decoder.bert.embeddings.LayerNorm.weight";
     assert!(plain.tensors.contains_key(name), "{:?}", plain.tensors.keys());
@@ -447,4 +449,158 @@ fn a_rate_is_found_and_drawn_and_no_run_is_made() {
     assert!(report["suggestion"].as_f64().unwrap() > 1e-5);
     assert_eq!(report["curve"], "runs/a.find_lr.svg");
     assert!(dir.path().join("runs/a.find_lr.svg").exists() && !dir.path().join("runs/a").exists());
+}
+
+#[test]
+fn the_version_names_the_build() {
+    let text = stdout(Path::new("."), &["--version"]);
+    assert_eq!(text, format!("normed {}\n", normed::build::FULL_VERSION));
+}
+
+#[test]
+fn the_help_fits_a_narrow_terminal_and_lists_the_exit_codes() {
+    let text = stdout(Path::new("."), &["--help"]);
+    let commands: Vec<_> = text
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty())
+        })
+        .collect();
+    assert_eq!(commands[..4], ["train", "predict", "evaluate", "study"], "{text}");
+    assert_eq!(commands[commands.len() - 2..], ["apply-delta", "help"], "{text}");
+    for code in ["0    ", "1    ", "2    ", "130  "] {
+        assert!(text.contains(&format!("\n  {code}")), "{text}");
+    }
+    for command in &commands[..commands.len() - 1] {
+        let output =
+            self::command(Path::new("."), &[command, "-h"]).env("COLUMNS", "60").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let options = text.split("Examples:").next().unwrap();
+        let widest = options.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= 60, "{widest}: {text}");
+        assert!(text.contains("Examples:\n  normed "), "{text}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_from_the_arguments() {
+    let dir = tempfile::tempdir().unwrap();
+    for (shell, expected) in
+        [("bash", "apply-delta"), ("zsh", "#compdef normed"), ("fish", "find-lr")]
+    {
+        assert!(stdout(dir.path(), &["completions", shell]).contains(expected), "{shell}");
+    }
+    stdout(dir.path(), &["man", "pages"]);
+    let page = |name: &str| fs::read_to_string(dir.path().join("pages").join(name)).unwrap();
+    assert!(page("normed.1").contains("normed\\-train(1)"));
+    assert!(page("normed-train.1").contains("Suggest a learning rate"));
+    assert!(page("normed-apply-delta.1").contains("LLaVA"));
+}
+
+/// `normed ... | head`: that nobody reads on is no failure.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let train = ["train", "recipe.toml", "--output", "run", "--json"];
+    for args in [&["inspect", "base"][..], &["completions", "bash"], &["--help"], &train] {
+        let mut process = command(dir.path(), args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(process.stdout.take());
+        let output = process.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.as_str()), (Some(0), ""), "{args:?}");
+    }
+    assert!(dir.path().join("run/metrics.json").exists(), "the run is not cut short");
+}
+
+/// A panic that no guard catches is one line that asks for a report.
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_is_reported_in_one_line() {
+    let output = command(Path::new("."), &["inspect", "."])
+        .env("NORMED_TEST_PANIC", "1")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{text}");
+    assert!(
+        text.starts_with("error: this is a bug in normed: NORMED_TEST_PANIC is set ("),
+        "{text}"
+    );
+    assert!(text.contains("main.rs:") && text.ends_with("); please report it\n"), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+}
+
+/// A decoder that panics costs its row, not the run.
+#[cfg(debug_assertions)]
+#[test]
+fn a_row_whose_image_makes_the_decoder_panic_is_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let here = dir.path();
+    let rows = fs::read_to_string(here.join("data.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    let path = here.join(first["image"].as_str().unwrap());
+    let bytes = [fs::read(&path).unwrap(), b"panic on purpose".to_vec()].concat();
+    fs::write(&path, bytes).unwrap();
+    let train = ["train", "recipe.toml", "--no-test", "--set", "train.epochs=1", "--output"];
+
+    let output = normed(here, &[&train[..], &["stop"]].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("on purpose") && !text.contains("bug"), "{text}");
+
+    let skip = ["skip", "--set", "data.on_bad_example=skip"];
+    let output = normed(here, &[&train[..], &skip].concat());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("rows are skipped:") && text.contains("on purpose"), "{text}");
+    assert!(!text.contains("bug in normed"), "{text}");
+}
+
+/// Sizes that ended in a panic, an abort or minutes of silence.
+#[test]
+fn sizes_that_are_too_large_are_refused_by_plan_and_train_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny::make(dir.path(), "method = \"layer_norm\"", "");
+    let huge = "576460752303423488";
+    for settings in [
+        &[format!("train.batch_size={huge}")][..],
+        &[format!("train.grad_accum_steps={huge}")],
+        &["tuning.method=lora".to_owned(), "tuning.rank=1000000000".to_owned()],
+        &["tuning.method=adapter".to_owned(), format!("tuning.bottleneck={huge}")],
+        &["tuning.method=prefix".to_owned(), format!("tuning.length={huge}")],
+        &["tuning.method=prompt".to_owned(), format!("tuning.length={huge}")],
+        &[format!("image_size={huge}")],
+        &[format!("generate.max_new_tokens={huge}")],
+    ] {
+        for name in ["plan", "train"] {
+            let set = settings.iter().flat_map(|setting| ["--set", setting]);
+            let args: Vec<_> = [name, "recipe.toml"].into_iter().chain(set).collect();
+            let (text, code) = failure(dir.path(), &args);
+            assert_eq!(code, Some(2), "{text}");
+            assert!(text.contains("must be a whole number from 1 to "), "{text}");
+        }
+    }
+    // The largest sizes that are allowed are planned.
+    let both = ["--set", "train.batch_size=65536", "--set", "train.grad_accum_steps=65536"];
+    stdout(dir.path(), &[&["plan", "recipe.toml"][..], &both].concat());
+    let model = ["predict", "--model", "base", "--data", "data.jsonl", "--out", "p.jsonl"];
+    for option in ["--max-new-tokens", "--batch-size", "--num-beams"] {
+        let (text, code) = failure(dir.path(), &[&model[..], &[option, huge]].concat());
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("must be a number from 1 to "), "{text}");
+    }
+    let beams = ["--num-beams", "2", "--temperature", "0.5"];
+    let (text, code) = failure(dir.path(), &[&model[..], &beams].concat());
+    assert!(code == Some(2) && text.contains("must be 1 while temperature is above 0"), "{text}");
 }

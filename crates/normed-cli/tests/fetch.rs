@@ -65,11 +65,11 @@ fn a_fetch_shows_licence_sizes_path_and_what_is_next() {
     let (server, dir) = hub();
     let here = dir.path();
     let text = stdout(&server, here, &["fetch", "org/base"]);
-    let at = format!("org/base at {COMMIT}, licence: cc0-1.0\n");
+    let at = format!("org/base at {COMMIT}, license: cc0-1.0\n");
     assert!(text.starts_with(&at), "{text}");
     let path = snapshot(here, "models--org--base").display().to_string();
     for expected in
-        ["model.safetensors", " KiB", "held to the hub's checksums", "\nlicence: cc0-1.0\n", &path]
+        ["model.safetensors", " KiB", "checksums verified", "\nlicense: cc0-1.0\n", &path]
     {
         assert!(text.contains(expected), "{expected}: {text}");
     }
@@ -168,7 +168,7 @@ fn ctrl_c_leaves_what_the_next_fetch_goes_on_from() {
     let id = process.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let last = lines.last().unwrap();
-    assert_eq!(last, "stopped; the same command goes on from here");
+    assert_eq!(last, "stopped; the same command continues from here");
     assert_eq!(process.wait().unwrap().code(), Some(130));
     server.requests();
     stdout(&server, dir.path(), &["fetch", "org/base"]);

@@ -12,15 +12,15 @@ use crate::args::EvaluateArgs;
 use crate::format;
 use crate::output::print_out;
 
-/// Answers questions and prints the answers' scores.
+/// Answers questions and prints the scores of the answers.
 pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     let answers = Answers::open(&args.answers)?;
     let predictions = answers.predict()?;
     let blind = args.blind.then(|| answers.predict_blind()).transpose()?;
     if let Some(out) = &args.out {
-        // The file that was asked for comes last: where it is, the other is, too.
+        // The main file is written last: if it is there, so is the other.
         if let Some(blind) = &blind {
-            write_predictions(&beside(out), blind)?;
+            write_predictions(&blind_path(out), blind)?;
         }
         write_predictions(out, &predictions)?;
     }
@@ -30,14 +30,14 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     if args.answers.verbosity.json {
         print_out(json!({ "scores": scores, "blind": blind }));
     } else {
-        let beside: Vec<_> = blind.iter().map(|blind| ("blind", blind)).collect();
-        print_out(format::scores(&scores, &beside));
+        let others: Vec<_> = blind.iter().map(|blind| ("image-shuffled", blind)).collect();
+        print_out(format::scores(&scores, &others));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where blind answers go: `answers_blind.jsonl` beside `answers.jsonl`.
-fn beside(out: &Path) -> PathBuf {
+/// The file for the image-shuffled answers: `answers_blind.jsonl` next to `answers.jsonl`.
+fn blind_path(out: &Path) -> PathBuf {
     let stem = out.file_stem().unwrap_or_default().to_string_lossy();
     out.with_file_name(format!("{stem}_blind.jsonl"))
 }

@@ -13,15 +13,17 @@ use crate::format::grouped;
 use crate::output::print_out;
 use crate::tuned::Place;
 
-/// Writes what a run trained in another form.
+/// Writes trained weights in another format.
 pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     let place = Place::of(&args.from, args.model.as_deref())?;
     let Some(adapter) = &place.adapter else {
         return Err(Error::invalid(args.from.display(), "is neither a run nor an adapter")
-            .with_remedy("a checkpoint is plain safetensors as it is"));
+            .with_remedy(
+                "a model folder needs no export: its weights are plain safetensors already",
+            ));
     };
     if args.out.exists() {
-        return Err(Error::invalid(args.out.display(), "is there already"));
+        return Err(Error::invalid(args.out.display(), "exists already"));
     }
     let mut loaded = place.open_base()?;
     let set = place.adapt(&mut loaded.params, &loaded.content_hash)?;
@@ -59,7 +61,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     }
     let elements: usize = set.iter().map(|&id| loaded.params.get(id).len()).sum();
     print_out(format_args!(
-        "{} tensors, {} parameters, in {}",
+        "{} tensors with {} parameters are in {}",
         set.len(),
         grouped(elements),
         args.out.display()

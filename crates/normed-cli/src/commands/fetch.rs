@@ -13,7 +13,7 @@ use crate::interrupt;
 use crate::output::{print_err, print_out};
 use crate::progress::bytes_bar;
 
-/// Fetches a checkpoint or a data set.
+/// Fetches a model or a data set.
 pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     let kind = if args.dataset { Kind::Dataset } else { Kind::Model };
     let options = FetchOptions {
@@ -27,7 +27,7 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     let fetched = hub::fetch(&Settings::from_env()?, &options, &mut |event| progress.show(event));
     progress.bar.finish_and_clear();
     let Some(fetched) = fetched? else {
-        print_err("stopped; the same command goes on from here");
+        print_err("stopped; the same command continues from here");
         return Ok(ExitCode::from(interrupt::STOPPED));
     };
     if args.verbosity.json {
@@ -53,7 +53,7 @@ struct Progress {
 impl Progress {
     fn show(&mut self, event: &Event) {
         if self.verbosity.json {
-            // One line for every piece would be millions.
+            // There can be millions of pieces.
             if !matches!(event, Event::Received { .. }) {
                 print_out(json!(event));
             }
@@ -64,9 +64,9 @@ impl Progress {
                 if self.verbosity.quiet {
                     return;
                 }
-                let gated = if *gated { "; its terms have to be accepted" } else { "" };
+                let gated = if *gated { "; you have to accept its terms" } else { "" };
                 let licence = licence_named(licence.as_deref());
-                print_out(format_args!("{id} at {commit}, licence: {licence}{gated}"));
+                print_out(format_args!("{id} at {commit}, license: {licence}{gated}"));
                 let row = |file: &ListedFile| {
                     let size = file.size.map_or_else(|| "?".to_owned(), size);
                     vec![format!("  {}", file.path), size]
@@ -74,14 +74,19 @@ impl Progress {
                 print_out(columns(&files.iter().map(row).collect::<Vec<_>>(), 1));
                 let left = match left_out.len() {
                     0 => String::new(),
-                    _ => format!("; not taken: {} (--include takes others)", counted(left_out)),
+                    _ => format!(
+                        "; not fetched: {} (choose files with --include)",
+                        counted(left_out)
+                    ),
                 };
                 print_out(format_args!("{}{left}", counted(files)));
                 self.bar = bytes_bar(total(files));
             }
             Event::LittleSpace { needed, free } => {
                 let (needed, free) = (size(*needed), size(*free));
-                self.warn(&format!("there may be {needed} to fetch, and {free} are free"));
+                self.warn(&format!(
+                    "up to {needed} will be fetched, but only {free} of disk space are free"
+                ));
             }
             Event::Received { path, at } => {
                 if self.bar.message() != *path {
@@ -97,21 +102,23 @@ impl Progress {
                 }
                 if self.bar.is_hidden() && !self.verbosity.quiet {
                     let how = match (was_here, checked) {
-                        (true, true) => "was here, checked",
-                        (true, false) => "was here",
-                        (false, true) => "checked",
-                        (false, false) => "no checksum to hold it to",
+                        (true, true) => "already here, checksum verified",
+                        (true, false) => "already here",
+                        (false, true) => "checksum verified",
+                        (false, false) => "no checksum to verify",
                     };
                     print_out(format_args!("{path}: {}, {how}", size(*length)));
                 }
             }
-            Event::Differs { place } => self
-                .warn(&format!("{} is not what the hub has: it is fetched anew", place.display())),
+            Event::Differs { place } => self.warn(&format!(
+                "{} differs from the file on the hub and is fetched again",
+                place.display()
+            )),
             Event::Locked { path } => {
-                self.warn(&format!("{path} is being fetched by another process: waiting for it"));
+                self.warn(&format!("{path} is being fetched by another process; waiting"));
             }
             Event::Waiting { place, cause, seconds } => {
-                self.warn(&format!("{place}: {cause}; again in {}", duration(*seconds)));
+                self.warn(&format!("{place}: {cause}; trying again in {}", duration(*seconds)));
             }
         }
     }
@@ -136,24 +143,24 @@ fn size(n: u64) -> String {
 }
 
 fn licence_named(licence: Option<&str>) -> &str {
-    licence.unwrap_or("none is stated; whether it may be used is for its authors to say")
+    licence.unwrap_or("none is stated; ask its authors whether you may use it")
 }
 
 fn summary(fetched: &Fetched) -> String {
     let Some(asked) = &fetched.asked else {
         let id = &fetched.id;
-        return format!("offline: {id} is taken from the cache as it is, nothing was checked");
+        return format!("offline: {id} is taken from the cache; nothing was verified");
     };
     let s = if asked.files == 1 { "" } else { "s" };
     let checked = match asked.unchecked {
-        0 => "held to the hub's checksums".to_owned(),
-        n => format!("of which {n} had no checksum to hold them to"),
+        0 => "checksums verified".to_owned(),
+        n => format!("{n} of them without a checksum to verify"),
     };
     let licence = licence_named(asked.licence.as_deref());
-    format!("{} file{s}, {}, {checked}\nlicence: {licence}", asked.files, size(asked.bytes))
+    format!("{} file{s}, {}, {checked}\nlicense: {licence}", asked.files, size(asked.bytes))
 }
 
-/// What to type next.
+/// The command or recipe that uses what was fetched.
 fn next(fetched: &Fetched, options: &FetchOptions) -> String {
     let name = match (&options.output, &options.revision) {
         (Some(output), _) => output.display().to_string(),

@@ -11,7 +11,7 @@ use crate::args::MergeArgs;
 use crate::output::{print_err, print_out};
 use crate::progress::counting_bar;
 
-/// Writes a base and an adapter as one model.
+/// Merges an adapter into its base model.
 pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     let base = hub::find_or(&args.base, hub::Kind::Model)?;
     let bar = counting_bar(1, "merging", args.verbosity);
@@ -25,7 +25,10 @@ pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     if args.verbosity.json {
         print_out(json!({ "output": output, "changed": changed, "tensors": tensors }));
     } else if !args.verbosity.quiet {
-        print_out(format_args!("{changed} of {tensors} tensors changed, in {}", output.display()));
+        print_out(format_args!(
+            "{changed} of {tensors} tensors changed; the model is in {}",
+            output.display()
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! The commands, one a file. Each gives the process's exit code or the error that stands for it.
+//! The commands, one per file. Each returns the exit code of the process, or an error.
 
 mod apply_delta;
 mod completions;

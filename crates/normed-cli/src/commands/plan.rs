@@ -10,8 +10,8 @@ use crate::args::PlanArgs;
 use crate::format::{bytes, columns, duration, grouped, percent, scaled};
 use crate::output::print_out;
 
-/// Prints what a run will take, and every way to make its steps. If none is inside the memory, that is
-/// an error.
+/// Prints the memory and time of a run for every batch size and recomputation setting. If none of them fits
+/// the memory limit, that is an error.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let mut recipe = Recipe::open(&args.recipe, &args.settings)?;
     if let Some(memory) = args.memory {
@@ -39,7 +39,9 @@ fn as_text(plan: &Plan) -> String {
             text += &format!("\n{} steps of {} examples", grouped(steps), plan.examples_per_step);
         }
         (None, Some(why)) => {
-            text += &format!("\ntexts are taken to be as long as the model allows ({why})");
+            text += &format!(
+                "\nwithout the data, texts are assumed to have the maximum length ({why})"
+            );
         }
         (None, None) => {}
     }
@@ -49,7 +51,7 @@ fn as_text(plan: &Plan) -> String {
     format!("{text}\n\n{}", table(plan))
 }
 
-/// What the chosen way takes.
+/// The memory and work of the chosen setting.
 fn details(estimate: &CostEstimate) -> String {
     let MemoryNeeds { weights, optimizer, data, activations, workspace, program, peak } =
         estimate.needs;
@@ -64,17 +66,18 @@ fn details(estimate: &CostEstimate) -> String {
     ];
     let rows = rows.map(|(name, n)| vec![name.to_owned(), bytes(n)]);
     let work = [
-        ("operations a step: products", scaled(estimate.work.products)),
-        ("attention", scaled(estimate.work.attention)),
-        ("elements of all else", scaled(estimate.work.elements)),
+        ("per step: multiply-adds of matrix products", scaled(estimate.work.products)),
+        ("multiply-adds of attention", scaled(estimate.work.attention)),
+        ("elements of other operations", scaled(estimate.work.elements)),
     ];
     let work = work.map(|(name, n)| vec![name.to_owned(), n]);
     format!("{}\n\n{}", columns(&rows, 1), columns(&work, 1))
 }
 
-/// All ways, the chosen one with a star.
+/// All settings; the chosen one has a star.
 fn table(plan: &Plan) -> String {
-    let head = ["", "recompute", "batch", "passes", "peak", "activations", "a step", "the run"];
+    let head =
+        ["", "recompute", "batch", "passes", "peak memory", "activations", "step time", "run time"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for (i, estimate) in plan.estimates.iter().enumerate() {
         let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;

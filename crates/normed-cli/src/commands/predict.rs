@@ -18,7 +18,7 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     if verbosity.json {
         print_out(json!({ "predictions": n, "out": args.out }));
     } else if !verbosity.quiet {
-        print_out(format_args!("{n} answers in {out}"));
+        print_out(format_args!("{n} answers are in {out}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,13 +12,13 @@ use crate::format::grouped;
 use crate::output::print_out;
 use crate::progress::counting_bar;
 
-/// Writes a model again, quantised.
+/// Writes a quantized copy of a model.
 pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => beside(&args.model, args.to.name())?,
+        None => default_output(&args.model, args.to.name())?,
     };
-    let bar = counting_bar(1, "quantising", args.verbosity);
+    let bar = counting_bar(1, "quantizing", args.verbosity);
     let made = models::quantize(&args.model, args.to, &output, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
@@ -33,7 +33,7 @@ pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
     } else if !args.verbosity.quiet {
         let megabytes = |bytes: usize| grouped(bytes.div_ceil(1_000_000));
         print_out(format_args!(
-            "{matrices} matrices in {}: {} MB instead of {} MB, in {}",
+            "{matrices} matrices are {}: {} MB instead of {} MB; the model is in {}",
             args.to,
             megabytes(after),
             megabytes(before),
@@ -43,16 +43,16 @@ pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `dir`, its last name with `-kind` behind it.
-fn beside(dir: &Path, kind: &str) -> Result<PathBuf> {
+/// The path of `dir` with `-kind` appended to its name.
+fn default_output(dir: &Path, kind: &str) -> Result<PathBuf> {
     // `.` has a name only in full.
     let dir = match dir.file_name() {
         Some(_) => dir.to_owned(),
         None => dir.canonicalize().map_err(|e| Error::io(dir, &e))?,
     };
     let Some(name) = dir.file_name() else {
-        return Err(Error::invalid(dir.display(), "has no name to make another of")
-            .with_remedy("name the new directory with --output"));
+        return Err(Error::invalid(dir.display(), "has no name to append to")
+            .with_remedy("choose the new folder with --output"));
     };
     let mut name = name.to_owned();
     name.push(format!("-{kind}"));

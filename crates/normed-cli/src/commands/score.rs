@@ -15,7 +15,7 @@ use crate::args::{ExportTo, Protocols, ScoreArgs};
 use crate::format::{self, columns, grouped};
 use crate::output::print_out;
 
-/// Scores what is in a file.
+/// Scores the answers or reports of a file.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
     if args.export.is_some() {
         return reports(args);
@@ -40,7 +40,7 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
     }
     print_out(table(&scores));
     if let Some(found) = &calibration {
-        let names = head(&["calibration", "score", "95 % interval", "best constant", "n"]);
+        let names = head(&["calibration", "score", "95 % interval", "majority answer", "n"]);
         let rows: Vec<_> = [names].into_iter().chain(format::calibration(found, 0)).collect();
         print_out(format_args!("\n{}", columns(&rows, 1)));
     }
@@ -74,21 +74,25 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes texts as RadEval's documentation says to load them: JSON lines of `ref` and `hyp`. It takes one
-/// reference a text.
+/// Writes reports as RadEval reads them: JSON Lines with `ref` and `hyp`. It takes one reference per report.
 fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
     let mut lines = String::new();
     for caption in captions {
         let [reference] = &caption.references[..] else {
-            let cause = format!("there are {} references", caption.references.len());
+            let cause =
+                format!("has {} references, and RadEval takes one", caption.references.len());
             return Err(Error::invalid(format!("`{}`", caption.id), cause)
-                .with_remedy("RadEval takes one reference to a text: choose one"));
+                .with_remedy("choose one reference per report"));
         };
         let line = json!({ "id": caption.id, "ref": reference, "hyp": caption.prediction });
         lines += &format!("{line}\n");
     }
     write_atomically(out, |file| file.write_all(lines.as_bytes()))?;
-    print_out(format_args!("{} texts for RadEval in {}", grouped(captions.len()), out.display()));
+    print_out(format_args!(
+        "{} reports for RadEval are in {}",
+        grouped(captions.len()),
+        out.display()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,8 +102,8 @@ fn table(scores: &[ProtocolScores]) -> String {
         "metric",
         "score",
         "95 % interval",
-        "best constant",
-        "true answers",
+        "majority answer",
+        "reference answers",
         "n",
     ])];
     for of in scores {

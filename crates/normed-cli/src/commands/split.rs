@@ -10,7 +10,7 @@ use crate::args::{SplitArgs, SplitBy};
 use crate::format::grouped;
 use crate::output::print_out;
 
-/// Assigns train, validate and test to the rows of a file.
+/// Divides the rows of a file into train, validation and test splits.
 pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     let rule = SplitRule {
         by_group: args.by == SplitBy::Group,
@@ -26,7 +26,7 @@ pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     };
     for size in sizes {
         let (name, rows) = (size.split.name(), grouped(size.rows));
-        print_out(format_args!("{name:<8}  {rows} rows of {} {sets}", grouped(size.clusters)));
+        print_out(format_args!("{name:<8}  {rows} rows from {} {sets}", grouped(size.clusters)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,5 @@
-//! `normed study`: each run in a process of its own, so that its peak memory is its own, a kill costs
-//! one run no more than its steps since the last checkpoint, and any of them can be made again by hand.
+//! `normed study`: every run is a process of its own. Its peak memory is its own, a kill costs no more than
+//! the steps since the last checkpoint, and each run can be repeated by hand.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::format::{bytes, columns, duration, grouped};
 use crate::interrupt;
 use crate::output::{print_err, print_out};
 
-/// Does what is left of a study, and writes its report.
+/// Runs the parts of a study that are not done, then writes its report.
 pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     let study = Study::open(&args.study, &args.settings)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
@@ -41,7 +41,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
         },
     )?;
     if standing == Standing::Stopped {
-        print_err("what is done is kept: the same command goes on");
+        print_err("finished runs are kept; the same command continues");
         return Ok(ExitCode::from(interrupt::STOPPED));
     }
     match Results::read(&study)? {
@@ -52,14 +52,14 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
             }
         }
         None => print_err(format_args!(
-            "shard {} of {} is done, others are not: no report yet",
+            "shard {} of {} is done; the report is written when all shards are",
             shard.number, shard.of
         )),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `task` as the command that one would type, on so many threads.
+/// Runs `task` as a user would type it, on `threads` threads.
 fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Result<Ended> {
     let recipe = task.recipe_file();
     let mut command = Command::new(program);
@@ -79,7 +79,7 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
             }
         }
     }
-    // Ctrl-C is for this process, which hands it on.
+    // Only this process receives Ctrl-C; it passes it on.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let log = recipe.with_extension("log");
@@ -118,11 +118,11 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
         Some(2) if locked()? => Ok(Ended::Elsewhere),
         Some(_) => Err(Error::invalid(&task.label, said.trim())),
         None => Err(Error::failed(&task.label, format!("its process was ended: {status}"))
-            .with_remedy("the same command goes on with it")),
+            .with_remedy("the same command continues it")),
     }
 }
 
-/// Makes a run finish its step and save.
+/// Asks a run to finish its step and save.
 #[cfg(unix)]
 fn ask_to_stop(child: &mut std::process::Child) {
     use rustix::process::{Pid, Signal, kill_process};
@@ -132,7 +132,7 @@ fn ask_to_stop(child: &mut std::process::Child) {
     }
 }
 
-/// Ends a run, which goes on from its last checkpoint.
+/// Ends a run; it can be continued from its last checkpoint.
 #[cfg(not(unix))]
 fn ask_to_stop(child: &mut std::process::Child) {
     // It may have ended meanwhile: then there is nothing to stop.
@@ -147,8 +147,8 @@ fn tell(told: &Told<'_>) {
         Told::Ended { task, how } => {
             let what = match how {
                 Ended::Done => done(task),
-                Ended::Stopped => "stopped, to go on later".to_owned(),
-                Ended::Elsewhere => "another process is at it".to_owned(),
+                Ended::Stopped => "stopped; it can be continued".to_owned(),
+                Ended::Elsewhere => "another process is running it".to_owned(),
                 Ended::Failed(cause) => format!("failed: {cause}"),
             };
             print_out(format_args!("  {}: {what}", task.label));
@@ -156,7 +156,7 @@ fn tell(told: &Told<'_>) {
     }
 }
 
-/// What came of a task.
+/// The result of a task, in a few words.
 fn done(task: &Task) -> String {
     let Work::Run { recipe, .. } = &task.work else { return "done".to_owned() };
     // The study itself reports what cannot be read.
@@ -165,15 +165,15 @@ fn done(task: &Task) -> String {
     let test = outcome.test.as_ref().and_then(|test| test.after.get(headline));
     let score = match (test, outcome.best_value) {
         (Some(score), _) => format!("{} {:.1}, ", headline.name(), headline.scale() * score.value),
-        (None, Some(value)) => format!("{value:.3} on the validation examples, "),
+        (None, Some(value)) => format!("{value:.3} on the validation split, "),
         (None, None) => String::new(),
     };
     format!("{score}{}", duration(outcome.seconds))
 }
 
-/// What a study will take.
+/// The memory and time of a study.
 fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
-    let head = ["", "trained", "rates", "runs", "tests", "peak", "time"];
+    let head = ["", "trained", "rate runs", "runs", "other tests", "peak memory", "time"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let unknown = || "-".to_owned();
     for one in estimates {
@@ -191,11 +191,11 @@ fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
     let seconds: Option<f64> = estimates.iter().map(|one| one.seconds).sum();
     let time = match seconds {
         Some(seconds) => format!("about {} of training", duration(seconds)),
-        None => "how long is not known without the data".to_owned(),
+        None => "the time is not known without the data".to_owned(),
     };
     format!(
-        "{}\n\n{} runs and {} tests on other data: {time} on all threads, tests not counted, {} at a \
-         time; all of it in {}",
+        "{}\n\n{} runs and {} tests on other data sets: {time} on all threads, tests not counted; {} at a \
+         time; results go to {}",
         columns(&rows, 1),
         sum(|one| one.judged + one.reported),
         sum(|one| one.answered),

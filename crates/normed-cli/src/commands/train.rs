@@ -1,4 +1,4 @@
-//! `normed train` and `normed pretrain`: the same run, from a base that is read or one that is made.
+//! `normed train` and `normed pretrain`: the same run, from an existing base model or a new one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,29 +16,32 @@ use crate::interrupt;
 use crate::output::{print_err, print_out};
 use crate::progress::Progress;
 
-/// Trains what a recipe says.
+/// Trains a model as described in a recipe.
 pub fn train(args: &TrainArgs) -> Result<ExitCode> {
     let recipe = Recipe::open(&args.recipe, &args.settings)?;
     match recipe.base {
-        Base::Model(_) => follow(recipe, args, "train"),
-        Base::Init(_) => {
-            Err(Error::invalid(args.recipe.display(), "makes a base model from [init]")
-                .with_remedy(format!("normed pretrain {}", args.recipe.display())))
+        Base::Model(_) => run_recipe(recipe, args, "train"),
+        Base::Init(_) => Err(Error::invalid(
+            args.recipe.display(),
+            "has an [init] section: it trains a base model",
+        )
+        .with_remedy(format!("normed pretrain {}", args.recipe.display()))),
+    }
+}
+
+/// Trains a new base model, or continues training one.
+pub fn pretrain(args: &TrainArgs) -> Result<ExitCode> {
+    let recipe = Recipe::open(&args.recipe, &args.settings)?;
+    match recipe.base {
+        Base::Init(_) => run_recipe(recipe, args, "pretrain"),
+        Base::Model(_) => {
+            Err(Error::invalid(args.recipe.display(), "has a model, but no [init] section")
+                .with_remedy(format!("normed train {}", args.recipe.display())))
         }
     }
 }
 
-/// Makes a base model.
-pub fn pretrain(args: &TrainArgs) -> Result<ExitCode> {
-    let recipe = Recipe::open(&args.recipe, &args.settings)?;
-    match recipe.base {
-        Base::Init(_) => follow(recipe, args, "pretrain"),
-        Base::Model(_) => Err(Error::invalid(args.recipe.display(), "has a model, and no [init]")
-            .with_remedy(format!("normed train {}", args.recipe.display()))),
-    }
-}
-
-fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCode> {
+fn run_recipe(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCode> {
     if let Some(output) = &args.output {
         recipe.output.clone_from(output);
     }
@@ -46,7 +49,7 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
         (recipe.memory, recipe.planned_for) = (Some(memory), None);
     }
     if args.find_lr {
-        return sweep(&recipe, args);
+        return suggest_rate(&recipe, args);
     }
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
@@ -55,12 +58,12 @@ fn follow(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<ExitCod
     if completion != Completion::Stopped {
         return Ok(ExitCode::SUCCESS);
     }
-    print_err(format_args!("to go on: {}", resume_command(args, command)));
+    print_err(format_args!("to continue: {}", resume_command(args, command)));
     Ok(ExitCode::from(interrupt::STOPPED))
 }
 
-/// Finds a rate, says it, and draws how it was found.
-fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
+/// Suggests a learning rate, and saves the curve that it was found on.
+fn suggest_rate(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let mut progress = Progress::new(args.verbosity);
     let swept = find_lr(recipe, &stop, &mut |event| progress.show(event))?;
@@ -81,11 +84,12 @@ fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match swept.suggestion {
-        Some(lr) => {
-            print_out(format_args!("train.lr = {lr:e}; the curve is in {}", path.display()))
-        }
+        Some(lr) => print_out(format_args!(
+            "suggested: train.lr = {lr:e}; the curve is in {}",
+            path.display()
+        )),
         None => print_out(format_args!(
-            "the loss fell at no rate up to {:e}; the curve is in {}",
+            "no suggestion: the loss did not fall at any rate up to {:e}; the curve is in {}",
             swept.steps.last().map_or(0.0, |step| step.lr),
             path.display()
         )),
@@ -93,7 +97,7 @@ fn sweep(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What to type to go on with a run that was stopped.
+/// The command that continues a stopped run.
 fn resume_command(args: &TrainArgs, command: &str) -> String {
     let mut words = vec!["normed".to_owned(), command.to_owned(), quoted(&args.recipe.display())];
     words.extend(args.settings.iter().flat_map(|setting| ["--set".to_owned(), quoted(setting)]));

@@ -77,8 +77,8 @@ impl Image {
     /// As [`Image::decode`]; the error is the cause alone, since there is no file to name.
     pub fn from_bytes(bytes: &[u8], options: &ImageOptions) -> Result<Self, String> {
         panics::catch(|| {
-            #[cfg(test)]
-            assert!(!bytes.ends_with(tests::PANIC_ON_PURPOSE), "on purpose");
+            #[cfg(any(test, debug_assertions))]
+            assert!(!bytes.ends_with(PANIC_ON_PURPOSE), "on purpose");
             if nifti::is_nifti(bytes) {
                 nifti::read(bytes, options)
             } else if dicom::is_dicom(bytes) {
@@ -89,6 +89,10 @@ impl Image {
         })
     }
 }
+
+/// A file that ends so makes the decoder panic, for the tests of what that means to a user.
+#[cfg(any(test, debug_assertions))]
+const PANIC_ON_PURPOSE: &[u8] = b"panic on purpose";
 
 /// Decodes JPEG, PNG, BMP or TIFF.
 fn from_common_format(bytes: &[u8]) -> Result<Image, String> {
@@ -163,9 +167,6 @@ fn over_white(image: &image::RgbaImage) -> Vec<u8> {
 #[cfg(test)]
 pub(in crate::data) mod tests {
     use super::*;
-
-    /// A file that ends so makes the decoder panic.
-    pub const PANIC_ON_PURPOSE: &[u8] = b"panic on purpose";
 
     /// Writes a PNG file whose header is right, and on which the decoder panics.
     pub fn write_image_that_panics(path: &Path) {
