@@ -7,7 +7,7 @@ use std::path::Path;
 use normed::models::{self, LoadedModel};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Plug, Precision, Tensor};
-use normed::tuning::{LoraOptions, Method, Options, Rule, Target, Tuning};
+use normed::tuning::{ConfiguredMethod, Method, Rule, Tuning};
 use normed::weights::{
     self, AdapterCard, BaseCheck, check_adapter, load_adapter, read_safetensors, save_adapter,
 };
@@ -245,33 +245,28 @@ fn a_merged_layer_norm_has_the_adapters_values() {
 
 #[test]
 fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
-    let refused = |methods: Vec<Method>, options: Options| {
+    let refused = |methods: Vec<ConfiguredMethod>| {
         let mut loaded = base_of("");
-        let tuning = Tuning::One(Rule { methods, options, ..Rule::new(Method::None) });
+        let tuning = Tuning::One(Rule::combining(methods));
         tuning.apply(&mut loaded.params).unwrap();
         tuning.initialize(&mut loaded.params, 1);
         check_adapter(&loaded.params).map_err(|e| e.to_string())
     };
-    let on = |targets: Vec<Target>| Options {
-        lora: LoraOptions { targets, ..LoraOptions::default() },
-        ..Options::default()
-    };
+    let lora = Method::LORA.with("targets", ["fc1"]).unwrap();
     for (methods, cause) in [
-        (vec![Method::Ffn, Method::Lora], "is trained itself"),
-        (vec![Method::BitFit, Method::Ia3], "biases of linear layers are trained beside IA3"),
+        (vec![Method::FFN.into(), lora.clone()], "is trained itself"),
+        (
+            vec![Method::BITFIT.into(), Method::IA3.into()],
+            "biases of linear layers are trained beside IA3",
+        ),
     ] {
-        let error = refused(methods, on(vec![Target::Fc1])).unwrap_err();
+        let error = refused(methods).unwrap_err();
         assert!(error.contains(cause), "{error}");
     }
     let mut two = base_of("");
-    let both = |method, target| Rule {
-        methods: vec![method],
-        options: on(vec![target]),
-        ..Rule::new(method)
-    };
     let towers = [
-        (normed::tensor::Tower::Text, both(Method::Lora, Target::Fc1)),
-        (normed::tensor::Tower::Decoder, both(Method::Ia3, Target::Fc1)),
+        (normed::tensor::Tower::Text, Rule::new(lora)),
+        (normed::tensor::Tower::Decoder, Rule::new(Method::IA3)),
     ];
     let tuning = Tuning::PerTower(towers.into());
     tuning.apply(&mut two.params).unwrap();
@@ -279,13 +274,13 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
     let error = check_adapter(&two.params).unwrap_err().to_string();
     assert!(error.contains("LoRA and IA3 are in one model"), "{error}");
     for methods in [
-        vec![Method::LayerNorm, Method::Lora],
-        vec![Method::LayerNorm, Method::Ia3],
-        vec![Method::BitFit, Method::Lora],
-        vec![Method::BitFit],
-        vec![Method::LayerNorm, Method::BitFit],
+        vec![Method::LAYER_NORM, Method::LORA],
+        vec![Method::LAYER_NORM, Method::IA3],
+        vec![Method::BITFIT, Method::LORA],
+        vec![Method::BITFIT],
+        vec![Method::LAYER_NORM, Method::BITFIT],
     ] {
-        refused(methods, Options::default()).unwrap();
+        refused(methods.into_iter().map(ConfiguredMethod::from).collect()).unwrap();
     }
 }
 
@@ -293,13 +288,13 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
 #[test]
 fn unions_are_saved_and_loaded_again() {
     for (name, methods) in [
-        ("norms_and_lora", vec![Method::LayerNorm, Method::Lora]),
-        ("norms_and_ia3", vec![Method::LayerNorm, Method::Ia3]),
-        ("biases_and_lora", vec![Method::BitFit, Method::Lora]),
-        ("biases_alone", vec![Method::BitFit]),
+        ("norms_and_lora", vec![Method::LAYER_NORM, Method::LORA]),
+        ("norms_and_ia3", vec![Method::LAYER_NORM, Method::IA3]),
+        ("biases_and_lora", vec![Method::BITFIT, Method::LORA]),
+        ("biases_alone", vec![Method::BITFIT]),
     ] {
         let mut loaded = base_of("");
-        let tuning = Tuning::One(Rule { methods, ..Rule::new(Method::None) });
+        let tuning = Tuning::One(Rule::combining(methods.into_iter().map(ConfiguredMethod::from)));
         tuning.apply(&mut loaded.params).unwrap();
         tuning.initialize(&mut loaded.params, 1);
         for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.trained) {

@@ -10,7 +10,7 @@ use normed::ops;
 use normed::recipe::Recipe;
 use normed::tensor::{Gradients, Graph, ParamId, Parameters, Precision, Recompute, Tensor, Tower};
 use normed::train::{RunOptions, run};
-use normed::tuning::{Method, Rule, Tuning};
+use normed::tuning::{ConfiguredMethod, Method, Rule, Tuning};
 use normed::weights::{AdapterCard, BaseCheck, load_adapter, save_adapter};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ mod parity_common;
 mod tiny;
 use parity_common::{assert_close, assert_steps_are_the_forward_pass, rows};
 
-fn rule(method: Method, towers: &[Tower]) -> Rule {
+fn rule(method: impl Into<ConfiguredMethod>, towers: &[Tower]) -> Rule {
     Rule { towers: Some(towers.to_vec()), ..Rule::new(method) }
 }
 
@@ -98,23 +98,16 @@ fn tunings(case: &Case) -> Vec<(String, Tuning)> {
     let everywhere = [Tower::Vision, Tower::Text, Tower::Decoder];
     let everywhere: Vec<_> =
         everywhere.into_iter().filter(|t| *t != Tower::Text || case.kind == "MISS").collect();
-    let mut parallel = rule(Method::Adapter, &everywhere);
-    parallel.options.adapter.parallel = true;
+    let short = |method: Method| method.with("length", 3).unwrap();
+    let small = || Method::ADAPTER.with("bottleneck", 5).unwrap();
     let rules = [
-        ("prefix", rule(Method::Prefix, towers)),
-        ("p_tuning_v2", rule(Method::PTuningV2, towers)),
-        ("prompt", rule(Method::Prompt, text)),
-        ("adapter", rule(Method::Adapter, &everywhere)),
-        ("parallel adapter", parallel),
+        ("prefix", rule(short(Method::PREFIX), towers)),
+        ("p_tuning_v2", rule(short(Method::P_TUNING_V2), towers)),
+        ("prompt", rule(short(Method::PROMPT), text)),
+        ("adapter", rule(small(), &everywhere)),
+        ("parallel adapter", rule(small().with("parallel", true).unwrap(), &everywhere)),
     ];
-    rules
-        .map(|(name, mut rule)| {
-            rule.options.prefix.length = 3;
-            rule.options.prompt.length = 3;
-            rule.options.adapter.bottleneck = 5;
-            (format!("{} {name}", case.kind), Tuning::One(rule))
-        })
-        .to_vec()
+    rules.map(|(name, rule)| (format!("{} {name}", case.kind), Tuning::One(rule))).to_vec()
 }
 
 fn logits(case: &Case) -> Tensor {

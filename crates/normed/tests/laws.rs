@@ -9,8 +9,7 @@ use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
 use normed::train::{AdamW, StepOptions, train_step};
 use normed::tuning::{
-    AdapterOptions, Ia3Options, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Table,
-    Target, Tuned, Tuning,
+    ConfiguredMethod, Method, OptionValue, ParameterTable, Rule, Selection, Target, Tuning, methods,
 };
 use normed::weights::{AdapterCard, BaseCheck, load_adapter, save_adapter};
 
@@ -19,41 +18,37 @@ mod weights_common;
 use tiny_llava::{llava_batch, with_words};
 use weights_common::{assert_close, batch, golden, kept};
 
-fn rule(methods: &[Method], options: Options) -> Tuning {
-    Tuning::One(Rule { methods: methods.to_vec(), options, ..Rule::new(Method::None) })
+fn together<const N: usize>(methods: [ConfiguredMethod; N]) -> Tuning {
+    Tuning::One(Rule::combining(methods))
 }
 
-fn lora(change: impl FnOnce(&mut LoraOptions)) -> Options {
-    use Target::{Fc1, Fc2, Key, Output, Patch, Query, Value};
-    let mut options = Options::default();
-    options.lora.targets = vec![Query, Key, Value, Output, Fc1, Fc2, Patch];
-    options.lora.rank = 2;
-    change(&mut options.lora);
-    options
+/// LoRA of every layer that can have it.
+fn lora() -> ConfiguredMethod {
+    Method::LORA.with("targets", Target::NAMES).unwrap().with("rank", 2).unwrap()
 }
 
-/// The rows of the table; every method alone is one besides.
-fn rows() -> Vec<(&'static str, Tuning)> {
-    let gains = NormOptions { parts: NormParts::Weight, ..NormOptions::default() };
-    let parallel = AdapterOptions { parallel: true, ..AdapterOptions::default() };
-    let parallel = Options { adapter: parallel, ..Options::default() };
-    let mut rows = vec![
-        ("gains", rule(&[Method::LayerNorm], Options { layer_norm: gains, ..Options::default() })),
-        ("lora everywhere", rule(&[Method::Lora], lora(|_| {}))),
-        ("rslora", rule(&[Method::Lora], lora(|o| o.use_rslora = true))),
-        ("dora", rule(&[Method::Lora], lora(|o| o.use_dora = true))),
-        ("norms and lora", rule(&[Method::LayerNorm, Method::Lora], lora(|_| {}))),
-        ("norms and ia3", rule(&[Method::LayerNorm, Method::Ia3], Options::default())),
-        ("parallel adapters", rule(&[Method::Adapter], parallel)),
-        ("norms and adapters", rule(&[Method::LayerNorm, Method::Adapter], Options::default())),
-        ("norms and prefix", rule(&[Method::LayerNorm, Method::Prefix], Options::default())),
-        ("norms and prompt", rule(&[Method::LayerNorm, Method::Prompt], Options::default())),
-        ("prompt and lora", rule(&[Method::Prompt, Method::Lora], lora(|_| {}))),
-        ("biases and lora", rule(&[Method::BitFit, Method::Lora], lora(|_| {}))),
+/// The rows of the table: combinations and options, and every method of the registry alone.
+fn rows() -> Vec<(String, Tuning)> {
+    let norms = || ConfiguredMethod::from(Method::LAYER_NORM);
+    let weights = Method::LAYER_NORM.with("parts", "weight").unwrap();
+    let parallel = Method::ADAPTER.with("parallel", true).unwrap();
+    let rows = [
+        ("norm weights", together([weights])),
+        ("lora everywhere", together([lora()])),
+        ("rslora", together([lora().with("use_rslora", true).unwrap()])),
+        ("dora", together([lora().with("use_dora", true).unwrap()])),
+        ("norms and lora", together([norms(), lora()])),
+        ("norms and ia3", together([norms(), Method::IA3.into()])),
+        ("parallel adapters", together([parallel])),
+        ("norms and adapters", together([norms(), Method::ADAPTER.into()])),
+        ("norms and prefix", together([norms(), Method::PREFIX.into()])),
+        ("norms and prompt", together([norms(), Method::PROMPT.into()])),
+        ("prompt and lora", together([Method::PROMPT.into(), lora()])),
+        ("biases and lora", together([Method::BITFIT.into(), lora()])),
     ];
-    let alone = Method::ALL.into_iter().filter(|method| *method != Method::None);
-    rows.extend(alone.map(|method| (method.name(), Tuning::new(method))));
-    rows
+    let alone = methods().into_iter().filter(|method| *method != Method::NONE);
+    let alone = alone.map(|method| (method.name().to_owned(), Tuning::new(method)));
+    rows.into_iter().map(|(name, tuning)| (name.to_owned(), tuning)).chain(alone).collect()
 }
 
 /// The models, each with an example whose answer is to be learnt, in f32.
@@ -114,7 +109,7 @@ fn every_method_keeps_them_over_every_model() {
     for (dir, batch) in made() {
         let base = forward(&models::load(&dir, None).unwrap(), &batch);
         for (name, tuning) in rows() {
-            keeps_them(&dir, &batch, &base, name, &tuning);
+            keeps_them(&dir, &batch, &base, &name, &tuning);
         }
     }
 }
@@ -190,58 +185,54 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     near(&forward(&models::load(&merged, None).unwrap(), batch), &tuned, 1e-5);
 }
 
-/// The tuning of each tower, as in MILE's tables: `ViT | JTM | Dec`.
-fn towers(vision: Option<(Method, Options)>, text: (Method, Options)) -> Tuning {
-    let rule = |(method, options)| Rule { options, ..Rule::new(method) };
+/// The method of each tower, as in MILE's tables: `ViT | JTM | Dec`.
+fn towers(vision: Option<ConfiguredMethod>, text: ConfiguredMethod) -> Tuning {
     let mut rules = std::collections::BTreeMap::from([
-        (Tower::Text, rule(text.clone())),
-        (Tower::Decoder, rule(text)),
+        (Tower::Text, Rule::new(text.clone())),
+        (Tower::Decoder, Rule::new(text)),
     ]);
-    rules.extend(vision.map(|vision| (Tower::Vision, rule(vision))));
+    rules.extend(vision.map(|vision| (Tower::Vision, Rule::new(vision))));
     Tuning::PerTower(rules)
 }
 
 /// MISS-base at 480 pixels: what MILE (arXiv 2403.06407) reports, and exact counts.
 #[test]
 fn counts_on_miss_base_are_the_papers() {
-    use Target::{Fc1, Fc2, Key, Output, Patch, Query, Value};
     let dir = tempfile::tempdir().unwrap();
     let config = r#"{"vit": "base", "image_size": 480}"#;
     std::fs::write(dir.path().join("config.json"), config).unwrap();
-    let lora = |rank, targets: &[Target]| {
-        let lora = LoraOptions { rank, targets: targets.to_vec(), ..LoraOptions::default() };
-        (Method::Lora, Options { lora, ..Options::default() })
+    let lora = |rank: usize, targets: &[&str]| {
+        let targets = OptionValue::Names(targets.iter().map(|&name| name.to_owned()).collect());
+        Method::LORA.with("rank", rank).unwrap().with("targets", targets).unwrap()
     };
-    let ia3 = |targets: &[Target]| {
-        let ia3 = Ia3Options { targets: targets.to_vec() };
-        (Method::Ia3, Options { ia3, ..Options::default() })
-    };
-    let (text, vision) = ([Query, Value], [Query, Output, Fc1, Fc2, Patch]);
-    let mile = [Key, Value, Output, Fc2];
+    let text = ["query", "value"];
+    let vision = ["query", "output", "fc1", "fc2", "patch"];
+    let ia3 = || Method::IA3.with("targets", ["key", "value", "output", "fc2"]).unwrap();
+    let ia3_vision = Method::IA3.with("targets", ["fc2"]).unwrap();
     let decoder = Some(vec![Tower::Decoder]);
     let decoder = |method| Tuning::One(Rule { towers: decoder.clone(), ..Rule::new(method) });
     let rows = [
-        (Tuning::new(Method::LayerNorm), 153_600, "0.0425"),
-        (decoder(Method::Prefix), 14_772_480, "3.93"),
-        (Tuning::new(Method::PTuningV2), 368_640, "0.102"),
-        (Tuning::new(Method::Prompt), 2 * 20 * 768, "0.0085"),
+        (Tuning::new(Method::LAYER_NORM), 153_600, "0.0425"),
+        (decoder(Method::PREFIX), 14_772_480, "3.93"),
+        (Tuning::new(Method::P_TUNING_V2), 368_640, "0.102"),
+        (Tuning::new(Method::PROMPT), 2 * 20 * 768, "0.0085"),
         // Two a block, 64 channels inside each.
-        (decoder(Method::Adapter), 24 * (2 * 64 * 768 + 64 + 768), "0.654"),
-        (Tuning::new(Method::BitFit), 431_420, "0.119"),
+        (decoder(Method::ADAPTER), 24 * (2 * 64 * 768 + 64 + 768), "0.654"),
+        (Tuning::new(Method::BITFIT), 431_420, "0.119"),
         (towers(None, lora(4, &text)), 589_824, "0.163"),
         (towers(Some(lora(4, &vision)), lora(4, &text)), 1_185_792, "0.327"),
         (towers(Some(lora(8, &vision)), lora(8, &text)), 2_371_584, "0.652"),
-        (towers(None, ia3(&mile)), 184_320, "0.051"),
-        (towers(Some(ia3(&[Fc2])), ia3(&mile)), 221_184, "0.061"),
+        (towers(None, ia3()), 184_320, "0.051"),
+        (towers(Some(ia3_vision), ia3()), 221_184, "0.061"),
     ];
     for (tuning, count, percent) in rows {
         let mut params = models::declare_model(dir.path(), None).unwrap().params;
         assert_eq!(params.element_count(), 361_478_972);
-        let Tuned { asked, total, .. } = tuning.apply(&mut params).unwrap();
-        assert_eq!(asked, count, "{tuning}");
-        assert_eq!(Table::of(&params).parameters, total);
+        let Selection { selected, total, .. } = tuning.apply(&mut params).unwrap();
+        assert_eq!(selected, count, "{tuning}");
+        assert_eq!(ParameterTable::new(&params).parameters, total);
         let digits = percent.len() - 2;
-        let found = format!("{:.digits$}", 100.0 * asked as f64 / total as f64);
+        let found = format!("{:.digits$}", 100.0 * selected as f64 / total as f64);
         assert_eq!(found, percent, "{tuning}");
     }
 }

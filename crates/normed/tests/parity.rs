@@ -255,12 +255,10 @@ fn logits_of_two_views_are_transformers() {
 fn prefixes_and_prompts_are_those_of_a_plain_reference() {
     let file = std::fs::read(self::golden("blip_prefix.safetensors")).unwrap();
     let theirs = SafeTensors::deserialize(&file).unwrap();
-    for method in [Method::PTuningV2, Method::Prompt] {
+    for method in [Method::P_TUNING_V2, Method::PROMPT] {
         let mut golden = read();
-        let mut rule =
-            Rule { towers: Some(vec![Tower::Text, Tower::Decoder]), ..Rule::new(method) };
-        rule.options.prefix.length = 3;
-        rule.options.prompt.length = 3;
+        let short = method.with("length", 3).unwrap();
+        let rule = Rule { towers: Some(vec![Tower::Text, Tower::Decoder]), ..Rule::new(short) };
         Tuning::One(rule).apply(&mut golden.params).unwrap();
         let added: Vec<_> = golden.params.trained().map(|(id, p)| (id, p.name.clone())).collect();
         for (id, name) in &added {

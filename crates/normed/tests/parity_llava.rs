@@ -13,7 +13,7 @@ use normed::data::{
 use normed::models::{self, Layout, Llava, LlavaConfig, LoadedModel, Model, ModelConfig};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Module, Parameters, Precision, Tensor, Tower};
-use normed::tuning::{Method, Rule, Tuning};
+use normed::tuning::{Method, Rule, Tuning, find_method};
 use normed::weights::{self, AdapterCard, BaseCheck, load_adapter, save_adapter};
 use parity_common::{
     AdamW, Search, TOLERANCE, alone, assert_close, assert_reports, assert_steps,
@@ -150,10 +150,9 @@ fn prefixes_and_prompts_are_pefts() {
         let mut golden = read(kind);
         let file = std::fs::read(self::golden(kind).join("prefix.safetensors")).unwrap();
         let theirs = SafeTensors::deserialize(&file).unwrap();
-        let method = Method::ALL.into_iter().find(|m| m.name() == method).unwrap();
-        let mut rule = Rule { towers: Some(vec![Tower::Decoder]), ..Rule::new(method) };
-        rule.options.prefix.length = 3;
-        rule.options.prompt.length = 3;
+        let method = find_method(method).unwrap();
+        let short = method.with("length", 3).unwrap();
+        let rule = Rule { towers: Some(vec![Tower::Decoder]), ..Rule::new(short) };
         Tuning::One(rule).apply(&mut golden.params).unwrap();
         let blocks = golden.model.config().text.num_hidden_layers;
         // The part of peft's tensor that is the parameter of this name.
@@ -332,7 +331,7 @@ fn what_is_saved_is_the_same_model() {
         let old = ["language_model.", "vision_tower.vision_model.", "multi_modal_projector."];
         assert!(saved.tensors.keys().all(|name| old.iter().any(|p| name.starts_with(p))));
 
-        Tuning::new(Method::LayerNorm).apply(&mut loaded.params).unwrap();
+        Tuning::new(Method::LAYER_NORM).apply(&mut loaded.params).unwrap();
         for (_, p) in loaded.params.iter_mut().filter(|(_, p)| p.trained) {
             p.value_mut().data_mut().iter_mut().for_each(|x| *x *= 1.25);
         }

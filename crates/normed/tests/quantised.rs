@@ -414,7 +414,7 @@ fn what_is_added_trains_beside_quantised_matrices() {
         quantised(&root.path().join("base"), to, &root.path().join("quantised"));
         let dir = root.path().join("wider");
         quantised(&golden("weights/hugging_face"), to, &dir);
-        for method in [Method::Prefix, Method::PTuningV2, Method::Prompt, Method::Adapter] {
+        for method in [Method::PREFIX, Method::P_TUNING_V2, Method::PROMPT, Method::ADAPTER] {
             let mut found = Vec::new();
             for dequantised in [false, true] {
                 let mut loaded = models::load_as_stored(&dir, None).unwrap();

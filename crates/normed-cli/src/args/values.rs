@@ -7,7 +7,7 @@ use normed::Range;
 use normed::data::{Split, TemplateName};
 use normed::recipe::ByteSize;
 use normed::tensor::{Precision, Quantization};
-use normed::tuning::Method;
+use normed::tuning::{Method, methods};
 
 /// How much a command prints.
 #[derive(clap::Args, Clone, Copy)]
@@ -43,7 +43,7 @@ pub fn byte_size(text: &str) -> Result<ByteSize, String> {
 
 /// Parses the name of a tuning method.
 pub fn method() -> impl TypedValueParser<Value = Method> {
-    one_of(Method::ALL.to_vec(), Method::name)
+    one_of(methods(), Method::name)
 }
 
 /// Parses the name of a prompt template.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use normed::files::write_atomically;
 use normed::plot::{Panel, Panels};
 use normed::tensor::{NormPosition, ParamKind, Tower};
-use normed::tuning::{Moved, Movement};
+use normed::tuning::{ModelDiff, NormChange};
 use normed::{Error, Result};
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     };
     first.adapt(&mut a.params, &a.content_hash)?;
     second.adapt(&mut b, &hash)?;
-    let found = Movement::between(&a.params, &b)?;
+    let found = ModelDiff::between(&a.params, &b)?;
     if let Some(path) = &args.svg {
         let title = format!(
             "How far norms moved from {} to {}",
@@ -53,7 +53,7 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_text(found: &Movement) -> String {
+fn as_text(found: &ModelDiff) -> String {
     let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
     let mut rows =
         vec![row(["tower", "place", "term", "moved", "mean relative", "largest", "largest step"])];
@@ -82,7 +82,8 @@ fn as_text(found: &Movement) -> String {
     if most.is_empty() {
         text.push_str("\n\nno norm moved");
     } else {
-        let line = |m: &&Moved| vec![part(m.relative), format!("{:.2e}", m.max), m.name.clone()];
+        let line =
+            |m: &&NormChange| vec![part(m.relative), format!("{:.2e}", m.max), m.name.clone()];
         let mut rows =
             vec![vec!["relative".to_owned(), "largest step".to_owned(), "norm".to_owned()]];
         rows.extend(most.iter().take(LISTED).map(line));
@@ -100,7 +101,7 @@ fn as_text(found: &Movement) -> String {
 }
 
 /// A panel for each tower, gains above biases, over the blocks' numbers and what stands around them.
-fn panels(title: &str, norms: &[Moved]) -> Panels<'static> {
+fn panels(title: &str, norms: &[NormChange]) -> Panels<'static> {
     let row = |term: ParamKind| {
         let towers = Tower::ALL.into_iter().filter(|&t| norms.iter().any(|m| m.tower == t));
         towers.map(|tower| panel(norms, tower, term)).collect::<Vec<_>>()
@@ -122,7 +123,7 @@ fn panels(title: &str, norms: &[Moved]) -> Panels<'static> {
     }
 }
 
-fn panel(norms: &[Moved], tower: Tower, term: ParamKind) -> Panel {
+fn panel(norms: &[NormChange], tower: Tower, term: ParamKind) -> Panel {
     let here = || norms.iter().filter(|m| m.tower == tower);
     let blocks = here().filter_map(|m| m.layer).max().map_or(0, |last| last + 1);
     let outside = |place: NormPosition| here().any(|m| m.layer.is_none() && m.place == place);
@@ -137,7 +138,7 @@ fn panel(norms: &[Moved], tower: Tower, term: ParamKind) -> Panel {
         NormPosition::Final => "out".to_owned(),
         place => place.name().to_owned(),
     }));
-    let at = |m: &Moved| match m.layer {
+    let at = |m: &NormChange| match m.layer {
         Some(layer) => before + layer,
         None => after.iter().position(|&p| p == m.place).map_or(0, |i| before + blocks + i),
     };
@@ -157,11 +158,11 @@ fn kinds() -> impl Iterator<Item = (Tower, NormPosition, ParamKind)> {
 }
 
 fn of(
-    norms: &[Moved],
+    norms: &[NormChange],
     tower: Tower,
     place: NormPosition,
     term: ParamKind,
-) -> impl Iterator<Item = &Moved> {
+) -> impl Iterator<Item = &NormChange> {
     norms.iter().filter(move |m| (m.tower, m.place, m.term) == (tower, place, term))
 }
 

@@ -8,7 +8,7 @@ use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
 use normed::hub;
 use normed::models::{self, Layout, LoadOverrides, ModelDeclaration};
 use normed::recipe::read_tuning;
-use normed::tuning::{Candidates, Table, Tuned, Tuning};
+use normed::tuning::{NormCandidates, ParameterTable, Selection, Tuning};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
@@ -24,9 +24,9 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     )?;
     let tuning = tuning(args)?;
     let tuned = tuning.as_ref().map(|tuning| tuning.apply(&mut model.params)).transpose()?;
-    let table = Table::of(&model.params);
+    let table = ParameterTable::new(&model.params);
     let candidates =
-        tuning.as_ref().map(|tuning| tuning.candidates(&model.params)).unwrap_or_default();
+        tuning.as_ref().map(|tuning| tuning.norm_candidates(&model.params)).unwrap_or_default();
     if args.json {
         print_out(as_json(&model, &table, tuning.as_ref(), tuned.as_ref(), &candidates));
     } else {
@@ -44,10 +44,10 @@ fn tuning(args: &InspectArgs) -> Result<Option<Tuning>> {
 
 fn as_json(
     model: &ModelDeclaration,
-    table: &Table,
+    table: &ParameterTable,
     tuning: Option<&Tuning>,
-    tuned: Option<&Tuned>,
-    candidates: &[Candidates],
+    tuned: Option<&Selection>,
+    candidates: &[NormCandidates],
 ) -> Value {
     let rule = model.text_rule.as_ref();
     let question = rule.and_then(TextRule::as_question);
@@ -58,8 +58,8 @@ fn as_json(
     let inert: Vec<_> =
         inert(model).map(|(name, reason)| json!({ "name": name, "reason": reason })).collect();
     let kept = candidates.iter().map(|some| {
-        let frozen = some.left(&model.params);
-        json!({ "of": some.norms.len(), "kept": some.kept(), "frozen_at_least": frozen })
+        let frozen = some.fewest_dropped_elements(&model.params);
+        json!({ "of": some.norms.len(), "kept": some.kept_count(), "frozen_at_least": frozen })
     });
     let kept: Vec<_> = kept.collect();
     json!({
@@ -73,7 +73,7 @@ fn as_json(
         "end": rule.map(TextRule::end),
         "prompt": prompt,
         "tuning": tuning,
-        "asked": tuned.map(|tuned| tuned.asked),
+        "asked": tuned.map(|tuned| tuned.selected),
         "parameters": table.parameters,
         "trained": table.trained,
         "percent": table.percent,
@@ -85,9 +85,9 @@ fn as_json(
 
 fn as_text(
     model: &ModelDeclaration,
-    table: &Table,
-    tuned: Option<&Tuned>,
-    candidates: &[Candidates],
+    table: &ParameterTable,
+    tuned: Option<&Selection>,
+    candidates: &[NormCandidates],
 ) -> String {
     let mut text = format!("{}, {}\n\n", model.architecture, model.summary);
     if let Some(TextRule::Prompt(rule)) = &model.text_rule {
@@ -111,7 +111,9 @@ fn as_text(
     }
     rows.push(line("total", "", table.parameters, table.trained, table.percent));
     text.push_str(&columns(&rows, 2));
-    if let Some(Tuned { asked, trained, total, .. }) = tuned.filter(|t| t.asked > t.trained) {
+    if let Some(Selection { selected: asked, trained, total, .. }) =
+        tuned.filter(|t| t.selected > t.trained)
+    {
         let part = percent(100.0 * *asked as f64 / *total as f64);
         let unmoved = grouped(asked - trained);
         let asked = grouped(*asked);
@@ -125,8 +127,8 @@ fn as_text(
             "\n\nof {} norms a run trains the {} that matter most to its data, and freezes {} of these \
              parameters or more",
             some.norms.len(),
-            some.kept(),
-            grouped(some.left(&model.params))
+            some.kept_count(),
+            grouped(some.fewest_dropped_elements(&model.params))
         ));
     }
 

@@ -15,8 +15,8 @@ mod value;
 pub use factor::Factor;
 pub use meter::{Meter, Operation, Work};
 pub use params::{
-    AddedKind, AttentionProjection, EmbeddingKind, Module, NormPosition, ParamId, ParamKind,
-    Parameter, Parameters, Role, Scope, Tower,
+    AddedKind, AddedTraining, AttentionProjection, EmbeddingKind, Module, NormPosition, ParamId,
+    ParamKind, Parameter, Parameters, Role, Scope, Tower,
 };
 pub use prefix::PrefixKv;
 pub use quantized::{
@@ -24,6 +24,6 @@ pub use quantized::{
     QuantizedMatrix, dynamic_map,
 };
 pub use random::{random_normal, random_uniform};
-pub use socket::{Bottleneck, ChannelScale, LowRank, LowRankConfig, Plug};
+pub use socket::{Bottleneck, ChannelScale, LowRank, LowRankConfig, MAX_ADDED_SIZE, Plug};
 pub use tape::{DropoutSeeds, GradientSlot, Gradients, Graph, Recompute, Var};
 pub use value::{Elements, Precision, Tensor};

@@ -264,21 +264,52 @@ pub struct Parameter {
     pub trained: bool,
     /// Why no loss can move it, if none can: it is never trained then.
     pub inert: Option<&'static str>,
+    /// How it trains, where a tuning method added it and said so.
+    added_training: Option<AddedTraining>,
     /// How its value will be quantized, as far as is known without it.
     expected: Option<Quantization>,
     value: Option<Tensor>,
+}
+
+/// How a parameter that a tuning method added trains: the method states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddedTraining {
+    /// Whether weight decay applies to it.
+    pub decays: bool,
+    /// Whether its gradient is zero until another parameter of the same socket has changed: LoRA's `A`, for
+    /// example, while `B` is zero.
+    pub starts_without_gradient: bool,
 }
 
 impl Parameter {
     /// One without a value, frozen.
     pub(super) fn new(name: String, shape: &[usize], role: Role) -> Self {
         let shape = shape.to_vec();
-        Self { name, shape, role, trained: false, inert: None, expected: None, value: None }
+        Self {
+            name,
+            shape,
+            role,
+            trained: false,
+            inert: None,
+            added_training: None,
+            expected: None,
+            value: None,
+        }
     }
 
     /// Whether a tuning method added it.
     pub fn is_added(&self) -> bool {
         matches!(self.role.module, Module::Added(_))
+    }
+
+    /// How it trains, where a tuning method added it and said so.
+    pub fn added_training(&self) -> Option<AddedTraining> {
+        self.added_training
+    }
+
+    /// States how it trains, on behalf of the method that added it.
+    pub fn set_added_training(&mut self, training: AddedTraining) {
+        self.added_training = Some(training);
     }
 
     /// The number of elements.

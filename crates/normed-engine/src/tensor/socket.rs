@@ -6,6 +6,9 @@
 
 use super::{AddedKind, Module, ParamId, ParamKind, Parameter, Parameters, Role};
 
+/// The largest rank, bottleneck width or number of virtual tokens that recipes and adapter files may ask for.
+pub const MAX_ADDED_SIZE: usize = 1 << 14;
+
 /// What is plugged into a linear layer `y = x Wᵀ + b`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Plug {

@@ -12,6 +12,7 @@ mod read;
 mod read_data;
 mod read_init;
 mod read_train;
+mod read_tuning;
 mod reference;
 pub(crate) mod section;
 mod size;

@@ -43,5 +43,5 @@ impl Recipe {
 /// # Errors
 /// With all mistakes as one error.
 pub fn read_tuning(settings: &[String]) -> Result<Tuning> {
-    Document::of_settings("tuning", settings).read(read::tuning)
+    Document::of_settings("tuning", settings).read(super::read_tuning::tuning)
 }

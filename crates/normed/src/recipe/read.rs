@@ -1,31 +1,23 @@
-//! The keys of a recipe outside of its sections, and those of `[tuning]`.
+//! The keys of a recipe outside of its sections.
 //!
 //! After a mistake, a default takes the place of the wrong value, so that reading continues and finds the
 //! next mistake. A recipe with mistakes never leaves this module's caller.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
-
 use super::field::{Field, read_fields};
-use super::parser::{
-    Parser, ValueError, boolean, integer, list, model, number, one_of, seed, text, variant,
-};
+use super::parser::{Parser, ValueError, integer, model, seed, text, variant};
 use super::read_data::{data, placeholder};
 use super::read_init::{IMAGE_SIZE, init};
 use super::read_train::{cache, default_train, generate, train};
+use super::read_tuning::tuning;
 use super::section::Section;
-use super::source::{Node, Value};
+use super::source::Node;
 use super::{Base, ByteSize, InitSpec, Recipe};
-use crate::Range;
 use crate::data::TemplateName;
 use crate::models::GenerationConfig;
-use crate::tensor::{Precision, Tower};
-use crate::tuning::{Keep, Layers, Method, Options, Rule, Target, Tuning};
-
-/// A rank, a bottleneck or a number of virtual tokens.
-const SIZE: Range<usize> = Range::from_to(1, 16_384);
+use crate::tensor::Precision;
+use crate::tuning::{Method, Tuning};
 
 /// The values of the keys outside of sections.
 #[derive(Default)]
@@ -106,7 +98,7 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         Base::Model(_) => s.require_section("tuning", tuning),
         Base::Init(_) => s.section("tuning", tuning),
     };
-    let tuning = tuning.unwrap_or_else(|| Tuning::new(Method::Full));
+    let tuning = tuning.unwrap_or_else(|| Tuning::new(Method::FULL));
     let is_new = matches!(base, Base::Init(InitSpec::Miss(_) | InitSpec::Llava(_)));
     if s.has("image_size") && is_new {
         s.wrong("image_size", "is init.vision.image_size for a new model");
@@ -160,129 +152,4 @@ fn base(s: &Section<'_>, model: PathBuf) -> Base {
 fn byte_size() -> Parser<ByteSize> {
     let parse = |node: &Node| text(node)?.parse().map_err(ValueError::new);
     Parser::new("a size, as in \"6GiB\" or \"900MB\"", parse)
-}
-
-pub(super) fn tuning(s: &Section<'_>) -> Tuning {
-    let rules = Tower::ALL
-        .into_iter()
-        .filter_map(|tower| Some((tower, s.section(tower.name(), |s| rule(s, None))?)));
-    let rules: BTreeMap<_, _> = rules.collect();
-    if rules.is_empty() {
-        return Tuning::One(rule(s, s.get("towers", list(one_of))));
-    }
-    let keys = ["method", "towers", "layers", "also", "parts", "which", "keep", "norms"];
-    let of_plugs = [
-        "rank",
-        "alpha",
-        "dropout",
-        "targets",
-        "use_rslora",
-        "use_dora",
-        "length",
-        "projection",
-        "bottleneck",
-        "parallel",
-    ];
-    for key in keys.into_iter().chain(of_plugs).filter(|key| s.has(key)) {
-        s.wrong(key, "stands beside a rule for one tower; write it for that tower");
-    }
-    Tuning::PerTower(rules)
-}
-
-fn rule(s: &Section<'_>, towers: Option<Vec<Tower>>) -> Rule {
-    let layers = |node: &Node| -> Result<Layers, ValueError> {
-        match &node.value {
-            Value::Number(text) | Value::Text(text) => text.parse().map_err(ValueError::new),
-            other => Err(ValueError::new(format!("must be blocks, as in \"6..\", is {other}"))),
-        }
-    };
-    let methods = s.require("method", one_or_more).unwrap_or_default();
-    Rule {
-        options: options(s, &methods),
-        methods,
-        towers,
-        layers: s.get("layers", layers),
-        also: s.get("also", list(one_of)).unwrap_or_default(),
-    }
-}
-
-/// Of the methods that have any; keys of others are not looked at, and so are mistakes.
-fn options(s: &Section<'_>, methods: &[Method]) -> Options {
-    let mut options = Options::default();
-    let Options { layer_norm, attention, lora, ia3, prefix, prompt, adapter } = &mut options;
-    if methods.contains(&Method::Prefix) && methods.contains(&Method::PTuningV2) {
-        s.wrong("method", "p_tuning_v2 is a prefix without projection; choose one");
-    }
-    if methods.contains(&Method::Prompt)
-        && methods.iter().any(|m| matches!(m, Method::Prefix | Method::PTuningV2))
-    {
-        s.wrong("method", "prompt and prefixes share `length`; give each a tower of its own");
-    }
-    let two = methods.contains(&Method::Lora) && methods.contains(&Method::Ia3);
-    if two {
-        s.wrong("method", "lora and ia3 share `targets`; give each a tower of its own");
-    }
-    for (i, method) in methods.iter().enumerate() {
-        if methods[..i].contains(method) {
-            s.wrong("method", format!("{method} comes twice"));
-        }
-        match method {
-            Method::LayerNorm => {
-                layer_norm.parts = s.get("parts", one_of).unwrap_or_default();
-                layer_norm.which = s.get("which", one_or_more).unwrap_or_default();
-                layer_norm.keep = s.get("keep", keep);
-            }
-            Method::Attention => attention.norms = s.get("norms", boolean).unwrap_or_default(),
-            Method::Lora => {
-                let part = number(Range::from_to_less_than(0.0, 1.0));
-                lora.rank = s.parse("rank", &integer(SIZE)).unwrap_or(lora.rank);
-                lora.alpha =
-                    s.parse("alpha", &number(Range::above(0.0))).unwrap_or(2.0 * lora.rank as f32);
-                lora.dropout = s.parse("dropout", &part).unwrap_or(lora.dropout);
-                lora.use_rslora = s.get("use_rslora", boolean).unwrap_or_default();
-                lora.use_dora = s.get("use_dora", boolean).unwrap_or_default();
-                targets(s, &mut lora.targets);
-            }
-            Method::Ia3 => targets(s, &mut ia3.targets),
-            Method::Prefix => {
-                prefix.length = s.parse("length", &integer(SIZE)).unwrap_or(prefix.length);
-                prefix.projection = s.get("projection", boolean).unwrap_or(prefix.projection);
-            }
-            Method::PTuningV2 => {
-                prefix.length = s.parse("length", &integer(SIZE)).unwrap_or(prefix.length);
-            }
-            Method::Prompt => {
-                prompt.length = s.parse("length", &integer(SIZE)).unwrap_or(prompt.length);
-            }
-            Method::Adapter => {
-                adapter.bottleneck =
-                    s.parse("bottleneck", &integer(SIZE)).unwrap_or(adapter.bottleneck);
-                adapter.parallel = s.get("parallel", boolean).unwrap_or(adapter.parallel);
-            }
-            _ => {}
-        }
-    }
-    options
-}
-
-/// Part of something.
-fn keep(node: &Node) -> Result<Keep, ValueError> {
-    match &node.value {
-        Value::Number(text) | Value::Text(text) => text.parse().map_err(ValueError::new),
-        other => Err(ValueError::new(format!("must be a part, as in 0.3 or \"30 %\", is {other}"))),
-    }
-}
-
-fn targets(s: &Section<'_>, targets: &mut Vec<Target>) {
-    if let Some(given) = s.get("targets", one_or_more) {
-        *targets = given;
-    }
-}
-
-/// One of some names, or a list of them.
-fn one_or_more<T: DeserializeOwned>(node: &Node) -> Result<Vec<T>, ValueError> {
-    match &node.value {
-        Value::List(_) => list(one_of)(node),
-        _ => one_of(node).map(|one| vec![one]),
-    }
 }

@@ -11,6 +11,8 @@ use super::read_init::{
     vision_fields,
 };
 use super::read_train::{cache_fields, generate_fields, train_fields};
+use super::read_tuning::{method_keys, rule_keys};
+use crate::tuning::methods;
 
 /// The reference of all keys of a recipe, as Markdown: name, accepted values, default and meaning.
 pub fn key_reference() -> String {
@@ -32,6 +34,7 @@ This page is generated from the tables that the program reads recipes by.
     }
     let text = "How DICOM and NIfTI files become images.";
     section(&mut page, "`[data.image]`", text, &describe_fields(&image_fields()));
+    tuning(&mut page);
     let text = "How the model is trained.";
     section(&mut page, "`[train]`", text, &describe_fields(&train_fields()));
     let text = "How answers and reports are generated.";
@@ -40,6 +43,22 @@ This page is generated from the tables that the program reads recipes by.
     section(&mut page, "`[cache]`", text, &describe_fields(&cache_fields()));
     init(&mut page);
     page
+}
+
+fn tuning(page: &mut String) {
+    let text = "What is trained. Instead of one rule for all towers, each tower can have a rule of its own: \
+                `vision.method = \"lora\"`. A tower without a rule is then frozen.";
+    section(page, "`[tuning]`", text, &rule_keys());
+    for method in methods() {
+        let title = format!("`[tuning]` with `method = \"{method}\"`");
+        let description = method.description();
+        let text =
+            format!("{} Default of `train.lr`: {}.", description.summary, description.default_lr);
+        match method_keys(method) {
+            keys if keys.is_empty() => _ = write!(page, "\n## {title}\n\n{text}\n"),
+            keys => section(page, &title, &text, &keys),
+        }
+    }
 }
 
 fn init(page: &mut String) {

@@ -10,8 +10,7 @@ use crate::data::{
 use crate::models::{GenerationConfig, LlamaKind};
 use crate::tensor::{Precision, Tower};
 use crate::tuning::{
-    Also, AttentionOptions, LoraOptions, Method, NormOptions, NormParts, Options, Rule, Target,
-    Tuning, WhichNorms,
+    ConfiguredMethod, ExtraPart, KeyKind, Method, OptionValue, Rule, Tuning, methods,
 };
 
 const SMALL: &str = r#"
@@ -59,7 +58,7 @@ fn defaults_stand_in() {
         memory: None,
         planned_for: None,
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop }.into(),
-        tuning: Tuning::new(Method::LayerNorm),
+        tuning: Tuning::new(Method::LAYER_NORM),
         train: TrainSpec { lr: 3e-3, ..TrainSpec::default() },
         generate: GenerationConfig::default(),
         cache: CacheSpec { place: CachePlace::Run, max_gib: 16.0 },
@@ -99,7 +98,7 @@ metric = "f1"
         "line 6: data.name: there is no \"vqa-rad\" (did you mean `vqa_rad`?)",
         "line 10: tuning.method: there is no \"layernorm\" (did you mean `layer_norm`?)",
         "line 11: tuning.towers: there is no \"decodr\" (did you mean `decoder`?)",
-        "line 12: tuning.layers: `6..6` is empty: the end is not among the blocks",
+        "line 12: tuning.layers: `6..6` is empty: a range does not contain its end",
         "line 15: train.epochs: must be a whole number from 1 to 1000000, is 0",
         "line 16: train.lr: must be a number above 0, is \"fast\"",
         "line 17: train.adam_betas: must be a number from 0 to less than 1, is 1.0",
@@ -334,14 +333,70 @@ fn paths_start_from_the_recipe_and_in_settings_from_here() {
     assert_eq!(open("output=out").unwrap().output, Path::new("out"));
 }
 
+/// Every key of every method, with a value that is not its default, is read and written.
+#[test]
+fn every_key_of_every_method_comes_back_as_it_was_written() {
+    for method in methods() {
+        let mut expected = ConfiguredMethod::from(method);
+        for key in method.description().keys {
+            let value: OptionValue = match key.kind {
+                KeyKind::Integer(_) => 16_384.into(),
+                KeyKind::Number(_) => 0.125.into(),
+                KeyKind::Boolean => (key.default.to_string() == "false").into(),
+                KeyKind::OneOf(names) => names[names.len() - 1].into(),
+                KeyKind::SomeOf(names) => {
+                    OptionValue::Names(vec![names[names.len() - 1].to_owned()])
+                }
+                KeyKind::Fraction => "25 %".into(),
+            };
+            expected = expected.with(key.name, value).unwrap();
+            assert_ne!(expected, ConfiguredMethod::from(method), "{method}.{}", key.name);
+        }
+        let (_dir, path) = write(SMALL);
+        let mut recipe = Recipe::open(&path, &[]).unwrap();
+        recipe.tuning = Tuning::new(expected);
+        let text = recipe.to_toml().unwrap();
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(Recipe::open(&path, &[]).unwrap().tuning, recipe.tuning, "{text}");
+    }
+}
+
+#[test]
+fn keys_of_methods_are_checked() {
+    let complaint = |settings: &[&str]| complaint(SMALL, settings);
+    let lora = "tuning.method=lora";
+    for (settings, cause) in [
+        (&[lora, "tuning.rank=0"][..], "rank: must be a whole number from 1 to 16384, is 0"),
+        (&[lora, "tuning.rank=16385"], "rank: must be a whole number from 1 to 16384, is 16385"),
+        (&[lora, "tuning.rank=many"], "rank: must be a whole number from 1 to 16384, is \"many\""),
+        (&[lora, "tuning.alpha=0"], "alpha: must be a number above 0, is 0"),
+        (&[lora, "tuning.dropout=1"], "dropout: must be a number from 0 to less than 1, is 1"),
+        (&[lora, "tuning.use_dora=1"], "use_dora: must be true or false, is 1"),
+        (&[lora, "tuning.targets=[]"], "targets: must not be empty"),
+        (&[lora, "tuning.targets=fc3"], "there is no \"fc3\" (did you mean `fc1`?)"),
+        (&["tuning.parts=biases"], "there is no \"biases\" (did you mean `bias`?)"),
+        (&["tuning.keep=1.5"], "keep: must be a fraction above 0 and up to 1"),
+        (&["tuning.rank=4"], "rank: no such key"),
+        (&["tuning.method=[\"lora\", \"ia3\"]"], "lora and ia3 share `targets`"),
+        (&["tuning.method=[\"prompt\", \"prefix\"]"], "prompt and prefix share `length`"),
+        (&["tuning.method=[\"ffn\", \"ffn\"]"], "ffn appears twice"),
+        (&["tuning.text.method=ffn", "tuning.parts=bias"], "cannot be combined with a rule for a"),
+    ] {
+        let error =
+            complaint(settings).replace("\n  hint: did you mean `fc1`?", " (did you mean `fc1`?)");
+        let error = error.replace("\n  hint: did you mean `bias`?", " (did you mean `bias`?)");
+        assert!(error.contains(cause), "{settings:?}: {error}");
+    }
+}
+
 #[test]
 fn layers_and_towers_are_read() {
     let rule = |settings: &[&str]| open(SMALL, settings).unwrap().tuning;
     let expected = Rule {
         towers: Some(vec![Tower::Text, Tower::Decoder]),
         layers: Some("3..4".parse().unwrap()),
-        also: vec![Also::Head],
-        ..Rule::new(Method::LayerNorm)
+        also: vec![ExtraPart::Head],
+        ..Rule::new(Method::LAYER_NORM)
     };
     let settings =
         ["tuning.towers=[\"text\", \"decoder\"]", "tuning.layers=3", "tuning.also=[\"head\"]"];
@@ -349,11 +404,11 @@ fn layers_and_towers_are_read() {
 
     let text = SMALL.replace("method = \"layer_norm\"", "text.method = \"full\"");
     let tuning = open(&text, &["tuning.decoder.method=ffn", "tuning.decoder.layers=0..6"]);
-    let decoder = Rule { layers: Some("..6".parse().unwrap()), ..Rule::new(Method::Ffn) };
+    let decoder = Rule { layers: Some("..6".parse().unwrap()), ..Rule::new(Method::FFN) };
     assert_eq!(
         tuning.unwrap().tuning,
         Tuning::PerTower(BTreeMap::from([
-            (Tower::Text, Rule::new(Method::Full)),
+            (Tower::Text, Rule::new(Method::FULL)),
             (Tower::Decoder, decoder),
         ]))
     );
@@ -393,28 +448,16 @@ fn a_recipe_comes_back_as_it_was_written() {
         fraction: 0.5,
         eval_examples: Some(8),
     };
+    let layer_norm = Method::LAYER_NORM.with("parts", "bias").unwrap();
+    let layer_norm = layer_norm.with("which", ["ffn"]).unwrap().with("keep", "40 %").unwrap();
+    let lora = Method::LORA.with("rank", 3).unwrap().with("alpha", 5.0).unwrap();
+    let lora = lora.with("dropout", 0.25).unwrap().with("targets", ["fc1", "patch"]).unwrap();
+    let lora = lora.with("use_rslora", true).unwrap().with("use_dora", true).unwrap();
     let rule = Rule {
-        methods: vec![Method::LayerNorm, Method::Attention, Method::Lora],
-        options: Options {
-            layer_norm: NormOptions {
-                parts: NormParts::Bias,
-                which: vec![WhichNorms::Ffn],
-                keep: Some("40 %".parse().unwrap()),
-            },
-            attention: AttentionOptions { norms: true },
-            lora: LoraOptions {
-                rank: 3,
-                alpha: 5.0,
-                dropout: 0.25,
-                targets: vec![Target::Fc1, Target::Patch],
-                use_rslora: true,
-                use_dora: true,
-            },
-            ..Options::default()
-        },
+        methods: vec![layer_norm, Method::ATTENTION.with("norms", true).unwrap(), lora],
         towers: Some(vec![Tower::Vision]),
         layers: Some("2..".parse().unwrap()),
-        also: vec![Also::Embeddings, Also::Head],
+        also: vec![ExtraPart::Embeddings, ExtraPart::Head],
     };
     let init = MissInit {
         vocab: Vocab::At(here.join("base")),
@@ -556,7 +599,7 @@ test = 5
     let Base::Init(InitSpec::Miss(init)) = &recipe.base else { panic!("{recipe:?}") };
     assert_eq!((init.vocab.clone(), init.save_bf16), (Vocab::Phantom, true));
     assert_eq!(init.text.max_position_embeddings, 512);
-    assert_eq!(recipe.tuning, Tuning::new(Method::Full));
+    assert_eq!(recipe.tuning, Tuning::new(Method::FULL));
 
     let error = complaint(
         text,

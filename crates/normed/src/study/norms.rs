@@ -6,7 +6,7 @@ use crate::Result;
 use crate::recipe::Recipe;
 use crate::tensor::{ParamKind, Tower};
 use crate::train::Outcome;
-use crate::tuning::Movement;
+use crate::tuning::ModelDiff;
 use crate::weights::{BaseCheck, load_adapter};
 
 /// For each block with norms, the mean over its gains of the length of their change, over the length of
@@ -22,7 +22,7 @@ pub fn changes(
     let check = BaseCheck::Is(&base.content_hash);
     load_adapter(&outcome.output.join("adapter"), &mut tuned.params, check)?;
     let mut sums: BTreeMap<(Tower, usize), (f64, usize)> = BTreeMap::new();
-    for moved in Movement::between(&base.params, &tuned.params)?.norms {
+    for moved in ModelDiff::between(&base.params, &tuned.params)?.norms {
         let gain = moved.relative.filter(|_| moved.term == ParamKind::Weight);
         if let Some((layer, relative)) = moved.layer.zip(gain) {
             let (sum, n) = sums.entry((moved.tower, layer)).or_default();

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::param_groups::lr_factor;
 use crate::recipe::TrainSpec;
 use crate::tensor::{
-    AddedKind, EmbeddingKind, Gradients, Module, Operation, ParamId, ParamKind, Parameter,
-    Parameters, Role, Tensor,
+    EmbeddingKind, Gradients, Module, Operation, ParamId, ParamKind, Parameter, Parameters, Role,
+    Tensor,
 };
 
 /// Elements that a thread updates at a time. The size does not affect the result.
@@ -94,7 +94,7 @@ impl AdamW {
                 moved.push(true);
                 continue;
             }
-            let keep = if decays(&parameter.role) { keep } else { 1.0 };
+            let keep = if decays(parameter) { keep } else { 1.0 };
             let (first, second) = (first.data_mut(), second.data_mut());
             let changed = parameter
                 .value_mut()
@@ -121,14 +121,15 @@ impl AdamW {
     }
 }
 
-/// Whether weight decay applies to a parameter: to matrices and tables, but not to vectors of factors.
-fn decays(role: &Role) -> bool {
-    use AddedKind::{Ia3, Magnitude};
-    let vector = matches!(
-        role.module,
-        Module::Norm(_) | Module::Embedding(EmbeddingKind::Class) | Module::Added(Ia3 | Magnitude)
-    );
-    role.kind == ParamKind::Weight && !vector
+/// Whether weight decay applies: to matrices and tables, not to norms and biases. Of a parameter that a tuning
+/// method added, the method says so.
+fn decays(parameter: &Parameter) -> bool {
+    if let Some(training) = parameter.added_training() {
+        return training.decays;
+    }
+    let Role { module, kind, .. } = parameter.role;
+    let vector = matches!(module, Module::Norm(_) | Module::Embedding(EmbeddingKind::Class));
+    kind == ParamKind::Weight && !vector
 }
 
 #[cfg(test)]

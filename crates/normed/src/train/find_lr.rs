@@ -146,7 +146,7 @@ fn sweep_recipe(
     let opened = recipe.data.open()?;
     let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
     let (mut loaded, _) = open_tuned_base(recipe)?;
-    let candidates = recipe.tuning.candidates(&loaded.params);
+    let candidates = recipe.tuning.norm_candidates(&loaded.params);
     if !candidates.is_empty() {
         let ranking = rank_norms(recipe, &loaded, &candidates, &splits, stop, on_event)?;
         ranking.apply(&candidates, &mut loaded.params)?;

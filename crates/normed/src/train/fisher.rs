@@ -15,7 +15,7 @@ use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
 use crate::recipe::Recipe;
 use crate::tensor::{Gradients, Graph, Parameters, Recompute, Tensor};
-use crate::tuning::{Candidates, Ranking};
+use crate::tuning::{NormCandidates, NormRanking};
 use crate::{Error, Result};
 
 /// In the run directory: the ranking, which a resumed run reads instead of estimating it again.
@@ -31,7 +31,7 @@ struct StoredRanking {
     fingerprint: String,
     /// Number of examples that the information was estimated from.
     examples: usize,
-    ranking: Ranking,
+    ranking: NormRanking,
 }
 
 /// Where a recipe trains a subset of the norms (`tuning.keep`), freezes all other candidates.
@@ -46,7 +46,7 @@ pub(super) fn select_norms(
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Option<Event>, Interruption> {
-    let candidates = recipe.tuning.candidates(&loaded.params);
+    let candidates = recipe.tuning.norm_candidates(&loaded.params);
     if candidates.is_empty() {
         return Ok(None);
     }
@@ -62,7 +62,7 @@ pub(super) fn select_norms(
         }
     };
     stored.ranking.apply(&candidates, &mut loaded.params)?;
-    let (norms, kept) = (stored.ranking.0.len(), stored.ranking.kept());
+    let (norms, kept) = (stored.ranking.0.len(), stored.ranking.kept_count());
     Ok(Some(Event::NormsSelected { norms, kept, examples: stored.examples }))
 }
 
@@ -99,11 +99,11 @@ fn write_ranking(directory: &RunDirectory, stored: &StoredRanking) -> Result<()>
 pub(super) fn rank_norms(
     recipe: &Recipe,
     loaded: &LoadedModel,
-    candidates: &[Candidates],
+    candidates: &[NormCandidates],
     splits: &Splits,
     stop: &AtomicBool,
     on_event: &mut dyn FnMut(&Event),
-) -> Result<Ranking, Interruption> {
+) -> Result<NormRanking, Interruption> {
     let LoadedModel { model, params, .. } = loaded;
     let (chosen, _) = pick_evenly(&splits.train, Some(recipe.train.fisher_examples));
     let examples = chosen.len();
@@ -130,7 +130,7 @@ pub(super) fn rank_norms(
         on_event(&Event::Progress { subject, done: done + 1, total: examples });
         interrupt_if(stop)?;
     }
-    Ok(Ranking::of(candidates, params, |id| squares[id.index()]))
+    Ok(NormRanking::new(candidates, params, |id| squares[id.index()]))
 }
 
 /// The gradients of the summed negative log-likelihood of the targets in `batch`.

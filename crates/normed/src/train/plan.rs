@@ -127,8 +127,9 @@ pub struct Plan {
 pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let mut declared = recipe.declare_base()?;
     let tuned = recipe.tuning.apply(&mut declared.params)?;
-    let candidates = recipe.tuning.candidates(&declared.params);
-    let left_out: usize = candidates.iter().map(|some| some.left(&declared.params)).sum();
+    let candidates = recipe.tuning.norm_candidates(&declared.params);
+    let left_out: usize =
+        candidates.iter().map(|some| some.fewest_dropped_elements(&declared.params)).sum();
     let data = DataSizes::of(recipe, &declared);
     let program = PROGRAM_BYTES + PROGRAM_BYTES_PER_TOKEN * declared.tokenizer.len();
     let speed = MachineSpeed::measure(benchmark_sizes(&declared.params), recipe.precision);

@@ -6,7 +6,7 @@ use super::plan::{BatchSetting, plan};
 use crate::Result;
 use crate::models::LoadedModel;
 use crate::recipe::{Recipe, TrainSpec};
-use crate::tuning::Tuned;
+use crate::tuning::Selection;
 
 /// The recipe with the batch setting that fits its memory limit, and the event that reports the choice.
 ///
@@ -36,7 +36,7 @@ fn apply_setting(train: &mut TrainSpec, setting: BatchSetting) {
 }
 
 /// Opens the base model and selects, adds and initializes the parameters that the recipe trains.
-pub(super) fn open_tuned_base(recipe: &Recipe) -> Result<(LoadedModel, Tuned)> {
+pub(super) fn open_tuned_base(recipe: &Recipe) -> Result<(LoadedModel, Selection)> {
     let mut loaded = recipe.open_base()?;
     let tuned = recipe.tuning.apply(&mut loaded.params)?;
     recipe.tuning.initialize(&mut loaded.params, recipe.seed);

@@ -20,7 +20,7 @@ use crate::Result;
 use crate::data::{Collator, Loader, training_batches};
 use crate::models::LoadedModel;
 use crate::recipe::{Base, Recipe};
-use crate::tuning::Tuned;
+use crate::tuning::Selection;
 use crate::weights::check_adapter;
 
 /// Options of a run beside its recipe. None of them changes the trained weights.
@@ -102,7 +102,7 @@ struct StartReport {
     skipped_rows: Vec<String>,
     data_warnings: Vec<String>,
     norms_selected: Option<Event>,
-    tuned: Tuned,
+    tuned: Selection,
 }
 
 impl<'a> Run<'a> {
@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
         if let Some(event) = report.norms_selected {
             self.log.emit(event)?;
         }
-        let Tuned { total, inert, .. } = report.tuned;
+        let Selection { total, inert, .. } = report.tuned;
         let trained = self.loaded.params.trained_element_count();
         self.log.emit(Event::ParametersSelected { trained, total, inert })?;
         if let Some(event) = self.count_truncated_reports()? {

@@ -233,7 +233,7 @@ mod tests {
     };
     use crate::tensor::{EmbeddingKind, Module, ParamKind, Recompute, Role, Tower};
     use crate::train::step::{StepOptions, train_step};
-    use crate::tuning::{Method, Tuning};
+    use crate::tuning::{Method, Tuning, methods};
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\nis\nit\nyes\nno\n?\n";
     const EXAMPLES: usize = 3;
@@ -377,9 +377,11 @@ mod tests {
     fn a_simulation_counts_what_the_steps_need() {
         type Maker = fn() -> Made;
         let makers: [(Maker, &str); 2] = [(miss, "MISS"), (llava, "LLaVA")];
-        for ((made, kind), method) in makers.iter().flat_map(|m| Method::ALL.map(|n| (m, n))) {
+        for ((made, kind), method) in
+            makers.iter().flat_map(|m| methods().into_iter().map(move |n| (m, n)))
+        {
             let loaded = tuned(made(), method);
-            let views = if method == Method::LayerNorm { 2 } else { 1 };
+            let views = if method == Method::LAYER_NORM { 2 } else { 1 };
             let shape = BatchShape { views, ..SHAPE };
             for (recompute, beams) in Recompute::ALL.into_iter().zip([1, 1, 2, 40]) {
                 for precision in [Precision::F32, Precision::Bf16] {
@@ -405,7 +407,7 @@ mod tests {
     /// LayerNorm-only: every matrix multiplies forward and, but for the patches', backward.
     #[test]
     fn operations_match_the_formula() {
-        let loaded = tuned(miss(), Method::LayerNorm);
+        let loaded = tuned(miss(), Method::LAYER_NORM);
         let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
         let rule = GenerationConfig::default();
         let planned = simulation(&loaded, Precision::F32, &spec, &rule, SHAPE).run().unwrap();
@@ -442,7 +444,7 @@ mod tests {
 
     #[test]
     fn more_recomputation_keeps_less() {
-        let loaded = tuned(miss(), Method::LayerNorm);
+        let loaded = tuned(miss(), Method::LAYER_NORM);
         let rule = GenerationConfig::default();
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };

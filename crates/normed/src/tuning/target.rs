@@ -1,52 +1,59 @@
-//! The linear layers that a method plugs something into, by what they are for.
+//! The linear layers that a method adds parameters to, by role: `targets` in recipes.
 
-use serde::{Deserialize, Serialize};
+use crate::tensor::{AttentionProjection, EmbeddingKind, Module, Role};
 
-use crate::tensor::{AttentionProjection, EmbeddingKind, Module};
-
-/// Linear layers by role. Where one matrix has queries, keys and values, it is adapted whole if any of
-/// the three is asked for, as PEFT does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// A kind of linear layer. Where one matrix makes queries, keys and values, it is adapted whole if any of the
+/// three is a target, as PEFT does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Queries, of self- and cross-attention.
+    /// The query projections of self- and cross-attention.
     Query,
-    /// Keys.
+    /// The key projections.
     Key,
-    /// Values.
+    /// The value projections.
     Value,
-    /// The attention's output projection.
+    /// The output projections of attentions.
     Output,
-    /// What leads into the feed-forward network: of a gated one, both the gate and what it multiplies.
+    /// The first layer of a feed-forward network; of a gated one, both the gate and what it multiplies.
     Fc1,
-    /// What leads out of it.
+    /// The last layer of a feed-forward network.
     Fc2,
     /// The patch embedding.
     Patch,
 }
 
 impl Target {
-    /// Whether such a layer is meant.
-    pub fn selects(self, part: Module) -> bool {
-        let (Module::Attention(of) | Module::CrossAttention(of)) = part else {
+    /// Every target, in the order of [`Target::NAMES`].
+    pub const ALL: [Self; 7] =
+        [Self::Query, Self::Key, Self::Value, Self::Output, Self::Fc1, Self::Fc2, Self::Patch];
+
+    /// The names that recipes use.
+    pub const NAMES: [&str; 7] = ["query", "key", "value", "output", "fc1", "fc2", "patch"];
+
+    /// Whether one of the targets with these names is the linear layer with a weight of this role.
+    pub fn any_selects(names: &[String], role: &Role) -> bool {
+        let is_named = |known: &str| names.iter().any(|name| name == known);
+        let mut targets = Self::ALL.into_iter().zip(Self::NAMES);
+        role.is_linear_weight()
+            && targets.any(|(target, name)| is_named(name) && target.selects(role.module))
+    }
+
+    /// Whether this target is a layer of this kind.
+    pub fn selects(self, module: Module) -> bool {
+        let (Module::Attention(projection) | Module::CrossAttention(projection)) = module else {
             return match self {
-                Self::Fc1 => matches!(part, Module::Fc1 | Module::Gate | Module::Up),
-                Self::Fc2 => matches!(part, Module::Fc2 | Module::Down),
-                Self::Patch => part == Module::Embedding(EmbeddingKind::Patch),
+                Self::Fc1 => matches!(module, Module::Fc1 | Module::Gate | Module::Up),
+                Self::Fc2 => matches!(module, Module::Fc2 | Module::Down),
+                Self::Patch => module == Module::Embedding(EmbeddingKind::Patch),
                 _ => false,
             };
         };
+        use AttentionProjection::{Key, Output, Query, QueryKeyValue, Value};
         match self {
-            Self::Query => {
-                matches!(of, AttentionProjection::Query | AttentionProjection::QueryKeyValue)
-            }
-            Self::Key => {
-                matches!(of, AttentionProjection::Key | AttentionProjection::QueryKeyValue)
-            }
-            Self::Value => {
-                matches!(of, AttentionProjection::Value | AttentionProjection::QueryKeyValue)
-            }
-            Self::Output => of == AttentionProjection::Output,
+            Self::Query => matches!(projection, Query | QueryKeyValue),
+            Self::Key => matches!(projection, Key | QueryKeyValue),
+            Self::Value => matches!(projection, Value | QueryKeyValue),
+            Self::Output => projection == Output,
             Self::Fc1 | Self::Fc2 | Self::Patch => false,
         }
     }
@@ -57,10 +64,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_role_has_its_layers_and_no_others() {
+    fn each_target_selects_its_layers_and_no_others() {
         use AttentionProjection::{Key, Output, Query, QueryKeyValue, Value};
-        let attention = |of: &[AttentionProjection]| -> Vec<_> {
-            of.iter().flat_map(|&of| [Module::Attention(of), Module::CrossAttention(of)]).collect()
+        let attention = |projections: &[AttentionProjection]| -> Vec<_> {
+            let both = |&part: &AttentionProjection| {
+                [Module::Attention(part), Module::CrossAttention(part)]
+            };
+            projections.iter().flat_map(both).collect()
         };
         let every = [Query, Key, Value, QueryKeyValue, Output];
         let embedding = Module::Embedding(EmbeddingKind::Patch);

@@ -1,16 +1,16 @@
-//! How many parameters a model has, by tower and role, and how many of them are trained.
+//! How many parameters a model has, by tower and kind of layer, and how many of them are trained.
 
 use serde::Serialize;
 
 use crate::tensor::{Module, Parameters, Tower};
 
-/// Which kind of layer, as coarse as a table wants it.
+/// A kind of layer: the rows of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Embeddings.
+pub enum LayerKind {
+    /// Embeddings of tokens, positions, patches and the class token.
     Embedding,
-    /// LayerNorms.
+    /// LayerNorms and RMSNorms.
     Norm,
     /// Projections of self-attention.
     Attention,
@@ -20,28 +20,28 @@ pub enum Kind {
     Ffn,
     /// The prediction head.
     Head,
-    /// What stands between the image encoder and a language model.
+    /// The projector between the image encoder and a language model.
     Projector,
-    /// What a method added to the model.
+    /// Parameters that a method added to the model.
     Added,
 }
 
-impl Kind {
+impl LayerKind {
     /// Every kind, in the order of a table's rows.
-    pub const ALL: [Kind; 8] = [
-        Kind::Embedding,
-        Kind::Norm,
-        Kind::Attention,
-        Kind::CrossAttention,
-        Kind::Ffn,
-        Kind::Head,
-        Kind::Projector,
-        Kind::Added,
+    pub const ALL: [LayerKind; 8] = [
+        LayerKind::Embedding,
+        LayerKind::Norm,
+        LayerKind::Attention,
+        LayerKind::CrossAttention,
+        LayerKind::Ffn,
+        LayerKind::Head,
+        LayerKind::Projector,
+        LayerKind::Added,
     ];
 
-    /// The kind of a layer.
-    pub fn of(part: Module) -> Self {
-        match part {
+    /// The kind of this layer.
+    pub fn of(module: Module) -> Self {
+        match module {
             Module::Embedding(_) => Self::Embedding,
             Module::Norm(_) => Self::Norm,
             Module::Attention(_) => Self::Attention,
@@ -53,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// What a table calls it.
+    /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Embedding => "embedding",
@@ -70,45 +70,46 @@ impl Kind {
 
 /// The parameters of one kind in one tower.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// Where.
+pub struct ParameterRow {
+    /// The tower.
     pub tower: Tower,
-    /// Of which kind.
-    pub role: Kind,
-    /// Elements.
+    /// The kind of layer.
+    pub role: LayerKind,
+    /// Elements of their tensors.
     pub parameters: usize,
     /// Elements that are trained.
     pub trained: usize,
-    /// The trained part of these elements, in percent.
+    /// The trained share of these elements, in percent.
     pub percent: f64,
 }
 
-/// A model's parameters by tower and role; rows without any are left out.
+/// A model's parameters by tower and kind of layer, without empty rows.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Table {
-    /// By tower, then by kind.
-    pub rows: Vec<Row>,
+pub struct ParameterTable {
+    /// By tower, then by kind of layer.
+    pub rows: Vec<ParameterRow>,
     /// Elements in all.
     pub parameters: usize,
     /// Elements that are trained.
     pub trained: usize,
-    /// The trained part of all elements, in percent.
+    /// The trained share of all elements, in percent.
     pub percent: f64,
 }
 
-impl Table {
-    /// Counts.
-    pub fn of(params: &Parameters) -> Self {
+impl ParameterTable {
+    /// Counts the parameters of a model.
+    pub fn new(params: &Parameters) -> Self {
         let row = |tower, role| {
             let here = || {
                 let all = params.iter().map(|(_, p)| p);
-                all.filter(move |p| p.role.tower == tower && Kind::of(p.role.module) == role)
+                all.filter(move |p| p.role.tower == tower && LayerKind::of(p.role.module) == role)
             };
             let parameters = here().map(|p| p.len()).sum();
             let trained = here().filter(|p| p.trained).map(|p| p.len()).sum();
-            Row { tower, role, parameters, trained, percent: percent(trained, parameters) }
+            ParameterRow { tower, role, parameters, trained, percent: percent(trained, parameters) }
         };
-        let rows = Tower::ALL.into_iter().flat_map(|tower| Kind::ALL.map(|kind| row(tower, kind)));
+        let rows =
+            Tower::ALL.into_iter().flat_map(|tower| LayerKind::ALL.map(|kind| row(tower, kind)));
         let (parameters, trained) = (params.element_count(), params.trained_element_count());
         Self {
             rows: rows.filter(|row| row.parameters > 0).collect(),
@@ -139,17 +140,17 @@ mod tests {
         text.declare("norm", &[4], Module::Norm(NormPosition::Ffn), ParamKind::Weight);
         let cross = Module::CrossAttention(AttentionProjection::Value);
         params.scope(Tower::Decoder, "decoder").declare("cross", &[2, 2], cross, ParamKind::Weight);
-        Tuning::new(Method::LayerNorm).apply(&mut params).unwrap();
+        Tuning::new(Method::LAYER_NORM).apply(&mut params).unwrap();
 
-        let table = Table::of(&params);
+        let table = ParameterTable::new(&params);
         let rows: Vec<_> =
             table.rows.iter().map(|r| (r.tower, r.role, r.parameters, r.trained)).collect();
         assert_eq!(
             rows,
             [
-                (Tower::Text, Kind::Norm, 4, 4),
-                (Tower::Text, Kind::Ffn, 64, 0),
-                (Tower::Decoder, Kind::CrossAttention, 4, 0),
+                (Tower::Text, LayerKind::Norm, 4, 4),
+                (Tower::Text, LayerKind::Ffn, 64, 0),
+                (Tower::Decoder, LayerKind::CrossAttention, 4, 0),
             ]
         );
         assert_eq!((table.parameters, table.trained), (72, 4));

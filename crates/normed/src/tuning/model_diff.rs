@@ -1,4 +1,4 @@
-//! How far norms moved: what tuning did to a model, or how two tunings of it differ.
+//! How much each norm differs between two models: a base and its tuning, or two tunings of one base.
 
 use serde::Serialize;
 
@@ -7,31 +7,31 @@ use crate::tensor::{
 };
 use crate::{Error, Result};
 
-/// How far a norm's gain or bias moved from one model to another.
+/// How much a norm's weight or bias changed from one model to another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Moved {
-    /// Where.
+pub struct NormChange {
+    /// Its tower.
     pub tower: Tower,
-    /// The block, counted from 0; none outside the blocks.
+    /// Its block, counted from 0; none outside of blocks.
     pub layer: Option<usize>,
-    /// What the norm normalises.
+    /// What the norm normalizes.
     pub place: NormPosition,
-    /// Gain (weight) or bias.
+    /// Weight or bias.
     pub term: ParamKind,
     /// The parameter's name.
     pub name: String,
-    /// Its elements.
+    /// Its number of elements.
     pub elements: usize,
-    /// The Euclidean norm of the difference, as a part of the first model's value's; none where that is 0.
+    /// The Euclidean norm of the difference, divided by that of the first model's value; none if that is 0.
     pub relative: Option<f64>,
     /// The Euclidean norm of the difference.
     pub distance: f64,
-    /// The largest difference of an element.
+    /// The largest absolute difference of an element.
     pub max: f64,
 }
 
-impl Moved {
-    fn of(a: &Parameter, b: &Parameter, place: NormPosition) -> Self {
+impl NormChange {
+    fn new(a: &Parameter, b: &Parameter, place: NormPosition) -> Self {
         let [before, after] = [a, b].map(|p| p.value().to_precision(Precision::F32));
         let (mut square, mut own, mut max) = (0.0, 0.0, 0.0f64);
         for (&x, &y) in before.data().iter().zip(after.data()) {
@@ -55,29 +55,34 @@ impl Moved {
     }
 }
 
-/// What differs between two models.
+/// How two models differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Movement {
-    /// Every gain and bias of a norm, those that did not move among them, in the order of declaration.
-    pub norms: Vec<Moved>,
-    /// Names of other parameters that differ, and of those that one model alone has.
+pub struct ModelDiff {
+    /// Every weight and bias of a norm, unchanged ones included, in the order of declaration.
+    pub norms: Vec<NormChange>,
+    /// Names of other parameters that differ, and of parameters that only one model has.
     pub others: Vec<String>,
 }
 
-impl Movement {
-    /// From `a` to `b`, two tunings of one base. Fails where a norm of the one is not in the other: these
-    /// are two kinds of model.
+impl ModelDiff {
+    /// The differences from `a` to `b`, two tunings of one base.
+    ///
+    /// # Errors
+    /// If a norm of `a` is missing in `b` or has another shape there: the models are of different kinds.
     pub fn between(a: &Parameters, b: &Parameters) -> Result<Self> {
         let (mut norms, mut others) = (Vec::new(), Vec::new());
         for (_, before) in a.iter() {
             let after = b.find(&before.name).map(|id| b.get(id));
             let after = after.filter(|after| after.shape == before.shape);
             match (before.role.module, after) {
-                (Module::Norm(place), Some(after)) => norms.push(Moved::of(before, after, place)),
+                (Module::Norm(place), Some(after)) => {
+                    norms.push(NormChange::new(before, after, place))
+                }
                 (Module::Norm(_), None) => {
-                    let cause = "is in the first model alone, or of another shape in the second";
+                    let cause =
+                        "only the first model has this norm, or its shape differs in the second";
                     return Err(Error::invalid(&before.name, cause).with_remedy(
-                        "compare two tunings of one base, or one of them with the base",
+                        "compare two tunings of one base, or a tuning with its base",
                     ));
                 }
                 (_, Some(after)) if same(before.value(), after.value()) => {}
@@ -90,8 +95,7 @@ impl Movement {
     }
 }
 
-/// Whether two values are of the same elements, whatever precision these are kept in; what is shared
-/// is not read.
+/// Whether two values have the same elements, in whatever precision they are stored. Shared memory is not read.
 fn same(a: &Tensor, b: &Tensor) -> bool {
     match (a.factor(), b.factor()) {
         (Factor::F32(x), Factor::F32(y)) => std::ptr::eq(x, y) || x == y,
@@ -109,7 +113,7 @@ mod tests {
     use super::*;
     use crate::tensor::EmbeddingKind;
 
-    fn model(gain: [f32; 2], bias: [f32; 2], table: f32) -> Parameters {
+    fn model(weight: [f32; 2], bias: [f32; 2], table: f32) -> Parameters {
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Text, "text");
         let mut block = scope.layer("layer", 3);
@@ -117,7 +121,7 @@ mod tests {
         block.declare("norm.bias", &[2], Module::Norm(NormPosition::Ffn), ParamKind::Bias);
         let part = Module::Embedding(EmbeddingKind::Token);
         scope.declare("table", &[1, 1], part, ParamKind::Weight);
-        for ((_, p), values) in params.iter_mut().zip([&gain[..], &bias, &[table]]) {
+        for ((_, p), values) in params.iter_mut().zip([&weight[..], &bias, &[table]]) {
             p.set(Tensor::new(&p.shape.clone(), values.to_vec()));
         }
         params
@@ -127,14 +131,14 @@ mod tests {
     fn norms_are_measured_and_others_named() {
         let base = model([3.0, 4.0], [0.0, 0.0], 1.0);
         let tuned = model([3.0, 4.5], [0.3, -0.4], 2.0);
-        let found = Movement::between(&base, &tuned).unwrap();
-        let [gain, bias] = &found.norms[..] else { panic!("{found:?}") };
-        assert_eq!((gain.layer, gain.term, gain.elements), (Some(3), ParamKind::Weight, 2));
-        assert!((gain.relative.unwrap() - 0.1).abs() < 1e-7 && (gain.max - 0.5).abs() < 1e-7);
+        let found = ModelDiff::between(&base, &tuned).unwrap();
+        let [weight, bias] = &found.norms[..] else { panic!("{found:?}") };
+        assert_eq!((weight.layer, weight.term, weight.elements), (Some(3), ParamKind::Weight, 2));
+        assert!((weight.relative.unwrap() - 0.1).abs() < 1e-7 && (weight.max - 0.5).abs() < 1e-7);
         assert!((bias.distance - 0.5).abs() < 1e-6 && (bias.max - 0.4).abs() < 1e-6);
         assert_eq!(bias.relative, None, "it was 0");
         assert_eq!(found.others, ["text.table"]);
-        let none = Movement::between(&base, &base.clone()).unwrap();
+        let none = ModelDiff::between(&base, &base.clone()).unwrap();
         assert!(none.others.is_empty() && none.norms.iter().all(|m| m.distance == 0.0));
     }
 
@@ -148,7 +152,7 @@ mod tests {
             part,
             ParamKind::Weight,
         );
-        let error = Movement::between(&model([1.0; 2], [0.0; 2], 0.0), &other).unwrap_err();
+        let error = ModelDiff::between(&model([1.0; 2], [0.0; 2], 0.0), &other).unwrap_err();
         assert!(error.to_string().contains("two tunings of one base"), "{error}");
     }
 }
