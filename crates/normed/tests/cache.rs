@@ -249,7 +249,7 @@ fn only_a_prefix_without_noise_or_training_is_cached() {
     small.cache.max_gib = 1e-6;
     let events = finish(&small);
     assert_eq!(cached(&events), None);
-    assert!(warnings(&events)[0].contains("36 pictures would take 0.0 GiB"), "{events:?}");
+    assert!(warnings(&events)[0].contains("36 images would take 0.0 GiB"), "{events:?}");
 
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), "method = \"layer_norm\"", "epochs = 1");

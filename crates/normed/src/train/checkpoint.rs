@@ -1,7 +1,7 @@
-//! What a killed run goes on from: one safetensors file that is whole or not there.
+//! Checkpoints, from which a stopped or killed run resumes: one safetensors file, written atomically.
 //!
-//! It holds every trained tensor, both moments of each, and the best checkpoint's tensors; its
-//! metadata holds the position and everything else as JSON, and a SHA-256 over all of it.
+//! It holds every trained tensor, both moments of each, and the best evaluation's tensors. Its metadata
+//! holds the position in the run and everything else as JSON, and a SHA-256 over all of it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,47 +17,47 @@ use crate::tensor::{Parameters, Precision, Tensor};
 use crate::weights::{hash_elements, read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
-/// Everything about a run under way but its tensors.
+/// Everything that changes during a run, except tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// Of recipe, base and data: whether this is the same run.
+    /// Fingerprint of the base model and the data, which must not change before a resume.
     pub fingerprint: String,
-    /// Epochs done.
+    /// Epochs completed.
     pub epoch: usize,
-    /// Steps done in the epoch under way.
+    /// Steps completed in the current epoch.
     pub step_in_epoch: usize,
-    /// Steps done in all.
+    /// Steps completed in the run.
     pub step: usize,
-    /// Whether patience has run out.
+    /// Whether early stopping ended the run.
     pub stopped_early: bool,
     /// The best evaluation so far.
     pub best: Option<Best>,
-    /// Evaluations since then.
+    /// Evaluations since the best one.
     pub stale: usize,
-    /// What the first steps did.
+    /// What the first steps did to each parameter.
     pub alarm: Alarm,
     /// Seconds spent so far.
     pub seconds: f64,
-    /// Where events.jsonl stood.
+    /// Length of events.jsonl in bytes.
     pub log_length: u64,
-    /// Where the TensorBoard file stood.
+    /// Length of the TensorBoard file in bytes.
     pub tensorboard_length: u64,
 }
 
-/// An evaluation that was the best.
+/// The best evaluation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Best {
-    /// After this epoch, counted from 1.
+    /// Its epoch, counted from 1.
     pub epoch: usize,
-    /// Exact match or loss, whichever the recipe chooses by.
+    /// Value of `train.metric`.
     pub value: f64,
-    /// The loss.
+    /// Mean loss of the validation examples.
     pub loss: f64,
 }
 
 impl Best {
-    /// Whether it is better than `other`. Where generated texts are as good, as is often so on a small
-    /// validation split, the lower loss decides.
+    /// Whether this evaluation is better than `other`. Equal scores of generated texts are frequent on a
+    /// small validation split; then the lower loss wins.
     pub fn beats(&self, other: &Self, metric: BestBy) -> bool {
         match metric.metric() {
             Some(_) if self.value != other.value => self.value > other.value,
@@ -69,9 +69,9 @@ impl Best {
 /// Everything that a run changes.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Where it is.
+    /// The position in the run.
     pub progress: Progress,
-    /// The moments.
+    /// The optimizer with its moments.
     pub optimizer: AdamW,
     /// The trained tensors at the best evaluation, in the order of [`Parameters::trained`].
     pub best: Vec<Tensor>,
@@ -90,7 +90,7 @@ struct Header {
 }
 
 impl State {
-    /// Before the first step of the run with this fingerprint.
+    /// The state before the first step of a run with this fingerprint.
     pub fn new(params: &Parameters, optimizer: AdamW, fingerprint: String) -> Self {
         let progress = Progress {
             fingerprint,
@@ -108,7 +108,7 @@ impl State {
         Self { progress, optimizer, best: Vec::new() }
     }
 
-    /// Writes the checkpoint; the previous one stays until this one is complete.
+    /// Writes the checkpoint. The previous one is kept until this one is complete.
     pub fn save(&self, params: &Parameters, path: &Path) -> Result<()> {
         let mut tensors: Vec<(String, &Tensor)> = Vec::new();
         for (i, (_, p)) in params.trained().enumerate() {
@@ -131,37 +131,37 @@ impl State {
         write_safetensors(path, &tensors, Precision::F32, &metadata)
     }
 
-    /// Goes back to the checkpoint at `path`, which must be of a run with this state's
-    /// fingerprint; `params` and `self` change only if all of it is there and right.
+    /// Restores the checkpoint at `path`, which must have this state's fingerprint. If it fails, `params`
+    /// and `self` are unchanged.
     pub fn restore(&mut self, params: &mut Parameters, path: &Path) -> Result<()> {
         let damaged = |cause: &dyn std::fmt::Display| {
-            Error::failed(path.display(), format!("is damaged: {cause}"))
-                .with_remedy("start again in another --output")
+            Error::failed(path.display(), format!("the checkpoint is damaged: {cause}"))
+                .with_remedy("start the run again with another --output")
         };
         let file = read_safetensors(path).map_err(|e| damaged(&e))?;
-        let entry = |key: &str| file.metadata.get(key).ok_or_else(|| damaged(&"it lacks a header"));
+        let entry = |key: &str| file.metadata.get(key).ok_or_else(|| damaged(&"it has no header"));
         let (header, sum) = (entry(HEADER)?, entry(CHECKSUM)?);
         let mut tensors = BTreeMap::new();
         for (key, stored) in &file.tensors {
             let tensor =
-                stored.to_tensor().ok_or_else(|| damaged(&format!("{key} is no float")))?;
+                stored.to_tensor().ok_or_else(|| damaged(&format!("{key} has no float type")))?;
             tensors.insert(key.as_str(), tensor);
         }
         if checksum(header, tensors.iter().map(|(key, tensor)| (*key, tensor))) != *sum {
-            return Err(damaged(&"its checksum does not fit"));
+            return Err(damaged(&"its checksum is wrong"));
         }
         let header: Header = serde_json::from_str(header).map_err(|e| damaged(&e))?;
         if header.progress.fingerprint != self.progress.fingerprint {
-            let cause = "was made with another base model or other data";
+            let cause = "it was made with another base model or other data";
             return Err(Error::invalid(path.display(), cause)
-                .with_remedy("put them back as they were, or start again in another --output"));
+                .with_remedy("restore the model and the data, or choose another --output"));
         }
         let take = |kind: &str, name: &str, shape: &[usize]| -> Result<Tensor> {
             let key = key(kind, name);
             let tensor = tensors.get(key.as_str()).filter(|t| t.shape() == shape);
             let tensor =
-                tensor.ok_or_else(|| damaged(&format!("{key} is missing or misshapen")))?;
-            // A copy: the file will be replaced by the next checkpoint.
+                tensor.ok_or_else(|| damaged(&format!("{key} is missing or has another shape")))?;
+            // A copy, since the next checkpoint will replace the file.
             Ok(Tensor::new(shape, tensor.data().to_vec()))
         };
         let mut values = Vec::new();
@@ -188,7 +188,7 @@ fn key(kind: &str, name: &str) -> String {
     format!("{kind}/{name}")
 }
 
-/// SHA-256, hexadecimal, over the header and the tensors, sorted by key.
+/// The SHA-256, in hexadecimal, of the header and the tensors, sorted by key.
 fn checksum<'a>(header: &str, tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> String {
     let mut hash = Sha256::new().chain_update(header);
     for (key, tensor) in tensors {
@@ -206,7 +206,7 @@ mod tests {
     use crate::train::test_model::{TestModel, batch};
     use crate::train::{StepOptions, train_step};
 
-    /// Two steps into a run, the first of which was the best.
+    /// The state after two steps, the first of which was the best.
     fn state() -> (Parameters, State) {
         let (model, mut params) = TestModel::new();
         let spec = TrainSpec::default();
@@ -224,7 +224,7 @@ mod tests {
             .unwrap();
             state.progress.step = n;
             if n == 1 {
-                // A value whose shortest decimal form is long.
+                // A value with a long decimal form.
                 state.progress.best = Some(Best { epoch: 1, value: 0.1 + 0.2, loss: 1.0 / 3.0 });
                 state.best = params.trained().map(|(_, p)| p.value().clone()).collect();
             }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_restored_is_what_was_saved_to_the_bit() {
+    fn restoring_gives_the_saved_state_bit_for_bit() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
         let (params, state) = state();
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn no_damaged_byte_is_let_through() {
+    fn a_damaged_byte_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
         let (params, state) = state();
@@ -278,7 +278,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             match state2.restore(&mut params2, &path) {
                 Err(_) => damaged += 1,
-                // The names beside the header's entries and its padding mean nothing.
+                // Names of other metadata entries and padding have no meaning.
                 Ok(()) => assert_eq!(state2.progress, state.progress, "byte {at}"),
             }
             if damaged > 0 && state2.progress.step == 0 {
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_decides_between_equals() {
+    fn the_loss_decides_between_equal_scores() {
         let of = |value, loss| Best { epoch: 1, value, loss };
         let beats = |a: Best, b, metric| a.beats(&b, metric);
         assert!(beats(of(0.5, 3.0), of(0.4, 1.0), BestBy::ExactMatch));

@@ -1,4 +1,4 @@
-//! The run directory: whose it is, and what may be done with it.
+//! The run directory: its files, its lock, and the rule that no other run's files are overwritten.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,25 +14,25 @@ const RECIPE: &str = "recipe.toml";
 const METRICS: &str = "metrics.json";
 const CHECKPOINT: &str = "checkpoint";
 
-/// A run's directory, this process's alone while it is held.
+/// The directory of a run. No other process can open it as such while this value exists.
 #[derive(Debug)]
 pub(super) struct RunDirectory {
     path: PathBuf,
-    /// Locked; the system unlocks it whenever the process ends, however it ends.
+    /// A locked file. The system unlocks it when the process ends, even if it is killed.
     _lock: File,
 }
 
 impl RunDirectory {
-    /// Makes the directory and writes recipe.toml, or takes up one that a run of the same recipe
-    /// left. Nothing of another run's is ever overwritten.
+    /// Makes the directory and writes recipe.toml, or opens the directory of a run to `resume`. Fails if
+    /// the directory holds another run or other files.
     pub fn open(recipe: &Recipe, resume: bool) -> Result<Self> {
         let (path, text) = (&recipe.output, recipe.to_toml()?);
         fs::create_dir_all(path).map_err(|e| Error::io(path, &e))?;
         let recipe_path = path.join(RECIPE);
         if recipe_path.exists() {
             if !resume {
-                return Err(Error::invalid(path.display(), "holds a run already")
-                    .with_remedy("go on with it by --resume, or choose another --output"));
+                return Err(Error::invalid(path.display(), "it already contains a run")
+                    .with_remedy("continue that run with --resume, or choose another --output"));
             }
             let written = read_text(&recipe_path, CONFIG_LIMIT)?;
             let changed = changed_keys(&written, &text)
@@ -40,13 +40,13 @@ impl RunDirectory {
             if !changed.is_empty() {
                 return Err(Error::invalid(
                     path.display(),
-                    format!("the recipe is not the one it began with: {}", changed.join("; ")),
+                    format!("the recipe differs from that of the run: {}", changed.join("; ")),
                 )
-                .with_remedy("resume with the recipe as it was, or choose another --output"));
+                .with_remedy("resume with the original recipe, or choose another --output"));
             }
         } else {
             if entries(path)?.iter().any(|name| !name.starts_with(TEMPORARY_PREFIX)) {
-                return Err(Error::invalid(path.display(), "is not empty, and holds no run")
+                return Err(Error::invalid(path.display(), "it is not empty, and contains no run")
                     .with_remedy("choose another --output"));
             }
             write_atomically(&recipe_path, |out| out.write_all(text.as_bytes()))?;
@@ -55,60 +55,59 @@ impl RunDirectory {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::invalid(path.display(), "another process is running it"));
+                return Err(Error::invalid(path.display(), "another process is running this run"));
             }
             Err(TryLockError::Error(e)) => return Err(Error::io(&recipe_path, &e)),
         }
         let directory = Self { path: path.clone(), _lock: lock };
-        sweep(path)?;
+        remove_temporary_files(path)?;
         Ok(directory)
     }
 
-    /// The recipe of the run in the directory `path`, if there is a run in it.
+    /// The recipe of the run in the directory `path`, if it contains a run.
     pub fn recipe(path: &Path) -> Result<Option<Recipe>> {
         let path = path.join(RECIPE);
         path.exists().then(|| Recipe::open(&path, &[])).transpose()
     }
 
-    /// A file or directory in it.
+    /// The path of the file or directory `name` in the directory.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The directory itself.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the checkpoint is or will be.
+    /// The path of the checkpoint, which may not exist yet.
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join(CHECKPOINT).join("checkpoint.safetensors")
     }
 
-    /// Where the states of a frozen prefix are, unless the recipe keeps them elsewhere: beside the
-    /// checkpoint, with which they go.
-    pub fn states(&self) -> PathBuf {
+    /// The path of the feature cache, unless the recipe sets another. It is deleted with the checkpoint.
+    pub fn feature_cache(&self) -> PathBuf {
         self.path.join(CHECKPOINT).join("states")
     }
 
-    /// Makes the directory that the checkpoint stands in.
+    /// Makes the checkpoint's directory.
     pub fn make_checkpoint_directory(&self) -> Result<()> {
         let path = self.path.join(CHECKPOINT);
         fs::create_dir_all(&path).map_err(|e| Error::io(&path, &e))
     }
 
-    /// What came out, if the run is over.
+    /// The run's results, if it is complete.
     pub fn outcome(&self) -> Result<Option<Outcome>> {
         let outcome = read_outcome(&self.path)?;
         if outcome.is_some() {
-            // The process may have been killed just before it did.
+            // A process may have been killed between writing the results and removing the checkpoint.
             self.remove_checkpoint()?;
         }
         Ok(outcome)
     }
 
-    /// Ends the run: writes metrics.json, which says that all other files are complete, and then
-    /// removes the checkpoint.
+    /// Completes the run: writes metrics.json, whose existence means that all other files are complete, and
+    /// then removes the checkpoint.
     pub fn finish(&self, outcome: &Outcome) -> Result<()> {
         let path = self.path.join(METRICS);
         let mut text =
@@ -127,7 +126,11 @@ impl RunDirectory {
     }
 }
 
-/// What came out of the run in the directory `path`, if it is over.
+/// Reads the results of the run in the directory `path`; none if the run is not complete.
+///
+/// # Errors
+///
+/// If the directory's `metrics.json` cannot be read.
 pub fn read_outcome(path: &Path) -> Result<Option<Outcome>> {
     let file = path.join(METRICS);
     if !file.exists() {
@@ -138,7 +141,11 @@ pub fn read_outcome(path: &Path) -> Result<Option<Outcome>> {
     Ok(Some(outcome))
 }
 
-/// Whether a process is at the run in the directory `path`.
+/// Whether a process is running the run in the directory `path`.
+///
+/// # Errors
+///
+/// If the directory's `recipe.toml` exists and cannot be opened.
 pub fn is_running(path: &Path) -> Result<bool> {
     let file = path.join(RECIPE);
     match File::open(&file) {
@@ -156,21 +163,21 @@ fn entries(path: &Path) -> Result<Vec<String>> {
     read().map_err(|e| Error::io(path, &e))
 }
 
-/// Removes what a killed process was writing, in the directory and below it.
-fn sweep(path: &Path) -> Result<()> {
+/// Removes files that a killed process was writing, in the directory and below it.
+fn remove_temporary_files(path: &Path) -> Result<()> {
     for name in entries(path)? {
         let entry = path.join(&name);
         if name.starts_with(TEMPORARY_PREFIX) {
             fs::remove_file(&entry).map_err(|e| Error::io(&entry, &e))?;
         } else if entry.is_dir() {
-            sweep(&entry)?;
+            remove_temporary_files(&entry)?;
         }
     }
     Ok(())
 }
 
-/// The keys in which two recipes differ, with both values; those of no effect on what comes out,
-/// where the run directory is and what is cached, do not count.
+/// The keys in which two recipes differ, with both values. `output` and `[cache]`, which do not affect the
+/// results, are ignored.
 fn changed_keys(before: &str, now: &str) -> Result<Vec<String>, toml::de::Error> {
     let (mut before, mut now): (Table, Table) = (toml::from_str(before)?, toml::from_str(now)?);
     for key in ["output", "cache"] {
@@ -208,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differing_keys_are_named_with_both_values() {
+    fn changed_keys_are_named_with_both_values() {
         let before = "seed = 1\noutput = 'a'\n[train]\nlr = 0.1\nepochs = 2\n";
         let now = "seed = 1\noutput = 'b'\nimage_size = 96\n[train]\nlr = 0.2\nepochs = 2\n";
         assert_eq!(

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_run_wrote_another_reads() {
+    fn runs_share_their_files() {
         for precision in [Precision::F32, Precision::Bf16] {
             let dir = tempfile::tempdir().unwrap();
             write(dir.path(), precision);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_or_foreign_is_not_used() {
+    fn damaged_and_foreign_files_are_not_used() {
         let refused = |cause: &str, encoder: &str, like: &Tensor, spoil: &dyn Fn(&Path)| {
             let dir = tempfile::tempdir().unwrap();
             let path = write(dir.path(), Precision::F32);

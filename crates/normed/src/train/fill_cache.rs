@@ -36,7 +36,7 @@ impl Run<'_> {
         let began = Instant::now();
         let directory = match &self.recipe.cache.place {
             CachePlace::Off => return Ok(()),
-            CachePlace::Run => self.directory.states(),
+            CachePlace::Run => self.directory.feature_cache(),
             CachePlace::At(path) => path.clone(),
         };
         let LoadedModel { model, params, .. } = &self.loaded;

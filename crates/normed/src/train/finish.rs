@@ -96,6 +96,7 @@ impl Run<'_> {
         self.options.test && !self.splits.test.is_empty()
     }
 
+    /// The examples of the test split.
     fn test_split(&self) -> Arc<dyn Dataset> {
         Arc::new(Subset::new(Arc::clone(&self.splits.dataset), self.splits.test.clone()))
     }

@@ -49,28 +49,9 @@ pub struct MachineSpeed {
 impl MachineSpeed {
     /// Times matrix products, attention and a norm, forward and backward.
     pub(super) fn measure(sizes: BenchmarkSizes, precision: Precision) -> Self {
-        let BenchmarkSizes { rows, channels, inner, heads, tokens, parameters } = sizes;
-        let mut params = Parameters::new();
-        let mut scope = params.scope(Tower::Vision, "");
-        let matrix = inner * channels;
-        let count = (MATRICES / precision.size()).min(parameters) / matrix;
-        let matrices: Vec<_> = (0..count.max(1))
-            .map(|_| scope.declare("matrix", &[inner, channels], Module::Fc1, ParamKind::Weight))
-            .collect();
-        let norm = Module::Norm(NormPosition::Ffn);
-        let gain = scope.declare("gain", &[channels], norm, ParamKind::Weight);
-        let shift = scope.declare("shift", &[channels], norm, ParamKind::Bias);
-        let mut input = |name, shape: &[usize]| scope.declare(name, shape, norm, ParamKind::Weight);
-        let many = input("many", &[1, rows, channels]);
-        let few = input("few", &[1, FEW, channels]);
-        let qkv = input("qkv", &[1, tokens, 3 * channels]);
-        params.set_precision(precision);
-        for (_, p) in params.iter_mut() {
-            p.trained = p.role.module == norm;
-            let values = (0..p.len()).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
-            let value = Tensor::new(&p.shape.clone(), values);
-            p.set(if p.trained { value } else { value.into_precision(precision) });
-        }
+        let heads = sizes.heads;
+        let BenchmarkModel { mut params, matrices, gain, shift, many, few, qkv } =
+            BenchmarkModel::new(sizes, precision);
         let spec = AttentionSpec { heads, ..AttentionSpec::default() };
         let turn = Cell::new(0);
         let product = |g: &mut Graph<'_>, id: ParamId| {
@@ -117,6 +98,49 @@ impl MachineSpeed {
             + work.packed as f64 / self.packed
             + work.attention as f64 / self.attention
             + work.elements as f64 / self.elements
+    }
+}
+
+/// Parameters of the timed operations, and their inputs, which are parameters too.
+struct BenchmarkModel {
+    params: Parameters,
+    /// Frozen matrices.
+    matrices: Vec<ParamId>,
+    /// Gain and shift of a norm.
+    gain: ParamId,
+    shift: ParamId,
+    /// An input of many rows, `[1, rows, channels]`.
+    many: ParamId,
+    /// An input of few rows, `[1, FEW, channels]`.
+    few: ParamId,
+    /// Queries, keys and values, `[1, tokens, 3 * channels]`.
+    qkv: ParamId,
+}
+
+impl BenchmarkModel {
+    fn new(sizes: BenchmarkSizes, precision: Precision) -> Self {
+        let BenchmarkSizes { rows, channels, inner, tokens, parameters, .. } = sizes;
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Vision, "");
+        let count = (MATRICES / precision.size()).min(parameters) / (inner * channels);
+        let matrices: Vec<_> = (0..count.max(1))
+            .map(|_| scope.declare("matrix", &[inner, channels], Module::Fc1, ParamKind::Weight))
+            .collect();
+        let norm = Module::Norm(NormPosition::Ffn);
+        let gain = scope.declare("gain", &[channels], norm, ParamKind::Weight);
+        let shift = scope.declare("shift", &[channels], norm, ParamKind::Bias);
+        let mut input = |name, shape: &[usize]| scope.declare(name, shape, norm, ParamKind::Weight);
+        let many = input("many", &[1, rows, channels]);
+        let few = input("few", &[1, FEW, channels]);
+        let qkv = input("qkv", &[1, tokens, 3 * channels]);
+        params.set_precision(precision);
+        for (_, p) in params.iter_mut() {
+            p.trained = p.role.module == norm;
+            let values = (0..p.len()).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
+            let value = Tensor::new(&p.shape.clone(), values);
+            p.set(if p.trained { value } else { value.into_precision(precision) });
+        }
+        Self { params, matrices, gain, shift, many, few, qkv }
     }
 }
 

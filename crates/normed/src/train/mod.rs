@@ -13,7 +13,8 @@
 //! - [`Event`] reports what happens; `event_log`, `tensorboard`, `loss_curve` and `model_card` write it.
 //!
 //! Before a run:
-//! - [`plan()`] estimates memory and time, with `simulation`, `machine_speed` and `embedding_tables`;
+//! - [`plan()`] estimates memory and time, with `data_sizes`, `simulation`, `machine_speed` and
+//!   `embedding_tables`;
 //! - [`find_lr()`] suggests a learning rate.
 //!
 //! # Examples
@@ -56,6 +57,7 @@ mod alarm;
 mod append_file;
 mod checkpoint;
 mod completion;
+mod data_sizes;
 mod directory;
 mod embedding_tables;
 mod evaluate;

@@ -1,16 +1,12 @@
 //! The plan of a run: its memory and time, estimated before anything is trained, and the batch setting
 //! that fits a memory limit.
 
-use std::collections::HashSet;
-use std::sync::Arc;
-
 use serde::Serialize;
 
+use super::data_sizes::{Amounts, DataSizes};
 use super::embedding_tables::unread_bytes;
 use super::machine_speed::{BenchmarkSizes, MachineSpeed};
 use super::simulation::{BatchShape, MemoryNeeds, SimulatedCost, Simulation};
-use super::splits::Splits;
-use crate::data::{Collator, ImageSource};
 use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{
@@ -302,99 +298,6 @@ impl Estimator<'_> {
             caches_features: self.caches_features,
         };
         simulation.run()
-    }
-}
-
-/// Sizes of the data that a plan depends on.
-struct DataSizes {
-    /// A batch of the longest question and the longest answer.
-    longest: BatchShape,
-    /// A batch of average lengths.
-    average: BatchShape,
-    /// Bytes of decoded images that stay in memory.
-    image_bytes: usize,
-    /// How much data there is, or why the data cannot be read.
-    amounts: Result<Amounts, String>,
-}
-
-/// How much data a run processes.
-struct Amounts {
-    /// Optimizer steps.
-    steps: usize,
-    /// Examples of all validations together.
-    validated: usize,
-    /// Distinct images.
-    images: usize,
-    /// Distinct tokens.
-    tokens: usize,
-}
-
-impl DataSizes {
-    /// The sizes of the recipe's data, or the largest possible ones if it cannot be read.
-    fn of(recipe: &Recipe, declared: &UnloadedModel) -> Self {
-        let image_size = declared.image_rule.size;
-        let trains = declared.params.trained_element_count() > 0;
-        Self::read(recipe, declared, trains).unwrap_or_else(|error| {
-            let (mut question, mut answer) = declared.text_rule.max_lengths();
-            if !recipe.data.task.is_vqa() {
-                answer = answer.min(recipe.generate.max_new_tokens);
-            }
-            let views = recipe.data.set.usual_images_per_example();
-            let image_tokens = declared.text_rule.image_tokens();
-            if image_tokens > 0 {
-                question = question.saturating_sub(views * image_tokens).max(1) + views;
-            }
-            let longest = BatchShape { image_size, views, question, answer };
-            let amounts = Err(error.to_string());
-            Self { longest, average: longest, image_bytes: Collator::CACHE, amounts }
-        })
-    }
-
-    fn read(recipe: &Recipe, declared: &UnloadedModel, trains: bool) -> Result<Self> {
-        let opened = recipe.data.open()?;
-        let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
-        let collator = Collator::new(
-            Arc::clone(&declared.tokenizer),
-            declared.image_rule.clone(),
-            declared.text_rule.clone(),
-        )
-        .with_longest_report(recipe.generate.max_new_tokens);
-        let image_size = declared.image_rule.size;
-        let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut images, mut tokens) = (HashSet::new(), HashSet::new());
-        for i in 0..splits.dataset.len() {
-            let example = splits.dataset.get(i)?;
-            let tokenized = collator.tokenize(&example)?;
-            questions.push(tokenized.question.len());
-            answers.push(tokenized.answer.len() + 1);
-            tokens.extend(tokenized.question.into_iter().chain(tokenized.answer));
-            views.push(example.images.len());
-            images.extend(example.images.iter().map(ImageSource::key));
-        }
-        let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
-        let average =
-            |lengths: &[usize]| lengths.iter().sum::<usize>().div_ceil(lengths.len().max(1));
-        let shape = |size: &dyn Fn(&[usize]) -> usize| BatchShape {
-            image_size,
-            views: size(&views),
-            question: size(&questions),
-            answer: size(&answers).min(declared.text_rule.max_lengths().1),
-        };
-        let spec = &recipe.train;
-        let epochs = if trains { spec.epochs } else { 0 };
-        let validations = epochs.div_ceil(spec.eval_every_epochs.max(1));
-        let amounts = Amounts {
-            steps: epochs * spec.steps_per_epoch(splits.train.len()),
-            validated: validations * splits.validate.len(),
-            images: images.len(),
-            tokens: tokens.len(),
-        };
-        Ok(Self {
-            longest: shape(&longest),
-            average: shape(&average),
-            image_bytes: Collator::CACHE.min(images.len() * 3 * image_size * image_size),
-            amounts: Ok(amounts),
-        })
     }
 }
 

@@ -1,16 +1,16 @@
-//! The learning rate of each step.
+//! The learning-rate schedule.
 
 use std::f64::consts::PI;
 
 use crate::recipe::{Schedule, TrainSpec};
 
-/// The rate of step `step`, counted from 0, of `steps`.
+/// The learning rate of step `step`, counted from 0, of `steps`.
 ///
-/// It rises in a straight line over the first `warmup_ratio` of the steps and reaches `lr` at the
-/// last of these; no step is made at rate 0. Then it falls, as the schedule says, from `lr`
-/// towards `min_lr`, which it would reach one step after the last.
+/// During the first `warmup_ratio` of the steps, the rate rises linearly and reaches `lr` at the last of
+/// them; no step has rate 0. Then it falls from `lr` towards `min_lr`, which it would reach one step after
+/// the last.
 pub(super) fn learning_rate(spec: &TrainSpec, step: usize, steps: usize) -> f32 {
-    // In f32, where 0.1 of 100 is 10; in f64 the f32 nearest to 0.1 gives more, and 11 steps.
+    // In f32, 0.1 of 100 is 10. In f64, the f32 nearest to 0.1 gives more than 10, that is 11 steps.
     let warmup = (spec.warmup_ratio * steps as f32).ceil() as usize;
     let (peak, floor) = (f64::from(spec.lr), f64::from(spec.min_lr));
     if step < warmup {
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rises_to_the_peak_and_falls_to_the_floor() {
+    fn the_rate_rises_to_the_peak_and_falls_to_the_minimum() {
         for schedule in [Schedule::Cosine, Schedule::Linear] {
             let rate = |step| learning_rate(&spec(schedule), step, 100);
             assert_eq!(rate(0), 0.1);
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_is_constant_after_its_warm_up() {
+    fn a_constant_schedule_is_constant_after_the_warmup() {
         let rate = |step| learning_rate(&spec(Schedule::Constant), step, 100);
         assert_eq!((rate(4), rate(9), rate(99)), (0.5, 1.0, 1.0));
     }

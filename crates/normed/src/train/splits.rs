@@ -1,4 +1,4 @@
-//! Which examples a run trains on, chooses by, and reports.
+//! The training, validation and test examples of a run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use crate::files::hex;
 use crate::recipe::{BestBy, TrainSpec};
 use crate::{Error, Result};
 
-/// The examples of each part, in the data set's order.
+/// The indices of each split's examples, in the data set's order.
 pub(super) struct Splits {
     /// All examples.
     pub dataset: Arc<dyn Dataset>,
-    /// Those trained on.
+    /// Training examples.
     pub train: Vec<usize>,
-    /// Those by which the best checkpoint is chosen.
+    /// Validation examples, which choose the best checkpoint.
     pub validate: Vec<usize>,
-    /// Those whose figures are reported.
+    /// Test examples, whose scores are reported.
     pub test: Vec<usize>,
-    /// How many images or groups were held out of training for validation.
+    /// Number of training images (or groups) that were held out for validation.
     pub held_out: usize,
-    /// [`fingerprint_data`].
+    /// [`fingerprint_data`] of the data set.
     pub fingerprint: String,
 }
 
 impl Splits {
-    /// The official splits. Where the data set has no validation split and the best checkpoint is
-    /// chosen by one, `train.holdout` of the training images (or groups) are held out of training.
+    /// The data set's own splits. If it has no validation split but one is needed to choose the best
+    /// checkpoint, the fraction `train.holdout` of the training images (or groups) is held out.
     pub fn new(dataset: Arc<dyn Dataset>, spec: &TrainSpec, seed: u64) -> Result<Self> {
         let (mut train, mut validate, mut test) = (Vec::new(), Vec::new(), Vec::new());
-        let mut clusters: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut fingerprint = Fingerprint::default();
         for i in 0..dataset.len() {
             let example = dataset.get(i)?;
             match example.split {
                 Split::Train => {
-                    clusters.entry(cluster(&example)).or_default().push(i);
+                    groups.entry(split_group(&example)).or_default().push(i);
                     train.push(i);
                 }
                 Split::Validate => validate.push(i),
@@ -46,25 +46,24 @@ impl Splits {
             fingerprint.add(&example);
         }
         if train.is_empty() {
-            return Err(Error::invalid("data", "there is nothing to train on")
-                .with_remedy("its training split is empty"));
+            return Err(Error::invalid("data", "the training split is empty")
+                .with_remedy("mark rows with split = \"train\", or choose another data set"));
         }
         let mut held_out = 0;
         if validate.is_empty() && spec.metric != BestBy::Last {
-            held_out = (f64::from(spec.holdout) * clusters.len() as f64).round() as usize;
-            if held_out == 0 || held_out == clusters.len() {
+            held_out = (f64::from(spec.holdout) * groups.len() as f64).round() as usize;
+            if held_out == 0 || held_out == groups.len() {
                 let cause = format!(
-                    "the data set has no validation split, and {} of {} training images would \
-                     be held out for one",
-                    held_out,
-                    clusters.len()
+                    "the data set has no validation split, and {held_out} of {} training images or \
+                     groups would be held out for one",
+                    groups.len()
                 );
                 return Err(Error::invalid("train.holdout", cause)
-                    .with_remedy("choose another part, or train.metric = \"last\""));
+                    .with_remedy("choose another fraction, or set train.metric = \"last\""));
             }
-            // In the order of a hash: random, and the same on every machine.
+            // The order of a hash is random, and the same on every machine.
             let mut order: Vec<_> =
-                clusters.into_iter().map(|(c, i)| (draw(seed, &c), i)).collect();
+                groups.into_iter().map(|(group, i)| (order_key(seed, &group), i)).collect();
             order.sort_unstable();
             validate = order.drain(..held_out).flat_map(|(_, i)| i).collect();
             validate.sort_unstable();
@@ -72,23 +71,23 @@ impl Splits {
             train.sort_unstable();
         }
         if spec.fraction < 1.0 {
-            train = part(&*dataset, train, f64::from(spec.fraction), seed)?;
+            train = pick_fraction(&*dataset, train, f64::from(spec.fraction), seed)?;
         }
         let fingerprint = fingerprint.finish();
         Ok(Self { dataset, train, validate, test, held_out, fingerprint })
     }
 
-    /// Test pictures that are also trained on.
+    /// Test images that are also in the training split; none if images are not read from files.
     pub fn overlap(&self) -> Result<Option<ImageOverlap>> {
         ImageOverlap::find(&*self.dataset, &self.train, &self.test)
     }
 
-    /// What a user should know about them.
+    /// The warning that examples were held out, if any were.
     pub fn warning(&self) -> Option<String> {
         (self.held_out > 0).then(|| {
             format!(
-                "the data set has no validation split: {} training examples of {} images or groups \
-                 are held out to choose the best checkpoint by",
+                "The data set has no validation split. {} training examples (of {} images or groups) \
+                 are held out to choose the best checkpoint.",
                 self.validate.len(),
                 self.held_out
             )
@@ -106,22 +105,31 @@ pub(super) fn pick_evenly(all: &[usize], count: Option<usize>) -> (Vec<usize>, V
     (examples(picked), examples(rest))
 }
 
-/// The examples among `train` that are trained on where `fraction` of the images (or groups) is.
-fn part(dataset: &dyn Dataset, train: Vec<usize>, fraction: f64, seed: u64) -> Result<Vec<usize>> {
-    let mut clusters: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+/// The examples of the fraction `fraction` of the training images (or groups), at least one of these.
+fn pick_fraction(
+    dataset: &dyn Dataset,
+    train: Vec<usize>,
+    fraction: f64,
+    seed: u64,
+) -> Result<Vec<usize>> {
+    let mut groups: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
     for i in train {
-        // Another order than that by which a validation part is held out.
-        let name = format!("part of {}", cluster(&dataset.get(i)?));
-        clusters.entry(draw(seed, &name)).or_default().push(i);
+        // The prefix makes the order another one than that in which validation images are held out.
+        let name = format!("part of {}", split_group(&dataset.get(i)?));
+        groups.entry(order_key(seed, &name)).or_default().push(i);
     }
-    let some = ((fraction * clusters.len() as f64).round() as usize).max(1);
-    let mut kept: Vec<usize> = clusters.into_values().take(some).flatten().collect();
+    let count = ((fraction * groups.len() as f64).round() as usize).max(1);
+    let mut kept: Vec<usize> = groups.into_values().take(count).flatten().collect();
     kept.sort_unstable();
     Ok(kept)
 }
 
-/// SHA-256 over what training depends on in a data set, but for the pixels: all its examples' ids,
-/// images' names, questions, answers and splits.
+/// The SHA-256, in hexadecimal, of the ids, image names, questions, answers and splits of all examples.
+/// Pixels do not enter.
+///
+/// # Errors
+///
+/// If an example cannot be read.
 pub fn fingerprint_data(dataset: &dyn Dataset) -> Result<String> {
     let mut fingerprint = Fingerprint::default();
     for i in 0..dataset.len() {
@@ -146,16 +154,18 @@ impl Fingerprint {
     }
 }
 
-/// What never is on both sides of a split.
-fn cluster(example: &Example) -> String {
+/// The group of an example, or its image where it has none. The examples of one group are never in two
+/// splits.
+fn split_group(example: &Example) -> String {
     match &example.group {
         Some(group) => format!("group {group}"),
         None => format!("image {}", example.image_name),
     }
 }
 
-fn draw(seed: u64, cluster: &str) -> Vec<u8> {
-    Sha256::new().chain_update(seed.to_le_bytes()).chain_update(cluster).finalize().to_vec()
+/// A random key of a group, by which groups are ordered.
+fn order_key(seed: u64, group: &str) -> Vec<u8> {
+    Sha256::new().chain_update(seed.to_le_bytes()).chain_update(group).finalize().to_vec()
 }
 
 #[cfg(test)]
@@ -163,7 +173,7 @@ mod tests {
     use super::*;
     use crate::data::{AnswerType, Attributes, ImageSource};
 
-    /// Three questions each about `images` pictures, a patient to every two pictures.
+    /// Three questions about each of `images` images; two images are of one patient.
     fn dataset(images: usize, grouped: bool) -> Arc<dyn Dataset> {
         let example = |i: usize| Example {
             id: i.to_string(),
@@ -192,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_images_is_held_out_whole() {
+    fn images_are_held_out_with_all_their_questions() {
         for (grouped, per_cluster, held_out) in [(false, 3, 4), (true, 6, 2)] {
             let spec = TrainSpec { holdout: 0.2, ..TrainSpec::default() };
             let splits = Splits::new(dataset(20, grouped), &spec, 1).unwrap();
@@ -211,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_out_where_the_last_checkpoint_is_kept() {
+    fn nothing_is_held_out_if_the_last_checkpoint_is_kept() {
         let spec = TrainSpec { metric: BestBy::Last, ..TrainSpec::default() };
         let splits = Splits::new(dataset(20, false), &spec, 1).unwrap();
         assert_eq!((splits.train.len(), splits.validate.len()), (60, 0));
     }
 
     #[test]
-    fn a_smaller_part_of_the_training_images_lies_within_a_larger() {
+    fn a_smaller_fraction_of_the_training_images_is_part_of_a_larger() {
         let of = |fraction, seed| {
             let spec = TrainSpec { fraction, metric: BestBy::Last, ..TrainSpec::default() };
             Splits::new(dataset(20, false), &spec, seed).unwrap().train
@@ -231,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn to_hold_out_nothing_or_all_is_an_error() {
+    fn holding_out_nothing_or_everything_is_an_error() {
         for holdout in [0.0, 1.0] {
             let spec = TrainSpec { holdout, ..TrainSpec::default() };
             let error = Splits::new(dataset(20, false), &spec, 1).err().unwrap();

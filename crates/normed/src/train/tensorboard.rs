@@ -1,7 +1,7 @@
-//! TensorBoard event files, scalars only, by hand: the crates that write them bring a protobuf
-//! compiler along.
+//! TensorBoard event files with scalars. They are written here, since the crates that write them need a
+//! protobuf compiler.
 //!
-//! A file is a row of TFRecords (tensorflow/core/lib/io/record_writer.h): length `u64`, its masked
+//! A file is a sequence of TFRecords (tensorflow/core/lib/io/record_writer.h): length `u64`, its masked
 //! CRC-32C, the bytes, their masked CRC-32C, all little-endian. The bytes are an `Event` message
 //! (tensorflow/core/util/event.proto): `double wall_time = 1; int64 step = 2; string
 //! file_version = 3; Summary summary = 5`, with `Summary { repeated Value value = 1 }` and
@@ -10,14 +10,14 @@
 use super::append_file::AppendFile;
 use crate::Result;
 
-/// The record that opens a file.
+/// Writes the first record of a file.
 pub(super) fn write_version(file: &mut AppendFile, wall_time: f64) -> Result<()> {
     let mut event = double(1, wall_time);
     event.extend(bytes(3, b"brain.Event:2"));
     file.write(&record(&event))
 }
 
-/// One point of each curve in `scalars`.
+/// Writes one point of each curve in `scalars`.
 pub(super) fn write_scalars(
     file: &mut AppendFile,
     wall_time: f64,
@@ -47,14 +47,14 @@ fn record(event: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Field `number`, eight bytes.
+/// Encodes field `number` with a value of eight bytes.
 fn double(number: u8, value: f64) -> Vec<u8> {
     let mut field = vec![number << 3 | 1];
     field.extend(value.to_le_bytes());
     field
 }
 
-/// Field `number`, its length before it.
+/// Encodes field `number` with a value that is preceded by its length.
 fn bytes(number: u8, value: &[u8]) -> Vec<u8> {
     let mut field = vec![number << 3 | 2];
     field.extend(varint(value.len() as u64));
@@ -76,7 +76,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// CRC-32C (Castagnoli), reflected; a bit at a time, as records are short.
+/// CRC-32C (Castagnoli), reflected, bit by bit, since records are short.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = !0u32;
     for &byte in bytes {
@@ -93,14 +93,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_castagnolis() {
+    fn the_checksum_is_crc_32c() {
         // RFC 3720, B.4.
         assert_eq!(crc32c(&[0; 32]), 0x8A91_36AA);
         assert_eq!(crc32c(b"123456789"), 0xE306_9283);
     }
 
     #[test]
-    fn a_point_is_the_message_that_tensorboard_reads() {
+    fn a_point_is_encoded_as_tensorboard_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.out.tfevents");
         let mut file = AppendFile::open(&path, 0).unwrap();
