@@ -9,7 +9,8 @@ use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
 use normed::train::{AdamW, StepOptions, train_step};
 use normed::tuning::{
-    ConfiguredMethod, Method, OptionValue, ParameterTable, Rule, Selection, Target, Tuning, methods,
+    ConfiguredMethod, Method, OptionValue, ParameterTable, Rule, Selection, Target, Tuning,
+    find_method, methods,
 };
 use normed::weights::{AdapterCard, BaseCheck, load_adapter, save_adapter};
 
@@ -169,6 +170,13 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
         readme: "",
     };
     save_adapter(&adapter, &loaded.params, &card).unwrap();
+    if let Some(method) = find_method(name) {
+        let config = std::fs::read(adapter.join("adapter_config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        let peft_type = config["peft_type"].as_str().unwrap();
+        let types = method.description().adapter_types;
+        assert!(types.contains(&peft_type), "{name}: {peft_type} is not among {types:?}");
+    }
     let mut again = models::load(dir, None).unwrap();
     let hash = again.content_hash.clone();
     load_adapter(&adapter, &mut again.params, BaseCheck::Is(&hash)).unwrap();

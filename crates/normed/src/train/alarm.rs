@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finite::list_names;
 use super::step::StepResult;
-use crate::tensor::Parameters;
+use crate::tensor::{Parameter, Parameters};
 use crate::{Error, Result};
 
 /// By this step every trained parameter must have had a gradient other than zero and have changed.
@@ -27,8 +27,14 @@ impl Alarm {
         Self { reached: vec![false; n], moved: vec![false; n] }
     }
 
-    /// Records the result of step `step`, counted from 1, of `last`. At the 20th step, or at the end of a
-    /// shorter run, fails if a parameter never had a gradient or never changed.
+    /// Records the result of step `step`, counted from 1, of `last`.
+    ///
+    /// A parameter that starts without a gradient, such as LoRA's `A`, has one only after another step changed
+    /// its partner. It is excused until then.
+    ///
+    /// # Errors
+    ///
+    /// At the 20th step, or at the end of a shorter run, if a parameter never had a gradient or never changed.
     pub fn observe(
         &mut self,
         params: &Parameters,
@@ -38,6 +44,7 @@ impl Alarm {
         if step > STEPS {
             return Ok(());
         }
+        let is_first_change = !self.any_moved(params);
         let all = self.reached.iter_mut().zip(&mut self.moved);
         for ((reached, moved), (&r, &m)) in all.zip(result.reached.iter().zip(&result.moved)) {
             *reached |= r;
@@ -47,8 +54,9 @@ impl Alarm {
             return Ok(());
         }
         let missed = |flags: &[bool]| -> Vec<String> {
-            let trained = params.trained().zip(flags);
-            trained.filter(|(_, ok)| !**ok).map(|((_, p), _)| p.name.clone()).collect()
+            let missed = params.trained().zip(flags).filter(|(_, ok)| !**ok).map(|((_, p), _)| p);
+            let late = missed.filter(|p| !(is_first_change && starts_without_gradient(p)));
+            late.map(|p| p.name.clone()).collect()
         };
         let unreached = missed(&self.reached);
         if !unreached.is_empty() {
@@ -68,13 +76,24 @@ impl Alarm {
         }
         Ok(())
     }
+
+    /// Whether a step has changed a parameter that has a gradient from the start.
+    fn any_moved(&self, params: &Parameters) -> bool {
+        let mut trained = params.trained().zip(&self.moved);
+        trained.any(|((_, p), moved)| *moved && !starts_without_gradient(p))
+    }
+}
+
+/// Whether the method that added this parameter says that its gradient is zero in the first step.
+fn starts_without_gradient(parameter: &Parameter) -> bool {
+    parameter.added_training().is_some_and(|training| training.starts_without_gradient)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::recipe::TrainSpec;
-    use crate::tensor::Tensor;
+    use crate::tensor::{AddedTraining, Tensor};
     use crate::train::adamw::AdamW;
     use crate::train::test_model::{TestModel, batch};
     use crate::train::{StepOptions, train_step};
@@ -126,6 +145,20 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    /// As LoRA's `A`: after the first step its partner has changed, and it must have a gradient.
+    #[test]
+    fn what_starts_without_gradient_is_excused_for_one_step() {
+        let plant = |params: &mut Parameters| {
+            let p = parameter(params, "norm.loose");
+            p.trained = true;
+            p.set_added_training(AddedTraining { decays: false, starts_without_gradient: true });
+        };
+        train(1, plant, 0.01).unwrap();
+        let (step, error) = train(2, plant, 0.01).unwrap_err();
+        assert_eq!(step, 2);
+        assert!(error.to_string().starts_with("norm.loose: trained, but"), "{error}");
     }
 
     #[test]
