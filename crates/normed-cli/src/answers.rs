@@ -185,7 +185,7 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
                 .with_remedy("give the model that it made with --model"));
         }
     };
-    let dir = &hub::find_or(dir, hub::Kind::Model)?;
+    let dir = &hub::resolve_path(dir, hub::RepoKind::Model)?;
     let mut overrides = recipe.map(Recipe::load_overrides).unwrap_or_default();
     overrides.template = args.template.or(overrides.template);
     let mut loaded = models::load_as_stored(dir, overrides)?;

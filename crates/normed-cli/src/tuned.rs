@@ -41,7 +41,7 @@ impl Place {
                 )
                 .with_remedy("finish it with normed train --resume"));
             }
-            let base = hub::find_or(path, hub::Kind::Model)?;
+            let base = hub::resolve_path(path, hub::RepoKind::Model)?;
             return Ok(Self { base, overrides: LoadOverrides::default(), adapter: None });
         };
         // A run's recipe has settings that its adapter's config lacks, such as the image size.
@@ -52,7 +52,7 @@ impl Place {
             (None, Some(Base::Model(dir))) => dir,
             _ => PathBuf::from(adapter_base(&adapter)?),
         };
-        let base = hub::find_or(&base, hub::Kind::Model)
+        let base = hub::resolve_path(&base, hub::RepoKind::Model)
             .map_err(|e| e.with_remedy("give the base model with --model"))?;
         Ok(Self { base, overrides, adapter: Some(adapter) })
     }

@@ -88,7 +88,7 @@ fn a_fetch_shows_licence_sizes_path_and_what_is_next() {
     let mut offline = command(&server, here, &["fetch", "org/base"]);
     let output = offline.env("HF_HUB_OFFLINE", "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("nothing was checked"), "{text}");
+    assert!(output.status.success() && text.contains("nothing was verified"), "{text}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_run_takes_model_and_data_by_their_names() {
     stdout(&server, here, &["fetch", "org/base"]);
     stdout(&server, here, &["fetch", "org/set", "--dataset"]);
     let text = stdout(&server, here, &["train", "recipe.toml", "--output", "run"]);
-    assert!(text.contains("6 pictures seen by the frozen towers once"), "{text}");
+    assert!(text.contains("encoder: 6 images in the cache"), "{text}");
     let read = |name: &str| fs::read_to_string(here.join("run").join(name)).unwrap();
     let events = read("events.jsonl");
     for expected in
@@ -143,7 +143,11 @@ fn mistakes_and_failures_have_their_exit_codes() {
         assert_eq!(found, Some(code), "{args:?}: {text}");
         assert!(text.contains(expected) && !text.contains("hf_secret"), "{args:?}: {text}");
     };
-    fails(&["fetch", "https://huggingface.co/org/base"], "leave out the address: org/base", 2);
+    fails(
+        &["fetch", "https://huggingface.co/org/base"],
+        "use the name without the address: org/base",
+        2,
+    );
     fails(&["fetch", "org/set"], "it is a data set: normed fetch org/set --dataset", 2);
     fails(&["fetch", "org/base", "--include", "*.gguf"], "no file matches \"*.gguf\"", 2);
     fails(&["inspect", "org/other"], "normed fetch org/other", 2);
@@ -164,7 +168,7 @@ fn ctrl_c_leaves_what_the_next_fetch_goes_on_from() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("again in 1 min 00 s")));
+    assert!(lines.any(|line| line.contains("trying again in 1 min 00 s")));
     let id = process.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let last = lines.last().unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use normed::hub::{Event, FetchOptions, Fetched, Kind, Settings, Token, fetch};
+use normed::hub::{Event, FetchOptions, Fetched, RepoKind, Settings, Token, fetch};
 use normed::{Error, Result};
 use serde_json::json;
 
@@ -43,7 +43,7 @@ fn hub() -> (Server, tempfile::TempDir, Settings) {
 
 fn options() -> FetchOptions {
     let first_wait = Duration::from_millis(1);
-    FetchOptions { first_wait, ..FetchOptions::new(Kind::Model, "org/name".parse().unwrap()) }
+    FetchOptions { first_wait, ..FetchOptions::new(RepoKind::Model, "org/name".parse().unwrap()) }
 }
 
 /// Fetches, and what happened meanwhile but for the many pieces.
@@ -184,7 +184,7 @@ fn what_arrives_altered_is_not_kept() {
         let error = failure(&settings, &options());
         assert_eq!(error.exit_code(), 1);
         let text = error.to_string();
-        assert!(text.contains(name) && text.contains("is not what the hub has"), "{text}");
+        assert!(text.contains(name) && text.contains("has the wrong checksum"), "{text}");
         assert_eq!(partial(&settings), None);
         let snapshot = settings.cache.join("models--org--name/snapshots").join(COMMIT);
         assert!(!snapshot.join(name).exists());
@@ -236,7 +236,7 @@ fn refusals_say_what_to_do() {
             401,
             gated,
             &[
-                "accepted its terms",
+                "terms must be accepted first",
                 "/settings/tokens",
                 "HF_TOKEN=<the token> normed fetch org/name",
             ][..],
@@ -246,24 +246,24 @@ fn refusals_say_what_to_do() {
             WEIGHTS,
             403,
             gated,
-            &["is not let in yet", "accept the terms in a browser: http"],
+            &["has no access yet", "accept the terms in a browser: http"],
         ),
         (
             &settings,
             "main",
             401,
             "x-error-code: RepoNotFound\r\n",
-            &["no such model", "if it is private, set HF_TOKEN"],
+            &["is not a model on the hub", "for a private repository, set HF_TOKEN"],
         ),
         (&known, "main", 401, "", &["the token is not valid"]),
-        (&known, "main", 403, "", &["may not be read with this token"]),
+        (&known, "main", 403, "", &["the token has no read access"]),
         (&settings, "main", 404, "x-error-code: RevisionNotFound\r\n", &["no revision `main`"]),
         (
             &settings,
             "config.json",
             404,
             "x-error-code: EntryNotFound\r\n",
-            &["config.json", "not there"],
+            &["config.json", "does not exist"],
         ),
     ] {
         server.faults("main", &[]);
@@ -289,15 +289,16 @@ fn a_data_set_is_taken_for_a_model_but_once() {
     let wrong = FetchOptions { id, ..options() };
     let text = failure(&settings, &wrong).to_string();
     assert!(
-        text.contains("no such model") && text.contains("normed fetch org/set --dataset"),
+        text.contains("is not a model on the hub")
+            && text.contains("normed fetch org/set --dataset"),
         "{text}"
     );
-    let (snapshot, _) = fetched(&settings, &FetchOptions { kind: Kind::Dataset, ..wrong });
+    let (snapshot, _) = fetched(&settings, &FetchOptions { kind: RepoKind::Dataset, ..wrong });
     assert!(snapshot.starts_with(settings.cache.join("datasets--org--set")));
     assert_eq!(fs::read(snapshot.join("data/train-0.parquet")).unwrap(), b"PAR1");
 
     let nothing = FetchOptions { id: "org/nothing".parse().unwrap(), ..options() };
-    assert!(failure(&settings, &nothing).to_string().contains("a slip in the name"));
+    assert!(failure(&settings, &nothing).to_string().contains("check the spelling"));
 }
 
 #[test]
@@ -329,9 +330,9 @@ fn a_repository_that_moved_is_followed() {
         "models/org/name/revision/main",
         &vec![Fault::Status(302, "location: /api/models/org/name/revision/main\r\n"); 9],
     );
-    assert!(failure(&settings, &options()).to_string().contains("circle"));
+    assert!(failure(&settings, &options()).to_string().contains("redirects too often"));
     server.faults("models/org/name/revision/main", &[Fault::Status(302, "")]);
-    assert!(failure(&settings, &options()).to_string().contains("but not where"));
+    assert!(failure(&settings, &options()).to_string().contains("but it has no address"));
 }
 
 #[test]
@@ -346,11 +347,11 @@ fn without_a_network_the_cache_is_named() {
     let away = Settings { endpoint: format!("http://127.0.0.1:{port}"), ..settings.clone() };
     let error = failure(&away, &options());
     assert_eq!(error.exit_code(), 1);
-    assert!(error.to_string().contains("this needs the network"), "{error}");
+    assert!(error.to_string().contains("check the network"), "{error}");
 
     let (snapshot, _) = fetched(&settings, &options());
     let found = run(&offline, &options()).0.unwrap().unwrap();
-    assert_eq!((found.directory.as_path(), &found.asked), (snapshot.as_path(), &None));
+    assert_eq!((found.directory.as_path(), &found.online), (snapshot.as_path(), &None));
     let text = failure(&away, &options()).to_string();
     assert!(text.contains(&*snapshot.to_string_lossy()), "{text}");
 }
@@ -369,7 +370,7 @@ fn a_directory_of_ones_own_has_plain_files() {
     assert_eq!(all.len(), 1);
     let revision = Some("../main".into());
     let text = failure(&settings, &FetchOptions { revision, ..options }).to_string();
-    assert!(text.contains("no branch"), "{text}");
+    assert!(text.contains("not a branch"), "{text}");
 }
 
 #[test]

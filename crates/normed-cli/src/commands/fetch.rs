@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 use normed::Result;
-use normed::hub::{self, Event, FetchOptions, Fetched, Kind, ListedFile, Settings};
+use normed::hub::{self, Event, FetchOptions, Fetched, ListedFile, RepoKind, Settings};
 use serde_json::json;
 
 use crate::args::{FetchArgs, Verbosity};
@@ -15,7 +15,7 @@ use crate::progress::bytes_bar;
 
 /// Fetches a model or a data set.
 pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
-    let kind = if args.dataset { Kind::Dataset } else { Kind::Model };
+    let kind = if args.dataset { RepoKind::Dataset } else { RepoKind::Model };
     let options = FetchOptions {
         revision: args.revision.clone(),
         include: args.include.clone(),
@@ -147,17 +147,17 @@ fn licence_named(licence: Option<&str>) -> &str {
 }
 
 fn summary(fetched: &Fetched) -> String {
-    let Some(asked) = &fetched.asked else {
+    let Some(online) = &fetched.online else {
         let id = &fetched.id;
         return format!("offline: {id} is taken from the cache; nothing was verified");
     };
-    let s = if asked.files == 1 { "" } else { "s" };
-    let checked = match asked.unchecked {
+    let s = if online.files == 1 { "" } else { "s" };
+    let checked = match online.unchecked {
         0 => "checksums verified".to_owned(),
         n => format!("{n} of them without a checksum to verify"),
     };
-    let licence = licence_named(asked.licence.as_deref());
-    format!("{} file{s}, {}, {checked}\nlicense: {licence}", asked.files, size(asked.bytes))
+    let licence = licence_named(online.licence.as_deref());
+    format!("{} file{s}, {}, {checked}\nlicense: {licence}", online.files, size(online.bytes))
 }
 
 /// The command or recipe that uses what was fetched.
@@ -168,8 +168,8 @@ fn next(fetched: &Fetched, options: &FetchOptions) -> String {
         (None, None) => fetched.id.to_string(),
     };
     match fetched.kind {
-        Kind::Model => format!("next: normed inspect {}", quoted(&name)),
-        Kind::Dataset => {
+        RepoKind::Model => format!("next: normed inspect {}", quoted(&name)),
+        RepoKind::Dataset => {
             format!("next: in a recipe,\n  [data]\n  name = \"parquet\"\n  root = {}", json!(name))
         }
     }

@@ -17,7 +17,7 @@ use crate::output::print_out;
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    let dir = hub::find_or(&args.model, hub::Kind::Model)?;
+    let dir = hub::resolve_path(&args.model, hub::RepoKind::Model)?;
     let mut model = models::declare_model(
         &dir,
         LoadOverrides { template: args.template, ..LoadOverrides::default() },

@@ -13,7 +13,7 @@ use crate::progress::counting_bar;
 
 /// Merges an adapter into its base model.
 pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
-    let base = hub::find_or(&args.base, hub::Kind::Model)?;
+    let base = hub::resolve_path(&args.base, hub::RepoKind::Model)?;
     let bar = counting_bar(1, "merging", args.verbosity);
     let made = models::merge(&base, &args.adapter, &args.out, &mut |done, of| {
         bar.set_length(of as u64);

@@ -1,4 +1,4 @@
-//! The hub's cache on this machine, as its Python library lays it out:
+//! The hub's cache on this machine, in the layout of Python's `huggingface_hub`:
 //!
 //! ```text
 //! models--ORG--NAME/blobs/ETAG            a file's content, by its checksum
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
-use super::{Kind, RepoId, Settings};
+use super::{RepoId, RepoKind, Settings};
 use crate::files::{CONFIG_LIMIT, read_text};
 use crate::{Error, Result};
 
-/// The branch that is meant where none is named.
+/// The default branch.
 pub(super) const MAIN: &str = "main";
 
 /// A revision of a repository, in the cache.
@@ -26,10 +26,10 @@ pub(super) struct Cached {
 }
 
 impl Cached {
-    pub fn new(settings: &Settings, kind: Kind, id: &RepoId, revision: &str) -> Self {
+    pub fn new(settings: &Settings, kind: RepoKind, id: &RepoId, revision: &str) -> Self {
         let kind = match kind {
-            Kind::Model => RepoType::Model,
-            Kind::Dataset => RepoType::Dataset,
+            RepoKind::Model => RepoType::Model,
+            RepoKind::Dataset => RepoType::Dataset,
         };
         let repo = Repo::with_revision(id.as_str().to_owned(), kind, revision.to_owned());
         Self { cache: settings.cache.clone(), repo }
@@ -39,22 +39,22 @@ impl Cached {
         Cache::new(self.cache.clone()).repo(self.repo.clone())
     }
 
-    /// Where all of the repository is.
+    /// The folder of the repository.
     pub fn directory(&self) -> PathBuf {
         self.cache.join(self.repo.folder_name())
     }
 
-    /// Where the files of `commit` have their names.
+    /// The folder with the files of `commit`, under their names.
     pub fn snapshot(&self, commit: &str) -> PathBuf {
         self.names().pointer_path(commit)
     }
 
-    /// Where the content with this ETag is.
+    /// The file with the content of this ETag.
     pub fn blob(&self, etag: &str) -> PathBuf {
         self.directory().join("blobs").join(etag)
     }
 
-    /// The snapshot that the revision stands for, if it is here.
+    /// The snapshot of the revision, if it is in the cache.
     pub fn find(&self) -> Option<PathBuf> {
         let revision = self.repo.revision();
         let commit = match read_text(&self.directory().join("refs").join(revision), CONFIG_LIMIT) {
@@ -65,7 +65,7 @@ impl Cached {
         Some(self.snapshot(&commit)).filter(|snapshot| right && snapshot.is_dir())
     }
 
-    /// Writes down that the revision stands for `commit`.
+    /// Records that the revision is `commit`.
     pub fn point_at(&self, commit: &str) -> Result<()> {
         if self.repo.revision() == commit {
             return Ok(());
@@ -73,7 +73,7 @@ impl Cached {
         self.names().create_ref(commit).map_err(|e| Error::io(&self.directory(), &e))
     }
 
-    /// Gives the content with this ETag the name `path` in the snapshot of `commit`.
+    /// Links `path` in the snapshot of `commit` to the content of this ETag.
     pub fn link(&self, commit: &str, path: &str, etag: &str) -> Result<()> {
         let name = self.snapshot(commit).join(path);
         let up = "../".repeat(2 + path.split('/').count() - 1);
@@ -88,14 +88,14 @@ impl Cached {
             }
             #[cfg(unix)]
             return std::os::unix::fs::symlink(&target, &name);
-            // As Python does where links need a privilege.
+            // As Python does where links need administrator rights.
             #[cfg(not(unix))]
             return fs::copy(self.blob(etag), &name).map(drop);
         };
         attempt().map_err(|e| Error::io(&name, &e))
     }
 
-    /// The file that is locked while the content with this ETag is written.
+    /// The file that is locked while the content of this ETag is written.
     pub fn lock_file(&self, etag: &str) -> Result<File> {
         let path = self.cache.join(".locks").join(self.repo.folder_name());
         let attempt = || {
@@ -106,65 +106,71 @@ impl Cached {
     }
 }
 
-/// What came of looking for `ORG/NAME`.
+/// The result of looking for `ORG/NAME` in the cache.
 #[derive(Debug, PartialEq, Eq)]
-pub enum FromHub {
-    /// It is here.
-    Here(PathBuf),
-    /// It could be the name of a repository, and is not in the cache. What to say about that.
-    Absent {
+pub enum CacheLookup {
+    /// It is in the cache, in this folder.
+    Found(PathBuf),
+    /// It may be the name of a repository, but is not in the cache.
+    Missing {
         /// What is wrong.
         cause: String,
-        /// The command that would put it right.
+        /// The command that fetches it.
         hint: String,
     },
-    /// It is not written as a repository's name is.
-    NotAName,
+    /// It is not written like the name of a repository.
+    NotARepoName,
 }
 
-/// Looks for `ORG/NAME` or `ORG/NAME@REVISION` in the cache. Nothing is fetched.
-pub fn find(text: &str, kind: Kind) -> Result<FromHub> {
+/// Looks for `ORG/NAME` or `ORG/NAME@REVISION` in the cache, without the network.
+///
+/// # Errors
+/// If an environment variable of the hub has an invalid value.
+pub fn find_cached(text: &str, kind: RepoKind) -> Result<CacheLookup> {
     find_in(&Settings::from_env()?, text, kind)
 }
 
-/// The directory `path` if it is there, else the snapshot of the repository that it names.
+/// The path `path` if it exists, else the cached snapshot of the repository that it names.
 ///
-/// What is neither comes back as it is, for who opens it to say so, unless it may have been meant as
-/// a repository's name.
-pub fn find_or(path: &Path, kind: Kind) -> Result<PathBuf> {
+/// A path that is neither is returned unchanged, so that opening it reports the error.
+///
+/// # Errors
+/// If `path` is written like the name of a repository that is not in the cache, or an environment variable
+/// of the hub has an invalid value.
+pub fn resolve_path(path: &Path, kind: RepoKind) -> Result<PathBuf> {
     let text = match path.to_str() {
         Some(text) if !path.exists() => text,
         _ => return Ok(path.to_owned()),
     };
-    match find(text, kind)? {
-        FromHub::Here(snapshot) => Ok(snapshot),
-        FromHub::Absent { cause, hint } => Err(Error::invalid(text, cause).with_remedy(hint)),
-        FromHub::NotAName => Ok(path.to_owned()),
+    match find_cached(text, kind)? {
+        CacheLookup::Found(snapshot) => Ok(snapshot),
+        CacheLookup::Missing { cause, hint } => Err(Error::invalid(text, cause).with_remedy(hint)),
+        CacheLookup::NotARepoName => Ok(path.to_owned()),
     }
 }
 
-fn find_in(settings: &Settings, text: &str, kind: Kind) -> Result<FromHub> {
+fn find_in(settings: &Settings, text: &str, kind: RepoKind) -> Result<CacheLookup> {
     let (name, revision) = text.split_once('@').unwrap_or((text, MAIN));
     if !RepoId::is_full(name) || !is_revision(revision) {
-        return Ok(FromHub::NotAName);
+        return Ok(CacheLookup::NotARepoName);
     }
     let found = Cached::new(settings, kind, &name.parse()?, revision).find();
     Ok(match found {
-        Some(snapshot) => FromHub::Here(snapshot),
+        Some(snapshot) => CacheLookup::Found(snapshot),
         None => {
-            let dataset = if kind == Kind::Dataset { " --dataset" } else { "" };
+            let dataset = if kind == RepoKind::Dataset { " --dataset" } else { "" };
             let at =
                 if revision == MAIN { String::new() } else { format!(" --revision {revision}") };
             let cache = settings.cache.display();
-            FromHub::Absent {
-                cause: format!("no such directory, and no such {} in {cache}", kind.name()),
-                hint: format!("if it is one of the hub's: normed fetch {name}{dataset}{at}"),
+            CacheLookup::Missing {
+                cause: format!("there is no such folder, and no such {} in {cache}", kind.name()),
+                hint: format!("if it is on the hub, run: normed fetch {name}{dataset}{at}"),
             }
         }
     })
 }
 
-/// Whether `text` can be a branch, a tag or a commit, and a path below `refs`.
+/// Whether `text` can be a branch, a tag or a commit, and is safe as a path below `refs`.
 pub(super) fn is_revision(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     !text.is_empty()
@@ -190,35 +196,36 @@ mod tests {
     fn a_name_is_found_by_branch_and_by_commit() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
-        let look = |text| find_in(&settings, text, Kind::Model).unwrap();
+        let look = |text| find_in(&settings, text, RepoKind::Model).unwrap();
         for text in ["org/name", "org/name@v2"] {
-            let FromHub::Absent { hint, .. } = look(text) else { panic!("{text}") };
+            let CacheLookup::Missing { hint, .. } = look(text) else { panic!("{text}") };
             assert!(hint.contains("normed fetch org/name"), "{hint}");
             assert_eq!(hint.ends_with("--revision v2"), text.ends_with("v2"), "{hint}");
         }
-        let cached = Cached::new(&settings, Kind::Model, &"org/name".parse().unwrap(), MAIN);
+        let cached = Cached::new(&settings, RepoKind::Model, &"org/name".parse().unwrap(), MAIN);
         let snapshot = dir.path().join("models--org--name/snapshots/abc");
         assert_eq!(cached.snapshot("abc"), snapshot);
         fs::create_dir_all(&snapshot).unwrap();
         cached.point_at("abc").unwrap();
-        assert_eq!(look("org/name"), FromHub::Here(snapshot.clone()));
-        assert_eq!(look("org/name@abc"), FromHub::Here(snapshot));
-        let FromHub::Absent { hint, .. } = find_in(&settings, "org/name", Kind::Dataset).unwrap()
+        assert_eq!(look("org/name"), CacheLookup::Found(snapshot.clone()));
+        assert_eq!(look("org/name@abc"), CacheLookup::Found(snapshot));
+        let CacheLookup::Missing { hint, .. } =
+            find_in(&settings, "org/name", RepoKind::Dataset).unwrap()
         else {
             panic!("a model is no data set")
         };
         assert!(hint.ends_with("normed fetch org/name --dataset"), "{hint}");
         for text in ["name", "../name", "a/b/c", "org/name@../../x", "./a/b", "org/name@"] {
-            assert_eq!(look(text), FromHub::NotAName, "{text}");
+            assert_eq!(look(text), CacheLookup::NotARepoName, "{text}");
         }
-        assert_eq!(find_or(dir.path(), Kind::Model).unwrap(), dir.path());
+        assert_eq!(resolve_path(dir.path(), RepoKind::Model).unwrap(), dir.path());
     }
 
     #[test]
     fn a_ref_cannot_lead_out_of_the_cache() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
-        let cached = Cached::new(&settings, Kind::Model, &"org/name".parse().unwrap(), MAIN);
+        let cached = Cached::new(&settings, RepoKind::Model, &"org/name".parse().unwrap(), MAIN);
         cached.point_at("../../..").unwrap();
         assert_eq!(cached.find(), None);
     }
@@ -228,7 +235,7 @@ mod tests {
     fn names_are_linked_to_content_at_any_depth() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
-        let cached = Cached::new(&settings, Kind::Dataset, &"org/name".parse().unwrap(), MAIN);
+        let cached = Cached::new(&settings, RepoKind::Dataset, &"org/name".parse().unwrap(), MAIN);
         for etag in ["aa", "bb"] {
             fs::create_dir_all(cached.blob(etag).parent().unwrap()).unwrap();
             fs::write(cached.blob(etag), etag).unwrap();

@@ -1,4 +1,4 @@
-//! Requests to the hub: redirects, timeouts, patience.
+//! Requests to the hub, with redirects, timeouts and retries.
 
 use std::cell::Cell;
 use std::io;
@@ -10,26 +10,26 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, Timeout};
 
 use super::Settings;
-use super::answer::{Subject, Trouble};
 use super::event::Event;
+use super::response::{RepoRevision, RequestError};
 use crate::files::{CONFIG_LIMIT, read_bounded};
 use crate::{Error, Result};
 
-/// A name that is not found and a door that stays shut are not waited for longer than this.
+/// The longest wait for a host name and for a connection.
 const CONNECT: Duration = Duration::from_secs(15);
-/// A connection on which nothing arrives for this long is dead.
+/// A connection is given up if nothing arrives for this long.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How often in a row a request is made that fails.
+/// Failed attempts in a row after which a request is given up.
 const ATTEMPTS: u32 = 6;
-/// A server that wants to be left alone for longer is given up.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// Addresses that one request may be sent on to.
+/// A request is given up if the server asks to wait for longer.
+const MAX_WAIT: Duration = Duration::from_secs(300);
+/// The most redirects that one request follows.
 const REDIRECTS: usize = 8;
 
-/// What to ask for.
+/// What to request.
 #[derive(Clone, Copy)]
-pub(super) enum Ask {
-    /// The headers alone, as the hub itself gives them: an address elsewhere is not followed.
+pub(super) enum Request {
+    /// The headers that the hub itself sends: redirects to another host are not followed.
     Headers,
     /// The content from this byte on.
     Content(u64),
@@ -41,7 +41,7 @@ pub(super) struct Client<'a> {
     agent: Agent,
     stop: &'a AtomicBool,
     first_wait: Duration,
-    /// Whether the hub has answered yet.
+    /// Whether the hub has responded before.
     reached: Cell<bool>,
 }
 
@@ -74,45 +74,45 @@ impl<'a> Client<'a> {
         Ok(Self { settings, agent: config.into(), stop, first_wait, reached })
     }
 
-    /// Whether the user wants to stop, as an error.
-    pub fn go_on(&self) -> Result<(), Trouble> {
-        if self.stop.load(Ordering::Relaxed) { Err(Trouble::Stopped) } else { Ok(()) }
+    /// Fails if the user asked to stop.
+    pub fn check_stop(&self) -> Result<(), RequestError> {
+        if self.stop.load(Ordering::Relaxed) { Err(RequestError::Stopped) } else { Ok(()) }
     }
 
-    /// The answer to one request, if it is a success. `file` is the one asked for, if one is.
-    pub fn ask(
+    /// The response to a request, if it succeeds. `file` is the requested file, if any.
+    pub fn request(
         &self,
-        subject: &Subject<'_>,
+        repo: &RepoRevision<'_>,
         url: &str,
         file: Option<&str>,
-        ask: Ask,
-    ) -> Result<Response<Body>, Trouble> {
+        ask: Request,
+    ) -> Result<Response<Body>, RequestError> {
         let mut url = url.to_owned();
         for _ in 0..REDIRECTS {
-            self.go_on()?;
-            let answer = self.ask_once(&url, ask)?;
+            self.check_stop()?;
+            let answer = self.request_once(&url, ask)?;
             self.reached.set(true);
             let status = answer.status();
             if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
                 return Ok(answer);
             }
-            let Some(next) = location(&url, status, answer.headers())? else {
-                return Err(subject.refusal(status, answer.headers(), file));
+            let Some(next) = redirect_target(&url, status, answer.headers())? else {
+                return Err(repo.error_for(status, answer.headers(), file));
             };
-            if matches!(ask, Ask::Headers) && origin(&next) != origin(&url) {
+            if matches!(ask, Request::Headers) && origin(&next) != origin(&url) {
                 return Ok(answer);
             }
             url = next;
         }
-        Err(Error::network(url, "leads in a circle of addresses").into())
+        Err(Error::network(url, "redirects too often").into())
     }
 
-    fn ask_once(&self, url: &str, ask: Ask) -> Result<Response<Body>, Trouble> {
+    fn request_once(&self, url: &str, ask: Request) -> Result<Response<Body>, RequestError> {
         let mut request = match ask {
-            Ask::Headers => self.agent.head(url),
-            Ask::Content(_) => self.agent.get(url),
+            Request::Headers => self.agent.head(url),
+            Request::Content(_) => self.agent.get(url),
         };
-        if let Ask::Content(from @ 1..) = ask {
+        if let Request::Content(from @ 1..) = ask {
             request = request.header("range", format!("bytes={from}-"));
         }
         if let Some(token) = &self.settings.token
@@ -120,37 +120,37 @@ impl<'a> Client<'a> {
         {
             request = request.header("authorization", format!("Bearer {}", token.reveal()));
         }
-        request.call().map_err(|error| trouble(url, error))
+        request.call().map_err(|error| from_ureq(url, error))
     }
 
-    /// Repeats `attempt` as long as its trouble may pass. It says how far it has come: progress is
-    /// no failure.
-    pub fn patiently<T>(
+    /// Repeats `attempt` while its failure may go away. The attempt returns how many bytes it has reached:
+    /// after progress, failures are counted anew.
+    pub fn with_retries<T>(
         &self,
         place: &str,
-        tell: &mut dyn FnMut(&Event),
-        mut attempt: impl FnMut(&mut dyn FnMut(&Event)) -> (u64, Result<T, Trouble>),
-    ) -> Result<T, Trouble> {
+        report: &mut dyn FnMut(&Event),
+        mut attempt: impl FnMut(&mut dyn FnMut(&Event)) -> (u64, Result<T, RequestError>),
+    ) -> Result<T, RequestError> {
         let (mut failures, mut reached) = (0, 0);
         loop {
-            let (at, result) = attempt(tell);
+            let (at, result) = attempt(report);
             if at > reached {
                 (failures, reached) = (0, at);
             }
             let (cause, wait) = match result {
-                Err(Trouble::Passing { cause, wait }) => (cause, wait),
-                Err(Trouble::Unreachable(cause)) if self.reached.get() => (cause, None),
+                Err(RequestError::Temporary { cause, wait }) => (cause, wait),
+                Err(RequestError::Unreachable(cause)) if self.reached.get() => (cause, None),
                 other => return other,
             };
             let wait = wait.unwrap_or(self.first_wait * 2_u32.pow(failures));
             failures += 1;
-            if failures == ATTEMPTS || wait > LONGEST_WAIT {
+            if failures == ATTEMPTS || wait > MAX_WAIT {
                 return Err(gave_up(place, &cause, wait, self.settings).into());
             }
-            tell(&Event::Waiting { place: place.to_owned(), cause, seconds: wait.as_secs_f64() });
+            report(&Event::Waiting { place: place.to_owned(), cause, seconds: wait.as_secs_f64() });
             let until = Instant::now() + wait;
             while let Some(left) = until.checked_duration_since(Instant::now()) {
-                self.go_on()?;
+                self.check_stop()?;
                 std::thread::sleep(left.min(Duration::from_millis(100)));
             }
         }
@@ -158,25 +158,34 @@ impl<'a> Client<'a> {
 }
 
 fn gave_up(place: &str, cause: &str, wait: Duration, settings: &Settings) -> Error {
-    if wait > LONGEST_WAIT {
+    if wait > MAX_WAIT {
         let minutes = wait.as_secs().div_ceil(60);
-        let error = Error::network(place, format!("{cause}; it asks to wait {minutes} minutes"));
+        let error =
+            Error::network(place, format!("{cause}; the server asks to wait {minutes} minutes"));
         return error.with_remedy(match settings.token {
-            Some(_) => "the same command goes on from here",
-            None => "the same command goes on from here; with HF_TOKEN set, more is allowed",
+            Some(_) => "the same command continues from here",
+            None => {
+                "the same command continues from here; with HF_TOKEN set, more requests are allowed"
+            }
         });
     }
     Error::network(place, format!("{cause}, {ATTEMPTS} times in a row"))
-        .with_remedy("the same command goes on from here")
+        .with_remedy("the same command continues from here")
 }
 
-/// Where `url` is answered to be, if the answer says that it is elsewhere.
-fn location(url: &str, status: StatusCode, headers: &HeaderMap) -> Result<Option<String>, Trouble> {
+/// The address that a response redirects to, if it is a redirect.
+fn redirect_target(
+    url: &str,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<String>, RequestError> {
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
     let location = headers.get("location").and_then(|value| value.to_str().ok());
-    let wrong = |cause: &str| Trouble::Lasting(Error::network(url, format!("{status}, {cause}")));
+    let wrong = |cause: &str| {
+        RequestError::Permanent(Error::network(url, format!("redirects ({status}), {cause}")))
+    };
     match location {
         Some(whole) if whole.starts_with("https://") || whole.starts_with("http://") => {
             Ok(Some(whole.to_owned()))
@@ -184,8 +193,8 @@ fn location(url: &str, status: StatusCode, headers: &HeaderMap) -> Result<Option
         Some(path) if path.starts_with('/') && !path.starts_with("//") => {
             Ok(Some(format!("{}{path}", origin(url))))
         }
-        Some(_) => Err(wrong("but to an address of no known form")),
-        None => Err(wrong("but not where")),
+        Some(_) => Err(wrong("but its address is not http or https")),
+        None => Err(wrong("but it has no address")),
     }
 }
 
@@ -196,42 +205,45 @@ fn origin(url: &str) -> &str {
     &url[..end]
 }
 
-fn trouble(url: &str, error: ureq::Error) -> Trouble {
+fn from_ureq(url: &str, error: ureq::Error) -> RequestError {
     use ureq::Error as E;
     match error {
-        E::HostNotFound => Trouble::Unreachable("its address is not found".into()),
+        E::HostNotFound => RequestError::Unreachable("its host name is not found".into()),
         E::ConnectionFailed | E::Timeout(Timeout::Connect | Timeout::Resolve) => {
-            Trouble::Unreachable("no connection".into())
+            RequestError::Unreachable("no connection".into())
         }
         E::Io(error) => from_io(&error),
-        E::Timeout(_) => silent(),
+        E::Timeout(_) => timed_out(),
         E::Protocol(error) => {
-            Trouble::Passing { cause: format!("a broken answer: {error}"), wait: None }
+            RequestError::Temporary { cause: format!("an invalid response: {error}"), wait: None }
         }
         E::Rustls(_) | E::Tls(_) | E::Pem(_) => {
             let error = Error::network(origin(url), format!("no secure connection: {error}"));
-            let hint = "behind a proxy with a certificate of its own, set SSL_CERT_FILE to a file of \
-                 the certificates to trust";
-            Trouble::Lasting(error.with_remedy(hint))
+            let hint = "behind a proxy with its own certificate, set SSL_CERT_FILE to a file of \
+                 trusted certificates";
+            RequestError::Permanent(error.with_remedy(hint))
         }
-        other => Trouble::Lasting(Error::network(origin(url), other)),
+        other => RequestError::Permanent(Error::network(origin(url), other)),
     }
 }
 
-fn silent() -> Trouble {
-    let cause = format!("nothing has come for {} seconds", SILENCE.as_secs());
-    Trouble::Passing { cause, wait: None }
+fn timed_out() -> RequestError {
+    let cause = format!("nothing has arrived for {} seconds", SILENCE.as_secs());
+    RequestError::Temporary { cause, wait: None }
 }
 
-/// What a connection's failure means.
-pub(super) fn from_io(error: &io::Error) -> Trouble {
+/// The failure that an I/O error of a connection stands for.
+pub(super) fn from_io(error: &io::Error) -> RequestError {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused | Kind::NetworkUnreachable | Kind::HostUnreachable => {
-            Trouble::Unreachable(error.to_string())
+            RequestError::Unreachable(error.to_string())
         }
-        Kind::TimedOut | Kind::WouldBlock => silent(),
-        _ => Trouble::Passing { cause: format!("the connection is cut: {error}"), wait: None },
+        Kind::TimedOut | Kind::WouldBlock => timed_out(),
+        _ => RequestError::Temporary {
+            cause: format!("the connection was interrupted: {error}"),
+            wait: None,
+        },
     }
 }
 
@@ -254,12 +266,12 @@ mod tests {
             if let Some(place) = place {
                 headers.insert("location", place.parse().unwrap());
             }
-            location("https://h/a/b", StatusCode::FOUND, &headers)
+            redirect_target("https://h/a/b", StatusCode::FOUND, &headers)
         };
         assert_eq!(to(Some("/c?d")).unwrap().unwrap(), "https://h/c?d");
         assert_eq!(to(Some("https://i/c")).unwrap().unwrap(), "https://i/c");
         for wrong in [None, Some("c"), Some("//i/c"), Some("file:///etc/passwd")] {
-            assert!(matches!(to(wrong), Err(Trouble::Lasting(_))), "{wrong:?}");
+            assert!(matches!(to(wrong), Err(RequestError::Permanent(_))), "{wrong:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a fetch reports while it runs.
+//! The events of a fetch.
 
 use std::path::PathBuf;
 
@@ -6,67 +6,67 @@ use serde::Serialize;
 
 use super::{ListedFile, RepoId};
 
-/// What happens during a fetch.
+/// An event of a fetch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The hub has said what there is.
+    /// The files of the repository are known.
     Listed {
         /// The repository.
         id: RepoId,
-        /// What its revision stands for.
+        /// The commit of the revision.
         commit: String,
-        /// As the card says it; absent if it says nothing.
+        /// The license, as the card states it; none if it states nothing.
         licence: Option<String>,
-        /// Whether terms have to be accepted first.
+        /// Whether terms must be accepted first.
         gated: bool,
-        /// What is fetched, unless it is here already.
+        /// Files to fetch, unless they are here already.
         files: Vec<ListedFile>,
-        /// What is not.
+        /// Files that are not fetched.
         left_out: Vec<ListedFile>,
     },
-    /// The disk is short of space for what may be missing.
+    /// The free disk space may not suffice.
     LittleSpace {
-        /// Bytes to fetch at most.
+        /// The most bytes that may be fetched.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         free: u64,
     },
-    /// So much of a file is here.
+    /// A part of a file has arrived.
     Received {
         /// Its path in the repository.
         path: String,
-        /// Bytes from its beginning.
+        /// Number of bytes that are here, from the beginning.
         at: u64,
     },
-    /// A file is here and is the hub's.
+    /// A file is complete.
     Finished {
         /// Its path in the repository.
         path: String,
-        /// In bytes.
+        /// Size in bytes.
         size: u64,
-        /// Whether it was here before.
+        /// Whether it was here before the fetch.
         was_here: bool,
-        /// Whether the hub gave a checksum to hold it to.
+        /// Whether it was verified by a checksum of the hub.
         checked: bool,
     },
-    /// What was here under a file's name is not what the hub has; it is fetched anew.
+    /// A file that was here differs from the one on the hub; it is fetched again.
     Differs {
-        /// Where it is.
+        /// Its path on this machine.
         place: PathBuf,
     },
-    /// Another process fetches this file; it is waited for.
+    /// Another process is fetching this file; the fetch waits for it.
     Locked {
         /// Its path in the repository.
         path: String,
     },
-    /// Something failed that may pass.
+    /// A request failed and will be repeated.
     Waiting {
         /// The repository or the file.
         place: String,
         /// What failed.
         cause: String,
-        /// Until it is tried again.
+        /// Seconds until the next attempt.
         seconds: f64,
     },
 }

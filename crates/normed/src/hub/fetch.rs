@@ -1,4 +1,4 @@
-//! A repository, fetched.
+//! Fetching the files of a repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,39 +8,38 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::answer::{Subject, Trouble};
 use super::cache::{Cached, MAIN, is_revision};
 use super::client::Client;
 use super::event::Event;
-use super::file::{Remote, written};
+use super::file::{RemoteFile, write_error};
 use super::listing::{ListedFile, Listing};
+use super::response::{RepoRevision, RequestError};
 use super::select::select;
-use super::{Kind, RepoId, Settings};
+use super::{RepoId, RepoKind, Settings};
 use crate::{Error, Result};
 
-/// What to fetch, and where to.
+/// What to fetch, and where to put it.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
-    /// What is in the repository.
-    pub kind: Kind,
+    /// What the repository contains.
+    pub kind: RepoKind,
     /// Its name.
     pub id: RepoId,
     /// A branch, a tag or a commit; `main` if absent.
     pub revision: Option<String>,
-    /// Only files that one of these patterns matches; what a model or a data set needs if there is
-    /// none.
+    /// Patterns of the files to fetch; without any, the files that a model or a data set needs.
     pub include: Vec<String>,
-    /// A directory for the files, in the place of the cache.
+    /// Folder for the files, instead of the cache.
     pub output: Option<PathBuf>,
-    /// Set from outside, it ends the fetch; what has arrived stays for the next.
+    /// Setting it from outside stops the fetch. What has arrived is kept for the next fetch.
     pub stop: Arc<AtomicBool>,
-    /// The pause after a first failure; it doubles with each further one.
+    /// Pause after the first failure; it doubles after each further failure.
     pub first_wait: Duration,
 }
 
 impl FetchOptions {
-    /// A whole repository's `main`, into the cache.
-    pub fn new(kind: Kind, id: RepoId) -> Self {
+    /// The usual files of the main branch, into the cache.
+    pub fn new(kind: RepoKind, id: RepoId) -> Self {
         Self {
             kind,
             id,
@@ -53,103 +52,108 @@ impl FetchOptions {
     }
 }
 
-/// What came of a fetch.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Fetched {
-    /// What is in the repository.
-    pub kind: Kind,
+    /// What the repository contains.
+    pub kind: RepoKind,
     /// Its name.
     pub id: RepoId,
-    /// The branch, tag or commit that was asked for.
+    /// The branch, tag or commit.
     pub revision: String,
     /// Where the files are.
     pub directory: PathBuf,
-    /// What the hub said; absent if it was not asked, for want of leave to go to the network.
-    pub asked: Option<Asked>,
+    /// What was fetched or verified online; none if the network must not be used.
+    #[serde(rename = "asked")]
+    pub online: Option<OnlineFetch>,
 }
 
-/// What the hub said.
+/// What a fetch over the network has verified.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Asked {
-    /// What the revision stands for.
+pub struct OnlineFetch {
+    /// The commit of the revision.
     pub commit: String,
-    /// As the card says it.
+    /// The license, as the card states it.
     pub licence: Option<String>,
-    /// Files that are here now.
+    /// Number of files.
     pub files: usize,
-    /// Their bytes.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// Files without a checksum to hold them to.
+    /// Number of files for which the hub has no checksum.
     pub unchecked: usize,
 }
 
-/// Fetches a repository's files into the cache, or a directory. None if `options.stop` was set.
+/// Fetches the files of a repository into the cache, or a folder. Returns none if `options.stop` was set.
 ///
-/// A file that is here is held to the hub's checksum, as is one that arrives. A file gets its name
-/// when it is whole; until then it ends in `.incomplete`, and the next fetch goes on from there.
-/// A revision can be found under its name once all files that were asked for are here.
+/// Every file is verified against the hub's checksum, including files that are here already. An unfinished
+/// file has a name that ends in `.incomplete`; the next fetch continues it. A revision can be found in the
+/// cache once all its files are here.
+///
+/// # Errors
+/// If the hub cannot be reached or refuses, if a file cannot be written, or if its checksum is wrong.
 pub fn fetch(
     settings: &Settings,
     options: &FetchOptions,
-    tell: &mut dyn FnMut(&Event),
+    report: &mut dyn FnMut(&Event),
 ) -> Result<Option<Fetched>> {
     let FetchOptions { kind, id, revision, .. } = options;
     let revision = revision.as_deref().unwrap_or(MAIN);
     if !is_revision(revision) {
-        return Err(Error::invalid(revision, "is no branch, tag or commit"));
+        return Err(Error::invalid(revision, "is not a branch, tag or commit"));
     }
-    let subject = Subject { settings, kind: *kind, id, revision };
+    let repo = RepoRevision { settings, kind: *kind, id, revision };
     let cached = Cached::new(settings, *kind, id, revision);
-    let fetched = |directory, asked| Fetched {
+    let fetched = |directory, online| Fetched {
         kind: *kind,
         id: id.clone(),
         revision: revision.to_owned(),
         directory,
-        asked,
+        online,
     };
     if settings.offline {
         return match cached.find() {
             Some(directory) if options.output.is_none() => Ok(Some(fetched(directory, None))),
-            _ => Err(Error::invalid(id, "HF_HUB_OFFLINE says to stay off the network")
-                .with_remedy("unset it, or copy the hub's cache from a machine that has it here")),
+            _ => Err(Error::invalid(id, "cannot be fetched: HF_HUB_OFFLINE forbids the network")
+                .with_remedy("unset it, or copy the hub's cache from another machine")),
         };
     }
-    match online(&subject, &cached, options, tell) {
+    match fetch_online(&repo, &cached, options, report) {
         Ok((directory, asked)) => Ok(Some(fetched(directory, Some(asked)))),
-        Err(Trouble::Stopped) => Ok(None),
-        Err(Trouble::Lasting(error)) => Err(error),
-        Err(Trouble::NoRepository) => Err(no_repository(&subject, options)),
-        Err(Trouble::Unreachable(cause) | Trouble::Passing { cause, .. }) => {
+        Err(RequestError::Stopped) => Ok(None),
+        Err(RequestError::Permanent(error)) => Err(error),
+        Err(RequestError::NoRepository) => Err(no_repository(&repo, options)),
+        Err(RequestError::Unreachable(cause) | RequestError::Temporary { cause, .. }) => {
             let error = Error::network(&settings.endpoint, cause);
             Err(error.with_remedy(match cached.find() {
                 Some(snapshot) => format!(
-                    "what was fetched before is in {}; with HF_HUB_OFFLINE=1 it is used unasked",
+                    "files fetched before are in {}; set HF_HUB_OFFLINE=1 to use them without the network",
                     snapshot.display()
                 ),
-                None => "this needs the network; HF_ENDPOINT can name a mirror, HTTPS_PROXY a \
-                     proxy, and the hub's cache of another machine can be copied here (HF_HOME)"
+                None => "check the network. HF_ENDPOINT can name a mirror and HTTPS_PROXY a proxy; or \
+                     copy the hub's cache from another machine (HF_HOME)"
                     .to_owned(),
             }))
         }
     }
 }
 
-fn online(
-    subject: &Subject<'_>,
+fn fetch_online(
+    repo: &RepoRevision<'_>,
     cached: &Cached,
     options: &FetchOptions,
-    tell: &mut dyn FnMut(&Event),
-) -> Result<(PathBuf, Asked), Trouble> {
-    let Subject { settings, kind, id, .. } = *subject;
+    report: &mut dyn FnMut(&Event),
+) -> Result<(PathBuf, OnlineFetch), RequestError> {
+    let RepoRevision { settings, kind, id, .. } = *repo;
     let client = Client::new(settings, &options.stop, options.first_wait)?;
-    let listing = client.patiently(id.as_str(), tell, |_| (0, Listing::read(&client, subject)))?;
+    let listing =
+        client.with_retries(id.as_str(), report, |_| (0, Listing::read(&client, repo)))?;
     let Listing { commit, files, licence, gated } = listing;
     let (files, left_out) = select(id, kind, files, &options.include)?;
     let directory = match &options.output {
         Some(output) => output.clone(),
         None => cached.snapshot(&commit),
     };
-    tell(&Event::Listed {
+    report(&Event::Listed {
         id: id.clone(),
         commit: commit.clone(),
         licence: licence.clone(),
@@ -157,26 +161,27 @@ fn online(
         files: files.clone(),
         left_out,
     });
-    fs::create_dir_all(&directory).map_err(|e| written(&directory, &e))?;
+    fs::create_dir_all(&directory).map_err(|e| write_error(&directory, &e))?;
     let absent = files.iter().filter(|file| !directory.join(&file.path).exists());
     let needed: u64 = absent.filter_map(|file| file.size).sum();
     if let Some(free) = free_space(&directory).filter(|&free| free < needed) {
-        tell(&Event::LittleSpace { needed, free });
+        report(&Event::LittleSpace { needed, free });
     }
 
-    let mut asked = Asked { commit, licence, files: files.len(), bytes: 0, unchecked: 0 };
+    let mut asked = OnlineFetch { commit, licence, files: files.len(), bytes: 0, unchecked: 0 };
     for ListedFile { path, .. } in &files {
         let commit = &asked.commit;
-        let remote =
-            client.patiently(path, tell, |_| (0, Remote::look(&client, subject, commit, path)))?;
+        let remote = client
+            .with_retries(path, report, |_| (0, RemoteFile::open(&client, repo, commit, path)))?;
         let checked = match &options.output {
             Some(output) => {
                 let whole = output.join(path);
-                one(&client, subject, &remote, &whole, tell)?
+                fetch_file(&client, repo, &remote, &whole, report)?
             }
             None => {
-                let _held = lock(&client, cached, &remote, tell)?;
-                let checked = one(&client, subject, &remote, &cached.blob(&remote.etag), tell)?;
+                let _held = lock(&client, cached, &remote, report)?;
+                let checked =
+                    fetch_file(&client, repo, &remote, &cached.blob(&remote.etag), report)?;
                 cached.link(commit, path, &remote.etag)?;
                 checked
             }
@@ -190,22 +195,22 @@ fn online(
     Ok((directory, asked))
 }
 
-/// Makes `whole` the file `remote`. Whether there was a checksum to hold it to.
-fn one(
+/// Fetches `remote` to `whole`, unless it is there. Returns whether it was verified by a checksum.
+fn fetch_file(
     client: &Client<'_>,
-    subject: &Subject<'_>,
-    remote: &Remote<'_>,
+    repo: &RepoRevision<'_>,
+    remote: &RemoteFile<'_>,
     whole: &Path,
-    tell: &mut dyn FnMut(&Event),
-) -> Result<bool, Trouble> {
-    let Remote { path, size, .. } = *remote;
+    report: &mut dyn FnMut(&Event),
+) -> Result<bool, RequestError> {
+    let RemoteFile { path, size, .. } = *remote;
     let finished =
         |was_here, checked| Event::Finished { path: path.to_owned(), size, was_here, checked };
     if whole.exists() {
-        match remote.is_at(client, whole)? {
-            Some(false) => tell(&Event::Differs { place: whole.to_owned() }),
+        match remote.matches(client, whole)? {
+            Some(false) => report(&Event::Differs { place: whole.to_owned() }),
             checked => {
-                tell(&finished(true, checked.is_some()));
+                report(&finished(true, checked.is_some()));
                 return Ok(checked.is_some());
             }
         }
@@ -214,21 +219,21 @@ fn one(
     partial.push(".incomplete");
     let partial = PathBuf::from(partial);
     if let Some(directory) = whole.parent() {
-        fs::create_dir_all(directory).map_err(|e| written(directory, &e))?;
+        fs::create_dir_all(directory).map_err(|e| write_error(directory, &e))?;
     }
-    let checked = remote.receive(client, subject, &partial, tell)?;
+    let checked = remote.receive(client, repo, &partial, report)?;
     fs::rename(&partial, whole).map_err(|e| Error::io(whole, &e))?;
-    tell(&finished(false, checked));
+    report(&finished(false, checked));
     Ok(checked)
 }
 
-/// Keeps other processes, Python's among them, from writing the same file.
+/// Locks a file, so that no other process, Python's included, writes it.
 fn lock(
     client: &Client<'_>,
     cached: &Cached,
-    remote: &Remote<'_>,
-    tell: &mut dyn FnMut(&Event),
-) -> Result<fs::File, Trouble> {
+    remote: &RemoteFile<'_>,
+    report: &mut dyn FnMut(&Event),
+) -> Result<fs::File, RequestError> {
     let file = cached.lock_file(&remote.etag)?;
     let mut told = false;
     loop {
@@ -236,36 +241,35 @@ fn lock(
             Ok(()) => return Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
                 if !told {
-                    tell(&Event::Locked { path: remote.path.to_owned() });
+                    report(&Event::Locked { path: remote.path.to_owned() });
                     told = true;
                 }
-                client.go_on()?;
+                client.check_stop()?;
                 std::thread::sleep(Duration::from_millis(200));
             }
-            // A file system without locks; Python goes without one there, too.
+            // The file system has no locks. Python ignores this, too.
             Err(fs::TryLockError::Error(_)) => return Ok(file),
         }
     }
 }
 
-/// What to say where the hub knows no such repository: perhaps it knows one of the other kind.
-fn no_repository(subject: &Subject<'_>, options: &FetchOptions) -> Error {
-    let Subject { settings, kind, id, .. } = *subject;
-    let other = Subject { kind: kind.other(), ..*subject };
+/// The error for an unknown repository. It may be one of the other kind.
+fn no_repository(repo: &RepoRevision<'_>, options: &FetchOptions) -> Error {
+    let RepoRevision { settings, kind, id, .. } = *repo;
+    let other = RepoRevision { kind: kind.other(), ..*repo };
     let client = Client::new(settings, &options.stop, options.first_wait);
     let is_other = client.is_ok_and(|client| Listing::read(&client, &other).is_ok());
-    let error = Error::invalid(id, format!("the hub knows no such {}", kind.name()));
+    let error = Error::invalid(id, format!("is not a {} on the hub", kind.name()));
     if is_other {
-        error.with_remedy(format!("it is a {}: {}", kind.other().name(), other.command()))
+        error.with_remedy(format!("it is a {}; run: {}", kind.other().name(), other.command()))
     } else if settings.token.is_none() {
-        error.with_remedy("look for a slip in the name; if it is private, set HF_TOKEN")
+        error.with_remedy("check the spelling; for a private repository, set HF_TOKEN")
     } else {
-        error
-            .with_remedy("look for a slip in the name; if it is private, the token may not read it")
+        error.with_remedy("check the spelling; if it is private, the token may not have access")
     }
 }
 
-/// Bytes that are free where `directory` is; none if the system does not tell.
+/// Free bytes on the disk of `directory`; none if the system does not say.
 fn free_space(directory: &Path) -> Option<u64> {
     #[cfg(unix)]
     {

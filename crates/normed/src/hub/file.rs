@@ -1,4 +1,4 @@
-//! One file: gone on with where it was broken off, and held to its checksum.
+//! Receiving one file: an interrupted transfer is continued, and the checksum is verified.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -8,43 +8,43 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::http::{HeaderMap, StatusCode};
 
-use super::answer::{Subject, Trouble};
-use super::client::{Ask, Client, from_io};
+use super::client::{Client, Request, from_io};
 use super::event::Event;
+use super::response::{RepoRevision, RequestError};
 use crate::files::hex;
 use crate::{Error, Result};
 
-/// How much is read at a time, in bytes.
+/// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;
 
-/// A file on the hub, as its headers describe it.
-pub(super) struct Remote<'a> {
+/// A file on the hub, as its response headers describe it.
+pub(super) struct RemoteFile<'a> {
     pub path: &'a str,
     pub url: String,
-    /// The content's checksum, in a form that is safe as a file's name.
+    /// The checksum of the content; safe as the name of a file.
     pub etag: String,
     pub size: u64,
 }
 
-impl<'a> Remote<'a> {
-    /// Asks for the headers of `path` at `commit`.
-    pub fn look(
+impl<'a> RemoteFile<'a> {
+    /// Requests the headers of `path` at `commit`.
+    pub fn open(
         client: &Client<'_>,
-        subject: &Subject<'_>,
+        repo: &RepoRevision<'_>,
         commit: &str,
         path: &'a str,
-    ) -> Result<Self, Trouble> {
-        let url = format!("{}/resolve/{commit}/{}", subject.page(), escaped(path));
-        let answer = client.ask(subject, &url, Some(path), Ask::Headers)?;
-        let (etag, size) = described(answer.headers()).map_err(|cause| {
-            Error::network(path, format!("the hub's answer lacks {cause}"))
-                .with_remedy("HF_ENDPOINT, or a proxy, leads somewhere else")
+    ) -> Result<Self, RequestError> {
+        let url = format!("{}/resolve/{commit}/{}", repo.page(), percent_encoded(path));
+        let answer = client.request(repo, &url, Some(path), Request::Headers)?;
+        let (etag, size) = etag_and_size(answer.headers()).map_err(|cause| {
+            Error::network(path, format!("the hub's response lacks {cause}"))
+                .with_remedy("check HF_ENDPOINT and the proxy settings")
         })?;
         Ok(Self { path, url, etag, size })
     }
 
-    /// Whether the file at `path` is this one; none if there is no checksum to tell by.
-    pub fn is_at(&self, client: &Client<'_>, path: &Path) -> Result<Option<bool>, Trouble> {
+    /// Whether the file at `path` has this content; none if there is no checksum to compare.
+    pub fn matches(&self, client: &Client<'_>, path: &Path) -> Result<Option<bool>, RequestError> {
         let mut file = File::open(path).map_err(|e| Error::io(path, &e))?;
         let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
         if length != self.size {
@@ -55,39 +55,39 @@ impl<'a> Remote<'a> {
         Ok(sum.expected().map(|expected| sum.finish() == expected))
     }
 
-    /// Receives what is missing of `partial`. Whether there was a checksum to hold it to.
+    /// Receives the missing part of `partial`. Returns whether it was verified by a checksum.
     pub fn receive(
         &self,
         client: &Client<'_>,
-        subject: &Subject<'_>,
+        repo: &RepoRevision<'_>,
         partial: &Path,
-        tell: &mut dyn FnMut(&Event),
-    ) -> Result<bool, Trouble> {
+        report: &mut dyn FnMut(&Event),
+    ) -> Result<bool, RequestError> {
         let mut download = Download::open(self, client, partial)?;
         let resumed = download.length > 0;
-        download.go_on(client, subject, tell)?;
+        download.receive_all(client, repo, report)?;
         let mut mismatch = download.mismatch();
         if mismatch.is_some() && resumed {
-            // What was there before may be what is wrong.
+            // The part that was here before may be wrong.
             download.restart()?;
-            download.go_on(client, subject, tell)?;
+            download.receive_all(client, repo, report)?;
             mismatch = download.mismatch();
         }
         if let Some((found, expected)) = mismatch {
             fs::remove_file(partial).map_err(|e| Error::io(partial, &e))?;
-            let cause = format!("what arrived is not what the hub has: {found}, not {expected}");
+            let cause = format!("has the wrong checksum: {found} instead of {expected}");
             return Err(Error::network(self.path, cause)
-                .with_remedy("try again; if it stays so, something on the way alters files")
+                .with_remedy("try again; if it fails again, something on the network changes files")
                 .into());
         }
-        download.file.sync_all().map_err(|e| written(partial, &e))?;
+        download.file.sync_all().map_err(|e| write_error(partial, &e))?;
         Ok(download.sum.expected().is_some())
     }
 }
 
-/// A file that is being received.
+/// A transfer in progress.
 struct Download<'a> {
-    remote: &'a Remote<'a>,
+    remote: &'a RemoteFile<'a>,
     partial: &'a Path,
     file: File,
     length: u64,
@@ -96,13 +96,13 @@ struct Download<'a> {
 
 impl<'a> Download<'a> {
     fn open(
-        remote: &'a Remote<'a>,
+        remote: &'a RemoteFile<'a>,
         client: &Client<'_>,
         partial: &'a Path,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, RequestError> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
-        let file = options.open(partial).map_err(|e| written(partial, &e))?;
+        let file = options.open(partial).map_err(|e| write_error(partial, &e))?;
         let length = file.metadata().map_err(|e| Error::io(partial, &e))?.len();
         let mut download = Self { remote, partial, file, length, sum: Checksum::new(remote) };
         if length > remote.size {
@@ -114,69 +114,69 @@ impl<'a> Download<'a> {
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.file.set_len(0).map_err(|e| written(self.partial, &e))?;
+        self.file.set_len(0).map_err(|e| write_error(self.partial, &e))?;
         (self.length, self.sum) = (0, Checksum::new(self.remote));
         Ok(())
     }
 
-    /// Receives to the end, through whatever may pass.
-    fn go_on(
+    /// Receives the rest, over several connections if needed.
+    fn receive_all(
         &mut self,
         client: &Client<'_>,
-        subject: &Subject<'_>,
-        tell: &mut dyn FnMut(&Event),
-    ) -> Result<(), Trouble> {
+        repo: &RepoRevision<'_>,
+        report: &mut dyn FnMut(&Event),
+    ) -> Result<(), RequestError> {
         let path = self.remote.path;
-        client.patiently(path, tell, |tell| {
-            let result = self.pour(client, subject, tell);
+        client.with_retries(path, report, |report| {
+            let result = self.receive_once(client, repo, report);
             (self.length, result)
         })
     }
 
-    /// Receives as much as one connection gives.
-    fn pour(
+    /// Receives as much as one connection delivers.
+    fn receive_once(
         &mut self,
         client: &Client<'_>,
-        subject: &Subject<'_>,
-        tell: &mut dyn FnMut(&Event),
-    ) -> Result<(), Trouble> {
-        let Remote { path, url, size, .. } = self.remote;
-        tell(&Event::Received { path: (*path).to_owned(), at: self.length });
+        repo: &RepoRevision<'_>,
+        report: &mut dyn FnMut(&Event),
+    ) -> Result<(), RequestError> {
+        let RemoteFile { path, url, size, .. } = self.remote;
+        report(&Event::Received { path: (*path).to_owned(), at: self.length });
         if self.length == *size {
             return Ok(());
         }
-        let answer = client.ask(subject, url, Some(path), Ask::Content(self.length))?;
-        let again = |cause: &str| Trouble::Passing { cause: cause.to_owned(), wait: None };
+        let answer = client.request(repo, url, Some(path), Request::Content(self.length))?;
+        let again = |cause: &str| RequestError::Temporary { cause: cause.to_owned(), wait: None };
         let start = match answer.status() {
-            StatusCode::PARTIAL_CONTENT => starts_at(answer.headers()),
+            StatusCode::PARTIAL_CONTENT => range_start(answer.headers()),
             StatusCode::RANGE_NOT_SATISFIABLE => None,
-            _ => Some(0), // all of it: perhaps the server knows of no parts
+            _ => Some(0), // the whole file: the server may not support ranges
         };
         match start {
             Some(start) if start == self.length => {}
             Some(0) => self.restart()?,
             _ => {
                 self.restart()?;
-                return Err(again("the server does not have the part that is missing"));
+                return Err(again("the server does not have the missing part"));
             }
         }
         let mut content = answer.into_body().into_reader();
         let mut piece = vec![0; PIECE];
         while self.length < *size {
-            client.go_on()?;
+            client.check_stop()?;
             let n = match content.read(&mut piece) {
-                Ok(0) => return Err(again("the connection is cut")),
+                Ok(0) => return Err(again("the connection was interrupted")),
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(from_io(&error)),
             };
             let left = usize::try_from(*size - self.length).unwrap_or(usize::MAX);
-            // What comes beyond the size that the hub gives is none of the file's.
+            // Bytes beyond the size that the hub states do not belong to the file.
             let piece = &piece[..n.min(left)];
-            self.file.write_all(piece).map_err(|e| written(self.partial, &e))?;
+            self.file.write_all(piece).map_err(|e| write_error(self.partial, &e))?;
             self.sum.update(piece);
             self.length += piece.len() as u64;
-            tell(&Event::Received { path: (*path).to_owned(), at: self.length });
+            report(&Event::Received { path: (*path).to_owned(), at: self.length });
         }
         Ok(())
     }
@@ -188,12 +188,12 @@ impl<'a> Download<'a> {
     }
 }
 
-/// The checksum that an ETag is: SHA-256 of large files, git's of the others.
+/// The kind of checksum that an ETag is: SHA-256 for large files, git's SHA-1 for others.
 #[derive(Clone)]
 enum Sum {
     Sha256(Sha256),
     Git(Sha1),
-    /// The ETag is none that we know.
+    /// The ETag is not a known checksum.
     None,
 }
 
@@ -203,7 +203,7 @@ struct Checksum {
 }
 
 impl Checksum {
-    fn new(remote: &Remote<'_>) -> Self {
+    fn new(remote: &RemoteFile<'_>) -> Self {
         let is_hex = remote.etag.bytes().all(|b| b.is_ascii_hexdigit());
         let sum = match remote.etag.len() {
             64 if is_hex => Sum::Sha256(Sha256::new()),
@@ -221,17 +221,17 @@ impl Checksum {
         }
     }
 
-    /// Takes in the first `length` bytes of `file`.
+    /// Adds the first `length` bytes of `file`.
     fn read(
         &mut self,
         client: &Client<'_>,
         file: &mut File,
         mut length: u64,
         path: &Path,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), RequestError> {
         let mut piece = vec![0; PIECE];
         while length > 0 {
-            client.go_on()?;
+            client.check_stop()?;
             let end = PIECE.min(usize::try_from(length).unwrap_or(PIECE));
             file.read_exact(&mut piece[..end]).map_err(|e| Error::io(path, &e))?;
             self.update(&piece[..end]);
@@ -253,41 +253,41 @@ impl Checksum {
     }
 }
 
-/// ETag and size of the content that headers describe; those of what they lead to go first.
-fn described(headers: &HeaderMap) -> Result<(String, u64), &'static str> {
+/// The ETag and size in response headers. Those of the linked content take precedence.
+fn etag_and_size(headers: &HeaderMap) -> Result<(String, u64), &'static str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let etag = text("x-linked-etag").or_else(|| text("etag")).ok_or("an ETag")?;
     let etag = etag.trim().trim_start_matches("W/").trim_matches('"');
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if etag.is_empty() || etag.len() > 128 || etag.starts_with('.') || !etag.chars().all(safe) {
-        return Err("an ETag that can be a file's name");
+        return Err("an ETag that is safe as a file name");
     }
     let size = text("x-linked-size").or_else(|| text("content-length")).ok_or("a size")?;
     Ok((etag.to_owned(), size.trim().parse().map_err(|_| "a size that is a number")?))
 }
 
-/// The byte that a part starts at.
-fn starts_at(headers: &HeaderMap) -> Option<u64> {
+/// The first byte of a partial response.
+fn range_start(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get("content-range")?.to_str().ok()?;
     range.trim().strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
-/// A path as part of an address.
-fn escaped(path: &str) -> String {
+/// A path, percent-encoded for an address.
+fn percent_encoded(path: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~/".contains(&b);
     path.bytes()
         .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
         .collect()
 }
 
-/// A file that could not be written: what to do where the disk is full.
-pub(super) fn written(path: &Path, error: &std::io::Error) -> Error {
+/// The error for a file that could not be written; on a full disk, with what to do about it.
+pub(super) fn write_error(path: &Path, error: &std::io::Error) -> Error {
     let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
     let report = Error::io(path, error);
     if full {
         report.with_remedy(
-            "free some space, and the same command goes on from here; or set HF_HOME to a directory \
-             on another disk",
+            "free some space and run the same command again; it continues from here. Or set HF_HOME to \
+             a folder on another disk",
         )
     } else {
         report
@@ -310,22 +310,22 @@ mod tests {
             ("x-linked-etag", "\"abc\""),
             ("x-linked-size", "34"),
         ]);
-        assert_eq!(described(&all), Ok(("abc".into(), 34)));
+        assert_eq!(etag_and_size(&all), Ok(("abc".into(), 34)));
         let plain = headers(&[("etag", "W/\"abc\""), ("content-length", "12")]);
-        assert_eq!(described(&plain), Ok(("abc".into(), 12)));
+        assert_eq!(etag_and_size(&plain), Ok(("abc".into(), 12)));
         for etag in ["\"../../x\"", "\"\"", "\".x\"", "a/b"] {
             assert!(
-                described(&headers(&[("etag", etag), ("content-length", "1")])).is_err(),
+                etag_and_size(&headers(&[("etag", etag), ("content-length", "1")])).is_err(),
                 "{etag}"
             );
         }
-        assert!(described(&headers(&[("etag", "a"), ("content-length", "-1")])).is_err());
+        assert!(etag_and_size(&headers(&[("etag", "a"), ("content-length", "-1")])).is_err());
     }
 
     #[test]
     fn checksums_are_those_of_git_and_of_sha256sum() {
         let sum = |etag: &str| {
-            let remote = Remote { path: "", url: String::new(), etag: etag.into(), size: 6 };
+            let remote = RemoteFile { path: "", url: String::new(), etag: etag.into(), size: 6 };
             let mut sum = Checksum::new(&remote);
             sum.update(b"hel");
             sum.update(b"lo\n");
@@ -341,8 +341,8 @@ mod tests {
 
     #[test]
     fn addresses() {
-        assert_eq!(escaped("a b/ä?.json"), "a%20b/%C3%A4%3F.json");
-        assert_eq!(starts_at(&headers(&[("content-range", "bytes 5-9/10")])), Some(5));
-        assert_eq!(starts_at(&headers(&[])), None);
+        assert_eq!(percent_encoded("a b/ä?.json"), "a%20b/%C3%A4%3F.json");
+        assert_eq!(range_start(&headers(&[("content-range", "bytes 5-9/10")])), Some(5));
+        assert_eq!(range_start(&headers(&[])), None);
     }
 }

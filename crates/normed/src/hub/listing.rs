@@ -1,13 +1,13 @@
-//! What a repository holds, as the hub's API lists it.
+//! The files of a repository, as the hub's API lists them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::answer::{Subject, Trouble};
-use super::client::{Ask, Client};
+use super::client::{Client, Request};
+use super::response::{RepoRevision, RequestError};
 use crate::Error;
 
-/// The longest listing that is read, in bytes: some hundred thousand files.
+/// The longest listing that is read, in bytes: a few hundred thousand files.
 const LONGEST: u64 = 64 << 20;
 
 /// A file of a repository.
@@ -15,7 +15,7 @@ const LONGEST: u64 = 64 << 20;
 pub struct ListedFile {
     /// Its path in the repository.
     pub path: String,
-    /// In bytes, if the listing says it.
+    /// Size in bytes, if the listing has it.
     pub size: Option<u64>,
 }
 
@@ -23,9 +23,9 @@ pub struct ListedFile {
 pub(super) struct Listing {
     pub commit: String,
     pub files: Vec<ListedFile>,
-    /// As the card says it.
+    /// The license, as the repository's card states it.
     pub licence: Option<String>,
-    /// Whether its terms have to be accepted.
+    /// Whether its terms must be accepted first.
     pub gated: bool,
 }
 
@@ -49,36 +49,38 @@ struct Sibling {
 }
 
 impl Listing {
-    /// Asks the hub.
-    pub fn read(client: &Client<'_>, subject: &Subject<'_>) -> Result<Self, Trouble> {
-        let Subject { settings, kind, id, revision } = subject;
+    /// Requests the listing from the hub.
+    pub fn read(client: &Client<'_>, repo: &RepoRevision<'_>) -> Result<Self, RequestError> {
+        let RepoRevision { settings, kind, id, revision } = repo;
         let revision = revision.replace('/', "%2F");
         let endpoint = &settings.endpoint;
         let url = format!("{endpoint}/api/{}/{id}/revision/{revision}?blobs=true", kind.plural());
-        let mut answer = client.ask(subject, &url, None, Ask::Content(0))?;
+        let mut answer = client.request(repo, &url, None, Request::Content(0))?;
         let text = answer.body_mut().with_config().limit(LONGEST).read_to_string();
         let text = text.map_err(|error| match error {
-            ureq::Error::BodyExceedsLimit(_) => {
-                Trouble::Lasting(Error::network(id, "the hub lists too many files"))
-            }
-            error => {
-                Trouble::Passing { cause: format!("the connection is cut: {error}"), wait: None }
-            }
+            ureq::Error::BodyExceedsLimit(_) => RequestError::Permanent(Error::network(
+                id,
+                "the hub lists more files than can be read",
+            )),
+            error => RequestError::Temporary {
+                cause: format!("the connection was interrupted: {error}"),
+                wait: None,
+            },
         })?;
         Ok(Self::parse(&text).map_err(|cause| {
-            Error::network(id, format!("what {endpoint} answers is not the hub's: {cause}"))
-                .with_remedy("HF_ENDPOINT, or a proxy, leads somewhere else")
+            Error::network(id, format!("{endpoint} does not respond like the hub: {cause}"))
+                .with_remedy("check HF_ENDPOINT and the proxy settings")
         })?)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         let info: Info = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if info.sha.is_empty() || !info.sha.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(format!("`{}` is no commit", info.sha));
+            return Err(format!("`{}` is not a commit", info.sha));
         }
         for Sibling { rfilename, .. } in &info.siblings {
             if !is_inside(rfilename) {
-                return Err(format!("`{rfilename}` is no file of a repository"));
+                return Err(format!("`{rfilename}` is not a valid file name"));
             }
         }
         let file = |sibling: Sibling| ListedFile { path: sibling.rfilename, size: sibling.size };
@@ -91,13 +93,13 @@ impl Listing {
     }
 }
 
-/// Whether a path that a server sent stays below the directory that it is joined to.
+/// Whether a path from a server stays inside the folder that it is joined to.
 fn is_inside(path: &str) -> bool {
     let plain = |part: &str| !matches!(part, "" | "." | "..");
     path.split('/').all(plain) && !path.contains(['\\', '\0', ':']) && path.len() < 1024
 }
 
-/// `license`, with its own name and address where it is none of the usual ones; else the tags' word.
+/// The card's `license`, with `license_name` and `license_link` if it has them; else the license of the tags.
 fn licence(card: &Value, tags: &[String]) -> Option<String> {
     let text = |key: &str| match &card[key] {
         Value::String(text) => Some(text.clone()),

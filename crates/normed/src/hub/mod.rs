@@ -1,14 +1,13 @@
-//! The Hugging Face hub: checkpoints and data sets, fetched into the cache that its Python library
-//! reads, and found there.
+//! The Hugging Face hub: models and data sets are fetched into the cache that Python's `huggingface_hub`
+//! shares, and found there.
 //!
-//! [`fetch`] is the only thing in this crate that goes to the network. A recipe's `model` and a data
-//! set's `root` may say `ORG/NAME`: [`find`] looks for it in the cache and nowhere else.
+//! [`fetch`] is the only function in this crate that uses the network. Where a recipe says `ORG/NAME`,
+//! [`find_cached`] looks for it in the cache alone.
 //!
-//! The cache and the names in it are `hf-hub`'s. The transfer is not: its releases keep no checksum,
-//! and send the token on to the host that a download is redirected to; from 1.0 they start a broken
-//! download again from its beginning.
+//! The layout of the cache is that of the `hf-hub` crate. The transfer is our own: the releases of `hf-hub`
+//! verify no checksum, and send the token to the host that a download is redirected to; from 1.0 on they
+//! restart an interrupted download from its beginning.
 
-mod answer;
 mod cache;
 mod client;
 mod event;
@@ -16,12 +15,13 @@ mod fetch;
 mod file;
 mod listing;
 mod repo;
+mod response;
 mod select;
 mod settings;
 
-pub use cache::{FromHub, find, find_or};
+pub use cache::{CacheLookup, find_cached, resolve_path};
 pub use event::Event;
 pub use fetch::{FetchOptions, Fetched, fetch};
 pub use listing::ListedFile;
-pub use repo::{Kind, RepoId};
+pub use repo::{RepoId, RepoKind};
 pub use settings::{Settings, Token};

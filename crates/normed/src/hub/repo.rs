@@ -1,4 +1,4 @@
-//! What a repository on the hub is called.
+//! Names of repositories on the hub.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,18 +7,18 @@ use serde::Serialize;
 
 use crate::{Error, Result};
 
-/// What is in a repository.
+/// What a repository contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A checkpoint.
+pub enum RepoKind {
+    /// A model.
     Model,
     /// A data set.
     Dataset,
 }
 
-impl Kind {
-    /// As it stands in a sentence.
+impl RepoKind {
+    /// The name, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -26,7 +26,7 @@ impl Kind {
         }
     }
 
-    /// The other one.
+    /// The other kind.
     pub(super) fn other(self) -> Self {
         match self {
             Self::Model => Self::Dataset,
@@ -34,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// Its part of an address of the hub's API.
+    /// Its name in addresses of the hub's API.
     pub(super) fn plural(self) -> &'static str {
         match self {
             Self::Model => "models",
@@ -43,7 +43,7 @@ impl Kind {
     }
 }
 
-/// A repository's name: `ORG/NAME`, or `NAME` alone for the hub's oldest.
+/// The name of a repository: `ORG/NAME`, or `NAME` alone for the hub's oldest repositories.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct RepoId(String);
@@ -54,7 +54,7 @@ impl RepoId {
         &self.0
     }
 
-    /// Whether `text` is written as `ORG/NAME` is.
+    /// Whether `text` has the form `ORG/NAME`.
     pub(super) fn is_full(text: &str) -> bool {
         text.contains('/') && text.parse::<Self>().is_ok()
     }
@@ -83,15 +83,16 @@ impl FromStr for RepoId {
         if (1..=2).contains(&parts.len()) && parts.iter().all(right) && text.len() <= 96 {
             return Ok(Self(text.to_owned()));
         }
-        let error = Error::invalid(text, "is not the name of a repository, as in ORG/NAME");
+        let error =
+            Error::invalid(text, "is not the name of a repository; names look like ORG/NAME");
         Err(match name_in_address(text) {
-            Some(name) => error.with_remedy(format!("leave out the address: {name}")),
+            Some(name) => error.with_remedy(format!("use the name without the address: {name}")),
             None => error,
         })
     }
 }
 
-/// The arguments that name what is at an address of the hub, pasted from a browser.
+/// The arguments for a repository whose web address was pasted.
 fn name_in_address(text: &str) -> Option<String> {
     let path = text.strip_prefix("https://").or(text.strip_prefix("http://"))?;
     let mut parts = path.split('/').skip(1).filter(|part| !part.is_empty()).peekable();

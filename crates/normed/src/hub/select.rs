@@ -1,15 +1,15 @@
-//! Which of a repository's files are fetched.
+//! The choice of the files to fetch.
 
 use glob::Pattern;
 
-use super::Kind;
+use super::RepoKind;
 use super::listing::ListedFile;
 use crate::{Error, Result};
 
-/// The files to fetch, and those to leave where they are.
+/// Divides files into those to fetch and the others.
 pub(super) fn select(
     id: &impl std::fmt::Display,
-    kind: Kind,
+    kind: RepoKind,
     files: Vec<ListedFile>,
     include: &[String],
 ) -> Result<(Vec<ListedFile>, Vec<ListedFile>)> {
@@ -18,20 +18,20 @@ pub(super) fn select(
     }
     let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
     let (chosen, left): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| match kind {
-        Kind::Model => is_of_a_model(&file.path, &paths),
-        Kind::Dataset => is_of_a_data_set(&file.path, &paths),
+        RepoKind::Model => is_model_file(&file.path, &paths),
+        RepoKind::Dataset => is_dataset_file(&file.path, &paths),
     });
     if chosen.iter().all(|file| is_about(&file.path)) {
-        let cause = format!("there is no file of a {} in it", kind.name());
+        let cause = format!("has no file of a {}", kind.name());
         return Err(Error::invalid(id, cause).with_remedy(match left.first() {
-            Some(file) => format!("--include \"{}\" or the like takes what there is", file.path),
-            None => "it is empty".into(),
+            Some(file) => format!("choose files yourself, as with --include \"{}\"", file.path),
+            None => "the repository is empty".into(),
         }));
     }
     Ok((chosen, left))
 }
 
-/// Only what a pattern matches; `*` also matches `/`, as in Python's library.
+/// Chooses the files that match a pattern. `*` also matches `/`, as in Python's `huggingface_hub`.
 fn by_pattern(
     id: &impl std::fmt::Display,
     files: Vec<ListedFile>,
@@ -40,20 +40,21 @@ fn by_pattern(
     let mut patterns = Vec::new();
     for text in include {
         let pattern = Pattern::new(text).map_err(|error| {
-            Error::invalid(format!("--include \"{text}\""), error).with_remedy("as in \"*.json\"")
+            Error::invalid(format!("--include \"{text}\""), error)
+                .with_remedy("write it like \"*.json\"")
         })?;
         if !files.iter().any(|file| pattern.matches(&file.path)) {
             let some: Vec<_> = files.iter().take(8).map(|file| file.path.as_str()).collect();
             let and = if files.len() > some.len() { ", ..." } else { "" };
             return Err(Error::invalid(id, format!("no file matches \"{text}\""))
-                .with_remedy(format!("there are {}{and}", some.join(", "))));
+                .with_remedy(format!("the repository has {}{and}", some.join(", "))));
         }
         patterns.push(pattern);
     }
     Ok(files.into_iter().partition(|file| patterns.iter().any(|p| p.matches(&file.path))))
 }
 
-/// What a repository says of itself.
+/// Whether a file describes the repository itself.
 fn is_about(path: &str) -> bool {
     let name = path.to_lowercase();
     !path.contains('/')
@@ -62,10 +63,10 @@ fn is_about(path: &str) -> bool {
             .any(|start| name.starts_with(start))
 }
 
-/// Configs, tokenizer and weights at the top of the repository. Weights once: safetensors before
-/// PyTorch's, what is in one precision of its own (`model.fp16.safetensors`) or in another project's
-/// names (`consolidated`) not at all where there are the usual ones.
-fn is_of_a_model(path: &str, all: &[String]) -> bool {
+/// Whether a file is needed of a model: configs, tokenizer and weights at the top of the repository. Weights are
+/// fetched once: safetensors rather than PyTorch files, and no second precision (`model.fp16.safetensors`)
+/// or second naming (`consolidated`) beside the usual files.
+fn is_model_file(path: &str, all: &[String]) -> bool {
     if path.contains('/') {
         return false;
     }
@@ -81,11 +82,11 @@ fn is_of_a_model(path: &str, all: &[String]) -> bool {
             usual(path) || !any(&usual)
         }
         "bin" | "pt" | "pth" => {
-            const OF_A_TRAINING: [&str; 4] =
+            const TRAINING_FILES: [&str; 4] =
                 ["training_args", "optimizer", "scheduler", "rng_state"];
             let whole = !stem.starts_with("mm_projector");
             let safetensors = any(&|path| path.ends_with(".safetensors"));
-            !(whole && safetensors || OF_A_TRAINING.iter().any(|start| stem.starts_with(start)))
+            !(whole && safetensors || TRAINING_FILES.iter().any(|start| stem.starts_with(start)))
         }
         "json" => {
             !["trainer_state", "all_results", "train_results", "eval_results"].contains(&stem)
@@ -96,8 +97,8 @@ fn is_of_a_model(path: &str, all: &[String]) -> bool {
     }
 }
 
-/// Parquet; where there is none, everything.
-fn is_of_a_data_set(path: &str, all: &[String]) -> bool {
+/// Whether a file is needed of a data set: parquet files, or everything if there are none.
+fn is_dataset_file(path: &str, all: &[String]) -> bool {
     let is_parquet = |path: &str| path.ends_with(".parquet");
     is_parquet(path) || is_about(path) || !all.iter().any(|path| is_parquet(path))
 }
@@ -106,7 +107,7 @@ fn is_of_a_data_set(path: &str, all: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn chosen(kind: Kind, paths: &[&str], include: &[&str]) -> Result<Vec<String>> {
+    fn chosen(kind: RepoKind, paths: &[&str], include: &[&str]) -> Result<Vec<String>> {
         let files =
             paths.iter().map(|path| ListedFile { path: (*path).into(), size: None }).collect();
         let include: Vec<String> = include.iter().map(|text| (*text).into()).collect();
@@ -141,30 +142,30 @@ mod tests {
         ] {
             let wanted = [&common[..], weights].concat();
             let all = [&wanted[..], duplicates, &never[..]].concat();
-            assert_eq!(chosen(Kind::Model, &all, &[]).unwrap(), wanted);
+            assert_eq!(chosen(RepoKind::Model, &all, &[]).unwrap(), wanted);
         }
-        let error = chosen(Kind::Model, &["README.md", "x.gguf"], &[]).unwrap_err().to_string();
+        let error = chosen(RepoKind::Model, &["README.md", "x.gguf"], &[]).unwrap_err().to_string();
         assert!(error.contains("no file of a model") && error.contains("x.gguf"), "{error}");
     }
 
     #[test]
     fn a_data_set_is_its_parquet_or_all_of_it() {
         let paths = ["README.md", "data/train-0.parquet", "raw.zip"];
-        assert_eq!(chosen(Kind::Dataset, &paths, &[]).unwrap(), paths[..2]);
+        assert_eq!(chosen(RepoKind::Dataset, &paths, &[]).unwrap(), paths[..2]);
         let paths = ["README.md", "train.json", "imgs/a.jpg"];
-        assert_eq!(chosen(Kind::Dataset, &paths, &[]).unwrap(), paths);
+        assert_eq!(chosen(RepoKind::Dataset, &paths, &[]).unwrap(), paths);
     }
 
     #[test]
     fn patterns_choose_alone() {
         let paths = ["config.json", "onnx/config.json", "model.safetensors"];
-        assert_eq!(chosen(Kind::Model, &paths, &["*.json"]).unwrap(), paths[..2]);
-        assert_eq!(chosen(Kind::Model, &paths, &["onnx/*", "model.*"]).unwrap(), paths[1..]);
-        let error = chosen(Kind::Model, &paths, &["*.bin"]).unwrap_err().to_string();
+        assert_eq!(chosen(RepoKind::Model, &paths, &["*.json"]).unwrap(), paths[..2]);
+        assert_eq!(chosen(RepoKind::Model, &paths, &["onnx/*", "model.*"]).unwrap(), paths[1..]);
+        let error = chosen(RepoKind::Model, &paths, &["*.bin"]).unwrap_err().to_string();
         assert!(
             error.contains("no file matches \"*.bin\"") && error.contains("config.json"),
             "{error}"
         );
-        assert!(chosen(Kind::Model, &paths, &["[a"]).is_err());
+        assert!(chosen(RepoKind::Model, &paths, &["[a"]).is_err());
     }
 }

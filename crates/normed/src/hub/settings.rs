@@ -1,4 +1,4 @@
-//! What the hub's own environment variables say, read as its Python library reads them.
+//! Settings of the hub, from the same environment variables as in Python's `huggingface_hub`.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,27 +7,27 @@ use std::path::PathBuf;
 use crate::files::{CONFIG_LIMIT, read_text};
 use crate::{Error, Result};
 
-/// Where the hub is, where its cache is, and who asks.
+/// Where the hub and its cache are, and who the user is.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The hub's address, without a slash at its end: `HF_ENDPOINT`.
+    /// Address of the hub, without a slash at its end: `HF_ENDPOINT`.
     pub endpoint: String,
-    /// The directory of the cache: `HF_HUB_CACHE`, else `hub` in `HF_HOME`.
+    /// Folder of the cache: `HF_HUB_CACHE`, else `hub` in `HF_HOME`.
     pub cache: PathBuf,
-    /// What shows who asks: `HF_TOKEN`, else the file that `hf auth login` writes.
+    /// Access token: `HF_TOKEN`, else the file that `hf auth login` writes.
     pub token: Option<Token>,
-    /// Whether to stay off the network: `HF_HUB_OFFLINE`.
+    /// Whether the network must not be used: `HF_HUB_OFFLINE`.
     pub offline: bool,
-    /// A file of certificates to trust in the place of the usual ones: `SSL_CERT_FILE`.
+    /// File of trusted certificates that replaces the system's: `SSL_CERT_FILE`.
     pub certificates: Option<PathBuf>,
 }
 
-/// A secret. It is sent to the hub and shown to nobody.
+/// An access token. It is sent to the hub only, and never shown.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// A token.
+    /// A token with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -44,7 +44,10 @@ impl fmt::Debug for Token {
 }
 
 impl Settings {
-    /// As the environment says.
+    /// Reads the settings from the environment.
+    ///
+    /// # Errors
+    /// If a variable has an invalid value, or there is no home directory for the cache.
     pub fn from_env() -> Result<Self> {
         Self::from(|name| std::env::var_os(name), std::env::home_dir())
     }
@@ -60,7 +63,7 @@ impl Settings {
         let user = || {
             user.ok_or_else(|| {
                 Error::invalid("the hub's cache", "there is no home directory")
-                    .with_remedy("set HF_HOME to the directory that it is to be in")
+                    .with_remedy("set HF_HOME to a folder for it")
             })
         };
         let home = match (path(&["HF_HOME"]), path(&["XDG_CACHE_HOME"])) {
@@ -73,13 +76,16 @@ impl Settings {
             .or_else(|| Some(read_text(&token_file, CONFIG_LIMIT).ok()?.trim().to_owned()))
             .filter(|token| !token.is_empty());
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Error::invalid("HF_TOKEN", "has characters that no token has"));
+            return Err(Error::invalid(
+                "HF_TOKEN",
+                "has characters that cannot be part of a token",
+            ));
         }
         let endpoint = text(&["HF_ENDPOINT"]).unwrap_or_else(|| "https://huggingface.co".into());
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         if !(endpoint.starts_with("https://") || endpoint.starts_with("http://")) {
-            return Err(Error::invalid("HF_ENDPOINT", format!("`{endpoint}` is no address"))
-                .with_remedy("it starts with https://"));
+            return Err(Error::invalid("HF_ENDPOINT", format!("`{endpoint}` is not an address"))
+                .with_remedy("an address starts with https://"));
         }
         let offline = text(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]).unwrap_or_default();
         Ok(Self {

@@ -228,16 +228,18 @@ pub(crate) fn path_or_data() -> Parser<PathBuf> {
 }
 
 /// A path, or the `ORG/NAME` of a repository in the hub's cache: the path of its snapshot.
-pub(crate) fn path_or_repo(kind: hub::Kind) -> Parser<PathBuf> {
+pub(crate) fn path_or_repo(kind: hub::RepoKind) -> Parser<PathBuf> {
     let parse = move |node: &Node, directory: &Path| {
         let path = resolve_path(node, directory)?;
         if path.exists() {
             return Ok(path);
         }
-        match hub::find(&text(node)?, kind).map_err(ValueError::new)? {
-            hub::FromHub::Here(snapshot) => Ok(snapshot),
-            hub::FromHub::Absent { cause, hint } => Err(ValueError { cause, hint: Some(hint) }),
-            hub::FromHub::NotAName => Ok(path),
+        match hub::find_cached(&text(node)?, kind).map_err(ValueError::new)? {
+            hub::CacheLookup::Found(snapshot) => Ok(snapshot),
+            hub::CacheLookup::Missing { cause, hint } => {
+                Err(ValueError { cause, hint: Some(hint) })
+            }
+            hub::CacheLookup::NotARepoName => Ok(path),
         }
     };
     Parser {
@@ -248,7 +250,7 @@ pub(crate) fn path_or_repo(kind: hub::Kind) -> Parser<PathBuf> {
 
 /// The directory of a model.
 pub(crate) fn model() -> Parser<PathBuf> {
-    path_or_repo(hub::Kind::Model)
+    path_or_repo(hub::RepoKind::Model)
         .try_map(|path| is_there(path, Path::is_dir, "directory"))
         .accepting("a model folder, or the ORG/NAME of a fetched model")
 }

@@ -14,7 +14,7 @@ use crate::data::{
     DataSection, DataSpec, ImageOptions, OnBadExample, PhantomDomain, RowFilter, SliceIndex, Task,
     Window,
 };
-use crate::hub::Kind;
+use crate::hub::RepoKind;
 
 /// The size of a split of the procedural data set.
 const PHANTOM_SPLIT: Range<usize> = Range::from_to(0, 1_000_000);
@@ -136,7 +136,7 @@ fn root(default: &str) -> Field<DataKeys> {
 
 fn required_root() -> Field<DataKeys> {
     let accepts = "a folder, a file, or the ORG/NAME of a fetched data set";
-    let parser = path_or_repo(Kind::Dataset).accepting(accepts);
+    let parser = path_or_repo(RepoKind::Dataset).accepting(accepts);
     Field::required("root", parser, "Where the parquet files are.", |k| &mut k.required_root)
 }
 
