@@ -124,7 +124,7 @@ fn card(loaded: &LoadedModel) -> AdapterCard<'_> {
     AdapterCard {
         base: "base",
         base_hash: &loaded.content_hash,
-        base_class: loaded.config.base_class(),
+        base_class: loaded.config.transformers_class(),
         readme: "---\nlibrary_name: peft\n---\n",
     }
 }

@@ -57,7 +57,7 @@ fn cases() -> [Case; 2] {
             "head_dim": 4, "max_position_embeddings": 24,
         },
     });
-    let (miss, _) = MissConfig::parse("test", &miss.to_string()).unwrap();
+    let (miss, _) = MissConfig::parse("test", &miss).unwrap();
     let (llava, _) = LlavaConfig::parse("test", &llava, Path::new("")).unwrap();
     let prompts = [vec![2, 7, 9, 40, 3], vec![2, 8, 3]];
     let with_picture = [vec![1, 5, IMAGE_TOKEN, 9], vec![1, IMAGE_TOKEN]];
@@ -77,7 +77,7 @@ fn case(kind: &'static str, config: &dyn ModelConfig, prompts: &[Vec<u32>]) -> C
     let pixels = (0..prompts.len() * 3 * 64).map(|i| (i as f32 * 0.37).sin()).collect();
     let answers = rows(&[vec![9, 4], vec![9, 4, 7]], 0);
     let batch = Batch {
-        images: Images::PixelValues(Tensor::new(&[prompts.len(), 3, 8, 8], pixels)),
+        images: Images::from_pixels(Tensor::new(&[prompts.len(), 3, 8, 8], pixels)),
         views: vec![1; prompts.len()],
         input_ids: rows(prompts, 0),
         labels: answers.ids.iter().map(|id| id + 1).collect(),

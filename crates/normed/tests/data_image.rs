@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use normed::data::{Fit, Image, ImageOptions, ImageRule};
+use normed::data::{Image, ImageOptions, ImageProcessor};
+use normed::models::{Fit, SquareProcessor};
 use safetensors::{SafeTensors, tensor::TensorView};
 
 #[path = "data_common/mod.rs"]
@@ -21,7 +22,7 @@ fn floats(view: &TensorView<'_>) -> Vec<f32> {
 }
 
 /// The largest difference in levels of 255, before normalisation.
-fn difference(rule: &ImageRule, ours: &[f32], theirs: &[f32]) -> f32 {
+fn difference(rule: &SquareProcessor, ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     let plane = ours.len() / 3;
     let off = |i: usize| (ours[i] - theirs[i]).abs() * rule.image_std[i / plane] * 255.0;
@@ -35,7 +36,7 @@ fn pixel_values_are_blip_image_processors() {
     for n in 0..7 {
         let source = picture(&goldens.tensor(&format!("{n}.picture")).unwrap());
         let expected = goldens.tensor(&format!("{n}.pixel_values")).unwrap();
-        let rule = ImageRule { size: expected.shape()[1], ..ImageRule::default() };
+        let rule = SquareProcessor { size: expected.shape()[1], ..SquareProcessor::blip() };
         let worst = difference(&rule, &rule.apply(&source), &floats(&expected));
         assert!(worst < 1e-3, "{}x{}: off by {worst} of 255", source.width, source.height);
     }
@@ -49,7 +50,8 @@ fn pixel_values_are_clips_and_llavas() {
         let source = picture(&goldens.tensor(&format!("{n}.picture")).unwrap());
         for (name, fit) in [("crop", Fit::Crop), ("pad", Fit::Pad)] {
             let expected = goldens.tensor(&format!("{n}.{name}")).unwrap();
-            let rule = ImageRule { size: expected.shape()[1], fit, ..ImageRule::clip() };
+            let rule =
+                SquareProcessor { size: expected.shape()[1], fit, ..SquareProcessor::clip() };
             let worst = difference(&rule, &rule.apply(&source), &floats(&expected));
             assert!(worst < 1e-3, "{n}, {name}: off by {worst} of 255");
         }
@@ -71,7 +73,7 @@ fn drawn(height: usize, width: usize) -> Image {
 fn a_large_picture_at_384_pixels() {
     let bytes = fs::read(golden("image_rule.safetensors")).unwrap();
     let goldens = SafeTensors::deserialize(&bytes).unwrap();
-    let rule = ImageRule::default();
+    let rule = SquareProcessor::blip();
     let values = rule.apply(&drawn(701, 533));
     let mut every_16th = Vec::new();
     for c in 0..3 {

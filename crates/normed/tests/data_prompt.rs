@@ -45,7 +45,6 @@ fn spec(template: Option<TemplateName>, picture: ImagePlaceholder) -> PromptSpec
         template,
         language_model: "llama".into(),
         picture,
-        image_tokens: 576,
         context: 1000,
         eos_token_ids: vec![2],
         pad_token_id: None,
@@ -166,8 +165,8 @@ fn what_does_not_fit_is_an_error_with_the_numbers() {
     let (tokenizer, rule) = cases()[0].open();
     let prompt = rule.prompt(&tokenizer, "here", "Is it normal?", 1).unwrap();
     let room = 1000 - (prompt.len() - 1 + 576);
-    rule.check_length("example `a`", prompt.len(), 1, room).unwrap();
-    let error = rule.check_length("example `a`", prompt.len(), 1, room + 1).unwrap_err();
+    rule.check_length("example `a`", prompt.len(), (1, 576), room).unwrap();
+    let error = rule.check_length("example `a`", prompt.len(), (1, 576), room + 1).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let text = error.to_string();
     for part in ["example `a`", "576 of them", &(room + 1).to_string(), "1000 positions", "shorten"]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use normed::data::{AnswerType, Batch, Example, ImageSource, PreparedExample, Split};
+use normed::data::{AnswerType, Batch, Example, ImageSource, Images, PreparedExample, Split};
 use normed::models::{self, LoadedModel};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
@@ -87,7 +87,7 @@ fn prepared() -> PreparedExample {
     };
     PreparedExample {
         example,
-        images: Vec::new(),
+        images: Images::from_pixels(Tensor::zeros(&[0, 3, 0, 0])),
         question: Vec::new(),
         start: 0,
         answer: Vec::new(),
@@ -166,7 +166,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     let card = AdapterCard {
         base: "base",
         base_hash: &loaded.content_hash,
-        base_class: loaded.config.base_class(),
+        base_class: loaded.config.transformers_class(),
         readme: "",
     };
     save_adapter(&adapter, &loaded.params, &card).unwrap();

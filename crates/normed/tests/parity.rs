@@ -38,7 +38,7 @@ fn read() -> Golden {
     let record: Record =
         serde_json::from_slice(&std::fs::read(golden("blip.json")).unwrap()).unwrap();
     let file = std::fs::read(golden("blip.safetensors")).unwrap();
-    let (config, _) = MissConfig::parse("blip.json", &record.config.to_string()).unwrap();
+    let (config, _) = MissConfig::parse("blip.json", &record.config).unwrap();
     let mut params = Parameters::new();
     let model = Miss::declare(&config, &mut params);
     let batch = {
@@ -68,8 +68,8 @@ fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Bat
     let each = |key: &str| -> Vec<Vec<u32>> {
         (0..examples).map(|i| integers(tensors, &format!("example.{i}.{key}"))).collect()
     };
-    let size = config.vision.image_size;
-    let pad = config.text.pad_token_id;
+    let size = config.vision_config.image_size;
+    let pad = config.text_config.pad_token_id;
     // Labels there are the decoder's input with its end; ours are shifted.
     let answers = each("labels");
     let input: Vec<_> = answers.iter().map(|a| a[..a.len() - 1].to_vec()).collect();
@@ -78,7 +78,7 @@ fn batch(tensors: &SafeTensors<'_>, config: &MissConfig, examples: usize) -> Bat
         .flat_map(|i| floats(tensors, &format!("example.{i}.pixel_values")).into_data())
         .collect();
     Batch {
-        images: Images::PixelValues(Tensor::new(&[examples, 3, size, size], pixels)),
+        images: Images::from_pixels(Tensor::new(&[examples, 3, size, size], pixels)),
         views: vec![1; examples],
         input_ids: rows(&each("input_ids"), pad),
         decoder_input_ids: rows(&input, pad),

@@ -7,10 +7,10 @@ mod parity_common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::data::{
-    Batch, IGNORE_INDEX, IMAGE_TOKEN, ImageRule, Images, QuestionRule, TextRule, Tokenizer,
+use normed::data::{Batch, IGNORE_INDEX, IMAGE_TOKEN, Images, QuestionRule, TextRule, Tokenizer};
+use normed::models::{
+    self, Layout, Llava, LlavaConfig, LoadedModel, Model, ModelConfig, SquareProcessor,
 };
-use normed::models::{self, Layout, Llava, LlavaConfig, LoadedModel, Model, ModelConfig};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Module, Parameters, Precision, Tensor, Tower};
 use normed::tuning::{Method, Rule, Tuning, find_method};
@@ -53,7 +53,7 @@ struct Golden {
 fn open(dir: &Path) -> normed::Result<(Llava, Parameters)> {
     let text = std::fs::read_to_string(dir.join("config.json")).unwrap();
     let json = serde_json::from_str(&text).unwrap();
-    assert!(LlavaConfig::is_meant(&json));
+    assert!(LlavaConfig::matches(&json));
     let (config, layout) = LlavaConfig::parse("config.json", &json, dir)?;
     let mut params = Parameters::new();
     let model = Llava::declare(&config, &mut params);
@@ -77,12 +77,12 @@ fn read(kind: &str) -> Golden {
 /// All examples in one padded batch: the last token of a prompt opens what goes into the decoder.
 fn batch(tensors: &SafeTensors<'_>, examples: &[Text], config: &LlavaConfig) -> Batch {
     let TextParts { prompts, inputs, labels } = parts(examples);
-    let size = config.vision.image_size;
+    let size = config.vision_config.image_size;
     let pixels = (0..prompts.len())
         .flat_map(|i| floats(tensors, &format!("example.{i}.pixel_values")).into_data())
         .collect();
     Batch {
-        images: Images::PixelValues(Tensor::new(&[prompts.len(), 3, size, size], pixels)),
+        images: Images::from_pixels(Tensor::new(&[prompts.len(), 3, size, size], pixels)),
         views: vec![1; prompts.len()],
         input_ids: rows(&prompts, 0),
         decoder_input_ids: rows(&inputs, 0),
@@ -115,7 +115,13 @@ fn parts(examples: &[Text]) -> TextParts {
 #[test]
 fn reports_are_transformers() {
     let Golden { model, params, batch, .. } = &read(KINDS[0]);
-    assert_reports("report_llava.json", model, params, batch, &model.config().text.eos_token_ids);
+    assert_reports(
+        "report_llava.json",
+        model,
+        params,
+        batch,
+        &model.config().text_config.eos_token_id,
+    );
 }
 
 #[test]
@@ -154,7 +160,7 @@ fn prefixes_and_prompts_are_pefts() {
         let short = method.with("length", 3).unwrap();
         let rule = Rule { towers: Some(vec![Tower::Decoder]), ..Rule::new(short) };
         Tuning::One(rule).apply(&mut golden.params).unwrap();
-        let blocks = golden.model.config().text.num_hidden_layers;
+        let blocks = golden.model.config().text_config.num_hidden_layers;
         // The part of peft's tensor that is the parameter of this name.
         let part = |of: &str, name: &str| -> Tensor {
             let (_, name) = name.split_once("_encoder.decoder.").unwrap();
@@ -271,7 +277,7 @@ fn training_steps_are_torchs() {
 fn generations_are_transformers_in_any_batch() {
     for kind in KINDS {
         let Golden { record, model, params, batch, .. } = read(kind);
-        let ends = model.config().text.eos_token_ids.clone();
+        let ends = model.config().text_config.eos_token_id.clone();
         for search in &record.searches {
             let how = (search, record.max_new_tokens);
             let all = parity_common::answers(&model, &params, &batch, how, &ends);
@@ -319,7 +325,10 @@ fn what_is_saved_is_the_same_model() {
             model: Box::new(model),
             params,
             tokenizer: Tokenizer::from_words(Path::new("words"), "[UNK]\n").unwrap().into(),
-            image_rule: ImageRule { size: 20, ..ImageRule::default() },
+            image_processor: std::sync::Arc::new(SquareProcessor {
+                size: 20,
+                ..SquareProcessor::blip()
+            }),
             layout: Layout::HuggingFace,
             dir: dir.clone(),
             content_hash: String::new().into(),
@@ -338,7 +347,7 @@ fn what_is_saved_is_the_same_model() {
         let card = AdapterCard {
             base: "base",
             base_hash: "",
-            base_class: loaded.config.base_class(),
+            base_class: loaded.config.transformers_class(),
             readme: "",
         };
         let adapter = dir.join("adapter");

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use normed::data::ImageSize;
 use normed::metrics::Metric;
 use normed::models;
 use normed::train::{Completion, Event, Outcome, RunOptions, Subject, run};
@@ -220,7 +221,7 @@ fn a_base_model_is_made() {
     assert!(outcome.trained < outcome.total && outcome.trained > outcome.total * 9 / 10);
     assert!(outcome.test.unwrap().before.is_none());
     let made = models::load(&root.join("run/model"), None).unwrap();
-    assert_eq!(made.image_rule.size, 24);
+    assert_eq!(made.image_processor.largest_size(), ImageSize::square(24));
     let answers = answer(&made, &tiny::recipe(root, "run"));
     assert_eq!(answers.len(), 12);
 }

@@ -53,7 +53,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             let card = AdapterCard {
                 base: &base,
                 base_hash: &loaded.content_hash,
-                base_class: loaded.config.base_class(),
+                base_class: loaded.config.transformers_class(),
                 readme: &readme,
             };
             save_adapter(&args.out, &loaded.params, &card)?;

@@ -52,7 +52,7 @@ fn as_json(
     let rule = model.text_rule.as_ref();
     let question = rule.and_then(TextRule::as_question);
     let prompt = match rule {
-        Some(TextRule::Prompt(rule)) => Some(prompt(rule)),
+        Some(TextRule::Prompt(rule)) => Some(prompt(rule, model.max_image_tokens)),
         _ => None,
     };
     let inert: Vec<_> =
@@ -91,7 +91,7 @@ fn as_text(
 ) -> String {
     let mut text = format!("{}, {}\n\n", model.architecture, model.summary);
     if let Some(TextRule::Prompt(rule)) = &model.text_rule {
-        text.push_str(&prompt_text(rule));
+        text.push_str(&prompt_text(rule, model.max_image_tokens));
     }
 
     let line = |tower: &str, role: &str, parameters, trained, part| {
@@ -145,21 +145,21 @@ fn as_text(
 }
 
 /// A sample prompt, the picture's place as -1 and the positions that it takes beside it.
-fn prompt(rule: &PromptRule) -> Value {
+fn prompt(rule: &PromptRule, image_tokens: usize) -> Value {
     let ids =
         rule.sample().ids.iter().map(|&id| if id == IMAGE_TOKEN { -1 } else { i64::from(id) });
     json!({
         "template": rule.template(),
         "text": rule.sample().text,
         "ids": ids.collect::<Vec<_>>(),
-        "image_tokens": rule.image_tokens(),
+        "image_tokens": image_tokens,
         "context": rule.context(),
     })
 }
 
-fn prompt_text(rule: &PromptRule) -> String {
+fn prompt_text(rule: &PromptRule, image_tokens: usize) -> String {
     let id = |&id: &u32| match id {
-        IMAGE_TOKEN => format!("<image> x {}", rule.image_tokens()),
+        IMAGE_TOKEN => format!("<image> x {image_tokens}"),
         id => id.to_string(),
     };
     let ids = rule.sample().ids.iter().map(id).collect::<Vec<_>>().join(" ");

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use normed::data::{Batch, Images, TokenRows};
+use normed::data::{Batch, ImageValues, Images, TokenRows};
 use normed::models::{self, Model};
 use normed::nn::{
     AttentionMask, AttentionShape, BlockConfig, DropoutStreams, LayerNorm, LlamaBlock,
@@ -169,7 +169,7 @@ fn batch(inputs: &Checkpoint, examples: usize) -> Result<Batch, Box<dyn Error>> 
             .collect()
     };
     Ok(Batch {
-        images: Images::PixelValues(floats(inputs, "pixel_values", examples)?),
+        images: Images::from_pixels(floats(inputs, "pixel_values", examples)?),
         views: vec![1; examples],
         input_ids: tokens(inputs, "input_ids", examples)?,
         decoder_input_ids: TokenRows { ids: part(0), lengths: vec![width; examples], width },
@@ -209,10 +209,10 @@ impl Workload {
         spec: &TrainSpec,
     ) -> normed::Result<f64> {
         if let Self::Miss { model, batch } = self {
-            if let (Images::PixelValues(pixels), Some(prefix)) =
-                (&batch.images, model.frozen_encoder(params, Mode::Evaluate))
-            {
-                batch.images = Images::Features(prefix.encode(params, pixels)?);
+            let has_pixels = matches!(batch.images.values, ImageValues::Pixels(_));
+            let encoder = model.frozen_encoder(params, Mode::Evaluate).filter(|_| has_pixels);
+            if let Some(encoder) = encoder {
+                batch.images = encoder.encode(params, &batch.images)?;
             }
             let batches = std::iter::once(Ok((batch.clone(), Vec::new())));
             let options = StepOptions { spec, seed: 0, lr: LR };

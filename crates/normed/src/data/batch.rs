@@ -1,6 +1,6 @@
 //! What a model sees: examples of about the same length, padded to the longest of them.
 
-use crate::tensor::Tensor;
+use super::Images;
 use crate::{Error, Result};
 
 /// Token ids `[B, T]`, row-major, padded on the right; row `b` holds `lengths[b]` real tokens.
@@ -23,15 +23,6 @@ impl TokenRows {
 
 /// Stands in a row of tokens for a picture, of which a language model makes as many as it has states.
 pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
-
-/// The `P` pictures of a batch, as a model takes them.
-#[derive(Debug, Clone)]
-pub enum Images {
-    /// `[P, 3, H, W]`, normalised.
-    PixelValues(Tensor),
-    /// `[P, ..]`: what the model's frozen prefix made of them before.
-    Features(Tensor),
-}
 
 /// One batch of `B` examples.
 ///

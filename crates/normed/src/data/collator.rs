@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Batch, Example, IGNORE_INDEX, IMAGE_TOKEN, Image, ImageKey, ImageRule, ImageSource, Images,
-    TextRule, TokenRows, TokenizedExample, Tokenizer,
+    Batch, Example, IGNORE_INDEX, IMAGE_TOKEN, Image, ImageKey, ImageProcessor, ImageSource,
+    Images, TextRule, TokenRows, TokenizedExample, Tokenizer,
 };
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -18,7 +18,7 @@ pub struct PreparedExample {
     /// What it was made from.
     pub example: Example,
     /// Its pictures, one at least.
-    pub images: Vec<PreparedImage>,
+    pub images: Images,
     /// The question with its special tokens, or the prompt without its last token.
     pub question: Vec<u32>,
     /// Opens the decoder's input.
@@ -27,35 +27,13 @@ pub struct PreparedExample {
     pub answer: Vec<u32>,
 }
 
-/// A picture in the model's terms.
-#[derive(Debug, Clone)]
-pub enum PreparedImage {
-    /// `[3, size, size]`, normalised.
-    PixelValues(Arc<[f32]>),
-    /// What the model's frozen prefix made of it before.
-    Features(Tensor),
-}
-
-impl PreparedImage {
-    fn pixel_values(&self) -> Option<&[f32]> {
-        match self {
-            Self::PixelValues(values) => Some(values),
-            Self::Features(_) => None,
-        }
-    }
-
-    fn features(&self) -> Option<&Tensor> {
-        match self {
-            Self::PixelValues(_) => None,
-            Self::Features(states) => Some(states),
-        }
-    }
-}
-
 /// What a model's frozen prefix made of pictures, so that nobody needs to look at them again.
 pub trait ImageFeatures: Send + Sync {
-    /// That of one picture.
-    fn features(&self, image: &ImageSource) -> Result<Tensor>;
+    /// The features of one image.
+    ///
+    /// # Errors
+    /// If they are not at hand.
+    fn features(&self, image: &ImageSource) -> Result<Images>;
 }
 
 /// Makes batches by a model's rules. Decoded pictures are cached.
@@ -63,7 +41,7 @@ pub struct Collator {
     /// For questions and answers.
     pub tokenizer: Arc<Tokenizer>,
     /// For pictures.
-    pub image_rule: ImageRule,
+    pub image_processor: Arc<dyn ImageProcessor>,
     /// For questions and answers.
     pub text_rule: TextRule,
     cache: ImageCache,
@@ -76,10 +54,14 @@ impl Collator {
     pub const CACHE: usize = 512 << 20;
 
     /// A collator with an empty cache.
-    pub fn new(tokenizer: Arc<Tokenizer>, image_rule: ImageRule, text_rule: TextRule) -> Self {
+    pub fn new(
+        tokenizer: Arc<Tokenizer>,
+        image_processor: Arc<dyn ImageProcessor>,
+        text_rule: TextRule,
+    ) -> Self {
         let cache = ImageCache { limit: Self::CACHE, held: Mutex::default() };
         let longest_report = usize::MAX;
-        Self { tokenizer, image_rule, text_rule, cache, states: None, longest_report }
+        Self { tokenizer, image_processor, text_rule, cache, states: None, longest_report }
     }
 
     /// The same, cutting reports to so many tokens, the closing one included; without this, to as many as
@@ -106,7 +88,7 @@ impl Collator {
             return Err(Error::invalid(format!("example `{}`", example.id), cause));
         }
         Ok(PreparedExample {
-            images: example.images.iter().map(|image| self.image(image)).collect::<Result<_>>()?,
+            images: self.images(example)?,
             question,
             start,
             answer,
@@ -114,18 +96,24 @@ impl Collator {
         })
     }
 
-    fn image(&self, image: &ImageSource) -> Result<PreparedImage> {
-        Ok(match &self.states {
-            Some(states) => PreparedImage::Features(states.features(image)?),
-            None => PreparedImage::PixelValues(self.pixel_values(image)?.into()),
-        })
+    /// The images of an example: their pixels, or their features where those are at hand.
+    fn images(&self, example: &Example) -> Result<Images> {
+        let one = |image| match &self.states {
+            Some(states) => states.features(image),
+            None => self.pixel_values(image),
+        };
+        let mut each = example.images.iter().map(one).collect::<Result<Vec<_>>>()?;
+        match each.len() {
+            1 => Ok(each.remove(0)),
+            _ => Ok(Images::concat(&each.iter().collect::<Vec<_>>())),
+        }
     }
 
-    /// `[3, size, size]`, normalised.
-    fn pixel_values(&self, image: &ImageSource) -> Result<Vec<f32>> {
-        let resize = || Ok(self.image_rule.resize(&image.load()?));
+    fn pixel_values(&self, image: &ImageSource) -> Result<Images> {
+        let resize = || Ok(self.image_processor.resize(&image.load()?));
         let resized = self.cache.get(image.key(), resize)?;
-        Ok(self.image_rule.normalise(&resized))
+        let pixels = self.image_processor.normalize(&resized);
+        Ok(Images::from_pixels(Tensor::new(&[1, 3, resized.height, resized.width], pixels)))
     }
 
     /// A padded batch. `epoch` enters the dropout keys, with the examples' ids.
@@ -142,8 +130,8 @@ impl Collator {
             labels.resize((b + 1) * decoder_input_ids.width, IGNORE_INDEX);
         }
         Batch {
-            images: self.images(examples),
-            views: examples.iter().map(|p| p.images.len()).collect(),
+            images: Images::concat(&examples.iter().map(|p| &p.images).collect::<Vec<_>>()),
+            views: examples.iter().map(|p| p.images.count()).collect(),
             input_ids: pad(examples.iter().map(|p| p.question.as_slice()), filler),
             target_count: decoder_input_ids.lengths.iter().sum(),
             decoder_input_ids,
@@ -152,38 +140,33 @@ impl Collator {
         }
     }
 
-    /// The pictures of examples that this collator prepared.
-    fn images(&self, examples: &[PreparedExample]) -> Images {
-        let images = || examples.iter().flat_map(|p| &p.images);
-        if self.states.is_some() {
-            let states: Vec<_> = images().filter_map(PreparedImage::features).collect();
-            let stacked = Tensor::stack(&states);
-            states.iter().for_each(|states| states.let_go());
-            return Images::Features(stacked);
-        }
-        let size = self.image_rule.size;
-        // Zeros are of the memory that an earlier batch left.
-        let mut pixels = Tensor::zeros(&[images().count(), 3, size, size]);
-        let each = pixels.data_mut().chunks_exact_mut(3 * size * size);
-        for (to, values) in each.zip(images().filter_map(PreparedImage::pixel_values)) {
-            to.copy_from_slice(values);
-        }
-        Images::PixelValues(pixels)
-    }
-
-    /// The tokens of an example's question, with the positions that pictures take among them, and of its
-    /// answer, for sorting; no picture is touched.
+    /// The number of tokens of an example, for sorting by length: its question, the positions that its
+    /// images take in it, and its answer.
+    ///
+    /// # Errors
+    /// As [`Collator::tokenize`].
     pub fn length(&self, example: &Example) -> Result<usize> {
         let tokenized = self.tokenize(example)?;
-        // A picture's place is one of the tokens.
-        let more = self.text_rule.image_tokens().saturating_sub(1);
-        let pictures = tokenized.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
-        Ok(tokenized.question.len() + pictures * more + tokenized.answer.len() + 1)
+        // The place of an image is one of the question's tokens.
+        let places = tokenized.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
+        let more = self.image_tokens(example)?.saturating_sub(places);
+        Ok(tokenized.question.len() + more + tokenized.answer.len() + 1)
     }
 
-    /// An example's texts as tokens. Fails where [`TextRule::tokenize`] does.
+    /// An example's texts as tokens.
+    ///
+    /// # Errors
+    /// If [`TextRule::tokenize`] fails, or if the size of an image cannot be read.
     pub fn tokenize(&self, example: &Example) -> Result<TokenizedExample> {
-        self.text_rule.tokenize(&self.tokenizer, example, self.longest_report)
+        let image_tokens = self.image_tokens(example)?;
+        self.text_rule.tokenize(&self.tokenizer, example, image_tokens, self.longest_report)
+    }
+
+    /// The positions that an example's images take in a prompt.
+    fn image_tokens(&self, example: &Example) -> Result<usize> {
+        let processor = &self.image_processor;
+        let tokens = |image| Ok(processor.num_tokens(processor.processed_size(image)?));
+        example.images.iter().map(tokens).sum()
     }
 }
 
@@ -243,13 +226,12 @@ pub(super) mod tests {
 
     use super::*;
     use crate::data::example::tests::example;
-    use crate::data::{AnswerType, QuestionRule};
+    use crate::data::{AnswerType, ImageSize, ImageValues, QuestionRule};
 
     /// Tokens 5 to 9 are `is it normal ? no`; pictures have 2 pixels a side.
     pub fn collator(max_question_tokens: usize) -> Collator {
         let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[DEC]\nis\nit\nnormal\n?\nno\n";
         let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
-        let image_rule = ImageRule { size: 2, ..ImageRule::default() };
         let text_rule = QuestionRule {
             question_start: 2,
             decoder_start: 4,
@@ -258,7 +240,39 @@ pub(super) mod tests {
             max_question_tokens,
             max_answer_tokens: 4,
         };
-        Collator::new(Arc::new(tokenizer), image_rule, text_rule.into())
+        Collator::new(Arc::new(tokenizer), Arc::new(TopLeft), text_rule.into())
+    }
+
+    /// The four pixels in an image's top left corner, from 0 to 1.
+    #[derive(Debug)]
+    struct TopLeft;
+
+    impl ImageProcessor for TopLeft {
+        fn processed_size(&self, _: &ImageSource) -> Result<ImageSize> {
+            Ok(self.largest_size())
+        }
+
+        fn largest_size(&self) -> ImageSize {
+            ImageSize::square(2)
+        }
+
+        fn num_tokens(&self, _: ImageSize) -> usize {
+            0
+        }
+
+        fn resize(&self, image: &Image) -> Image {
+            let row = |y: usize| &image.rgb[3 * image.width * y..][..6];
+            Image { width: 2, height: 2, rgb: [row(0), row(1)].concat() }
+        }
+
+        fn normalize(&self, resized: &Image) -> Vec<f32> {
+            let channel = |c| resized.rgb.iter().skip(c).step_by(3);
+            (0..3).flat_map(channel).map(|&v| f32::from(v) / 255.0).collect()
+        }
+
+        fn save(&self, _: &Path) -> Result<()> {
+            Ok(())
+        }
     }
 
     /// An example with a picture of its own colour.
@@ -291,10 +305,9 @@ pub(super) mod tests {
         let i = IGNORE_INDEX;
         assert_eq!(batch.labels, [9, 3, i, i, 6, 5, 9, 3, 3, i, i, i]);
         assert_eq!(batch.target_count, 7);
-        let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
-        assert_eq!(pixels.shape(), [3, 3, 2, 2]);
-        let white = (1.0 - collator.image_rule.image_mean[0]) / collator.image_rule.image_std[0];
-        assert_eq!(pixels.data()[12..16], [white; 4]);
+        assert_eq!(batch.images.sizes, [ImageSize::square(2); 3]);
+        let pixels = batch.images.tensor();
+        assert_eq!((pixels.shape(), &pixels.data()[12..16]), (&[3 * 12][..], &[1.0; 4][..]));
         assert_eq!(collator.length(&examples[0]).unwrap(), 7);
     }
 
@@ -302,9 +315,11 @@ pub(super) mod tests {
     struct Colours;
 
     impl ImageFeatures for Colours {
-        fn features(&self, image: &ImageSource) -> Result<Tensor> {
+        fn features(&self, image: &ImageSource) -> Result<Images> {
             let ImageSource::Drawn(picture) = image else { panic!("{image:?}") };
-            Ok(Tensor::new(&[1, 2], vec![f32::from(picture.draw().rgb[0]), 1.0]))
+            let features = Tensor::new(&[1, 2], vec![f32::from(picture.draw().rgb[0]), 1.0]);
+            let values = ImageValues::Features { features, counts: vec![1] };
+            Ok(Images { sizes: vec![ImageSize::square(2)], values })
         }
     }
 
@@ -313,8 +328,10 @@ pub(super) mod tests {
         let collator = collator(5).with_features(Arc::new(Colours));
         let examples = [drawn("a", "?", "no", 7), drawn("b", "?", "no", 9)];
         let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
-        let Images::Features(states) = collator.batch(&prepared, 0).images else { panic!() };
-        assert_eq!((states.shape(), states.data()), (&[2, 1, 2][..], &[7.0, 1.0, 9.0, 1.0][..]));
+        let images = collator.batch(&prepared, 0).images;
+        let ImageValues::Features { features, counts } = images.values else { panic!() };
+        assert_eq!((features.shape(), &counts[..]), (&[2, 2][..], &[1, 1][..]));
+        assert_eq!(features.data(), [7.0, 1.0, 9.0, 1.0]);
     }
 
     #[test]
@@ -347,9 +364,9 @@ pub(super) mod tests {
             let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
             let batch = collator.batch(&prepared, 0);
             assert_eq!(batch.views, [1, 2]);
-            let (Images::PixelValues(images) | Images::Features(images)) = &batch.images;
-            let shades: Vec<f32> = (0..3).map(|i| images.part(i).data()[0]).collect();
-            assert_eq!(images.shape()[0], 3);
+            let shade = |image: &Images| image.tensor().data()[0];
+            let shades: Vec<f32> = batch.images.split().iter().map(shade).collect();
+            assert_eq!(shades.len(), 3);
             assert!(shades.is_sorted_by(|a, b| a < b), "{shades:?}");
             let keys = batch.image_keys();
             assert_eq!((keys[0], keys[1]), (batch.keys[0], batch.keys[1]));

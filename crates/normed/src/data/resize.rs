@@ -16,7 +16,7 @@ const REACH: f64 = 2.0;
 const PLACES: u32 = 22;
 
 /// The picture at `width` x `height`.
-pub(super) fn bicubic(picture: &Image, width: usize, height: usize) -> Image {
+pub(crate) fn bicubic(picture: &Image, width: usize, height: usize) -> Image {
     bicubic_part(picture, (width, 0..width), (height, 0..height))
 }
 
@@ -24,7 +24,7 @@ pub(super) fn bicubic(picture: &Image, width: usize, height: usize) -> Image {
 ///
 /// Pillow 13 begins with the columns where the height shrinks by more than twice what the width does;
 /// older ones always begin with the rows. As each pass rounds, the order shows (a few levels at most).
-pub(super) fn bicubic_part(
+pub(crate) fn bicubic_part(
     picture: &Image,
     (width, across): (usize, Range<usize>),
     (height, down): (usize, Range<usize>),

@@ -116,14 +116,6 @@ impl TextRule {
         }
     }
 
-    /// The positions that a picture takes among those of a question: none where it has its own.
-    pub fn image_tokens(&self) -> usize {
-        match self {
-            Self::Question(_) => 0,
-            Self::Prompt(rule) => rule.image_tokens(),
-        }
-    }
-
     /// The most tokens of a question, a picture's positions counted, and the most that go into the
     /// decoder. A prompt and its answer share the context; half of it each is taken.
     pub fn max_lengths(&self) -> (usize, usize) {
@@ -133,13 +125,14 @@ impl TextRule {
         }
     }
 
-    /// An example's text in the model's terms. A question that is too long loses its last tokens but
-    /// not the end token; a prompt that is too long is an error. A report loses what is beyond
+    /// An example's text in the model's terms; its images take `image_tokens` positions of a prompt. A question
+    /// that is too long loses its last tokens but not the end token; a prompt that is too long is an error. A report loses what is beyond
     /// `longest_report` tokens, the closing one counted, or beyond the model's positions.
     pub fn tokenize(
         &self,
         tokenizer: &Tokenizer,
         example: &Example,
+        image_tokens: usize,
         longest_report: usize,
     ) -> Result<TokenizedExample> {
         let Example { id, question, answer, images, .. } = example;
@@ -152,7 +145,7 @@ impl TextRule {
             }
             Self::Prompt(rule) => {
                 let mut question = rule.prompt(tokenizer, &place, question, images.len())?;
-                let room = rule.room(question.len(), images.len()).unwrap_or(0);
+                let room = rule.room(question.len(), (images.len(), image_tokens)).unwrap_or(0);
                 let start = question.pop().unwrap_or(rule.pad()); // a prompt holds the picture at least
                 (question, start, rule.answer(tokenizer, &place, answer)?, room)
             }
@@ -162,7 +155,8 @@ impl TextRule {
             answer.truncate(room.min(longest_report.saturating_sub(1)));
         }
         if let Self::Prompt(rule) = self {
-            rule.check_length(&place, question.len() + 1, images.len(), answer.len())?;
+            let pictures = (images.len(), image_tokens);
+            rule.check_length(&place, question.len() + 1, pictures, answer.len())?;
         }
         let cut = whole - answer.len();
         Ok(TokenizedExample { question, start, answer, cut })

@@ -1,6 +1,7 @@
-//! The weights that a model starts from when there is no checkpoint.
+//! The values that parameters start from when there is no checkpoint.
 
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use crate::tensor::{
     EmbeddingKind, Module, ParamKind, Parameter, Parameters, Tensor, random_normal,
@@ -13,9 +14,9 @@ const DEVIATION: f32 = 0.02;
 /// as large: a base of 128 channels that starts at 0.02 never learns to look at the picture.
 const WIDTH: f32 = 768.0;
 
-/// Gives every parameter a value: tables are normal with deviation 0.02, matrices with
-/// `0.02 sqrt(768 / inputs)`, gains are 1, biases 0. A parameter's numbers depend on `seed` and its
-/// name alone.
+/// Gives every parameter a value. Embedding tables are normal with standard deviation 0.02, matrices with
+/// `0.02 sqrt(768 / inputs)`; the weights of norms are 1, and biases 0. A parameter's values depend on `seed`
+/// and its name alone.
 pub fn initialize(params: &mut Parameters, seed: u64) {
     let mut list: Vec<_> = params.iter_mut().map(|(_, p)| p).collect();
     list.par_iter_mut().for_each(|p| {
@@ -24,19 +25,33 @@ pub fn initialize(params: &mut Parameters, seed: u64) {
             (_, ParamKind::Bias) => vec![0.0; n],
             (Module::Norm(_), ParamKind::Weight) => vec![1.0; n],
             (Module::Embedding(EmbeddingKind::Patch), ParamKind::Weight) => {
-                random_normal(n, matrix(p), seed, &p.name)
+                random_normal(n, matrix_deviation(p), seed, &p.name)
             }
             (Module::Embedding(_), ParamKind::Weight) => random_normal(n, DEVIATION, seed, &p.name),
-            (_, ParamKind::Weight) => random_normal(n, matrix(p), seed, &p.name),
+            (_, ParamKind::Weight) => random_normal(n, matrix_deviation(p), seed, &p.name),
         };
         p.set(Tensor::new(&p.shape.clone(), data));
     });
 }
 
-/// The deviation of a matrix `[out, in..]`.
-fn matrix(p: &Parameter) -> f32 {
+/// The standard deviation of a matrix `[out, in..]`.
+fn matrix_deviation(p: &Parameter) -> f32 {
     let inputs: usize = p.shape[1..].iter().product();
     DEVIATION * (WIDTH / inputs as f32).sqrt()
+}
+
+/// SHA-256 of the names and values of all parameters, in hexadecimal.
+pub(super) fn hash_parameters(params: &Parameters) -> String {
+    let mut hash = Sha256::new();
+    for (_, p) in params.iter() {
+        hash.update((p.name.len() as u64).to_le_bytes());
+        hash.update(&p.name);
+        hash.update((p.len() as u64).to_le_bytes());
+        for block in p.value().data().chunks(1 << 12) {
+            hash.update(block.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Layout;
-use super::new_dir::NewDir;
-use super::open::{LoadedModel, load_as_stored, save_description};
-use super::quantize::commonest;
+use super::load::{LoadedModel, load_as_stored};
+use super::model::Layout;
+use super::new_directory::NewDirectory;
+use super::quantize::majority_precision;
+use super::save::{dtype_name, save_all_but_weights};
 use crate::tensor::{Parameters, Precision, Tensor};
 use crate::weights::{self, BaseCheck, LoadedAdapter};
 use crate::{Error, Result, ops};
@@ -55,7 +56,7 @@ pub fn merge(
     output: &Path,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<MergedModel> {
-    let new = NewDir::begin(output)?;
+    let new = NewDirectory::create(output)?;
     let mut loaded = load_as_stored(dir, None)?;
     let hash = loaded.content_hash.clone();
     let LoadedAdapter { set, mut warnings } =
@@ -67,7 +68,7 @@ pub fn merge(
     }
     multiply_out(params, &mut changed)?;
     let checkpoint = loaded.config.open_weights(dir, loaded.layout)?;
-    if commonest(params) == Precision::Bf16 {
+    if majority_precision(params) == Precision::Bf16 {
         warnings.push(
             "the base is in half precision, and so is what was merged into it: answers may differ in rounding"
                 .to_owned(),
@@ -79,7 +80,7 @@ pub fn merge(
     weights::write_merged(new.path(), &checkpoint, &changed, &saved_name, &mut |done| {
         on_done(done, of);
     })?;
-    new.finish()?;
+    new.commit()?;
     Ok(MergedModel { output: output.to_owned(), changed: changed.len(), tensors: of, warnings })
 }
 
@@ -123,13 +124,10 @@ fn beside(what: &str) -> Error {
 /// All that belongs to a model but the weights: the base's own files, where they are Hugging Face's.
 fn write_config_and_tokenizer(loaded: &LoadedModel, dir: &Path, output: &Path) -> Result<()> {
     if loaded.layout == Layout::Original {
-        let dtype = match commonest(&loaded.params) {
-            Precision::F32 => "float32",
-            Precision::Bf16 => "bfloat16",
-        };
+        let dtype = dtype_name(majority_precision(&loaded.params));
         let mut file = loaded.config.to_hugging_face()?;
         file["dtype"] = json!(dtype);
-        return save_description(loaded, output, &file);
+        return save_all_but_weights(loaded, output, &file);
     }
     for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
         let path = entry.map_err(|e| Error::io(dir, &e))?.path();

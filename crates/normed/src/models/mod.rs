@@ -1,32 +1,51 @@
-//! Models: what they compute, how they are read from a directory, how they generate.
+//! Models: what they compute, how they are read from a directory, how they generate answers.
+//!
+//! Training and generation know a model by the trait [`Model`], opening and saving by [`ModelConfig`]. A
+//! family of models is a folder that implements both ([`Miss`], [`Llava`]), made of the towers that families
+//! share; `families` lists them.
 
 mod config_keys;
+mod families;
 mod generate;
 mod generation_config;
 mod init;
 mod llava;
+mod load;
 mod merge;
 mod miss;
 mod model;
-mod new_dir;
-mod open;
+mod model_config;
+mod new_directory;
+mod preprocessor_config;
+mod prompt_rows;
 mod quantize;
+mod resize;
 mod sample;
+mod save;
+mod square_processor;
 mod towers;
+mod vision_language;
+mod weight_files;
 
 pub use generate::generate;
 pub use generation_config::GenerationConfig;
 pub use init::initialize;
-pub use llava::{DeltaApplied, Llava, LlavaConfig, apply_delta, create_llava, declare_new_llava};
-pub use merge::{MergedModel, merge};
-pub use miss::{Miss, MissConfig, NewMiss, TextConfig, VisionConfig, create, declare_new};
-pub use model::{Decoding, FrozenEncoder, Layout, Model};
-pub use open::{
-    LoadOverrides, LoadedModel, ModelConfig, ModelDeclaration, UnloadedModel, declare_model, load,
-    load_as_stored, load_without_weights, read_config, save,
+pub use llava::{
+    DeltaApplied, FeatureSelect, LanguageSizes, Llava, LlavaConfig, NewLlava, apply_delta,
 };
+pub use load::{
+    LoadedModel, ModelDeclaration, UnloadedModel, declare_model, load, load_as_stored,
+    load_without_weights, read_config,
+};
+pub use merge::{MergedModel, merge};
+pub use miss::{Miss, MissConfig, NewMiss, TextSizes};
+pub use model::{Decoding, FrozenEncoder, Layout, Model};
+pub use model_config::{LoadOverrides, ModelConfig};
+pub use preprocessor_config::ProcessorClass;
 pub use quantize::{QuantizedModel, quantize};
+pub use save::save;
+pub use square_processor::{Fit, SquareProcessor};
 pub use towers::{
-    Bert, Clip, ClipConfig, Head, Llama, LlamaConfig, LlamaKind, Projector, ProjectorKind,
-    RopeConfig, RopeScaling, Vit,
+    Bert, BertConfig, Clip, ClipConfig, Llama, LlamaConfig, LlamaKind, PredictionHead, Projector,
+    ProjectorKind, RopeConfig, RopeScaling, Vit, VitConfig,
 };

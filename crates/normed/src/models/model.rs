@@ -1,18 +1,25 @@
-//! What a model computes, behind interfaces that training and generation know.
+//! The interface between a model and what trains it or generates with it.
 
 use crate::Result;
-use crate::data::Batch;
+use crate::data::{Batch, Images};
 use crate::nn::Mode;
 use crate::ops::{self, CrossEntropy};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Var};
 
-/// What a model computes. It knows nothing of what is tuned; its parameters live in [`Parameters`].
+/// What a model computes. Its parameters are in [`Parameters`]; it does not know which of them are trained.
 pub trait Model: Send + Sync {
-    /// Logits `[B, A, V]` of the decoder's positions, teacher-forced. Fails on a batch that was not
-    /// made for this model: another image size, unknown tokens, text longer than its positions.
+    /// The logits `[B, A, V]` at the decoder's positions, given the decoder's tokens (teacher forcing).
+    ///
+    /// # Errors
+    /// If the batch was not made for this model: images of another size, unknown tokens, or a text longer
+    /// than its positions.
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var>;
 
-    /// The cross-entropy of the decoder's positions, as [`ops::cross_entropy`] of [`Model::forward`].
+    /// The cross-entropy loss at the decoder's positions, equal to [`ops::cross_entropy`] of
+    /// [`Model::forward`].
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
     fn loss(
         &self,
         g: &mut Graph<'_>,
@@ -24,8 +31,11 @@ pub trait Model: Send + Sync {
         Ok(ops::cross_entropy(g, logits, &batch.labels, label_smoothing))
     }
 
-    /// Reads the images and `input_ids` of `batch` for answers of up to `max_new_tokens`. Fails
-    /// as [`Model::forward`] does, and where the positions do not go so far.
+    /// Reads the images and the `input_ids` of `batch`, and makes caches for answers of up to
+    /// `max_new_tokens` tokens.
+    ///
+    /// # Errors
+    /// As [`Model::forward`], and if there are not that many positions left.
     fn start_decoding<'m>(
         &'m self,
         params: &'m Parameters,
@@ -33,51 +43,52 @@ pub trait Model: Send + Sync {
         max_new_tokens: usize,
     ) -> Result<Box<dyn Decoding + 'm>>;
 
-    /// The part that sees pictures and nothing else, where it makes the same of a picture at every
-    /// sight: nothing in it is trained, and nothing in it is random in `mode`. None where that does
-    /// not hold, or where the model has no such part.
+    /// The image encoder, if its output for an image is the same in every pass of this mode, so that it can be
+    /// computed once: none of its parameters is trained, and nothing in it is dropped. None otherwise.
     fn frozen_encoder(&self, _params: &Parameters, _mode: Mode) -> Option<&dyn FrozenEncoder> {
         None
     }
 
-    /// What stands for a picture in a row of `input_ids`, where the model wants one there.
+    /// The id that holds an image's place in a row of `input_ids`; none if the model expects no such id.
     fn image_token_id(&self) -> Option<u32> {
         None
     }
 
-    /// Whether an answer goes on with the row that `input_ids` begin: what stands there was said already.
+    /// Whether the answer continues the row that `input_ids` start, as in a language model; if not, an encoder
+    /// reads the question and a decoder of its own writes the answer.
     fn is_decoder_only(&self) -> bool {
         false
     }
 }
 
-/// The part of a model that sees pictures and nothing else.
+/// The image encoder of a model, which sees images and nothing else.
 pub trait FrozenEncoder {
-    /// Its parameters.
+    /// The parameters that its output depends on.
     fn parameters(&self, params: &Parameters) -> Vec<ParamId>;
 
-    /// What it makes of `pixel_values [P, 3, H, W]`: states `[P, ..]`, to the bit what the model
-    /// itself would go on with, so that a batch can carry them as
-    /// [`Images::Features`](crate::data::Images). What it makes of a picture does not depend on the
-    /// others. Fails on another image size than the model's.
-    fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor>;
+    /// `images` with the encoder's features in place of their pixels. A batch that carries them gives the same
+    /// results as one with pixels, to the bit; an image's features do not depend on the others.
+    ///
+    /// # Errors
+    /// If the model cannot read images of these sizes.
+    fn encode(&self, params: &Parameters, images: &Images) -> Result<Images>;
 }
 
-/// A batch being decoded, with its key-value cache: one row a sequence.
+/// A batch whose answers are being generated, with its key-value caches; each sequence is a row.
 pub trait Decoding {
-    /// Feeds one token a row; gives the next token's logits `[rows, V]`.
+    /// Reads one token for each row; gives the logits `[rows, V]` of the next.
     fn step(&mut self, tokens: &[u32]) -> Tensor;
 
-    /// Row `r` becomes what row `from[r]` was; `from` may be longer or shorter than the rows so far
-    /// (examples spread over beams, finished examples dropped).
+    /// Replaces the rows: row `r` becomes a copy of row `from[r]`. There may be more or fewer of them than
+    /// before, as examples spread over beams or finish.
     fn reorder(&mut self, from: &[usize]);
 }
 
-/// Whose names and rules a checkpoint follows.
+/// The naming scheme and the defaults that a checkpoint follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Hugging Face's transformers'.
+    /// That of Hugging Face's transformers.
     HuggingFace,
-    /// That of the model's own code: BLIP's and MISS's, LLaVA's.
+    /// That of the model's own code: BLIP's, which MISS shares, or LLaVA's.
     Original,
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::Layout;
-use super::new_dir::NewDir;
-use super::open::{LoadedModel, load_as_stored, read_config, save_description};
+use super::load::{LoadedModel, load_as_stored, read_config};
+use super::model::Layout;
+use super::new_directory::NewDirectory;
+use super::save::{dtype_name, save_all_but_weights};
 use crate::tensor::{Parameters, Precision, Quantization};
 use crate::weights::{self, Written};
 use crate::{Error, Result};
@@ -41,14 +42,14 @@ pub fn quantize(
     output: &Path,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<QuantizedModel> {
-    let new = NewDir::begin(output)?;
+    let new = NewDirectory::create(output)?;
     let loaded = load_as_stored(dir, None)?;
     if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantization()) {
         return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
             .with_remedy("quantise the model that it was made of"));
     }
     let LoadedModel { config, params, .. } = &loaded;
-    let layout = config.written_layout(loaded.layout)?;
+    let layout = config.output_layout(loaded.layout)?;
     let of = params.len();
     let name = |name: &str| match layout {
         Layout::HuggingFace => config.saved_name(name),
@@ -58,26 +59,23 @@ pub fn quantize(
         weights::write_quantised(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
             on_done(done, of);
         })?;
-    let dtype = match commonest(params) {
-        Precision::F32 => "float32",
-        Precision::Bf16 => "bfloat16",
-    };
+    let dtype = dtype_name(majority_precision(params));
     let mut file = match layout {
         Layout::HuggingFace => config.to_hugging_face()?,
         Layout::Original => read_config(dir)?,
     };
     file["dtype"] = json!(dtype);
     file["quantization_config"] = quantisation.to_json(dtype);
-    save_description(&loaded, new.path(), &file)?;
+    save_all_but_weights(&loaded, new.path(), &file)?;
     if layout == Layout::Original {
-        config.save_beside(new.path())?;
+        config.save_companion_files(new.path())?;
     }
-    new.finish()?;
+    new.commit()?;
     Ok(QuantizedModel { output: output.to_owned(), matrices, before, after })
 }
 
 /// The precision that a computation with these weights would be in: f32 if most of them are.
-pub(super) fn commonest(params: &Parameters) -> Precision {
+pub(super) fn majority_precision(params: &Parameters) -> Precision {
     let (mut all, mut wide) = (0, 0);
     for (_, p) in params.iter() {
         all += p.len();

@@ -1,5 +1,5 @@
-//! Attention layers: a vision transformer's, with one matrix for queries, keys and values, and
-//! BERT's, with three, over its own tower or another.
+//! The attention layers of BLIP: the vision transformer's, with one matrix for queries, keys and values, and
+//! BERT's, with three matrices, as self-attention and as cross-attention.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use crate::tensor::{
     AttentionProjection, Graph, Module, NormPosition, Recompute, Scope, Tensor, Var,
 };
 
-/// Why a key bias is never trained: it adds the same to every score of a query's row.
+/// Why the bias of keys is never trained: it adds the same to every score of a query.
 pub(super) const KEY_BIAS: &str =
-    "a key bias shifts all scores of a row alike, and softmax undoes that";
+    "a key bias adds the same to all scores of a query, which softmax cancels";
 
 /// Self-attention whose queries, keys and values come from one matrix.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ pub struct FusedAttention {
 }
 
 impl FusedAttention {
-    /// Declares `qkv [3C, C]` and `projection [C, C]`. (The key third of the qkv bias gets no
-    /// gradient, but it is no parameter of its own.)
+    /// Declares `qkv [3C, C]` and `projection [C, C]`. (The keys' third of the qkv bias gets no gradient, but
+    /// is not a parameter by itself.)
     pub fn declare(scope: &mut Scope<'_>, width: usize, heads: usize) -> Self {
         let (qkv, output) = (AttentionProjection::QueryKeyValue, AttentionProjection::Output);
         Self {
@@ -38,7 +38,7 @@ impl FusedAttention {
         }
     }
 
-    /// `residual + attention(x)`, both `[B, T, C]`.
+    /// `residual + attention(x)`, both `[B, T, C]`, with stochastic depth.
     pub fn add_to_residual(
         &self,
         g: &mut Graph<'_>,
@@ -66,18 +66,18 @@ impl FusedAttention {
     }
 }
 
-/// Which keys a query sees.
+/// Which keys a query attends to.
 #[derive(Debug, Clone, Default)]
 pub struct AttentionMask {
-    /// Only those up to its own position.
+    /// Only the keys up to the query's own position.
     pub causal: bool,
-    /// `[B]`: only the first so many; all of them if absent.
+    /// `[B]`: only the first keys, this many in each sequence; all keys if absent.
     pub lengths: Option<Arc<[usize]>>,
 }
 
 impl AttentionMask {
-    /// The same of keys behind `before` others, which every query sees.
-    fn after(&self, before: usize) -> Self {
+    /// The mask for the same keys after `before` others, which every query attends to.
+    fn shift_by(&self, before: usize) -> Self {
         let lengths = self.lengths.as_ref().map(|all| all.iter().map(|n| n + before).collect());
         Self { causal: self.causal, lengths }
     }
@@ -92,19 +92,19 @@ pub struct Attention {
     dense: Linear,
     norm: LayerNorm,
     heads: usize,
-    /// Where its probabilities and its output are dropped.
-    places: [DropoutSite; 2],
+    /// Where dropout acts on its probabilities and on its output.
+    sites: [DropoutSite; 2],
 }
 
 impl Attention {
-    /// Self-attention: declares `self.{query,key,value}` and `output.{dense,LayerNorm}`.
+    /// A self-attention: declares `self.{query,key,value}` and `output.{dense,LayerNorm}`.
     pub fn declare_self(scope: &mut Scope<'_>, width: usize, heads: usize, eps: f32) -> Self {
-        let places = [DropoutSite::Probabilities, DropoutSite::Attention];
-        let role = (Module::Attention as fn(_) -> _, NormPosition::Attention, places);
+        let sites = [DropoutSite::Probabilities, DropoutSite::Attention];
+        let role = (Module::Attention as fn(_) -> _, NormPosition::Attention, sites);
         Self::declare(scope, [width; 2], heads, eps, role)
     }
 
-    /// Cross-attention to a sequence `source` wide: the same names.
+    /// A cross-attention to states of width `source`: declares the same names.
     pub fn declare_cross(
         scope: &mut Scope<'_>,
         width: usize,
@@ -112,8 +112,8 @@ impl Attention {
         heads: usize,
         eps: f32,
     ) -> Self {
-        let places = [DropoutSite::CrossProbabilities, DropoutSite::CrossAttention];
-        let role = (Module::CrossAttention as fn(_) -> _, NormPosition::CrossAttention, places);
+        let sites = [DropoutSite::CrossProbabilities, DropoutSite::CrossAttention];
+        let role = (Module::CrossAttention as fn(_) -> _, NormPosition::CrossAttention, sites);
         Self::declare(scope, [width, source], heads, eps, role)
     }
 
@@ -122,10 +122,10 @@ impl Attention {
         [width, source]: [usize; 2],
         heads: usize,
         eps: f32,
-        (part, norm, places): (fn(AttentionProjection) -> Module, NormPosition, [DropoutSite; 2]),
+        (module, norm, sites): (fn(AttentionProjection) -> Module, NormPosition, [DropoutSite; 2]),
     ) -> Self {
         let mut linear = |name: &str, inner: usize, which: AttentionProjection| {
-            Linear::declare(scope, name, [width, inner], part(which))
+            Linear::declare(scope, name, [width, inner], module(which))
         };
         let query = linear("self.query", width, AttentionProjection::Query);
         let key = linear("self.key", source, AttentionProjection::Key);
@@ -133,21 +133,21 @@ impl Attention {
         let dense = linear("output.dense", width, AttentionProjection::Output);
         let norm = LayerNorm::declare(scope, "output.LayerNorm", width, eps, norm);
         key.mark_bias_inert(scope, KEY_BIAS);
-        Self { query, key, value, dense, norm, heads, places }
+        Self { query, key, value, dense, norm, heads, sites }
     }
 
-    /// Queries from `x [B, Tq, C]`, keys and values from `source [B, Tk, S]` (`x` itself in
-    /// self-attention). Gives `[B, Tq, C]`.
+    /// `[B, Tq, C]`: queries come from `x [B, Tq, C]`, keys and values from `source [B, Tk, S]`, which is `x`
+    /// itself in self-attention.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
         source: &Var,
-        seen: &AttentionMask,
+        mask: &AttentionMask,
         dropout: &DropoutStreams,
     ) -> Var {
         let before = prefix::prefix_length(g, &self.key);
-        let spec = self.spec(&seen.after(before), dropout.attention_dropout(self.places[0]));
+        let spec = self.spec(&mask.shift_by(before), dropout.attention_dropout(self.sites[0]));
         let [query, key, value] = [&self.query, &self.key, &self.value].map(Linear::clone);
         let context =
             g.recompute_in_backward(Recompute::Attention, [x, source], move |g, [x, source]| {
@@ -157,17 +157,17 @@ impl Attention {
                 ops::attention(g, &q, &k, &v, spec.clone())
             });
         let y =
-            self.dense.add_with_dropout(g, &context, x, x, dropout.hidden_dropout(self.places[1]));
+            self.dense.add_with_dropout(g, &context, x, x, dropout.hidden_dropout(self.sites[1]));
         self.norm.forward(g, &y)
     }
 
-    /// Keys and values of `source [B, T, S]`, each `[B, T, C]`, for a cache.
+    /// The keys and values of `source [B, T, S]` for a cache, each `[B, T, C]`.
     pub fn project_keys_values(&self, g: &mut Graph<'_>, source: &Var) -> [Tensor; 2] {
         [&self.key, &self.value].map(|layer| layer.forward(g, source).value)
     }
 
-    /// A cache of keys and values like `like [B, T, C]`, with room for `room` rows more than a prefix has,
-    /// which is all it holds.
+    /// A cache of keys and values in the form of `like [B, T, C]`. It holds the prefix, if there is one, and has
+    /// room for `room` more rows.
     pub fn new_cache(&self, g: &mut Graph<'_>, like: &Tensor, room: usize) -> KvCache {
         let mut cache = KvCache::new(like, prefix::prefix_length(g, &self.key) + room);
         let none = like.empty_like(&[like.shape()[0], 0, like.width()], like.precision());
@@ -177,25 +177,25 @@ impl Attention {
         cache
     }
 
-    /// Queries from `x [B, Tq, C]` over cached keys and values, without gradients.
+    /// `[B, Tq, C]`: queries from `x [B, Tq, C]` attend to cached keys and values. No gradients.
     pub fn forward_cached(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
         cache: &KvCache,
-        seen: &AttentionMask,
+        mask: &AttentionMask,
     ) -> Var {
         let q = self.query.forward_autocast(g, x);
-        let context = ops::cached_attention(&q.value, cache, &self.spec(seen, None), g.precision());
+        let context = ops::cached_attention(&q.value, cache, &self.spec(mask, None), g.precision());
         let y = self.dense.add_with_dropout(g, &Var::constant(context), x, x, None);
         self.norm.forward(g, &y)
     }
 
-    fn spec(&self, seen: &AttentionMask, dropout: Option<DropoutStream>) -> AttentionSpec {
+    fn spec(&self, mask: &AttentionMask, dropout: Option<DropoutStream>) -> AttentionSpec {
         AttentionSpec {
             heads: self.heads,
-            causal: seen.causal,
-            key_lengths: seen.lengths.clone(),
+            causal: mask.causal,
+            key_lengths: mask.lengths.clone(),
             dropout,
             ..AttentionSpec::default()
         }

@@ -1,4 +1,5 @@
-//! Transformer blocks: the vision transformer's (norms before) and BERT's (norms after).
+//! BLIP's transformer blocks: the vision transformer's, with norms before each sublayer, and BERT's, with
+//! norms after it.
 
 use super::{
     Attention, AttentionMask, DropoutSite, DropoutStreams, FusedAttention, LayerNorm, Mlp,
@@ -9,13 +10,13 @@ use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 /// The sizes of a block.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockConfig {
-    /// The residual stream.
+    /// Width of the residual stream.
     pub hidden: usize,
-    /// Inside the feed-forward network.
+    /// Width inside the feed-forward network.
     pub intermediate: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
-    /// Of the norms.
+    /// Epsilon of the norms.
     pub eps: f32,
 }
 
@@ -46,13 +47,15 @@ impl PreNormBlock {
         }
     }
 
-    /// `[B, T, C] -> [B, T, C]`.
+    /// The block's output `[B, T, C]` for `x [B, T, C]`.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
         let (block, dropout) = (self.clone(), dropout.clone());
-        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| block.layers(g, x, &dropout))
+        g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {
+            block.sublayers(g, x, &dropout)
+        })
     }
 
-    fn layers(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
+    fn sublayers(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
         let h = self.norm1.forward_autocast(g, x);
         let x = self.attention.add_to_residual(g, &h, x, dropout);
         let h = self.norm2.forward_autocast(g, &x);
@@ -62,8 +65,8 @@ impl PreNormBlock {
     }
 }
 
-/// `norm(x + attention(x))`, `norm(x + cross_attention(x, source))`, `norm(x + mlp(x))`: BERT's
-/// block with BLIP's cross-attention between (Li et al. 2022, arXiv 2201.12086, section 3.1).
+/// `norm(x + attention(x))`, `norm(x + cross_attention(x, source))`, `norm(x + mlp(x))`: BERT's block with
+/// BLIP's cross-attention in the middle (Li et al. 2022, arXiv 2201.12086, section 3.1).
 #[derive(Debug, Clone)]
 pub struct PostNormBlock {
     attention: Attention,
@@ -72,17 +75,17 @@ pub struct PostNormBlock {
     norm: LayerNorm,
 }
 
-/// What a block remembers of a batch being decoded.
+/// A block's cached keys and values while a batch is decoded.
 #[derive(Debug, Clone)]
 pub struct BlockCache {
-    /// Of the tokens so far.
+    /// Of the self-attention: the tokens so far.
     pub own: KvCache,
-    /// Of the sequence that is cross-attended to.
+    /// Of the cross-attention: the source.
     pub cross: KvCache,
 }
 
 impl PostNormBlock {
-    /// Declares `attention`, `crossattention` to a sequence `source` wide, `intermediate`, `output`.
+    /// Declares `attention`, `crossattention` to states of width `source`, `intermediate` and `output`.
     pub fn declare(scope: &mut Scope<'_>, w: BlockConfig, source: usize) -> Self {
         let attention = &mut scope.sub("attention");
         let attention = Attention::declare_self(attention, w.hidden, w.heads, w.eps);
@@ -96,26 +99,27 @@ impl PostNormBlock {
         }
     }
 
-    /// `x [B, T, C]` attends to itself as `own` says and to `source [B, S, C']` as `cross` says.
+    /// The block's output `[B, T, C]` for `x [B, T, C]`, which attends to itself under `self_mask` and to
+    /// `source [B, S, C']` under `cross_mask`.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
         x: &Var,
-        own: &AttentionMask,
+        self_mask: &AttentionMask,
         source: &Var,
-        cross: &AttentionMask,
+        cross_mask: &AttentionMask,
         dropout: &DropoutStreams,
     ) -> Var {
         let (block, dropout) = (self.clone(), dropout.clone());
-        let (own, cross) = (own.clone(), cross.clone());
+        let (self_mask, cross_mask) = (self_mask.clone(), cross_mask.clone());
         g.recompute_in_backward(Recompute::Blocks, [x, source], move |g, [x, source]| {
-            let x = block.attention.forward(g, x, x, &own, &dropout);
-            let x = block.cross_attention.forward(g, &x, source, &cross, &dropout);
+            let x = block.attention.forward(g, x, x, &self_mask, &dropout);
+            let x = block.cross_attention.forward(g, &x, source, &cross_mask, &dropout);
             block.feed_forward(g, &x, &dropout)
         })
     }
 
-    /// An empty cache for `room` tokens in each row of `source [B, S, C']`.
+    /// A cache with room for `room` tokens in each row of `source [B, S, C']`, whose keys and values it holds.
     pub fn new_cache(&self, g: &mut Graph<'_>, source: &Var, room: usize) -> BlockCache {
         let [keys, values] = self.cross_attention.project_keys_values(g, source);
         let mut cross = KvCache::new(&keys, keys.shape()[1]);
@@ -123,19 +127,20 @@ impl PostNormBlock {
         BlockCache { own: self.attention.new_cache(g, &keys, room), cross }
     }
 
-    /// Tokens `x [B, T, C]` that follow those in the cache, without gradients.
+    /// As [`PostNormBlock::forward`] for tokens `x [B, T, C]` that follow those in the cache, without
+    /// gradients. Their keys and values are appended to it.
     pub fn step(
         &self,
         g: &mut Graph<'_>,
         x: Var,
         cache: &mut BlockCache,
-        cross: &AttentionMask,
+        cross_mask: &AttentionMask,
     ) -> Var {
         let [keys, values] = self.attention.project_keys_values(g, &x);
         cache.own.append(&keys, &values);
-        let own = AttentionMask { causal: true, lengths: None };
-        let x = self.attention.forward_cached(g, &x, &cache.own, &own);
-        let x = self.cross_attention.forward_cached(g, &x, &cache.cross, cross);
+        let self_mask = AttentionMask { causal: true, lengths: None };
+        let x = self.attention.forward_cached(g, &x, &cache.own, &self_mask);
+        let x = self.cross_attention.forward_cached(g, &x, &cache.cross, cross_mask);
         self.feed_forward(g, &x, &DropoutStreams::none())
     }
 

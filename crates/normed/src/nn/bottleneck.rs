@@ -1,10 +1,11 @@
-//! A linear layer that ends a sublayer, with an adapter behind or beside the sublayer.
+//! A linear layer that ends a sublayer, with an adapter plugged in: behind the sublayer (sequential) or beside
+//! it (parallel).
 
 use crate::ops::{self, Activation, Output};
 use crate::tensor::{Bottleneck, Graph, ParamId, Var};
 
-/// The layer's output for `x`, with what the adapter makes of it or, where it stands beside, of the
-/// sublayer's `input`; f32.
+/// The layer's output for `x` plus the adapter's, f32. A sequential adapter reads the layer's output, a parallel
+/// one the sublayer's `input`.
 pub(super) fn output(
     g: &mut Graph<'_>,
     x: &Var,
@@ -15,18 +16,18 @@ pub(super) fn output(
 ) -> Var {
     if adapter.parallel {
         let y = ops::linear(g, x, layer.0, layer.1, output);
-        return raised(g, input, adapter, &y);
+        return add_adapter(g, input, adapter, &y);
     }
     let y = ops::linear(g, x, layer.0, layer.1, Output::F32);
     let sum = match output {
         Output::AddTo(residual) => ops::add(g, y.clone(), residual),
         Output::F32 | Output::RunPrecision => y.clone(),
     };
-    raised(g, &y, adapter, &sum)
+    add_adapter(g, &y, adapter, &sum)
 }
 
 /// `sum + up(gelu(down(x)))`.
-fn raised(g: &mut Graph<'_>, x: &Var, adapter: Bottleneck, sum: &Var) -> Var {
+fn add_adapter(g: &mut Graph<'_>, x: &Var, adapter: Bottleneck, sum: &Var) -> Var {
     let Bottleneck { down, up, .. } = adapter;
     let h = ops::linear(g, x, down[0], Some(down[1]), Output::RunPrecision);
     let h = ops::activate(g, &h, Activation::Gelu);

@@ -1,5 +1,5 @@
-//! CLIP's block (Radford et al. 2021, arXiv 2103.00020): the vision transformer's, with its matrices
-//! apart and an activation of its own.
+//! CLIP's block (Radford et al. 2021, arXiv 2103.00020): the vision transformer's, but with separate matrices
+//! for queries, keys and values, and another activation.
 
 use super::{BlockConfig, DropoutSite, DropoutStreams, LayerNorm, Mlp, SelfAttention};
 use crate::ops::Activation;
@@ -15,7 +15,7 @@ pub struct ClipBlock {
 }
 
 impl ClipBlock {
-    /// Declares `self_attn`, `layer_norm1`, `mlp`, `layer_norm2`.
+    /// Declares `self_attn`, `layer_norm1`, `mlp` and `layer_norm2`.
     pub fn declare(scope: &mut Scope<'_>, w: BlockConfig, activation: Activation) -> Self {
         let self_attn = SelfAttention::declare_clip(&mut scope.sub("self_attn"), w.hidden, w.heads);
         let norm = |scope: &mut Scope<'_>, name, place| {
@@ -28,7 +28,7 @@ impl ClipBlock {
         Self { self_attn, layer_norm1, mlp: Mlp { activation, ..mlp }, layer_norm2 }
     }
 
-    /// `[B, T, C] -> [B, T, C]`.
+    /// The block's output `[B, T, C]` for `x [B, T, C]`.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var, dropout: &DropoutStreams) -> Var {
         let (block, dropout) = (self.clone(), dropout.clone());
         g.recompute_in_backward(Recompute::Blocks, [x], move |g, [x]| {

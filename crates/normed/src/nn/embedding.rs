@@ -1,4 +1,4 @@
-//! What a text tower starts from.
+//! The embeddings of a text tower.
 
 use super::{DropoutSite, DropoutStreams, LayerNorm, prepend_prompt, prompt_length};
 use crate::ops;
@@ -9,16 +9,17 @@ use crate::tensor::{
 /// BERT's embeddings without token types: `dropout(LayerNorm(word + position))`.
 #[derive(Debug, Clone)]
 pub struct TextEmbedding {
-    /// `[V, C]`.
+    /// The word embeddings `[V, C]`.
     pub words: ParamId,
-    /// `[P, C]`.
+    /// The position embeddings `[P, C]`.
     pub positions: ParamId,
-    /// Over the sum.
+    /// The norm of the sum.
     pub norm: LayerNorm,
 }
 
 impl TextEmbedding {
-    /// Declares the tables `[vocab_size, width]` and `[positions, width]`, and the norm.
+    /// Declares the tables `word_embeddings.weight [vocab_size, width]` and `position_embeddings.weight
+    /// [positions, width]`, and the norm `LayerNorm`.
     pub fn declare(
         scope: &mut Scope<'_>,
         vocab_size: usize,
@@ -36,9 +37,9 @@ impl TextEmbedding {
         }
     }
 
-    /// `ids [B * T]` in rows of `width`, which open the sequences. Gives `[B, P + T, C]`: what of virtual
-    /// tokens stands before them is normalised and dropped as they are, and has no positions, which begin
-    /// where they do without.
+    /// The embeddings `[B, P + T, C]` of sequences that start with `ids [B * T]`, in rows of `width`. The `P`
+    /// virtual tokens before them, if there are any, get the same norm and dropout, but no positions: the
+    /// first of `ids` is at position 0 in any case.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
@@ -52,12 +53,12 @@ impl TextEmbedding {
         ops::dropout(g, x, dropout.hidden_dropout(DropoutSite::Embedding))
     }
 
-    /// How many virtual tokens there are.
+    /// The number of virtual tokens; 0 without prompt tuning.
     pub fn prompt_length(&self, g: &Graph<'_>) -> usize {
         prompt_length(g, self.words)
     }
 
-    /// The virtual tokens of `sequences` sequences alone, `[B, P, C]`, without noise.
+    /// The embeddings `[B, P, C]` of the virtual tokens alone, for `B = sequences`, without dropout.
     pub fn embed_prompt(&self, g: &mut Graph<'_>, sequences: usize) -> Var {
         let words = g.param(self.words).value();
         let none = words.empty_like(&[sequences, 0, words.width()], Precision::F32);
@@ -65,7 +66,7 @@ impl TextEmbedding {
         self.norm.forward(g, &x)
     }
 
-    /// One more token a sequence, `ids [B]`, all at `position`. Gives `[B, 1, C]`.
+    /// The embeddings `[B, 1, C]` of one more token in each sequence, `ids [B]`, all at `position`.
     pub fn step(&self, g: &mut Graph<'_>, ids: &[u32], position: usize) -> Var {
         let x = ops::embedding(g, ids, 1, self.words, self.positions, position);
         self.norm.forward(g, &x)

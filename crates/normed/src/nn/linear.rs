@@ -1,15 +1,15 @@
-//! A linear layer, and the sum that it often ends in.
+//! A linear layer, and the residual sum that it often ends in.
 
-use super::{bottleneck, delta, residual};
+use super::{bottleneck, plug, residual};
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, Module, ParamId, ParamKind, Plug, Scope, Var};
 
-/// `y = x Wᵀ (+ b)`.
+/// A linear layer, `y = x Wᵀ + b`, or without `b`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: ParamId,
-    /// `[out]`, if it has one.
+    /// `[out]`; none for a layer without bias.
     pub bias: Option<ParamId>,
 }
 
@@ -24,7 +24,7 @@ impl Linear {
         Self::declare_with(scope, name, [out, inner], part, true)
     }
 
-    /// Declares `name.weight [out, in]`, and `name.bias [out]` if it is to have one.
+    /// Declares `name.weight [out, in]`, and `name.bias [out]` if `has_bias`.
     pub fn declare_with(
         scope: &mut Scope<'_>,
         name: &str,
@@ -38,30 +38,30 @@ impl Linear {
         Self { weight, bias }
     }
 
-    /// Says that no loss can move the bias, if there is one, and why.
+    /// Marks the bias, if there is one, as a parameter that no loss can move, with the reason.
     pub(super) fn mark_bias_inert(&self, scope: &mut Scope<'_>, why: &'static str) {
         if let Some(bias) = self.bias {
             scope.mark_inert(bias, why);
         }
     }
 
-    /// Weight and bias, as operations over several layers take them.
+    /// The ids of weight and bias, as operations over several layers take them.
     pub(super) fn ids(&self) -> (ParamId, Option<ParamId>) {
         (self.weight, self.bias)
     }
 
-    /// `x [.., in] -> [.., out]`, f32.
+    /// `[.., out]` for `x [.., in]`, in f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         self.output(g, x, Output::F32)
     }
 
-    /// As [`Linear::forward`] in the run's precision, for an attention or an activation.
+    /// As [`Linear::forward`], in the run's precision: for an attention or an activation.
     pub fn forward_autocast(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         self.output(g, x, Output::RunPrecision)
     }
 
-    /// `residual + forward(x)`, elements of the latter dropped, of a layer that ends a sublayer, whose input
-    /// was `input`.
+    /// `residual + dropout(forward(x))`, for a layer that ends a sublayer with this `input`, which a parallel
+    /// adapter reads.
     pub(super) fn add_with_dropout(
         &self,
         g: &mut Graph<'_>,
@@ -75,7 +75,7 @@ impl Linear {
         })
     }
 
-    /// As [`Linear::end`], dropped for whole examples.
+    /// As [`Linear::add_with_dropout`], but whole examples are dropped (stochastic depth).
     pub(super) fn add_with_drop_path(
         &self,
         g: &mut Graph<'_>,
@@ -89,7 +89,7 @@ impl Linear {
         })
     }
 
-    /// The output of a layer that ends a sublayer, whose input was `input`.
+    /// The output of a layer that ends a sublayer with this `input`, which a parallel adapter reads.
     pub(super) fn forward_as_sublayer_end(
         &self,
         g: &mut Graph<'_>,
@@ -105,15 +105,16 @@ impl Linear {
         }
     }
 
-    /// Whether something is plugged in.
-    pub(super) fn has_delta(&self, g: &Graph<'_>) -> bool {
+    /// Whether a tuning method has plugged something in.
+    pub(super) fn has_plug(&self, g: &Graph<'_>) -> bool {
         g.plug(self.weight).is_some()
     }
 
+    /// The output in one of the forms of [`Output`].
     pub(super) fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
         match g.plug(self.weight) {
             None => ops::linear(g, x, self.weight, self.bias, output),
-            Some(delta) => delta::output(g, x, self.ids(), delta, output),
+            Some(plug) => plug::output(g, x, self.ids(), plug, output),
         }
     }
 }

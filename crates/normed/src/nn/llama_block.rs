@@ -1,23 +1,23 @@
-//! LLaMA's block (Touvron et al. 2023, arXiv 2302.13971, section 2.2), which Mistral's is too.
+//! LLaMA's block (Touvron et al. 2023, arXiv 2302.13971, section 2.2); Mistral's is the same.
 
 use super::{AttentionShape, DropoutStreams, GatedMlp, RmsNorm, SelfAttention};
 use crate::ops::{KvCache, RotaryTable};
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
-/// The sizes of such a block.
+/// The sizes of a LLaMA block.
 #[derive(Debug, Clone, Copy)]
 pub struct LlamaBlockConfig {
-    /// The residual stream.
+    /// Width of the residual stream.
     pub hidden: usize,
-    /// Inside the feed-forward network.
+    /// Width inside the feed-forward network.
     pub intermediate: usize,
-    /// The attention's.
+    /// Heads and mask of the attention.
     pub heads: AttentionShape,
-    /// Of the norms.
+    /// Epsilon of the norms.
     pub eps: f32,
-    /// Whether the attention's projections have biases.
+    /// Whether the attention's linear layers have biases.
     pub attention_bias: bool,
-    /// Whether the feed-forward network's have.
+    /// Whether the feed-forward network's linear layers have biases.
     pub mlp_bias: bool,
 }
 
@@ -31,7 +31,7 @@ pub struct LlamaBlock {
 }
 
 impl LlamaBlock {
-    /// Declares `self_attn`, `mlp`, `input_layernorm`, `post_attention_layernorm`.
+    /// Declares `self_attn`, `mlp`, `input_layernorm` and `post_attention_layernorm`.
     pub fn declare(scope: &mut Scope<'_>, w: LlamaBlockConfig) -> Self {
         let attention = &mut scope.sub("self_attn");
         let self_attn =
@@ -43,7 +43,7 @@ impl LlamaBlock {
         Self { self_attn, mlp, input_layernorm, post_attention_layernorm }
     }
 
-    /// `[B, T, C] -> [B, T, C]`.
+    /// The block's output `[B, T, C]` for `x [B, T, C]`; `rotation` turns queries and keys.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
@@ -59,8 +59,8 @@ impl LlamaBlock {
         })
     }
 
-    /// As [`LlamaBlock::forward`] without gradients, where `x` opens the sequences; with the cache to go
-    /// on from, which has room for `room` rows more.
+    /// As [`LlamaBlock::forward`] for the start `x` of sequences, without gradients. Also gives the cache to
+    /// continue from, with room for `room` more rows.
     pub fn prefill(
         &self,
         g: &mut Graph<'_>,
@@ -73,7 +73,8 @@ impl LlamaBlock {
         (self.feed_forward(g, &x), cache)
     }
 
-    /// As [`LlamaBlock::forward`] without gradients, of one more row `x [B, 1, C]` a sequence.
+    /// As [`LlamaBlock::forward`] for one more row `x [B, 1, C]` of each sequence, without gradients. Its keys
+    /// and values are appended to the cache.
     pub fn step(
         &self,
         g: &mut Graph<'_>,
@@ -86,7 +87,7 @@ impl LlamaBlock {
         self.feed_forward(g, &x)
     }
 
-    /// How many keys a prefix puts before those of the sequences.
+    /// The number of prefix keys before those of the sequences; 0 without prefix tuning.
     pub fn prefix_length(&self, g: &Graph<'_>) -> usize {
         self.self_attn.prefix_length(g)
     }

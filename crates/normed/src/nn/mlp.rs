@@ -1,4 +1,4 @@
-//! The feed-forward networks of blocks.
+//! The feed-forward networks of transformer blocks.
 
 use super::{Linear, residual};
 use crate::ops::{self, Activation, DropoutStream, Output};
@@ -11,12 +11,12 @@ pub struct Mlp {
     pub fc1: Linear,
     /// `[hidden, intermediate]`.
     pub fc2: Linear,
-    /// Between them.
+    /// The activation between the two layers.
     pub activation: Activation,
 }
 
 impl Mlp {
-    /// Declares the two layers under the names that the checkpoint gives them, with GELU between them.
+    /// Declares the two layers under these names; the activation is GELU.
     pub fn declare(
         scope: &mut Scope<'_>,
         [fc1, fc2]: [&str; 2],
@@ -30,12 +30,12 @@ impl Mlp {
         }
     }
 
-    /// `fc2(activation(fc1(x)))`, f32.
+    /// `fc2(activation(fc1(x)))`, in f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         self.output(g, x, Output::F32)
     }
 
-    /// `residual + forward(x)`, elements of the latter dropped.
+    /// `residual + dropout(forward(x))`.
     pub fn add_with_dropout(
         &self,
         g: &mut Graph<'_>,
@@ -46,7 +46,7 @@ impl Mlp {
         residual::add_with_dropout(g, residual, drop, |g, output| self.output(g, x, output))
     }
 
-    /// As [`Mlp::add`], dropped for whole examples.
+    /// As [`Mlp::add_with_dropout`], but whole examples are dropped (stochastic depth).
     pub fn add_with_drop_path(
         &self,
         g: &mut Graph<'_>,
@@ -58,7 +58,7 @@ impl Mlp {
     }
 
     fn output(&self, g: &mut Graph<'_>, x: &Var, output: Output<'_>) -> Var {
-        if ![&self.fc1, &self.fc2].iter().any(|layer| layer.has_delta(g)) {
+        if ![&self.fc1, &self.fc2].iter().any(|layer| layer.has_plug(g)) {
             return ops::mlp(g, x, self.fc1.ids(), self.fc2.ids(), self.activation, output);
         }
         let (fc1, activation) = (self.fc1.clone(), self.activation);
@@ -70,7 +70,7 @@ impl Mlp {
     }
 }
 
-/// `down_proj(silu(gate_proj(x)) ∘ up_proj(x))`: LLaMA's.
+/// LLaMA's feed-forward network, `down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
 #[derive(Debug, Clone)]
 pub struct GatedMlp {
     gate_proj: Linear,
@@ -79,7 +79,7 @@ pub struct GatedMlp {
 }
 
 impl GatedMlp {
-    /// Declares the three layers, with biases if it is to have them.
+    /// Declares `gate_proj`, `up_proj` and `down_proj`, with biases if `has_bias`.
     pub fn declare(
         scope: &mut Scope<'_>,
         hidden: usize,
@@ -99,7 +99,7 @@ impl GatedMlp {
     pub fn add_to_residual(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
         let output = Output::AddTo(residual);
-        if !layers.iter().any(|layer| layer.has_delta(g)) {
+        if !layers.iter().any(|layer| layer.has_plug(g)) {
             return ops::gated_mlp(g, x, layers.map(Linear::ids), output);
         }
         let [gate, up] = [&self.gate_proj, &self.up_proj].map(Linear::clone);

@@ -1,16 +1,22 @@
-//! Layers, named as in the checkpoint. They declare parameters with their roles and call [`crate::ops`].
+//! Layers, named as in the checkpoint.
+//!
+//! A layer declares its parameters, each with its role in the model, and computes with operations of
+//! [`crate::ops`]. Most layers have two outputs: `forward` gives f32, for the residual stream and the norms;
+//! `forward_autocast` gives the run's precision (bf16 in a bf16 run), for products that would round to it
+//! anyway. Where a tuning method has plugged something in (LoRA, IA3, an adapter, a prefix, a prompt), the
+//! layer computes with it; models do not know.
 
 mod attention;
 mod block;
 mod bottleneck;
 mod clip_block;
-mod delta;
 mod embedding;
 mod linear;
 mod llama_block;
 mod mlp;
 mod noise;
 mod norm;
+mod plug;
 mod prefix;
 mod prompt;
 mod residual;

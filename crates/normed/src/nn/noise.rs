@@ -1,71 +1,71 @@
-//! What a training pass drops, and where.
+//! The noise of a training pass: dropout and stochastic depth, and where each acts.
 
 use std::sync::Arc;
 
 use crate::ops::DropoutStream;
 use crate::tensor::Tower;
 
-/// How a pass runs.
+/// How a forward pass runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
-    /// Nothing is dropped.
+    /// Without noise.
     Evaluate,
-    /// Dropout and stochastic depth, drawn from the seed and the batch's example keys.
+    /// With dropout and stochastic depth, drawn from the seed and the keys of the batch's examples.
     Train(Noise),
 }
 
-/// What is dropped in training.
+/// The noise of training: its seed and its rates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Noise {
     /// The run's seed.
     pub seed: u64,
-    /// Rate of dropout in text towers; the checkpoint's config decides if absent.
+    /// Dropout rate in text towers; if absent, the rates in the checkpoint's config.
     pub dropout: Option<f32>,
-    /// Rate of stochastic depth at the vision tower's last block (linear from 0 at the first).
+    /// Rate of stochastic depth in the vision tower's last block; it grows linearly from 0 in the first.
     pub drop_path: f32,
 }
 
-/// A place where something is dropped. The numbers enter the random streams: a run's bytes depend
-/// on them, so a new place takes a new number.
+/// A place in a block where dropout acts. The numbers enter the random streams, so results depend on them: a
+/// new site takes a new number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropoutSite {
-    /// The normalised embeddings.
+    /// The normalized embeddings.
     Embedding = 0,
     /// The probabilities of self-attention.
     Probabilities = 1,
-    /// What self-attention adds to the residual stream.
+    /// The output of self-attention.
     Attention = 2,
     /// The probabilities of cross-attention.
     CrossProbabilities = 3,
-    /// What cross-attention adds to the residual stream.
+    /// The output of cross-attention.
     CrossAttention = 4,
-    /// What the feed-forward network adds to the residual stream.
+    /// The output of the feed-forward network.
     Ffn = 5,
 }
 
-/// What one pass drops in one tower, or in one block of it.
+/// The random streams of dropout in one pass, for one tower or one block of it.
 #[derive(Debug, Clone)]
 pub struct DropoutStreams {
     seed: u64,
     keys: Arc<[u64]>,
-    /// Tower and block, above the place's bits.
+    /// Tower and block, in the bits above the dropout site's.
     site: u64,
-    /// Rate of elements.
+    /// Dropout rate of elements.
     hidden: f32,
-    /// Rate of attention probabilities.
+    /// Dropout rate of attention probabilities.
     probabilities: f32,
-    /// Rate of whole branches.
+    /// Rate of stochastic depth: whole branches of an example.
     path: f32,
 }
 
 impl DropoutStreams {
-    /// Nothing.
+    /// No dropout.
     pub fn none() -> Self {
         Self { seed: 0, keys: [].into(), site: 0, hidden: 0.0, probabilities: 0.0, path: 0.0 }
     }
 
-    /// Elements at rate `hidden` and attention probabilities at their own rate, in `tower`, for the
-    /// examples with these `keys`.
+    /// Dropout in `tower` for the examples with these `keys`: of elements at rate `hidden`, and of attention
+    /// probabilities at rate `probabilities`.
     pub fn new(seed: u64, keys: &[u64], tower: Tower, hidden: f32, probabilities: f32) -> Self {
         let tower: u64 = match tower {
             Tower::Vision => 0,
@@ -76,28 +76,28 @@ impl DropoutStreams {
         Self { seed, keys: keys.into(), site: tower << 32, hidden, probabilities, path: 0.0 }
     }
 
-    /// The same in block `layer`, where whole branches are dropped at rate `path`.
+    /// The streams of block `layer`, where whole branches are dropped at rate `path`.
     pub fn at_layer(&self, layer: usize, path: f32) -> Self {
         Self { site: self.site | ((layer as u64 + 1) << 8), path, ..self.clone() }
     }
 
-    /// What drops elements at `place`.
-    pub fn hidden_dropout(&self, place: DropoutSite) -> Option<DropoutStream> {
-        self.stream(place, self.hidden)
+    /// The stream that drops elements at `site`; none at rate 0.
+    pub fn hidden_dropout(&self, site: DropoutSite) -> Option<DropoutStream> {
+        self.stream(site, self.hidden)
     }
 
-    /// What drops attention probabilities at `place`.
-    pub fn attention_dropout(&self, place: DropoutSite) -> Option<DropoutStream> {
-        self.stream(place, self.probabilities)
+    /// The stream that drops attention probabilities at `site`; none at rate 0.
+    pub fn attention_dropout(&self, site: DropoutSite) -> Option<DropoutStream> {
+        self.stream(site, self.probabilities)
     }
 
-    /// What drops the whole branch at `place`.
-    pub fn drop_path(&self, place: DropoutSite) -> Option<DropoutStream> {
-        self.stream(place, self.path)
+    /// The stream that drops whole branches at `site`; none at rate 0.
+    pub fn drop_path(&self, site: DropoutSite) -> Option<DropoutStream> {
+        self.stream(site, self.path)
     }
 
-    fn stream(&self, place: DropoutSite, rate: f32) -> Option<DropoutStream> {
-        let site = self.site | place as u64;
+    fn stream(&self, site: DropoutSite, rate: f32) -> Option<DropoutStream> {
+        let site = self.site | site as u64;
         (rate > 0.0).then(|| DropoutStream::new(&self.keys, self.seed, site, rate))
     }
 }

@@ -1,14 +1,14 @@
-//! LayerNorm and RMSNorm: what this project tunes.
+//! LayerNorm and RMSNorm, the layers that this project tunes.
 
 use crate::ops;
 use crate::tensor::{Graph, Module, NormPosition, ParamId, ParamKind, Precision, Scope, Var};
 
-/// LayerNorm over the last dimension.
+/// LayerNorm over the last dimension (Ba et al. 2016, arXiv 1607.06450).
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
-    /// `[C]`, the gain.
+    /// The scale `[C]`.
     pub weight: ParamId,
-    /// `[C]`.
+    /// The shift `[C]`.
     pub bias: ParamId,
     eps: f32,
 }
@@ -28,22 +28,22 @@ impl LayerNorm {
         Self { weight, bias, eps }
     }
 
-    /// `x [.., C] -> [.., C]`, f32.
+    /// `[.., C]` for `x [.., C]`, in f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         ops::layer_norm(g, x, self.weight, self.bias, self.eps, Precision::F32)
     }
 
-    /// As [`LayerNorm::forward`] in the run's precision, where only linear layers read it.
+    /// As [`LayerNorm::forward`], in the run's precision: for linear layers.
     pub fn forward_autocast(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let precision = g.precision();
         ops::layer_norm(g, x, self.weight, self.bias, self.eps, precision)
     }
 }
 
-/// RMSNorm over the last dimension.
+/// RMSNorm over the last dimension (Zhang & Sennrich 2019, arXiv 1910.07467).
 #[derive(Debug, Clone)]
 pub struct RmsNorm {
-    /// `[C]`, the gain.
+    /// The scale `[C]`.
     pub weight: ParamId,
     eps: f32,
 }
@@ -64,7 +64,7 @@ impl RmsNorm {
         }
     }
 
-    /// `x [.., C] -> [.., C]` in the run's precision, where only linear layers read it.
+    /// `[.., C]` for `x [.., C]`, in the run's precision: for linear layers.
     pub fn forward_autocast(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let precision = g.precision();
         ops::rms_norm(g, x, self.weight, self.eps, precision)

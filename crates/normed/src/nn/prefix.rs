@@ -1,25 +1,25 @@
-//! Keys and values that a tuning method puts before an attention's own.
+//! Prefix tuning: keys and values that a tuning method puts before an attention's own.
 
 use super::Linear;
 use crate::ops::{self, Activation, Output};
 use crate::tensor::{Graph, PrefixKv, Var};
 
-/// How many stand before the keys that `key` makes.
+/// The number of prefix keys before those of the layer `key`; 0 without a prefix.
 pub(super) fn prefix_length(g: &Graph<'_>, key: &Linear) -> usize {
     g.prefix(key.weight).map_or(0, |prefix| g.param(prefix.table()).shape[0])
 }
 
-/// Keys and values `[B, T, C]`, which `key` and its like made, behind those of the prefix if there is
-/// one: `[B, P + T, C]`.
+/// Keys and values `[B, P + T, C]`: those of the prefix, if there is one, and then `k` and `v` `[B, T, C]`, the
+/// former made by the layer `key`.
 pub(super) fn prepend_prefix(g: &mut Graph<'_>, key: &Linear, [k, v]: [Var; 2]) -> [Var; 2] {
     let Some(prefix) = g.prefix(key.weight) else { return [k, v] };
-    let rows = rows(g, prefix);
+    let rows = prefix_rows(g, prefix);
     let width = k.value.width();
     [ops::prepend_rows(g, &rows, 0, &k), ops::prepend_rows(g, &rows, width, &v)]
 }
 
-/// `[P, 2C]`: keys, and values beside them.
-fn rows(g: &mut Graph<'_>, prefix: PrefixKv) -> Var {
+/// The prefix's keys and values `[P, 2C]`, side by side.
+fn prefix_rows(g: &mut Graph<'_>, prefix: PrefixKv) -> Var {
     let table = g.parameter(prefix.table());
     match prefix {
         PrefixKv::Table(_) => table,

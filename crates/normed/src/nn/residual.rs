@@ -1,10 +1,10 @@
-//! The sum that a branch ends in: `residual + branch`, the branch dropped in part or as a whole.
+//! The residual sum `residual + branch`, with dropout of the branch's elements or of the whole branch.
 
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{Graph, Var};
 
-/// `residual + branch`, elements of the latter dropped. Without dropout the branch's last operation
-/// adds; `branch` computes it with such an output.
+/// `residual + dropout(branch)`. `branch` computes its last operation with the output that it is given: without
+/// dropout, that operation also adds the residual.
 pub(super) fn add_with_dropout(
     g: &mut Graph<'_>,
     residual: &Var,
@@ -18,7 +18,7 @@ pub(super) fn add_with_dropout(
     ops::dropout_add(g, y, residual, drop)
 }
 
-/// As [`add`], the branch dropped for whole examples (stochastic depth).
+/// As [`add_with_dropout`], but whole examples are dropped (stochastic depth).
 pub(super) fn add_with_drop_path(
     g: &mut Graph<'_>,
     residual: &Var,

@@ -1,22 +1,22 @@
-//! Self-attention with matrices of its own for queries, keys and values, as CLIP and LLaMA have it.
+//! Self-attention with separate matrices for queries, keys and values, as in CLIP and LLaMA.
 
 use super::attention::KEY_BIAS;
 use super::{DropoutSite, DropoutStreams, Linear, prefix};
 use crate::ops::{self, AttentionSpec, DropoutStream, KvCache, RotaryTable};
 use crate::tensor::{AttentionProjection, Graph, Module, Recompute, Scope, Var};
 
-/// What a self-attention is like.
+/// The heads of a self-attention, and which keys its queries attend to.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionShape {
-    /// Of queries.
+    /// Number of query heads.
     pub heads: usize,
-    /// Of keys and values.
+    /// Number of key and value heads; each serves `heads / kv_heads` query heads.
     pub kv_heads: usize,
-    /// Elements of a head.
+    /// Width of a head.
     pub dim: usize,
-    /// Whether a query sees only keys up to its own position.
+    /// Whether a query attends only to keys up to its own position.
     pub causal: bool,
-    /// Of the keys that a query would see, it sees only the last so many.
+    /// Sliding window: a query attends only to the last keys, this many; to all if absent.
     pub window: Option<usize>,
 }
 
@@ -31,7 +31,7 @@ pub struct SelfAttention {
 }
 
 impl SelfAttention {
-    /// CLIP's: declares `k_proj`, `v_proj`, `q_proj` and `out_proj`, all with biases.
+    /// CLIP's self-attention: declares `k_proj`, `v_proj`, `q_proj` and `out_proj`, all with biases.
     pub fn declare_clip(scope: &mut Scope<'_>, width: usize, heads: usize) -> Self {
         let dim = width / heads;
         let heads = AttentionShape { heads, kv_heads: heads, dim, causal: false, window: None };
@@ -45,8 +45,8 @@ impl SelfAttention {
         Self { q_proj, k_proj, v_proj, output, heads }
     }
 
-    /// LLaMA's: declares `q_proj`, `k_proj`, `v_proj` and `o_proj`, with biases if it is to have them.
-    /// (A key's bias is turned with its position here, and so does not cancel.)
+    /// LLaMA's self-attention: declares `q_proj`, `k_proj`, `v_proj` and `o_proj`, with biases if `has_bias`.
+    /// (The bias of keys is not inert here: rotation by position keeps it from cancelling.)
     pub fn declare_llama(
         scope: &mut Scope<'_>,
         width: usize,
@@ -66,7 +66,8 @@ impl SelfAttention {
         }
     }
 
-    /// `residual + attention(x)`, both `[B, T, C]`; queries and keys turned if there is a rotation.
+    /// `residual + attention(x)`, both `[B, T, C]`, with stochastic depth. `rotation` turns queries and keys by
+    /// their positions.
     pub fn add_to_residual(
         &self,
         g: &mut Graph<'_>,
@@ -78,7 +79,7 @@ impl SelfAttention {
         let (layer, rotation) = (self.clone(), rotation.cloned());
         let spec = self.spec(dropout.attention_dropout(DropoutSite::Probabilities));
         let context = g.recompute_in_backward(Recompute::Attention, [x], move |g, [x]| {
-            let [q, k, v] = layer.projected(g, x, rotation.as_ref());
+            let [q, k, v] = layer.project(g, x, rotation.as_ref());
             let [k, v] = prefix::prepend_prefix(g, &layer.k_proj, [k, v]);
             ops::attention(g, &q, &k, &v, spec.clone())
         });
@@ -91,8 +92,8 @@ impl SelfAttention {
         )
     }
 
-    /// As [`SelfAttention::add`] without gradients, where `x` opens the sequences; their keys and values
-    /// go into the cache that is given back, which has room for `room` rows more.
+    /// As [`SelfAttention::add_to_residual`] for the start `x` of sequences, without gradients. Also gives the
+    /// cache of their keys and values, with room for `room` more rows.
     pub fn prefill(
         &self,
         g: &mut Graph<'_>,
@@ -101,7 +102,7 @@ impl SelfAttention {
         rotation: Option<&RotaryTable>,
         room: usize,
     ) -> (Var, KvCache) {
-        let [q, k, v] = self.projected(g, x, rotation);
+        let [q, k, v] = self.project(g, x, rotation);
         let [k, v] = prefix::prepend_prefix(g, &self.k_proj, [k, v]);
         let mut cache = KvCache::new(&k.value, k.shape()[1] + room);
         cache.append(&k.value, &v.value);
@@ -109,7 +110,8 @@ impl SelfAttention {
         (self.output.add_with_dropout(g, &context, x, residual, None), cache)
     }
 
-    /// As [`SelfAttention::add`] without gradients, of one more row `x [B, 1, C]` a sequence.
+    /// As [`SelfAttention::add_to_residual`] for one more row `x [B, 1, C]` of each sequence, without gradients.
+    /// Its keys and values are appended to the cache.
     pub fn step(
         &self,
         g: &mut Graph<'_>,
@@ -118,22 +120,22 @@ impl SelfAttention {
         rotation: Option<&RotaryTable>,
         cache: &mut KvCache,
     ) -> Var {
-        let [q, k, v] = self.projected(g, x, rotation);
+        let [q, k, v] = self.project(g, x, rotation);
         cache.append(&k.value, &v.value);
-        // The last of a sequence sees all of it.
+        // The last row of a sequence attends to all of it.
         let key_lengths = Some(cache.lengths());
         let spec = AttentionSpec { causal: false, key_lengths, ..self.spec(None) };
         let context = ops::cached_attention(&q.value, cache, &spec, g.precision());
         self.output.add_with_dropout(g, &Var::constant(context), x, residual, None)
     }
 
-    /// How many keys stand before those of the sequences.
+    /// The number of prefix keys before those of the sequences; 0 without prefix tuning.
     pub fn prefix_length(&self, g: &Graph<'_>) -> usize {
         prefix::prefix_length(g, &self.k_proj)
     }
 
-    /// Queries, keys and values in the run's precision.
-    fn projected(&self, g: &mut Graph<'_>, x: &Var, rotation: Option<&RotaryTable>) -> [Var; 3] {
+    /// Queries, keys and values, in the run's precision.
+    fn project(&self, g: &mut Graph<'_>, x: &Var, rotation: Option<&RotaryTable>) -> [Var; 3] {
         let [mut q, mut k] = [&self.q_proj, &self.k_proj].map(|layer| layer.forward_autocast(g, x));
         if let Some(rotation) = rotation {
             q = ops::apply_rotary(g, q, rotation);

@@ -6,9 +6,8 @@ use super::{Base, InitSpec, LlavaInit, MissInit, Recipe, Vocab};
 use crate::data::{Collator, Tokenizer, phantom};
 use crate::files::{TOKENIZER_LIMIT, read_text};
 use crate::models::{
-    self, ClipConfig, LlamaConfig, LlavaConfig, LoadOverrides, LoadedModel, MissConfig,
-    ModelConfig, NewMiss, ProjectorKind, RopeConfig, RopeScaling, TextConfig, UnloadedModel,
-    VisionConfig,
+    self, ClipConfig, LanguageSizes, LoadOverrides, LoadedModel, ModelConfig, NewLlava, NewMiss,
+    TextSizes, UnloadedModel, VitConfig,
 };
 use crate::tensor::Parameters;
 use crate::{Error, Result};
@@ -18,16 +17,8 @@ impl Recipe {
     pub fn open_base(&self) -> Result<LoadedModel> {
         match &self.base {
             Base::Model(dir) => models::load_as_stored(dir, self.load_overrides()),
-            Base::Init(InitSpec::Miss(init)) => models::create(NewMiss {
-                config: miss(init),
-                tokenizer: tokenizer(&init.vocab)?,
-                text_from: init.text_from.as_deref(),
-                vision_from: init.vision_from.as_deref(),
-                seed: self.seed,
-            }),
-            Base::Init(InitSpec::Llava(init)) => {
-                models::create_llava(llava(init), &init.tokenizer, self.seed)
-            }
+            Base::Init(InitSpec::Miss(init)) => self.new_miss(init)?.create(),
+            Base::Init(InitSpec::Llava(init)) => self.new_llava(init).create(),
             Base::Init(InitSpec::From(init)) => {
                 let loaded = models::load_as_stored(&init.from, self.load_overrides())?;
                 can_be_saved(&*loaded.config, &loaded.params, &init.from)?;
@@ -50,17 +41,68 @@ impl Recipe {
     pub fn declare_base(&self) -> Result<UnloadedModel> {
         match &self.base {
             Base::Model(dir) => models::load_without_weights(dir, self.load_overrides()),
-            Base::Init(InitSpec::Miss(init)) => {
-                models::declare_new(miss(init), tokenizer(&init.vocab)?)
-            }
-            Base::Init(InitSpec::Llava(init)) => {
-                models::declare_new_llava(llava(init), &init.tokenizer)
-            }
+            Base::Init(InitSpec::Miss(init)) => self.new_miss(init)?.declare(),
+            Base::Init(InitSpec::Llava(init)) => self.new_llava(init).declare(),
             Base::Init(InitSpec::From(init)) => {
                 let declared = models::load_without_weights(&init.from, self.load_overrides())?;
                 can_be_saved(&*declared.config, &declared.params, &init.from)?;
                 Ok(declared)
             }
+        }
+    }
+
+    /// The new MISS that `[init]` describes. What it does not say is as in BLIP's ViT and BERT.
+    fn new_miss<'a>(&self, init: &'a MissInit) -> Result<NewMiss<'a>> {
+        let (vision, text) = (&init.vision, &init.text);
+        Ok(NewMiss {
+            vision: VitConfig {
+                hidden_size: vision.hidden_size,
+                intermediate_size: vision.intermediate_size,
+                num_hidden_layers: vision.num_hidden_layers,
+                num_attention_heads: vision.num_attention_heads,
+                image_size: vision.image_size,
+                patch_size: vision.patch_size,
+                layer_norm_eps: 1e-6,
+                attention_dropout: 0.0,
+            },
+            text: TextSizes {
+                hidden_size: text.hidden_size,
+                intermediate_size: text.intermediate_size,
+                num_hidden_layers: text.num_hidden_layers,
+                num_attention_heads: text.num_attention_heads,
+                max_position_embeddings: text.max_position_embeddings,
+            },
+            tokenizer: tokenizer(&init.vocab)?,
+            text_from: init.text_from.as_deref(),
+            vision_from: init.vision_from.as_deref(),
+            seed: self.seed,
+        })
+    }
+
+    /// The new LLaVA that `[init]` describes. What it does not say is as in LLaVA-Med 1.5.
+    fn new_llava<'a>(&self, init: &'a LlavaInit) -> NewLlava<'a> {
+        let (vision, language) = (&init.vision, &init.language);
+        NewLlava {
+            vision: ClipConfig {
+                hidden_size: vision.hidden_size,
+                intermediate_size: vision.intermediate_size,
+                num_hidden_layers: vision.num_hidden_layers,
+                num_attention_heads: vision.num_attention_heads,
+                patch_size: vision.patch_size,
+                ..ClipConfig::large(vision.image_size)
+            },
+            language: LanguageSizes {
+                model_type: language.model_type,
+                hidden_size: language.hidden_size,
+                intermediate_size: language.intermediate_size,
+                num_hidden_layers: language.num_hidden_layers,
+                num_attention_heads: language.num_attention_heads,
+                num_key_value_heads: language.num_key_value_heads,
+                max_position_embeddings: language.max_position_embeddings,
+                tie_word_embeddings: language.tie_word_embeddings,
+            },
+            tokenizer: &init.tokenizer,
+            seed: self.seed,
         }
     }
 }
@@ -86,83 +128,5 @@ fn tokenizer(vocab: &Vocab) -> Result<Tokenizer> {
             let words = read_text(path, TOKENIZER_LIMIT)?;
             Tokenizer::from_words(path, &words)
         }
-    }
-}
-
-/// What a recipe does not say is as in BLIP's ViT and BERT.
-fn miss(init: &MissInit) -> MissConfig {
-    let (vision, text) = (&init.vision, &init.text);
-    MissConfig {
-        vision: VisionConfig {
-            hidden_size: vision.hidden_size,
-            intermediate_size: vision.intermediate_size,
-            num_hidden_layers: vision.num_hidden_layers,
-            num_attention_heads: vision.num_attention_heads,
-            image_size: vision.image_size,
-            patch_size: vision.patch_size,
-            layer_norm_eps: 1e-6,
-            attention_dropout: 0.0,
-        },
-        text: TextConfig {
-            hidden_size: text.hidden_size,
-            intermediate_size: text.intermediate_size,
-            num_hidden_layers: text.num_hidden_layers,
-            num_attention_heads: text.num_attention_heads,
-            max_position_embeddings: text.max_position_embeddings,
-            layer_norm_eps: 1e-12,
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
-            // The tokenizer has the say.
-            vocab_size: 0,
-            bos_token_id: 0,
-            sep_token_id: 0,
-            pad_token_id: 0,
-            question_token_id: 0,
-            max_question_tokens: 0,
-        },
-    }
-}
-
-/// What a recipe does not say is as in LLaVA-Med 1.5.
-fn llava(init: &LlavaInit) -> LlavaConfig {
-    let (vision, language) = (&init.vision, &init.language);
-    LlavaConfig {
-        vision: ClipConfig {
-            hidden_size: vision.hidden_size,
-            intermediate_size: vision.intermediate_size,
-            num_hidden_layers: vision.num_hidden_layers,
-            num_attention_heads: vision.num_attention_heads,
-            patch_size: vision.patch_size,
-            ..ClipConfig::large(vision.image_size)
-        },
-        text: LlamaConfig {
-            kind: language.model_type,
-            hidden_size: language.hidden_size,
-            intermediate_size: language.intermediate_size,
-            num_hidden_layers: language.num_hidden_layers,
-            num_attention_heads: language.num_attention_heads,
-            num_key_value_heads: language.num_key_value_heads,
-            head_dim: language.hidden_size / language.num_attention_heads,
-            max_position_embeddings: language.max_position_embeddings,
-            rms_norm_eps: 1e-5,
-            rope: RopeConfig { rope_theta: 10_000.0, scaling: RopeScaling::Default },
-            sliding_window: None,
-            tie_word_embeddings: language.tie_word_embeddings,
-            attention_bias: false,
-            mlp_bias: false,
-            attention_dropout: 0.0,
-            // The tokenizer has the say.
-            vocab_size: 0,
-            bos_token_id: None,
-            eos_token_ids: Vec::new(),
-            pad_token_id: None,
-        },
-        projector: ProjectorKind::Mlp2xGelu,
-        projector_bias: true,
-        feature_layers: vision.num_hidden_layers - 1,
-        with_class: false,
-        // The tokenizer's.
-        image_token_index: None,
-        vision_tower: None,
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Amounts {
 impl DataSizes {
     /// The sizes of the recipe's data, or the largest possible ones if it cannot be read.
     pub fn of(recipe: &Recipe, declared: &UnloadedModel) -> Self {
-        let image_size = declared.image_rule.size;
+        let image_size = declared.image_processor.largest_size();
         let trains = declared.params.trained_element_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
             let (mut question, mut answer) = declared.text_rule.max_lengths();
@@ -45,7 +45,7 @@ impl DataSizes {
                 answer = answer.min(recipe.generate.max_new_tokens);
             }
             let views = recipe.data.set.usual_images_per_example();
-            let image_tokens = declared.text_rule.image_tokens();
+            let image_tokens = declared.image_processor.num_tokens(image_size);
             if image_tokens > 0 {
                 question = question.saturating_sub(views * image_tokens).max(1) + views;
             }
@@ -60,11 +60,11 @@ impl DataSizes {
         let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let collator = Collator::new(
             Arc::clone(&declared.tokenizer),
-            declared.image_rule.clone(),
+            Arc::clone(&declared.image_processor),
             declared.text_rule.clone(),
         )
         .with_longest_report(recipe.generate.max_new_tokens);
-        let image_size = declared.image_rule.size;
+        let image_size = declared.image_processor.largest_size();
         let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
         let (mut images, mut tokens) = (HashSet::new(), HashSet::new());
         for i in 0..splits.dataset.len() {
@@ -97,7 +97,7 @@ impl DataSizes {
         Ok(Self {
             longest: shape(&longest),
             average: shape(&average),
-            image_bytes: Collator::CACHE.min(images.len() * 3 * image_size * image_size),
+            image_bytes: Collator::CACHE.min(images.len() * 3 * image_size.pixels()),
             amounts: Ok(amounts),
         })
     }

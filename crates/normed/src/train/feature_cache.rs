@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{ImageFeatures, ImageKey, ImageSource};
+use crate::data::{ImageFeatures, ImageKey, ImageSize, ImageSource, ImageValues, Images};
 use crate::files::hex;
-use crate::tensor::{Precision, Tensor};
+use crate::tensor::Precision;
 use crate::weights::{hash_elements, read_safetensors, write_safetensors};
 use crate::{Error, Result};
 
@@ -24,9 +24,11 @@ pub(super) type ImageHash = [u8; 32];
 /// Name of the only tensor of a file.
 const STATES: &str = "states";
 
-/// Metadata keys: the encoder's fingerprint, the images' hashes in order, the checksum.
+/// Metadata keys: the encoder's fingerprint; the images' hashes in order; the height, the width and the number
+/// of features of each; the checksum.
 const ENCODER: &str = "normed.prefix";
 const IMAGES: &str = "normed.pictures";
+const SIZES: &str = "normed.sizes";
 const CHECKSUM: &str = "normed.sha256";
 
 const EXTENSION: &str = "safetensors";
@@ -36,11 +38,11 @@ pub(super) struct FeatureCache {
     directory: PathBuf,
     /// Fingerprint of the encoder. Files of other encoders are not read.
     encoder: String,
-    /// Shape of one image's features.
-    shape: Vec<usize>,
+    /// Width of a feature.
+    width: usize,
     precision: Precision,
     /// The requested images, and the features of those that were found or added.
-    images: HashMap<ImageHash, Option<Tensor>>,
+    images: HashMap<ImageHash, Option<Images>>,
     /// Hashes of image files, so that each file is hashed once.
     hashes: HashMap<ImageKey, ImageHash>,
     /// Files that were read.
@@ -50,11 +52,12 @@ pub(super) struct FeatureCache {
 impl FeatureCache {
     /// An empty cache of the files in `directory`, for the encoder with this fingerprint. `like` is the
     /// encoder's output for one image.
-    pub fn new(directory: PathBuf, encoder: String, like: &Tensor) -> Self {
+    pub fn new(directory: PathBuf, encoder: String, like: &Images) -> Self {
+        let like = like.tensor();
         Self {
             directory,
             encoder,
-            shape: like.shape().to_vec(),
+            width: like.width(),
             precision: like.precision(),
             images: HashMap::new(),
             hashes: HashMap::new(),
@@ -106,16 +109,18 @@ impl FeatureCache {
         Ok(unusable)
     }
 
-    /// Writes the `features [n, ..]` of `images` to a file, and holds them.
-    pub fn add(&mut self, images: &[ImageHash], features: &Tensor) -> Result<()> {
+    /// Writes the `features` of the images with these hashes to a file, and holds them.
+    pub fn add(&mut self, images: &[ImageHash], features: &Images) -> Result<()> {
+        let (sizes, features) = (sizes_text(features), features.tensor());
         let list = images.iter().map(|p| hex(p)).collect::<Vec<_>>().join(" ");
         let name = format!("{}.{EXTENSION}", hex(&Sha256::digest(&list)));
         let path = self.directory.join(&name);
-        let mut hash = self.begin_checksum(&list);
+        let mut hash = self.begin_checksum(&list, &sizes);
         hash_elements(&mut hash, features);
         let metadata = BTreeMap::from([
             (ENCODER.to_owned(), self.encoder.clone()),
             (IMAGES.to_owned(), list),
+            (SIZES.to_owned(), sizes),
             (CHECKSUM.to_owned(), hex(&hash.finalize())),
         ]);
         write_safetensors(&path, &[(STATES, features)], self.precision, &metadata)
@@ -126,11 +131,11 @@ impl FeatureCache {
         Ok(())
     }
 
-    fn begin_checksum(&self, images: &str) -> Sha256 {
-        Sha256::new().chain_update(&self.encoder).chain_update(images)
+    fn begin_checksum(&self, images: &str, sizes: &str) -> Sha256 {
+        Sha256::new().chain_update(&self.encoder).chain_update(images).chain_update(sizes)
     }
 
-    fn hold(&mut self, features: Vec<(ImageHash, Tensor)>) {
+    fn hold(&mut self, features: Vec<(ImageHash, Images)>) {
         for (image, features) in features {
             if let Some(place) = self.images.get_mut(&image) {
                 place.get_or_insert(features);
@@ -140,12 +145,12 @@ impl FeatureCache {
 
     /// The images in a file and their features. If the file holds no requested image whose features are
     /// missing, its elements are not read and nothing is returned.
-    fn read(&self, path: &Path) -> Result<Vec<(ImageHash, Tensor)>> {
+    fn read(&self, path: &Path) -> Result<Vec<(ImageHash, Images)>> {
         let invalid = |cause: &str| Error::invalid(path.display(), cause);
         let file = read_safetensors(path)?;
         let entry =
             |key: &str| file.metadata.get(key).ok_or_else(|| invalid("it holds no image features"));
-        let (list, sum) = (entry(IMAGES)?, entry(CHECKSUM)?);
+        let (list, sizes, sum) = (entry(IMAGES)?, entry(SIZES)?, entry(CHECKSUM)?);
         if *entry(ENCODER)? != self.encoder {
             return Err(invalid("it was made by another image encoder"));
         }
@@ -158,16 +163,24 @@ impl FeatureCache {
         let stored = stored.ok_or_else(|| invalid("it holds no image features"))?;
         let features = stored.view().filter(|features| !features.is_f16());
         let features = features.ok_or_else(|| invalid("its features are not f32 or bf16"))?;
-        let shape = [&[images.len()], &*self.shape].concat();
-        if (features.shape(), features.precision()) != (&shape, self.precision) {
+        let (sizes_of_images, counts): (Vec<_>, Vec<_>) = parse_sizes(sizes)
+            .filter(|sizes| sizes.len() == images.len())
+            .ok_or_else(|| invalid("its list of sizes is damaged"))?
+            .into_iter()
+            .unzip();
+        let rows = counts.iter().try_fold(0usize, |sum, &count| sum.checked_add(count));
+        let fits = rows.is_some_and(|rows| features.shape() == [rows, self.width]);
+        if !fits || features.precision() != self.precision {
             return Err(invalid("its features have another shape or precision"));
         }
-        let hash = self.begin_checksum(list).chain_update(stored.bytes()).finalize();
+        let hash = self.begin_checksum(list, sizes).chain_update(stored.bytes()).finalize();
         features.let_go();
         if hex(&hash) != *sum {
             return Err(invalid("its checksum is wrong"));
         }
-        Ok(images.into_iter().enumerate().map(|(i, p)| (p, features.part(i))).collect())
+        let values = ImageValues::Features { features, counts };
+        let each = Images { sizes: sizes_of_images, values }.split();
+        Ok(images.into_iter().zip(each).collect())
     }
 }
 
@@ -176,7 +189,7 @@ const ELSEWHERE: &str = "free some disk space, or set cache.place to another dir
                          features computed so far are kept";
 
 impl ImageFeatures for FeatureCache {
-    fn features(&self, image: &ImageSource) -> Result<Tensor> {
+    fn features(&self, image: &ImageSource) -> Result<Images> {
         let known = self.hashes.get(&image.key()).copied();
         let hash = known.map_or_else(|| image.content_hash(), Ok)?;
         let features = self.images.get(&hash).and_then(Option::as_ref);
@@ -184,6 +197,23 @@ impl ImageFeatures for FeatureCache {
             .cloned()
             .ok_or_else(|| Error::failed("cache", "the features of an image are not in the cache"))
     }
+}
+
+/// The sizes of images and the numbers of their features, `HEIGHTxWIDTHxCOUNT` each.
+fn sizes_text(images: &Images) -> String {
+    let ImageValues::Features { counts, .. } = &images.values else { return String::new() };
+    let one = |(size, count): (&ImageSize, _)| format!("{}x{}x{count}", size.height, size.width);
+    images.sizes.iter().zip(counts).map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// What [`sizes_text`] wrote; none if it is something else.
+fn parse_sizes(text: &str) -> Option<Vec<(ImageSize, usize)>> {
+    let one = |text: &str| {
+        let mut numbers = text.split('x').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some((ImageSize { height: next()?, width: next()? }, next()?))
+    };
+    text.split(' ').map(one).collect()
 }
 
 fn from_hex(text: &str) -> Option<ImageHash> {
@@ -202,13 +232,14 @@ mod tests {
 
     use super::*;
     use crate::data::Image;
+    use crate::tensor::Tensor;
 
     fn drawn(level: u8) -> ImageSource {
         ImageSource::Drawn(Image { width: 1, height: 1, rgb: vec![level; 3] }.into())
     }
 
     /// A cache of the encoder `encoder`, with the images of these gray levels requested.
-    fn open(directory: &Path, encoder: &str, like: &Tensor, levels: &[u8]) -> FeatureCache {
+    fn open(directory: &Path, encoder: &str, like: &Images, levels: &[u8]) -> FeatureCache {
         let mut cache = FeatureCache::new(directory.to_owned(), encoder.to_owned(), like);
         for &level in levels {
             assert!(cache.request(&drawn(level)).unwrap().is_some());
@@ -217,20 +248,30 @@ mod tests {
         cache
     }
 
-    fn like() -> Tensor {
-        Tensor::new(&[2, 2], vec![0.0; 4])
+    /// Features `[n, 2]` of images with these numbers of features.
+    fn images(values: Vec<f32>, counts: &[usize], precision: Precision) -> Images {
+        let features = Tensor::new(&[values.len() / 2, 2], values).to_precision(precision);
+        let size = |&count: &usize| ImageSize { height: 8, width: 8 * count };
+        let counts = counts.to_vec();
+        Images {
+            sizes: counts.iter().map(size).collect(),
+            values: ImageValues::Features { features, counts },
+        }
+    }
+
+    fn like(precision: Precision) -> Images {
+        images(vec![0.0; 4], &[2], precision)
     }
 
     fn hash(level: u8) -> ImageHash {
         drawn(level).content_hash().unwrap()
     }
 
-    /// Writes the features of images 1 and 2: four times their level.
+    /// Writes the features of images 1 and 2, which have as many as their level: each is twice the level.
     fn write(directory: &Path, precision: Precision) -> PathBuf {
-        let like = like().to_precision(precision);
-        let mut cache = open(directory, "p", &like, &[1, 2]);
-        let values = [1.0; 4].into_iter().chain([2.0; 4]).collect();
-        let values = Tensor::new(&[2, 2, 2], values).to_precision(precision);
+        let mut cache = open(directory, "p", &like(precision), &[1, 2]);
+        let values = [1.0; 2].into_iter().chain([2.0; 4]).collect();
+        let values = images(values, &[1, 2], precision);
         cache.add(&[hash(1), hash(2)], &values).unwrap();
         assert!(cache.holds(&hash(1)) && cache.holds(&hash(2)));
         let mut files = fs::read_dir(directory).unwrap();
@@ -242,18 +283,20 @@ mod tests {
         for precision in [Precision::F32, Precision::Bf16] {
             let dir = tempfile::tempdir().unwrap();
             write(dir.path(), precision);
-            let like = like().to_precision(precision);
+            let like = like(precision);
             let mut cache = open(dir.path(), "p", &like, &[3, 2]);
             assert!(cache.load_existing().unwrap().is_empty());
             assert!(!cache.holds(&hash(3)) && cache.holds(&hash(2)));
             let two = cache.features(&drawn(2)).unwrap();
-            assert_eq!(two.precision(), precision);
+            assert_eq!(two.sizes, [ImageSize { height: 8, width: 16 }]);
+            let two = two.tensor();
+            assert_eq!((two.shape(), two.precision()), (&[2, 2][..], precision));
             assert_eq!(two.to_precision(Precision::F32).data(), [2.0; 4]);
             assert!(cache.features(&drawn(3)).is_err(), "requested, but not there");
             assert!(!cache.holds(&hash(1)), "there, but not requested");
 
             // Files that another run writes meanwhile are found, and no file is read twice.
-            open(dir.path(), "p", &like, &[3]).add(&[hash(3)], &Tensor::stack(&[&like])).unwrap();
+            open(dir.path(), "p", &like, &[3]).add(&[hash(3)], &like).unwrap();
             assert!(cache.load_existing().unwrap().is_empty());
             assert!(cache.holds(&hash(3)));
         }
@@ -261,7 +304,7 @@ mod tests {
 
     #[test]
     fn damaged_and_foreign_files_are_not_used() {
-        let refused = |cause: &str, encoder: &str, like: &Tensor, spoil: &dyn Fn(&Path)| {
+        let refused = |cause: &str, encoder: &str, like: &Images, spoil: &dyn Fn(&Path)| {
             let dir = tempfile::tempdir().unwrap();
             let path = write(dir.path(), Precision::F32);
             spoil(&path);
@@ -271,9 +314,7 @@ mod tests {
             assert!(unusable[0].to_string().contains(cause), "{} {cause}", unusable[0]);
             assert!(!cache.holds(&hash(1)) && !cache.holds(&hash(2)));
             // Computed again, it replaces the damaged file.
-            let part = [&[2], like.shape()].concat();
-            let again = Tensor::zeros(&part).to_precision(like.precision());
-            cache.add(&[hash(1), hash(2)], &again).unwrap();
+            cache.add(&[hash(1), hash(2)], &Images::concat(&[like, like])).unwrap();
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
             assert!(cache.holds(&hash(1)));
         };
@@ -282,17 +323,21 @@ mod tests {
             change(&mut bytes);
             fs::write(path, bytes).unwrap();
         };
-        refused("behind the end", "p", &like(), &|path| {
+        refused("behind the end", "p", &like(Precision::F32), &|path| {
             rewrite(path, &|b| b.truncate(b.len() - 1))
         });
-        refused("safetensors", "p", &like(), &|path| rewrite(path, &|b| b.truncate(100)));
-        refused("safetensors", "p", &like(), &|path| rewrite(path, &Vec::clear));
-        refused("safetensors", "p", &like(), &|path| fs::write(path, "my thesis").unwrap());
-        refused("checksum", "p", &like(), &|path| {
+        refused("safetensors", "p", &like(Precision::F32), &|path| {
+            rewrite(path, &|b| b.truncate(100))
+        });
+        refused("safetensors", "p", &like(Precision::F32), &|path| rewrite(path, &Vec::clear));
+        refused("safetensors", "p", &like(Precision::F32), &|path| {
+            fs::write(path, "my thesis").unwrap()
+        });
+        refused("checksum", "p", &like(Precision::F32), &|path| {
             rewrite(path, &|b| *b.last_mut().unwrap() ^= 1);
         });
         // The images' hashes are exchanged.
-        refused("checksum", "p", &like(), &|path| {
+        refused("checksum", "p", &like(Precision::F32), &|path| {
             let (one, two) = (hex(&hash(1)), hex(&hash(2)));
             let swapped = (format!("{one} {two}"), format!("{two} {one}"));
             rewrite(path, &|b| {
@@ -300,10 +345,21 @@ mod tests {
                 b[at..at + 129].copy_from_slice(swapped.1.as_bytes());
             });
         });
-        refused("another image encoder", "q", &like(), &|_| {});
-        refused("another shape", "p", &Tensor::new(&[4], vec![0.0; 4]), &|_| {});
-        refused("precision", "p", &like().to_precision(Precision::Bf16), &|_| {});
-        refused("holds no image features", "p", &like(), &|path| {
+        refused("another image encoder", "q", &like(Precision::F32), &|_| {});
+        let wide = Images {
+            sizes: vec![ImageSize::square(8)],
+            values: ImageValues::Features { features: Tensor::zeros(&[1, 4]), counts: vec![1] },
+        };
+        refused("another shape", "p", &wide, &|_| {});
+        // The sizes exchanged.
+        refused("checksum", "p", &like(Precision::F32), &|path| {
+            rewrite(path, &|b| {
+                let at = b.windows(6).position(|w| w == b"8x16x2").unwrap();
+                b[at..at + 6].copy_from_slice(b"8x32x2");
+            });
+        });
+        refused("precision", "p", &like(Precision::Bf16), &|_| {});
+        refused("holds no image features", "p", &like(Precision::F32), &|path| {
             write_safetensors(path, &[], Precision::F32, &BTreeMap::new()).unwrap();
         });
     }
@@ -312,11 +368,12 @@ mod tests {
     fn a_directory_that_cannot_be_written_has_a_remedy() {
         let dir = tempfile::tempdir().unwrap();
         let inner = dir.path().join("states");
-        let mut cache = open(&inner, "p", &like(), &[1]);
+        let like = like(Precision::F32);
+        let mut cache = open(&inner, "p", &like, &[1]);
         fs::write(&inner, "a file").unwrap();
         let error = cache.load_existing().unwrap_err();
         assert!(error.to_string().contains("cache.place"), "{error}");
-        let error = cache.add(&[hash(1)], &Tensor::stack(&[&like()])).unwrap_err();
+        let error = cache.add(&[hash(1)], &like).unwrap_err();
         assert!(error.to_string().contains("cache.place"), "{error}");
         assert!(!cache.holds(&hash(1)));
     }

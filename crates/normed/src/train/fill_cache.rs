@@ -13,7 +13,7 @@ use super::feature_cache::{FeatureCache, ImageHash};
 use super::run::Run;
 use super::step::noise;
 use crate::Result;
-use crate::data::{Image, ImageRule, ImageSource};
+use crate::data::{Image, ImageProcessor, ImageSource, Images};
 use crate::files::hex;
 use crate::models::{FrozenEncoder, LoadedModel};
 use crate::nn::Mode;
@@ -47,7 +47,7 @@ impl Run<'_> {
         let (fingerprint, example) = fingerprint_encoder(encoder, &self.loaded)?;
         let mut cache = FeatureCache::new(directory.join(&fingerprint), fingerprint, &example);
         let images = self.request_images(&mut cache, trains)?;
-        let bytes = (images.len() * example.bytes()) as u64;
+        let bytes = (images.len() * example.tensor().bytes()) as u64;
         if images.is_empty() || !self.fits_cache(images.len(), bytes)? {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl Run<'_> {
         cache: &mut FeatureCache,
         images: &[RunImage],
     ) -> Result<usize, Interruption> {
-        let LoadedModel { model, params, image_rule, .. } = &self.loaded;
+        let LoadedModel { model, params, image_processor, .. } = &self.loaded;
         let mut computed = 0;
         let mut left = images.iter();
         loop {
@@ -124,10 +124,10 @@ impl Run<'_> {
             }
             let pixels = |image: &&RunImage| {
                 let example = self.splits.dataset.get(image.example)?;
-                pixel_values(image_rule, &example.images[image.view])
+                pixel_values(&**image_processor, &example.images[image.view])
             };
-            let pixels = batch.par_iter().map(pixels).collect::<Result<Vec<_>>>()?.concat();
-            let pixels = Tensor::new(&[batch.len(), 3, image_rule.size, image_rule.size], pixels);
+            let pixels = batch.par_iter().map(pixels).collect::<Result<Vec<_>>>()?;
+            let pixels = Images::concat(&pixels.iter().collect::<Vec<_>>());
             let hashes: Vec<_> = batch.iter().map(|image| image.hash).collect();
             // It was frozen when the images were requested.
             let encoder = model.frozen_encoder(params, Mode::Evaluate).expect("a frozen encoder");
@@ -142,30 +142,35 @@ impl Run<'_> {
 
 /// A hash of everything but the image that the encoder's output depends on, and the output for one image.
 ///
-/// The hash covers the encoder's weights, the image rule, the precision, and the output for one fixed
+/// The hash covers the encoder's weights, the image processor, the precision, and the output for one fixed
 /// image. The last stands for the model's structure and for the arithmetic of this program and of this
 /// processor.
 fn fingerprint_encoder(
     encoder: &dyn FrozenEncoder,
     loaded: &LoadedModel,
-) -> Result<(String, Tensor)> {
-    let LoadedModel { params, image_rule, .. } = loaded;
-    let size = image_rule.size;
-    let rgb = (0..3 * size * size).map(|i| (i * i % 251) as u8).collect();
-    let pixels = image_rule.normalise(&Image { width: size, height: size, rgb });
-    let features = encoder.encode(params, &Tensor::new(&[1, 3, size, size], pixels))?.part(0);
+) -> Result<(String, Images)> {
+    let LoadedModel { params, image_processor, .. } = loaded;
+    let size = image_processor.largest_size();
+    let rgb = (0..3 * size.pixels()).map(|i| (i * i % 251) as u8).collect();
+    let image = Image { width: size.width, height: size.height, rgb };
+    let features = encoder.encode(params, &normalized(&**image_processor, &image))?;
     let mut hash = Sha256::new();
     for id in encoder.parameters(params) {
         let parameter = params.get(id);
         hash.update(format!("{} {:?}\n", parameter.name, parameter.shape));
         hash_elements(&mut hash, parameter.value());
     }
-    hash.update(format!("{image_rule:?} {:?}\n", params.precision()));
-    hash_elements(&mut hash, &features);
+    hash.update(format!("{image_processor:?} {:?}\n", params.precision()));
+    hash_elements(&mut hash, features.tensor());
     Ok((hex(&hash.finalize()), features))
 }
 
-/// The normalized pixels `[3, size, size]` of an image. They are not kept, since they are needed once.
-fn pixel_values(rule: &ImageRule, image: &ImageSource) -> Result<Vec<f32>> {
-    Ok(rule.apply(&image.load()?))
+/// The pixel values of an image. They are not kept, since they are needed once.
+fn pixel_values(processor: &dyn ImageProcessor, image: &ImageSource) -> Result<Images> {
+    Ok(normalized(processor, &processor.resize(&image.load()?)))
+}
+
+fn normalized(processor: &dyn ImageProcessor, resized: &Image) -> Images {
+    let shape = [1, 3, resized.height, resized.width];
+    Images::from_pixels(Tensor::new(&shape, processor.normalize(resized)))
 }

@@ -83,7 +83,7 @@ impl Run<'_> {
                 let card = AdapterCard {
                     base: &base,
                     base_hash: content_hash,
-                    base_class: config.base_class(),
+                    base_class: config.transformers_class(),
                     readme: &readme,
                 };
                 save_adapter(&self.directory.join("adapter"), params, &card)

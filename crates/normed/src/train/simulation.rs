@@ -4,7 +4,7 @@
 use super::adamw::AdamW;
 use super::step::{accumulate, noise};
 use crate::Result;
-use crate::data::{Batch, Images, MAX_BATCHES_IN_MEMORY, TokenRows};
+use crate::data::{Batch, ImageSize, Images, MAX_BATCHES_IN_MEMORY, TokenRows};
 use crate::models::{GenerationConfig, Model};
 use crate::nn::Mode;
 use crate::recipe::TrainSpec;
@@ -13,8 +13,8 @@ use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work
 /// The shape of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchShape {
-    /// Width and height of an image in pixels.
-    pub image_size: usize,
+    /// Size of an image's pixel values.
+    pub image_size: ImageSize,
     /// Images per example.
     pub views: usize,
     /// Tokens of a question, one for each image included where the model has image tokens.
@@ -35,9 +35,10 @@ impl BatchShape {
         if let Some(token) = image_token_id {
             questions.ids.chunks_mut(self.question).for_each(|row| row[..self.views].fill(token));
         }
-        let pixels = [examples * self.views, 3, self.image_size, self.image_size];
+        let ImageSize { height, width } = self.image_size;
+        let pixels = [examples * self.views, 3, height, width];
         Batch {
-            images: Images::PixelValues(Tensor::planned(&pixels, Precision::F32, meter)),
+            images: Images::from_pixels(Tensor::planned(&pixels, Precision::F32, meter)),
             views: vec![self.views; examples],
             input_ids: questions,
             decoder_input_ids: rows(self.answer),
@@ -149,13 +150,13 @@ impl Simulation<'_> {
     ) -> Result<(Batch, Vec<Tensor>)> {
         let mut batch = shape.batch(self.spec.batch_size, self.model.image_token_id(), meter);
         let encoder = self.model.frozen_encoder(params, mode).filter(|_| self.caches_features);
-        if let (Some(encoder), Images::PixelValues(pixels)) = (encoder, &batch.images) {
+        if let Some(encoder) = encoder {
             let before = meter.work();
-            let states = encoder.encode(params, pixels)?;
-            (cost.encoding, cost.features) = (meter.work() - before, states.bytes());
-            batch.images = Images::Features(states);
+            batch.images = encoder.encode(params, &batch.images)?;
+            let bytes = batch.images.tensor().bytes();
+            (cost.encoding, cost.features) = (meter.work() - before, bytes);
         }
-        let (Images::PixelValues(images) | Images::Features(images)) = &batch.images;
+        let images = batch.images.tensor();
         let beside = |_| images.empty_like(images.shape(), images.precision());
         let others = (1..MAX_BATCHES_IN_MEMORY).map(beside).collect();
         Ok((batch, others))
@@ -228,53 +229,47 @@ mod tests {
 
     use super::*;
     use crate::data::Tokenizer;
-    use crate::models::{
-        LlavaConfig, MissConfig, ModelConfig, NewMiss, TextConfig, VisionConfig, create, initialize,
-    };
+    use crate::models::{LlavaConfig, ModelConfig, NewMiss, TextSizes, VitConfig, initialize};
     use crate::tensor::{EmbeddingKind, Module, ParamKind, Recompute, Role, Tower};
     use crate::train::step::{StepOptions, train_step};
     use crate::tuning::{Method, Tuning, methods};
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\nis\nit\nyes\nno\n?\n";
     const EXAMPLES: usize = 3;
-    const SHAPE: BatchShape = BatchShape { image_size: 24, views: 1, question: 7, answer: 4 };
+    const SIZE: usize = 24;
+    const IMAGE_SIZE: ImageSize = ImageSize { height: SIZE, width: SIZE };
+    const SHAPE: BatchShape =
+        BatchShape { image_size: IMAGE_SIZE, views: 1, question: 7, answer: 4 };
 
     type Made = (Box<dyn Model>, Parameters);
 
     fn miss() -> Made {
-        let vision = VisionConfig {
+        let vision = VitConfig {
             hidden_size: 16,
             intermediate_size: 40,
             num_hidden_layers: 3,
             num_attention_heads: 2,
-            image_size: SHAPE.image_size,
+            image_size: SIZE,
             patch_size: 8,
             layer_norm_eps: 1e-6,
             attention_dropout: 0.0,
         };
-        let text = TextConfig {
-            vocab_size: 0,
+        let text = TextSizes {
             hidden_size: 16,
             intermediate_size: 32,
             num_hidden_layers: 2,
             num_attention_heads: 2,
             max_position_embeddings: 16,
-            layer_norm_eps: 1e-12,
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
-            bos_token_id: 0,
-            sep_token_id: 0,
-            pad_token_id: 0,
-            question_token_id: 0,
-            max_question_tokens: 0,
         };
-        let made = create(NewMiss {
-            config: MissConfig { vision, text },
+        let made = NewMiss {
+            vision,
+            text,
             tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
             text_from: None,
             vision_from: None,
             seed: 1,
-        })
+        }
+        .create()
         .unwrap();
         (made.model, made.params)
     }
@@ -284,7 +279,7 @@ mod tests {
             "architectures": ["LlavaForConditionalGeneration"],
             "vision_config": {
                 "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 3,
-                "num_attention_heads": 2, "image_size": SHAPE.image_size, "patch_size": 8,
+                "num_attention_heads": 2, "image_size": SIZE, "patch_size": 8,
             },
             "text_config": {
                 "model_type": "mistral", "hidden_size": 16, "intermediate_size": 24,
@@ -344,13 +339,14 @@ mod tests {
         let batch = || {
             let mut batch =
                 of.batch(spec.batch_size, simulation.model.image_token_id(), &Meter::new());
-            let shape = [spec.batch_size * of.views, 3, of.image_size, of.image_size];
+            let ImageSize { height, width } = of.image_size;
+            let shape = [spec.batch_size * of.views, 3, height, width];
             let values = (0..shape.iter().product()).map(|i: usize| (i % 17) as f32 / 9.0 - 1.0);
             let pixels = Tensor::new(&shape, values.collect()).with_meter(&meter);
             let others =
                 (1..MAX_BATCHES_IN_MEMORY).map(|_| pixels.empty_like(&shape, Precision::F32));
             let others: Vec<_> = others.collect();
-            batch.images = Images::PixelValues(pixels);
+            batch.images = Images::from_pixels(pixels);
             (batch, others)
         };
         let mut optimizer = AdamW::new(&params, spec);

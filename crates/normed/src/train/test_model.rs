@@ -130,7 +130,7 @@ pub(super) fn batch(ids: &[usize]) -> (Batch, Vec<PreparedExample>) {
         labels.resize((row + 1) * width, IGNORE_INDEX);
     }
     let batch = Batch {
-        images: Images::PixelValues(Tensor::zeros(&[ids.len(), 3, 0, 0])),
+        images: Images::from_pixels(Tensor::zeros(&[ids.len(), 3, 0, 0])),
         views: vec![1; ids.len()],
         input_ids: TokenRows { ids: vec![], lengths: vec![0; ids.len()], width: 0 },
         target_count: lengths.iter().sum(),
@@ -153,5 +153,11 @@ fn prepared(i: usize) -> PreparedExample {
         group: None,
         attributes: Attributes::new(),
     };
-    PreparedExample { example, images: vec![], question: vec![], start: 0, answer: vec![] }
+    PreparedExample {
+        example,
+        images: Images::from_pixels(Tensor::zeros(&[0, 3, 0, 0])),
+        question: vec![],
+        start: 0,
+        answer: vec![],
+    }
 }

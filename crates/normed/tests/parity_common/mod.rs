@@ -64,9 +64,8 @@ pub fn alone(batch: &Batch, i: usize) -> Batch {
         width: r.lengths[i],
     };
     let (width, n) = (batch.decoder_input_ids.width, batch.decoder_input_ids.lengths[i]);
-    let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
     Batch {
-        images: Images::PixelValues(Tensor::stack(&[&pixels.part(i)])),
+        images: batch.images.split().swap_remove(i),
         views: vec![1],
         input_ids: row(&batch.input_ids),
         decoder_input_ids: row(&batch.decoder_input_ids),
@@ -94,11 +93,10 @@ struct Report {
 /// `batch` with so many views an example: its own image and those of the next examples, each with its place
 /// where there was one in the prompt.
 pub fn with_views(batch: &Batch, views: usize) -> Batch {
-    let Images::PixelValues(pixels) = &batch.images else { panic!("{:?}", batch.images) };
-    let n = batch.keys.len();
+    let (n, each) = (batch.keys.len(), batch.images.split());
     let images: Vec<_> =
-        (0..n).flat_map(|i| (0..views).map(move |v| (i + v) % n)).map(|i| pixels.part(i)).collect();
-    let images = Images::PixelValues(Tensor::stack(&images.iter().collect::<Vec<_>>()));
+        (0..n).flat_map(|i| (0..views).map(move |v| (i + v) % n)).map(|i| &each[i]).collect();
+    let images = Images::concat(&images);
     let places = |&id: &u32| std::iter::repeat_n(id, if id == IMAGE_TOKEN { views } else { 1 });
     let prompts: Vec<Vec<u32>> =
         (0..n).map(|b| batch.input_ids.row(b).iter().flat_map(places).collect()).collect();
@@ -215,7 +213,13 @@ fn prepared(i: usize) -> PreparedExample {
         group: None,
         attributes: Default::default(),
     };
-    PreparedExample { example, images: vec![], question: vec![], start: 0, answer: vec![] }
+    PreparedExample {
+        example,
+        images: Images::from_pixels(Tensor::zeros(&[0, 3, 0, 0])),
+        question: vec![],
+        start: 0,
+        answer: vec![],
+    }
 }
 
 /// The answers that `search` finds.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normed::data::Tokenizer;
-use normed::models::{self, MissConfig, NewMiss, TextConfig, VisionConfig};
+use normed::models::{self, NewMiss, TextSizes, VitConfig};
 use normed::recipe::Recipe;
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub fn make(root: &Path, tuning: &str, settings: &str) {
 
 /// A random model whose towers have one or two blocks of 16 channels.
 pub fn base(dir: &Path) {
-    let vision = VisionConfig {
+    let vision = VitConfig {
         hidden_size: 16,
         intermediate_size: 32,
         num_hidden_layers: 2,
@@ -54,29 +54,22 @@ pub fn base(dir: &Path) {
         layer_norm_eps: 1e-6,
         attention_dropout: 0.0,
     };
-    let text = TextConfig {
-        vocab_size: 0,
+    let text = TextSizes {
         hidden_size: 16,
         intermediate_size: 32,
         num_hidden_layers: 1,
         num_attention_heads: 2,
         max_position_embeddings: 16,
-        layer_norm_eps: 1e-12,
-        hidden_dropout_prob: 0.1,
-        attention_probs_dropout_prob: 0.1,
-        bos_token_id: 0,
-        sep_token_id: 0,
-        pad_token_id: 0,
-        question_token_id: 0,
-        max_question_tokens: 0,
     };
-    let made = models::create(NewMiss {
-        config: MissConfig { vision, text },
+    let made = NewMiss {
+        vision,
+        text,
         tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
         text_from: None,
         vision_from: None,
         seed: 1,
-    });
+    }
+    .create();
     models::save(&made.unwrap(), dir, false).unwrap();
 }
 

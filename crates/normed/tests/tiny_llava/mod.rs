@@ -55,7 +55,7 @@ pub fn llava_batch() -> Batch {
         .to_tensor()
         .unwrap();
     Batch {
-        images: Images::PixelValues(Tensor::stack(&[pixels])),
+        images: Images::from_pixels(Tensor::stack(&[pixels])),
         views: vec![1],
         input_ids: row(prompt),
         labels: vec![IGNORE_INDEX; decoder.len()],

@@ -19,12 +19,12 @@ pub fn kept(name: &str) -> PathBuf {
 
 /// `inputs()` of reference/make_weights_goldens.py.
 pub fn batch(loaded: &LoadedModel) -> Batch {
-    let size = loaded.image_rule.size;
+    let size = loaded.image_processor.largest_size().width;
     let pixels = (0..3 * size * size).map(|i| (i as f64 * 0.1).sin() as f32).collect();
     let rows =
         |ids: &[u32]| TokenRows { ids: ids.to_vec(), lengths: vec![ids.len()], width: ids.len() };
     Batch {
-        images: Images::PixelValues(Tensor::new(&[1, 3, size, size], pixels)),
+        images: Images::from_pixels(Tensor::new(&[1, 3, size, size], pixels)),
         views: vec![1],
         input_ids: rows(&[2, 7, 9, 40, 3]),
         decoder_input_ids: rows(&[104, 11, 12]),

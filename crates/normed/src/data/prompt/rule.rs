@@ -21,8 +21,6 @@ pub struct PromptSpec {
     pub language_model: String,
     /// How the picture stands in the text.
     pub picture: ImagePlaceholder,
-    /// The positions that a picture takes.
-    pub image_tokens: usize,
     /// The positions that there are, `max_position_embeddings`.
     pub context: usize,
     /// What ends an answer, `eos_token_id`, one or several. The first closes answers that are learnt,
@@ -41,7 +39,6 @@ pub struct PromptSpec {
 pub struct PromptRule {
     template: Template,
     picture: ImagePlaceholder,
-    image_tokens: usize,
     context: usize,
     bos: Option<u32>,
     ends: Vec<u32>,
@@ -107,7 +104,6 @@ impl PromptRule {
         let mut rule = Self {
             template,
             picture: spec.picture,
-            image_tokens: spec.image_tokens,
             context: spec.context,
             bos: tokenizer.special_token_ids().bos,
             pad: spec.pad_token_id.or(tokenizer.special_token_ids().pad).unwrap_or(end),
@@ -138,11 +134,6 @@ impl PromptRule {
     /// The template's name.
     pub fn template(&self) -> TemplateName {
         self.template.name()
-    }
-
-    /// The positions that a picture takes.
-    pub fn image_tokens(&self) -> usize {
-        self.image_tokens
     }
 
     /// The positions that there are.
@@ -227,20 +218,22 @@ impl PromptRule {
         Ok(ids)
     }
 
-    /// Fails where a prompt of so many tokens, pictures' places among them, and an answer take more
-    /// positions than there are.
+    /// Checks that a prompt of this many tokens, one for each image among them, and an answer fit into the
+    /// context. The pair is the number of images and the positions that they take.
+    ///
+    /// # Errors
+    /// If they do not fit.
     pub fn check_length(
         &self,
         place: &str,
         prompt: usize,
-        pictures: usize,
+        (pictures, image_tokens): (usize, usize),
         answer: usize,
     ) -> Result<()> {
         // The end token is predicted, never fed.
-        if self.room(prompt, pictures).is_some_and(|room| answer <= room) {
+        if self.room(prompt, (pictures, image_tokens)).is_some_and(|room| answer <= room) {
             return Ok(());
         }
-        let image_tokens = pictures * self.image_tokens;
         let prompt = prompt - pictures + image_tokens;
         let cause = format!(
             "the prompt takes {prompt} tokens ({image_tokens} of them the picture's) and the answer \
@@ -253,10 +246,10 @@ impl PromptRule {
         ))
     }
 
-    /// The positions behind a prompt of so many tokens, pictures' places among them; none where it is too
-    /// long itself.
-    pub fn room(&self, prompt: usize, pictures: usize) -> Option<usize> {
-        self.context.checked_sub(prompt - pictures + pictures * self.image_tokens)
+    /// The positions left after a prompt of this many tokens, one for each image among them; none if the prompt
+    /// itself is too long. The pair is the number of images and the positions that they take.
+    pub fn room(&self, prompt: usize, (pictures, image_tokens): (usize, usize)) -> Option<usize> {
+        self.context.checked_sub(prompt - pictures + image_tokens)
     }
 
     /// What a generated answer says: up to the template's stop, without space around it.

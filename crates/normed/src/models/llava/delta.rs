@@ -9,7 +9,7 @@ use half::f16;
 use serde_json::{Value, json};
 
 use crate::files::{read_json, write_atomically};
-use crate::models::open::open_weight_files;
+use crate::models::weight_files::open_weight_files;
 use crate::tensor::{Precision, Tensor};
 use crate::weights::{self, Checkpoint, Stored};
 use crate::{Error, Result};

@@ -1,26 +1,34 @@
-//! A LLaVA in a directory.
+//! The files of a LLaVA.
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Llava;
-use super::config::{LlavaConfig, VisionTower};
-use crate::data::{ImagePlaceholder, ImageRule, PromptRule, PromptSpec, TextRule, Tokenizer};
+use super::config::LlavaConfig;
+use super::model::Llava;
+use super::vision_tower::VisionTower;
+use crate::data::{ImagePlaceholder, ImageProcessor, PromptRule, PromptSpec, TextRule, Tokenizer};
 use crate::files::write_atomically;
-use crate::models::open::{LoadOverrides, ModelConfig, open_weight_files};
-use crate::models::{Layout, Model};
+use crate::models::model::{Layout, Model};
+use crate::models::model_config::{LoadOverrides, ModelConfig, check_vocabulary};
+use crate::models::preprocessor_config::{BLIP, CLIP, CLIP_EXTRACTOR, LLAVA, ProcessorClass};
+use crate::models::square_processor::{Fit, SquareProcessor};
+use crate::models::weight_files::open_weight_files;
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
+
+/// The image processors that a LLaVA may have. CLIP's is assumed where none is named.
+const PROCESSORS: [ProcessorClass; 4] = [CLIP, CLIP_EXTRACTOR, LLAVA, BLIP];
 
 impl ModelConfig for LlavaConfig {
     fn architecture(&self, layout: Layout) -> &'static str {
         self.architecture(layout)
     }
 
-    fn base_class(&self) -> [&'static str; 2] {
+    fn transformers_class(&self) -> [&'static str; 2] {
         ["LlavaForConditionalGeneration", "transformers.models.llava.modeling_llava"]
     }
 
@@ -29,24 +37,28 @@ impl ModelConfig for LlavaConfig {
             Layout::HuggingFace => "Hugging Face layout",
             Layout::Original => "LLaVA's own layout",
         };
-        let (size, states) = (self.vision.image_size, self.states());
-        format!("{layout}: a picture of {size} x {size} is {states} tokens of the prompt")
+        let (size, tokens) = (self.vision_config.image_size, self.image_tokens());
+        format!("{layout}: an image of {size} x {size} takes {tokens} tokens of the prompt")
     }
 
     fn declare(&self, params: &mut Parameters) -> Box<dyn Model> {
         Box::new(Llava::declare(self, params))
     }
 
-    fn image_size(&self) -> usize {
-        self.vision.image_size
+    fn image_size(&self) -> Option<usize> {
+        Some(self.vision_config.image_size)
     }
 
     fn set_image_size(&mut self, size: usize) -> Result<()> {
-        self.vision.image_size = size;
+        self.vision_config.image_size = size;
         self.check("image_size")
     }
 
-    fn described_text(
+    fn max_image_tokens(&self) -> usize {
+        self.image_tokens()
+    }
+
+    fn describe_text_rule(
         &self,
         overrides: LoadOverrides,
         dir: &Path,
@@ -55,23 +67,29 @@ impl ModelConfig for LlavaConfig {
     ) -> Result<Option<TextRule>> {
         let has_tokenizer =
             ["tokenizer.json", "tokenizer.model"].iter().any(|f| dir.join(f).is_file());
-        let open = || Ok(self.clone().open_text(overrides, dir, layout, json)?.1);
+        let open = || Ok(self.clone().open_tokenizer(overrides, dir, layout, json)?.1);
         has_tokenizer.then(open).transpose()
     }
 
-    /// LLaVA's own layout leaves the processor with the image encoder.
-    fn open_image(&self, dir: &Path, json: &Value) -> Result<ImageRule> {
-        let tower = self.vision_tower.as_ref().and_then(|tower| VisionTower::find(tower, dir));
-        let rule = match &tower {
-            Some(VisionTower(tower)) if !ImageRule::is_in(dir) => ImageRule::open_clip(tower)?,
-            _ => ImageRule::open_clip(dir)?,
+    /// LLaVA's own layout keeps the processor's config with the image encoder.
+    fn open_image_processor(&self, dir: &Path, json: &Value) -> Result<Arc<dyn ImageProcessor>> {
+        let tower = self.mm_vision_tower.as_ref().and_then(|tower| VisionTower::find(tower, dir));
+        let dir_of_processor = match &tower {
+            Some(tower) if !SquareProcessor::is_in(dir) => tower.dir.as_path(),
+            _ => dir,
         };
-        let place = dir.join("config.json");
-        rule.with_aspect_ratio(json["image_aspect_ratio"].as_str())
-            .map_err(|cause| Error::invalid(place.display(), cause))
+        let processor = SquareProcessor::open(dir_of_processor, &PROCESSORS)?;
+        let fit = fit_of_aspect_ratio(json["image_aspect_ratio"].as_str(), processor.fit)
+            .map_err(|cause| Error::invalid(dir.join("config.json").display(), cause))?;
+        Ok(Arc::new(SquareProcessor {
+            size: self.vision_config.image_size,
+            num_tokens: self.image_tokens(),
+            fit,
+            ..processor
+        }))
     }
 
-    fn open_text(
+    fn open_tokenizer(
         &mut self,
         overrides: LoadOverrides,
         dir: &Path,
@@ -79,24 +97,16 @@ impl ModelConfig for LlavaConfig {
         json: &Value,
     ) -> Result<(Tokenizer, TextRule)> {
         let tokenizer = Tokenizer::open_causal(dir)?;
-        // Padded tables have rows that no token uses; the reverse cannot be.
-        if tokenizer.len() > self.text.vocab_size {
-            let (has, room) = (tokenizer.len(), self.text.vocab_size);
-            let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
-            return Err(Error::invalid(dir.display(), cause).with_remedy(
-                "tokenizer and model are of different checkpoints; copy both from where they came from",
-            ));
-        }
+        check_vocabulary(dir, &tokenizer, self.text_config.vocab_size)?;
         let start_end = json["mm_use_im_start_end"].as_bool().unwrap_or(false);
         let between = ImagePlaceholder::Between { start_end };
         let spec = PromptSpec {
             template: overrides.template,
-            language_model: self.text.kind.name().to_owned(),
+            language_model: self.text_config.model_type.name().to_owned(),
             picture: self.image_token_index.map_or(between, ImagePlaceholder::Token),
-            image_tokens: self.states(),
-            context: self.text.positions(),
-            eos_token_ids: self.text.eos_token_ids.clone(),
-            pad_token_id: self.text.pad_token_id,
+            context: self.text_config.positions(),
+            eos_token_ids: self.text_config.eos_token_id.clone(),
+            pad_token_id: self.text_config.pad_token_id,
         };
         let rule = PromptRule::open(dir, &tokenizer, spec)?;
         Ok((tokenizer, rule.into()))
@@ -109,25 +119,24 @@ impl ModelConfig for LlavaConfig {
                 Layout::HuggingFace => ("Hugging Face's", "LLaVA's own"),
                 Layout::Original => ("LLaVA's own", "Hugging Face's"),
             };
-            let cause = format!("the names are {names}, config.json is {config}");
-            return Err(Error::invalid(checkpoint.path.display(), cause));
+            let cause = format!("the tensors have {names} names, but config.json is {config}");
+            return Err(Error::invalid(checkpoint.path.display(), cause)
+                .with_remedy("use the config.json that belongs to these weights"));
         }
-        checkpoint = checkpoint.canonical_llava(self.text.tie_word_embeddings)?;
-        if let Some(tower) = &self.vision_tower
+        checkpoint = checkpoint.canonical_llava(self.text_config.tie_word_embeddings)?;
+        if let Some(tower) = &self.mm_vision_tower
             && !checkpoint.holds_vision_tower()
         {
-            let VisionTower(dir) = VisionTower::open(tower, dir)?;
-            let tower = open_weight_files(&dir)?;
+            let tower = open_weight_files(&VisionTower::open(tower, dir)?.dir)?;
             checkpoint.take_vision_tower(&tower)?;
         }
         Ok(checkpoint)
     }
 
-    /// An image encoder in a directory of its own has its rule there.
     fn stored_name(&self, layout: Layout, name: &str) -> String {
         match layout {
             Layout::HuggingFace => name.to_owned(),
-            Layout::Original => weights::to_llavas_own(name, self.projector.layers()),
+            Layout::Original => weights::to_llavas_own(name, self.mm_projector_type.layers()),
         }
     }
 
@@ -139,21 +148,46 @@ impl ModelConfig for LlavaConfig {
         weights::to_saved_llava(name)
     }
 
-    /// LLaVA-Med's have no room in Hugging Face's: no token stands for the picture.
-    fn written_layout(&self, layout: Layout) -> Result<Layout> {
+    /// LLaVA's own layout is kept: in it no token stands for an image, which Hugging Face's layout needs.
+    fn output_layout(&self, layout: Layout) -> Result<Layout> {
         match layout {
             Layout::HuggingFace => self.to_hugging_face().map(|_| layout),
             Layout::Original => Ok(layout),
         }
     }
 
-    /// The image encoder's sizes, under the name by which config.json knows it.
-    fn save_beside(&self, dir: &Path) -> Result<()> {
-        let tower = self.vision_tower.as_deref().map(Path::new).and_then(Path::file_name);
+    /// The image encoder's config, in a directory of the name that config.json has for it.
+    fn save_companion_files(&self, dir: &Path) -> Result<()> {
+        let tower = self.mm_vision_tower.as_deref().map(Path::new).and_then(Path::file_name);
         let Some(name) = tower else { return Ok(()) };
         let dir = dir.join(name);
         fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, &e))?;
-        let file = self.vision.to_json();
+        let file = self.vision_config.to_json();
         write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))
+    }
+}
+
+/// How LLaVA's key `image_aspect_ratio` makes images square: `pad` pads them; `square`, or no key, leaves it to
+/// the processor's own `fit`. Other values would make several images of one, or keep its size.
+fn fit_of_aspect_ratio(image_aspect_ratio: Option<&str>, fit: Fit) -> Result<Fit, String> {
+    match image_aspect_ratio {
+        None | Some("square") => Ok(fit),
+        Some("pad") => Ok(Fit::Pad),
+        Some(other) => Err(format!("image_aspect_ratio is `{other}`; supported: square, pad")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_aspect_ratio_decides_how_images_become_square() {
+        for (ratio, fit) in
+            [(None, Fit::Crop), (Some("square"), Fit::Crop), (Some("pad"), Fit::Pad)]
+        {
+            assert_eq!(fit_of_aspect_ratio(ratio, Fit::Crop).unwrap(), fit);
+        }
+        assert!(fit_of_aspect_ratio(Some("anyres"), Fit::Crop).unwrap_err().contains("`anyres`"));
     }
 }

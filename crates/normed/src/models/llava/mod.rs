@@ -1,13 +1,14 @@
-//! LLaVA, which LLaVA-Med is: one folder for all that is its own.
+//! LLaVA, and LLaVA-Med with it: everything that this family alone has.
 
 mod config;
+mod config_file;
 mod create;
 mod delta;
 mod files;
 mod model;
-mod rows;
+mod vision_tower;
 
-pub use config::LlavaConfig;
-pub use create::{create_llava, declare_new_llava};
+pub use config::{FeatureSelect, LlavaConfig};
+pub use create::{LanguageSizes, NewLlava};
 pub use delta::{DeltaApplied, apply_delta};
 pub use model::Llava;

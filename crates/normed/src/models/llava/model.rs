@@ -1,20 +1,25 @@
-//! LLaVA (Liu et al. 2023, arXiv 2304.08485 and 2310.03744), which LLaVA-Med is (Li et al. 2023, arXiv
-//! 2306.00890): picture -> CLIP -> projector -> tokens of a language model, among those of a prompt;
-//! the language model goes on with the answer. Several pictures each have their place in the prompt.
+//! LLaVA (Liu et al. 2023, arXiv 2304.08485 and 2310.03744); LLaVA-Med is one (Li et al. 2023, arXiv
+//! 2306.00890).
+//!
+//! A CLIP turns the image into states, a projector turns the states into tokens of a language model, and the
+//! language model reads them inside a prompt and continues with the answer. If an example has several images,
+//! each has its place in the prompt.
 
 use super::config::LlavaConfig;
-use super::rows::{Answer, Rows};
 use crate::data::{Batch, IMAGE_TOKEN, Images};
-use crate::models::towers::Clip;
-use crate::models::towers::Llama;
-use crate::models::towers::Projector;
-use crate::models::{Decoding, FrozenEncoder, Model};
+use crate::models::model::{Decoding, FrozenEncoder, Model};
+use crate::models::prompt_rows::{AnswerRows, LanguageLimits, PromptRows};
+use crate::models::towers::{Clip, Llama, Projector};
+use crate::models::vision_language::{SquareEncoder, check_images, drop_path, is_frozen};
 use crate::nn::{DropoutStreams, Mode};
 use crate::ops::{self, CrossEntropy, KvCache};
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
-/// The model; its parameters live in [`Parameters`].
+/// More parameters than this are a mistake in the config file: 400 GB of weights.
+const MAX_PARAMETERS: usize = 100_000_000_000;
+
+/// The model's layers. Their values are in [`Parameters`].
 #[derive(Debug, Clone)]
 pub struct Llava {
     config: LlavaConfig,
@@ -23,102 +28,111 @@ pub struct Llava {
     language: Llama,
 }
 
-impl Llava {
-    /// Declares every parameter under the name that transformers 5's `LlavaForConditionalGeneration`
-    /// gives it, in its order. `config` must have passed [`LlavaConfig::check`], as those that were
-    /// read have.
-    pub fn declare(config: &LlavaConfig, params: &mut Parameters) -> Self {
-        let (layers, with_class) = (config.feature_layers, config.with_class);
-        let scope = &mut params.scope(Tower::Vision, "model.vision_tower");
-        let vision = Clip::declare(scope, &config.vision, layers, with_class);
-        let scope = &mut params.scope(Tower::Projector, "model.multi_modal_projector");
-        let widths = [config.vision.hidden_size, config.text.hidden_size];
-        let projector = Projector::declare(scope, config.projector, widths, config.projector_bias);
-        let language = Llama::declare(params, "model.language_model", &config.text);
-        Self { config: config.clone(), vision, projector, language }
+impl LlavaConfig {
+    /// Checks that a model with this config can exist; `place` names the config file in errors.
+    ///
+    /// # Errors
+    /// If a value is out of range, if sizes do not divide as they must, if an image does not fit into the
+    /// context, or if there would be more than 100 billion parameters.
+    pub fn check(&self, place: &str) -> Result<()> {
+        self.check_parts(place)?;
+        let count = self.num_parameters();
+        if count > MAX_PARAMETERS {
+            return Err(Error::invalid(place, format!("these sizes make {count} parameters")));
+        }
+        Ok(())
     }
 
-    /// The sizes it was declared with.
+    /// The number of parameters.
+    pub fn num_parameters(&self) -> usize {
+        let mut params = Parameters::new();
+        Llava::declare(self, &mut params);
+        params.element_count()
+    }
+}
+
+impl Llava {
+    /// Declares every parameter under the name and in the order that transformers 5's
+    /// `LlavaForConditionalGeneration` has. `config` must have passed [`LlavaConfig::check`], as configs that
+    /// were read have.
+    pub fn declare(config: &LlavaConfig, params: &mut Parameters) -> Self {
+        let (vision, text) = (&config.vision_config, &config.text_config);
+        let scope = &mut params.scope(Tower::Vision, "model.vision_tower");
+        let keeps_class = config.keeps_class_token();
+        let vision_tower = Clip::declare(scope, vision, config.vision_feature_layer, keeps_class);
+        let scope = &mut params.scope(Tower::Projector, "model.multi_modal_projector");
+        let widths = [vision.hidden_size, text.hidden_size];
+        let has_bias = config.multimodal_projector_bias;
+        let projector = Projector::declare(scope, config.mm_projector_type, widths, has_bias);
+        let language = Llama::declare(params, "model.language_model", text);
+        Self { config: config.clone(), vision: vision_tower, projector, language }
+    }
+
+    /// The config that it was declared with.
     pub fn config(&self) -> &LlavaConfig {
         &self.config
     }
 
-    /// What the head reads `[B, A, C]`: the decoder's positions alone.
+    fn square_encoder(&self) -> SquareEncoder {
+        SquareEncoder {
+            image_size: self.config.vision_config.image_size,
+            num_features: self.config.image_tokens(),
+            width: self.config.vision_config.hidden_size,
+        }
+    }
+
+    /// The states `[B, A, C]` of the decoder's positions, which the prediction head reads.
     fn answer_states(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
-        let (x, rows) = self.embed(g, batch, mode, Answer::Given)?;
+        let (x, rows) = self.embed(g, batch, mode, AnswerRows::Given)?;
         let dropout = self.dropout(&batch.keys, mode, Tower::Decoder);
         let x = self.language.forward(g, x, &rows.lengths, &dropout);
         Ok(ops::select_rows(g, &x, rows.answers, batch.decoder_input_ids.width))
     }
 
-    /// What the language model reads `[B, T, C]`, and where it came from.
+    /// The embeddings `[B, T, C]` that the language model reads, and what each row of them is.
     fn embed(
         &self,
         g: &mut Graph<'_>,
         batch: &Batch,
         mode: Mode,
-        answer: Answer,
-    ) -> Result<(Var, Rows)> {
-        let pictures = batch.check_views()?;
-        let rows = Rows::new(&self.config, batch, answer)?;
-        let states = match &batch.images {
-            Images::PixelValues(pixels) => {
-                self.check_pixels(pixels, pictures)?;
-                self.encode_images(g, pixels, &batch.image_keys(), mode)
-            }
-            Images::Features(states) => {
-                let wanted = [pictures, self.vision.states(), self.config.vision.hidden_size];
-                if states.shape() != wanted {
-                    let cause = format!("states are {:?}, not {wanted:?}", states.shape());
-                    return Err(Error::invalid("batch", cause));
-                }
-                Var::constant(states.clone())
-            }
-        };
-        let picture = self.projector.forward(g, &states);
+        answers: AnswerRows,
+    ) -> Result<(Var, PromptRows)> {
+        check_images(batch)?;
+        let text = &self.config.text_config;
+        let limits = LanguageLimits { vocab_size: text.vocab_size, positions: text.positions() };
+        let image_tokens = vec![self.config.image_tokens(); batch.images.count()];
+        let rows = PromptRows::new(limits, batch, &image_tokens, answers)?;
+        let states = self.encode_images(g, &batch.images, &batch.image_keys(), mode)?;
+        let images = self.projector.forward(g, &states);
         drop(states);
-        let x = self.language.embed(g, Some(&picture), &rows.places, rows.width);
+        let x = self.language.embed(g, Some(&images), &rows.sources, rows.width);
         let before = self.language.prompt_length(g);
-        Ok((self.language.prepend_prompt(g, x), rows.behind(before)))
+        Ok((self.language.prepend_prompt(g, x), rows.after_prompt(before)))
     }
 
-    /// The states `[B, N, C]` of the pictures. Only products read them: where nobody wants their
-    /// gradient, they are in the run's precision.
-    fn encode_images(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
+    /// The states `[P, N, C]` of the images at the feature layer; `keys` `[P]` seed their dropout.
+    fn encode_images(
+        &self,
+        g: &mut Graph<'_>,
+        images: &Images,
+        keys: &[u64],
+        mode: Mode,
+    ) -> Result<Var> {
         let dropout = self.dropout(keys, mode, Tower::Vision);
-        let states = self.vision.forward(g, pixels, &dropout, drop_path(mode));
-        if states.needs_gradient() {
-            return states;
-        }
-        Var::constant(states.value.into_precision(g.precision()))
+        self.square_encoder().features(g, images, |g, pixels| {
+            self.vision.forward(g, pixels, &dropout, drop_path(mode))
+        })
     }
 
-    /// Neither tower drops anything but attention probabilities.
+    /// Dropout: in both towers of attention probabilities alone.
     fn dropout(&self, keys: &[u64], mode: Mode, tower: Tower) -> DropoutStreams {
         let Mode::Train(noise) = mode else { return DropoutStreams::none() };
+        let LlavaConfig { vision_config, text_config, .. } = &self.config;
         let rate = match tower {
-            Tower::Vision => self.config.vision.attention_dropout as f32,
-            _ => noise.dropout.unwrap_or(self.config.text.attention_dropout as f32),
+            Tower::Vision => vision_config.attention_dropout as f32,
+            _ => noise.dropout.unwrap_or(text_config.attention_dropout as f32),
         };
         DropoutStreams::new(noise.seed, keys, tower, 0.0, rate)
-    }
-
-    fn check_pixels(&self, pixels: &Tensor, pictures: usize) -> Result<()> {
-        let (shape, size) = (pixels.shape(), self.config.vision.image_size);
-        if shape == [pictures, 3, size, size] {
-            return Ok(());
-        }
-        let cause = format!("pixel_values are {shape:?}, not [{pictures}, 3, {size}, {size}]");
-        Err(Error::invalid("batch", cause)
-            .with_remedy("pictures must be prepared by this model's image rule"))
-    }
-}
-
-/// The rate at which the vision tower's last block drops its branches.
-fn drop_path(mode: Mode) -> f32 {
-    match mode {
-        Mode::Evaluate => 0.0,
-        Mode::Train(noise) => noise.drop_path,
     }
 }
 
@@ -146,17 +160,16 @@ impl Model for Llava {
         max_new_tokens: usize,
     ) -> Result<Box<dyn Decoding + 'm>> {
         let g = &mut Graph::inference(params);
-        let (x, rows) = self.embed(g, batch, Mode::Evaluate, Answer::Generated(max_new_tokens))?;
+        let answers = AnswerRows::Generated { max_new_tokens };
+        let (x, rows) = self.embed(g, batch, Mode::Evaluate, answers)?;
         let caches = self.language.prefill(g, x, &rows.lengths, max_new_tokens);
         Ok(Box::new(LlavaDecoding { language: &self.language, params, caches }))
     }
 
     fn frozen_encoder(&self, params: &Parameters, mode: Mode) -> Option<&dyn FrozenEncoder> {
-        let drops_probabilities =
-            mode != Mode::Evaluate && self.config.vision.attention_dropout > 0.0;
-        let random = drops_probabilities || drop_path(mode) > 0.0;
-        let frozen = self.parameters(params).iter().all(|&id| !params.get(id).trained);
-        (frozen && !random).then_some(self)
+        let attention_dropout = self.config.vision_config.attention_dropout;
+        let encoder = self.parameters(params);
+        is_frozen(params, &encoder, mode, attention_dropout).then_some(self)
     }
 
     fn image_token_id(&self) -> Option<u32> {
@@ -174,15 +187,14 @@ impl FrozenEncoder for Llava {
         Clip::parameters(params)
     }
 
-    fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
-        let pictures = pixel_values.shape().first().copied().unwrap_or(0);
-        self.check_pixels(pixel_values, pictures)?;
+    fn encode(&self, params: &Parameters, images: &Images) -> Result<Images> {
         let mut g = Graph::inference(params);
-        Ok(self.encode_images(&mut g, pixel_values, &[], Mode::Evaluate).value)
+        let states = self.encode_images(&mut g, images, &[], Mode::Evaluate)?;
+        Ok(self.square_encoder().with_features(images, states.value))
     }
 }
 
-/// Answers being decoded.
+/// Answers that are being decoded.
 struct LlavaDecoding<'m> {
     language: &'m Llama,
     params: &'m Parameters,
@@ -216,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::data::StopRule;
-    use crate::data::{IGNORE_INDEX, TokenRows};
+    use crate::data::{IGNORE_INDEX, ImageSize, ImageValues, TokenRows};
     use crate::models::config_keys::ConfigKeys;
     use crate::models::{GenerationConfig, RopeConfig, generate, initialize};
     use crate::nn::Noise;
@@ -256,7 +268,7 @@ mod tests {
         let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
         let decoder_input_ids = rows(answers);
         Batch {
-            images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
+            images: Images::from_pixels(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
             views: vec![1; keys.len()],
             input_ids: rows(prompts),
             labels: vec![IGNORE_INDEX; decoder_input_ids.ids.len()],
@@ -321,21 +333,18 @@ mod tests {
         for precision in [F32, Bf16] {
             params.set_precision(precision);
             let both = two();
-            let Images::PixelValues(pixels) = &both.images else { panic!() };
-            let states = |i| {
-                let alone = Tensor::stack(&[&pixels.part(i)]);
-                let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
-                prefix.encode(&params, &alone).unwrap().part(0)
-            };
-            let states = Images::Features(Tensor::stack(&[&states(0), &states(1)]));
-            let seen = Batch { images: states, ..both.clone() };
+            let encoder = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
+            let alone = both.images.split();
+            let [a, b] =
+                [&alone[0], &alone[1]].map(|image| encoder.encode(&params, image).unwrap());
+            let seen = Batch { images: Images::concat(&[&a, &b]), ..both.clone() };
             let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
             for mode in [Mode::Evaluate, noise] {
                 let wanted = logits(&model, &params, &both, mode);
                 assert!(logits(&model, &params, &seen, mode) == wanted, "{precision:?} {mode:?}");
             }
             let rule = GenerationConfig { max_new_tokens: 5, ..GenerationConfig::default() };
-            let ending = StopRule { tokens: &model.config().text.eos_token_ids, stop: None };
+            let ending = StopRule { tokens: &model.config().text_config.eos_token_id, stop: None };
             let answers = |batch| generate(&model, &params, batch, &rule, ending).unwrap();
             assert_eq!(answers(&both), answers(&seen));
         }
@@ -414,7 +423,7 @@ mod tests {
             assert_eq!(frozen(&model, &params)[0], !parameters.contains(&id));
             params.get_mut(id).trained = false;
         }
-        model.config.vision.attention_dropout = 0.1;
+        model.config.vision_config.attention_dropout = 0.1;
         assert_eq!(frozen(&model, &params), [true, false, false]);
     }
 
@@ -506,18 +515,26 @@ mod tests {
             let error = error.to_string();
             assert!(error.contains(cause), "{error}");
         };
-        refused("not [1, 3, 8, 8]", &|b| {
-            b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
+        refused("image 0 has 16 x 16 pixels; this model reads 8 x 8", &|b| {
+            b.images = Images::from_pixels(Tensor::zeros(&[1, 3, 16, 16]));
         });
-        refused("not [1, 4, 12]", &|b| b.images = Images::Features(Tensor::zeros(&[1, 5, 12])));
-        refused("has 1 pictures in its input_ids, not 2", &|b| b.views = vec![2]);
+        refused("not 4 each", &|b| {
+            let values =
+                ImageValues::Features { features: Tensor::zeros(&[5, 12]), counts: vec![5] };
+            b.images = Images { sizes: vec![ImageSize::square(8)], values };
+        });
+        refused("have 2 images, the batch holds 1", &|b| b.views = vec![2]);
+        refused("has 1 images in its input_ids, not 2", &|b| {
+            b.views = vec![2];
+            b.images = Images::concat(&[&b.images, &b.images]);
+        });
         refused("a number of pictures an example", &|b| b.views = vec![]);
-        refused("has 0 pictures", &|b| b.input_ids.ids[1] = 3);
-        refused("has 2 pictures", &|b| b.input_ids.ids[2] = IMAGE_TOKEN);
-        refused("must not end with the picture", &|b| b.decoder_input_ids.ids[0] = IMAGE_TOKEN);
-        refused("input_ids has token 20", &|b| b.input_ids.ids[0] = 20);
-        refused("decoder_input_ids has token 99", &|b| b.decoder_input_ids.ids[1] = 99);
-        refused("labels has token 20", &|b| b.labels[1] = 20);
+        refused("has 0 images", &|b| b.input_ids.ids[1] = 3);
+        refused("has 2 images", &|b| b.input_ids.ids[2] = IMAGE_TOKEN);
+        refused("must not end with an image", &|b| b.decoder_input_ids.ids[0] = IMAGE_TOKEN);
+        refused("input_ids holds token 20", &|b| b.input_ids.ids[0] = 20);
+        refused("decoder_input_ids holds token 99", &|b| b.decoder_input_ids.ids[1] = 99);
+        refused("labels holds token 20", &|b| b.labels[1] = 20);
         refused("one row", &|b| b.input_ids.lengths[0] = 0);
         refused("one row", &|b| b.input_ids.ids.truncate(2));
         refused("differ in shape", &|b| b.labels.truncate(1));
@@ -531,7 +548,7 @@ mod tests {
         );
         let error = model.forward(&mut Graph::inference(&params), &long(16, 5), Mode::Evaluate);
         let error = error.unwrap_err().to_string();
-        assert!(error.contains("16 tokens of the prompt, 4 of the picture and 5"), "{error}");
+        assert!(error.contains("16 tokens of the prompt's text, 4 of its images and 5"), "{error}");
         assert!(error.contains("a shorter question"), "{error}");
         assert!(model.start_decoding(&params, &long(16, 1), 4).is_ok());
         let error = model.start_decoding(&params, &long(16, 1), 5).err().unwrap().to_string();

@@ -1,103 +1,42 @@
-//! Config files: Hugging Face's config.json, and the small one that stands beside a checkpoint in
-//! BLIP's own layout. Both are read; the former is written.
+//! MISS's config files: Hugging Face's config.json, and the small one beside a checkpoint in BLIP's own
+//! layout. Both are read; the former is written.
 //!
-//! Keys that are absent take the defaults of the layout's own code: transformers'
-//! `configuration_blip.py`, or BLIP's `configs/med_config.json` and `models/vit.py`.
+//! Absent keys take the defaults of the layout's own code: transformers' `configuration_blip.py`, or BLIP's
+//! `configs/med_config.json` and `models/vit.py`.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::config::{MissConfig, TextConfig, VisionConfig};
-use crate::models::Layout;
+use super::config::MissConfig;
+use crate::models::config_keys::ConfigKeys;
+use crate::models::model::Layout;
+use crate::models::towers::{BertConfig, VitConfig};
 use crate::{Error, Result};
 
-/// Absent and null keys are alike.
-#[derive(Debug, Default, Deserialize)]
-struct RawVision {
-    hidden_size: Option<usize>,
-    intermediate_size: Option<usize>,
-    num_hidden_layers: Option<usize>,
-    num_attention_heads: Option<usize>,
-    image_size: Option<Side>,
-    patch_size: Option<Side>,
-    layer_norm_eps: Option<f64>,
-    attention_dropout: Option<f64>,
-    hidden_act: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct RawText {
-    vocab_size: Option<usize>,
-    hidden_size: Option<usize>,
-    intermediate_size: Option<usize>,
-    num_hidden_layers: Option<usize>,
-    num_attention_heads: Option<usize>,
-    max_position_embeddings: Option<usize>,
-    layer_norm_eps: Option<f64>,
-    hidden_dropout_prob: Option<f64>,
-    attention_probs_dropout_prob: Option<f64>,
-    bos_token_id: Option<u32>,
-    sep_token_id: Option<u32>,
-    pad_token_id: Option<u32>,
-    question_token_id: Option<u32>,
-    max_question_tokens: Option<usize>,
-    hidden_act: Option<String>,
-}
-
-/// Hugging Face writes a square's side as a number or twice in a list.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(untagged)]
-enum Side {
-    One(usize),
-    Two([usize; 2]),
-}
-
-#[derive(Debug, Deserialize)]
-struct HuggingFaceFile {
-    architectures: Option<Vec<String>>,
-    #[serde(default)]
-    vision_config: Option<RawVision>,
-    #[serde(default)]
-    text_config: Option<RawText>,
-}
-
-#[derive(Debug, Deserialize)]
-struct OriginalFile {
-    vit: Option<String>,
-    image_size: Option<usize>,
-    /// Sizes that differ from those that `vit` names.
-    #[serde(default)]
-    vision: Option<RawVision>,
-    /// Of the states that the decoder cross-attends to.
-    encoder_width: Option<usize>,
-    #[serde(flatten)]
-    text: RawText,
-}
+/// Hugging Face's class.
+pub(super) const HUGGING_FACE: &str = "BlipForQuestionAnswering";
 
 impl MissConfig {
-    /// Whether config.json's `json` is a MISS's or a BLIP's, in either layout.
-    pub fn is_meant(json: &Value) -> bool {
-        let has = |key| json.get(key).is_some();
-        ["vision_config", "text_config", "vit", "image_size"].into_iter().any(has)
-            || json["model_type"] == "blip"
+    /// Whether config.json's content `json` is a MISS's or a BLIP's, in either layout.
+    pub fn matches(json: &Value) -> bool {
+        is_hugging_face(json) || is_original(json)
     }
 
-    /// Reads a config file's `text`; `place` names it in errors. It is Hugging Face's if it has a
-    /// `vision_config`, a `text_config` or the model type `blip`, and the original's if it has `vit`
-    /// (`"base"` or `"large"`) or `image_size` beside the keys of BLIP's med_config.json.
-    pub fn parse(place: &str, text: &str) -> Result<(Self, Layout)> {
-        let malformed = |e: serde_json::Error| Error::invalid(place, e);
-        let json: Value = serde_json::from_str(text).map_err(malformed)?;
-        let has = |key| json.get(key).is_some();
-        let blip = json.get("model_type").and_then(Value::as_str) == Some("blip");
-        let (config, layout) = if has("vision_config") || has("text_config") || blip {
-            let file = serde_json::from_str(text).map_err(malformed)?;
-            (Self::from_hugging_face(place, file)?, Layout::HuggingFace)
-        } else if has("vit") || has("image_size") {
-            let file = serde_json::from_str(text).map_err(malformed)?;
-            (Self::from_original(place, file)?, Layout::Original)
+    /// Reads config.json's content `json`; `place` names the file in errors.
+    ///
+    /// It is in Hugging Face's layout if it has a `vision_config`, a `text_config` or the model type `blip`;
+    /// in the original one if it has `vit` (`"base"` or `"large"`) or `image_size` beside the keys of BLIP's
+    /// med_config.json.
+    ///
+    /// # Errors
+    /// If it is in neither layout, if a key has a value of another type, or if no model can have these sizes.
+    pub fn parse(place: &str, json: &Value) -> Result<(Self, Layout)> {
+        let (config, layout) = if is_hugging_face(json) {
+            (Self::from_hugging_face(&ConfigKeys::new(place, json)?)?, Layout::HuggingFace)
+        } else if is_original(json) {
+            (Self::from_original(&ConfigKeys::new(place, json)?)?, Layout::Original)
         } else {
-            return Err(Error::invalid(place, "this is no BLIP or MISS model's config").with_remedy(
+            return Err(Error::invalid(place, "not the config of a BLIP or MISS model").with_remedy(
                 "Hugging Face's has \"vision_config\" and \"text_config\"; beside a checkpoint in \
                  the original layout put {\"vit\": \"base\", \"image_size\": 480}",
             ));
@@ -106,15 +45,15 @@ impl MissConfig {
         Ok((config, layout))
     }
 
-    fn from_hugging_face(place: &str, file: HuggingFaceFile) -> Result<Self> {
-        const ARCHITECTURE: &str = "BlipForQuestionAnswering";
-        if let Some(names) = &file.architectures
-            && !names.iter().any(|name| name == ARCHITECTURE)
+    fn from_hugging_face(keys: &ConfigKeys) -> Result<Self> {
+        let names: Option<Vec<String>> = keys.get("architectures")?;
+        if let Some(names) = names
+            && !names.iter().any(|name| name == HUGGING_FACE)
         {
-            let cause = format!("architectures are {names:?}, not [\"{ARCHITECTURE}\"]");
-            return Err(Error::invalid(place, cause));
+            let cause = format!("architectures are {names:?}, not [\"{HUGGING_FACE}\"]");
+            return Err(Error::invalid(&keys.place, cause));
         }
-        let vision = VisionConfig {
+        let vision = VitConfig {
             hidden_size: 768,
             intermediate_size: 3072,
             num_hidden_layers: 12,
@@ -124,7 +63,7 @@ impl MissConfig {
             layer_norm_eps: 1e-5,
             attention_dropout: 0.0,
         };
-        let text = TextConfig {
+        let text = BertConfig {
             vocab_size: 30524,
             hidden_size: 768,
             intermediate_size: 3072,
@@ -141,36 +80,42 @@ impl MissConfig {
             max_question_tokens: usize::MAX,
         };
         Ok(Self {
-            vision: file.vision_config.unwrap_or_default().over(place, vision)?,
-            text: file.text_config.unwrap_or_default().over(place, text)?,
+            vision_config: vision_config(keys.section("vision_config")?.as_ref(), vision)?,
+            text_config: match keys.section("text_config")? {
+                Some(keys) => text_config(&keys, text)?,
+                None => BertConfig { max_question_tokens: text.max_position_embeddings, ..text },
+            },
         })
     }
 
-    fn from_original(place: &str, file: OriginalFile) -> Result<Self> {
-        let [hidden_size, layers, heads] = match file.vit.as_deref() {
+    fn from_original(keys: &ConfigKeys) -> Result<Self> {
+        let [hidden_size, layers, heads] = match keys.get::<String>("vit")?.as_deref() {
             None | Some("base") => [768, 12, 12],
             Some("large") => [1024, 24, 16],
             Some(other) => {
                 let cause = format!("vit is {other:?}");
-                return Err(Error::invalid(place, cause).with_remedy("it is \"base\" or \"large\""));
+                return Err(Error::invalid(&keys.place, cause)
+                    .with_remedy("set it to \"base\" or \"large\""));
             }
         };
-        let raw = file.vision.unwrap_or_default();
-        let vision = VisionConfig {
+        // Sizes that differ from those of `vit`.
+        let sizes = keys.section("vision")?;
+        let own_width = sizes.as_ref().map(|sizes| sizes.get("hidden_size")).transpose()?.flatten();
+        let vision = VitConfig {
             hidden_size,
-            // BLIP's ViT has one ratio for all its sizes.
-            intermediate_size: raw.hidden_size.unwrap_or(hidden_size).saturating_mul(4),
+            // BLIP's ViT has this ratio at all of its sizes.
+            intermediate_size: own_width.unwrap_or(hidden_size).saturating_mul(4),
             num_hidden_layers: layers,
             num_attention_heads: heads,
-            image_size: file.image_size.unwrap_or(480),
+            image_size: keys.get_or("image_size", 480)?,
             patch_size: 16,
             layer_norm_eps: 1e-6,
             attention_dropout: 0.0,
         };
-        let vocab_size = file.text.vocab_size.unwrap_or(30524);
+        let vocab_size = keys.get_or("vocab_size", 30524usize)?;
         // [DEC] and [ENC] are the last two, appended to BERT's vocabulary.
         let from_end = |n| u32::try_from(vocab_size.saturating_sub(n)).unwrap_or(u32::MAX);
-        let text = TextConfig {
+        let text = BertConfig {
             vocab_size,
             hidden_size: 768,
             intermediate_size: 3072,
@@ -186,22 +131,24 @@ impl MissConfig {
             question_token_id: from_end(1),
             max_question_tokens: 35,
         };
-        let text = file.text.over(place, text)?;
-        if let Some(width) = file.encoder_width
-            && width != text.hidden_size
+        let text_config = text_config(keys, text)?;
+        // The width of the states that the decoder cross-attends to.
+        if let Some(width) = keys.get::<usize>("encoder_width")?
+            && width != text_config.hidden_size
         {
-            let cause = format!("encoder_width is {width}, hidden_size {}", text.hidden_size);
-            return Err(Error::invalid(place, cause)
+            let cause =
+                format!("encoder_width is {width}, hidden_size {}", text_config.hidden_size);
+            return Err(Error::invalid(&keys.place, cause)
                 .with_remedy("the decoder cross-attends to states as wide as the encoder's"));
         }
-        Ok(Self { vision: raw.over(place, vision)?, text })
+        Ok(Self { vision_config: vision_config(sizes.as_ref(), vision)?, text_config })
     }
 
-    /// As transformers' config.json, every key written out.
+    /// The content of transformers' config.json, with every key.
     pub fn to_hugging_face(&self) -> Value {
-        let (v, t) = (&self.vision, &self.text);
+        let (v, t) = (&self.vision_config, &self.text_config);
         json!({
-            "architectures": ["BlipForQuestionAnswering"],
+            "architectures": [HUGGING_FACE],
             "model_type": "blip",
             "vision_config": {
                 "model_type": "blip_vision_model",
@@ -238,94 +185,102 @@ impl MissConfig {
     }
 }
 
-impl RawVision {
-    /// These keys, and `defaults` where they are absent.
-    fn over(self, place: &str, defaults: VisionConfig) -> Result<VisionConfig> {
-        check_activation(place, self.hidden_act.as_deref())?;
-        Ok(VisionConfig {
-            hidden_size: self.hidden_size.unwrap_or(defaults.hidden_size),
-            intermediate_size: self.intermediate_size.unwrap_or(defaults.intermediate_size),
-            num_hidden_layers: self.num_hidden_layers.unwrap_or(defaults.num_hidden_layers),
-            num_attention_heads: self.num_attention_heads.unwrap_or(defaults.num_attention_heads),
-            image_size: side(place, "image_size", self.image_size, defaults.image_size)?,
-            patch_size: side(place, "patch_size", self.patch_size, defaults.patch_size)?,
-            layer_norm_eps: self.layer_norm_eps.unwrap_or(defaults.layer_norm_eps),
-            attention_dropout: self.attention_dropout.unwrap_or(defaults.attention_dropout),
-        })
-    }
+fn is_hugging_face(json: &Value) -> bool {
+    json.get("vision_config").is_some()
+        || json.get("text_config").is_some()
+        || json["model_type"] == "blip"
 }
 
-impl RawText {
-    /// These keys, and `defaults` where they are absent.
-    fn over(self, place: &str, defaults: TextConfig) -> Result<TextConfig> {
-        check_activation(place, self.hidden_act.as_deref())?;
-        let positions = self.max_position_embeddings.unwrap_or(defaults.max_position_embeddings);
-        let question = self.max_question_tokens.unwrap_or(defaults.max_question_tokens);
-        let attention_dropout = defaults.attention_probs_dropout_prob;
-        Ok(TextConfig {
-            vocab_size: self.vocab_size.unwrap_or(defaults.vocab_size),
-            hidden_size: self.hidden_size.unwrap_or(defaults.hidden_size),
-            intermediate_size: self.intermediate_size.unwrap_or(defaults.intermediate_size),
-            num_hidden_layers: self.num_hidden_layers.unwrap_or(defaults.num_hidden_layers),
-            num_attention_heads: self.num_attention_heads.unwrap_or(defaults.num_attention_heads),
-            max_position_embeddings: positions,
-            layer_norm_eps: self.layer_norm_eps.unwrap_or(defaults.layer_norm_eps),
-            hidden_dropout_prob: self.hidden_dropout_prob.unwrap_or(defaults.hidden_dropout_prob),
-            attention_probs_dropout_prob: self
-                .attention_probs_dropout_prob
-                .unwrap_or(attention_dropout),
-            bos_token_id: self.bos_token_id.unwrap_or(defaults.bos_token_id),
-            sep_token_id: self.sep_token_id.unwrap_or(defaults.sep_token_id),
-            pad_token_id: self.pad_token_id.unwrap_or(defaults.pad_token_id),
-            question_token_id: self.question_token_id.unwrap_or(defaults.question_token_id),
-            max_question_tokens: question.min(positions),
-        })
-    }
+fn is_original(json: &Value) -> bool {
+    json.get("vit").is_some() || json.get("image_size").is_some()
 }
 
-fn side(place: &str, key: &str, given: Option<Side>, default: usize) -> Result<usize> {
-    match given {
+/// The keys of a vision tower, and `default` where they are absent.
+fn vision_config(keys: Option<&ConfigKeys>, default: VitConfig) -> Result<VitConfig> {
+    let Some(keys) = keys else { return Ok(default) };
+    keys.expect_one_of("hidden_act", &["gelu"])?;
+    Ok(VitConfig {
+        hidden_size: keys.get_or("hidden_size", default.hidden_size)?,
+        intermediate_size: keys.get_or("intermediate_size", default.intermediate_size)?,
+        num_hidden_layers: keys.get_or("num_hidden_layers", default.num_hidden_layers)?,
+        num_attention_heads: keys.get_or("num_attention_heads", default.num_attention_heads)?,
+        image_size: side(keys, "image_size", default.image_size)?,
+        patch_size: side(keys, "patch_size", default.patch_size)?,
+        layer_norm_eps: keys.get_or("layer_norm_eps", default.layer_norm_eps)?,
+        attention_dropout: keys.get_or("attention_dropout", default.attention_dropout)?,
+    })
+}
+
+/// The keys of the text towers, and `default` where they are absent.
+fn text_config(keys: &ConfigKeys, default: BertConfig) -> Result<BertConfig> {
+    keys.expect_one_of("hidden_act", &["gelu"])?;
+    let positions = keys.get_or("max_position_embeddings", default.max_position_embeddings)?;
+    let question = keys.get_or("max_question_tokens", default.max_question_tokens)?;
+    let (hidden, probs) = ("hidden_dropout_prob", "attention_probs_dropout_prob");
+    Ok(BertConfig {
+        vocab_size: keys.get_or("vocab_size", default.vocab_size)?,
+        hidden_size: keys.get_or("hidden_size", default.hidden_size)?,
+        intermediate_size: keys.get_or("intermediate_size", default.intermediate_size)?,
+        num_hidden_layers: keys.get_or("num_hidden_layers", default.num_hidden_layers)?,
+        num_attention_heads: keys.get_or("num_attention_heads", default.num_attention_heads)?,
+        max_position_embeddings: positions,
+        layer_norm_eps: keys.get_or("layer_norm_eps", default.layer_norm_eps)?,
+        hidden_dropout_prob: keys.get_or(hidden, default.hidden_dropout_prob)?,
+        attention_probs_dropout_prob: keys.get_or(probs, default.attention_probs_dropout_prob)?,
+        bos_token_id: keys.get_or("bos_token_id", default.bos_token_id)?,
+        sep_token_id: keys.get_or("sep_token_id", default.sep_token_id)?,
+        pad_token_id: keys.get_or("pad_token_id", default.pad_token_id)?,
+        question_token_id: keys.get_or("question_token_id", default.question_token_id)?,
+        max_question_tokens: question.min(positions),
+    })
+}
+
+/// Hugging Face writes the side of a square as a number, or twice in a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Side {
+    One(usize),
+    Two([usize; 2]),
+}
+
+fn side(keys: &ConfigKeys, key: &str, default: usize) -> Result<usize> {
+    match keys.get(key)? {
         None => Ok(default),
-        Some(Side::One(n)) => Ok(n),
+        Some(Side::One(side)) => Ok(side),
         Some(Side::Two([a, b])) if a == b => Ok(a),
         Some(Side::Two([a, b])) => {
-            Err(Error::invalid(place, format!("{key} is {a} by {b}; only squares are supported")))
+            let cause = format!("{key} is {a} by {b}; only squares are supported");
+            Err(Error::invalid(&keys.place, cause))
         }
-    }
-}
-
-fn check_activation(place: &str, name: Option<&str>) -> Result<()> {
-    match name {
-        None | Some("gelu") => Ok(()),
-        Some(other) => Err(Error::invalid(
-            place,
-            format!("hidden_act is {other:?}; only \"gelu\" is supported"),
-        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Miss;
+    use crate::tensor::{Module, Parameters, Tower};
 
     fn parse(text: &str) -> Result<(MissConfig, Layout)> {
-        MissConfig::parse("config.json", text)
+        MissConfig::parse("config.json", &serde_json::from_str(text).unwrap())
     }
 
     #[test]
     fn absent_keys_take_the_defaults_of_their_layout() {
         let (hf, layout) = parse(r#"{"model_type": "blip"}"#).unwrap();
         assert_eq!(layout, Layout::HuggingFace);
-        assert_eq!((hf.text.num_attention_heads, hf.vision.layer_norm_eps), (8, 1e-5));
-        assert_eq!((hf.vision.image_size, hf.text.hidden_dropout_prob), (384, 0.0));
+        let (vision, text) = (&hf.vision_config, &hf.text_config);
+        assert_eq!((text.num_attention_heads, vision.layer_norm_eps), (8, 1e-5));
+        assert_eq!((vision.image_size, text.hidden_dropout_prob), (384, 0.0));
         let rule = hf.text_rule();
         assert_eq!((rule.question_start, rule.decoder_start, rule.end), (101, 30522, 102));
         assert_eq!(rule.max_question_tokens, 512);
 
         let (original, _) = parse(r#"{"vit": "large"}"#).unwrap();
-        assert_eq!((original.text.num_attention_heads, original.vision.layer_norm_eps), (12, 1e-6));
-        assert_eq!((original.vision.hidden_size, original.vision.intermediate_size), (1024, 4096));
-        assert_eq!((original.vision.image_size, original.text.hidden_dropout_prob), (480, 0.1));
+        let (vision, text) = (&original.vision_config, &original.text_config);
+        assert_eq!((text.num_attention_heads, vision.layer_norm_eps), (12, 1e-6));
+        assert_eq!((vision.hidden_size, vision.intermediate_size), (1024, 4096));
+        assert_eq!((vision.image_size, text.hidden_dropout_prob), (480, 0.1));
         let rule = original.text_rule();
         assert_eq!((rule.question_start, rule.decoder_start, rule.end), (30523, 30522, 102));
         assert_eq!(rule.max_question_tokens, 35);
@@ -338,5 +293,63 @@ mod tests {
                 .unwrap();
         let (read, layout) = parse(&original.to_hugging_face().to_string()).unwrap();
         assert_eq!((read, layout), (original, Layout::HuggingFace));
+    }
+
+    fn counts(config: &MissConfig, norms: bool) -> [usize; 4] {
+        let mut params = Parameters::new();
+        Miss::declare(config, &mut params);
+        Tower::ALL.map(|tower| {
+            params
+                .iter()
+                .filter(|(_, p)| p.role.tower == tower)
+                .filter(|(_, p)| !norms || matches!(p.role.module, Module::Norm(_)))
+                .map(|(_, p)| p.len())
+                .sum()
+        })
+    }
+
+    /// The counts of paper.md, which reproduce the percentages that MILE published.
+    #[test]
+    fn miss_base_has_the_known_counts() {
+        let (config, layout) = parse(r#"{"vit": "base", "image_size": 480}"#).unwrap();
+        assert_eq!(layout, Layout::Original);
+        assert_eq!(config.num_parameters(), 361_478_972);
+        assert_eq!(counts(&config, false), [86_339_328, 0, 137_258_496, 137_881_148]);
+        assert_eq!(counts(&config, true), [38_400, 0, 56_832, 58_368]);
+    }
+
+    #[test]
+    fn impossible_configs_are_named() {
+        let vision = |keys: &str| format!(r#"{{"vision_config": {{{keys}}}}}"#);
+        let text = |keys: &str| format!(r#"{{"text_config": {{{keys}}}}}"#);
+        let huge = r#""hidden_size": 65536, "num_attention_heads": 64, "num_hidden_layers": 999"#;
+        for (json, cause) in [
+            (vision(r#""num_attention_heads": 0"#), "num_attention_heads is 0"),
+            (vision(r#""num_attention_heads": 7"#), "hidden_size 768 is not a multiple"),
+            (vision(r#""patch_size": 0"#), "patch_size is 0"),
+            (vision(r#""image_size": 380"#), "image_size 380 is not a multiple"),
+            (vision(r#""image_size": [384, 256]"#), "only squares"),
+            (
+                vision(r#""hidden_size": 18446744073709551615"#),
+                "hidden_size is 18446744073709551615",
+            ),
+            (vision(r#""layer_norm_eps": 0.0"#), "layer_norm_eps is 0"),
+            (vision(r#""hidden_act": "quick_gelu""#), "hidden_act is \"quick_gelu\""),
+            (vision(r#""attention_dropout": 1.0"#), "attention_dropout is 1"),
+            (text(r#""hidden_dropout_prob": -0.1"#), "hidden_dropout_prob is -0.1"),
+            (text(r#""vocab_size": 100"#), "bos_token_id 30522 is outside"),
+            (text(r#""num_hidden_layers": -1"#), "invalid value"),
+            (text(huge), "parameters"),
+            (r#"{"vit": "huge"}"#.into(), "vit is \"huge\""),
+            (r#"{"vit": "base", "encoder_width": 1024}"#.into(), "encoder_width is 1024"),
+            (r#"{"model_type": "llava"}"#.into(), "not the config of a BLIP or MISS"),
+            (r#"{"model_type": "blip", "architectures": ["BlipModel"]}"#.into(), "architectures"),
+            ("[]".into(), "not the config of a BLIP or MISS"),
+        ] {
+            let error = parse(&json).expect_err(&json);
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(error.starts_with("config.json: ") && error.contains(cause), "{json}: {error}");
+        }
     }
 }

@@ -1,76 +1,110 @@
-//! A model that is made, not read: drawn from a seed, its towers filled from checkpoints where some
-//! are named.
+//! A new MISS: weights drawn from a seed, towers filled from checkpoints where some are named.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::config::MissConfig;
-use crate::data::{ImageRule, Tokenizer};
+use crate::data::Tokenizer;
 use crate::files::read_json;
-use crate::models::Layout;
-use crate::models::init::initialize;
-use crate::models::open::{LoadedModel, ModelConfig, UnloadedModel, load};
+use crate::models::init::{hash_parameters, initialize};
+use crate::models::load::{LoadedModel, UnloadedModel, load};
+use crate::models::model::Layout;
+use crate::models::model_config::ModelConfig;
+use crate::models::square_processor::SquareProcessor;
+use crate::models::towers::{BertConfig, VitConfig};
+use crate::models::weight_files::open_weight_files;
 use crate::tensor::{Module, NormPosition, Parameter, Parameters, Tensor, Tower};
-use crate::weights;
 use crate::{Error, Result};
 
-/// What a new model is made of.
+/// What a new MISS is made of.
 pub struct NewMiss<'a> {
-    /// Its sizes. What the tokenizer says is filled in: the size of the vocabulary and the special
-    /// tokens' ids.
-    pub config: MissConfig,
-    /// Its word pieces; `[DEC]` and `[ENC]` are appended if they are not there.
+    /// The vision tower's sizes.
+    pub vision: VitConfig,
+    /// The text towers' sizes.
+    pub text: TextSizes,
+    /// The tokenizer, of word pieces; `[DEC]` and `[ENC]` are appended if it lacks them. It says the size of
+    /// the vocabulary and the ids of special tokens.
     pub tokenizer: Tokenizer,
-    /// A directory with a checkpoint of the BERT family, from which both text towers start.
+    /// A directory with a checkpoint of the BERT family, which fills both text towers.
     pub text_from: Option<&'a Path>,
-    /// A directory with a model of ours, from whose vision tower this one's starts. Its position
-    /// embeddings are interpolated if the image size differs.
+    /// A directory with a MISS or BLIP model, whose vision tower fills this one's. Position embeddings are
+    /// interpolated if the image sizes differ.
     pub vision_from: Option<&'a Path>,
-    /// What everything else is drawn from.
+    /// The seed of all other weights.
     pub seed: u64,
 }
 
-/// Makes a model in Hugging Face's layout. What no checkpoint fills is drawn as [`initialize`] says:
-/// both cross-attentions (Rothe et al. 2020, arXiv 1907.12461, do the same with BERT), the
-/// prediction head, and the rows of the word table that the checkpoint does not have.
-pub fn create(new_miss: NewMiss<'_>) -> Result<LoadedModel> {
-    let NewMiss { config, tokenizer, text_from, vision_from, seed } = new_miss;
-    let words = tokenizer.len();
-    let mut declared = declare_new(config.clone(), tokenizer)?;
-    let (params, config) = (&mut declared.params, &config);
-    initialize(params, seed);
-    if let Some(dir) = text_from {
-        fill_text(params, config, words, dir)?;
-    }
-    if let Some(dir) = vision_from {
-        fill_vision(params, config.vision.image_size, dir)?;
-    }
-    let content_hash = content_hash(params).into();
-    Ok(declared.loaded(PathBuf::new(), content_hash))
+/// The sizes of the text towers of a new MISS, under Hugging Face's names. Everything else is as in BERT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextSizes {
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the feed-forward networks.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Attention heads of each block.
+    pub num_attention_heads: usize,
+    /// Tokens of the longest text.
+    pub max_position_embeddings: usize,
 }
 
-/// As [`create`], without weights.
-pub fn declare_new(config: MissConfig, tokenizer: Tokenizer) -> Result<UnloadedModel> {
-    let (config, tokenizer) = completed(config, tokenizer)?;
-    let mut params = Parameters::new();
-    let model = config.declare(&mut params);
-    Ok(UnloadedModel {
-        model,
-        params,
-        tokenizer: Arc::new(tokenizer),
-        image_rule: ImageRule { size: config.vision.image_size, ..ImageRule::default() },
-        text_rule: config.text_rule().into(),
-        config: Box::new(config),
-        layout: Layout::HuggingFace,
-    })
+impl NewMiss<'_> {
+    /// Makes the model, in Hugging Face's layout. What no checkpoint fills is drawn as [`initialize`] does it:
+    /// both cross-attentions (Rothe et al. 2020, arXiv 1907.12461, do the same with BERT), the prediction
+    /// head, and the rows of the word table that the checkpoint lacks.
+    ///
+    /// # Errors
+    /// If no model can have these sizes, if the tokenizer lacks a special token, or if a checkpoint cannot be
+    /// read or has other sizes.
+    pub fn create(self) -> Result<LoadedModel> {
+        let Self { text_from, vision_from, seed, .. } = self;
+        let words = self.tokenizer.len();
+        let (image_size, heads) = (self.vision.image_size, self.text.num_attention_heads);
+        let mut model = self.declare()?;
+        initialize(&mut model.params, seed);
+        if let Some(dir) = text_from {
+            fill_text(&mut model.params, heads, words, dir)?;
+        }
+        if let Some(dir) = vision_from {
+            fill_vision(&mut model.params, image_size, dir)?;
+        }
+        let hash = hash_parameters(&model.params);
+        Ok(model.into_loaded(PathBuf::new(), hash.into()))
+    }
+
+    /// The model without weights; no checkpoint is read.
+    ///
+    /// # Errors
+    /// If no model can have these sizes, or if the tokenizer lacks a special token.
+    pub fn declare(self) -> Result<UnloadedModel> {
+        let (config, tokenizer) = complete_config(self.vision, self.text, self.tokenizer)?;
+        let mut params = Parameters::new();
+        let model = config.declare(&mut params);
+        Ok(UnloadedModel {
+            model,
+            params,
+            tokenizer: Arc::new(tokenizer),
+            image_processor: Arc::new(SquareProcessor {
+                size: config.vision_config.image_size,
+                ..SquareProcessor::blip()
+            }),
+            text_rule: config.text_rule().into(),
+            config: Box::new(config),
+            layout: Layout::HuggingFace,
+        })
+    }
 }
 
-/// What the tokenizer says of the model, and the tokenizer with all that the model needs.
-fn completed(mut config: MissConfig, mut tokenizer: Tokenizer) -> Result<(MissConfig, Tokenizer)> {
+/// The config of a model of these sizes for this tokenizer, to which the tokens that it lacks are added.
+fn complete_config(
+    vision_config: VitConfig,
+    sizes: TextSizes,
+    mut tokenizer: Tokenizer,
+) -> Result<(MissConfig, Tokenizer)> {
     for token in ["[DEC]", "[ENC]"] {
         if tokenizer.id(token).is_none() {
             let next = u32::try_from(tokenizer.len()).map_err(|e| Error::invalid(token, e))?;
@@ -81,26 +115,34 @@ fn completed(mut config: MissConfig, mut tokenizer: Tokenizer) -> Result<(MissCo
         let missing = || Error::invalid("init.vocab", format!("the vocabulary has no {token}"));
         tokenizer.id(token).ok_or_else(missing)
     };
-    let text = &mut config.text;
-    text.vocab_size = tokenizer.len();
-    text.bos_token_id = id("[DEC]")?;
-    text.sep_token_id = id("[SEP]")?;
-    text.pad_token_id = id("[PAD]")?;
-    text.question_token_id = id("[CLS]")?;
-    text.max_question_tokens = text.max_position_embeddings;
+    let text_config = BertConfig {
+        vocab_size: tokenizer.len(),
+        hidden_size: sizes.hidden_size,
+        intermediate_size: sizes.intermediate_size,
+        num_hidden_layers: sizes.num_hidden_layers,
+        num_attention_heads: sizes.num_attention_heads,
+        max_position_embeddings: sizes.max_position_embeddings,
+        layer_norm_eps: 1e-12,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.1,
+        bos_token_id: id("[DEC]")?,
+        sep_token_id: id("[SEP]")?,
+        pad_token_id: id("[PAD]")?,
+        question_token_id: id("[CLS]")?,
+        max_question_tokens: sizes.max_position_embeddings,
+    };
+    let config = MissConfig { vision_config, text_config };
     config.check("init")?;
-    if config.vision.hidden_size != config.text.hidden_size {
+    if config.vision_config.hidden_size != config.text_config.hidden_size {
         return Err(Error::invalid("init", "vision.hidden_size and text.hidden_size differ")
-            .with_remedy(
-                "the model is saved in Hugging Face's layout, which has one key for both",
-            ));
+            .with_remedy("make them equal: Hugging Face's layout has one key for both"));
     }
     Ok((config, tokenizer))
 }
 
-/// The part of a BERT's config.json that its shapes do not say.
+/// The keys of a BERT's config.json that the shapes of its tensors do not say.
 #[derive(Deserialize)]
-struct BertConfig {
+struct DonorConfig {
     num_attention_heads: usize,
     #[serde(default = "gelu")]
     hidden_act: String,
@@ -112,16 +154,16 @@ fn gelu() -> String {
     "gelu".to_owned()
 }
 
-/// Fills both text towers from the BERT in `dir`, its first blocks if it has more of them, whose
+/// Fills both text towers, of `heads` attention heads, from the first blocks of the BERT in `dir`, whose
 /// vocabulary has `words` entries.
-fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &Path) -> Result<()> {
+fn fill_text(params: &mut Parameters, heads: usize, words: usize, dir: &Path) -> Result<()> {
     let path = dir.join("config.json");
-    let bert: BertConfig = read_json(&path)?;
+    let bert: DonorConfig = read_json(&path)?;
     let place = dir.display();
-    if bert.num_attention_heads != config.text.num_attention_heads {
-        let (theirs, ours) = (bert.num_attention_heads, config.text.num_attention_heads);
+    if bert.num_attention_heads != heads {
+        let theirs = bert.num_attention_heads;
         let cause =
-            format!("has {theirs} attention heads, init.text.num_attention_heads is {ours}");
+            format!("has {theirs} attention heads, init.text.num_attention_heads is {heads}");
         return Err(Error::invalid(place, cause));
     }
     if bert.hidden_act != "gelu" || bert.position_embedding_type.is_some_and(|t| t != "absolute") {
@@ -135,8 +177,10 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
     for (_, p) in params.iter_mut() {
         let Some(name) = bert_name(p) else { continue };
         let value = match name {
-            "embeddings.word_embeddings.weight" => words_with(p.value(), &checkpoint, name, words),
-            "embeddings.position_embeddings.weight" => positions(p.len(), &checkpoint, name),
+            "embeddings.word_embeddings.weight" => {
+                extend_words(p.value(), &checkpoint, name, words)
+            }
+            "embeddings.position_embeddings.weight" => position_rows(p.len(), &checkpoint, name),
             _ => checkpoint.get(name).cloned(),
         };
         match value {
@@ -152,11 +196,11 @@ fn fill_text(params: &mut Parameters, config: &MissConfig, words: usize, dir: &P
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(Error::invalid(place, wrong.join("; "))
-            .with_remedy("init.text must have its sizes, and init.vocab must be its vocabulary")),
+            .with_remedy("use its sizes in init.text, and its vocabulary as init.vocab")),
     }
 }
 
-/// What a BERT calls a parameter of a text tower; none for what a BERT does not have: it has no
+/// The name that a BERT has for a parameter of a text tower. None for what a BERT cannot fill: it has no
 /// cross-attention, and its prediction head is not one for answers.
 fn bert_name(p: &Parameter) -> Option<&str> {
     let tower = match p.role.tower {
@@ -171,17 +215,9 @@ fn bert_name(p: &Parameter) -> Option<&str> {
     }
 }
 
-/// The tensors of the BERT in `dir`, `bert.` taken off their names.
+/// The tensors of the BERT in `dir`, without `bert.` in their names.
 fn read_bert(dir: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let (safetensors, torch) = (dir.join("model.safetensors"), dir.join("pytorch_model.bin"));
-    let checkpoint = if safetensors.is_file() {
-        weights::read_safetensors(&safetensors)?
-    } else if torch.is_file() {
-        weights::read_torch(&torch)?
-    } else {
-        return Err(Error::invalid(dir.display(), "holds no weights")
-            .with_remedy("it must hold model.safetensors or pytorch_model.bin"));
-    };
+    let checkpoint = open_weight_files(dir)?;
     let tensors = checkpoint.tensors.iter().filter_map(|(name, stored)| {
         let name = name.strip_prefix("bert.").unwrap_or(name);
         Some((name.to_owned(), stored.to_tensor()?))
@@ -189,9 +225,9 @@ fn read_bert(dir: &Path) -> Result<BTreeMap<String, Tensor>> {
     Ok(tensors.collect())
 }
 
-/// The word table `name`, which must have `words` rows; the rows that `drawn` has behind them,
-/// those of `[DEC]` and `[ENC]`, stay as they were drawn.
-fn words_with(
+/// The word table `name` of the checkpoint, which must have `words` rows, and after them the other rows of
+/// `drawn`: those of `[DEC]` and `[ENC]`.
+fn extend_words(
     drawn: &Tensor,
     checkpoint: &BTreeMap<String, Tensor>,
     name: &str,
@@ -203,9 +239,9 @@ fn words_with(
     Some(Tensor::new(drawn.shape(), rows))
 }
 
-/// The first `len` elements of the position table `name`. Every token is of type 0 here, so that
-/// type's embedding becomes a part of every position.
-fn positions(len: usize, checkpoint: &BTreeMap<String, Tensor>, name: &str) -> Option<Tensor> {
+/// The first `len` elements of the position table `name`. MISS has no token types: every token has type 0, whose
+/// embedding is added to every position.
+fn position_rows(len: usize, checkpoint: &BTreeMap<String, Tensor>, name: &str) -> Option<Tensor> {
     let table = checkpoint.get(name)?;
     let types = checkpoint.get("embeddings.token_type_embeddings.weight")?;
     let first_type = types.data().get(..table.width())?;
@@ -216,7 +252,7 @@ fn positions(len: usize, checkpoint: &BTreeMap<String, Tensor>, name: &str) -> O
     Some(Tensor::new(&[len], rows))
 }
 
-/// Fills the vision tower from that of the model in `dir`, made ready for this image size.
+/// Fills the vision tower from that of the model in `dir`, resized for this image size.
 fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result<()> {
     let donor = load(dir, Some(image_size))?.params;
     let mut wrong = Vec::new();
@@ -232,22 +268,8 @@ fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result
     match wrong.is_empty() {
         true => Ok(()),
         false => Err(Error::invalid(dir.display(), wrong.join("; "))
-            .with_remedy("init.vision must have its sizes, but for the image's")),
+            .with_remedy("use its sizes in init.vision; only the image size may differ")),
     }
-}
-
-/// SHA-256, hexadecimal, over the names and values that it starts from.
-pub(in crate::models) fn content_hash(params: &Parameters) -> String {
-    let mut hash = Sha256::new();
-    for (_, p) in params.iter() {
-        hash.update((p.name.len() as u64).to_le_bytes());
-        hash.update(&p.name);
-        hash.update((p.len() as u64).to_le_bytes());
-        for block in p.value().data().chunks(1 << 12) {
-            hash.update(block.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
-        }
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -256,15 +278,14 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::models::{TextConfig, VisionConfig};
     use crate::tensor::Precision;
     use crate::weights::write_safetensors;
 
     const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\n";
 
-    fn config(image_size: usize) -> MissConfig {
-        MissConfig {
-            vision: VisionConfig {
+    fn new_miss(image_size: usize) -> NewMiss<'static> {
+        NewMiss {
+            vision: VitConfig {
                 hidden_size: 4,
                 intermediate_size: 8,
                 num_hidden_layers: 1,
@@ -274,28 +295,13 @@ mod tests {
                 layer_norm_eps: 1e-6,
                 attention_dropout: 0.0,
             },
-            text: TextConfig {
-                vocab_size: 0,
+            text: TextSizes {
                 hidden_size: 4,
                 intermediate_size: 8,
                 num_hidden_layers: 1,
                 num_attention_heads: 2,
                 max_position_embeddings: 3,
-                layer_norm_eps: 1e-12,
-                hidden_dropout_prob: 0.1,
-                attention_probs_dropout_prob: 0.1,
-                bos_token_id: 0,
-                sep_token_id: 0,
-                pad_token_id: 0,
-                question_token_id: 0,
-                max_question_tokens: 0,
             },
-        }
-    }
-
-    fn new_miss(image_size: usize) -> NewMiss<'static> {
-        NewMiss {
-            config: config(image_size),
             tokenizer: Tokenizer::from_words(Path::new("words"), WORDS).unwrap(),
             text_from: None,
             vision_from: None,
@@ -310,9 +316,9 @@ mod tests {
 
     #[test]
     fn what_is_drawn_depends_on_the_seed() {
-        let (a, b) = (create(new_miss(16)).unwrap(), create(new_miss(16)).unwrap());
+        let (a, b) = (new_miss(16).create().unwrap(), new_miss(16).create().unwrap());
         assert_eq!(a.content_hash, b.content_hash);
-        let c = create(NewMiss { seed: 4, ..new_miss(16) }).unwrap();
+        let c = NewMiss { seed: 4, ..new_miss(16) }.create().unwrap();
         assert_ne!(a.content_hash, c.content_hash);
         // Six words, and [DEC] and [ENC] behind them.
         let rule = a.text_rule.as_question().unwrap();
@@ -369,8 +375,8 @@ mod tests {
         for prefix in ["", "bert."] {
             let dir = tempfile::tempdir().unwrap();
             bert(dir.path(), prefix, "");
-            let drawn = create(new_miss(16)).unwrap();
-            let made = create(NewMiss { text_from: Some(dir.path()), ..new_miss(16) }).unwrap();
+            let drawn = new_miss(16).create().unwrap();
+            let made = NewMiss { text_from: Some(dir.path()), ..new_miss(16) }.create().unwrap();
             for tower in ["text_encoder", "text_decoder.bert"] {
                 let of = |name: &str| value(&made, &format!("{tower}.{name}"));
                 // 24 numbers of the words, 16 of the positions, then those of type 0: 41 to 44.
@@ -395,30 +401,30 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         bert(dir.path(), "", "encoder.layer.0.attention.self.key.bias");
         let from = || NewMiss { text_from: Some(dir.path()), ..new_miss(16) };
-        let error = create(from()).err().unwrap().to_string();
+        let error = from().create().err().unwrap().to_string();
         assert!(error.contains("encoder.layer.0.attention.self.key.bias is None"), "{error}");
         fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":4}"#).unwrap();
-        let error = create(from()).err().unwrap().to_string();
+        let error = from().create().err().unwrap().to_string();
         assert!(error.contains("4 attention heads"), "{error}");
         fs::write(dir.path().join("config.json"), r#"{"num_attention_heads":2}"#).unwrap();
         bert(dir.path(), "", "");
         let other = Tokenizer::from_words(Path::new("words"), &(WORDS.to_owned() + "no\n"));
-        let error = create(NewMiss { tokenizer: other.unwrap(), ..from() }).err().unwrap();
+        let error = NewMiss { tokenizer: other.unwrap(), ..from() }.create().err().unwrap();
         assert!(error.to_string().contains("embeddings.word_embeddings.weight"), "{error}");
     }
 
     #[test]
     fn a_vision_tower_is_taken_and_its_positions_fitted() {
         let dir = tempfile::tempdir().unwrap();
-        let donor = create(new_miss(16)).unwrap();
+        let donor = new_miss(16).create().unwrap();
         crate::models::save(&donor, dir.path(), false).unwrap();
         let from = NewMiss { vision_from: Some(dir.path()), seed: 9, ..new_miss(24) };
-        let made = create(from).unwrap();
+        let made = from.create().unwrap();
         let patch = "vision_model.embeddings.patch_embedding.weight";
         assert_eq!(value(&made, patch), value(&donor, patch));
         let positions = "vision_model.embeddings.position_embedding";
         assert_eq!(value(&made, positions).len(), 10 * 4);
         assert_eq!(value(&made, positions)[..4], value(&donor, positions)[..4]);
-        assert_eq!(made.image_rule.size, 24);
+        assert_eq!(made.config.image_size(), Some(24));
     }
 }

@@ -1,21 +1,27 @@
-//! A MISS in a directory.
+//! The files of a MISS.
 //!
-//! Hugging Face's layout: config.json (`model_type` `blip`), model.safetensors (or
-//! model.safetensors.index.json and what it names, or pytorch_model.bin), tokenizer.json or
-//! vocab.txt, preprocessor_config.json. The original one: a single *.safetensors or *.pth with BLIP's
-//! names, vocab.txt, and a config.json with the keys of BLIP's med_config.json and `vit` and
-//! `image_size` of its `configs/vqa.yaml`. [`MissConfig`] says what absent keys mean in each.
+//! Hugging Face's layout has config.json (`model_type` `blip`), model.safetensors (or several files with
+//! model.safetensors.index.json, or pytorch_model.bin), tokenizer.json or vocab.txt, and
+//! preprocessor_config.json. The original layout has a single *.safetensors or *.pth with BLIP's names,
+//! vocab.txt, and a config.json with the keys of BLIP's med_config.json, and `vit` and `image_size` of its
+//! `configs/vqa.yaml`.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Miss, MissConfig};
-use crate::data::{TextRule, Tokenizer};
-use crate::models::open::{LoadOverrides, ModelConfig, open_weight_files};
-use crate::models::{Layout, Model};
+use super::config::MissConfig;
+use super::config_file::HUGGING_FACE;
+use super::model::Miss;
+use crate::data::{ImageProcessor, TextRule, Tokenizer};
+use crate::models::model::{Layout, Model};
+use crate::models::model_config::{LoadOverrides, ModelConfig, check_vocabulary};
+use crate::models::preprocessor_config::{BLIP, CLIP, CLIP_EXTRACTOR};
+use crate::models::square_processor::SquareProcessor;
+use crate::models::weight_files::open_weight_files;
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
@@ -23,13 +29,13 @@ use crate::{Error, Result};
 impl ModelConfig for MissConfig {
     fn architecture(&self, layout: Layout) -> &'static str {
         match layout {
-            Layout::HuggingFace => "BlipForQuestionAnswering",
+            Layout::HuggingFace => HUGGING_FACE,
             Layout::Original => "BLIP_VQA",
         }
     }
 
-    fn base_class(&self) -> [&'static str; 2] {
-        ["BlipForQuestionAnswering", "transformers.models.blip.modeling_blip"]
+    fn transformers_class(&self) -> [&'static str; 2] {
+        [HUGGING_FACE, "transformers.models.blip.modeling_blip"]
     }
 
     fn summary(&self, layout: Layout, rule: Option<&TextRule>) -> String {
@@ -50,16 +56,26 @@ impl ModelConfig for MissConfig {
         Box::new(Miss::declare(self, params))
     }
 
-    fn image_size(&self) -> usize {
-        self.vision.image_size
+    fn image_size(&self) -> Option<usize> {
+        Some(self.vision_config.image_size)
     }
 
     fn set_image_size(&mut self, size: usize) -> Result<()> {
-        self.vision.image_size = size;
+        self.vision_config.image_size = size;
         self.check("image_size")
     }
 
-    fn described_text(
+    /// The question attends to images; none is part of a prompt.
+    fn max_image_tokens(&self) -> usize {
+        0
+    }
+
+    fn open_image_processor(&self, dir: &Path, _: &Value) -> Result<Arc<dyn ImageProcessor>> {
+        let processor = SquareProcessor::open(dir, &[BLIP, CLIP, CLIP_EXTRACTOR])?;
+        Ok(Arc::new(SquareProcessor { size: self.vision_config.image_size, ..processor }))
+    }
+
+    fn describe_text_rule(
         &self,
         overrides: LoadOverrides,
         dir: &Path,
@@ -68,15 +84,14 @@ impl ModelConfig for MissConfig {
     ) -> Result<Option<TextRule>> {
         let has_tokenizer = ["tokenizer.json", "vocab.txt"].iter().any(|f| dir.join(f).is_file());
         if has_tokenizer {
-            return Ok(Some(self.clone().open_text(overrides, dir, layout, json)?.1));
+            return Ok(Some(self.clone().open_tokenizer(overrides, dir, layout, json)?.1));
         }
         Ok(Some(self.text_rule().into()))
     }
 
-    /// Hugging Face's question starts with whatever the tokenizer's [CLS] is, unless the config has our
-    /// key for it; the original layout's tokenizer files lack [DEC] and [ENC], which its code adds to
-    /// BERT's.
-    fn open_text(
+    /// In Hugging Face's layout a question starts with the tokenizer's [CLS], unless the config has our key for
+    /// it. In the original layout the tokenizer's files lack [DEC] and [ENC], which its code adds to BERT's.
+    fn open_tokenizer(
         &mut self,
         overrides: LoadOverrides,
         dir: &Path,
@@ -84,9 +99,11 @@ impl ModelConfig for MissConfig {
         json: &Value,
     ) -> Result<(Tokenizer, TextRule)> {
         if let Some(template) = overrides.template {
-            let cause =
-                format!("is {}, but this model is asked questions without one", template.name());
-            return Err(Error::invalid("template", cause));
+            let cause = format!(
+                "is {}, but this model reads questions without a template",
+                template.name()
+            );
+            return Err(Error::invalid("template", cause).with_remedy("remove `template`"));
         }
         let mut tokenizer = Tokenizer::open(dir)?;
         let mut rule = self.text_rule();
@@ -102,17 +119,14 @@ impl ModelConfig for MissConfig {
             [("[SEP]", rule.end, "sep_token_id"), ("[PAD]", rule.pad, "pad_token_id")]
         {
             if tokenizer.id(token).is_some_and(|other| other != id) {
-                let cause =
-                    format!("{token} is not token {id}, which config.json's {key} says it is");
+                let cause = format!(
+                    "the tokenizer's {token} is not token {id}, as config.json's {key} says"
+                );
                 return Err(Error::invalid(dir.display(), cause));
             }
         }
-        if tokenizer.len() > self.text.vocab_size {
-            let (has, room) = (tokenizer.len(), self.text.vocab_size);
-            let cause = format!("the tokenizer has {has} tokens, the model's table {room} rows");
-            return Err(Error::invalid(dir.display(), cause));
-        }
-        self.text.question_token_id = rule.question_start;
+        check_vocabulary(dir, &tokenizer, self.text_config.vocab_size)?;
+        self.text_config.question_token_id = rule.question_start;
         Ok((tokenizer, rule.into()))
     }
 
@@ -121,15 +135,15 @@ impl ModelConfig for MissConfig {
             Layout::HuggingFace => open_weight_files(dir)?,
             Layout::Original => open_original(dir)?,
         };
-        // The rules that absent keys follow depend on the layout, so the config must not belong to
-        // another one than the weights.
+        // What absent keys mean depends on the layout, so config and weights must be in the same one.
         if checkpoint.has_original_names() != (layout == Layout::Original) {
             let (config, names) = match layout {
                 Layout::HuggingFace => ("Hugging Face's", "the original layout's"),
                 Layout::Original => ("the original layout's", "Hugging Face's"),
             };
-            let cause = format!("the names are {names}, config.json is {config}");
-            return Err(Error::invalid(checkpoint.path.display(), cause));
+            let cause = format!("the tensors have {names} names, but config.json is {config}");
+            return Err(Error::invalid(checkpoint.path.display(), cause)
+                .with_remedy("use the config.json that belongs to these weights"));
         }
         checkpoint.canonical()
     }
@@ -142,18 +156,19 @@ impl ModelConfig for MissConfig {
     }
 
     fn to_hugging_face(&self) -> Result<Value> {
-        if self.vision.hidden_size != self.text.hidden_size {
+        if self.vision_config.hidden_size != self.text_config.hidden_size {
             // One key, encoder_hidden_size, is the width of both towers' cross-attention there.
-            let (vision, text) = (self.vision.hidden_size, self.text.hidden_size);
+            let (vision, text) = (self.vision_config.hidden_size, self.text_config.hidden_size);
             let cause = format!("the vision tower is {vision} wide and the text towers {text}");
             return Err(Error::invalid("config", cause).with_remedy(
-                "Hugging Face's layout has no room for that; make them equally wide",
+                "make them equally wide: Hugging Face's layout has one key for both",
             ));
         }
         Ok(self.to_hugging_face())
     }
 }
 
+/// Opens the only file of weights in `dir`.
 fn open_original(dir: &Path) -> Result<Checkpoint> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
@@ -167,10 +182,10 @@ fn open_original(dir: &Path) -> Result<Checkpoint> {
         [file] if file.extension() == Some(OsStr::new("pth")) => weights::read_torch(file),
         [file] => weights::read_safetensors(file),
         [] => Err(Error::invalid(dir.display(), "holds no weights")
-            .with_remedy("it must hold one *.safetensors or *.pth")),
+            .with_remedy("put one *.safetensors or *.pth file there")),
         [a, b, ..] => {
             let cause = format!("holds both {} and {}", a.display(), b.display());
-            Err(Error::invalid(dir.display(), cause).with_remedy("leave one of them there"))
+            Err(Error::invalid(dir.display(), cause).with_remedy("keep one of them there"))
         }
     }
 }

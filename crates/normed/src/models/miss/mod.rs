@@ -1,4 +1,4 @@
-//! MISS, which is BLIP's model for visual question answering: one folder for all that is its own.
+//! MISS, which is BLIP's model for visual question answering: everything that this family alone has.
 
 mod config;
 mod config_file;
@@ -6,7 +6,6 @@ mod create;
 mod files;
 mod model;
 
-pub use config::{MissConfig, TextConfig, VisionConfig};
-pub(super) use create::content_hash;
-pub use create::{NewMiss, create, declare_new};
+pub use config::MissConfig;
+pub use create::{NewMiss, TextSizes};
 pub use model::Miss;

@@ -1,102 +1,127 @@
-//! MISS (Chen et al. 2024, arXiv 2401.05163), which is BLIP's model for visual question answering
-//! (Li et al. 2022, arXiv 2201.12086): image -> vision transformer; question -> BERT that
-//! cross-attends to the image; answer -> BERT decoder that cross-attends to the question's states.
+//! MISS (Chen et al. 2024, arXiv 2401.05163), which is BLIP's model for visual question answering (Li et al.
+//! 2022, arXiv 2201.12086).
 //!
-//! Several images of an example, the views of a study, each go through the vision transformer; the question
-//! attends to the states of all of them, one behind the other.
+//! The image goes through a vision transformer. The question goes through a BERT that cross-attends to the
+//! image's states, and the answer through a BERT decoder that cross-attends to the question's states. If an
+//! example has several images, the views of a study, each goes through the vision transformer; the question
+//! attends to the states of all of them, one view after the other.
 
 use super::config::MissConfig;
-use crate::data::{Batch, IGNORE_INDEX, Images, TokenRows};
-use crate::models::towers::Vit;
-use crate::models::towers::{Bert, Head};
-use crate::models::{Decoding, FrozenEncoder, Model};
+use crate::data::{Batch, Images, TokenRows};
+use crate::models::model::{Decoding, FrozenEncoder, Model};
+use crate::models::towers::{Bert, PredictionHead, Vit};
+use crate::models::vision_language::{
+    SquareEncoder, check_images, check_rows_and_labels, check_token_ids, drop_path, is_frozen,
+};
 use crate::nn::{AttentionMask, BlockCache, DropoutStreams, Mode};
 use crate::ops;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Tower, Var};
 use crate::{Error, Result};
 
-/// The model; its parameters live in [`Parameters`].
+/// More parameters than this are a mistake in the config file: 40 GB of weights.
+const MAX_PARAMETERS: usize = 10_000_000_000;
+
+/// The model's layers. Their values are in [`Parameters`].
 #[derive(Debug, Clone)]
 pub struct Miss {
     config: MissConfig,
     vision: Vit,
     text: Bert,
     decoder: Bert,
-    head: Head,
+    head: PredictionHead,
+}
+
+impl MissConfig {
+    /// Checks that a model with this config can exist; `place` names the config file in errors.
+    ///
+    /// # Errors
+    /// If a value is out of range, if sizes do not divide as they must, or if there would be more than 10
+    /// billion parameters.
+    pub fn check(&self, place: &str) -> Result<()> {
+        self.check_parts(place)?;
+        let count = self.num_parameters();
+        if count > MAX_PARAMETERS {
+            return Err(Error::invalid(place, format!("these sizes make {count} parameters")));
+        }
+        Ok(())
+    }
+
+    /// The number of parameters.
+    pub fn num_parameters(&self) -> usize {
+        let mut params = Parameters::new();
+        Miss::declare(self, &mut params);
+        params.element_count()
+    }
 }
 
 impl Miss {
-    /// Declares every parameter under the name that `BlipForQuestionAnswering` gives it, in its
-    /// order. `config` must have passed [`MissConfig::check`], as those that were read have.
+    /// Declares every parameter under the name and in the order that transformers'
+    /// `BlipForQuestionAnswering` has. `config` must have passed [`MissConfig::check`], as configs that were
+    /// read have.
     pub fn declare(config: &MissConfig, params: &mut Parameters) -> Self {
-        let vision = Vit::declare(&mut params.scope(Tower::Vision, "vision_model"), &config.vision);
-        let (text_config, width) = (&config.text, config.vision.hidden_size);
+        let (vision, text) = (&config.vision_config, &config.text_config);
+        let vision_tower = Vit::declare(&mut params.scope(Tower::Vision, "vision_model"), vision);
         let scope = &mut params.scope(Tower::Text, "text_encoder");
-        let text = Bert::declare(scope, text_config, width);
+        let text_tower = Bert::declare(scope, text, vision.hidden_size);
         let scope = &mut params.scope(Tower::Decoder, "text_decoder");
-        let decoder = Bert::declare(&mut scope.sub("bert"), text_config, text_config.hidden_size);
-        let head = Head::declare(&mut scope.sub("cls.predictions"), text_config, decoder.words());
-        Self { config: config.clone(), vision, text, decoder, head }
+        let decoder = Bert::declare(&mut scope.sub("bert"), text, text.hidden_size);
+        let scope = &mut scope.sub("cls.predictions");
+        let head = PredictionHead::declare(scope, text, decoder.word_embeddings());
+        Self { config: config.clone(), vision: vision_tower, text: text_tower, decoder, head }
     }
 
-    /// The sizes it was declared with.
+    /// The config that it was declared with.
     pub fn config(&self) -> &MissConfig {
         &self.config
     }
 
-    /// The question's states `[B, T, C]`, those of virtual tokens before them.
-    fn encode_question(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Var {
-        let images = match &batch.images {
-            Images::PixelValues(pixels) => self.encode_images(g, pixels, &batch.image_keys(), mode),
-            Images::Features(states) => Var::constant(states.clone()),
-        };
-        let (images, cross) = self.concat_views(g, images, &batch.views);
-        let dropout = self.dropout(&batch.keys, mode, Tower::Text);
-        let own = self.question_mask(g, &batch.input_ids);
-        self.text.forward(g, &batch.input_ids, &own, &images, &cross, &dropout)
+    fn square_encoder(&self) -> SquareEncoder {
+        let vision = &self.config.vision_config;
+        SquareEncoder {
+            image_size: vision.image_size,
+            num_features: vision.num_states(),
+            width: vision.hidden_size,
+        }
     }
 
-    /// The states `[P, N, C]` of single images as those of each example's, `[B, V N, C]`, where `V` is the
-    /// most that one has; and which of them are seen: what stands behind fewer is not.
-    fn concat_views(
+    /// The states `[P, 1 + patches, C]` of single images; `keys` `[P]` seed their dropout.
+    fn encode_images(
         &self,
         g: &mut Graph<'_>,
-        images: Var,
-        views: &[usize],
-    ) -> (Var, AttentionMask) {
-        let most = views.iter().copied().max().unwrap_or(1);
-        if most == 1 {
-            return (images, AttentionMask::default());
-        }
-        let states = self.config.vision.num_patches() + 1;
-        let (mut rows, mut first) = (Vec::with_capacity(views.len() * most * states), 0);
-        for &own in views {
-            rows.extend(first..first + own * states);
-            rows.extend(std::iter::repeat_n(first, (most - own) * states));
-            first += own * states;
-        }
-        let padded = views.iter().any(|&own| own < most);
-        let lengths = padded.then(|| views.iter().map(|own| own * states).collect());
-        (
-            ops::select_rows(g, &images, rows, most * states),
-            AttentionMask { causal: false, lengths },
-        )
+        images: &Images,
+        keys: &[u64],
+        mode: Mode,
+    ) -> Result<Var> {
+        let dropout = self.dropout(keys, mode, Tower::Vision);
+        self.square_encoder().features(g, images, |g, pixels| {
+            self.vision.forward(g, pixels, &dropout, drop_path(mode))
+        })
     }
 
-    /// What is seen of a question's states, those of virtual tokens among them.
-    fn question_mask(&self, g: &Graph<'_>, question: &TokenRows) -> AttentionMask {
-        let padded = question.lengths.iter().any(|&n| n < question.width);
-        let lengths = padded.then(|| self.question_lengths(g, question).into());
+    /// The states `[B, P + T, C]` of the questions, those of `P` virtual tokens first.
+    fn encode_questions(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
+        let images = self.encode_images(g, &batch.images, &batch.image_keys(), mode)?;
+        let (images, image_mask) = concat_views(g, images, &batch.views);
+        let dropout = self.dropout(&batch.keys, mode, Tower::Text);
+        let mask = self.question_mask(g, &batch.input_ids);
+        Ok(self.text.forward(g, &batch.input_ids, &mask, &images, &image_mask, &dropout))
+    }
+
+    /// The mask of a question's states, those of virtual tokens included: padding is hidden.
+    fn question_mask(&self, g: &Graph<'_>, questions: &TokenRows) -> AttentionMask {
+        let padded = questions.lengths.iter().any(|&n| n < questions.width);
+        let lengths = padded.then(|| self.question_lengths(g, questions).into());
         AttentionMask { causal: false, lengths }
     }
 
-    /// How many states there are in each row, without padding.
-    fn question_lengths(&self, g: &Graph<'_>, question: &TokenRows) -> Vec<usize> {
+    /// The number of states of each question, those of virtual tokens included, without padding.
+    fn question_lengths(&self, g: &Graph<'_>, questions: &TokenRows) -> Vec<usize> {
         let before = self.text.prompt_length(g);
-        question.lengths.iter().map(|length| before + length).collect()
+        questions.lengths.iter().map(|length| before + length).collect()
     }
 
-    /// What the decoder makes of the answers' tokens, `[B, T, C]`, of all that it makes `x [B, P + T, C]`.
+    /// The answers' states `[B, T, C]` of all states `x [B, P + T, C]` of the decoder: those of `P` virtual
+    /// tokens predict nothing.
     fn drop_prompt_positions(&self, g: &mut Graph<'_>, x: Var, width: usize) -> Var {
         let before = self.decoder.prompt_length(g);
         if before == 0 {
@@ -107,111 +132,65 @@ impl Miss {
         ops::select_rows(g, &x, own, width)
     }
 
-    /// The states `[B, 1 + patches, C]` of the images. Only products read them: where nobody wants
-    /// their gradient, they are in the run's precision.
-    fn encode_images(&self, g: &mut Graph<'_>, pixels: &Tensor, keys: &[u64], mode: Mode) -> Var {
-        let dropout = self.dropout(keys, mode, Tower::Vision);
-        let image = self.vision.forward(g, pixels, &dropout, drop_path(mode));
-        if image.needs_gradient() {
-            return image;
-        }
-        Var::constant(image.value.into_precision(g.precision()))
-    }
-
     fn dropout(&self, keys: &[u64], mode: Mode, tower: Tower) -> DropoutStreams {
         let Mode::Train(noise) = mode else { return DropoutStreams::none() };
         let (hidden, probabilities) = match (tower, noise.dropout) {
-            (Tower::Vision, _) => (0.0, self.config.vision.attention_dropout as f32),
+            (Tower::Vision, _) => (0.0, self.config.vision_config.attention_dropout as f32),
             (_, Some(rate)) => (rate, rate),
             (_, None) => {
-                let text = &self.config.text;
+                let text = &self.config.text_config;
                 (text.hidden_dropout_prob as f32, text.attention_probs_dropout_prob as f32)
             }
         };
         DropoutStreams::new(noise.seed, keys, tower, hidden, probabilities)
     }
 
-    /// What of a batch this model cannot take: the wrong image size, tokens outside the vocabulary,
-    /// rows longer than the positions go.
+    /// Checks that the batch was made for this model, its images aside.
     fn check(&self, batch: &Batch) -> Result<()> {
-        let (examples, pictures) = (batch.keys.len(), batch.check_views()?);
-        match &batch.images {
-            Images::PixelValues(pixels) => self.check_pixels(pixels, pictures)?,
-            Images::Features(states) => {
-                let vision = &self.config.vision;
-                let wanted = [pictures, 1 + vision.num_patches(), vision.hidden_size];
-                if states.shape() != wanted {
-                    let cause = format!("states are {:?}, not {wanted:?}", states.shape());
-                    return Err(Error::invalid("batch", cause));
-                }
+        let (text, rows) = (&self.config.text_config, [&batch.input_ids, &batch.decoder_input_ids]);
+        check_images(batch)?;
+        check_rows_and_labels(batch, text.vocab_size)?;
+        for (name, rows) in ["input_ids", "decoder_input_ids"].into_iter().zip(rows) {
+            if rows.width > text.max_position_embeddings {
+                let (width, positions) = (rows.width, text.max_position_embeddings);
+                let cause = format!("{name} has {width} tokens, the model {positions} positions");
+                return Err(Error::invalid("batch", cause).with_remedy("shorten the text"));
             }
+            check_token_ids(name, rows.ids.iter(), text.vocab_size)?;
         }
-        self.check_rows("input_ids", &batch.input_ids, examples)?;
-        self.check_rows("decoder_input_ids", &batch.decoder_input_ids, examples)?;
-        if batch.labels.len() != batch.decoder_input_ids.ids.len() {
-            return Err(Error::invalid("batch", "labels and decoder_input_ids differ in shape"));
-        }
-        self.check_ids("labels", batch.labels.iter().filter(|&&id| id != IGNORE_INDEX))
-    }
-
-    fn check_pixels(&self, pixels: &Tensor, pictures: usize) -> Result<()> {
-        let (shape, size) = (pixels.shape(), self.config.vision.image_size);
-        if shape == [pictures, 3, size, size] {
-            return Ok(());
-        }
-        let cause = format!("pixel_values are {shape:?}, not [{pictures}, 3, {size}, {size}]");
-        Err(Error::invalid("batch", cause)
-            .with_remedy("pictures must be prepared by this model's image rule"))
-    }
-
-    fn check_rows(&self, name: &str, rows: &TokenRows, examples: usize) -> Result<()> {
-        let positions = self.config.text.max_position_embeddings;
-        if rows.width > positions {
-            let cause =
-                format!("{name} has {} tokens, the model {positions} positions", rows.width);
-            return Err(Error::invalid("batch", cause).with_remedy("shorten the text"));
-        }
-        let fits = rows.lengths.len() == examples
-            && rows.ids.len() == examples * rows.width
-            && rows.lengths.iter().all(|length| (1..=rows.width).contains(length));
-        if !fits {
-            let cause = format!("{name} does not hold one row of at least a token an example");
-            return Err(Error::invalid("batch", cause));
-        }
-        self.check_ids(name, rows.ids.iter())
-    }
-
-    fn check_ids<'i>(&self, name: &str, mut ids: impl Iterator<Item = &'i u32>) -> Result<()> {
-        let vocab_size = self.config.text.vocab_size;
-        match ids.find(|&&id| id as usize >= vocab_size) {
-            None => Ok(()),
-            Some(id) => {
-                let cause = format!("{name} has token {id}, the model {vocab_size} tokens");
-                Err(Error::invalid("batch", cause)
-                    .with_remedy("the tokenizer does not belong to this checkpoint"))
-            }
-        }
+        Ok(())
     }
 }
 
-/// The rate at which the vision tower's last block drops its branches.
-fn drop_path(mode: Mode) -> f32 {
-    match mode {
-        Mode::Evaluate => 0.0,
-        Mode::Train(noise) => noise.drop_path,
+/// The states `[P, N, C]` of single images as those of each example's views, `[B, V N, C]`, where `V` is the
+/// largest number of views; and the mask that hides the padding of examples with fewer.
+fn concat_views(g: &mut Graph<'_>, images: Var, views: &[usize]) -> (Var, AttentionMask) {
+    let most = views.iter().copied().max().unwrap_or(1);
+    if most == 1 {
+        return (images, AttentionMask::default());
     }
+    let states = images.shape()[1];
+    let (mut rows, mut first) = (Vec::with_capacity(views.len() * most * states), 0);
+    for &own in views {
+        rows.extend(first..first + own * states);
+        rows.extend(std::iter::repeat_n(first, (most - own) * states));
+        first += own * states;
+    }
+    let padded = views.iter().any(|&own| own < most);
+    let lengths = padded.then(|| views.iter().map(|own| own * states).collect());
+    (ops::select_rows(g, &images, rows, most * states), AttentionMask { causal: false, lengths })
 }
 
 impl Model for Miss {
     fn forward(&self, g: &mut Graph<'_>, batch: &Batch, mode: Mode) -> Result<Var> {
         self.check(batch)?;
-        let states = self.encode_question(g, batch, mode);
+        let states = self.encode_questions(g, batch, mode)?;
         let dropout = self.dropout(&batch.keys, mode, Tower::Decoder);
-        // Padding stands on the right, so that no real position sees any of it.
-        let own = AttentionMask { causal: true, lengths: None };
-        let cross = self.question_mask(g, &batch.input_ids);
+        // Padding is on the right, so that the causal mask hides it from every real position.
+        let self_mask = AttentionMask { causal: true, lengths: None };
+        let cross_mask = self.question_mask(g, &batch.input_ids);
         let answers = &batch.decoder_input_ids;
-        let x = self.decoder.forward(g, answers, &own, &states, &cross, &dropout);
+        let x = self.decoder.forward(g, answers, &self_mask, &states, &cross_mask, &dropout);
         let x = self.drop_prompt_positions(g, x, answers.width);
         Ok(self.head.forward(g, &x))
     }
@@ -223,33 +202,30 @@ impl Model for Miss {
         max_new_tokens: usize,
     ) -> Result<Box<dyn Decoding + 'm>> {
         self.check(batch)?;
-        let positions = self.config.text.max_position_embeddings;
+        let positions = self.config.text_config.max_position_embeddings;
         if max_new_tokens > positions {
             let cause = format!("{max_new_tokens} tokens, but the model has {positions} positions");
             return Err(Error::invalid("max_new_tokens", cause)
                 .with_remedy("lower generate.max_new_tokens, or --max-new-tokens"));
         }
         let mut g = Graph::inference(params);
-        let states = self.encode_question(&mut g, batch, Mode::Evaluate);
-        let seen = self.question_mask(&g, &batch.input_ids);
-        let caches = self.decoder.new_caches(&mut g, &states, max_new_tokens, &seen);
-        let examples = batch.keys.len();
+        let states = self.encode_questions(&mut g, batch, Mode::Evaluate)?;
+        let mask = self.question_mask(&g, &batch.input_ids);
+        let caches = self.decoder.new_caches(&mut g, &states, max_new_tokens, &mask);
         Ok(Box::new(MissDecoding {
             model: self,
             params,
             caches,
             lengths: self.question_lengths(&g, &batch.input_ids),
-            examples: (0..examples).collect(),
+            examples: (0..batch.keys.len()).collect(),
             position: 0,
         }))
     }
 
     fn frozen_encoder(&self, params: &Parameters, mode: Mode) -> Option<&dyn FrozenEncoder> {
-        let drops_probabilities =
-            mode != Mode::Evaluate && self.config.vision.attention_dropout > 0.0;
-        let random = drops_probabilities || drop_path(mode) > 0.0;
-        let frozen = self.parameters(params).iter().all(|&id| !params.get(id).trained);
-        (frozen && !random).then_some(self)
+        let attention_dropout = self.config.vision_config.attention_dropout;
+        let encoder = self.parameters(params);
+        is_frozen(params, &encoder, mode, attention_dropout).then_some(self)
     }
 }
 
@@ -260,22 +236,21 @@ impl FrozenEncoder for Miss {
         vision.map(|(id, _)| id).collect()
     }
 
-    fn encode(&self, params: &Parameters, pixel_values: &Tensor) -> Result<Tensor> {
-        let pictures = pixel_values.shape().first().copied().unwrap_or(0);
-        self.check_pixels(pixel_values, pictures)?;
+    fn encode(&self, params: &Parameters, images: &Images) -> Result<Images> {
         let mut g = Graph::inference(params);
-        Ok(self.encode_images(&mut g, pixel_values, &[], Mode::Evaluate).value)
+        let states = self.encode_images(&mut g, images, &[], Mode::Evaluate)?;
+        Ok(self.square_encoder().with_features(images, states.value))
     }
 }
 
-/// Answers being decoded.
+/// Answers that are being decoded.
 struct MissDecoding<'m> {
     model: &'m Miss,
     params: &'m Parameters,
     caches: Vec<BlockCache>,
-    /// Of the question of each row.
+    /// States of each row's question.
     lengths: Vec<usize>,
-    /// The example of each row.
+    /// Each row's example.
     examples: Vec<usize>,
     /// Of the next token.
     position: usize,
@@ -284,8 +259,8 @@ struct MissDecoding<'m> {
 impl Decoding for MissDecoding<'_> {
     fn step(&mut self, tokens: &[u32]) -> Tensor {
         let g = &mut Graph::inference(self.params);
-        let cross = AttentionMask { causal: false, lengths: Some(self.lengths.as_slice().into()) };
-        let x = self.model.decoder.step(g, tokens, self.position, &mut self.caches, &cross);
+        let mask = AttentionMask { causal: false, lengths: Some(self.lengths.as_slice().into()) };
+        let x = self.model.decoder.step(g, tokens, self.position, &mut self.caches, &mask);
         self.position += 1;
         let logits = self.model.head.forward(g, &x).value;
         let vocab_size = logits.width();
@@ -297,8 +272,8 @@ impl Decoding for MissDecoding<'_> {
             return;
         }
         let examples: Vec<_> = from.iter().map(|&row| self.examples[row]).collect();
-        // Beams of one example share its question: as long as they stay in their places, its keys
-        // and values need not move.
+        // The beams of an example share its question: as long as no row changes its example, the
+        // question's keys and values stay in place.
         let moved = examples != self.examples;
         for cache in &mut self.caches {
             cache.own.reorder(from);
@@ -314,14 +289,14 @@ impl Decoding for MissDecoding<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::StopRule;
-    use crate::models::{GenerationConfig, TextConfig, VisionConfig, generate, initialize};
+    use crate::data::{IGNORE_INDEX, ImageSize, ImageValues, StopRule};
+    use crate::models::{BertConfig, GenerationConfig, VitConfig, generate, initialize};
     use crate::nn::Noise;
     use crate::tensor::Precision::{Bf16, F32};
     use crate::tensor::{AttentionProjection, Module, ParamKind, Recompute};
 
     fn model() -> (Miss, Parameters) {
-        let vision = VisionConfig {
+        let vision_config = VitConfig {
             hidden_size: 12,
             intermediate_size: 16,
             num_hidden_layers: 3,
@@ -331,7 +306,7 @@ mod tests {
             layer_norm_eps: 1e-6,
             attention_dropout: 0.0,
         };
-        let text = TextConfig {
+        let text_config = BertConfig {
             vocab_size: 20,
             hidden_size: 8,
             intermediate_size: 16,
@@ -347,7 +322,7 @@ mod tests {
             question_token_id: 3,
             max_question_tokens: 10,
         };
-        let config = MissConfig { vision, text };
+        let config = MissConfig { vision_config, text_config };
         config.check("test").unwrap();
         let mut params = Parameters::new();
         let model = Miss::declare(&config, &mut params);
@@ -368,7 +343,7 @@ mod tests {
         let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
         let decoder_input_ids = rows(answers);
         Batch {
-            images: Images::PixelValues(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
+            images: Images::from_pixels(Tensor::new(&[keys.len(), 3, 8, 8], pixels)),
             views: vec![1; keys.len()],
             input_ids: rows(questions),
             labels: vec![IGNORE_INDEX; decoder_input_ids.ids.len()],
@@ -438,14 +413,11 @@ mod tests {
             params.set_precision(precision);
             let rows: (&[&[u32]], &[&[u32]]) = (&[&[3, 7, 2], &[3, 2]], &[&[1, 9], &[1, 4, 6]]);
             let both = batch(&[4, 5], rows.0, rows.1);
-            let Images::PixelValues(pixels) = &both.images else { panic!() };
-            let states = |i| {
-                let alone = Tensor::stack(&[&pixels.part(i)]);
-                let prefix = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
-                prefix.encode(&params, &alone).unwrap().part(0)
-            };
-            let states = Images::Features(Tensor::stack(&[&states(0), &states(1)]));
-            let seen = Batch { images: states, ..both.clone() };
+            let encoder = model.frozen_encoder(&params, Mode::Evaluate).unwrap();
+            let alone = both.images.split();
+            let [a, b] =
+                [&alone[0], &alone[1]].map(|image| encoder.encode(&params, image).unwrap());
+            let seen = Batch { images: Images::concat(&[&a, &b]), ..both.clone() };
             let noise = Mode::Train(Noise { seed: 3, dropout: Some(0.2), drop_path: 0.0 });
             for mode in [Mode::Evaluate, noise] {
                 let wanted = logits(&model, &params, &both, mode);
@@ -495,15 +467,13 @@ mod tests {
 
         let two = studies(&[1]);
         let seen = logits(&model, &params, &two, Mode::Evaluate);
-        let Images::PixelValues(pixels) = &two.images else { panic!() };
         for view in 0..2 {
-            let mut changed = pixels.clone();
+            let mut changed = two.images.tensor().clone().reshape(&[2, 3, 8, 8]);
             changed.data_mut()[view * 3 * 64..][..3 * 64].fill(1.0);
-            let changed = Batch { images: Images::PixelValues(changed), ..two.clone() };
+            let changed = Batch { images: Images::from_pixels(changed), ..two.clone() };
             assert!(!close(&logits(&model, &params, &changed, Mode::Evaluate), &seen), "{view}");
         }
-        let states = model.encode(&params, pixels).unwrap();
-        let cached = Batch { images: Images::Features(states), ..two.clone() };
+        let cached = Batch { images: model.encode(&params, &two.images).unwrap(), ..two.clone() };
         assert_eq!(logits(&model, &params, &cached, Mode::Evaluate), seen);
     }
 
@@ -522,7 +492,7 @@ mod tests {
             assert_eq!(frozen(&model, &params)[0], !parameters.contains(&id));
             params.get_mut(id).trained = false;
         }
-        model.config.vision.attention_dropout = 0.1;
+        model.config.vision_config.attention_dropout = 0.1;
         assert_eq!(frozen(&model, &params), [true, false, false]);
     }
 
@@ -619,16 +589,21 @@ mod tests {
             assert!(error.contains(cause), "{error}");
             assert!(model.start_decoding(&params, &bad, 3).is_err());
         };
-        refused("not [1, 3, 8, 8]", &|b| {
-            b.images = Images::PixelValues(Tensor::zeros(&[1, 3, 16, 16]));
+        refused("image 0 has 16 x 16 pixels; this model reads 8 x 8", &|b| {
+            b.images = Images::from_pixels(Tensor::zeros(&[1, 3, 16, 16]));
         });
-        refused("not [1, 5, 12]", &|b| b.images = Images::Features(Tensor::zeros(&[1, 5, 8])));
-        refused("not [2, 3, 8, 8]", &|b| b.views = vec![2]);
+        let states = |count: usize, shape: &[usize]| Images {
+            sizes: vec![ImageSize::square(8)],
+            values: ImageValues::Features { features: Tensor::zeros(shape), counts: vec![count] },
+        };
+        refused("not [5, 12]", &|b| b.images = states(5, &[5, 8]));
+        refused("not 5 each", &|b| b.images = states(4, &[4, 12]));
+        refused("have 2 images, the batch holds 1", &|b| b.views = vec![2]);
         refused("a number of pictures an example", &|b| b.views = vec![0]);
         refused("a number of pictures an example", &|b| b.views = vec![1, 1]);
-        refused("input_ids has token 20", &|b| b.input_ids.ids[1] = 20);
-        refused("decoder_input_ids has token 99", &|b| b.decoder_input_ids.ids[1] = 99);
-        refused("labels has token 20", &|b| b.labels[1] = 20);
+        refused("input_ids holds token 20", &|b| b.input_ids.ids[1] = 20);
+        refused("decoder_input_ids holds token 99", &|b| b.decoder_input_ids.ids[1] = 99);
+        refused("labels holds token 20", &|b| b.labels[1] = 20);
         refused("11 tokens", &|b| b.input_ids = rows(&[&[3; 11]]));
         refused("one row", &|b| b.input_ids.lengths[0] = 0);
         refused("one row", &|b| b.input_ids.ids.truncate(2));

@@ -122,7 +122,7 @@ impl ClipConfig {
             return Err(Error::invalid(place, cause));
         }
         let eps = ("layer_norm_eps", self.layer_norm_eps);
-        check_rates(place, eps, ("attention_dropout", self.attention_dropout))
+        check_rates(place, eps, &[("attention_dropout", self.attention_dropout)])
     }
 
     /// Patches in a picture; pixels beyond the last whole patch belong to none.

@@ -40,7 +40,8 @@ impl Llama {
             scope.declare("lm_head.weight", &table, Module::Head, ParamKind::Weight)
         };
         let lm_head = Linear { weight, bias: None };
-        let rope = Rope::new(&config.rope, config.head_dim, config.max_position_embeddings);
+        let rope =
+            Rope::new(&config.rope_parameters, config.head_dim, config.max_position_embeddings);
         Self { embed_tokens, layers, norm, lm_head, rope }
     }
 

@@ -32,7 +32,7 @@ impl LlamaKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
     /// Whose keys it has.
-    pub kind: LlamaKind,
+    pub model_type: LlamaKind,
     /// Rows of the table, of which a tokenizer may use fewer.
     pub vocab_size: usize,
     /// Width of the residual stream.
@@ -52,7 +52,7 @@ pub struct LlamaConfig {
     /// Of the norms.
     pub rms_norm_eps: f64,
     /// How queries and keys are turned.
-    pub rope: RopeConfig,
+    pub rope_parameters: RopeConfig,
     /// A token sees only so many, itself the last of them.
     pub sliding_window: Option<usize>,
     /// Whether the head is the table.
@@ -66,7 +66,7 @@ pub struct LlamaConfig {
     /// Opens a text.
     pub bos_token_id: Option<u32>,
     /// Close an answer.
-    pub eos_token_ids: Vec<u32>,
+    pub eos_token_id: Vec<u32>,
     /// Fills short rows.
     pub pad_token_id: Option<u32>,
 }
@@ -93,7 +93,7 @@ impl LlamaConfig {
             Ok(keys.get::<i64>(key)?.and_then(|id| u32::try_from(id).ok()))
         };
         Ok(Self {
-            kind,
+            model_type: kind,
             vocab_size: keys.get_or("vocab_size", 32_000)?,
             hidden_size,
             intermediate_size: keys.get_or("intermediate_size", pick(11_008, 14_336))?,
@@ -103,14 +103,14 @@ impl LlamaConfig {
             head_dim: keys.get_or("head_dim", head_dim)?,
             max_position_embeddings,
             rms_norm_eps: keys.get_or("rms_norm_eps", 1e-6)?,
-            rope: RopeConfig::read(keys, max_position_embeddings)?,
+            rope_parameters: RopeConfig::read(keys, max_position_embeddings)?,
             sliding_window,
             tie_word_embeddings: keys.get_or("tie_word_embeddings", false)?,
             attention_bias: !mistral && keys.get_or("attention_bias", false)?,
             mlp_bias: !mistral && keys.get_or("mlp_bias", false)?,
             attention_dropout: keys.get_or("attention_dropout", 0.0)?,
             bos_token_id: if keys.has("bos_token_id") { token("bos_token_id")? } else { Some(1) },
-            eos_token_ids: match keys.get::<Value>("eos_token_id")? {
+            eos_token_id: match keys.get::<Value>("eos_token_id")? {
                 Some(Value::Array(_)) => keys.get_or("eos_token_id", Vec::new())?,
                 Some(_) => token("eos_token_id")?.into_iter().collect(),
                 None => vec![2],
@@ -122,7 +122,7 @@ impl LlamaConfig {
     /// As transformers writes it.
     pub(in crate::models) fn to_json(&self) -> Value {
         let mut json = json!({
-            "model_type": self.kind.name(),
+            "model_type": self.model_type.name(),
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
             "intermediate_size": self.intermediate_size,
@@ -133,17 +133,17 @@ impl LlamaConfig {
             "hidden_act": "silu",
             "max_position_embeddings": self.max_position_embeddings,
             "rms_norm_eps": self.rms_norm_eps,
-            "rope_parameters": self.rope.to_json(),
+            "rope_parameters": self.rope_parameters.to_json(),
             "tie_word_embeddings": self.tie_word_embeddings,
             "attention_dropout": self.attention_dropout,
             "bos_token_id": self.bos_token_id,
-            "eos_token_id": match self.eos_token_ids.as_slice() {
+            "eos_token_id": match self.eos_token_id.as_slice() {
                 [one] => json!(one),
                 several => json!(several),
             },
             "pad_token_id": self.pad_token_id,
         });
-        match self.kind {
+        match self.model_type {
             LlamaKind::Llama => {
                 json["attention_bias"] = json!(self.attention_bias);
                 json["mlp_bias"] = json!(self.mlp_bias);
@@ -174,11 +174,11 @@ impl LlamaConfig {
         check_multiple(place, ("num_attention_heads", self.num_attention_heads), kv_heads)?;
         check_multiple(place, ("head_dim", self.head_dim), ("the two halves of a head:", 2))?;
         let eps = ("rms_norm_eps", self.rms_norm_eps);
-        check_rates(place, eps, ("attention_dropout", self.attention_dropout))?;
-        if self.eos_token_ids.is_empty() {
+        check_rates(place, eps, &[("attention_dropout", self.attention_dropout)])?;
+        if self.eos_token_id.is_empty() {
             return Err(Error::invalid(place, "eos_token_id names no token: no answer would end"));
         }
-        let ids = self.eos_token_ids.iter().chain(&self.bos_token_id).chain(&self.pad_token_id);
+        let ids = self.eos_token_id.iter().chain(&self.bos_token_id).chain(&self.pad_token_id);
         match ids.copied().find(|&id| id as usize >= self.vocab_size) {
             None => Ok(()),
             Some(id) => {
@@ -190,7 +190,7 @@ impl LlamaConfig {
 
     /// How many positions a sequence can have.
     pub fn positions(&self) -> usize {
-        self.rope.positions(self.max_position_embeddings)
+        self.rope_parameters.positions(self.max_position_embeddings)
     }
 
     /// A block's sizes.

@@ -8,10 +8,10 @@ mod projector;
 mod rope;
 mod vit;
 
-pub use bert::{Bert, Head};
+pub use bert::{Bert, BertConfig, PredictionHead};
 pub use clip::{Clip, ClipConfig};
 pub use llama::Llama;
 pub use llama_config::{LlamaConfig, LlamaKind};
 pub use projector::{Projector, ProjectorKind};
 pub use rope::{RopeConfig, RopeScaling};
-pub use vit::Vit;
+pub use vit::{Vit, VitConfig};

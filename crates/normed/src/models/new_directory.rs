@@ -8,14 +8,14 @@ use tempfile::TempDir;
 use crate::{Error, Result};
 
 /// A directory under way, beside the place that it will have.
-pub(super) struct NewDir {
+pub(super) struct NewDirectory {
     output: PathBuf,
     unfinished: TempDir,
 }
 
-impl NewDir {
+impl NewDirectory {
     /// Begins what will be `output`, which must not exist.
-    pub fn begin(output: &Path) -> Result<Self> {
+    pub fn create(output: &Path) -> Result<Self> {
         if output.symlink_metadata().is_ok() {
             return Err(Error::invalid(output.display(), "is there already")
                 .with_remedy("name another directory, or remove it"));
@@ -39,7 +39,7 @@ impl NewDir {
     }
 
     /// Gives it its name.
-    pub fn finish(self) -> Result<()> {
+    pub fn commit(self) -> Result<()> {
         let Self { output, unfinished } = self;
         // A directory that appeared meanwhile stays as it is, unless it is empty.
         fs::rename(unfinished.path(), &output).map_err(|e| Error::io(&output, &e))?;

@@ -1,21 +1,21 @@
-//! A linear layer with something plugged in.
+//! A linear layer into which a tuning method has plugged something.
 
 use super::bottleneck;
 use crate::ops::{self, DropoutStream, Output};
 use crate::tensor::{ChannelScale, Graph, LowRank, ParamId, Plug, Var};
 
-/// What tells the random streams of sockets from those of the model's own [`DropoutSite`](super::DropoutSite)s.
-const SOCKETS: u64 = 1 << 48;
+/// Set in the random streams of plugs, so that they differ from those of every [`DropoutSite`](super::DropoutSite).
+const PLUGS: u64 = 1 << 48;
 
-/// The layer's output with `delta`; `layer` is its weight and bias.
+/// The layer's output with what is plugged in; `layer` is its weight and bias.
 pub(super) fn output(
     g: &mut Graph<'_>,
     x: &Var,
     layer: (ParamId, Option<ParamId>),
-    delta: Plug,
+    plug: Plug,
     output: Output<'_>,
 ) -> Var {
-    match delta {
+    match plug {
         Plug::LowRank(path) => low_rank(g, x, layer, path, output),
         Plug::ChannelScale(ChannelScale { vector, input: true }) => {
             let x = ops::scale_channels(g, x, vector, None, None, Output::RunPrecision);
@@ -25,7 +25,8 @@ pub(super) fn output(
             let y = ops::linear(g, x, layer.0, layer.1, Output::RunPrecision);
             ops::scale_channels(g, &y, vector, None, None, output)
         }
-        // Such a layer ends a sublayer, and is asked by `Linear::ending`; on its own it is behind itself.
+        // A layer with an adapter ends a sublayer and goes through `Linear::forward_as_sublayer_end`. By
+        // itself, the layer is the whole sublayer.
         Plug::Bottleneck(adapter) => bottleneck::output(g, x, x, layer, adapter, output),
     }
 }
@@ -38,7 +39,7 @@ fn low_rank(
     output: Output<'_>,
 ) -> Var {
     let stream = g.dropout_seeds().filter(|_| path.dropout > 0.0).map(|draws| {
-        let site = SOCKETS | path.a.index() as u64;
+        let site = PLUGS | path.a.index() as u64;
         DropoutStream::new(&draws.keys, draws.seed, site, path.dropout)
     });
     let dropped = stream.map(|stream| ops::dropout(g, x.clone(), Some(stream)));
