@@ -9,7 +9,7 @@ use normed::data::{
     Subset, Task, indices_of,
 };
 use normed::hub;
-use normed::metrics::{Constants, Prediction};
+use normed::metrics::{MajorityBaseline, Prediction};
 use normed::models::{self, GenerationConfig, LoadedModel};
 use normed::recipe::{Base, Recipe};
 use normed::tensor::{Parameters, Precision};
@@ -32,7 +32,7 @@ pub struct Answers {
     seed: u64,
     verbosity: Verbosity,
     /// Majority answers of the training split; none if there is no training split.
-    pub constants: Option<Constants>,
+    pub constants: Option<MajorityBaseline>,
 }
 
 impl Answers {
@@ -91,7 +91,7 @@ impl Answers {
 fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
-) -> Result<(Arc<dyn Dataset>, Option<Constants>, Task)> {
+) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, Task)> {
     let (mut spec, split, place) = match (recipe, &args.data, &args.recipe) {
         (Some(recipe), _, Some(path)) => {
             (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
@@ -132,7 +132,7 @@ fn questions(
         training.push(opened.dataset.get(i)?);
     }
     let training = training.iter().map(|example| (example.answer.as_str(), example.answer_type));
-    let constants = (training.len() > 0).then(|| Constants::of_training(training));
+    let constants = (training.len() > 0).then(|| MajorityBaseline::from_training(training));
     let questions: Arc<dyn Dataset> = match split {
         None => opened.dataset,
         Some(split) => {

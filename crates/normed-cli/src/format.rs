@@ -84,7 +84,7 @@ pub fn scores(scores: &Scores, others: &[(&str, &Scores)]) -> String {
             _ => "-".to_owned(),
         };
         let mut cells =
-            vec![row.name.to_owned(), number(row.value), interval, number(row.constant)];
+            vec![row.name.to_owned(), number(row.value), interval, number(row.majority)];
         cells.extend(others.iter().map(|rows| number(rows[i].value)));
         cells.push(grouped(row.n));
         rows.push(cells);
@@ -96,7 +96,7 @@ pub fn scores(scores: &Scores, others: &[(&str, &Scores)]) -> String {
 /// The rows of the Brier score and the ECE: name, value, interval, baseline, `free` empty columns, n.
 pub fn calibration(of: &Calibration, free: usize) -> [Vec<String>; 2] {
     let number = |value: f64| format!("{value:.3}");
-    [("brier", &of.brier, number(of.brier_constant)), ("ece", &of.ece, "-".to_owned())].map(
+    [("brier", &of.brier, number(of.brier_baseline)), ("ece", &of.ece, "-".to_owned())].map(
         |(name, score, constant)| {
             let interval = score.interval.map_or("-".to_owned(), |interval| {
                 format!("{} to {}", number(interval.lo), number(interval.hi))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use normed::data::AnswerType;
-use normed::metrics::{Constants, compare, read_predictions, score};
+use normed::metrics::{MajorityBaseline, compare, read_predictions, score};
 use serde_json::Value;
 
 fn golden(name: &str) -> PathBuf {
@@ -51,7 +51,7 @@ fn scores_equal_the_reference() {
         })
         .collect();
     let constants =
-        Constants::of_training(training.iter().map(|(text, kind)| (text.as_str(), *kind)));
+        MajorityBaseline::from_training(training.iter().map(|(text, kind)| (text.as_str(), *kind)));
 
     for (part, constants) in
         [("with_training_constants", Some(&constants)), ("with_own_constants", None)]

@@ -113,7 +113,7 @@ fn table(scores: &[ProtocolScores]) -> String {
                 score.name.clone(),
                 number(100.0 * score.value),
                 between(score.interval, 100.0),
-                number(100.0 * score.constant.value),
+                number(100.0 * score.majority.value),
                 number(100.0 * score.ceiling),
                 grouped(score.n),
             ]

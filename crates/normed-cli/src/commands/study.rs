@@ -161,7 +161,7 @@ fn done(task: &Task) -> String {
     let Work::Run { recipe, .. } = &task.work else { return "done".to_owned() };
     // The study itself reports what cannot be read.
     let Ok(Some(outcome)) = read_outcome(&recipe.output) else { return "done".to_owned() };
-    let headline = Metric::headline(!recipe.data.task.is_vqa());
+    let headline = Metric::primary(!recipe.data.task.is_vqa());
     let test = outcome.test.as_ref().and_then(|test| test.after.get(headline));
     let score = match (test, outcome.best_value) {
         (Some(score), _) => format!("{} {:.1}, ", headline.name(), headline.scale() * score.value),

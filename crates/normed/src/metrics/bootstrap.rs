@@ -1,5 +1,5 @@
-//! 95 % intervals by the percentile bootstrap over clusters (Efron & Tibshirani 1993, chapters 13
-//! and 8.3): questions about one image (or one patient) are drawn together.
+//! 95 % intervals by the percentile bootstrap over clusters (Efron & Tibshirani 1993, An Introduction to
+//! the Bootstrap, chapters 8.3 and 13): questions about one image (or one patient) are resampled together.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// How often the clusters are drawn.
+/// The number of resamples.
 const RESAMPLES: usize = 2000;
 
-/// Every interval starts from this seed, so that the same predictions give the same interval.
+/// The seed of every interval: the same predictions give the same interval.
 const SEED: [u8; 32] = *b"normed: percentile bootstrap, 95";
 
-/// Between its ends lie 95 % of the resampled values. It has no width where all clusters agree,
-/// as when every answer is right.
+/// A 95 % interval: 95 % of the resampled values lie in it. Its width is zero where all clusters agree,
+/// as when every answer is correct.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The 2.5th percentile.
@@ -23,19 +23,18 @@ pub struct Interval {
     pub hi: f64,
 }
 
-/// The interval of `statistic`, a function of the sum over examples. `clusters` maps each cluster
-/// to the sum over its own examples; the order of the examples matters only to rounding.
-/// `None` for fewer than two clusters.
+/// The interval of `statistic`, a function of the sum over examples. `clusters` maps each cluster to the
+/// sum over its own examples. `None` for fewer than two clusters.
 pub(super) fn interval<T: Copy + Default + std::ops::AddAssign>(
     clusters: &BTreeMap<&str, T>,
     statistic: impl Fn(T) -> Option<f64>,
 ) -> Option<Interval> {
-    let values = resampled(clusters, statistic)?;
-    Some(Interval { lo: percentile(&values, 0.025)?, hi: percentile(&values, 0.975)? })
+    let values = resample(clusters, statistic)?;
+    Some(Interval { lo: quantile(&values, 0.025)?, hi: quantile(&values, 0.975)? })
 }
 
-/// `statistic` of every resample, in order; `None` for fewer than two clusters.
-pub(super) fn resampled<T: Copy + Default + std::ops::AddAssign>(
+/// The values of `statistic` over all resamples, sorted; `None` for fewer than two clusters.
+pub(super) fn resample<T: Copy + Default + std::ops::AddAssign>(
     clusters: &BTreeMap<&str, T>,
     statistic: impl Fn(T) -> Option<f64>,
 ) -> Option<Vec<f64>> {
@@ -49,8 +48,8 @@ pub(super) fn resampled<T: Copy + Default + std::ops::AddAssign>(
             let mut total = T::default();
             for _ in 0..sums.len() {
                 // The high half of a 32 x 32 bit product: uniform to one part in 2^32 / clusters.
-                let drawn = (u64::from(rng.next_u32()) * sums.len() as u64) >> 32;
-                total += sums[drawn as usize];
+                let index = (u64::from(rng.next_u32()) * sums.len() as u64) >> 32;
+                total += sums[index as usize];
             }
             statistic(total)
         })
@@ -59,9 +58,9 @@ pub(super) fn resampled<T: Copy + Default + std::ops::AddAssign>(
     Some(values)
 }
 
-/// Linear between the two nearest of the sorted `values`, as numpy's default.
-fn percentile(values: &[f64], part: f64) -> Option<f64> {
-    let place = part * values.len().checked_sub(1)? as f64;
+/// The quantile of the sorted `values` at `level`, interpolated linearly as by default in NumPy.
+fn quantile(values: &[f64], level: f64) -> Option<f64> {
+    let place = level * values.len().checked_sub(1)? as f64;
     let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
     Some((above - below).mul_add(place.fract(), below))
 }
@@ -71,16 +70,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_lie_between_neighbours() {
+    fn quantiles_are_interpolated() {
         let values = [0.0, 10.0, 20.0, 30.0, 40.0];
-        assert_eq!(percentile(&values, 0.5), Some(20.0));
-        assert_eq!(percentile(&values, 0.025), Some(1.0));
-        assert_eq!(percentile(&[7.0], 0.975), Some(7.0));
-        assert_eq!(percentile(&[], 0.5), None);
+        assert_eq!(quantile(&values, 0.5), Some(20.0));
+        assert_eq!(quantile(&values, 0.025), Some(1.0));
+        assert_eq!(quantile(&[7.0], 0.975), Some(7.0));
+        assert_eq!(quantile(&[], 0.5), None);
     }
 
     #[test]
-    fn the_interval_is_that_of_theory() {
+    fn the_interval_agrees_with_the_normal_approximation() {
         // 400 clusters, half of them 1: the mean's standard error is 0.5 / sqrt(400) = 0.025.
         let names: Vec<String> = (0..400).map(|i| format!("{i:03}")).collect();
         let clusters =

@@ -1,51 +1,54 @@
-//! How far a model's certainty about yes and no can be trusted.
+//! Calibration: how well a model's confidence in yes/no answers agrees with how often it is correct.
 //!
-//! The forecast is the probability `p = exp(-nll)` that the model gives the true answer, its closing
-//! token included; the other answer gets `1 - p`, and with it all that is neither yes nor no. A prediction
-//! needs no likelihood but the one that it carries.
+//! The forecast is the probability `p = exp(-nll)` that the model gives to the true answer, including the
+//! end token. The other answer gets `1 - p`, and with it everything that is neither yes nor no. So the
+//! likelihood stored with each prediction suffices.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::NormalizedAnswer;
 use super::bootstrap::{Interval, interval};
-use super::protocol::Answer;
 
-/// Bins of certainty, of equal width from 0.5 to 1.
+/// The number of confidence bins, of equal width from 0.5 to 1.
 pub const BINS: usize = 10;
 
-/// Of questions whose true answer is yes or no.
+/// The calibration on the questions whose true answer is yes or no.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// The number of such questions.
     pub n: usize,
-    /// The number of images or groups that they are of.
+    /// The number of their clusters: images or groups.
     pub clusters: usize,
-    /// [`BINS`].
+    /// The number of confidence bins: [`BINS`].
     pub bins: usize,
-    /// Brier's score (1950): the mean of `(1 - p)^2`; 0 at the best, 0.25 of one who always says 0.5.
+    /// Brier score (Brier 1950, Monthly Weather Review 78): the mean of `(1 - p)^2`. 0 is perfect; a
+    /// constant forecast of 0.5 gives 0.25.
     pub brier: CalibrationScore,
-    /// What Brier's score is of one who always forecasts the part of the answers that are yes.
-    pub brier_constant: f64,
-    /// Expected calibration error (Guo et al. 2017, arXiv 1706.04599): the certainty `max(p, 1 - p)`
-    /// less the part that is right (`p > 0.5`), bin by bin without sign, weighted by the questions in it.
+    /// Brier score of a forecaster who always forecasts the share of yes among the true answers.
+    #[serde(rename = "brier_constant")]
+    pub brier_baseline: f64,
+    /// Expected calibration error (Guo et al. 2017, arXiv 1706.04599, equation 3): per bin, the absolute
+    /// difference of the mean confidence `max(p, 1 - p)` and the accuracy (`p > 0.5`), weighted by the
+    /// number of questions in the bin.
     pub ece: CalibrationScore,
 }
 
-/// A number, and between which it lies. Less is better.
+/// A calibration score with its interval. Lower is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationScore {
     /// From 0 to 1.
     pub value: f64,
-    /// Absent where all questions are of one cluster. That of the ECE lies high: resampling adds noise
-    /// to every bin, and no noise makes it smaller.
+    /// The 95 % interval; absent where all questions are in one cluster. The ECE's is biased upwards:
+    /// resampling adds noise to every bin, and noise can only increase an absolute difference.
     pub interval: Option<Interval>,
 }
 
-/// The calibration of some answers: the true answer, its negative log-likelihood in nats, and what
-/// intervals cluster by. None where no answer is yes or no.
+/// Computes the calibration of some answers: each item is the true answer, its negative log-likelihood in
+/// nats, and its cluster. `None` where no true answer is yes or no.
 pub(super) fn calibration<'a>(
-    answers: impl Iterator<Item = (&'a Answer, f64, &'a str)>,
+    answers: impl Iterator<Item = (&'a NormalizedAnswer, f64, &'a str)>,
 ) -> Option<Calibration> {
     let mut clusters: BTreeMap<&str, Sums> = BTreeMap::new();
     let mut total = Sums::default();
@@ -63,7 +66,7 @@ pub(super) fn calibration<'a>(
         clusters: clusters.keys().collect::<BTreeSet<_>>().len(),
         bins: BINS,
         brier: score(Sums::brier)?,
-        brier_constant: yes * (1.0 - yes),
+        brier_baseline: yes * (1.0 - yes),
         ece: score(Sums::ece)?,
     })
 }
@@ -73,16 +76,16 @@ struct Sums {
     n: f64,
     yes: f64,
     squares: f64,
-    /// Certainty less what is right, by bins.
+    /// Confidence minus accuracy, summed per bin.
     excess: [f64; BINS],
 }
 
 impl Sums {
     fn new(p: f64, yes: bool) -> Self {
-        let certainty = p.max(1.0 - p);
-        let bin = ((2.0 * certainty - 1.0) * BINS as f64) as usize;
+        let confidence = p.max(1.0 - p);
+        let bin = ((2.0 * confidence - 1.0) * BINS as f64) as usize;
         let mut excess = [0.0; BINS];
-        excess[bin.min(BINS - 1)] = certainty - f64::from(u8::from(p > 0.5));
+        excess[bin.min(BINS - 1)] = confidence - f64::from(u8::from(p > 0.5));
         Self { n: 1.0, yes: f64::from(u8::from(yes)), squares: (1.0 - p).powi(2), excess }
     }
 
@@ -109,13 +112,14 @@ mod tests {
     use super::*;
 
     fn of(answers: &[(&str, f64)]) -> Option<Calibration> {
-        let read: Vec<_> = answers.iter().map(|(text, p)| (Answer::new(text), -p.ln())).collect();
+        let read: Vec<_> =
+            answers.iter().map(|(text, p)| (NormalizedAnswer::new(text), -p.ln())).collect();
         let names: Vec<String> = (0..read.len()).map(|i| i.to_string()).collect();
         calibration(read.iter().zip(&names).map(|((a, nll), name)| (a, *nll, name.as_str())))
     }
 
     #[test]
-    fn certainty_that_is_right_as_often_as_it_says_has_no_error() {
+    fn confidence_that_is_right_as_often_as_it_says_has_no_error() {
         let mut answers = vec![("Yes", 0.8); 80];
         answers.extend([("no.", 0.2); 20]);
         answers.push(("left", 0.9));
@@ -123,14 +127,14 @@ mod tests {
         assert_eq!((found.n, found.clusters), (100, 100));
         assert!(found.ece.value < 1e-9, "{found:?}");
         assert!(
-            (found.brier.value - 0.16).abs() < 1e-9 && (found.brier_constant - 0.16).abs() < 1e-9
+            (found.brier.value - 0.16).abs() < 1e-9 && (found.brier_baseline - 0.16).abs() < 1e-9
         );
         let interval = found.brier.interval.expect("many images");
         assert!(interval.lo < 0.16 && interval.hi > 0.16);
     }
 
     #[test]
-    fn certainty_that_is_wrong_has() {
+    fn confidence_that_is_wrong_has() {
         // Certain at 0.9, right in half; and bins do not make up for one another.
         let found =
             of(&[("yes", 0.9), ("no", 0.1), ("yes", 0.6), ("no", 0.55)]).expect("yes and no");

@@ -1,36 +1,37 @@
-//! Two sets of predictions of the same examples: before and after, seeing and blind.
+//! The difference between two sets of predictions of the same examples, such as before and after tuning.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Interval, interval};
-use super::metric::{Judged, Sum, judge};
+use super::sums::{MetricSums, NormalizedPrediction, normalize_predictions};
 use super::{Metric, Prediction, Row};
 use crate::{Error, Result};
 
-/// How two sets of predictions differ.
+/// The differences between two sets of predictions, per metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The number of examples.
     pub n: usize,
-    /// Null where there is no question of the metric's kind.
+    /// Null in JSON where no example counts.
     pub differences: BTreeMap<Metric, Option<Difference>>,
 }
 
-/// The first set's score less the second's.
+/// The score of the first set minus that of the second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// As in [`super::Score::value`]; negative where the second is higher.
     pub value: f64,
-    /// Both sets are drawn together, a cluster at a time. Absent where there is but one cluster.
+    /// The 95 % interval of the paired bootstrap, which resamples both sets together, cluster by cluster.
+    /// Absent where there is only one cluster.
     pub interval: Option<Interval>,
     /// The number of examples counted.
     pub n: usize,
 }
 
 impl Difference {
-    /// Whether the whole interval is on one side of zero.
+    /// Whether the interval excludes zero.
     pub fn excludes_zero(&self) -> bool {
         self.interval.is_some_and(|i| i.lo > 0.0 || i.hi < 0.0)
     }
@@ -42,7 +43,7 @@ impl Comparison {
         self.differences.get(&metric)?.as_ref()
     }
 
-    /// One line a metric; without constants.
+    /// One row per metric, without majority answers.
     pub fn rows(&self) -> Vec<Row> {
         let row = |(&metric, difference): (&Metric, &Option<Difference>)| {
             let difference = difference.as_ref();
@@ -53,7 +54,7 @@ impl Comparison {
                 value: difference.map(|d| d.value),
                 lo: interval.map(|i| i.lo),
                 hi: interval.map(|i| i.hi),
-                constant: None,
+                majority: None,
                 n: difference.map_or(0, |d| d.n),
             }
         };
@@ -61,23 +62,29 @@ impl Comparison {
     }
 }
 
-/// The scores of `first` less those of `second`, example by example. An error if they are not
-/// predictions of the same examples.
+/// Compares the scores of `first` with those of `second`, example by example.
+///
+/// # Errors
+/// If the two sets are not predictions of the same examples.
 pub fn compare(first: &[Prediction], second: &[Prediction]) -> Result<Comparison> {
-    let pairs = pairs(first, second)?;
-    let metrics = Metric::all_of(first).into_iter();
+    let pairs = pair_predictions(first, second)?;
+    let metrics = Metric::applicable_to(first).into_iter();
     let differences = metrics.map(|metric| (metric, difference(metric, &pairs))).collect();
     Ok(Comparison { n: pairs.len(), differences })
 }
 
-/// The answers of both sets to each question. An error if they are not of the same questions.
-pub(super) fn pairs<'p>(
+/// The predictions of both sets for each example. An error if the examples differ.
+pub(super) fn pair_predictions<'p>(
     first: &'p [Prediction],
     second: &'p [Prediction],
-) -> Result<Vec<(Judged<'p>, Judged<'p>)>> {
-    let others = by_id(second)?;
-    if by_id(first)?.len() != others.len() {
-        return Err(mismatch(format!("{} examples against {}", first.len(), second.len())));
+) -> Result<Vec<PredictionPair<'p>>> {
+    let others = index_by_id(second)?;
+    if index_by_id(first)?.len() != others.len() {
+        return Err(mismatch(format!(
+            "the first set has {} examples, the second {}",
+            first.len(),
+            second.len()
+        )));
     }
     let mut pairs = Vec::with_capacity(first.len());
     for a in first {
@@ -85,51 +92,68 @@ pub(super) fn pairs<'p>(
             .get(&(a.run, a.id.as_str()))
             .ok_or_else(|| mismatch(format!("`{}` is in the first set only", a.id)))?;
         if (&a.target, a.answer_type, &a.cluster) != (&b.target, b.answer_type, &b.cluster) {
-            return Err(mismatch(format!("`{}` has another target, type or cluster", a.id)));
+            return Err(mismatch(format!(
+                "`{}` has another target, type or cluster in the second set",
+                a.id
+            )));
         }
         pairs.push((a, b));
     }
     let (first, second): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    Ok(judge(&first).into_iter().zip(judge(&second)).collect())
+    Ok(normalize_predictions(&first).into_iter().zip(normalize_predictions(&second)).collect())
 }
 
-fn difference(metric: Metric, pairs: &[(Judged<'_>, Judged<'_>)]) -> Option<Difference> {
-    let mut clusters: BTreeMap<&str, Pair> = BTreeMap::new();
-    let (mut n, mut total) = (0, Pair::default());
+fn difference(metric: Metric, pairs: &[PredictionPair<'_>]) -> Option<Difference> {
+    let mut clusters: BTreeMap<&str, SumsPair> = BTreeMap::new();
+    let (mut n, mut total) = (0, SumsPair::default());
     for (a, b) in pairs {
-        // Both or neither count: they have the same target and type.
-        let (Some(first), Some(second)) = (metric.part(a), metric.part(b)) else { continue };
-        let pair = Pair { first, second };
+        // Either both count or neither: they have the same target and type.
+        let Some(pair) = SumsPair::of(metric, a, b) else { continue };
         n += 1;
         total += pair;
         *clusters.entry(&a.prediction.cluster).or_default() += pair;
     }
-    let interval = interval(&clusters, |pair: Pair| pair.value(metric));
+    let interval = interval(&clusters, |pair: SumsPair| pair.value(metric));
     Some(Difference { value: total.value(metric)?, interval, n })
 }
 
-/// What both sets have earned.
+/// One example, as both sets answer it.
+pub(super) type PredictionPair<'p> = (NormalizedPrediction<'p>, NormalizedPrediction<'p>);
+
+/// The sums of both sets over the same examples.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Pair {
-    pub first: Sum,
-    pub second: Sum,
+pub(super) struct SumsPair {
+    first: MetricSums,
+    second: MetricSums,
 }
 
-impl Pair {
-    /// The first set's score less the second's.
+impl SumsPair {
+    /// What one example contributes to `metric` on both sides; `None` if the metric does not count it.
+    pub fn of(
+        metric: Metric,
+        first: &NormalizedPrediction<'_>,
+        second: &NormalizedPrediction<'_>,
+    ) -> Option<Self> {
+        Some(Self {
+            first: MetricSums::of(metric, first)?,
+            second: MetricSums::of(metric, second)?,
+        })
+    }
+
+    /// The score of the first set minus that of the second.
     pub fn value(self, metric: Metric) -> Option<f64> {
         Some(self.first.value(metric)? - self.second.value(metric)?)
     }
 }
 
-impl std::ops::AddAssign for Pair {
+impl std::ops::AddAssign for SumsPair {
     fn add_assign(&mut self, other: Self) {
         self.first += other.first;
         self.second += other.second;
     }
 }
 
-fn by_id(predictions: &[Prediction]) -> Result<BTreeMap<(u64, &str), &Prediction>> {
+fn index_by_id(predictions: &[Prediction]) -> Result<BTreeMap<(u64, &str), &Prediction>> {
     let mut by_id = BTreeMap::new();
     for p in predictions {
         if by_id.insert((p.run, p.id.as_str()), p).is_some() {
@@ -141,12 +165,12 @@ fn by_id(predictions: &[Prediction]) -> Result<BTreeMap<(u64, &str), &Prediction
 
 fn mismatch(cause: String) -> Error {
     Error::invalid("comparing predictions", cause)
-        .with_remedy("both sets must be predictions of the same split of the same data")
+        .with_remedy("compare predictions of the same split of the same data")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::About;
+    use super::super::ExampleAttributes;
     use super::*;
     use crate::data::AnswerType;
 
@@ -162,7 +186,7 @@ mod tests {
                 num_target_tokens: 2,
                 cluster: (i / 2).to_string(),
                 run: 0,
-                about: About::default(),
+                attributes: ExampleAttributes::default(),
             })
             .collect()
     }

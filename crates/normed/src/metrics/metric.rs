@@ -1,13 +1,13 @@
-//! What is counted, over which questions.
+//! The metrics: what each one measures, and over which examples.
 
 use serde::{Deserialize, Serialize};
 
-use super::captions::{CaptionMetric, Parts};
-use super::protocol::Answer;
-use super::{Prediction, reports};
+use super::Prediction;
+use super::answer::NormalizedAnswer;
+use super::captions::CaptionMetric;
 use crate::data::AnswerType;
 
-/// One number about a set of predictions, in the order of a table.
+/// A metric of a set of predictions. The order of the variants is the order of columns in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Metric {
@@ -19,18 +19,18 @@ pub enum Metric {
     OpenTokenRecall,
     /// Token F1, open questions.
     OpenTokenF1,
-    /// Exact match, questions that the data set calls closed.
+    /// Exact match, questions that the data set labels as closed.
     ClosedAccuracy,
     /// Exact match, questions whose answer is yes or no: what MISS reports as "closed".
     YesNoAccuracy,
-    /// Of generated reports.
+    /// A caption metric of generated reports.
     Report(CaptionMetric),
-    /// Negative log-likelihood in nats a target token, all questions or reports. Less is better.
+    /// Negative log-likelihood in nats per target token, all questions or reports. Lower is better.
     NllPerToken,
 }
 
 impl Metric {
-    /// Those of answers to questions.
+    /// The metrics of answers to questions.
     pub const ANSWERS: [Self; 7] = [
         Self::ExactMatch,
         Self::OpenExactMatch,
@@ -41,33 +41,34 @@ impl Metric {
         Self::NllPerToken,
     ];
 
-    /// Those of reports, or of answers.
+    /// The metrics of reports, or else of answers.
     pub fn all(reports: bool) -> Vec<Self> {
         match reports {
             false => Self::ANSWERS.to_vec(),
             true => {
-                let of_texts = CaptionMetric::WITHOUT_TABLES.map(Self::Report).into_iter();
-                of_texts.chain([Self::NllPerToken]).collect()
+                let captions = CaptionMetric::WITHOUT_TABLES.map(Self::Report).into_iter();
+                captions.chain([Self::NllPerToken]).collect()
             }
         }
     }
 
-    /// Those of `predictions`, which are of one kind.
-    pub(super) fn all_of(predictions: &[Prediction]) -> Vec<Self> {
+    /// The metrics that apply to `predictions`, which are all answers or all reports.
+    pub(super) fn applicable_to(predictions: &[Prediction]) -> Vec<Self> {
         Self::all(predictions.first().is_some_and(Prediction::is_report))
     }
 
-    /// The one that stands for the others where there is room for one.
-    pub fn headline(reports: bool) -> Self {
+    /// The metric to show where there is room for one: CIDEr of reports, exact match of answers.
+    pub fn primary(reports: bool) -> Self {
         if reports { Self::Report(CaptionMetric::Cider) } else { Self::ExactMatch }
     }
 
-    /// What it is multiplied by where people read it: 100, as CIDEr is too in papers on captions; nats stay.
+    /// The factor by which the value is multiplied for display: 100 (papers on captions show CIDEr times
+    /// 100 as well), but 1 for nats.
     pub fn scale(self) -> f64 {
         if self == Self::NllPerToken { 1.0 } else { 100.0 }
     }
 
-    /// As it stands in metrics.json.
+    /// Its name in metrics.json.
     pub fn name(self) -> &'static str {
         match self {
             Self::ExactMatch => "exact_match",
@@ -81,8 +82,8 @@ impl Metric {
         }
     }
 
-    /// Whether it counts a question with this answer.
-    pub(super) fn counts(self, target: &Answer, answer_type: AnswerType) -> bool {
+    /// Whether an example with this true answer counts.
+    pub(super) fn counts(self, target: &NormalizedAnswer, answer_type: AnswerType) -> bool {
         match self {
             Self::NllPerToken => true,
             Self::ExactMatch => answer_type != AnswerType::Report,
@@ -95,8 +96,12 @@ impl Metric {
         }
     }
 
-    /// What `answer` earns, 0 to 1. `None` for a metric that does not judge single answers.
-    pub(super) fn credit(self, answer: &Answer, target: &Answer) -> Option<f64> {
+    /// The score of one answer, 0 to 1. `None` for a metric that does not score single answers.
+    pub(super) fn credit(
+        self,
+        answer: &NormalizedAnswer,
+        target: &NormalizedAnswer,
+    ) -> Option<f64> {
         match self {
             Self::ExactMatch
             | Self::OpenExactMatch
@@ -106,22 +111,6 @@ impl Metric {
             Self::OpenTokenF1 => Some(answer.token_f1(target)),
             Self::Report(_) | Self::NllPerToken => None,
         }
-    }
-
-    /// What a prediction adds to the sum that [`Sum::value`] makes the metric of.
-    pub(super) fn part(self, judged: &Judged<'_>) -> Option<Sum> {
-        let Judged { prediction, answer, target, parts } = judged;
-        if !self.counts(target, prediction.answer_type) {
-            return None;
-        }
-        if let Self::Report(_) = self {
-            return Some(Sum { parts: (*parts)?, ..Sum::default() });
-        }
-        let ratio = match self.credit(answer, target) {
-            Some(credit) => Ratio { above: credit, below: 1.0 },
-            None => Ratio { above: prediction.nll, below: prediction.num_target_tokens as f64 },
-        };
-        Some(Sum { ratio, ..Sum::default() })
     }
 }
 
@@ -136,72 +125,9 @@ impl TryFrom<String> for Metric {
 
     fn try_from(name: String) -> Result<Self, String> {
         let mut known = Self::ANSWERS.into_iter().chain(Self::all(true));
-        known.find(|metric| metric.name() == name).ok_or_else(|| format!("no metric is `{name}`"))
-    }
-}
-
-/// A prediction with both its texts normalised; of a report, with what it adds to the scores of texts.
-pub(super) struct Judged<'a> {
-    pub prediction: &'a Prediction,
-    pub answer: Answer,
-    pub target: Answer,
-    parts: Option<Parts>,
-}
-
-/// Each of `predictions`, judged among the others.
-pub(super) fn judge<'a>(predictions: &[&'a Prediction]) -> Vec<Judged<'a>> {
-    let mut parts = reports::parts_of_reports(predictions).into_iter();
-    let judged = predictions.iter().map(|&prediction| Judged {
-        prediction,
-        answer: Answer::new(&prediction.prediction),
-        target: Answer::new(&prediction.target),
-        parts: if prediction.is_report() { parts.next() } else { None },
-    });
-    judged.collect()
-}
-
-/// A sum over examples, of what a metric is made of.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Sum {
-    pub ratio: Ratio,
-    parts: Parts,
-}
-
-impl Sum {
-    /// The metric over those examples; `None` if there are none.
-    pub fn value(self, metric: Metric) -> Option<f64> {
-        match metric {
-            Metric::Report(metric) => self.parts.value(metric),
-            _ => self.ratio.value(),
-        }
-    }
-}
-
-impl std::ops::AddAssign for Sum {
-    fn add_assign(&mut self, other: Self) {
-        self.ratio += other.ratio;
-        self.parts += other.parts;
-    }
-}
-
-/// A sum over examples, and what it is divided by.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Ratio {
-    pub above: f64,
-    pub below: f64,
-}
-
-impl Ratio {
-    /// `None` if there is nothing to divide by.
-    pub fn value(self) -> Option<f64> {
-        (self.below > 0.0).then(|| self.above / self.below)
-    }
-}
-
-impl std::ops::AddAssign for Ratio {
-    fn add_assign(&mut self, other: Self) {
-        self.above += other.above;
-        self.below += other.below;
+        known
+            .find(|metric| metric.name() == name)
+            .ok_or_else(|| format!("there is no metric `{name}`"))
     }
 }
 
@@ -210,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_json() {
+    fn names_are_the_json_keys() {
         for metric in [Metric::all(false), Metric::all(true)].concat() {
             let json = serde_json::json!({ metric.name(): 1 });
             let map = std::collections::BTreeMap::from([(metric, 1)]);

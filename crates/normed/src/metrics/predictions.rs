@@ -1,4 +1,4 @@
-//! predictions.jsonl: one JSON object a line.
+//! The file predictions.jsonl: one JSON object per line.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::data::AnswerType;
 use crate::files::{TABLE_LIMIT, read_bounded, write_atomically};
 use crate::{Error, Result};
 
-/// A line of predictions.jsonl.
+/// A prediction for one example: a line of predictions.jsonl.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The example's id.
@@ -22,54 +22,57 @@ pub struct Prediction {
     pub target: String,
     /// `OPEN`, `CLOSED` or `REPORT`.
     pub answer_type: AnswerType,
-    /// Summed negative log-likelihood in nats of the answer's tokens and the closing one.
+    /// Summed negative log-likelihood of the true answer's tokens and the end token, in nats.
     pub nll: f64,
-    /// The number of tokens that `nll` sums over.
+    /// The number of tokens summed in `nll`.
     pub num_target_tokens: usize,
-    /// What intervals cluster by: the example's group, else its image. Lines without one are of
-    /// one and the same cluster: where nothing says which belong together, no interval is given.
+    /// The cluster for intervals: the example's group, else its image. Lines without this field are all in
+    /// one cluster, so that they get no interval.
     #[serde(default)]
     pub cluster: String,
-    /// Which of several runs it is of, where predictions of several are one set: its seed.
+    /// The seed of the run it is from, where the predictions of several runs are scored as one set.
     #[serde(skip)]
     pub run: u64,
-    /// By what scores are broken down.
+    /// The attributes by which scores can be broken down.
     #[serde(flatten)]
-    pub about: About,
+    pub attributes: ExampleAttributes,
 }
 
 impl Prediction {
-    /// Whether it is a report, and no answer.
+    /// Whether it is a report rather than an answer.
     pub fn is_report(&self) -> bool {
         self.answer_type == AnswerType::Report
     }
 }
 
-/// What a data set says of a question, if it does.
+/// Attributes of an example, as far as the data set has them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct About {
-    /// What is asked for.
+pub struct ExampleAttributes {
+    /// The type of question, such as `presence`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question_type: Option<String>,
-    /// What the picture was made by.
+    /// The imaging modality, such as `CT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<String>,
-    /// What the picture is of.
+    /// The organ or body part shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organ: Option<String>,
 }
 
-/// Reads predictions; blank lines are passed over.
+/// Reads predictions from a JSON Lines file; blank lines are skipped.
+///
+/// # Errors
+/// If the file cannot be read, or a line is not a prediction.
 pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
-    read_lines(
+    read_json_lines(
         path,
-        "a line is {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
+        "each line must be {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
          num_target_tokens, cluster}",
     )
 }
 
-/// Reads one JSON object a line; blank lines are passed over. `hint` says what a line is.
-pub(super) fn read_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
+/// Reads one JSON object per line; blank lines are skipped. `hint` describes a line, for errors.
+pub(super) fn read_json_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
     let bytes = read_bounded(path, TABLE_LIMIT)?;
     let mut lines = Vec::new();
     for (i, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
@@ -120,7 +123,10 @@ mod tests {
             num_target_tokens: 3,
             cluster: "a.png".into(),
             run: 0,
-            about: About { organ: Some("Lung".into()), ..About::default() },
+            attributes: ExampleAttributes {
+                organ: Some("Lung".into()),
+                ..ExampleAttributes::default()
+            },
         }
     }
 
@@ -129,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn predictions_are_read_back_as_written() {
         let dir = directory();
         let path = dir.path().join("predictions.jsonl");
         let written = [prediction("1"), prediction("2")];
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_is_named() {
+    fn an_error_names_the_broken_line() {
         let dir = directory();
         let path = dir.path().join("predictions.jsonl");
         let good = serde_json::to_string(&prediction("1")).expect("json");
@@ -160,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_no_number_is_not_written() {
+    fn a_loss_that_is_not_finite_is_not_written() {
         let dir = directory();
         let path = dir.path().join("predictions.jsonl");
         let broken = Prediction { nll: f64::NAN, ..prediction("17") };

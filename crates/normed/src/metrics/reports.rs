@@ -1,51 +1,51 @@
-//! Generated reports as texts that are scored, and the best report that an answerer who never looks can
-//! write.
+//! Generated reports: their caption sums, and the majority report as a baseline.
 
 use std::collections::BTreeMap;
 
-use super::captions::{Caption, Parts, parts};
+use super::captions::{Caption, CaptionSums, caption_sums};
 use super::{Metric, Prediction};
 
-/// Of the training reports, so many of the most frequent stand for election as the best constant.
+/// How many of the most frequent training reports are candidates for the majority report.
 const CANDIDATES: usize = 24;
 
-/// By so many training reports, spread evenly over all, it is chosen.
-const JUDGES: usize = 400;
+/// On how many training reports the candidates are scored.
+const SCORED_ON: usize = 400;
 
-/// What each report among `predictions` adds to the scores of all of them.
-pub(super) fn parts_of_reports(predictions: &[&Prediction]) -> Vec<Parts> {
+/// The caption sums of each report among `predictions`, as one set.
+pub(super) fn report_sums(predictions: &[&Prediction]) -> Vec<CaptionSums> {
     let reports = predictions.iter().filter(|prediction| prediction.is_report());
     let captions: Vec<_> = reports.map(|p| caption(&p.id, &p.prediction, &p.target)).collect();
-    parts(&captions)
+    caption_sums(&captions)
 }
 
-/// What `text` scores in `metric` as the report of every study whose report is among `targets`.
-pub(super) fn constant_score<'t>(
+/// The score of `text` in `metric` if it is the report of every study; `targets` are the true reports.
+pub(super) fn score_of_one_report<'t>(
     metric: Metric,
     text: &str,
     targets: impl IntoIterator<Item = &'t str>,
 ) -> Option<f64> {
     let Metric::Report(metric) = metric else { return None };
-    let mut total = Parts::default();
-    parts(&everywhere(text, targets)).into_iter().for_each(|part| total += part);
+    let mut total = CaptionSums::default();
+    caption_sums(&repeated(text, targets)).into_iter().for_each(|sums| total += sums);
     total.value(metric)
 }
 
-/// For every metric, the report that scores most as the report of all studies: of the 24 most frequent of
-/// `reports`, by 400 of them. Of reports that are as frequent, and of judges, those are taken that are
-/// spread evenly over all in alphabetical order.
-pub(super) fn best_constants(reports: &[&str]) -> BTreeMap<Metric, String> {
+/// For every metric, the report that scores highest as the report of all studies.
+///
+/// The candidates are the 24 most frequent of `reports`; they are scored on at most 400 of them. Where
+/// there are more, both are picked at even distances in alphabetical order.
+pub(super) fn majority_reports(reports: &[&str]) -> BTreeMap<Metric, String> {
     let mut sorted = reports.to_vec();
     sorted.sort_unstable();
-    let judges = spread(&sorted, JUDGES);
+    let targets = pick_evenly(&sorted, SCORED_ON);
     let mut best: BTreeMap<Metric, (f64, &str)> = BTreeMap::new();
     for candidate in candidates(&sorted) {
-        let mut total = Parts::default();
-        let parts = parts(&everywhere(candidate, judges.iter().copied()));
-        parts.into_iter().for_each(|part| total += part);
+        let mut total = CaptionSums::default();
+        let sums = caption_sums(&repeated(candidate, targets.iter().copied()));
+        sums.into_iter().for_each(|sums| total += sums);
         for metric in Metric::all(true) {
-            let Metric::Report(of_text) = metric else { continue };
-            let Some(value) = total.value(of_text) else { continue };
+            let Metric::Report(caption_metric) = metric else { continue };
+            let Some(value) = total.value(caption_metric) else { continue };
             if best.get(&metric).is_none_or(|(most, _)| value > *most) {
                 best.insert(metric, (value, candidate));
             }
@@ -54,7 +54,7 @@ pub(super) fn best_constants(reports: &[&str]) -> BTreeMap<Metric, String> {
     best.into_iter().map(|(metric, (_, text))| (metric, text.to_owned())).collect()
 }
 
-/// The most frequent of `sorted`.
+/// The most frequent texts of `sorted`, at most [`CANDIDATES`].
 fn candidates<'t>(sorted: &[&'t str]) -> Vec<&'t str> {
     let mut counts: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for same in sorted.chunk_by(|a, b| a == b) {
@@ -62,18 +62,19 @@ fn candidates<'t>(sorted: &[&'t str]) -> Vec<&'t str> {
     }
     let mut chosen = Vec::new();
     for (_, texts) in counts.into_iter().rev() {
-        chosen.extend(spread(&texts, CANDIDATES - chosen.len()));
+        chosen.extend(pick_evenly(&texts, CANDIDATES - chosen.len()));
     }
     chosen
 }
 
-/// At most `most` of `all`, spread evenly.
-fn spread<'t>(all: &[&'t str], most: usize) -> Vec<&'t str> {
+/// At most `most` of `all`, at even distances.
+fn pick_evenly<'t>(all: &[&'t str], most: usize) -> Vec<&'t str> {
     let n = most.min(all.len());
     (0..n).map(|i| all[i * all.len() / n]).collect()
 }
 
-fn everywhere<'t>(text: &str, targets: impl IntoIterator<Item = &'t str>) -> Vec<Caption> {
+/// `text` as the prediction for each of `targets`.
+fn repeated<'t>(text: &str, targets: impl IntoIterator<Item = &'t str>) -> Vec<Caption> {
     let targets = targets.into_iter().enumerate();
     targets.map(|(i, target)| caption(&i.to_string(), text, target)).collect()
 }
@@ -90,7 +91,8 @@ fn caption(id: &str, prediction: &str, target: &str) -> Caption {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        About, CaptionMetric, Constants, ConstantsFrom, compare, paired_bootstrap, score,
+        BaselineSource, CaptionMetric, ExampleAttributes, MajorityBaseline, compare,
+        paired_bootstrap, score,
     };
     use super::*;
     use crate::data::AnswerType;
@@ -114,7 +116,7 @@ mod tests {
             nll: 2.0,
             num_target_tokens: 4,
             cluster: (i / 2).to_string(),
-            about: About::default(),
+            attributes: ExampleAttributes::default(),
             run,
         };
         (0..40).map(report).collect()
@@ -167,31 +169,32 @@ mod tests {
     }
 
     #[test]
-    fn the_best_constant_is_chosen_by_training_reports_for_each_metric() {
+    fn each_metric_has_its_own_majority_report_of_the_training_split() {
         let train = [TEXTS[1], TEXTS[2], TEXTS[2], TEXTS[3], TEXTS[0], TEXTS[0], TEXTS[0]];
-        let constants = Constants::of_training(train.map(|text| (text, AnswerType::Report)));
+        let baseline =
+            MajorityBaseline::from_training(train.map(|text| (text, AnswerType::Report)));
         let predictions = reports(0, |i| TEXTS[i % 4]);
-        let scores = score(&predictions, Some(&constants));
-        assert_eq!(scores.constants_from, ConstantsFrom::Training);
+        let scores = score(&predictions, Some(&baseline));
+        assert_eq!(scores.baseline_source, BaselineSource::Training);
         for metric in CaptionMetric::WITHOUT_TABLES {
             let score = scores.get(Metric::Report(metric)).unwrap();
-            let constant = score.constant.as_ref().unwrap();
-            assert!(TEXTS.contains(&constant.answer.as_str()), "{constant:?}");
-            assert!(constant.value < score.value);
-            // The constant's score is that of predictions that say it everywhere.
-            let said: Vec<_> = predictions
+            let majority = score.majority.as_ref().unwrap();
+            assert!(TEXTS.contains(&majority.answer.as_str()), "{majority:?}");
+            assert!(majority.value < score.value);
+            // Its score is that of predictions that repeat it for every study.
+            let repeated: Vec<_> = predictions
                 .iter()
-                .map(|p| Prediction { prediction: constant.answer.clone(), ..p.clone() })
+                .map(|p| Prediction { prediction: majority.answer.clone(), ..p.clone() })
                 .collect();
-            let alone = super::super::score(&said, Some(&constants));
-            assert_eq!(alone.get(Metric::Report(metric)).unwrap().value, constant.value);
+            let alone = super::super::score(&repeated, Some(&baseline));
+            assert_eq!(alone.get(Metric::Report(metric)).unwrap().value, majority.value);
         }
         let rouge = scores.get(Metric::Report(CaptionMetric::RougeL)).unwrap();
-        assert_eq!(rouge.constant.as_ref().unwrap().answer, TEXTS[0]);
+        assert_eq!(rouge.majority.as_ref().unwrap().answer, TEXTS[0]);
     }
 
     #[test]
-    fn candidates_are_frequent_and_spread() {
+    fn candidates_are_the_most_frequent_and_picked_evenly() {
         let rare: Vec<String> = (0..100).map(|i| format!("{i:03}")).collect();
         let mut all: Vec<&str> = rare.iter().map(String::as_str).collect();
         all.extend(["often"; 3]);

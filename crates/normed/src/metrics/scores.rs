@@ -1,49 +1,52 @@
-//! Every metric of a set of predictions, each with its interval and the best constant beside it.
+//! Every metric of a set of predictions, with its 95 % interval and the majority-answer baseline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::answer::STRICT_PROTOCOL;
 use super::bootstrap::{Interval, interval};
 use super::calibration::{Calibration, calibration};
-use super::metric::{Judged, Sum, judge};
-use super::reports::constant_score;
-use super::{Constant, Constants, ConstantsFrom, Metric, Prediction, protocol};
+use super::reports::score_of_one_report;
+use super::sums::{MetricSums, NormalizedPrediction, normalize_predictions};
+use super::{BaselineSource, MajorityAnswer, MajorityBaseline, Metric, Prediction};
 
-/// What metrics.json holds.
+/// The scores of a set of predictions: the content of metrics.json.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// The rules by which answers are compared: [`protocol::NAME`].
+    /// The protocol by which answers are compared: [`STRICT_PROTOCOL`].
     pub protocol: String,
-    /// The answers that the constants were chosen by.
-    pub constants_from: ConstantsFrom,
+    /// The answers from which the majority answers were chosen.
+    #[serde(rename = "constants_from")]
+    pub baseline_source: BaselineSource,
     /// The number of predictions.
     pub n: usize,
-    /// The number of images or groups.
+    /// The number of clusters: images or groups.
     pub clusters: usize,
-    /// Those of answers, or those of reports; null where there is no question of the metric's kind.
+    /// One score per metric of answers, or of reports; null in JSON where no example counts.
     pub scores: BTreeMap<Metric, Option<Score>>,
-    /// Null where no answer is yes or no.
+    /// Null in JSON where no true answer is yes or no.
     #[serde(default)]
     pub calibration: Option<Calibration>,
 }
 
-/// One metric's value.
+/// The value of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// A fraction of 1, of CIDEr's of 10; nats for [`Metric::NllPerToken`].
+    /// From 0 to 1; CIDEr from 0 to 10; [`Metric::NllPerToken`] in nats.
     pub value: f64,
-    /// Absent where all examples are of one cluster.
+    /// The 95 % interval; absent where all examples are in one cluster.
     pub interval: Option<Interval>,
-    /// Absent where no constant can be chosen, and for [`Metric::NllPerToken`].
-    pub constant: Option<Constant>,
+    /// The baseline; absent where none can be chosen, and for [`Metric::NllPerToken`].
+    #[serde(rename = "constant")]
+    pub majority: Option<MajorityAnswer>,
     /// The number of examples counted.
     pub n: usize,
-    /// The number of images or groups that they are of.
+    /// The number of their clusters: images or groups.
     pub clusters: usize,
 }
 
-/// A line of a table of scores.
+/// A row of a table of scores.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The metric.
@@ -56,81 +59,120 @@ pub struct Row {
     pub lo: Option<f64>,
     /// The interval's upper end.
     pub hi: Option<f64>,
-    /// The best constant answerer's score.
-    pub constant: Option<f64>,
+    /// The score of the majority answer.
+    pub majority: Option<f64>,
     /// The number of examples counted.
     pub n: usize,
 }
 
-/// All metrics of `predictions`. Without `constants`, those are chosen by the predictions' own
-/// targets.
-pub fn score(predictions: &[Prediction], constants: Option<&Constants>) -> Scores {
+/// Scores `predictions` by every metric that applies. Without a `baseline`, the majority answers are
+/// chosen from the predictions' own targets.
+///
+/// ```
+/// use normed::data::AnswerType;
+/// use normed::metrics::{ExampleAttributes, MajorityBaseline, Metric, Prediction, score};
+///
+/// let prediction = |id: &str, prediction: &str, target: &str| Prediction {
+///     id: id.to_owned(),
+///     question: "Is the heart enlarged?".to_owned(),
+///     prediction: prediction.to_owned(),
+///     target: target.to_owned(),
+///     answer_type: AnswerType::Closed,
+///     nll: 0.5,
+///     num_target_tokens: 2,
+///     cluster: format!("image {id}"),
+///     run: 0,
+///     attributes: ExampleAttributes::default(),
+/// };
+/// let predictions = [
+///     prediction("1", "Yes.", "yes"),
+///     prediction("2", "no", "no"),
+///     prediction("3", "yes", "no"),
+///     prediction("4", "no", "no"),
+/// ];
+/// let training = [("no", AnswerType::Closed), ("no", AnswerType::Closed)];
+/// let scores = score(&predictions, Some(&MajorityBaseline::from_training(training)));
+///
+/// let exact_match = scores.get(Metric::ExactMatch).unwrap();
+/// assert_eq!(exact_match.value, 0.75);
+/// let majority = exact_match.majority.as_ref().unwrap();
+/// assert_eq!((majority.answer.as_str(), majority.value), ("no", 0.75));
+/// ```
+pub fn score(predictions: &[Prediction], baseline: Option<&MajorityBaseline>) -> Scores {
     let own;
-    let constants = match constants {
-        Some(constants) => constants,
+    let baseline = match baseline {
+        Some(baseline) => baseline,
         None => {
             let targets = predictions.iter().map(|p| (p.target.as_str(), p.answer_type));
-            own = Constants::choose(ConstantsFrom::Targets, targets);
+            own = MajorityBaseline::choose(BaselineSource::Targets, targets);
             &own
         }
     };
-    let judged = judge(&predictions.iter().collect::<Vec<_>>());
-    let metrics = Metric::all_of(predictions).into_iter();
-    let scores = metrics.map(|metric| (metric, score_one(metric, &judged, constants)));
+    let examples = normalize_predictions(&predictions.iter().collect::<Vec<_>>());
+    let metrics = Metric::applicable_to(predictions).into_iter();
+    let scores = metrics.map(|metric| (metric, score_metric(metric, &examples, baseline)));
     let clusters: BTreeSet<&str> = predictions.iter().map(|p| p.cluster.as_str()).collect();
     Scores {
-        protocol: protocol::NAME.to_owned(),
-        constants_from: constants.from,
+        protocol: STRICT_PROTOCOL.to_owned(),
+        baseline_source: baseline.from,
         n: predictions.len(),
         clusters: clusters.len(),
         scores: scores.collect(),
         calibration: calibration(
-            judged.iter().map(|j| (&j.target, j.prediction.nll, j.prediction.cluster.as_str())),
+            examples.iter().map(|e| (&e.target, e.prediction.nll, e.prediction.cluster.as_str())),
         ),
     }
 }
 
-/// Every metric's value, without intervals and constants.
-pub fn values_of(predictions: &[Prediction]) -> BTreeMap<Metric, f64> {
-    let judged = judge(&predictions.iter().collect::<Vec<_>>());
+/// The value of every metric, without intervals and baselines.
+pub fn metric_values(predictions: &[Prediction]) -> BTreeMap<Metric, f64> {
+    let examples = normalize_predictions(&predictions.iter().collect::<Vec<_>>());
     let value = |metric: Metric| {
-        let mut total = Sum::default();
-        judged.iter().filter_map(|j| metric.part(j)).for_each(|part| total += part);
+        let mut total = MetricSums::default();
+        examples.iter().filter_map(|e| MetricSums::of(metric, e)).for_each(|sums| total += sums);
         Some((metric, total.value(metric)?))
     };
-    Metric::all_of(predictions).into_iter().filter_map(value).collect()
+    Metric::applicable_to(predictions).into_iter().filter_map(value).collect()
 }
 
-fn score_one(metric: Metric, judged: &[Judged<'_>], constants: &Constants) -> Option<Score> {
-    let mut clusters: BTreeMap<&str, Sum> = BTreeMap::new();
-    let (mut counted, mut total) = (Vec::new(), Sum::default());
-    for j in judged {
-        let Some(part) = metric.part(j) else { continue };
-        counted.push(j);
-        total += part;
-        *clusters.entry(&j.prediction.cluster).or_default() += part;
+fn score_metric(
+    metric: Metric,
+    examples: &[NormalizedPrediction<'_>],
+    baseline: &MajorityBaseline,
+) -> Option<Score> {
+    let mut clusters: BTreeMap<&str, MetricSums> = BTreeMap::new();
+    let (mut counted, mut total) = (Vec::new(), MetricSums::default());
+    for example in examples {
+        let Some(sums) = MetricSums::of(metric, example) else { continue };
+        counted.push(example);
+        total += sums;
+        *clusters.entry(&example.prediction.cluster).or_default() += sums;
     }
     Some(Score {
         value: total.value(metric)?,
-        interval: interval(&clusters, |sum: Sum| sum.value(metric)),
-        constant: constant(metric, &counted, constants),
+        interval: interval(&clusters, |sums: MetricSums| sums.value(metric)),
+        majority: majority_answer(metric, &counted, baseline),
         n: counted.len(),
         clusters: clusters.len(),
     })
 }
 
-/// What is said to all of these, and what it earns.
-fn constant(metric: Metric, judged: &[&Judged<'_>], constants: &Constants) -> Option<Constant> {
-    if let Some(text) = constants.report(metric) {
-        let targets = judged.iter().map(|j| j.prediction.target.as_str());
-        let value = constant_score(metric, text, targets)?;
-        return Some(Constant { answer: text.to_owned(), value });
+/// The majority answer for `metric`, with its score on these examples.
+fn majority_answer(
+    metric: Metric,
+    examples: &[&NormalizedPrediction<'_>],
+    baseline: &MajorityBaseline,
+) -> Option<MajorityAnswer> {
+    if let Some(text) = baseline.report(metric) {
+        let targets = examples.iter().map(|e| e.prediction.target.as_str());
+        let value = score_of_one_report(metric, text, targets)?;
+        return Some(MajorityAnswer { answer: text.to_owned(), value });
     }
-    let answer = constants.answer(metric)?;
-    let earned: Option<Vec<f64>> =
-        judged.iter().map(|j| metric.credit(answer, &j.target)).collect();
-    let value = earned?.iter().sum::<f64>() / judged.len() as f64;
-    Some(Constant { answer: answer.text().to_owned(), value })
+    let answer = baseline.answer(metric)?;
+    let credits: Option<Vec<f64>> =
+        examples.iter().map(|e| metric.credit(answer, &e.target)).collect();
+    let value = credits?.iter().sum::<f64>() / examples.len() as f64;
+    Some(MajorityAnswer { answer: answer.text().to_owned(), value })
 }
 
 impl Scores {
@@ -139,7 +181,7 @@ impl Scores {
         self.scores.get(&metric)?.as_ref()
     }
 
-    /// One line a metric.
+    /// One row per metric.
     pub fn rows(&self) -> Vec<Row> {
         let row = |(&metric, score): (&Metric, &Option<Score>)| {
             let score = score.as_ref();
@@ -150,7 +192,7 @@ impl Scores {
                 value: score.map(|s| s.value),
                 lo: interval.map(|i| i.lo),
                 hi: interval.map(|i| i.hi),
-                constant: score.and_then(|s| s.constant.as_ref()).map(|c| c.value),
+                majority: score.and_then(|s| s.majority.as_ref()).map(|m| m.value),
                 n: score.map_or(0, |s| s.n),
             }
         };
@@ -160,7 +202,7 @@ impl Scores {
 
 #[cfg(test)]
 mod tests {
-    use super::super::About;
+    use super::super::ExampleAttributes;
     use super::*;
     use crate::data::AnswerType;
 
@@ -175,19 +217,19 @@ mod tests {
             num_target_tokens: 2,
             cluster: cluster.into(),
             run: 0,
-            about: About::default(),
+            attributes: ExampleAttributes::default(),
         }
     }
 
     #[test]
-    fn nothing_gives_no_score() {
+    fn no_predictions_have_no_scores() {
         let scores = score(&[], None);
         assert!(scores.rows().iter().all(|r| r.value.is_none() && r.n == 0));
         assert!(serde_json::json!(scores)["scores"]["exact_match"].is_null());
     }
 
     #[test]
-    fn both_definitions_of_closed_stand_side_by_side() {
+    fn both_definitions_of_closed_are_scored() {
         use AnswerType::{Closed, Open};
         let predictions = [
             prediction("Yes.", "yes", Closed, "a"),
@@ -206,15 +248,16 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_is_judged_on_these_questions_not_on_those_it_was_chosen_by() {
+    fn a_majority_answer_is_scored_on_these_questions_not_on_those_it_was_chosen_from() {
         use AnswerType::Closed;
         let predictions =
             [prediction("yes", "yes", Closed, "a"), prediction("yes", "no", Closed, "b")];
-        let training = Constants::of_training([("no", Closed), ("No", Closed), ("yes", Closed)]);
+        let training =
+            MajorityBaseline::from_training([("no", Closed), ("No", Closed), ("yes", Closed)]);
         let scores = score(&predictions, Some(&training));
-        assert_eq!(scores.constants_from, ConstantsFrom::Training);
-        let constant = scores.get(Metric::ClosedAccuracy).and_then(|s| s.constant.clone());
-        assert_eq!(constant, Some(Constant { answer: "no".into(), value: 0.5 }));
+        assert_eq!(scores.baseline_source, BaselineSource::Training);
+        let majority = scores.get(Metric::ClosedAccuracy).and_then(|s| s.majority.clone());
+        assert_eq!(majority, Some(MajorityAnswer { answer: "no".into(), value: 0.5 }));
     }
 
     #[test]

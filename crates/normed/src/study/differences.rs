@@ -84,7 +84,7 @@ pub fn contest(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::toy::answers;
+    use crate::metrics::test_predictions::yes_no_predictions as answers;
 
     #[test]
     fn the_highest_is_the_best_only_where_it_is_told_from_all() {

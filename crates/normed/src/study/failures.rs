@@ -9,8 +9,8 @@ use super::results::CellResults;
 use super::{Pictures, Study};
 use crate::Result;
 use crate::data::{Example, ImageSource};
+use crate::metrics::NormalizedAnswer;
 use crate::metrics::Prediction;
-use crate::metrics::protocol::Answer;
 
 /// How many of those where methods differ are shown, and how many that all got wrong.
 const SHOWN: (usize, usize) = (8, 4);
@@ -91,10 +91,10 @@ fn chosen<'r>(group: &[&'r CellResults<'_>]) -> Vec<Failure<'r>> {
         .collect();
     let (mut differ, mut all_wrong) = (Vec::new(), Vec::new());
     for question in *first {
-        let target = Answer::new(&question.target);
+        let target = NormalizedAnswer::new(&question.target);
         let answers = runs.iter().zip(&by_id).filter_map(|((method, _), answers)| {
             let answer = answers.get(question.id.as_str())?.prediction.as_str();
-            let right = Answer::new(answer).exact_match(&target) == 1.0;
+            let right = NormalizedAnswer::new(answer).exact_match(&target) == 1.0;
             Some((*method, answer, (!question.is_report()).then_some(right)))
         });
         let answers: Vec<_> = answers.collect();

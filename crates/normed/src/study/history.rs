@@ -27,7 +27,7 @@ pub struct Validation {
     pub epoch: usize,
     /// Nats a token.
     pub loss: f64,
-    /// Of generated texts, where some were generated: [`Metric::headline`].
+    /// Of generated texts, where some were generated: [`Metric::primary`].
     pub score: Option<f64>,
 }
 
@@ -53,7 +53,7 @@ impl History {
                 }
                 Some("evaluated") if event["of"] == "validation" => {
                     let Some(loss) = event["loss"].as_f64() else { continue };
-                    let headline = |reports| event[Metric::headline(reports).name()].as_f64();
+                    let headline = |reports| event[Metric::primary(reports).name()].as_f64();
                     let score = headline(false).or_else(|| headline(true));
                     history.validations.push(Validation { epoch, loss, score });
                 }

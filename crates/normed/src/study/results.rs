@@ -7,7 +7,7 @@ use super::advance::{CellRun, cell_runs, is_done};
 use super::history::History;
 use super::select::{Tried, chosen, tried};
 use super::{Addresses, Cell, Study, Task, Work};
-use crate::metrics::{Constants, Metric, Prediction, Scores, read_predictions, score};
+use crate::metrics::{MajorityBaseline, Metric, Prediction, Scores, read_predictions, score};
 use crate::train::{Outcome, read_outcome};
 use crate::{Error, Result};
 
@@ -180,7 +180,7 @@ impl Scored {
         let pool = pooled(answers.iter().map(|(seed, a)| (*seed, &a.seeing[..])));
         let blind: Option<Vec<_>> =
             answers.iter().map(|(seed, a)| Some((*seed, a.blind.as_deref()?))).collect();
-        let none = Constants::none();
+        let none = MajorityBaseline::none();
         let score = |predictions: &[Prediction]| score(predictions, Some(&none));
         let blind = blind.filter(|blind| !blind.is_empty()).map(|blind| score(&pooled(blind)));
         Self {

@@ -4,7 +4,7 @@ use super::differences::{Duel, Mark, contest};
 use super::results::{Answers, CellResults, RunResults, Scored, pooled};
 use super::table::{Entry, Score};
 use crate::Result;
-use crate::metrics::{CaptionMetric, Constants, Metric, Prediction, Scores, score};
+use crate::metrics::{CaptionMetric, MajorityBaseline, Metric, Prediction, Scores, score};
 
 /// What is measured, and what a table's column is called.
 const MEASURES: [(Metric, &str); 11] = [
@@ -23,7 +23,7 @@ const MEASURES: [(Metric, &str); 11] = [
 
 /// The measure that stands for the others where there is room for one.
 pub fn headline(predictions: &[Prediction]) -> Metric {
-    Metric::headline(predictions.first().is_some_and(Prediction::is_report))
+    Metric::primary(predictions.first().is_some_and(Prediction::is_report))
 }
 
 /// What an axis and a caption call it, and that it is times 100.
@@ -60,7 +60,7 @@ impl<'r> Scoring<'r> {
     pub fn new(
         cells: &[&'r CellResults<'r>],
         seeds: &[u64],
-        constants: Option<&Constants>,
+        constants: Option<&MajorityBaseline>,
         only_headline: bool,
         answers: impl Fn(&RunResults) -> Option<&Answers>,
     ) -> Result<Self> {
@@ -75,7 +75,7 @@ impl<'r> Scoring<'r> {
         }
         let first = scored.first().map(|cell| score(&cell.scored.pool, constants));
         let only = scored.first().map(|cell| headline(&cell.pool)).filter(|_| only_headline);
-        let constant = |metric| Some(first.as_ref()?.get(metric)?.constant.as_ref()?.value);
+        let constant = |metric| Some(first.as_ref()?.get(metric)?.majority.as_ref()?.value);
         let counts = |metric| first.as_ref().is_some_and(|scores| scores.get(metric).is_some());
         let measures: Vec<_> = MEASURES
             .into_iter()

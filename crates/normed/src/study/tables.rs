@@ -9,13 +9,13 @@ use super::select::at_an_end;
 use super::table::{Entry, Score, Table};
 use crate::Result;
 use crate::data::Split;
-use crate::metrics::{Constants, Metric, compare};
+use crate::metrics::{MajorityBaseline, Metric, compare};
 
 /// The tables, section by section.
 pub struct Tables<'r> {
     results: &'r Results<'r>,
     /// The best constants of each test set's training split, where it has one.
-    constants: BTreeMap<String, Option<Constants>>,
+    constants: BTreeMap<String, Option<MajorityBaseline>>,
 }
 
 impl<'r> Tables<'r> {
@@ -38,7 +38,7 @@ impl<'r> Tables<'r> {
                 }
             }
             let answers = answers.iter().map(|(answer, kind)| (answer.as_str(), *kind));
-            let found = (answers.len() > 0).then(|| Constants::of_training(answers));
+            let found = (answers.len() > 0).then(|| MajorityBaseline::from_training(answers));
             constants.insert(name.to_owned(), found);
         }
         Ok(Self { results, constants })

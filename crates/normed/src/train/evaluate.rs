@@ -10,7 +10,7 @@ use crate::Result;
 use crate::data::{
     Batch, Collator, Dataset, IGNORE_INDEX, Loader, PreparedExample, evaluation_batches,
 };
-use crate::metrics::{About, Metric, Prediction, values_of};
+use crate::metrics::{ExampleAttributes, Metric, Prediction, metric_values};
 use crate::models::{GenerationConfig, LoadedModel, generate};
 use crate::nn::Mode;
 use crate::tensor::Graph;
@@ -141,7 +141,7 @@ fn prediction(prepared: &PreparedExample, answer: String, likelihood: Likelihood
         num_target_tokens: likelihood.tokens,
         cluster: example.group.as_ref().unwrap_or(&example.image_name).clone(),
         run: 0,
-        about: About {
+        attributes: ExampleAttributes {
             question_type: attribute("question_type"),
             modality: attribute("modality"),
             organ: attribute("organ"),
@@ -162,7 +162,7 @@ pub(super) fn scores_to_report(predictions: &[Prediction]) -> BTreeMap<Metric, f
     let reports = predictions.first().is_some_and(Prediction::is_report);
     let is_reported = |metric: Metric| match reports {
         true => metric != Metric::NllPerToken,
-        false => metric == Metric::headline(false),
+        false => metric == Metric::primary(false),
     };
-    values_of(predictions).into_iter().filter(|(metric, _)| is_reported(*metric)).collect()
+    metric_values(predictions).into_iter().filter(|(metric, _)| is_reported(*metric)).collect()
 }

@@ -14,7 +14,7 @@ use super::run::Run;
 use crate::Result;
 use crate::data::{Dataset, ShuffledImages, Subset};
 use crate::files::write_atomically;
-use crate::metrics::{Constants, Prediction, read_predictions, score, write_predictions};
+use crate::metrics::{MajorityBaseline, Prediction, read_predictions, score, write_predictions};
 use crate::models::{self, LoadedModel};
 use crate::recipe::Base;
 use crate::weights::{AdapterCard, save_adapter};
@@ -128,13 +128,13 @@ impl Run<'_> {
     }
 
     /// The constant answers that score best on the training answers: the majority-answer baseline.
-    fn training_constants(&self) -> Result<Constants> {
+    fn training_constants(&self) -> Result<MajorityBaseline> {
         let mut answers = Vec::with_capacity(self.splits.train.len());
         for &i in &self.splits.train {
             let example = self.splits.dataset.get(i)?;
             answers.push((example.answer, example.answer_type));
         }
-        Ok(Constants::of_training(answers.iter().map(|(a, t)| (a.as_str(), *t))))
+        Ok(MajorityBaseline::from_training(answers.iter().map(|(a, t)| (a.as_str(), *t))))
     }
 
     /// Generates a text for each example of `test`, writes the predictions to `file` and reports them.

@@ -66,7 +66,7 @@ fn scores_table(test: &TestScores, reports: bool) -> String {
             show(column(&test.before, i)),
             show(row.value),
             show(column(&test.blind, i)),
-            show(row.constant),
+            show(row.majority),
         );
     }
     text + match reports {

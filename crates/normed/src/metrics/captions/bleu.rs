@@ -1,64 +1,66 @@
-//! BLEU (Papineni et al. 2002) as the COCO caption tools compute it: over the whole set, against the
-//! reference closest in length.
+//! BLEU (Papineni et al. 2002, ACL, sections 2.1 to 2.3) as the COCO caption tools compute it: over the
+//! whole set, with the length of the reference that is closest in length.
 
 use std::collections::BTreeMap;
 
-use super::{MOST_WORDS, Sentence};
+use super::text::{MAX_NGRAM, TokenizedText};
 
-/// What BLEU of a set needs to know of a text; sums over texts.
+/// What BLEU is computed from, summed over texts.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Counts {
+pub(super) struct BleuCounts {
     length: f64,
     reference_length: f64,
-    /// The n-grams of the text, n from 1.
-    all: [f64; MOST_WORDS],
-    /// Those of them that are in a reference, each at most as often as in the one that has it most.
-    right: [f64; MOST_WORDS],
+    /// The number of n-grams of the text; index 0 holds n = 1.
+    total: [f64; MAX_NGRAM],
+    /// How many of them are in a reference, each counted at most as often as in the reference that has it
+    /// most often (clipped counts).
+    matched: [f64; MAX_NGRAM],
 }
 
-impl Counts {
+impl BleuCounts {
     /// The counts of one text.
-    pub fn new(text: &Sentence, references: &[Sentence]) -> Self {
+    pub fn new(text: &TokenizedText, references: &[TokenizedText]) -> Self {
         let length = text.words.len();
-        // Of two that are as close, the shorter.
-        let closest = |of: &Sentence| (of.words.len().abs_diff(length), of.words.len());
+        // Of two that are equally close, the shorter.
+        let closest = |of: &TokenizedText| (of.words.len().abs_diff(length), of.words.len());
         let reference_length = references.iter().map(closest).min().map_or(0, |(_, length)| length);
         let mut counts = Self {
             length: length as f64,
             reference_length: reference_length as f64,
             ..Self::default()
         };
-        let most: Vec<BTreeMap<&[u32], u32>> = references.iter().map(Sentence::grams).collect();
-        for (gram, n) in text.grams() {
-            let most = most.iter().filter_map(|of| of.get(gram)).max().copied().unwrap_or(0);
-            counts.all[gram.len() - 1] += f64::from(n);
-            counts.right[gram.len() - 1] += f64::from(n.min(most));
+        let most: Vec<BTreeMap<&[u32], u32>> =
+            references.iter().map(TokenizedText::ngrams).collect();
+        for (ngram, n) in text.ngrams() {
+            let most = most.iter().filter_map(|of| of.get(ngram)).max().copied().unwrap_or(0);
+            counts.total[ngram.len() - 1] += f64::from(n);
+            counts.matched[ngram.len() - 1] += f64::from(n.min(most));
         }
         counts
     }
 
-    /// BLEU up to n-grams of `n` words. The two small numbers are the tools' own: a text without
-    /// words has a score.
+    /// BLEU with n-grams of up to `n` words, 0 to 1. The two small constants are those of the tools; they
+    /// give a score to a text without words.
     pub fn value(&self, n: usize) -> f64 {
         const SMALL: f64 = 1e-9;
         const TINY: f64 = 1e-15;
         let mut product = 1.0;
-        for (right, all) in self.right.iter().zip(&self.all).take(n) {
-            product *= (right + TINY) / (all + SMALL);
+        for (matched, total) in self.matched.iter().zip(&self.total).take(n) {
+            product *= (matched + TINY) / (total + SMALL);
         }
-        let ratio = (self.length + TINY) / (self.reference_length + SMALL);
-        let brevity = if ratio < 1.0 { f64::exp(1.0 - 1.0 / ratio) } else { 1.0 };
+        let length_ratio = (self.length + TINY) / (self.reference_length + SMALL);
+        let brevity = if length_ratio < 1.0 { f64::exp(1.0 - 1.0 / length_ratio) } else { 1.0 };
         product.powf(1.0 / n as f64) * brevity
     }
 }
 
-impl std::ops::AddAssign for Counts {
+impl std::ops::AddAssign for BleuCounts {
     fn add_assign(&mut self, other: Self) {
         self.length += other.length;
         self.reference_length += other.reference_length;
-        for n in 0..MOST_WORDS {
-            self.all[n] += other.all[n];
-            self.right[n] += other.right[n];
+        for n in 0..MAX_NGRAM {
+            self.total[n] += other.total[n];
+            self.matched[n] += other.matched[n];
         }
     }
 }
@@ -67,24 +69,24 @@ impl std::ops::AddAssign for Counts {
 mod tests {
     use super::*;
 
-    fn sentence(words: &[u32]) -> Sentence {
-        Sentence { words: words.to_vec(), tokens: words.to_vec() }
+    fn tokenized(words: &[u32]) -> TokenizedText {
+        TokenizedText { words: words.to_vec(), tokens: words.to_vec() }
     }
 
     #[test]
-    fn the_closest_reference_counts_and_the_shorter_of_two() {
-        let references = [sentence(&[1, 2, 3, 4, 5]), sentence(&[1, 2, 3]), sentence(&[9; 9])];
-        let counts = Counts::new(&sentence(&[1, 2, 3, 9]), &references);
+    fn the_reference_closest_in_length_counts_and_the_shorter_of_two() {
+        let references = [tokenized(&[1, 2, 3, 4, 5]), tokenized(&[1, 2, 3]), tokenized(&[9; 9])];
+        let counts = BleuCounts::new(&tokenized(&[1, 2, 3, 9]), &references);
         assert_eq!(counts.reference_length, 3.0);
-        assert_eq!((counts.all, counts.right), ([4.0, 3.0, 2.0, 1.0], [4.0, 2.0, 1.0, 0.0]));
+        assert_eq!((counts.total, counts.matched), ([4.0, 3.0, 2.0, 1.0], [4.0, 2.0, 1.0, 0.0]));
         assert!((counts.value(1) - 1.0).abs() < 1e-8);
         assert!((counts.value(2) - f64::sqrt(2.0 / 3.0)).abs() < 1e-8);
     }
 
     #[test]
-    fn short_texts_pay_and_empty_ones_have_a_score() {
-        let counts = Counts::new(&sentence(&[1]), &[sentence(&[1, 2])]);
+    fn short_texts_are_penalized_and_empty_ones_have_a_score() {
+        let counts = BleuCounts::new(&tokenized(&[1]), &[tokenized(&[1, 2])]);
         assert!((counts.value(1) - f64::exp(-1.0)).abs() < 1e-8);
-        assert!(Counts::new(&sentence(&[]), &[sentence(&[1])]).value(4).is_finite());
+        assert!(BleuCounts::new(&tokenized(&[]), &[tokenized(&[1])]).value(4).is_finite());
     }
 }

@@ -1,47 +1,30 @@
-//! LLaVA-Med's `run_eval.py`, v1.0.0, with its quirks:
-//! - closed: what names neither yes nor no, even inside a word, is wrong; else right if the true answer
-//!   stands anywhere in it. "Left" for "Left" is wrong; "The lungs are normal" for "No" is right;
-//! - "exact match" is the number of the true answer's words that were said, over the number of words
-//!   said;
-//! - a word that both have counts as often as it was said, in precision and in recall.
+//! `run_eval.py` of LLaVA-Med v1.0.0, with its quirks:
+//! - closed accuracy: an answer without "yes" or "no", even inside a word, is wrong. Otherwise it is correct
+//!   if it contains the true answer. So "Left" for "Left" is wrong, and "The lungs are normal" for "No" is
+//!   correct;
+//! - exact match: the number of the true answer's words that occur in the answer, divided by the number of
+//!   words in the answer;
+//! - a shared word counts as often as it occurs in the answer, in precision and in recall.
 //!
-//! Its open accuracy needs a list of candidates that was not published.
+//! The script's open accuracy is left out: it needs a list of candidates that was not published.
 
-use std::collections::BTreeMap;
+use super::metric::{AnswerTexts, ProtocolMetric};
 
-use super::{Measure, Said, vqa};
-
-pub(super) const MEASURES: &[Measure] = &[
-    Measure { name: "open_recall", of: |_, open| open, credit: |a, t| overlap(a, t).recall },
-    Measure { name: "open_precision", of: |_, open| open, credit: |a, t| overlap(a, t).precision },
-    Measure { name: "open_f1", of: |_, open| open, credit: |a, t| overlap(a, t).f1 },
-    Measure { name: "open_exact_match", of: |_, open| open, credit: exact_match },
-    Measure { name: "closed_accuracy", of: |_, open| !open, credit: closed },
+pub(super) const METRICS: &[ProtocolMetric] = &[
+    ProtocolMetric {
+        name: "open_recall",
+        counts: |_, open| open,
+        credit: |a, t| overlap(a, t).recall,
+    },
+    ProtocolMetric {
+        name: "open_precision",
+        counts: |_, open| open,
+        credit: |a, t| overlap(a, t).precision,
+    },
+    ProtocolMetric { name: "open_f1", counts: |_, open| open, credit: |a, t| overlap(a, t).f1 },
+    ProtocolMetric { name: "open_exact_match", counts: |_, open| open, credit: exact_match },
+    ProtocolMetric { name: "closed_accuracy", counts: |_, open| !open, credit: closed },
 ];
-
-/// An answer as the script reads it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Words {
-    text: String,
-    /// Normalised a second time, as the script does before it counts words.
-    counts: BTreeMap<String, usize>,
-}
-
-impl Words {
-    pub fn new(written: &str) -> Self {
-        let once = |text: &str| vqa::words_of(text).replace(',', "");
-        let text = once(&written.to_lowercase());
-        let mut counts = BTreeMap::new();
-        for word in once(&text).split_whitespace() {
-            *counts.entry(word.to_owned()).or_default() += 1;
-        }
-        Self { text, counts }
-    }
-
-    fn said(&self) -> usize {
-        self.counts.values().sum()
-    }
-}
 
 #[derive(Default)]
 struct Overlap {
@@ -50,33 +33,33 @@ struct Overlap {
     f1: f64,
 }
 
-fn overlap(answer: &Said, target: &Said) -> Overlap {
+fn overlap(answer: &AnswerTexts, target: &AnswerTexts) -> Overlap {
     let (answer, target) = (&answer.llava_med, &target.llava_med);
     let shared = answer.counts.iter().filter(|(word, _)| target.counts.contains_key(*word));
-    let right: usize = shared.map(|(_, n)| n).sum();
-    if right == 0 {
+    let matched: usize = shared.map(|(_, n)| n).sum();
+    if matched == 0 {
         return Overlap::default();
     }
     let missed = target.counts.iter().filter(|(word, _)| !answer.counts.contains_key(*word));
     let missed: usize = missed.map(|(_, n)| n).sum();
-    let precision = right as f64 / answer.said() as f64;
-    let recall = right as f64 / (right + missed) as f64;
+    let precision = matched as f64 / answer.len() as f64;
+    let recall = matched as f64 / (matched + missed) as f64;
     Overlap { precision, recall, f1: 2.0 * precision * recall / (precision + recall) }
 }
 
-fn exact_match(answer: &Said, target: &Said) -> f64 {
+fn exact_match(answer: &AnswerTexts, target: &AnswerTexts) -> f64 {
     let (answer, target) = (&answer.llava_med, &target.llava_med);
     let found = target.counts.keys().filter(|word| answer.counts.contains_key(*word)).count();
-    match answer.said() {
+    match answer.len() {
         0 => 0.0,
-        said => found as f64 / said as f64,
+        len => found as f64 / len as f64,
     }
 }
 
-fn closed(answer: &Said, target: &Said) -> f64 {
+fn closed(answer: &AnswerTexts, target: &AnswerTexts) -> f64 {
     let (answer, target) = (&answer.llava_med.text, &target.llava_med.text);
-    let decided = answer.contains("yes") || answer.contains("no");
-    f64::from(u8::from(decided && answer.contains(target.as_str())))
+    let says_yes_or_no = answer.contains("yes") || answer.contains("no");
+    f64::from(u8::from(says_yes_or_no && answer.contains(target.as_str())))
 }
 
 #[cfg(test)]
@@ -84,9 +67,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_quirks_are_kept() {
-        let of = |answer: &str, target: &str, credit: fn(&Said, &Said) -> f64| {
-            credit(&Said::new(answer), &Said::new(target))
+    fn quirks_are_reproduced() {
+        let of = |answer: &str, target: &str, credit: fn(&AnswerTexts, &AnswerTexts) -> f64| {
+            credit(&AnswerTexts::new(answer), &AnswerTexts::new(target))
         };
         assert_eq!(of("Left", "Left", closed), 0.0);
         assert_eq!(of("The lungs are normal", "No", closed), 1.0);

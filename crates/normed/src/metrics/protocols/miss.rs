@@ -1,12 +1,15 @@
-//! MISS's `ACC.py`: closed questions are those whose true answer is written yes, Yes, no or No, and
-//! only these four are answers to them. It has no score for open questions.
+//! `ACC.py` of MISS. Closed questions are those whose true answer is written yes, Yes, no or No. Only these
+//! four spellings count as answers to them. There is no score for open questions.
 
-use super::{Measure, Said};
+use super::metric::{AnswerTexts, ProtocolMetric};
 
-pub(super) const MEASURES: &[Measure] =
-    &[Measure { name: "closed_accuracy", of: |target, _| class(target).is_some(), credit }];
+pub(super) const METRICS: &[ProtocolMetric] = &[ProtocolMetric {
+    name: "closed_accuracy",
+    counts: |target, _| yes_or_no(target).is_some(),
+    credit,
+}];
 
-fn class(said: &Said) -> Option<bool> {
+fn yes_or_no(said: &AnswerTexts) -> Option<bool> {
     match said.written.as_str() {
         "yes" | "Yes" => Some(true),
         "no" | "No" => Some(false),
@@ -14,8 +17,8 @@ fn class(said: &Said) -> Option<bool> {
     }
 }
 
-fn credit(answer: &Said, target: &Said) -> f64 {
-    f64::from(u8::from(class(answer).is_some() && class(answer) == class(target)))
+fn credit(answer: &AnswerTexts, target: &AnswerTexts) -> f64 {
+    f64::from(u8::from(yes_or_no(answer).is_some() && yes_or_no(answer) == yes_or_no(target)))
 }
 
 #[cfg(test)]
@@ -24,9 +27,11 @@ mod tests {
 
     #[test]
     fn four_spellings_count() {
-        let of = |answer: &str, target: &str| credit(&Said::new(answer), &Said::new(target));
+        let of = |answer: &str, target: &str| {
+            credit(&AnswerTexts::new(answer), &AnswerTexts::new(target))
+        };
         assert_eq!(of("Yes", "yes"), 1.0);
         assert_eq!([of("YES", "yes"), of("yes.", "yes"), of("no", "yes")], [0.0; 3]);
-        assert_eq!(class(&Said::new("NO")), None);
+        assert_eq!(yes_or_no(&AnswerTexts::new("NO")), None);
     }
 }

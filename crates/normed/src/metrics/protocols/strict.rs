@@ -1,24 +1,28 @@
-//! normed's own rules, [`protocol`](super::super::protocol).
+//! normed's own protocol: see [`NormalizedAnswer`](crate::metrics::NormalizedAnswer).
 
-use super::{Measure, Said};
+use super::metric::{AnswerTexts, ProtocolMetric};
 
-pub(super) const MEASURES: &[Measure] = &[
-    Measure { name: "exact_match", of: |_, _| true, credit: exact },
-    Measure { name: "open_exact_match", of: |_, open| open, credit: exact },
-    Measure { name: "open_token_recall", of: |_, open| open, credit: recall },
-    Measure { name: "open_token_f1", of: |_, open| open, credit: f1 },
-    Measure { name: "closed_accuracy", of: |_, open| !open, credit: exact },
-    Measure { name: "yes_no_accuracy", of: |target, _| target.strict.is_yes_no(), credit: exact },
+pub(super) const METRICS: &[ProtocolMetric] = &[
+    ProtocolMetric { name: "exact_match", counts: |_, _| true, credit: exact },
+    ProtocolMetric { name: "open_exact_match", counts: |_, open| open, credit: exact },
+    ProtocolMetric { name: "open_token_recall", counts: |_, open| open, credit: recall },
+    ProtocolMetric { name: "open_token_f1", counts: |_, open| open, credit: f1 },
+    ProtocolMetric { name: "closed_accuracy", counts: |_, open| !open, credit: exact },
+    ProtocolMetric {
+        name: "yes_no_accuracy",
+        counts: |target, _| target.strict.is_yes_no(),
+        credit: exact,
+    },
 ];
 
-fn exact(answer: &Said, target: &Said) -> f64 {
+fn exact(answer: &AnswerTexts, target: &AnswerTexts) -> f64 {
     answer.strict.exact_match(&target.strict)
 }
 
-fn recall(answer: &Said, target: &Said) -> f64 {
+fn recall(answer: &AnswerTexts, target: &AnswerTexts) -> f64 {
     answer.strict.token_recall(&target.strict)
 }
 
-fn f1(answer: &Said, target: &Said) -> f64 {
+fn f1(answer: &AnswerTexts, target: &AnswerTexts) -> f64 {
     answer.strict.token_f1(&target.strict)
 }

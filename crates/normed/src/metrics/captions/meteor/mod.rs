@@ -1,51 +1,54 @@
-//! METEOR 1.5 (Denkowski & Lavie 2014) as its program computes it for English with `-norm`, which is how
-//! the COCO caption tools call it. Without the program's tables there are neither synonyms nor paraphrases
-//! nor function words: another score, which bears another name.
+//! METEOR 1.5 (Denkowski & Lavie 2014, Meteor Universal, section 2) as its program computes it for English
+//! with `-norm`, as the COCO caption tools call it. Without the program's tables there are no synonyms,
+//! paraphrases and function words; that score has another name, `meteor_exact_stem`.
 
-mod align;
-mod data;
+mod alignment;
 mod lexicon;
-mod normalise;
+mod normalize;
+mod tables;
 
 use std::iter::zip;
 
 use rayon::prelude::*;
 
-pub use data::MeteorData;
-
-use super::Vocabulary;
-use align::{WEIGHTS, align, chunks};
 pub(super) use lexicon::Lexicon;
+pub use tables::MeteorData;
 
-/// The parameters for English: how much recall weighs against precision, the shape and the weight of
-/// the penalty for chunks, and how much words with a content weigh against function words.
+use super::text::Vocabulary;
+use alignment::{WEIGHTS, align, count_chunks};
+
+// The parameters for English (Denkowski & Lavie 2014, table 1).
+/// Weight of recall against precision.
 const ALPHA: f64 = 0.85;
+/// Shape of the penalty for chunks.
 const BETA: f64 = 0.2;
+/// Weight of the penalty for chunks.
 const GAMMA: f64 = 0.6;
+/// Weight of content words against function words.
 const DELTA: f64 = 0.75;
 
-/// What a text shares with its best reference; sums over texts. Pairs are of the text and the
-/// reference.
+/// What METEOR is computed from: the matches of a text with its best reference, summed over texts. Arrays
+/// hold the text's value, then the reference's.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Counts {
-    /// Words, by what they weigh.
+pub(super) struct MeteorCounts {
+    /// Sum of the words' weights.
     words: [f64; 2],
-    /// Matched words, by what they and their matches weigh.
+    /// Sum of the matched words' weights, times the weight of the matcher.
     matches: [f64; 2],
-    /// Matched words.
+    /// Number of matched words, of both sides together.
     matched: f64,
-    /// None of a text that is its reference, word by word.
+    /// Number of chunks; 0 where the text equals its reference.
     chunks: f64,
 }
 
-impl Counts {
+impl MeteorCounts {
     fn new(lexicon: &Lexicon, pair: [&[u32]; 2]) -> Self {
         let weight = |&word: &u32| if lexicon.is_functional(word) { 1.0 - DELTA } else { DELTA };
-        let found = align(lexicon, pair[0], pair[1]);
-        let mut counts = Self { chunks: chunks(&found) as f64, ..Self::default() };
+        let matches = align(lexicon, pair[0], pair[1]);
+        let mut counts = Self { chunks: count_chunks(&matches) as f64, ..Self::default() };
         for (side, words) in pair.iter().enumerate() {
             counts.words[side] = words.iter().map(weight).sum();
-            for one in &found {
+            for one in &matches {
                 let matched: f64 = words[one.words(side)].iter().map(weight).sum();
                 counts.matches[side] += WEIGHTS[one.matcher] * matched;
                 counts.matched += one.len[side] as f64;
@@ -64,12 +67,12 @@ impl Counts {
         let mean = 1.0 / ((1.0 - ALPHA) / precision + ALPHA / recall);
         let penalty = GAMMA * (self.chunks / (self.matched / 2.0)).powf(BETA);
         let score = mean * (1.0 - penalty);
-        // Where nothing is matched, or there are no words.
+        // It is NaN where nothing matches or there are no words.
         if score.is_nan() { 0.0 } else { score.max(0.0) }
     }
 }
 
-impl std::ops::AddAssign for Counts {
+impl std::ops::AddAssign for MeteorCounts {
     fn add_assign(&mut self, other: Self) {
         for side in [0, 1] {
             self.words[side] += other.words[side];
@@ -80,24 +83,24 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// The counts of each of some texts against the one of its references that it scores most with; texts
-/// and references are tokenised. `lexicon` says what is known of their words.
-pub(super) fn counts<E>(
+/// The counts of each text with the reference that gives the highest score. Texts and references are
+/// tokenized; `lexicon` makes the lexicon of all words that occur.
+pub(super) fn count_matches<E>(
     texts: &[Vec<String>],
     references: &[Vec<Vec<String>>],
     lexicon: impl FnOnce(Vec<String>) -> Result<Lexicon, E>,
-) -> Result<Vec<Counts>, E> {
+) -> Result<Vec<MeteorCounts>, E> {
     let mut vocabulary = Vocabulary::default();
     let mut numbers = |tokens: &Vec<String>| -> Vec<u32> {
-        normalise::words(tokens).iter().map(|word| vocabulary.number(word)).collect()
+        normalize::split_words(tokens).iter().map(|word| vocabulary.number(word)).collect()
     };
     let texts: Vec<Vec<u32>> = texts.iter().map(&mut numbers).collect();
     let references: Vec<Vec<Vec<u32>>> =
         references.iter().map(|lines| lines.iter().map(&mut numbers).collect()).collect();
     let lexicon = lexicon(vocabulary.words())?;
     let best = |(text, lines): (&Vec<u32>, &Vec<Vec<u32>>)| {
-        let counts = lines.iter().map(|line| Counts::new(&lexicon, [text, line]));
-        // The first of the best.
+        let counts = lines.iter().map(|line| MeteorCounts::new(&lexicon, [text, line]));
+        // The first one if several are best.
         counts.reduce(|best, next| if next.value() > best.value() { next } else { best })
     };
     let pairs: Vec<_> = zip(&texts, &references).collect();

@@ -1,26 +1,26 @@
-//! Which words of a text stand for which of a reference: METEOR 1.5's matchers, and its search for
-//! the alignment with the most matches, the fewest chunks and the least crossing (Denkowski & Lavie
-//! 2014, section 2.1), by a beam, with the program's rounding and ties.
+//! The alignment of a text with a reference: METEOR 1.5's matchers, and its beam search for the alignment
+//! with the most matches, the fewest chunks and the least crossing (Denkowski & Lavie 2014, section 2.1).
+//! Rounding and ties follow the program.
 
 use std::cmp::Reverse;
 
 use super::lexicon::Lexicon;
 
-/// Paths that are followed at a time.
+/// Beam width of the search.
 const BEAM: usize = 40;
 
-/// The matchers, in the order in which they run, and what a match of each is worth.
+/// The weights of the matchers, in the order in which they run.
 pub(super) const WEIGHTS: [f64; 4] = [1.0, 0.6, 0.8, 0.6];
 const EXACT: usize = 0;
 const STEM: usize = 1;
 const SYNONYM: usize = 2;
 const PARAPHRASE: usize = 3;
 
-/// Of a pair: the text that is scored, and the reference.
+// Indices of arrays with a value for the text and one for the reference.
 const TEXT: usize = 0;
 const REFERENCE: usize = 1;
 
-/// Words of the text that stand for words of the reference: where they start, and how many they are.
+/// A match: words of the text and words of the reference, each as a start and a length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Match {
     pub matcher: usize,
@@ -42,45 +42,46 @@ impl Match {
     }
 }
 
-/// The best alignment of `text` and `reference`, in the order of the reference.
+/// Finds the best alignment of `text` and `reference`; its matches are in the order of the reference.
 pub(super) fn align(lexicon: &Lexicon, text: &[u32], reference: &[u32]) -> Vec<Match> {
-    let found = Found::new(lexicon, text, reference);
-    found.best().matches.into_iter().flatten().collect()
+    let candidates = Candidates::new(lexicon, text, reference);
+    candidates.search().matches.into_iter().flatten().collect()
 }
 
-/// Runs of words that stand in the same order on both sides.
-pub(super) fn chunks(matches: &[Match]) -> usize {
+/// The number of chunks: maximal runs of matches that are adjacent on both sides.
+pub(super) fn count_chunks(matches: &[Match]) -> usize {
     let follows =
         |pair: &&[Match]| [TEXT, REFERENCE].iter().all(|&s| pair[0].end(s) == pair[1].start[s]);
     matches.len() - matches.windows(2).filter(follows).count()
 }
 
-/// All matches that there are.
-struct Found {
-    /// By the word of the reference that they start at, in the order in which they were found.
+/// All possible matches.
+struct Candidates {
+    /// The matches that start at each word of the reference, in the order in which they were found.
     at: Vec<Vec<Match>>,
-    /// How many matches each word is part of.
+    /// The number of matches that contain each word.
     coverage: [Vec<u32>; 2],
 }
 
-impl Found {
+impl Candidates {
     fn new(lexicon: &Lexicon, text: &[u32], reference: &[u32]) -> Self {
         let mut found = Self {
             at: vec![Vec::new(); reference.len()],
             coverage: [vec![0; text.len()], vec![0; reference.len()]],
         };
-        found.pairs(EXACT, text, reference, |a, b| a == b);
+        found.match_words(EXACT, text, reference, |a, b| a == b);
         if text != reference {
             let stem = |a, b| lexicon.stem(a) == lexicon.stem(b);
-            found.pairs(STEM, text, reference, |a, b| a != b && stem(a, b));
-            found.pairs(SYNONYM, text, reference, |a, b| a != b && lexicon.are_synonyms(a, b));
-            found.paraphrases(lexicon, [text, reference], TEXT);
-            found.paraphrases(lexicon, [text, reference], REFERENCE);
+            found.match_words(STEM, text, reference, |a, b| a != b && stem(a, b));
+            found
+                .match_words(SYNONYM, text, reference, |a, b| a != b && lexicon.are_synonyms(a, b));
+            found.match_paraphrases(lexicon, [text, reference], TEXT);
+            found.match_paraphrases(lexicon, [text, reference], REFERENCE);
         }
         found
     }
 
-    fn pairs(
+    fn match_words(
         &mut self,
         matcher: usize,
         text: &[u32],
@@ -96,8 +97,8 @@ impl Found {
         }
     }
 
-    /// Phrases of the other side that a phrase of the table can be said by on this one.
-    fn paraphrases(&mut self, lexicon: &Lexicon, words: [&[u32]; 2], side: usize) {
+    /// Adds the phrases of the other side whose paraphrase occurs on this side.
+    fn match_paraphrases(&mut self, lexicon: &Lexicon, words: [&[u32]; 2], side: usize) {
         let other = 1 - side;
         for from in 0..words[other].len() {
             for (len, phrase) in lexicon.paraphrases(&words[other][from..]) {
@@ -120,8 +121,8 @@ impl Found {
         }
     }
 
-    /// What no other match competes with is part of every alignment.
-    fn undisputed(&self) -> Path {
+    /// The path with the matches that conflict with no other match: they are part of every alignment.
+    fn unambiguous(&self) -> Path {
         let mut path = Path {
             matches: vec![None; self.at.len()],
             used: [TEXT, REFERENCE].map(|side| vec![false; self.coverage[side].len()]),
@@ -139,8 +140,9 @@ impl Found {
         path
     }
 
-    fn best(&self) -> Path {
-        let mut paths = vec![self.undisputed()];
+    /// Beam search, word by word of the reference.
+    fn search(&self) -> Path {
+        let mut paths = vec![self.unambiguous()];
         for at in 0..self.at.len() {
             let mut next = Vec::new();
             let mut stuck = None;
@@ -148,7 +150,7 @@ impl Found {
             for mut path in paths.into_iter().take(BEAM) {
                 if path.used[REFERENCE][at] {
                     if at < path.next {
-                        next.push(path); // within a match
+                        next.push(path); // inside a match
                     } else if let Some(found) = path.matches[path.next] {
                         path.count(&found);
                         path.crossing += found.start[TEXT].abs_diff(found.start[REFERENCE]);
@@ -164,7 +166,7 @@ impl Found {
                         with.take(*found);
                         with.count(found);
                         next.push(with);
-                        // The program counts the crossing for those that go without.
+                        // As in the program, the crossing is added to the path without this match.
                         path.crossing += found.start[TEXT].abs_diff(found.start[REFERENCE]);
                     }
                 }
@@ -177,7 +179,7 @@ impl Found {
             }
             paths = next;
         }
-        // Of the paths that the beam holds; the first is kept where nothing tells them apart.
+        // Only the paths inside the beam; of equal ones the first.
         paths.sort_by_key(Path::rank);
         paths.truncate(BEAM);
         paths.iter_mut().for_each(Path::close_chunk);
@@ -185,23 +187,24 @@ impl Found {
     }
 }
 
-/// An alignment of the first words of the reference.
+/// A partial alignment: of the first words of the reference.
 #[derive(Clone, Default)]
 struct Path {
     matches: Vec<Option<Match>>,
     used: [Vec<bool>; 2],
-    /// The word of the reference that comes next.
+    /// The next word of the reference.
     next: usize,
-    /// Where the open chunk ends in the text.
+    /// The end of the open chunk in the text.
     open: Option<usize>,
-    /// Words matched, in whole numbers: a lighter match of one word adds nothing.
+    /// Weighted number of matched words, rounded down at every match: a match of one word with a weight
+    /// below 1 adds nothing.
     weight: [usize; 2],
     chunks: usize,
     crossing: usize,
 }
 
 impl Path {
-    /// The less, the better.
+    /// Sort key; lower is better.
     fn rank(&self) -> (Reverse<usize>, usize, usize) {
         (Reverse(self.weight[TEXT] + self.weight[REFERENCE]), self.chunks, self.crossing)
     }
@@ -252,10 +255,10 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_goes_on_where_both_sides_do() {
+    fn a_chunk_continues_where_both_sides_do() {
         let of = |pairs: &[(usize, usize)]| {
             let pairs = pairs.iter().map(|&(i, j)| Match::of_words(EXACT, i, j));
-            chunks(&pairs.collect::<Vec<_>>())
+            count_chunks(&pairs.collect::<Vec<_>>())
         };
         assert_eq!([of(&[]), of(&[(0, 0)]), of(&[(0, 0), (1, 1)])], [0, 1, 1]);
         assert_eq!([of(&[(0, 0), (1, 2)]), of(&[(1, 0), (0, 1)])], [2, 2]);

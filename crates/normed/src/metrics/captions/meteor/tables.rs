@@ -1,5 +1,5 @@
-//! METEOR's tables, as an installed pycocoevalcap has them: `meteor-1.5.jar`, in which are the
-//! function words and WordNet's synonyms, and `data/paraphrase-en.gz`.
+//! METEOR's tables, read from an installed pycocoevalcap: `meteor-1.5.jar`, which holds the function words
+//! and WordNet's synonyms, and `data/paraphrase-en.gz`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
@@ -13,12 +13,12 @@ use crate::{Error, Result};
 
 const JAR: &str = "meteor-1.5.jar";
 const PARAPHRASES: &str = "data/paraphrase-en.gz";
-/// No table in the jar is longer than a tenth of this.
+/// Limit of a table's length in bytes: over ten times that of the longest table in the jar.
 const LONGEST_TABLE: u64 = 64 << 20;
-/// No line of the paraphrases is longer than a tenth of this.
+/// Limit of a line of the paraphrase table in bytes: over ten times that of the longest line.
 const LONGEST_LINE: u64 = 64 << 10;
 
-/// Endings of words, and those of what stands in WordNet.
+/// Endings of inflected forms, and the endings of their base forms in WordNet.
 const ENDINGS: [(&str, &str); 20] = [
     ("s", ""),
     ("ses", "s"),
@@ -48,13 +48,17 @@ pub struct MeteorData {
     functional: HashSet<String>,
     /// The sets of synonyms that a word is in.
     synsets: HashMap<String, Vec<u32>>,
-    /// What irregular forms are forms of.
+    /// The base forms of irregular forms.
     bases: HashMap<String, Vec<String>>,
     paraphrases: PathBuf,
 }
 
 impl MeteorData {
-    /// Opens the tables in `dir`: pycocoevalcap's directory, or the directory `meteor` in it.
+    /// Opens the tables in `dir`: the directory of pycocoevalcap, or the directory `meteor` in it.
+    ///
+    /// # Errors
+    ///
+    /// If a table is missing or malformed.
     pub fn open(dir: &Path) -> Result<Self> {
         let inner = dir.join("meteor");
         let dir = if inner.join(JAR).exists() { &inner } else { dir };
@@ -82,19 +86,19 @@ impl MeteorData {
         self.functional.contains(word)
     }
 
-    /// The sets of synonyms that a word, or what it is a form of, is in.
+    /// The sets of synonyms that contain a word or its base form.
     pub(super) fn senses(&self, word: &str) -> BTreeSet<u32> {
         let sets = |word: &str| self.synsets.get(word).into_iter().flatten().copied();
         let mut senses: BTreeSet<u32> = sets(word).collect();
         match self.bases.get(word) {
             Some(bases) => senses.extend(bases.iter().flat_map(|base| sets(base))),
-            None => senses.extend(self.base(word).iter().flat_map(|base| sets(base))),
+            None => senses.extend(self.base_form(word).iter().flat_map(|base| sets(base))),
         }
         senses
     }
 
-    /// What a regular form is a form of: the first that WordNet has.
-    fn base(&self, word: &str) -> Option<String> {
+    /// The base form of a regular form: the first candidate that is in WordNet.
+    fn base_form(&self, word: &str) -> Option<String> {
         if word.ends_with("ss") || word.encode_utf16().count() <= 2 {
             return None;
         }
@@ -104,7 +108,7 @@ impl MeteorData {
         bases.into_iter().find(|base| self.synsets.contains_key(base))
     }
 
-    /// Calls `each` with the phrases that are made of `words` alone, and what they can be said by.
+    /// Calls `each` with every phrase made of `words` alone and its paraphrase.
     pub(super) fn paraphrases(
         &self,
         words: &HashMap<&str, u32>,
@@ -121,7 +125,7 @@ impl MeteorData {
             line.clear();
             let n = lines.by_ref().take(LONGEST_LINE).read_line(line).map_err(at)?;
             if n as u64 == LONGEST_LINE {
-                return Err(Error::invalid(path.display(), "a line is longer than any of its own")
+                return Err(Error::invalid(path.display(), "a line is too long")
                     .with_remedy("install pycocoevalcap 1.2 again"));
             }
             Ok(n > 0)
@@ -140,7 +144,7 @@ impl MeteorData {
     }
 }
 
-/// A jar: a zip archive, of which texts are read.
+/// A jar, which is a zip archive.
 struct Jar {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -150,8 +154,8 @@ impl Jar {
     fn open(path: PathBuf) -> Result<Self> {
         let bytes = read_bounded(&path, TOKENIZER_LIMIT).map_err(|e| {
             e.with_remedy(
-                "name the directory of an installed pycocoevalcap 1.2, or the one that holds \
-                       meteor-1.5.jar and data",
+                "give the directory of an installed pycocoevalcap 1.2, or the one with \
+                       meteor-1.5.jar and data/",
             )
         })?;
         Ok(Self { path, bytes })
@@ -162,8 +166,10 @@ impl Jar {
         let wrong = |cause: String| Error::invalid(place(), cause);
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(&self.bytes))
             .map_err(|e| wrong(e.to_string()))?;
-        let index = archive.index_for_name(name).ok_or_else(|| wrong("is not there".into()))?;
-        // As stored: the reader of archives is built without codecs.
+        let index = archive
+            .index_for_name(name)
+            .ok_or_else(|| wrong("the table is missing from the archive".into()))?;
+        // The raw bytes: the zip reader is built without codecs.
         let stored = archive.by_index_raw(index).map_err(|e| wrong(e.to_string()))?;
         let inflated = DeflateDecoder::new(BufReader::new(stored));
         let mut text = String::new();
@@ -171,7 +177,7 @@ impl Jar {
         Ok(text)
     }
 
-    /// Calls `each` with every two lines of a table; none is an error.
+    /// Calls `each` with every two lines of a table. An error if it returns none.
     fn pairs(&self, name: &str, mut each: impl FnMut(&str, &str) -> Option<()>) -> Result<()> {
         let text = self.table(name)?;
         let mut lines = text.lines();
@@ -179,7 +185,7 @@ impl Jar {
             lines.next().and_then(|second| each(first, second)).ok_or_else(|| {
                 Error::invalid(
                     format!("{}, {name}", self.path.display()),
-                    "a line is missing or wrong",
+                    "a line is missing or malformed",
                 )
             })?;
         }

@@ -1,38 +1,46 @@
-//! The `strict` protocol: when two answers are the same, and how much they share.
+//! The `strict` protocol: when two answers match, and how many tokens they share.
 //!
-//! An answer is normalised thus, and in no other way:
+//! An answer is normalized in four steps:
 //! 1. letters become lower case;
-//! 2. runs of blanks become one blank; blanks at either end go;
-//! 3. blanks beside a character that is neither letter nor digit go, as do those beside a Chinese,
-//!    Japanese or Korean character: tokenizers of the BERT family put blanks there that nobody
-//!    wrote (`x-ray` comes back as `x - ray`);
-//! 4. full stops at the end go.
+//! 2. runs of white space become one space; white space at either end is removed;
+//! 3. spaces are removed next to a character that is neither letter nor digit, and next to a Chinese,
+//!    Japanese or Korean character. BERT tokenizers insert such spaces: `x-ray` comes back as `x - ray`;
+//! 4. full stops at the end are removed.
 //!
-//! Nothing else is forgiven: no articles dropped, no numerals spelled out, no substring taken for a
-//! match. Tokens are the runs of letters and digits in a normalised answer; a Chinese, Japanese or
-//! Korean character is a token of its own.
+//! Nothing else is changed: articles stay, numbers are not spelled out, and a substring is no match.
+//! Tokens are the runs of letters and digits in a normalized answer; each Chinese, Japanese or Korean
+//! character is a token of its own.
 
-/// The name of these rules, as metrics.json records it.
-pub const NAME: &str = "strict";
+/// The name of this protocol in metrics.json.
+pub const STRICT_PROTOCOL: &str = "strict";
 
-/// An answer, normalised.
+/// A normalized answer: its text and its tokens.
+///
+/// ```
+/// use normed::metrics::NormalizedAnswer;
+///
+/// let [answer, target] = ["The left lung.", "left lung"].map(NormalizedAnswer::new);
+/// assert_eq!(answer.text(), "the left lung");
+/// assert_eq!(answer.exact_match(&target), 0.0);
+/// assert_eq!(answer.token_recall(&target), 1.0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Answer {
+pub struct NormalizedAnswer {
     text: String,
-    /// Sorted, so that two answers are compared in one walk.
+    /// Sorted, so that two answers are compared in one pass.
     tokens: Vec<String>,
 }
 
-impl Answer {
-    /// Normalises what somebody or some model wrote.
+impl NormalizedAnswer {
+    /// Normalizes a text that a person or a model wrote.
     pub fn new(written: &str) -> Self {
-        let text = normalise(written);
+        let text = normalize(written);
         let mut tokens = tokens(&text);
         tokens.sort_unstable();
         Self { text, tokens }
     }
 
-    /// The normalised text.
+    /// The normalized text.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -42,25 +50,25 @@ impl Answer {
         matches!(self.text.as_str(), "yes" | "no")
     }
 
-    /// 1 if the normalised texts are equal, else 0.
-    pub fn exact_match(&self, target: &Answer) -> f64 {
+    /// 1 if the normalized texts are equal, else 0.
+    pub fn exact_match(&self, target: &NormalizedAnswer) -> f64 {
         f64::from(u8::from(self.text == target.text))
     }
 
-    /// The part of the target's tokens that are in this answer, each as often as it occurs
-    /// (multisets, as SQuAD: Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1). If either side
-    /// has no tokens: 1 if both have none, else 0.
-    pub fn token_recall(&self, target: &Answer) -> f64 {
+    /// Token recall: the share of the target's tokens that this answer contains, 0 to 1. Tokens are
+    /// counted as multisets, as in SQuAD (Rajpurkar et al. 2016, arXiv 1606.05250, section 6.1). If
+    /// either side has no tokens: 1 if both have none, else 0.
+    pub fn token_recall(&self, target: &NormalizedAnswer) -> f64 {
         self.shared(target, target.tokens.len(), 1)
     }
 
-    /// The harmonic mean of [`Answer::token_recall`] in either direction.
-    pub fn token_f1(&self, target: &Answer) -> f64 {
+    /// Token F1: the harmonic mean of [`NormalizedAnswer::token_recall`] in both directions, 0 to 1.
+    pub fn token_f1(&self, target: &NormalizedAnswer) -> f64 {
         self.shared(target, self.tokens.len() + target.tokens.len(), 2)
     }
 
     /// `times * |self ∩ target| / of`.
-    fn shared(&self, target: &Answer, of: usize, times: usize) -> f64 {
+    fn shared(&self, target: &NormalizedAnswer, of: usize, times: usize) -> f64 {
         let (a, b) = (&self.tokens, &target.tokens);
         if a.is_empty() || b.is_empty() {
             return f64::from(u8::from(a.is_empty() && b.is_empty()));
@@ -77,12 +85,12 @@ impl Answer {
     }
 }
 
-fn normalise(written: &str) -> String {
+fn normalize(written: &str) -> String {
     let lower = written.to_lowercase();
     let mut text = String::with_capacity(lower.len());
     for word in lower.split_whitespace() {
-        let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && !is_cjk(c));
-        if joins(text.chars().next_back()) && joins(word.chars().next()) {
+        let needs_space = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && !is_cjk(c));
+        if needs_space(text.chars().next_back()) && needs_space(word.chars().next()) {
             text.push(' ');
         }
         text.push_str(word);
@@ -95,7 +103,7 @@ fn tokens(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     for run in text.split(|c: char| !c.is_alphanumeric()) {
         for piece in run.split_inclusive(is_cjk) {
-            // A piece is a run of other letters, then perhaps one CJK character.
+            // A piece is a run of other letters, with at most one CJK character at its end.
             let last = piece.chars().next_back().filter(|&c| is_cjk(c));
             let (letters, last) = piece.split_at(piece.len() - last.map_or(0, char::len_utf8));
             tokens
@@ -116,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn normalises_as_documented() {
+    fn normalizes_as_documented() {
         for (written, want) in [
             ("Yes", "yes"),
             ("  The \t left\u{a0}lung . ", "the left lung"),
@@ -130,7 +138,7 @@ mod tests {
             ("", ""),
             ("Ödem", "ödem"),
         ] {
-            assert_eq!(Answer::new(written).text(), want, "{written:?}");
+            assert_eq!(NormalizedAnswer::new(written).text(), want, "{written:?}");
         }
     }
 
@@ -143,12 +151,12 @@ mod tests {
 
     #[test]
     fn shared_tokens_count_as_often_as_they_occur() {
-        let [p, t] = ["the the the lung", "the left lung, the"].map(Answer::new);
+        let [p, t] = ["the the the lung", "the left lung, the"].map(NormalizedAnswer::new);
         assert_eq!(p.token_recall(&t), 0.75);
         assert_eq!(t.token_recall(&p), 0.75);
-        let [p, t] = ["lung lung lung", "left lung"].map(Answer::new);
+        let [p, t] = ["lung lung lung", "left lung"].map(NormalizedAnswer::new);
         assert_eq!((p.token_recall(&t), p.token_f1(&t)), (0.5, 0.4));
-        let [empty, dots] = ["", "?"].map(Answer::new);
+        let [empty, dots] = ["", "?"].map(NormalizedAnswer::new);
         assert_eq!((empty.token_recall(&dots), empty.token_f1(&dots)), (1.0, 1.0));
         assert_eq!((empty.token_recall(&t), t.token_f1(&empty)), (0.0, 0.0));
         assert_eq!(empty.exact_match(&dots), 0.0);
@@ -156,7 +164,7 @@ mod tests {
 
     #[test]
     fn no_is_not_found_inside_other_words() {
-        let [normal, no] = ["Normal", "No."].map(Answer::new);
+        let [normal, no] = ["Normal", "No."].map(NormalizedAnswer::new);
         assert_eq!(normal.exact_match(&no), 0.0);
         assert!(no.is_yes_no() && !normal.is_yes_no());
     }

@@ -1,52 +1,52 @@
-//! Words as METEOR 1.5 takes them from a tokenised text with `-norm`, for English in lower case.
+//! The words of a tokenized text as METEOR 1.5 splits them with `-norm`, for English in lower case.
 //!
-//! Written from what that program does, quirk by quirk: where a mark is parted from what stands on
-//! both sides of it, the character behind it is used up, so that `x-r-y` becomes `x r-y`.
+//! It reproduces that program's output, quirks included. Where a mark is split from the characters on both
+//! sides, the character after it is consumed, so that `x-r-y` becomes `x r-y`.
 
-/// Abbreviations in lower case whose full stop stays, wherever they stand.
+/// Abbreviations in lower case that always keep their full stop.
 const WITH_STOP: [&str; 3] = ["v", "vs", "rev"];
-/// The same, before a number.
+/// Abbreviations that keep their full stop before a number.
 const WITH_STOP_BEFORE_NUMBERS: [&str; 1] = ["pp"];
 
-/// A full stop of a run of them. Texts are in lower case, so that nothing else is written so.
+/// Stands for a full stop in a run of them. Texts are in lower case, so no other `D` occurs.
 const STOP_OF_RUN: char = 'D';
 
-/// The words of a text of these tokens.
-pub(super) fn words(tokens: &[String]) -> Vec<String> {
+/// Splits a text of these tokens into words.
+pub(super) fn split_words(tokens: &[String]) -> Vec<String> {
     let mut text = String::from(" ");
     for c in tokens.join(" ").chars() {
-        let stays = is_alnum(c) || ascii_blank(c) || ".'`,-‘’".contains(c);
-        if stays { text.push(c) } else { text.extend([' ', c, ' ']) }
+        let is_kept = is_alnum(c) || is_ascii_space(c) || ".'`,-‘’".contains(c);
+        if is_kept { text.push(c) } else { text.extend([' ', c, ' ']) }
     }
     text.push(' ');
-    let text = runs_of_stops(&text);
-    let text = parted(&text, ',', not(is_digit), not(is_digit), " , ");
-    let text = parted(&text, ',', is_digit, not(is_digit), " , ");
-    let text = parted(&text, ',', not(is_digit), is_digit, " , ");
+    let text = separate_stop_runs(&text);
+    let text = replace_between(&text, ',', not(is_digit), not(is_digit), " , ");
+    let text = replace_between(&text, ',', is_digit, not(is_digit), " , ");
+    let text = replace_between(&text, ',', not(is_digit), is_digit, " , ");
     let text = text.replace(['`', '‘', '’'], "'");
     let text = text.replace(['“', '”'], " \" ").replace("''", " \" ");
     let text = text.replace('–', "-").replace("--", "-");
-    let text = parted(&text, '-', |c| is_alnum(c) || c == '.', is_alnum, " ");
-    let text = parted(&text, '\'', not(is_alpha), not(is_alpha), " ' ");
-    let text = parted(&text, '\'', |c| !is_alpha(c) && !is_digit(c), is_alpha, " ' ");
-    let text = parted(&text, '\'', is_alpha, not(is_alpha), " ' ");
-    let text = parted(&text, '\'', is_alpha, is_alpha, " '");
-    let text = parted(&text, '\'', is_digit, |c| c == 's', " '");
+    let text = replace_between(&text, '-', |c| is_alnum(c) || c == '.', is_alnum, " ");
+    let text = replace_between(&text, '\'', not(is_alpha), not(is_alpha), " ' ");
+    let text = replace_between(&text, '\'', |c| !is_alpha(c) && !is_digit(c), is_alpha, " ' ");
+    let text = replace_between(&text, '\'', is_alpha, not(is_alpha), " ' ");
+    let text = replace_between(&text, '\'', is_alpha, is_alpha, " '");
+    let text = replace_between(&text, '\'', is_digit, |c| c == 's', " '");
     let mut words = Vec::new();
-    let parts: Vec<&str> = text.split(ascii_blank).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = text.split(is_ascii_space).filter(|part| !part.is_empty()).collect();
     for (i, part) in parts.iter().enumerate() {
-        full_stop(part, parts.get(i + 1).copied(), &mut words);
+        push_word(part, parts.get(i + 1).copied(), &mut words);
     }
-    // A blank that is not ASCII's was a word so far.
-    words.retain(|word| !word.chars().all(is_blank));
+    // White space outside ASCII was a word until here.
+    words.retain(|word| !word.chars().all(is_unicode_space));
     for word in &mut words {
         *word = word.replace(STOP_OF_RUN, ".");
     }
     words
 }
 
-/// Adds `part` to `words`, its full stop apart if it ends in one that is not the word's own.
-fn full_stop(part: &str, next: Option<&str>, words: &mut Vec<String>) {
+/// Adds `part` to `words`. A full stop at its end becomes a word unless it belongs to an abbreviation.
+fn push_word(part: &str, next: Option<&str>, words: &mut Vec<String>) {
     let Some(before) = part.strip_suffix('.').filter(|before| !before.is_empty()) else {
         return words.push(part.to_owned());
     };
@@ -63,8 +63,8 @@ fn full_stop(part: &str, next: Option<&str>, words: &mut Vec<String>) {
     }
 }
 
-/// Runs of full stops as words of their own, which nothing parts.
-fn runs_of_stops(text: &str) -> String {
+/// Writes each run of full stops as a word of its own.
+fn separate_stop_runs(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("..") {
@@ -79,13 +79,13 @@ fn runs_of_stops(text: &str) -> String {
     written + rest
 }
 
-/// `text` with every `mark` between two such characters written as `instead`.
-fn parted(
+/// Replaces every `mark` between two characters of these kinds with `replacement`.
+fn replace_between(
     text: &str,
     mark: char,
     before: impl Fn(char) -> bool,
     after: impl Fn(char) -> bool,
-    instead: &str,
+    replacement: &str,
 ) -> String {
     let mut written = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -96,7 +96,7 @@ fn parted(
             && m == mark
             && after(next)
         {
-            written.push_str(instead);
+            written.push_str(replacement);
             written.push(next);
             chars = ahead;
         }
@@ -112,7 +112,7 @@ fn is_digit(c: char) -> bool {
     c.is_ascii_digit()
 }
 
-/// The letters that it knows: Latin's without those of mathematics, and Cyrillic's.
+/// The letters the program knows: Latin without mathematical letters, and Cyrillic.
 fn is_alpha(c: char) -> bool {
     c.is_ascii_alphabetic()
         || matches!(c, 'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ž' | '\u{400}'..='\u{527}'
@@ -123,11 +123,11 @@ fn is_alnum(c: char) -> bool {
     is_alpha(c) || is_digit(c)
 }
 
-fn ascii_blank(c: char) -> bool {
+fn is_ascii_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
 
-fn is_blank(c: char) -> bool {
+fn is_unicode_space(c: char) -> bool {
     matches!(c, '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_of_the_program() {
+    fn words_equal_those_of_the_program() {
         for (tokens, want) in [
             (vec!["the", "patient", "'s", "is", "n't"], "the patient ' s is n 't"),
             (vec!["x-r-y", "t2-flair"], "x r-y t2 flair"),
@@ -148,7 +148,7 @@ mod tests {
             (vec!["pp.", "5-6", "-lrb-", "(", "a...b"], "pp. 5 6 -lrb- ( a ... b"),
         ] {
             let tokens: Vec<String> = tokens.into_iter().map(str::to_owned).collect();
-            assert_eq!(words(&tokens).join(" "), want, "{tokens:?}");
+            assert_eq!(split_words(&tokens).join(" "), want, "{tokens:?}");
         }
     }
 }
