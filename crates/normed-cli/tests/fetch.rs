@@ -148,11 +148,11 @@ fn mistakes_and_failures_have_their_exit_codes() {
         "use the name without the address: org/base",
         2,
     );
-    fails(&["fetch", "org/set"], "it is a data set: normed fetch org/set --dataset", 2);
+    fails(&["fetch", "org/set"], "it is a data set; run: normed fetch org/set --dataset", 2);
     fails(&["fetch", "org/base", "--include", "*.gguf"], "no file matches \"*.gguf\"", 2);
     fails(&["inspect", "org/other"], "normed fetch org/other", 2);
     server.faults("/config.json", &[Fault::Corrupt]);
-    fails(&["fetch", "org/base"], "is not what the hub has", 1);
+    fails(&["fetch", "org/base"], "has the wrong checksum", 1);
 }
 
 #[cfg(unix)]
