@@ -1,4 +1,4 @@
-//! The model that a run starts from: read, or made.
+//! The base model of a recipe: loaded, or new.
 
 use std::path::Path;
 
@@ -13,7 +13,10 @@ use crate::tensor::Parameters;
 use crate::{Error, Result};
 
 impl Recipe {
-    /// Reads the base model, its weights in the precision that they are stored in, or makes it.
+    /// Loads the base model in the precision that its weights are stored in, or makes a new one.
+    ///
+    /// # Errors
+    /// If the model cannot be read, or a new model cannot be made of these sizes.
     pub fn open_base(&self) -> Result<LoadedModel> {
         match &self.base {
             Base::Model(dir) => models::load_as_stored(dir, self.load_overrides()),
@@ -27,17 +30,20 @@ impl Recipe {
         }
     }
 
-    /// What makes batches for the model, its reports as long as they are generated.
+    /// The collator of the model. Reports are truncated to the length of generated ones.
     pub fn collator(&self, loaded: &LoadedModel) -> Collator {
         loaded.collator().with_longest_report(self.generate.max_new_tokens)
     }
 
-    /// What the recipe overrides of the base model's own settings.
+    /// The recipe's settings that replace those of the checkpoint.
     pub fn load_overrides(&self) -> LoadOverrides {
         LoadOverrides { image_size: self.image_size, template: self.template }
     }
 
-    /// The base model without its weights.
+    /// Declares the base model without loading its weights.
+    ///
+    /// # Errors
+    /// If its config or tokenizer cannot be read.
     pub fn declare_base(&self) -> Result<UnloadedModel> {
         match &self.base {
             Base::Model(dir) => models::load_without_weights(dir, self.load_overrides()),
@@ -51,7 +57,7 @@ impl Recipe {
         }
     }
 
-    /// The new MISS that `[init]` describes. What it does not say is as in BLIP's ViT and BERT.
+    /// The new MISS that `[init]` describes. Settings without a key are those of BLIP's ViT and BERT.
     fn new_miss<'a>(&self, init: &'a MissInit) -> Result<NewMiss<'a>> {
         let (vision, text) = (&init.vision, &init.text);
         Ok(NewMiss {
@@ -79,7 +85,7 @@ impl Recipe {
         })
     }
 
-    /// The new LLaVA that `[init]` describes. What it does not say is as in LLaVA-Med 1.5.
+    /// The new LLaVA that `[init]` describes. Settings without a key are those of LLaVA-Med 1.5.
     fn new_llava<'a>(&self, init: &'a LlavaInit) -> NewLlava<'a> {
         let (vision, language) = (&init.vision, &init.language);
         NewLlava {
@@ -107,13 +113,13 @@ impl Recipe {
     }
 }
 
-/// Fails where a run that trains this model could not save it whole.
+/// Fails if a run could not save the whole model after training it.
 fn can_be_saved(config: &dyn ModelConfig, params: &Parameters, dir: &Path) -> Result<()> {
     config.to_hugging_face()?;
     match params.iter().find_map(|(_, p)| p.quantization()) {
         None => Ok(()),
         Some(done) => Err(Error::invalid(dir.display(), format!("is quantised, to {done}"))
-            .with_remedy("train the model that it was made of")),
+            .with_remedy("train the model before quantization")),
     }
 }
 
@@ -121,7 +127,7 @@ fn tokenizer(vocab: &Vocab) -> Result<Tokenizer> {
     match vocab {
         Vocab::Phantom => {
             let words = phantom::vocabulary().join("\n") + "\n";
-            Tokenizer::from_words(Path::new("the phantom's vocabulary"), &words)
+            Tokenizer::from_words(Path::new("the vocabulary of the phantom data set"), &words)
         }
         Vocab::At(path) if path.is_dir() => Tokenizer::open(path),
         Vocab::At(path) => {

@@ -1,10 +1,10 @@
-//! Where the states that a frozen prefix makes of pictures are kept: the `[cache]` section.
+//! The `[cache]` section: where the outputs of a frozen image encoder are kept.
 
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-/// The cache of a frozen prefix. It changes no byte of what a run computes.
+/// The cache of a frozen image encoder. The results of a run are bit-identical with and without it.
 ///
 /// ```toml
 /// [cache]
@@ -13,9 +13,9 @@ use serde::{Serialize, Serializer};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CacheSpec {
-    /// Where it is.
+    /// Where the cache is.
     pub place: CachePlace,
-    /// The most that the pictures of one run may take, in GiB; a run that needs more does without.
+    /// Largest size of the outputs of one run, in GiB. A run that needs more runs without a cache.
     pub max_gib: f32,
 }
 
@@ -28,11 +28,11 @@ impl Default for CacheSpec {
 /// Where a cache is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CachePlace {
-    /// In the run directory, until the run is over; `"run"` in a recipe.
+    /// In the run directory until the run is over; `"run"` in a recipe.
     Run,
-    /// Nowhere; `"off"` in a recipe.
+    /// There is none; `"off"` in a recipe.
     Off,
-    /// In a directory that several runs share, and that nobody empties.
+    /// In a directory that several runs share, and that is never emptied.
     At(PathBuf),
 }
 

@@ -1,4 +1,4 @@
-//! A TOML file with settings laid over it, read key by key, every mistake reported at once.
+//! A TOML file overridden by settings. It is read key by key, and all mistakes are reported at once.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::source::{self, Place, Table};
 use crate::Result;
 use crate::files::{CONFIG_LIMIT, read_text};
 
-/// A TOML file with settings laid over it, not yet understood.
+/// A TOML file overridden by settings, before its keys are read.
 pub(crate) struct Document {
     path: PathBuf,
     table: Table,
@@ -16,8 +16,10 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Reads the file at `path` and lays `key=value` settings over it. Syntax errors are reported here,
-    /// as half a file says nothing about its keys.
+    /// Reads the file at `path`, and overrides it by `key=value` settings.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or has syntax errors: half a file says nothing about its keys.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
         let text = read_text(path, CONFIG_LIMIT)?;
         let mistakes = Mistakes::default();
@@ -30,17 +32,18 @@ impl Document {
         if let Some(error) = mistakes.take(path) {
             return Err(error);
         }
-        Ok(Self { path: path.to_owned(), table, mistakes }.with(settings))
+        Ok(Self { path: path.to_owned(), table, mistakes }.overridden_by(settings))
     }
 
-    /// Settings that are all there is; `what` is how mistakes call it.
+    /// A document of settings alone. Mistakes name it `what`.
     pub fn of_settings(what: &str, settings: &[String]) -> Self {
-        Self { path: what.into(), table: Vec::new(), mistakes: Mistakes::default() }.with(settings)
+        Self { path: what.into(), table: Vec::new(), mistakes: Mistakes::default() }
+            .overridden_by(settings)
     }
 
-    fn with(mut self, settings: &[String]) -> Self {
+    fn overridden_by(mut self, settings: &[String]) -> Self {
         for (n, setting) in settings.iter().enumerate() {
-            if let Err(cause) = source::lay_over(&mut self.table, n, setting) {
+            if let Err(cause) = source::apply_setting(&mut self.table, n, setting) {
                 self.mistakes.add(Some(&Place::Setting(n, setting.clone())), cause, None);
             }
         }
@@ -52,7 +55,10 @@ impl Document {
         self.path.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into())
     }
 
-    /// What `read` makes of it, or one error with all that is wrong.
+    /// Reads the document with `read`.
+    ///
+    /// # Errors
+    /// With all mistakes as one error.
     pub fn read<T>(&self, read: impl FnOnce(&Section<'_>) -> T) -> Result<T> {
         let directory = self.path.parent().unwrap_or(Path::new(""));
         let value = Section::root(&self.table, directory, &self.mistakes, read);

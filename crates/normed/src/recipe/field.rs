@@ -81,7 +81,7 @@ impl<S: 'static> Field<S> {
         let Self { key, read } = Self::reading(name, "required".to_owned(), meaning, parser, set);
         let read = move |s: &Section<'_>, into: &mut S| {
             if !s.has(name) {
-                s.wrong(name, "is missing");
+                s.report(name, "is missing");
             }
             read(s, into);
         };

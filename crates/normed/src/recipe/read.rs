@@ -101,13 +101,13 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
     let tuning = tuning.unwrap_or_else(|| Tuning::new(Method::FULL));
     let is_new = matches!(base, Base::Init(InitSpec::Miss(_) | InitSpec::Llava(_)));
     if s.has("image_size") && is_new {
-        s.wrong("image_size", "is init.vision.image_size for a new model");
+        s.report("image_size", "is init.vision.image_size for a new model");
     }
     if s.has("template") && is_new {
-        s.wrong("template", "cannot be chosen for a new model: it has the template of its kind");
+        s.report("template", "cannot be chosen for a new model: it has the template of its kind");
     }
     if s.has("memory") && s.has("planned_for") {
-        s.wrong("memory", "cannot be combined with planned_for, the memory already planned for");
+        s.report("memory", "cannot be combined with planned_for, the memory already planned for");
     }
     let data = s.require_section("data", data).unwrap_or_else(placeholder);
     let default = default_train(tuning.default_lr(), &data.task);
@@ -137,12 +137,12 @@ fn base(s: &Section<'_>, model: PathBuf) -> Base {
     match (s.has("model"), s.section("init", init)) {
         (false, Some(init)) => Base::Init(init),
         (true, Some(_)) => {
-            s.wrong("init", "cannot be combined with model: a recipe has one or the other");
+            s.report("init", "cannot be combined with model: a recipe has one or the other");
             Base::Model(model)
         }
         (has_model, None) => {
             if !has_model && !s.has("init") {
-                s.wrong("model", "is missing: the folder or the ORG/NAME of the base model");
+                s.report("model", "is missing: the folder or the ORG/NAME of the base model");
             }
             Base::Model(model)
         }

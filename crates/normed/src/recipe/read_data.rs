@@ -208,7 +208,7 @@ pub(super) fn data(s: &Section<'_>) -> DataSection {
         known.ok_or_else(|| unknown(&name, &names))
     });
     let Some(data_set) = data_set else {
-        s.abandon();
+        s.ignore_unknown_keys();
         return placeholder();
     };
     let set = (data_set.make)(read_fields(s, &(data_set.fields)(), DataKeys::default()));
@@ -275,7 +275,7 @@ fn task(s: &Section<'_>, set: &DataSpec) -> Task {
     match &mut task {
         Task::Report { prompt: own } => *own = s.get("prompt", prompt).unwrap_or(own.clone()),
         Task::Vqa if s.has("prompt") => {
-            s.wrong("prompt", "is only used for reports: task = \"report\"");
+            s.report("prompt", "is only used for reports: task = \"report\"");
         }
         Task::Vqa => {}
     }

@@ -258,6 +258,6 @@ fn size<S: 'static>(
 /// Adds a mistake if both sizes are given and the first does not divide the second.
 fn check_divides(s: &Section<'_>, (key, part): (&'static str, usize), (of, whole): (&str, usize)) {
     if s.has(key) && s.has(of) && !whole.is_multiple_of(part) {
-        s.wrong(key, format!("{part} does not divide {of} {whole}"));
+        s.report(key, format!("{part} does not divide {of} {whole}"));
     }
 }

@@ -176,11 +176,11 @@ pub(super) fn train(s: &Section<'_>, default: &TrainSpec, reports: bool) -> Trai
             true => "is a metric of answers; reports have bleu_4, rouge_l, cider, loss and last",
             false => "is a metric of reports; answers have exact_match, loss and last",
         };
-        s.wrong("metric", cause);
+        s.report("metric", cause);
     }
     if spec.min_lr > spec.lr {
         let key = if s.has("min_lr") { "min_lr" } else { "lr" };
-        s.wrong(key, format!("min_lr {} is above lr {}", spec.min_lr, spec.lr));
+        s.report(key, format!("min_lr {} is above lr {}", spec.min_lr, spec.lr));
     }
     spec
 }
@@ -241,7 +241,7 @@ pub(super) fn generate(s: &Section<'_>, task: &Task) -> GenerationConfig {
     let config = read_fields(s, &generate_fields(), GenerationConfig::default_for(task));
     // Each key is in its range here, so that only the keys' combination can be wrong.
     if let Err(error) = config.validate() {
-        s.wrong("num_beams", error.cause());
+        s.report("num_beams", error.cause());
     }
     config
 }

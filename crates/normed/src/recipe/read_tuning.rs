@@ -23,7 +23,7 @@ pub(super) fn tuning(s: &Section<'_>) -> Tuning {
     let of_rules = ["method", "towers", "layers", "also"].into_iter();
     let of_methods = methods().into_iter().flat_map(|m| m.description().keys).map(|key| key.name);
     for key in of_rules.chain(of_methods).filter(|key| s.has(key)) {
-        s.wrong(key, "cannot be combined with a rule for a single tower; write it for that tower");
+        s.report(key, "cannot be combined with a rule for a single tower; write it for that tower");
     }
     Tuning::PerTower(rules)
 }
@@ -91,7 +91,7 @@ fn configured_methods(s: &Section<'_>) -> Vec<ConfiguredMethod> {
     let mut configured = Vec::new();
     for (i, &method) in chosen.iter().enumerate() {
         if chosen[..i].contains(&method) {
-            s.wrong("method", format!("{method} appears twice"));
+            s.report("method", format!("{method} appears twice"));
             continue;
         }
         let mut with_options = ConfiguredMethod::from(method);
@@ -101,7 +101,7 @@ fn configured_methods(s: &Section<'_>) -> Vec<ConfiguredMethod> {
                     "{other} and {method} share `{}`; give each a tower of its own",
                     key.name
                 );
-                s.wrong("method", cause);
+                s.report("method", cause);
                 break;
             }
             keys.push((method, key));

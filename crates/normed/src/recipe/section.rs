@@ -14,8 +14,8 @@ pub(crate) struct Section<'a> {
     place: Option<Place>,
     table: &'a Table,
     directory: &'a Path,
-    asked: RefCell<Vec<&'static str>>,
-    abandoned: Cell<bool>,
+    known: RefCell<Vec<&'static str>>,
+    ignores_unknown_keys: Cell<bool>,
     mistakes: &'a Mistakes,
 }
 
@@ -32,8 +32,8 @@ impl<'a> Section<'a> {
             place: None,
             table,
             directory,
-            asked: RefCell::default(),
-            abandoned: Cell::default(),
+            known: RefCell::default(),
+            ignores_unknown_keys: Cell::default(),
             mistakes,
         }
         .finish(read)
@@ -50,11 +50,11 @@ impl<'a> Section<'a> {
         key: &'static str,
         read: impl Fn(&Node) -> Result<T, ValueError>,
     ) -> Option<T> {
-        self.take(&self.path(key), self.find(key)?, read)
+        self.read_value(&self.path(key), self.find(key)?, read)
     }
 
     /// The value of a node, by the name that mistakes give it. A value that `read` refuses is a mistake.
-    pub fn take<T>(
+    pub fn read_value<T>(
         &self,
         name: &str,
         node: &Node,
@@ -68,11 +68,11 @@ impl<'a> Section<'a> {
     }
 
     /// The table `key` unread, if it is there.
-    pub fn raw(&self, key: &'static str) -> Option<&'a Table> {
+    pub fn table(&self, key: &'static str) -> Option<&'a Table> {
         match &self.find(key)?.value {
             Value::Table(table) => Some(table),
             other => {
-                self.wrong(key, format!("must be a table, is {other}"));
+                self.report(key, format!("must be a table, is {other}"));
                 None
             }
         }
@@ -80,7 +80,7 @@ impl<'a> Section<'a> {
 
     /// The tables inside the table `key` unread, in the order of writing.
     pub fn tables(&self, key: &'static str) -> Vec<(&'a str, &'a Table)> {
-        let Some(tables) = self.raw(key) else { return Vec::new() };
+        let Some(tables) = self.table(key) else { return Vec::new() };
         let is_table = |(name, node): &'a (String, Node)| match &node.value {
             Value::Table(table) => Some((name.as_str(), table)),
             other => {
@@ -104,7 +104,7 @@ impl<'a> Section<'a> {
         read: impl Fn(&Node) -> Result<T, ValueError>,
     ) -> Option<T> {
         if !self.has(key) {
-            self.wrong(key, "is missing");
+            self.report(key, "is missing");
         }
         self.get(key, read)
     }
@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
     pub fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section<'a>) -> T) -> Option<T> {
         let node = self.find(key)?;
         let Value::Table(table) = &node.value else {
-            self.wrong(key, format!("must be a table, is {}", node.value));
+            self.report(key, format!("must be a table, is {}", node.value));
             return None;
         };
         let below = Section {
@@ -121,8 +121,8 @@ impl<'a> Section<'a> {
             place: Some(node.place.clone()),
             table,
             directory: self.directory,
-            asked: RefCell::default(),
-            abandoned: Cell::default(),
+            known: RefCell::default(),
+            ignores_unknown_keys: Cell::default(),
             mistakes: self.mistakes,
         };
         Some(below.finish(read))
@@ -135,7 +135,7 @@ impl<'a> Section<'a> {
         read: impl FnOnce(&Section<'a>) -> T,
     ) -> Option<T> {
         if !self.has(key) {
-            self.wrong(key, "this table is missing");
+            self.report(key, "this table is missing");
         }
         self.section(key, read)
     }
@@ -146,8 +146,8 @@ impl<'a> Section<'a> {
     }
 
     /// Adds a mistake about `key`: at its place, or at this table's if the key is absent.
-    pub fn wrong(&self, key: &'static str, cause: impl Display) {
-        self.asked.borrow_mut().push(key);
+    pub fn report(&self, key: &'static str, cause: impl Display) {
+        self.known.borrow_mut().push(key);
         let node = self.table.iter().find(|(name, _)| name == key).map(|(_, node)| &node.place);
         let cause = format!("{}: {cause}", self.path(key));
         self.mistakes.add(node.or(self.place.as_ref()), cause, None);
@@ -155,12 +155,12 @@ impl<'a> Section<'a> {
 
     /// Stops looking for unknown keys in this table: without knowing what the table describes, its keys
     /// cannot be judged.
-    pub fn abandon(&self) {
-        self.abandoned.set(true);
+    pub fn ignore_unknown_keys(&self) {
+        self.ignores_unknown_keys.set(true);
     }
 
     fn find(&self, key: &'static str) -> Option<&'a Node> {
-        self.asked.borrow_mut().push(key);
+        self.known.borrow_mut().push(key);
         self.table.iter().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
@@ -170,16 +170,16 @@ impl<'a> Section<'a> {
 
     fn finish<T>(self, read: impl FnOnce(&Section<'a>) -> T) -> T {
         let result = read(&self);
-        let mut asked = self.asked.borrow_mut();
-        asked.sort_unstable();
-        asked.dedup();
+        let mut known = self.known.borrow_mut();
+        known.sort_unstable();
+        known.dedup();
         for (key, node) in self.table {
-            if !asked.contains(&key.as_str()) && !self.abandoned.get() {
+            if !known.contains(&key.as_str()) && !self.ignores_unknown_keys.get() {
                 let cause = format!("{}: no such key", self.path(key));
-                self.mistakes.add(Some(&node.place), cause, Some(suggest(key, &asked)));
+                self.mistakes.add(Some(&node.place), cause, Some(suggest(key, &known)));
             }
         }
-        drop(asked);
+        drop(known);
         result
     }
 }

@@ -1,15 +1,15 @@
-//! A size in bytes, as people write it.
+//! Sizes in bytes, written as `6GiB` or `900MB`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// Bytes.
+/// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-/// Larger before smaller, and of the two that a number could have, the one that computers count in.
+/// Units from the largest to the smallest; binary units come first.
 const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -25,10 +25,10 @@ const UNITS: [(&str, u64); 9] = [
 impl FromStr for ByteSize {
     type Err = String;
 
-    /// `6GiB`, `1.5 GB`, `900MB`.
+    /// Parses `6GiB`, `1.5 GB` or `900MB`.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let wrong = || format!("`{text}` is no size: write it as 6GiB, 1.5GB or 900MB");
+        let wrong = || format!("`{text}` is not a size: write it as 6GiB, 1.5GB or 900MB");
         let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit = &text[number.len()..];
         let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
@@ -42,7 +42,7 @@ impl FromStr for ByteSize {
 }
 
 impl fmt::Display for ByteSize {
-    /// In the largest unit that leaves a whole number.
+    /// Writes the size in the largest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = UNITS.iter().find(|(_, bytes)| self.0.is_multiple_of(*bytes) && self.0 > 0);
         let (name, bytes) = unit.unwrap_or(&("B", 1));

@@ -1,4 +1,4 @@
-//! What was written, and where: a recipe file with settings laid over it, not yet understood.
+//! The values of a TOML file and of settings, with the place of each.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use toml::de::{DeTable, DeValue};
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In this line of the recipe, counted from 1.
+    /// A line of the recipe, counted from 1.
     Line(usize),
-    /// In this `key=value` setting, the n-th.
+    /// The n-th `key=value` setting, and its text.
     Setting(usize, String),
 }
 
@@ -23,14 +23,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value, and where it was written.
+/// A value, and its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub place: Place,
     pub value: Value,
 }
 
-/// A TOML value. Numbers stay text: only who asks knows what kind of number is wanted.
+/// A TOML value. Numbers stay text, as only the reader of a key knows which type it needs.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Text(String),
@@ -56,7 +56,10 @@ impl fmt::Display for Value {
     }
 }
 
-/// Reads TOML. All syntax errors, each with its line, if there are any.
+/// Parses TOML.
+///
+/// # Errors
+/// All syntax errors, each with its line.
 pub(crate) fn parse(text: &str) -> Result<Table, Vec<(Place, String)>> {
     let line = |offset| Place::Line(line_of(text, offset));
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -67,13 +70,16 @@ pub(crate) fn parse(text: &str) -> Result<Table, Vec<(Place, String)>> {
     Err(errors.iter().map(|error| (line(offset(error)), error.message().to_owned())).collect())
 }
 
-/// Lays the n-th setting, `train.lr=1e-3`, over `table`. What is not a TOML value is text, so that
+/// Applies the n-th setting, such as `train.lr=1e-3`, to `table`. A value that is not TOML is text, so that
 /// names and paths need no quotes.
-pub(crate) fn lay_over(table: &mut Table, n: usize, setting: &str) -> Result<(), String> {
+///
+/// # Errors
+/// If the setting does not have the form `key=value`.
+pub(crate) fn apply_setting(table: &mut Table, n: usize, setting: &str) -> Result<(), String> {
     let (key, text) = setting.split_once('=').ok_or("a setting is written key=value")?;
     let names: Vec<_> = key.split('.').map(str::trim).collect();
     if names.iter().any(|name| name.is_empty()) {
-        return Err("a setting is written key=value, the key as in train.lr".to_owned());
+        return Err("a setting is written key=value, with a key such as train.lr".to_owned());
     }
     let place = |_| Place::Setting(n, setting.to_owned());
     let value = match DeValue::parse(text.trim()) {
@@ -89,7 +95,7 @@ pub(crate) fn lay_over(table: &mut Table, n: usize, setting: &str) -> Result<(),
     Ok(())
 }
 
-/// Lays `above` over `below`, key by key.
+/// Overrides `below` by `above`, key by key.
 pub(crate) fn merge(below: &mut Table, above: Table) {
     for (name, node) in above {
         match below.iter_mut().find(|(known, _)| *known == name) {
@@ -119,8 +125,8 @@ fn value_of(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => {
-            // The parser has seen the digits; only a number beyond 128 bits cannot be read, and
-            // stays as it was written, for whoever asks to refuse it.
+            // The parser has checked the digits. A number beyond 128 bits stays text, and is refused
+            // where its key is read.
             let read = i128::from_str_radix(number.as_str(), number.radix());
             Value::Number(read.map_or_else(|_| number.to_string(), |n| n.to_string()))
         }
@@ -181,7 +187,7 @@ mod tests {
     fn settings_replace_values_and_add_to_tables() {
         let mut table = parse("[a]\nb = 1\nc = 2\n").unwrap();
         for (n, setting) in ["a.b=3", "a.d.e = full", "f=1.", "g=a=b"].into_iter().enumerate() {
-            lay_over(&mut table, n, setting).unwrap();
+            apply_setting(&mut table, n, setting).unwrap();
         }
         let shown = |key| find(&table, key).value.to_string();
         assert_eq!(
@@ -191,7 +197,7 @@ mod tests {
         assert_eq!(find(&table, "a.b").place, Place::Setting(0, "a.b=3".to_owned()));
         assert_eq!(find(&table, "a.c").place, Place::Line(3));
         for wrong in ["a", "=1", "a..b=1"] {
-            assert!(lay_over(&mut table, 0, wrong).is_err(), "{wrong}");
+            assert!(apply_setting(&mut table, 0, wrong).is_err(), "{wrong}");
         }
     }
 }

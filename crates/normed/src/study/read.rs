@@ -24,8 +24,8 @@ pub(super) fn open(path: &Path, settings: &[String]) -> Result<Study> {
 fn study(s: &Section<'_>, name: &str) -> Study {
     let seed = seed();
     let seeds = s.get("seeds", list(|node| seed.read(node))).unwrap_or_else(|| vec![0]);
-    let common = s.raw("recipe").cloned().unwrap_or_default();
-    let selection = s.raw("selection").cloned().unwrap_or_default();
+    let common = s.table("recipe").cloned().unwrap_or_default();
+    let selection = s.table("selection").cloned().unwrap_or_default();
     let mut models = entries(s, "models");
     if models.is_empty() {
         models.push(Entry { name: "", keys: Table::new() });
@@ -33,14 +33,14 @@ fn study(s: &Section<'_>, name: &str) -> Study {
     let (data_sets, methods) = (entries(s, "data_sets"), entries(s, "methods"));
     for (key, list) in [("data_sets", &data_sets), ("methods", &methods)] {
         if list.is_empty() {
-            s.wrong(key, "this table is missing or empty");
+            s.report(key, "this table is missing or empty");
         }
     }
     let test_sets: Vec<_> = s.tables("test_sets");
     let names: Vec<&str> =
         data_sets.iter().map(|e| e.name).chain(test_sets.iter().map(|(name, _)| *name)).collect();
     for name in names.iter().filter(|&&name| names.iter().filter(|n| **n == name).count() > 1) {
-        s.wrong("test_sets", format!("\"{name}\" is also a data set"));
+        s.report("test_sets", format!("\"{name}\" is also a data set"));
     }
 
     let (mut cells, mut all_test_sets) = (Vec::new(), Vec::new());
@@ -62,7 +62,7 @@ fn study(s: &Section<'_>, name: &str) -> Study {
                 let (keys, _) = own(&data_set.keys, &["test_on"]);
                 cell.tested_on = keys
                     .first()
-                    .and_then(|node| s.take("test_on", node, names_of(&names)))
+                    .and_then(|node| s.read_value("test_on", node, names_of(&names)))
                     .unwrap_or_else(|| names.iter().map(|name| (*name).to_owned()).collect());
                 cell.tested_on.retain(|name| name != data_set.name);
                 if let Some((_, data_sets, methods)) = &efficiency {
@@ -80,7 +80,7 @@ fn study(s: &Section<'_>, name: &str) -> Study {
     {
         for (name, keys) in test_sets {
             let (nodes, keys) = own(keys, &["own_task"]);
-            let own_task = nodes.first().and_then(|node| s.take("own_task", node, boolean));
+            let own_task = nodes.first().and_then(|node| s.read_value("own_task", node, boolean));
             // Whatever it is tested with, the data is the set's own; how that is trained on is no matter.
             let mut base = laid_over([&common, &model.keys, &data_set.keys, &method.keys]);
             base.retain(|(key, _)| !["data", "test_on", "lr", "train"].contains(&key.as_str()));
@@ -143,7 +143,7 @@ fn cell(
         ("output", "every run has a directory of its own in the study's `output`"),
     ] {
         if let Some((_, node)) = whole.iter().find(|(name, _)| name == key) {
-            s.take(key, node, |_| Err::<(), _>(ValueError::new(cause)));
+            s.read_value(key, node, |_| Err::<(), _>(ValueError::new(cause)));
         }
     }
     let recipe = s.read_as_root(&whole, |s| Recipe::from_section(s, method.name));
@@ -161,11 +161,11 @@ fn cell(
     };
     let name = format!("methods.{}.lr", method.name);
     let rates = match rates.first() {
-        Some(node) => s.take(&name, node, list(rate)).unwrap_or_default(),
+        Some(node) => s.read_value(&name, node, list(rate)).unwrap_or_default(),
         None => vec![recipe.train.lr],
     };
     if rates.len() > 1 && chosen_by.train.metric == BestBy::Last {
-        s.wrong(
+        s.report(
             "selection",
             "train.metric = \"last\" tells no rate from another; let [selection] have one that does",
         );
