@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use normed::files::write_atomically;
-use normed::plot::{Panel, Panels};
+use normed::plot::{Panel, PanelGrid};
 use normed::tensor::{NormPosition, ParamKind, Tower};
 use normed::tuning::{ModelDiff, NormChange};
 use normed::{Error, Result};
@@ -101,7 +101,7 @@ fn as_text(found: &ModelDiff) -> String {
 }
 
 /// A panel for each tower, gains above biases, over the blocks' numbers and what stands around them.
-fn panels(title: &str, norms: &[NormChange]) -> Panels<'static> {
+fn panels(title: &str, norms: &[NormChange]) -> PanelGrid<'static> {
     let row = |term: ParamKind| {
         let towers = Tower::ALL.into_iter().filter(|&t| norms.iter().any(|m| m.tower == t));
         towers.map(|tower| panel(norms, tower, term)).collect::<Vec<_>>()
@@ -111,10 +111,10 @@ fn panels(title: &str, norms: &[NormChange]) -> Panels<'static> {
         ("change of biases", ParamKind::Bias, row(ParamKind::Bias)),
     ];
     let has = |term: ParamKind| norms.iter().any(|m| m.term == term && m.relative.is_some());
-    Panels {
+    PanelGrid {
         title: title.to_owned(),
-        x: "block",
-        kinds: NormPosition::ALL.map(|place| place.name().replace('_', "-")).to_vec(),
+        x_label: "block",
+        series: NormPosition::ALL.map(|place| place.name().replace('_', "-")).to_vec(),
         rows: measured
             .into_iter()
             .filter(|(_, term, _)| has(*term))
@@ -146,7 +146,11 @@ fn panel(norms: &[NormChange], tower: Tower, term: ParamKind) -> Panel {
         let moved = of(norms, tower, place, term);
         moved.filter_map(|m| Some((at(m), m.relative?))).collect()
     };
-    Panel { title: tower.name().to_owned(), places, kinds: NormPosition::ALL.map(points).to_vec() }
+    Panel {
+        title: tower.name().to_owned(),
+        x_labels: places,
+        series: NormPosition::ALL.map(points).to_vec(),
+    }
 }
 
 fn kinds() -> impl Iterator<Item = (Tower, NormPosition, ParamKind)> {

@@ -1,83 +1,89 @@
-//! One kind of picture: points and lines over two axes, with a legend beside them.
+//! Figures: points with intervals, or lines, over two axes, with a legend at the side.
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
+use super::Error;
+use super::colors::COLORS;
 use super::font::sans_serif;
-use super::{COLOURS, Error};
 
-/// A plot.
+/// A plot of several series of points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// What its files are called.
+    /// The name of its files, without extension.
     pub name: String,
-    /// What it shows.
+    /// The title, which a page shows next to the plot; it is not drawn.
     pub title: String,
-    /// From left to right.
-    pub x: Axis,
-    /// From below to above.
-    pub y: Axis,
-    /// What is drawn, in the order of the legend.
+    /// The horizontal axis.
+    pub x_axis: Axis,
+    /// The vertical axis.
+    pub y_axis: Axis,
+    /// The series, in the order of the legend.
     pub series: Vec<Series>,
 }
 
-/// An axis.
+/// An axis: its label and its scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Axis {
-    /// What it measures.
+    /// The quantity and its unit.
     pub label: String,
-    /// What equal distances are.
+    /// How values are placed on it.
     pub scale: Scale,
 }
 
-/// What equal distances on an axis are.
+/// How values are placed on an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Equal differences.
+    /// Linear.
     Linear,
-    /// The same, of whole numbers.
-    Whole,
-    /// Equal ratios.
+    /// Linear, with ticks at integers only.
+    Integer,
+    /// Logarithmic.
     Log,
 }
 
-/// Points of one kind.
+/// A series of points with one name and one color.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// As the legend calls it.
+    /// Its name in the legend.
     pub name: String,
-    /// Its place among the colours: the same thing has the same colour in every plot.
-    pub colour: usize,
-    /// In the order of a line through them.
+    /// The index of its color in [`COLORS`], modulo their number.
+    pub color: usize,
+    /// The points, in the order of the line that connects them.
     pub points: Vec<Point>,
-    /// Whether there is a line through them.
-    pub line: bool,
+    /// Whether a line connects the points.
+    pub connected: bool,
 }
 
-/// A point.
+/// A point with an optional interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// From left to right.
+    /// The value on the horizontal axis.
     pub x: f64,
-    /// From below to above.
+    /// The value on the vertical axis.
     pub y: f64,
-    /// The ends of its interval.
+    /// The lower and upper end of the interval of `y`.
     pub interval: Option<(f64, f64)>,
 }
 
-/// In pixels.
+/// Width and height, in pixels.
 const SIZE: (u32, u32) = (640, 380);
 
-/// Of the legend, in pixels.
-const LEGEND: u32 = 150;
+/// Width of the legend, in pixels.
+const LEGEND_WIDTH: u32 = 150;
 
 const INK: RGBColor = RGBColor(51, 51, 51);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
 impl Figure {
-    /// As an SVG's text.
+    /// Draws the figure as SVG.
+    ///
+    /// # Errors
+    ///
+    /// If the drawing library fails.
     pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
         self.draw(SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), 1)
@@ -85,7 +91,11 @@ impl Figure {
         Ok(svg)
     }
 
-    /// As a PNG file's bytes, with twice as many pixels a side.
+    /// Draws the figure as a PNG file, with twice the resolution.
+    ///
+    /// # Errors
+    ///
+    /// If the drawing library fails.
     pub fn to_png(&self) -> Result<Vec<u8>, Error> {
         const SCALE: u32 = 2;
         let (width, height) = (SCALE * SIZE.0, SCALE * SIZE.1);
@@ -97,6 +107,7 @@ impl Figure {
         Ok(png)
     }
 
+    /// Draws the figure, with `scale` pixels per unit of length.
     fn draw<'d, B: DrawingBackend + 'd>(
         &self,
         area: DrawingArea<B, Shift>,
@@ -105,126 +116,157 @@ impl Figure {
     where
         B::ErrorType: 'static,
     {
-        let font = |size: u32| (sans_serif(), scale * size).into_font().color(&INK);
         area.fill(&WHITE)?;
-        let (plot, legend) = area.split_horizontally(scale * (SIZE.0 - LEGEND));
+        let (plot, legend) = area.split_horizontally(scale * (SIZE.0 - LEGEND_WIDTH));
         let points = || self.series.iter().flat_map(|series| &series.points);
         let ends = |p: &Point| p.interval.map_or([p.y, p.y], |(lo, hi)| [lo.min(p.y), hi.max(p.y)]);
-        let (left, right) = self.x.range(points().map(|p| p.x));
-        let (below, above) = self.y.range(points().flat_map(ends));
+        let (left, right) = self.x_axis.range(points().map(|p| p.x));
+        let (bottom, top) = self.y_axis.range(points().flat_map(ends));
         let mut chart = ChartBuilder::on(&plot)
             .margin(10 * scale)
             .margin_right(14 * scale)
             .x_label_area_size(44 * scale)
             .y_label_area_size(58 * scale)
-            .build_cartesian_2d(left..right, below..above)?;
+            .build_cartesian_2d(left..right, bottom..top)?;
         chart
             .configure_mesh()
-            .x_desc(self.x.label.as_str())
-            .y_desc(self.y.label.as_str())
+            .x_desc(self.x_axis.label.as_str())
+            .y_desc(self.y_axis.label.as_str())
             .x_labels(7)
             .y_labels(7)
-            .x_label_formatter(&|x| self.x.tick(*x, right - left))
-            .y_label_formatter(&|y| self.y.tick(*y, above - below))
-            .label_style(font(13))
-            .axis_desc_style(font(14))
+            .x_label_formatter(&|x| self.x_axis.tick(*x, right - left))
+            .y_label_formatter(&|y| self.y_axis.tick(*y, top - bottom))
+            .label_style(font(13, scale))
+            .axis_desc_style(font(14, scale))
             .axis_style(INK.stroke_width(scale))
             .bold_line_style(GRID.stroke_width(scale))
             .light_line_style(TRANSPARENT)
             .draw()?;
         for series in &self.series {
-            let colour = COLOURS[series.colour % COLOURS.len()];
-            let place = |p: &Point| (self.x.place(p.x), self.y.place(p.y));
-            for point in &series.points {
-                if let Some((lo, hi)) = point.interval {
-                    let x = self.x.place(point.x);
-                    let ends = vec![(x, self.y.place(lo)), (x, self.y.place(hi))];
-                    chart.draw_series([PathElement::new(
-                        ends,
-                        colour.mix(0.5).stroke_width(2 * scale),
-                    )])?;
-                }
-            }
-            if series.line {
-                let line = series.points.iter().map(place);
-                chart.draw_series(LineSeries::new(line, colour.stroke_width(2 * scale)))?;
-            }
-            let size = scale * if series.line { 3 } else { 5 };
-            let dots = series.points.iter().map(|p| Circle::new(place(p), size, colour.filled()));
-            chart.draw_series(dots)?;
+            self.draw_series(&mut chart, series, scale)?;
         }
-        for (i, series) in self.series.iter().enumerate() {
-            let colour = COLOURS[series.colour % COLOURS.len()];
-            let pixels = scale as i32;
-            let y = pixels * (18 + 21 * i as i32);
-            legend.draw(&Circle::new((8 * pixels, y), 5 * scale, colour.filled()))?;
-            let place = (20 * pixels, y - 6 * pixels);
-            legend.draw(&Text::new(series.name.clone(), place, font(13)))?;
-        }
+        self.draw_legend(&legend, scale)?;
         area.present()?;
+        Ok(())
+    }
+
+    /// Draws the intervals, the line and the points of one series.
+    fn draw_series<'d, B: DrawingBackend + 'd>(
+        &self,
+        chart: &mut Chart<'_, B>,
+        series: &Series,
+        scale: u32,
+    ) -> Result<(), Box<dyn std::error::Error + 'd>>
+    where
+        B::ErrorType: 'static,
+    {
+        let color = COLORS[series.color % COLORS.len()];
+        let position = |p: &Point| (self.x_axis.position(p.x), self.y_axis.position(p.y));
+        for point in &series.points {
+            if let Some((lo, hi)) = point.interval {
+                let x = self.x_axis.position(point.x);
+                let ends = vec![(x, self.y_axis.position(lo)), (x, self.y_axis.position(hi))];
+                let style = color.mix(0.5).stroke_width(2 * scale);
+                chart.draw_series([PathElement::new(ends, style)])?;
+            }
+        }
+        if series.connected {
+            let line = series.points.iter().map(position);
+            chart.draw_series(LineSeries::new(line, color.stroke_width(2 * scale)))?;
+        }
+        let size = scale * if series.connected { 3 } else { 5 };
+        let dots = series.points.iter().map(|p| Circle::new(position(p), size, color.filled()));
+        chart.draw_series(dots)?;
+        Ok(())
+    }
+
+    fn draw_legend<'d, B: DrawingBackend + 'd>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        scale: u32,
+    ) -> Result<(), Box<dyn std::error::Error + 'd>>
+    where
+        B::ErrorType: 'static,
+    {
+        let pixels = scale as i32;
+        for (i, series) in self.series.iter().enumerate() {
+            let color = COLORS[series.color % COLORS.len()];
+            let y = pixels * (18 + 21 * i as i32);
+            area.draw(&Circle::new((8 * pixels, y), 5 * scale, color.filled()))?;
+            let position = (20 * pixels, y - 6 * pixels);
+            area.draw(&Text::new(series.name.clone(), position, font(13, scale)))?;
+        }
         Ok(())
     }
 }
 
+/// The drawing library's chart with two axes of numbers.
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// The style of texts of this size.
+fn font(size: u32, scale: u32) -> TextStyle<'static> {
+    (sans_serif(), scale * size).into_font().color(&INK)
+}
+
 impl Axis {
-    /// With equal distances for equal differences.
+    /// A linear axis.
     pub fn linear(label: impl Into<String>) -> Self {
         Self { label: label.into(), scale: Scale::Linear }
     }
 
-    /// Of whole numbers.
-    pub fn whole(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: Scale::Whole }
+    /// A linear axis with ticks at integers only.
+    pub fn integer(label: impl Into<String>) -> Self {
+        Self { label: label.into(), scale: Scale::Integer }
     }
 
-    /// With equal distances for equal ratios.
+    /// A logarithmic axis; values should be above 0.
     pub fn log(label: impl Into<String>) -> Self {
         Self { label: label.into(), scale: Scale::Log }
     }
 
-    /// Where a value stands.
-    fn place(&self, value: f64) -> f64 {
+    /// The position of a value on the axis.
+    fn position(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Log => value.max(f64::MIN_POSITIVE).log10(),
-            Scale::Linear | Scale::Whole => value,
+            Scale::Linear | Scale::Integer => value,
         }
     }
 
-    /// From a little below the smallest to a little above the largest.
+    /// The range of `values` as positions, with a margin at both ends.
     fn range(&self, values: impl Iterator<Item = f64>) -> (f64, f64) {
-        let places = values.map(|value| self.place(value)).filter(|place| place.is_finite());
-        let (lo, hi) = places.fold((f64::MAX, f64::MIN), |(lo, hi), x| (lo.min(x), hi.max(x)));
+        let positions = values.map(|value| self.position(value)).filter(|x| x.is_finite());
+        let (lo, hi) = positions.fold((f64::MAX, f64::MIN), |(lo, hi), x| (lo.min(x), hi.max(x)));
         if lo > hi {
             return (0.0, 1.0);
         }
         let margin = match self.scale {
             _ if hi > lo => 0.06 * (hi - lo),
-            Scale::Whole => 0.9,
+            Scale::Integer => 0.9,
             Scale::Linear | Scale::Log => 0.5 * lo.abs().max(0.1),
         };
         (lo - margin, hi + margin)
     }
 
-    /// What is written at a place, of an axis that is so long.
-    fn tick(&self, place: f64, length: f64) -> String {
+    /// The label of a tick at this position, on an axis of this length.
+    fn tick(&self, position: f64, length: f64) -> String {
         match self.scale {
-            Scale::Log => short(10f64.powf(place), 0.0),
-            Scale::Whole if (place - place.round()).abs() > 1e-9 => String::new(),
-            Scale::Whole | Scale::Linear => short(place, length),
+            Scale::Log => format_short(10f64.powf(position), 0.0),
+            Scale::Integer if (position - position.round()).abs() > 1e-9 => String::new(),
+            Scale::Integer | Scale::Linear => format_short(position, length),
         }
     }
 }
 
-/// A number in few letters: `12`, `0.35`, `7.7 k`, `2.5 M`; in as many as tell it from others at a tenth
-/// of `length`.
-fn short(value: f64, length: f64) -> String {
+/// Formats a number in few characters: `12`, `0.35`, `7.7 k`, `2.5 M`. The digits suffice to tell apart
+/// two numbers that differ by a tenth of `length`.
+fn format_short(value: f64, length: f64) -> String {
     let (scaled, unit) = match value.abs() {
         a if a >= 1e9 => (value / 1e9, " G"),
         a if a >= 1e6 => (value / 1e6, " M"),
         a if a >= 1e4 => (value / 1e3, " k"),
         _ => (value, ""),
     };
-    let apart =
+    let needed =
         if length > 0.0 { (1.0 - (length / 10.0).log10()).clamp(0.0, 6.0) as usize } else { 0 };
     let digits = match scaled.abs() {
         0.0 => 0,
@@ -234,7 +276,7 @@ fn short(value: f64, length: f64) -> String {
         a if a < 100.0 => 1,
         _ => 0,
     };
-    let digits = if unit.is_empty() { digits.max(apart) } else { digits };
+    let digits = if unit.is_empty() { digits.max(needed) } else { digits };
     let text = format!("{scaled:.digits$}");
     let text =
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
@@ -248,8 +290,8 @@ mod tests {
     #[test]
     fn ticks_are_short() {
         let ticks =
-            [0.0, 0.3066, 12.0, 57.64, 7680.0, 76_800.0, 2_504_686.0].map(|n| short(n, 0.0));
-        assert_eq!([0.105, 0.11].map(|n| short(n, 0.03)), ["0.105", "0.11"]);
+            [0.0, 0.3066, 12.0, 57.64, 7680.0, 76_800.0, 2_504_686.0].map(|n| format_short(n, 0.0));
+        assert_eq!([0.105, 0.11].map(|n| format_short(n, 0.03)), ["0.105", "0.11"]);
         assert_eq!(ticks, ["0", "0.31", "12", "57.6", "7680", "76.8 k", "2.5 M"]);
     }
 
@@ -259,16 +301,16 @@ mod tests {
         let figure = Figure {
             name: "f".into(),
             title: "t".into(),
-            x: Axis::log("trained parameters"),
-            y: Axis::linear("exact match, %"),
+            x_axis: Axis::log("trained parameters"),
+            y_axis: Axis::linear("exact match, %"),
             series: vec![
                 Series {
                     name: "a<b".into(),
-                    colour: 0,
+                    color: 0,
                     points: vec![point(7680.0, 57.0), point(2.5e6, 61.0)],
-                    line: true,
+                    connected: true,
                 },
-                Series { name: "empty".into(), colour: 9, points: vec![], line: false },
+                Series { name: "empty".into(), color: 9, points: vec![], connected: false },
             ],
         };
         let svg = figure.to_svg().unwrap();
@@ -276,10 +318,11 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 4, "{svg}");
         let png = image::load_from_memory(&figure.to_png().unwrap()).unwrap().into_rgb8();
         assert_eq!((png.width(), png.height()), (1280, 760));
-        // The legend's first dot, and letters beside it, which the font must have.
-        assert_eq!(png.get_pixel(996, 36).0, [COLOURS[0].0, COLOURS[0].1, COLOURS[0].2]);
-        let beside = (1018..1270).flat_map(|x| (20..56).map(move |y| (x, y)));
-        let dark = beside.filter(|&(x, y)| png.get_pixel(x, y).0.iter().all(|&c| c < 100)).count();
+        // The legend's first dot, and letters next to it, which the font must have.
+        assert_eq!(png.get_pixel(996, 36).0, [COLORS[0].0, COLORS[0].1, COLORS[0].2]);
+        let next_to_it = (1018..1270).flat_map(|x| (20..56).map(move |y| (x, y)));
+        let dark =
+            next_to_it.filter(|&(x, y)| png.get_pixel(x, y).0.iter().all(|&c| c < 100)).count();
         assert!(dark > 40, "{dark}");
         assert!(Figure { series: vec![], ..figure }.to_svg().unwrap().starts_with("<svg"));
     }

@@ -36,15 +36,15 @@ pub fn of_group(
     let figure = |name: &str, what: &str, x: Axis, y: Axis, series: Vec<Series>| Figure {
         name: file_name([name, model, data_set]),
         title: format!("{title}: {what}"),
-        x,
-        y,
+        x_axis: x,
+        y_axis: y,
         series,
     };
     let series = |cell: &CellResults<'_>, points: Vec<Point>, line| Series {
         name: cell.cell.method.clone(),
-        colour: colours[cell.cell.method.as_str()],
+        color: colours[cell.cell.method.as_str()],
         points,
-        line,
+        connected: line,
     };
     let mut figures = Vec::new();
     let headline = scoring.headline();
@@ -101,7 +101,7 @@ pub fn of_group(
         let all: Vec<_> =
             group.iter().map(|cell| curve(cell)).filter(|s| !s.points.is_empty()).collect();
         if !all.is_empty() {
-            figures.push(figure(name, what, Axis::whole("epoch"), Axis::linear(label), all));
+            figures.push(figure(name, what, Axis::integer("epoch"), Axis::linear(label), all));
         }
     }
 
@@ -147,7 +147,7 @@ pub fn of_group(
         if !all.is_empty() {
             let what = format!("how far the norms of each block moved, {tower} tower");
             let y = Axis::linear("change of the gains, %");
-            figures.push(figure(&format!("norms-{tower}"), &what, Axis::whole("block"), y, all));
+            figures.push(figure(&format!("norms-{tower}"), &what, Axis::integer("block"), y, all));
         }
     }
     Ok(figures)

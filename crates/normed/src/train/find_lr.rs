@@ -22,7 +22,7 @@ use super::step::{StepOptions, noise, train_step};
 use crate::data::{Batch, Collator, Loader, PreparedExample, training_batches};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
-use crate::plot::{Chart, Line};
+use crate::plot::{Line, LineChart};
 use crate::recipe::Recipe;
 use crate::tensor::{DropoutSeeds, Graph, Parameters};
 use crate::{Error, ErrorKind, Result};
@@ -88,16 +88,16 @@ impl LrSweep {
             self.steps.iter().map(|step| (f64::from(step.lr), value(step))).collect()
         };
         let (changes, smoothed) = (line(|step| step.change), line(|step| step.smoothed));
-        Chart {
-            x: "learning rate",
-            y: "loss minus the base model's loss, nats per token",
-            logarithmic: true,
+        LineChart {
+            x_label: "learning rate",
+            y_label: "loss minus the base model's loss, nats per token",
+            log_x: true,
             from_zero: false,
             lines: vec![
-                Line { name: "each step's batch", points: &changes, strong: false },
-                Line { name: "smoothed", points: &smoothed, strong: true },
+                Line { name: "each step's batch", points: &changes, emphasized: false },
+                Line { name: "smoothed", points: &smoothed, emphasized: true },
             ],
-            mark: self.suggestion.map(|lr| (f64::from(lr), format!("suggestion {lr:e}"))),
+            vertical_line: self.suggestion.map(|lr| (f64::from(lr), format!("suggestion {lr:e}"))),
         }
         .to_svg()
         .map_err(|e| Error::failed("the plot of the learning-rate sweep", e))

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::files::{TABLE_LIMIT, read_text};
-use crate::plot::{self, Chart, Line};
+use crate::plot::{self, Line, LineChart};
 use crate::{Error, Result};
 
 /// Points `(step, value)` of one curve.
@@ -37,11 +37,12 @@ fn read(events: &str) -> (Curve, Curve) {
 
 fn draw(train: &Curve, validation: &Curve) -> Result<String, plot::Error> {
     let lines = vec![
-        Line { name: "training (with label smoothing)", points: train, strong: false },
-        Line { name: "validation", points: validation, strong: true },
+        Line { name: "training (with label smoothing)", points: train, emphasized: false },
+        Line { name: "validation", points: validation, emphasized: true },
     ];
     let (x, y) = ("step", "loss, nats per token");
-    Chart { x, y, logarithmic: false, from_zero: true, lines, mark: None }.to_svg()
+    LineChart { x_label: x, y_label: y, log_x: false, from_zero: true, lines, vertical_line: None }
+        .to_svg()
 }
 
 #[cfg(test)]
