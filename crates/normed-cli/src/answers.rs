@@ -43,7 +43,7 @@ impl Answers {
         let (questions, constants, task) = questions(args, recipe.as_ref())?;
         let rule = generation_config(args, recipe.as_ref(), &task)?;
         let loaded = model(args, recipe.as_ref())?;
-        let collator = Arc::new(loaded.collator().with_longest_report(rule.max_new_tokens));
+        let collator = Arc::new(loaded.collator().with_max_report_tokens(rule.max_new_tokens));
         Ok(Self {
             loaded,
             collator,

@@ -40,11 +40,11 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn spec(template: Option<TemplateName>, picture: ImagePlaceholder) -> PromptSpec {
+fn spec(template: Option<TemplateName>, image: ImagePlaceholder) -> PromptSpec {
     PromptSpec {
         template,
         language_model: "llama".into(),
-        picture,
+        image,
         context: 1000,
         eos_token_ids: vec![2],
         pad_token_id: None,
@@ -88,9 +88,9 @@ fn prompts_and_answers_are_transformers_and_llavas() {
             let ids = rule.prompt(&tokenizer, "here", question, 1).unwrap();
             assert_eq!(&signed(&ids), prompt, "{what}");
             let answer = rule.answer(&tokenizer, "here", answer).unwrap();
-            assert_eq!(&signed(&[ids, answer, vec![rule.end()]].concat()), full, "{what}");
+            assert_eq!(&signed(&[ids, answer, vec![rule.end_token()]].concat()), full, "{what}");
         }
-        assert_eq!(rule.sample().ids.iter().filter(|&&id| id == IMAGE_TOKEN).count(), 1);
+        assert_eq!(rule.sample_prompt().ids.iter().filter(|&&id| id == IMAGE_TOKEN).count(), 1);
     }
 }
 

@@ -47,7 +47,7 @@ fn vqa_rad_as_published_real_data() {
     assert_eq!(test.filter(closed).count(), 272);
     assert_eq!(rows[0].id, "vqarad-0");
     let overlap = overlap(&opened);
-    assert!(overlap.test_pictures == 203 && overlap.same >= 202, "{overlap:?}");
+    assert!(overlap.test_images == 203 && overlap.identical >= 202, "{overlap:?}");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn slake_as_published_real_data() {
     assert_eq!(sizes(&examples(&both)), [9835, 2099, 2094]);
     assert!(both.warnings.iter().any(|w| w.contains("`lang` is not set")), "{:?}", both.warnings);
     let overlap = overlap(&both);
-    assert!(overlap.test_pictures == 180 && overlap.same >= 142, "{overlap:?}");
+    assert!(overlap.test_images == 180 && overlap.identical >= 142, "{overlap:?}");
 
     let missing = failure(&slake(Some("de"), OnBadExample::Stop));
     assert!(missing.contains("`de`") && missing.contains("en, zh"), "{missing}");
@@ -147,7 +147,7 @@ fn quirks_are_survived() {
     let warned = |text: &str| opened.warnings.iter().any(|warning| warning.contains(text));
     assert!(warned("1 of 3 rows have no `split`"), "{:?}", opened.warnings);
     let overlap = overlap(&opened);
-    assert_eq!((overlap.test_pictures, overlap.same), (1, 1));
+    assert_eq!((overlap.test_images, overlap.identical), (1, 1));
 
     let file = dir.path().join("rows.jsonl");
     let all = open_jsonl_to_predict(&file, None, None).unwrap();
@@ -346,9 +346,9 @@ fn every_data_set_takes_dicom_and_volumes() {
     };
     let spec =
         jsonl(dir.path(), &lines(&["ct.dcm", "frames.dcm", "float.nii.gz"]), OnBadExample::Stop);
-    let view =
+    let image =
         ImageOptions { frame: SliceIndex::At(0), window: Window::Range, ..ImageOptions::default() };
-    let (usual, other) = (examples(&open(&spec).unwrap()), DataSection { view, ..spec.into() });
+    let (usual, other) = (examples(&open(&spec).unwrap()), DataSection { image, ..spec.into() });
     let other = examples(&other.open().unwrap());
     for (a, b) in usual.iter().zip(&other) {
         assert_ne!(a.images[0].content_hash().unwrap(), b.images[0].content_hash().unwrap());
@@ -356,10 +356,10 @@ fn every_data_set_takes_dicom_and_volumes() {
         assert_eq!(same, a.id == "float.nii.gz", "{}", a.id);
     }
     // A frame that not all of them have.
-    let view = ImageOptions { frame: SliceIndex::At(4), ..view };
+    let image = ImageOptions { frame: SliceIndex::At(4), ..image };
     let section = |on_bad_example| {
         let spec = jsonl(dir.path(), &lines(&["ct.dcm", "frames.dcm"]), on_bad_example);
-        DataSection { view, ..spec.into() }
+        DataSection { image, ..spec.into() }
     };
     let error = section(OnBadExample::Stop).open().err().unwrap().to_string();
     assert!(error.contains("rows.jsonl:1: ") && error.contains("has no frame 4"), "{error}");

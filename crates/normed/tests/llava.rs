@@ -169,7 +169,7 @@ fn a_llava_is_asked() {
     {
         let prepared = collator.prepare(&data.get(i).unwrap()).unwrap();
         let batch = collator.batch(std::slice::from_ref(&prepared), 0);
-        assert_eq!(batch.labels.last(), Some(&loaded.text_rule.end()));
+        assert_eq!(batch.labels.last(), Some(&loaded.text_rule.end_token()));
         assert!(!batch.labels.contains(&IGNORE_INDEX));
         let mut g = Graph::inference(&loaded.params);
         let mut logits = loaded.model.forward(&mut g, &batch, Mode::Evaluate).unwrap().value;

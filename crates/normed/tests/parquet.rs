@@ -102,7 +102,7 @@ fn what_is_made_up_or_odd_is_said() {
         [Split::Train, Split::Test].map(|split| indices_of(&*opened.dataset, split));
     let overlap =
         ImageOverlap::find(&*opened.dataset, &train.unwrap(), &test.unwrap()).unwrap().unwrap();
-    assert_eq!((overlap.test_pictures, overlap.same), (3, 1));
+    assert_eq!((overlap.test_images, overlap.identical), (3, 1));
 }
 
 #[test]

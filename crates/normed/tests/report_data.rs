@@ -74,7 +74,10 @@ fn iu_xray_is_read_as_r2gen_has_it() {
     );
     let file = |view: usize| ImageSource::File(dir.path().join(format!("images/CXR1/{view}.png")));
     assert_eq!(first.images, [file(0), file(1)]);
-    assert_eq!((first.question.as_str(), first.answer_type), (Task::PROMPT, AnswerType::Report));
+    assert_eq!(
+        (first.question.as_str(), first.answer_type),
+        (Task::DEFAULT_REPORT_PROMPT, AnswerType::Report)
+    );
     assert_eq!(rows[1].answer, "clear .");
 
     let root = Some(dir.path().to_owned());

@@ -70,7 +70,7 @@ fn as_json(
         },
         "question_start": question.map(|rule| rule.question_start),
         "decoder_start": question.map(|rule| rule.decoder_start),
-        "end": rule.map(TextRule::end),
+        "end": rule.map(TextRule::end_token),
         "prompt": prompt,
         "tuning": tuning,
         "asked": tuned.map(|tuned| tuned.selected),
@@ -146,11 +146,14 @@ fn as_text(
 
 /// A sample prompt, the picture's place as -1 and the positions that it takes beside it.
 fn prompt(rule: &PromptRule, image_tokens: usize) -> Value {
-    let ids =
-        rule.sample().ids.iter().map(|&id| if id == IMAGE_TOKEN { -1 } else { i64::from(id) });
+    let ids = rule
+        .sample_prompt()
+        .ids
+        .iter()
+        .map(|&id| if id == IMAGE_TOKEN { -1 } else { i64::from(id) });
     json!({
         "template": rule.template(),
-        "text": rule.sample().text,
+        "text": rule.sample_prompt().text,
         "ids": ids.collect::<Vec<_>>(),
         "image_tokens": image_tokens,
         "context": rule.context(),
@@ -162,14 +165,14 @@ fn prompt_text(rule: &PromptRule, image_tokens: usize) -> String {
         IMAGE_TOKEN => format!("<image> x {image_tokens}"),
         id => id.to_string(),
     };
-    let ids = rule.sample().ids.iter().map(id).collect::<Vec<_>>().join(" ");
+    let ids = rule.sample_prompt().ids.iter().map(id).collect::<Vec<_>>().join(" ");
     format!(
         "a prompt by the template {} (answers end with token {}; {} positions in all)\n  {:?}\n  \
          {ids}\n\n",
         rule.template().name(),
-        rule.end(),
+        rule.end_token(),
         rule.context(),
-        rule.sample().text
+        rule.sample_prompt().text
     )
 }
 

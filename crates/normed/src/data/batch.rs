@@ -57,7 +57,7 @@ impl Batch {
     }
 
     /// Fails unless every example has a picture. `P` is then their sum.
-    pub(crate) fn check_views(&self) -> Result<usize> {
+    pub(crate) fn count_images(&self) -> Result<usize> {
         if self.views.len() == self.keys.len() && !self.views.contains(&0) {
             return Ok(self.views.iter().sum());
         }

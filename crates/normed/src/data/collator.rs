@@ -45,13 +45,13 @@ pub struct Collator {
     /// For questions and answers.
     pub text_rule: TextRule,
     cache: ImageCache,
-    states: Option<Arc<dyn ImageFeatures>>,
-    longest_report: usize,
+    features: Option<Arc<dyn ImageFeatures>>,
+    max_report_tokens: usize,
 }
 
 impl Collator {
     /// The most bytes that cached pictures take: a thousand at 384 pixels.
-    pub const CACHE: usize = 512 << 20;
+    pub const MAX_CACHE_BYTES: usize = 512 << 20;
 
     /// A collator with an empty cache.
     pub fn new(
@@ -59,22 +59,22 @@ impl Collator {
         image_processor: Arc<dyn ImageProcessor>,
         text_rule: TextRule,
     ) -> Self {
-        let cache = ImageCache { limit: Self::CACHE, held: Mutex::default() };
-        let longest_report = usize::MAX;
-        Self { tokenizer, image_processor, text_rule, cache, states: None, longest_report }
+        let cache = ImageCache { limit: Self::MAX_CACHE_BYTES, held: Mutex::default() };
+        let max_report_tokens = usize::MAX;
+        Self { tokenizer, image_processor, text_rule, cache, features: None, max_report_tokens }
     }
 
     /// The same, cutting reports to so many tokens, the closing one included; without this, to as many as
     /// the model takes.
     #[must_use]
-    pub fn with_longest_report(self, tokens: usize) -> Self {
-        Self { longest_report: tokens, ..self }
+    pub fn with_max_report_tokens(self, tokens: usize) -> Self {
+        Self { max_report_tokens: tokens, ..self }
     }
 
     /// The same, giving the states of pictures where it would give their pixels.
     #[must_use]
-    pub fn with_features(self, states: Arc<dyn ImageFeatures>) -> Self {
-        Self { states: Some(states), ..self }
+    pub fn with_features(self, features: Arc<dyn ImageFeatures>) -> Self {
+        Self { features: Some(features), ..self }
     }
 
     /// One example in the model's terms.
@@ -98,7 +98,7 @@ impl Collator {
 
     /// The images of an example: their pixels, or their features where those are at hand.
     fn images(&self, example: &Example) -> Result<Images> {
-        let one = |image| match &self.states {
+        let one = |image| match &self.features {
             Some(states) => states.features(image),
             None => self.pixel_values(image),
         };
@@ -118,7 +118,7 @@ impl Collator {
 
     /// A padded batch. `epoch` enters the dropout keys, with the examples' ids.
     pub fn batch(&self, examples: &[PreparedExample], epoch: u64) -> Batch {
-        let (end, filler) = (self.text_rule.end(), self.text_rule.pad());
+        let (end, filler) = (self.text_rule.end_token(), self.text_rule.pad_token());
         let with_start = |p: &PreparedExample| [&[p.start], p.answer.as_slice()].concat();
         let decoder_inputs: Vec<_> = examples.iter().map(with_start).collect();
         let decoder_input_ids = pad(decoder_inputs.iter().map(Vec::as_slice), filler);
@@ -159,7 +159,7 @@ impl Collator {
     /// If [`TextRule::tokenize`] fails, or if the size of an image cannot be read.
     pub fn tokenize(&self, example: &Example) -> Result<TokenizedExample> {
         let image_tokens = self.image_tokens(example)?;
-        self.text_rule.tokenize(&self.tokenizer, example, image_tokens, self.longest_report)
+        self.text_rule.tokenize(&self.tokenizer, example, image_tokens, self.max_report_tokens)
     }
 
     /// The positions that an example's images take in a prompt.
@@ -346,7 +346,7 @@ pub(super) mod tests {
         let report =
             Example { answer_type: AnswerType::Report, ..drawn("long", "?", "no it is no", 0) };
         for (longest, tokens, cut) in [(9, &[9, 6, 5][..], 1), (3, &[9, 6], 2)] {
-            let collator = collator(5).with_longest_report(longest);
+            let collator = collator(5).with_max_report_tokens(longest);
             let tokenized = collator.tokenize(&report).unwrap();
             assert_eq!((&tokenized.answer[..], tokenized.cut), (tokens, cut));
             let batch = collator.batch(&[collator.prepare(&report).unwrap()], 0);

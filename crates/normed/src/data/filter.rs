@@ -23,23 +23,23 @@ pub struct DataSection {
     #[serde(rename = "where", skip_serializing_if = "RowFilter::is_empty")]
     pub rows: RowFilter,
     /// How its pictures are looked at, where they are DICOM files or volumes.
-    #[serde(rename = "image", skip_serializing_if = "ImageOptions::is_default")]
-    pub view: ImageOptions,
+    #[serde(skip_serializing_if = "ImageOptions::is_default")]
+    pub image: ImageOptions,
 }
 
 impl From<DataSpec> for DataSection {
     /// All rows, asked what is asked of such a set where nothing else is said, pictures looked at in the
     /// usual way.
     fn from(set: DataSpec) -> Self {
-        let (rows, view) = (RowFilter::default(), ImageOptions::default());
-        Self { task: set.tasks().0, set, rows, view }
+        let (rows, image) = (RowFilter::default(), ImageOptions::default());
+        Self { task: set.tasks().0, set, rows, image }
     }
 }
 
 impl DataSection {
     /// Opens the data set, as [`super::open`] does, and passes over the other rows.
     pub fn open(&self) -> Result<OpenedDataset> {
-        let opened = open_for(&self.set, &self.task, self.view)?;
+        let opened = open_for(&self.set, &self.task, self.image)?;
         if self.rows.is_empty() {
             return Ok(opened);
         }

@@ -24,11 +24,11 @@ pub enum Task {
 
 impl Task {
     /// What is asked for a report where nothing else is said.
-    pub const PROMPT: &str = "describe the findings of this study.";
+    pub const DEFAULT_REPORT_PROMPT: &str = "describe the findings of this study.";
 
-    /// A report, asked for by [`Task::PROMPT`].
+    /// A report, asked for by [`Task::DEFAULT_REPORT_PROMPT`].
     pub fn report() -> Self {
-        Self::Report { prompt: Self::PROMPT.to_owned() }
+        Self::Report { prompt: Self::DEFAULT_REPORT_PROMPT.to_owned() }
     }
 
     /// Whether it is the data set's questions.

@@ -80,10 +80,10 @@ impl From<PromptRule> for TextRule {
 
 impl TextRule {
     /// Closes an answer that is learnt.
-    pub fn end(&self) -> u32 {
+    pub fn end_token(&self) -> u32 {
         match self {
             Self::Question(rule) => rule.end,
-            Self::Prompt(rule) => rule.end(),
+            Self::Prompt(rule) => rule.end_token(),
         }
     }
 
@@ -93,9 +93,10 @@ impl TextRule {
             Self::Question(rule) => {
                 StopRule { tokens: std::slice::from_ref(&rule.end), stop: None }
             }
-            Self::Prompt(rule) => {
-                StopRule { tokens: rule.ends(), stop: rule.stop().map(|stop| (stop, tokenizer)) }
-            }
+            Self::Prompt(rule) => StopRule {
+                tokens: rule.end_tokens(),
+                stop: rule.stop().map(|stop| (stop, tokenizer)),
+            },
         }
     }
 
@@ -109,10 +110,10 @@ impl TextRule {
     }
 
     /// Fills short rows.
-    pub fn pad(&self) -> u32 {
+    pub fn pad_token(&self) -> u32 {
         match self {
             Self::Question(rule) => rule.pad,
-            Self::Prompt(rule) => rule.pad(),
+            Self::Prompt(rule) => rule.pad_token(),
         }
     }
 
@@ -146,7 +147,7 @@ impl TextRule {
             Self::Prompt(rule) => {
                 let mut question = rule.prompt(tokenizer, &place, question, images.len())?;
                 let room = rule.room(question.len(), (images.len(), image_tokens)).unwrap_or(0);
-                let start = question.pop().unwrap_or(rule.pad()); // a prompt holds the picture at least
+                let start = question.pop().unwrap_or(rule.pad_token()); // a prompt holds the picture at least
                 (question, start, rule.answer(tokenizer, &place, answer)?, room)
             }
         };

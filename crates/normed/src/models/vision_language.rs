@@ -108,7 +108,7 @@ pub(super) fn drop_path(mode: Mode) -> f32 {
 /// # Errors
 /// If that is not so.
 pub(super) fn check_images(batch: &Batch) -> Result<()> {
-    let (expected, found) = (batch.check_views()?, batch.images.count());
+    let (expected, found) = (batch.count_images()?, batch.images.count());
     if expected == found {
         return Ok(());
     }

@@ -32,7 +32,7 @@ impl Recipe {
 
     /// The collator of the model. Reports are truncated to the length of generated ones.
     pub fn collator(&self, loaded: &LoadedModel) -> Collator {
-        loaded.collator().with_longest_report(self.generate.max_new_tokens)
+        loaded.collator().with_max_report_tokens(self.generate.max_new_tokens)
     }
 
     /// The recipe's settings that replace those of the checkpoint.

@@ -214,8 +214,8 @@ pub(super) fn data(s: &Section<'_>) -> DataSection {
     let set = (data_set.make)(read_fields(s, &(data_set.fields)(), DataKeys::default()));
     let task = task(s, &set);
     let rows = s.parse("where", &row_filter()).unwrap_or_default();
-    let view = s.section("image", |s| read_fields(s, &image_fields(), ImageOptions::default()));
-    DataSection { set, task, rows, view: view.unwrap_or_default() }
+    let image = s.section("image", |s| read_fields(s, &image_fields(), ImageOptions::default()));
+    DataSection { set, task, rows, image: image.unwrap_or_default() }
 }
 
 /// The keys that every data set has.
@@ -237,7 +237,7 @@ pub(super) fn common_keys() -> Vec<KeyDescription> {
         KeyDescription {
             name: "prompt",
             accepts: "text".to_owned(),
-            default: format!("`\"{}\"`", Task::PROMPT),
+            default: format!("`\"{}\"`", Task::DEFAULT_REPORT_PROMPT),
             meaning: "Prompt for reports.",
         },
         KeyDescription {

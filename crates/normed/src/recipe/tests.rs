@@ -128,7 +128,7 @@ fn a_single_mistake_has_its_remedy_as_a_hint() {
 #[test]
 fn how_pictures_are_looked_at_is_read() {
     let text = SMALL.replace("[tuning]", "[data.image]\nwindow = \"percentiles\"\n[tuning]");
-    let view = open(&text, &["data.image.slice=7"]).unwrap().data.view;
+    let view = open(&text, &["data.image.slice=7"]).unwrap().data.image;
     let expected = ImageOptions {
         window: Window::Percentiles,
         slice: SliceIndex::At(7),
@@ -496,7 +496,7 @@ fn a_recipe_comes_back_as_it_was_written() {
             },
             task: Task::Vqa,
             rows: RowFilter::new([("organ".to_owned(), vec!["HEAD".to_owned()])].into()),
-            view: ImageOptions {
+            image: ImageOptions {
                 window: Window::At { center: 40.0, width: 400.0 },
                 frame: SliceIndex::At(3),
                 axis: Axis::Coronal,

@@ -120,8 +120,8 @@ impl Addresses {
             return Ok(fingerprint.clone());
         }
         let mut fingerprint = fingerprint_data(&*data.open()?.dataset)?;
-        if !data.view.is_default() {
-            fingerprint.push_str(&hex(&data.view.hash(b"")));
+        if !data.image.is_default() {
+            fingerprint.push_str(&hex(&data.image.hash(b"")));
         }
         self.data.push((data.clone(), fingerprint.clone()));
         Ok(fingerprint)
@@ -137,8 +137,8 @@ mod tests {
     fn the_same_pictures_seen_in_another_way_are_other_data() {
         let domain = PhantomDomain::Source;
         let set = DataSpec::Phantom { domain, train: 1, validate: 0, test: 1, seed: 0 };
-        let view = ImageOptions { window: Window::Range, ..ImageOptions::default() };
-        let (usual, other) = (set.clone().into(), DataSection { view, ..set.into() });
+        let image = ImageOptions { window: Window::Range, ..ImageOptions::default() };
+        let (usual, other) = (set.clone().into(), DataSection { image, ..set.into() });
         let mut addresses = Addresses::default();
         let [a, b, c] = [&usual, &other, &usual].map(|data| addresses.data(data).unwrap());
         assert!(a != b && a == c);

@@ -51,7 +51,7 @@ impl DataSizes {
             }
             let longest = BatchShape { image_size, views, question, answer };
             let amounts = Err(error.to_string());
-            Self { longest, average: longest, image_bytes: Collator::CACHE, amounts }
+            Self { longest, average: longest, image_bytes: Collator::MAX_CACHE_BYTES, amounts }
         })
     }
 
@@ -63,7 +63,7 @@ impl DataSizes {
             Arc::clone(&declared.image_processor),
             declared.text_rule.clone(),
         )
-        .with_longest_report(recipe.generate.max_new_tokens);
+        .with_max_report_tokens(recipe.generate.max_new_tokens);
         let image_size = declared.image_processor.largest_size();
         let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
         let (mut images, mut tokens) = (HashSet::new(), HashSet::new());
@@ -97,7 +97,7 @@ impl DataSizes {
         Ok(Self {
             longest: shape(&longest),
             average: shape(&average),
-            image_bytes: Collator::CACHE.min(images.len() * 3 * image_size.pixels()),
+            image_bytes: Collator::MAX_CACHE_BYTES.min(images.len() * 3 * image_size.pixels()),
             amounts: Ok(amounts),
         })
     }

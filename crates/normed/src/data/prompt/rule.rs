@@ -9,7 +9,7 @@ use super::template::{Template, TemplateName};
 use crate::data::{IMAGE_TOKEN, Tokenizer};
 use crate::{Error, Result};
 
-/// The question of [`PromptRule::sample`].
+/// The question of [`PromptRule::sample_prompt`].
 const SAMPLE: &str = "Is there evidence of a pneumothorax?";
 
 /// What a prompt is made by, as a checkpoint's config.json says it.
@@ -20,7 +20,7 @@ pub struct PromptSpec {
     /// `model_type` of the language model, `llama` or `mistral`: decides where nothing else does.
     pub language_model: String,
     /// How the picture stands in the text.
-    pub picture: ImagePlaceholder,
+    pub image: ImagePlaceholder,
     /// The positions that there are, `max_position_embeddings`.
     pub context: usize,
     /// What ends an answer, `eos_token_id`, one or several. The first closes answers that are learnt,
@@ -38,10 +38,10 @@ pub struct PromptSpec {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptRule {
     template: Template,
-    picture: ImagePlaceholder,
+    image: ImagePlaceholder,
     context: usize,
     bos: Option<u32>,
-    ends: Vec<u32>,
+    end_tokens: Vec<u32>,
     pad: u32,
     guard: SpecialTokenGuard,
     /// What every prompt ends with, and its tokens: an answer is tokenised behind it.
@@ -77,37 +77,37 @@ impl PromptRule {
 
     fn new(template: Template, tokenizer: &Tokenizer, spec: PromptSpec) -> Result<Self> {
         let wrong = |cause: String| Error::invalid("tokenizer", cause);
-        if let ImagePlaceholder::Token(id) = spec.picture
+        if let ImagePlaceholder::Token(id) = spec.image
             && tokenizer.id(IMAGE_TEXT) != Some(id)
         {
             let found =
                 tokenizer.id(IMAGE_TEXT).map_or("no id".into(), |id| format!("the id {id}"));
             return Err(wrong(format!("`{IMAGE_TEXT}` has {found}; config.json says {id}")));
         }
-        if spec.picture == (ImagePlaceholder::Between { start_end: true })
+        if spec.image == (ImagePlaceholder::Between { start_end: true })
             && let Some(token) = IM_START_END.into_iter().find(|t| tokenizer.id(t).is_none())
         {
             return Err(wrong(format!("lacks `{token}`, which mm_use_im_start_end asks for")));
         }
         let (lead, close) = template.around_answer();
         let closing = tokenizer.encode(&close).first().copied();
-        let mut ends = spec.eos_token_ids;
-        ends.extend(tokenizer.special_token_ids().eos.filter(|_| ends.is_empty()));
+        let mut end_tokens = spec.eos_token_ids;
+        end_tokens.extend(tokenizer.special_token_ids().eos.filter(|_| end_tokens.is_empty()));
         if let Some(closing) = closing.filter(|&id| tokenizer.is_special(id)) {
-            ends.retain(|&end| end != closing);
-            ends.insert(0, closing);
+            end_tokens.retain(|&end| end != closing);
+            end_tokens.insert(0, closing);
         }
-        let Some(&end) = ends.first() else {
-            return Err(wrong("nothing says which token ends an answer".into())
+        let Some(&end) = end_tokens.first() else {
+            return Err(wrong("nothing says which token end_tokens an answer".into())
                 .with_remedy("config.json's eos_token_id names it"));
         };
         let mut rule = Self {
             template,
-            picture: spec.picture,
+            image: spec.image,
             context: spec.context,
             bos: tokenizer.special_token_ids().bos,
             pad: spec.pad_token_id.or(tokenizer.special_token_ids().pad).unwrap_or(end),
-            ends,
+            end_tokens,
             guard: SpecialTokenGuard::new(
                 tokenizer.special_tokens(),
                 [IMAGE_TEXT].into_iter().chain(IM_START_END),
@@ -142,17 +142,17 @@ impl PromptRule {
     }
 
     /// Closes an answer that is learnt.
-    pub fn end(&self) -> u32 {
-        self.ends[0]
+    pub fn end_token(&self) -> u32 {
+        self.end_tokens[0]
     }
 
     /// What a generated answer ends with, any of them.
-    pub fn ends(&self) -> &[u32] {
-        &self.ends
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
     }
 
     /// Fills short rows.
-    pub fn pad(&self) -> u32 {
+    pub fn pad_token(&self) -> u32 {
         self.pad
     }
 
@@ -162,23 +162,23 @@ impl PromptRule {
     }
 
     /// A prompt to look at.
-    pub fn sample(&self) -> &SamplePrompt {
+    pub fn sample_prompt(&self) -> &SamplePrompt {
         &self.sample
     }
 
-    /// The tokens of a prompt about so many pictures, with one [`IMAGE_TOKEN`] each. `place` names the
+    /// The tokens of a prompt about so many images, with one [`IMAGE_TOKEN`] each. `place` names the
     /// question in errors.
     pub fn prompt(
         &self,
         tokenizer: &Tokenizer,
         place: &str,
         question: &str,
-        pictures: usize,
+        images: usize,
     ) -> Result<Vec<u32>> {
         let question = question.replace(IMAGE_TEXT, "");
         let (question, mark) = self.guard.disarm(place, question.trim())?;
-        let ids = self.tokens(tokenizer, mark, &self.text(&question, pictures)?);
-        let special = match pictures {
+        let ids = self.tokens(tokenizer, mark, &self.text(&question, images)?);
+        let special = match images {
             1 => self.sample.special,
             several => {
                 let sample = self.tokens(tokenizer, None, &self.text(SAMPLE, several)?);
@@ -189,8 +189,8 @@ impl PromptRule {
             return Err(self.guard.pierced(place, "question"));
         }
         let places = ids.iter().filter(|&&id| id == IMAGE_TOKEN).count();
-        if places != pictures {
-            let cause = format!("the template has {places} places for {pictures} pictures");
+        if places != images {
+            let cause = format!("the template has {places} places for {images} images");
             return Err(Error::invalid(place, cause).with_remedy(
                 "`template` names another one: simple, vicuna_v1 or mistral_instruct",
             ));
@@ -227,14 +227,14 @@ impl PromptRule {
         &self,
         place: &str,
         prompt: usize,
-        (pictures, image_tokens): (usize, usize),
+        (images, image_tokens): (usize, usize),
         answer: usize,
     ) -> Result<()> {
         // The end token is predicted, never fed.
-        if self.room(prompt, (pictures, image_tokens)).is_some_and(|room| answer <= room) {
+        if self.room(prompt, (images, image_tokens)).is_some_and(|room| answer <= room) {
             return Ok(());
         }
-        let prompt = prompt - pictures + image_tokens;
+        let prompt = prompt - images + image_tokens;
         let cause = format!(
             "the prompt takes {prompt} tokens ({image_tokens} of them the picture's) and the answer \
              {answer}; the model has {} positions",
@@ -248,8 +248,8 @@ impl PromptRule {
 
     /// The positions left after a prompt of this many tokens, one for each image among them; none if the prompt
     /// itself is too long. The pair is the number of images and the positions that they take.
-    pub fn room(&self, prompt: usize, (pictures, image_tokens): (usize, usize)) -> Option<usize> {
-        self.context.checked_sub(prompt - pictures + image_tokens)
+    pub fn room(&self, prompt: usize, (images, image_tokens): (usize, usize)) -> Option<usize> {
+        self.context.checked_sub(prompt - images + image_tokens)
     }
 
     /// What a generated answer says: up to the template's stop, without space around it.
@@ -258,9 +258,9 @@ impl PromptRule {
         stop.map_or(decoded, |(answer, _)| answer).trim().to_owned()
     }
 
-    fn text(&self, question: &str, pictures: usize) -> Result<String> {
-        let text = self.template.prompt(question, pictures)?;
-        Ok(match self.picture {
+    fn text(&self, question: &str, images: usize) -> Result<String> {
+        let text = self.template.prompt(question, images)?;
+        Ok(match self.image {
             ImagePlaceholder::Between { start_end: true } => {
                 let [start, end] = IM_START_END;
                 text.replace(IMAGE_TEXT, &format!("{start}{IMAGE_TEXT}{end}"))
@@ -271,7 +271,7 @@ impl PromptRule {
 
     /// The tokens of a prompt's text, which holds `<image>` once a picture.
     fn tokens(&self, tokenizer: &Tokenizer, mark: Option<char>, text: &str) -> Vec<u32> {
-        let mut ids = match self.picture {
+        let mut ids = match self.image {
             ImagePlaceholder::Between { .. } => {
                 let parts: Vec<_> =
                     text.split(IMAGE_TEXT).map(|part| encode(tokenizer, mark, part)).collect();

@@ -89,7 +89,7 @@ impl NewLlava<'_> {
         let spec = PromptSpec {
             template: None,
             language_model: text.model_type.name().to_owned(),
-            picture: ImagePlaceholder::Token(image),
+            image: ImagePlaceholder::Token(image),
             context: text.positions(),
             eos_token_ids: text.eos_token_id.clone(),
             pad_token_id: text.pad_token_id,

@@ -103,7 +103,7 @@ impl ModelConfig for LlavaConfig {
         let spec = PromptSpec {
             template: overrides.template,
             language_model: self.text_config.model_type.name().to_owned(),
-            picture: self.image_token_index.map_or(between, ImagePlaceholder::Token),
+            image: self.image_token_index.map_or(between, ImagePlaceholder::Token),
             context: self.text_config.positions(),
             eos_token_ids: self.text_config.eos_token_id.clone(),
             pad_token_id: self.text_config.pad_token_id,
