@@ -1,6 +1,7 @@
 //! What `predict` and `evaluate` share: a model, and the questions or studies that it answers.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
@@ -92,43 +93,16 @@ fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
 ) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, Task)> {
-    let (mut spec, split, place) = match (recipe, &args.data, &args.recipe) {
-        (Some(recipe), _, Some(path)) => {
-            (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
-        }
-        (_, Some(file), _) => {
-            // Answers to some rows could be mistaken for answers to all rows.
-            let on_bad_example = OnBadExample::Stop;
-            let image_root = args.image_root.clone();
-            let mut spec: DataSection =
-                DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();
-            if args.task == TaskName::Report {
-                spec.task = Task::report();
-            }
-            (spec, args.split, file)
-        }
-        _ => return Err(Error::invalid("arguments", "--data or --recipe is missing")),
-    };
-    match (&mut spec.task, &args.prompt) {
-        (Task::Report { prompt }, Some(asked)) => prompt.clone_from(asked),
-        (Task::Vqa, Some(_)) => {
-            return Err(Error::invalid(
-                "--prompt",
-                "is only used for reports, and the task is to answer questions",
-            )
-            .with_remedy("add --task report to write reports for the studies of --data"));
-        }
-        (_, None) => {}
-    }
+    let (spec, split, place) = data_section(args, recipe)?;
     let opened = spec.open()?;
     opened.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     if !opened.skipped.is_empty() {
         print_err(format_args!("warning: {} rows are skipped:", opened.skipped.len()));
         opened.skipped.iter().for_each(|row| print_err(format_args!("  {row}")));
     }
-    let trained_on = indices_of(&*opened.dataset, Split::Train)?;
+    let training_rows = indices_of(&*opened.dataset, Split::Train)?;
     let mut training = Vec::new();
-    for &i in &trained_on {
+    for &i in &training_rows {
         training.push(opened.dataset.get(i)?);
     }
     let training = training.iter().map(|example| (example.answer.as_str(), example.answer_type));
@@ -138,7 +112,8 @@ fn questions(
         Some(split) => {
             let indices = indices_of(&*opened.dataset, split)?;
             if split != Split::Train
-                && let Some(overlap) = ImageOverlap::find(&*opened.dataset, &trained_on, &indices)?
+                && let Some(overlap) =
+                    ImageOverlap::find(&*opened.dataset, &training_rows, &indices)?
                 && let Some(warning) = overlap.warning()
             {
                 print_err(format_args!("warning: {warning}"));
@@ -148,9 +123,44 @@ fn questions(
     };
     if questions.is_empty() {
         let split = split.map_or("file".to_owned(), |split| format!("{} split", split.name()));
-        return Err(Error::invalid(place.display(), format!("the {split} has no questions")));
+        let cause = format!("the {split} has no questions");
+        return Err(Error::invalid(place.display(), cause));
     }
     Ok((questions, constants, spec.task))
+}
+
+/// The data section of --recipe or --data, the split to use (none for all rows), and the file it is from.
+fn data_section<'a>(
+    args: &'a AnswerArgs,
+    recipe: Option<&Recipe>,
+) -> Result<(DataSection, Option<Split>, &'a Path)> {
+    let (mut section, split, place) = match (recipe, &args.data, &args.recipe) {
+        (Some(recipe), _, Some(path)) => {
+            (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
+        }
+        (_, Some(file), _) => {
+            // Answers to some rows could be mistaken for answers to all rows.
+            let on_bad_example = OnBadExample::Stop;
+            let image_root = args.image_root.clone();
+            let mut section: DataSection =
+                DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();
+            if args.task == TaskName::Report {
+                section.task = Task::report();
+            }
+            (section, args.split, file)
+        }
+        _ => return Err(Error::invalid("arguments", "--data or --recipe is missing")),
+    };
+    match (&mut section.task, &args.prompt) {
+        (Task::Report { prompt }, Some(own)) => prompt.clone_from(own),
+        (Task::Vqa, Some(_)) => {
+            let cause = "is only used for reports, and the task is to answer questions";
+            return Err(Error::invalid("--prompt", cause)
+                .with_remedy("add --task report to write reports for the studies of --data"));
+        }
+        (_, None) => {}
+    }
+    Ok((section, split, place))
 }
 
 /// The options' settings over the recipe's, or over the task's defaults.

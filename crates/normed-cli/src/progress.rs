@@ -138,22 +138,28 @@ fn lines(event: &Event) -> Vec<String> {
             "{reports} of {total} training reports are truncated: they are longer than {tokens} \
              tokens (generate.max_new_tokens) or than the model allows"
         )],
-        Event::Evaluated { subject, epoch, loss, scores, best, seconds, .. } => {
-            let score = |(metric, value): (&Metric, &f64)| match metric {
-                Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
-                _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
-            };
-            let scores: String = scores.iter().map(score).collect();
-            let when = match subject {
-                Subject::TestBefore => String::new(),
-                _ => format!(" after epoch {epoch}"),
-            };
-            let best = if *best && *subject == Subject::Validation { ", best so far" } else { "" };
-            let (what, time) = (describe(*subject), duration(*seconds));
-            vec![format!("{what}{when}: loss {loss:.3}{scores} ({time}){best}")]
-        }
+        Event::Evaluated { .. } => vec![evaluation(event)],
         _ => Vec::new(),
     }
+}
+
+/// The result of an evaluation, in a line.
+fn evaluation(event: &Event) -> String {
+    let Event::Evaluated { subject, epoch, loss, scores, best, seconds, .. } = event else {
+        return String::new();
+    };
+    let score = |(metric, value): (&Metric, &f64)| match metric {
+        Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
+        _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
+    };
+    let scores: String = scores.iter().map(score).collect();
+    let when = match subject {
+        Subject::TestBefore => String::new(),
+        _ => format!(" after epoch {epoch}"),
+    };
+    let best = if *best && *subject == Subject::Validation { ", best so far" } else { "" };
+    let (what, time) = (describe(*subject), duration(*seconds));
+    format!("{what}{when}: loss {loss:.3}{scores} ({time}){best}")
 }
 
 /// A bar that counts `examples`; hidden if standard error is no terminal.

@@ -61,7 +61,7 @@ fn inspect_counts_a_model_of_which_only_the_config_is_there() {
     let some = ["inspect", ".", "--method", "layer_norm", "--set", "keep=0.3"];
     let text = stdout(dir.path(), &some);
     assert!(text.contains("of 100 norms a run trains the 30"), "{text}");
-    assert!(text.contains("freezes 107,520"), "{text}");
+    assert!(text.contains("at least 107,520"), "{text}");
     let text = stdout(dir.path(), &[&some[..], &["--json"]].concat());
     let report: Value = serde_json::from_str(&text).unwrap();
     let kept = json!([{ "of": 100, "kept": 30, "frozen_at_least": 107_520 }]);
@@ -74,7 +74,10 @@ fn inspect_counts_a_model_of_which_only_the_config_is_there() {
     let text_ia3 = format!("text.{ia3}");
     let decoder_ia3 = format!("decoder.{ia3}");
     let rows: [(&[&str], &str); 9] = [
-        (&["method=bitfit"], "asked for: 431,420 (0.1193 %), of which no loss can move 36,864"),
+        (
+            &["method=bitfit"],
+            "selected: 431,420 (0.1193 %), of which 36,864 cannot affect the loss",
+        ),
         (&["method=lora", "rank=4", both], "589,824  0.1629 %"),
         (
             &[
@@ -429,10 +432,10 @@ fn a_run_is_exported_and_compared() {
         assert_eq!(moved, row["tower"] == "decoder", "{row}");
     }
     let text = stdout(here, &["diff", "run", "base", "--svg", "moved.svg"]);
-    assert!(text.contains("those that moved most"), "{text}");
+    assert!(text.contains("largest changes"), "{text}");
     assert!(fs::read_to_string(here.join("moved.svg")).unwrap().contains("decoder"));
     let text = stdout(here, &["diff", "run", "again"]);
-    assert!(text.contains("no norm moved") && !text.contains("differ"), "{text}");
+    assert!(text.contains("no norm changed") && !text.contains("differ"), "{text}");
     let (text, code) = failure(here, &["export", "base", "--format", "peft", "--out", "o"]);
     assert_eq!((code, text.contains("neither a run nor an adapter")), (Some(2), true), "{text}");
 }

@@ -17,13 +17,13 @@ use crate::tuned::Place;
 /// How many norms the table lists.
 const LISTED: usize = 12;
 
-/// Says how far norms moved between two models.
+/// Compares the norm layers of two models.
 pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     let [first, second] =
         [&args.first, &args.second].map(|dir| Place::of(dir, args.model.as_deref()));
     let (first, second) = (first?, second?);
     let mut a = first.open_base()?;
-    // Parameters share their values: what neither adapter sets is one, and is not compared.
+    // Cloned parameters share their values; those that no adapter sets stay shared and are not compared.
     let (mut b, hash) = match first.has_base_of(&second) {
         true => (a.params.clone(), a.content_hash.clone()),
         false => {
@@ -35,14 +35,11 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     second.adapt(&mut b, &hash)?;
     let found = ModelDiff::between(&a.params, &b)?;
     if let Some(path) = &args.svg {
-        let title = format!(
-            "How far norms moved from {} to {}",
-            args.first.display(),
-            args.second.display()
-        );
+        let title =
+            format!("Change of norms from {} to {}", args.first.display(), args.second.display());
         let svg = panels(&title, &found.norms)
             .to_svg()
-            .map_err(|e| Error::failed(path.display(), format!("cannot be drawn: {e}")))?;
+            .map_err(|e| Error::failed(path.display(), format!("cannot draw the plot: {e}")))?;
         write_atomically(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if args.json {
@@ -53,16 +50,17 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tables of the changes by tower, norm and term, and of the largest changes.
 fn as_text(found: &ModelDiff) -> String {
     let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
     let mut rows =
-        vec![row(["tower", "place", "term", "moved", "mean relative", "largest", "largest step"])];
+        vec![row(["tower", "norm", "term", "changed", "mean change", "largest", "largest step"])];
     for (tower, place, term) in kinds() {
-        let here: Vec<_> = of(&found.norms, tower, place, term).collect();
+        let here: Vec<_> = select(&found.norms, tower, place, term).collect();
         if here.is_empty() {
             continue;
         }
-        let moved = here.iter().filter(|m| m.distance > 0.0).count();
+        let changed = here.iter().filter(|m| m.distance > 0.0).count();
         let relative: Vec<_> = here.iter().filter_map(|m| m.relative).collect();
         let mean =
             (!relative.is_empty()).then(|| relative.iter().sum::<f64>() / relative.len() as f64);
@@ -70,9 +68,9 @@ fn as_text(found: &ModelDiff) -> String {
             tower.name().to_owned(),
             place.name().to_owned(),
             term_name(term).to_owned(),
-            format!("{moved} of {}", here.len()),
-            part(mean),
-            part(relative.into_iter().reduce(f64::max)),
+            format!("{changed} of {}", here.len()),
+            percent(mean),
+            percent(relative.into_iter().reduce(f64::max)),
             format!("{:.2e}", here.iter().map(|m| m.max).fold(0.0, f64::max)),
         ]);
     }
@@ -80,18 +78,18 @@ fn as_text(found: &ModelDiff) -> String {
     let mut most: Vec<_> = found.norms.iter().filter(|m| m.distance > 0.0).collect();
     most.sort_by(|a, b| b.relative.unwrap_or(0.0).total_cmp(&a.relative.unwrap_or(0.0)));
     if most.is_empty() {
-        text.push_str("\n\nno norm moved");
+        text.push_str("\n\nno norm changed");
     } else {
         let line =
-            |m: &&NormChange| vec![part(m.relative), format!("{:.2e}", m.max), m.name.clone()];
+            |m: &&NormChange| vec![percent(m.relative), format!("{:.2e}", m.max), m.name.clone()];
         let mut rows =
-            vec![vec!["relative".to_owned(), "largest step".to_owned(), "norm".to_owned()]];
+            vec![vec!["change".to_owned(), "largest step".to_owned(), "norm".to_owned()]];
         rows.extend(most.iter().take(LISTED).map(line));
-        text.push_str("\n\nthose that moved most\n");
+        text.push_str("\n\nlargest changes, relative to the norm's weights\n");
         text.push_str(&columns(&rows, 0));
     }
     if !found.others.is_empty() {
-        text.push_str(&format!("\n\n{} other tensors differ, too:", found.others.len()));
+        text.push_str(&format!("\n\n{} other tensors differ as well:", found.others.len()));
         found.others.iter().take(LISTED).for_each(|name| text.push_str(&format!("\n  {name}")));
         if found.others.len() > LISTED {
             text.push_str(&format!("\n  and {} more", found.others.len() - LISTED));
@@ -100,7 +98,7 @@ fn as_text(found: &ModelDiff) -> String {
     text
 }
 
-/// A panel for each tower, gains above biases, over the blocks' numbers and what stands around them.
+/// A panel per tower, gains above biases. The x axis has the blocks, with the norms outside of blocks at its ends.
 fn panels(title: &str, norms: &[NormChange]) -> PanelGrid<'static> {
     let row = |term: ParamKind| {
         let towers = Tower::ALL.into_iter().filter(|&t| norms.iter().any(|m| m.tower == t));
@@ -123,6 +121,7 @@ fn panels(title: &str, norms: &[NormChange]) -> PanelGrid<'static> {
     }
 }
 
+/// The changes of one tower.
 fn panel(norms: &[NormChange], tower: Tower, term: ParamKind) -> Panel {
     let here = || norms.iter().filter(|m| m.tower == tower);
     let blocks = here().filter_map(|m| m.layer).max().map_or(0, |last| last + 1);
@@ -143,8 +142,8 @@ fn panel(norms: &[NormChange], tower: Tower, term: ParamKind) -> Panel {
         None => after.iter().position(|&p| p == m.place).map_or(0, |i| before + blocks + i),
     };
     let points = |place| {
-        let moved = of(norms, tower, place, term);
-        moved.filter_map(|m| Some((at(m), m.relative?))).collect()
+        let changes = select(norms, tower, place, term);
+        changes.filter_map(|m| Some((at(m), m.relative?))).collect()
     };
     Panel {
         title: tower.name().to_owned(),
@@ -153,6 +152,7 @@ fn panel(norms: &[NormChange], tower: Tower, term: ParamKind) -> Panel {
     }
 }
 
+/// Every combination of tower, norm and term.
 fn kinds() -> impl Iterator<Item = (Tower, NormPosition, ParamKind)> {
     Tower::ALL.into_iter().flat_map(|tower| {
         NormPosition::ALL.into_iter().flat_map(move |place| {
@@ -161,7 +161,8 @@ fn kinds() -> impl Iterator<Item = (Tower, NormPosition, ParamKind)> {
     })
 }
 
-fn of(
+/// The changes of one kind of norm.
+fn select(
     norms: &[NormChange],
     tower: Tower,
     place: NormPosition,
@@ -177,7 +178,7 @@ fn term_name(term: ParamKind) -> &'static str {
     }
 }
 
-/// A part in percent; a dash where it is a part of nothing.
-fn part(part: Option<f64>) -> String {
-    part.map_or_else(|| "-".to_owned(), |part| format!("{:.3} %", 100.0 * part))
+/// A fraction in percent; a dash if there is none.
+fn percent(fraction: Option<f64>) -> String {
+    fraction.map_or_else(|| "-".to_owned(), |fraction| format!("{:.3} %", 100.0 * fraction))
 }

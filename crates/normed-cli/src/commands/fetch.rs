@@ -60,27 +60,11 @@ impl Progress {
             return;
         }
         match event {
-            Event::Listed { id, commit, licence, gated, files, left_out } => {
-                if self.verbosity.quiet {
-                    return;
+            Event::Listed { files, .. } => {
+                if !self.verbosity.quiet {
+                    print_out(listing(event));
+                    self.bar = bytes_bar(total(files));
                 }
-                let gated = if *gated { "; you have to accept its terms" } else { "" };
-                let licence = licence_named(licence.as_deref());
-                print_out(format_args!("{id} at {commit}, license: {licence}{gated}"));
-                let row = |file: &ListedFile| {
-                    let size = file.size.map_or_else(|| "?".to_owned(), size);
-                    vec![format!("  {}", file.path), size]
-                };
-                print_out(columns(&files.iter().map(row).collect::<Vec<_>>(), 1));
-                let left = match left_out.len() {
-                    0 => String::new(),
-                    _ => format!(
-                        "; not fetched: {} (choose files with --include)",
-                        counted(left_out)
-                    ),
-                };
-                print_out(format_args!("{}{left}", counted(files)));
-                self.bar = bytes_bar(total(files));
             }
             Event::LittleSpace { needed, free } => {
                 let (needed, free) = (size(*needed), size(*free));
@@ -128,6 +112,25 @@ impl Progress {
     }
 }
 
+/// The repository with its license, and the files to fetch with their sizes.
+fn listing(event: &Event) -> String {
+    let Event::Listed { id, commit, licence, gated, files, left_out } = event else {
+        return String::new();
+    };
+    let gated = if *gated { "; you have to accept its terms" } else { "" };
+    let license = license_named(licence.as_deref());
+    let row = |file: &ListedFile| {
+        let size = file.size.map_or_else(|| "?".to_owned(), size);
+        vec![format!("  {}", file.path), size]
+    };
+    let rows = columns(&files.iter().map(row).collect::<Vec<_>>(), 1);
+    let left_out = match left_out.as_slice() {
+        [] => String::new(),
+        files => format!("; not fetched: {} (choose files with --include)", counted(files)),
+    };
+    format!("{id} at {commit}, license: {license}{gated}\n{rows}\n{}{left_out}", counted(files))
+}
+
 fn total(files: &[ListedFile]) -> u64 {
     files.iter().filter_map(|file| file.size).sum()
 }
@@ -142,8 +145,8 @@ fn size(n: u64) -> String {
     bytes(usize::try_from(n).unwrap_or(usize::MAX))
 }
 
-fn licence_named(licence: Option<&str>) -> &str {
-    licence.unwrap_or("none is stated; ask its authors whether you may use it")
+fn license_named(license: Option<&str>) -> &str {
+    license.unwrap_or("none is stated; ask its authors whether you may use it")
 }
 
 fn summary(fetched: &Fetched) -> String {
@@ -156,8 +159,8 @@ fn summary(fetched: &Fetched) -> String {
         0 => "checksums verified".to_owned(),
         n => format!("{n} of them without a checksum to verify"),
     };
-    let licence = licence_named(online.licence.as_deref());
-    format!("{} file{s}, {}, {checked}\nlicense: {licence}", online.files, size(online.bytes))
+    let license = license_named(online.licence.as_deref());
+    format!("{} file{s}, {}, {checked}\nlicense: {license}", online.files, size(online.bytes))
 }
 
 /// The command or recipe that uses what was fetched.

@@ -35,7 +35,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is asked to be trained, if anything.
+/// The tuning that --method and --set describe, if any.
 fn tuning(args: &InspectArgs) -> Result<Option<Tuning>> {
     let method = args.method.iter().map(|method| format!("method={method}"));
     let settings: Vec<_> = method.chain(args.settings.iter().cloned()).collect();
@@ -93,47 +93,26 @@ fn as_text(
     if let Some(TextRule::Prompt(rule)) = &model.text_rule {
         text.push_str(&prompt_text(rule, model.max_image_tokens));
     }
-
-    let line = |tower: &str, role: &str, parameters, trained, part| {
-        let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];
-        if tuned.is_some() {
-            cells.extend([grouped(trained), percent(part)]);
-        }
-        cells
-    };
-    let mut rows = vec![vec!["tower".to_owned(), "role".to_owned(), "parameters".to_owned()]];
-    if tuned.is_some() {
-        rows[0].extend(["trained".to_owned(), String::new()]);
-    }
-    for row in &table.rows {
-        let (tower, role) = (row.tower.name(), row.role.name());
-        rows.push(line(tower, role, row.parameters, row.trained, row.percent));
-    }
-    rows.push(line("total", "", table.parameters, table.trained, table.percent));
-    text.push_str(&columns(&rows, 2));
-    if let Some(Selection { selected: asked, trained, total, .. }) =
-        tuned.filter(|t| t.selected > t.trained)
-    {
-        let part = percent(100.0 * *asked as f64 / *total as f64);
-        let unmoved = grouped(asked - trained);
-        let asked = grouped(*asked);
+    text.push_str(&parameter_table(table, tuned.is_some()));
+    if let Some(tuned) = tuned.filter(|tuned| tuned.selected > tuned.trained) {
+        let part = percent(100.0 * tuned.selected as f64 / tuned.total as f64);
         text.push_str(&format!(
-            "\n\nasked for: {asked} ({part}), of which no loss can move {unmoved}"
+            "\n\nselected: {} ({part}), of which {} cannot affect the loss",
+            grouped(tuned.selected),
+            grouped(tuned.selected - tuned.trained)
         ));
     }
-
     for some in candidates {
         text.push_str(&format!(
-            "\n\nof {} norms a run trains the {} that matter most to its data, and freezes {} of these \
-             parameters or more",
+            "\n\nof {} norms a run trains the {} that matter most to its data; the frozen ones have at \
+             least {} parameters",
             some.norms.len(),
             some.kept_count(),
             grouped(some.fewest_dropped_elements(&model.params))
         ));
     }
-
     for (reason, patterns) in inert_by_reason(model) {
-        text.push_str(&format!("\n\nnever trained, as no loss can move it: {reason}"));
+        text.push_str(&format!("\n\nnever trained, as it cannot affect the loss: {reason}"));
         for (pattern, names) in patterns {
             match names.as_slice() {
                 [name] => text.push_str(&format!("\n  {name}")),
@@ -144,7 +123,28 @@ fn as_text(
     text
 }
 
-/// A sample prompt, the picture's place as -1 and the positions that it takes beside it.
+/// Parameters by tower and role; with how many are trained, if a method is given.
+fn parameter_table(table: &ParameterTable, has_method: bool) -> String {
+    let line = |tower: &str, role: &str, parameters, trained, part| {
+        let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];
+        if has_method {
+            cells.extend([grouped(trained), percent(part)]);
+        }
+        cells
+    };
+    let mut rows = vec![vec!["tower".to_owned(), "role".to_owned(), "parameters".to_owned()]];
+    if has_method {
+        rows[0].extend(["trained".to_owned(), String::new()]);
+    }
+    for row in &table.rows {
+        let (tower, role) = (row.tower.name(), row.role.name());
+        rows.push(line(tower, role, row.parameters, row.trained, row.percent));
+    }
+    rows.push(line("total", "", table.parameters, table.trained, table.percent));
+    columns(&rows, 2)
+}
+
+/// An example prompt as JSON. The token id -1 stands for an image, which takes `image_tokens` positions.
 fn prompt(rule: &PromptRule, image_tokens: usize) -> Value {
     let ids = rule
         .sample_prompt()
@@ -167,8 +167,8 @@ fn prompt_text(rule: &PromptRule, image_tokens: usize) -> String {
     };
     let ids = rule.sample_prompt().ids.iter().map(id).collect::<Vec<_>>().join(" ");
     format!(
-        "a prompt by the template {} (answers end with token {}; {} positions in all)\n  {:?}\n  \
-         {ids}\n\n",
+        "example prompt in the template {} (answers end with token {}; {} positions in all)\n  \
+         {:?}\n  {ids}\n\n",
         rule.template().name(),
         rule.end_token(),
         rule.context(),
@@ -176,7 +176,7 @@ fn prompt_text(rule: &PromptRule, image_tokens: usize) -> String {
     )
 }
 
-/// What no loss can move, by reason, with the number of a block as a star; and the names that that stands for.
+/// The parameters that cannot affect the loss, by reason and by name with a star for the number of the block.
 fn inert_by_reason(model: &ModelDeclaration) -> BTreeMap<&str, BTreeMap<String, Vec<&str>>> {
     let mut reasons: BTreeMap<&str, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for (_, parameter) in model.params.iter() {
@@ -191,7 +191,7 @@ fn inert_by_reason(model: &ModelDeclaration) -> BTreeMap<&str, BTreeMap<String, 
     reasons
 }
 
-/// The parameters that no loss can move, with the reason.
+/// The parameters that cannot affect the loss, each with the reason.
 fn inert(model: &ModelDeclaration) -> impl Iterator<Item = (&str, &'static str)> {
     model.params.iter().filter_map(|(_, p)| Some((p.name.as_str(), p.inert?)))
 }

@@ -63,22 +63,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
 fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Result<Ended> {
     let recipe = task.recipe_file();
     let mut command = Command::new(program);
-    match &task.work {
-        Work::Run { test, .. } => {
-            command.arg("train").arg(&recipe).args(["--resume", "--quiet"]);
-            command.args((!test).then_some("--no-test"));
-        }
-        Work::Answer { recipe: of, adapter, out } => {
-            let batch_size = of.train.batch_size.to_string();
-            let precision = of.precision.name();
-            command.args(["evaluate", "--blind", "--quiet", "--precision", precision]);
-            command.args(["--batch-size", &batch_size]).arg("--recipe").arg(&recipe);
-            command.arg("--out").arg(out);
-            if let Some(adapter) = adapter {
-                command.arg("--adapter").arg(adapter);
-            }
-        }
-    }
+    add_arguments(&mut command, task, &recipe);
     // Only this process receives Ctrl-C; it passes it on.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -119,6 +104,26 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
         Some(_) => Err(Error::invalid(&task.label, said.trim())),
         None => Err(Error::failed(&task.label, format!("its process was ended: {status}"))
             .with_remedy("the same command continues it")),
+    }
+}
+
+/// Adds the arguments that a user would type for `task`.
+fn add_arguments(command: &mut Command, task: &Task, recipe: &Path) {
+    match &task.work {
+        Work::Run { test, .. } => {
+            command.arg("train").arg(recipe).args(["--resume", "--quiet"]);
+            command.args((!test).then_some("--no-test"));
+        }
+        Work::Answer { recipe: of, adapter, out } => {
+            let batch_size = of.train.batch_size.to_string();
+            let precision = of.precision.name();
+            command.args(["evaluate", "--blind", "--quiet", "--precision", precision]);
+            command.args(["--batch-size", &batch_size]).arg("--recipe").arg(recipe);
+            command.arg("--out").arg(out);
+            if let Some(adapter) = adapter {
+                command.arg("--adapter").arg(adapter);
+            }
+        }
     }
 }
 

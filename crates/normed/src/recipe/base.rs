@@ -118,7 +118,7 @@ fn can_be_saved(config: &dyn ModelConfig, params: &Parameters, dir: &Path) -> Re
     config.to_hugging_face()?;
     match params.iter().find_map(|(_, p)| p.quantization()) {
         None => Ok(()),
-        Some(done) => Err(Error::invalid(dir.display(), format!("is quantised, to {done}"))
+        Some(done) => Err(Error::invalid(dir.display(), format!("is quantized to {done}"))
             .with_remedy("train the model before quantization")),
     }
 }
