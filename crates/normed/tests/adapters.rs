@@ -254,7 +254,7 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
     };
     let lora = Method::LORA.with("targets", ["fc1"]).unwrap();
     for (methods, cause) in [
-        (vec![Method::FFN.into(), lora.clone()], "is trained itself"),
+        (vec![Method::FFN.into(), lora.clone()], "is both trained and adapted"),
         (
             vec![Method::BITFIT.into(), Method::IA3.into()],
             "biases of linear layers are trained beside IA3",
@@ -327,7 +327,7 @@ fn damaged_factors_are_one_error_and_change_nothing() {
             |t, q| {
                 _ = t.insert(format!("{q}.lora_B.weight"), Tensor::new(&[8, 2], vec![f32::NAN; 16]))
             },
-            "no number",
+            "not finite",
         ),
         (
             |t, q| t.retain(|name, _| !name.starts_with(q)),
@@ -364,6 +364,6 @@ fn damaged_factors_are_one_error_and_change_nothing() {
     }
     let mut loaded = adapted("lora");
     let error = load_adapter(&from, &mut loaded.params, BaseCheck::Skip).unwrap_err();
-    assert!(error.to_string().contains("another adapter is loaded"), "{error}");
+    assert!(error.to_string().contains("another adapter is already loaded"), "{error}");
     assert!(loaded.params.plugs().all(|(_, delta)| matches!(delta, Plug::LowRank(_))));
 }

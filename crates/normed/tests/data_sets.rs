@@ -309,12 +309,12 @@ fn path_vqa_as_pickled() {
 
     let pickle = dir.path().join("qas/val/val_qa.pkl");
     for (bytes, cause) in [
-        (&b"\x80\x02cos\nsystem\n"[..], "`os.system` has no place in plain data"),
+        (&b"\x80\x02cos\nsystem\n"[..], "`os.system` is not allowed in plain data"),
         (b"\x80\x02}.", "holds no list of rows"),
         (b"\x80\x02]K\x01a.", "val_qa.pkl: row 1: is no dict"),
         (b"\x80\x02]}a.", "val_qa.pkl: row 1: `image` is missing"),
         (b"\x80\x02]}(X\x05\0\0\0image]ua.", "row 1: `image` is a list"),
-        (b"\x80\x02]", "breaks off"),
+        (b"\x80\x02]", "ends early"),
     ] {
         fs::write(&pickle, bytes).unwrap();
         let text = failure(&spec);

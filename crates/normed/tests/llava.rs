@@ -306,7 +306,10 @@ fn what_is_wrong_is_named() {
         let bytes = fs::read(&two).unwrap();
         fs::write(&two, &bytes[..bytes.len() - 10]).unwrap();
     };
-    refused(&cut, &["two.safetensors", "behind the end of the file", "copy or download it again"]);
+    refused(
+        &cut,
+        &["two.safetensors", "after the end of the file", "copy or download the file again"],
+    );
     let integers = || {
         let bytes = fs::read(&two).unwrap();
         let length = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
@@ -314,7 +317,7 @@ fn what_is_wrong_is_named() {
         let header = header.replacen("\"F32\"", "\"I32\"", 1);
         fs::write(&two, [&bytes[..8], header.as_bytes(), &bytes[length..]].concat()).unwrap();
     };
-    refused(&integers, &["of another shape or type", "of type I32"]);
+    refused(&integers, &["of a different shape or type", "of type I32"]);
     refused(
         &|| fs::remove_dir_all(own.join("clip-tiny")).unwrap(),
         &["there is no image encoder someone/clip-tiny", "normed fetch someone/clip-tiny --output"],

@@ -58,7 +58,7 @@ fn open(dir: &Path) -> normed::Result<(Llava, Parameters)> {
     let mut params = Parameters::new();
     let model = Llava::declare(&config, &mut params);
     let checkpoint = config.open_weights(dir, layout)?;
-    weights::fill(&mut params, &checkpoint, |name| config.stored_name(layout, name))?;
+    weights::load_parameters(&mut params, &checkpoint, |name| config.stored_name(layout, name))?;
     params.set_precision(Precision::F32);
     Ok((model, params))
 }

@@ -266,16 +266,18 @@ fn what_is_wrong_with_a_quantised_matrix_is_named() {
         let cause = format!("{}` is missing", part(missing));
         spoilt(nf4, &cause, |t| drop(t.remove(&part(missing))));
     }
-    spoilt(nf4, "is quantised to fp4", |t| {
+    spoilt(nf4, "is quantized to fp4", |t| {
         let state = t.remove(&part(STATE)).unwrap();
         t.insert(part("quant_state.bitsandbytes__fp4"), state);
     });
-    spoilt(nf4, "blocksize 128; 64 is read", |t| state(t, "blocksize", json!(128)));
-    spoilt(nf4, "nested_blocksize Some(64)", |t| state(t, "nested_blocksize", json!(64)));
-    spoilt(nf4, "says shape [16, 8]", |t| state(t, "shape", json!([16, 8])));
-    spoilt(nf4, "quant_type fp4", |t| state(t, "quant_type", json!("fp4")));
+    spoilt(nf4, "blocksize is 128; only 64 is supported", |t| state(t, "blocksize", json!(128)));
+    spoilt(nf4, "nested_blocksize is Some(64)", |t| state(t, "nested_blocksize", json!(64)));
+    spoilt(nf4, "the shape is [16, 8]", |t| state(t, "shape", json!([16, 8])));
+    spoilt(nf4, "quant_type is fp4", |t| state(t, "quant_type", json!("fp4")));
     spoilt(nf4, "expected", |t| t.get_mut(&part(STATE)).unwrap().2.fill(b'x'));
-    spoilt(nf4, "another table", |t| t.get_mut(&part("quant_map")).unwrap().2[1] ^= 0x40);
+    spoilt(nf4, "is not bitsandbytes' table", |t| {
+        t.get_mut(&part("quant_map")).unwrap().2[1] ^= 0x40
+    });
     spoilt(nf4, "has 63 bytes instead of 64", |t| {
         let (_, shape, bytes) = t.get_mut(MATRIX).unwrap();
         bytes.pop();
@@ -286,21 +288,21 @@ fn what_is_wrong_with_a_quantised_matrix_is_named() {
         bytes.pop();
         *shape = vec![1];
     });
-    spoilt(nf4, "holds what is no number", |t| {
+    spoilt(nf4, "has a value that is not finite", |t| {
         t.get_mut(&part("nested_absmax")).unwrap().2.fill(0xff);
     });
     let scales = "text_encoder.encoder.layer.1.output.dense.SCB";
     let format = "text_encoder.encoder.layer.1.output.dense.weight_format";
     let int8 = Quantization::Int8;
     spoilt(int8, "dense.SCB` is missing", |t| drop(t.remove(scales)));
-    spoilt(int8, "weight_format` is another than 0", |t| t.get_mut(format).unwrap().2[0] = 1);
+    spoilt(int8, "weight_format` must be 0", |t| t.get_mut(format).unwrap().2[0] = 1);
     spoilt(int8, "is [16, 8] instead of [8, 16]", |t| t.get_mut(MATRIX).unwrap().1.reverse());
     spoilt(int8, "is F32[4] instead of F32[8]", |t| {
         let (_, shape, bytes) = t.get_mut(scales).unwrap();
         bytes.truncate(16);
         *shape = vec![4];
     });
-    spoilt(int8, "only matrices of linear layers", |t| {
+    spoilt(int8, "only matrices of linear layers can be", |t| {
         let name = "text_encoder.embeddings.word_embeddings.weight";
         let rows = t[name].1[0];
         let elements = t[name].1.iter().product();
@@ -479,7 +481,7 @@ fn to_train_a_quantised_matrix_is_an_error() {
         let error = error.unwrap();
         assert_eq!(error.exit_code(), 2);
         let text = error.to_string();
-        assert!(text.contains("is quantised to nf4") && text.contains("fc1.weight"), "{text}");
+        assert!(text.contains("is quantized to nf4") && text.contains("fc1.weight"), "{text}");
         assert!(text.contains("train LayerNorms"), "{text}");
     }
 }

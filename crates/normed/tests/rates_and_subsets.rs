@@ -185,7 +185,7 @@ fn keep_belongs_to_norms() {
         Recipe::open(&dir.path().join("recipe.toml"), &settings).map_err(|e| e.to_string())
     };
     assert!(open("tuning.method=\"ffn\"").unwrap_err().contains("keep: no such key"));
-    assert!(open("tuning.keep=1.5").unwrap_err().contains("must be a part"));
+    assert!(open("tuning.keep=1.5").unwrap_err().contains("must be a fraction"));
     let recipe = open("tuning.keep=0.3").unwrap();
     assert_eq!(recipe, open("seed=5").unwrap(), "a fraction is a percentage");
 }

@@ -14,7 +14,7 @@ use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, NormPosition, Parameters, Precision, Tensor, Tower, Var};
 use normed::train::{self, AdamW, StepOptions};
 use normed::tuning::{Rule, Tuning};
-use normed::weights::{Checkpoint, fill, read_safetensors};
+use normed::weights::{Checkpoint, load_parameters, read_safetensors};
 use serde::Deserialize;
 
 use super::Task;
@@ -152,7 +152,7 @@ fn llama(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
 }
 
 fn read(params: &mut Parameters, directory: &Path) -> normed::Result<()> {
-    fill(params, &read_safetensors(&directory.join("model.safetensors"))?, str::to_owned)
+    load_parameters(params, &read_safetensors(&directory.join("model.safetensors"))?, str::to_owned)
 }
 
 /// Pictures, questions, answers: the decoder reads all tokens of an answer but the last and is to

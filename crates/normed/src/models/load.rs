@@ -15,7 +15,7 @@ use super::resize::resize_positions;
 use crate::Result;
 use crate::data::{Collator, ImageProcessor, TextRule, Tokenizer};
 use crate::tensor::{Parameter, Parameters, Precision};
-use crate::weights::{self, ContentHash, QuantisationConfig};
+use crate::weights::{self, ContentHash, QuantizationConfig};
 
 /// A model that is ready to run.
 pub struct LoadedModel {
@@ -194,8 +194,8 @@ pub fn load_as_stored(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result
     let mut unloaded = declare(file, dir, overrides)?;
     let UnloadedModel { params, config, layout, .. } = &mut unloaded;
     let checkpoint = config.open_weights(dir, *layout)?;
-    weights::fill(params, &checkpoint, |name| config.stored_name(*layout, name))?;
-    let content_hash = ContentHash::of(checkpoint);
+    weights::load_parameters(params, &checkpoint, |name| config.stored_name(*layout, name))?;
+    let content_hash = ContentHash::lazy(checkpoint);
     if let Some(size) = overrides.image_size.filter(|&size| config.image_size() != Some(size)) {
         config.set_image_size(size)?;
         let (model, params) = resize_positions(&**config, params)?;
@@ -228,8 +228,8 @@ fn declare(file: ConfigFile, dir: &Path, overrides: LoadOverrides) -> Result<Unl
 /// Marks the parameters that config.json says are quantized.
 fn expect_quantized(dir: &Path, json: &Value, params: &mut Parameters) -> Result<()> {
     let place = dir.join("config.json");
-    if let Some(config) = QuantisationConfig::parse(&place.display().to_string(), json)? {
-        config.expect(params);
+    if let Some(config) = QuantizationConfig::parse(&place.display().to_string(), json)? {
+        config.mark_parameters(params);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::model::Layout;
 use super::new_directory::NewDirectory;
 use super::save::{dtype_name, save_all_but_weights};
 use crate::tensor::{Parameters, Precision, Quantization};
-use crate::weights::{self, Written};
+use crate::weights::{self, QuantizationReport};
 use crate::{Error, Result};
 
 /// Bytes of a file at most, but for one of a single larger tensor.
@@ -55,8 +55,8 @@ pub fn quantize(
         Layout::HuggingFace => config.saved_name(name),
         Layout::Original => config.stored_name(layout, name),
     };
-    let Written { config: quantisation, matrices, before, after } =
-        weights::write_quantised(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
+    let QuantizationReport { config: quantisation, matrices, before, after } =
+        weights::write_quantized(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
             on_done(done, of);
         })?;
     let dtype = dtype_name(majority_precision(params));

@@ -323,7 +323,7 @@ mod tests {
             change(&mut bytes);
             fs::write(path, bytes).unwrap();
         };
-        refused("behind the end", "p", &like(Precision::F32), &|path| {
+        refused("after the end", "p", &like(Precision::F32), &|path| {
             rewrite(path, &|b| b.truncate(b.len() - 1))
         });
         refused("safetensors", "p", &like(Precision::F32), &|path| {

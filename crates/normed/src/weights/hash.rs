@@ -1,4 +1,4 @@
-//! The name of a set of weights: a hash over what they are, not over how a file lays them out.
+//! The content hash, which identifies weights whatever the layout of their files.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,17 +11,17 @@ use super::stored::Checkpoint;
 use crate::files::hex;
 use crate::tensor::{Absmax, Factor, Tensor};
 
-/// Elements whose bytes are handed on at a time.
+/// Elements that are hashed at a time.
 const BLOCK: usize = 1 << 12;
 
-/// A [`content_hash`] that is taken when it is first asked for: it reads every byte, which is seconds
-/// for a large checkpoint, and an answer to a question needs none.
+/// A [`content_hash`] that is computed when it is first needed. It reads every byte, which takes seconds for a
+/// large checkpoint, and predictions do not need it.
 #[derive(Clone)]
 pub struct ContentHash(Arc<LazyLock<String, Box<dyn FnOnce() -> String + Send>>>);
 
 impl ContentHash {
-    /// That of `checkpoint`, whose files stay mapped until it is taken.
-    pub fn of(checkpoint: Checkpoint) -> Self {
+    /// The hash of `checkpoint`, whose files stay mapped until the hash is computed.
+    pub fn lazy(checkpoint: Checkpoint) -> Self {
         Self(Arc::new(LazyLock::new(Box::new(move || content_hash(&checkpoint)))))
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match LazyLock::get(&self.0) {
             Some(hash) => f.write_str(hash),
-            None => f.write_str("not taken yet"),
+            None => f.write_str("not computed yet"),
         }
     }
 }
@@ -61,18 +61,19 @@ impl PartialEq for ContentHash {
     }
 }
 
-/// SHA-256, in hexadecimal, over the tensors in the order of their names: for each, the length of
-/// its name, the name, its element type, its number of dimensions, each extent, and the SHA-256 of its
-/// elements' bytes as stored (integers as little-endian u64), all threads at it. Taken of a
-/// [`Checkpoint::canonical`], it is the same for every layout and file format of the same weights.
+/// Hashes the tensors of a checkpoint with SHA-256, in the order of their names; returns hexadecimal digits.
+///
+/// For each tensor, the hash covers: the length of its name, the name, the element type, the number of dimensions,
+/// each extent, and the SHA-256 of its elements' bytes as stored. Integers are little-endian u64. Of a
+/// [`Checkpoint::canonical`] it is the same for every layout and file format of the same weights.
 pub fn content_hash(checkpoint: &Checkpoint) -> String {
     let of_elements: Vec<_> = checkpoint
         .tensors
         .par_iter()
         .map(|(_, stored)| {
             let hash = Sha256::digest(stored.bytes());
-            // Else a whole file would be in memory at once.
-            stored.let_go();
+            // Otherwise the whole file would be in memory at once.
+            stored.release_pages();
             hash
         })
         .collect();
@@ -90,8 +91,8 @@ pub fn content_hash(checkpoint: &Checkpoint) -> String {
     hex(&hash.finalize())
 }
 
-/// Takes in the elements of `tensor`, little-endian, as they are kept; of a quantised matrix its codes
-/// and statistics.
+/// Updates `hash` with the elements of `tensor`, little-endian, in the precision of the tensor. A quantized matrix
+/// contributes its codes and statistics.
 pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
     fn each<T: Copy, const N: usize>(hash: &mut Sha256, data: &[T], bytes: fn(T) -> [u8; N]) {
         for block in data.chunks(BLOCK) {

@@ -1,14 +1,15 @@
-//! Position embeddings of a picture for another size of it.
+//! Interpolates a vision tower's position embeddings to another image size.
 
 use crate::tensor::Tensor;
 
-/// Bicubic coefficient of `torch.nn.functional.interpolate`.
+/// The bicubic coefficient of `torch.nn.functional.interpolate`.
 const A: f32 = -0.75;
 
-/// Resamples `[1, 1 + n * n, C]`, a class token's position and an `n` x `n` grid's, to a `side` x
-/// `side` grid; `None` if the grid is not square. Bicubic without antialiasing and with
-/// `align_corners=False`, as BLIP's `interpolate_pos_embed` and transformers'
-/// `interpolate_pos_encoding` have it. The class token's row is kept.
+/// Resamples position embeddings `[1, 1 + n * n, C]` of a class token and an `n` x `n` grid to a grid of `side` x
+/// `side`; none if the grid is not square. The class token's row is kept.
+///
+/// The interpolation is bicubic without antialiasing and with `align_corners=False`, as in BLIP's
+/// `interpolate_pos_embed` and transformers' `interpolate_pos_encoding`.
 pub fn interpolate_positions(positions: &Tensor, side: usize) -> Option<Tensor> {
     let &[1, rows, width] = positions.shape() else { return None };
     let old = rows.checked_sub(1)?.isqrt();
@@ -32,8 +33,8 @@ pub fn interpolate_positions(positions: &Tensor, side: usize) -> Option<Tensor> 
     Some(Tensor::new(&[1, 1 + side * side, width], data))
 }
 
-/// The four old positions that new position `i` is made of, with their weights (Keys' cubic
-/// convolution); positions outside repeat the border.
+/// The four old positions that contribute to new position `i`, with their weights (Keys' cubic convolution).
+/// Positions outside repeat the border.
 fn taps(i: usize, old: usize, new: usize) -> [(usize, f32); 4] {
     let at = (i as f32 + 0.5) * (old as f32 / new as f32) - 0.5;
     let floor = at.floor();

@@ -1,6 +1,6 @@
-//! What a LLaVA's tensors are called. There are three ways: transformers 5's, which parameters bear
-//! here and PEFT sees; the one that all versions of transformers read and version 5 still writes; and
-//! that of LLaVA's own code.
+//! The names of a LLaVA's tensors. There are three kinds: those of transformers 5, which parameters have here and
+//! PEFT uses; those that all versions of transformers read and version 5 still writes; and those of LLaVA's own
+//! code.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const LANGUAGE: &str = "model.language_model.";
 const HEAD: &str = "lm_head.weight";
 const TABLE: &str = "model.language_model.embed_tokens.weight";
 
-/// Older prefixes, and transformers 5's. The longer of two that fit stands first.
+/// Older prefixes, and transformers 5's. Of two that match, the longer comes first.
 const HUGGING_FACE: [(&str, &str); 7] = [
     ("language_model.lm_head.", "lm_head."),
     ("language_model.model.", LANGUAGE),
@@ -35,10 +35,10 @@ const ORIGINAL: [(&str, &str); 7] = [
     ("model.norm.", "model.language_model.norm."),
 ];
 
-/// A head that is tied to the table, and the table.
+/// The names of a head and of the embedding table that it can be tied to.
 pub(super) const TIED_HEAD: (&str, &str) = (HEAD, TABLE);
 
-/// What is computed, not learnt, and that old files hold nevertheless.
+/// Whether a tensor in an old file is a buffer, which is computed and not trained.
 fn is_buffer(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embeddings.position_ids")
 }
@@ -48,8 +48,8 @@ fn renamed(name: &str, rows: &[(&str, &str)]) -> String {
     row.map_or_else(|| name.to_owned(), |(rest, to)| format!("{to}{rest}"))
 }
 
-/// The name in LLaVA's own code, whose projector has so many layers.
-pub fn to_llavas_own(name: &str, projector_layers: usize) -> String {
+/// The name in LLaVA's own code, for a projector with this number of layers.
+pub fn to_llava_original(name: &str, projector_layers: usize) -> String {
     let fits = |(own, _): &&(&str, &str)| match *own {
         "model.mm_projector." => projector_layers == 1,
         "model.mm_projector.0." => projector_layers > 1,
@@ -60,7 +60,7 @@ pub fn to_llavas_own(name: &str, projector_layers: usize) -> String {
 }
 
 /// The name that every version of transformers reads.
-pub fn to_saved_llava(name: &str) -> String {
+pub fn to_hugging_face_llava(name: &str) -> String {
     let rows = [
         (VISION, "vision_tower.vision_model."),
         (PROJECTOR, "multi_modal_projector."),
@@ -71,18 +71,21 @@ pub fn to_saved_llava(name: &str) -> String {
 }
 
 impl Checkpoint {
-    /// Whether its names are those of LLaVA's own code.
-    pub fn is_llavas_own(&self) -> bool {
+    /// Whether the names are those of LLaVA's own code.
+    pub fn has_llava_original_names(&self) -> bool {
         let own = |name: &String| {
             name.starts_with("model.mm_projector.") || name.starts_with("model.layers.")
         };
         self.tensors.keys().any(own)
     }
 
-    /// A LLaVA's checkpoint, in any of the ways, under transformers 5's names. A head that is tied to
-    /// the table is left out if it is the same.
+    /// The same tensors of a LLaVA under transformers 5's names. If the head is `tied` to the embedding table, it is
+    /// left out.
+    ///
+    /// # Errors
+    /// If two names are the same parameter, or a tied head differs from the table.
     pub fn canonical_llava(self, tied: bool) -> Result<Self> {
-        let rows: &[_] = if self.is_llavas_own() { &ORIGINAL } else { &HUGGING_FACE };
+        let rows: &[_] = if self.has_llava_original_names() { &ORIGINAL } else { &HUGGING_FACE };
         let mut tensors = BTreeMap::new();
         for (name, stored) in self.tensors {
             if is_buffer(&name) {
@@ -101,7 +104,8 @@ impl Checkpoint {
                     && table.bytes() == head.bytes()
             });
             if !same {
-                let cause = format!("`{HEAD}` differs from the table, to which it is tied");
+                let cause =
+                    format!("`{HEAD}` differs from the embedding table, and the two are tied");
                 return Err(Error::invalid(self.path.display(), cause)
                     .with_remedy("set tie_word_embeddings to false in config.json"));
             }
@@ -110,16 +114,19 @@ impl Checkpoint {
         Ok(Self { tensors, ..self })
     }
 
-    /// Whether a LLaVA's checkpoint, under transformers 5's names, holds its image encoder.
-    pub fn holds_vision_tower(&self) -> bool {
+    /// Whether a LLaVA's checkpoint, under transformers 5's names, contains its image encoder.
+    pub fn has_vision_tower(&self) -> bool {
         self.tensors.keys().any(|name| name.starts_with(VISION))
     }
 
-    /// Takes the image encoder out of a CLIP's checkpoint, of which the rest does not matter.
-    pub fn take_vision_tower(&mut self, clip: &Checkpoint) -> Result<()> {
+    /// Adds the image encoder of a CLIP's checkpoint; the rest of the CLIP is ignored.
+    ///
+    /// # Errors
+    /// If `clip` has no image encoder.
+    pub fn add_vision_tower(&mut self, clip: &Checkpoint) -> Result<()> {
         const PREFIX: &str = "vision_model.";
         let found = clip.tensors.iter().filter_map(|(name, stored)| {
-            // A vision tower that was saved by itself has the names without a prefix in version 5.
+            // Transformers 5 saves a vision tower alone under names without a prefix.
             let whole = name.starts_with("embeddings.")
                 || name.starts_with("encoder.")
                 || name.starts_with("pre_layrnorm.")
@@ -131,7 +138,7 @@ impl Checkpoint {
         let before = self.tensors.len();
         self.tensors.extend(found);
         if self.tensors.len() == before {
-            let cause = format!("holds no `{PREFIX}*`: this is no CLIP");
+            let cause = format!("it has no tensors `{PREFIX}*`, so it is not a CLIP");
             return Err(Error::invalid(clip.path.display(), cause));
         }
         Ok(())
@@ -143,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_leads_to_one_name() {
+    fn every_kind_of_name_is_translated() {
         for (canonical, saved, own) in [
             (
                 "model.vision_tower.encoder.layers.0.mlp.fc1.weight",
@@ -167,14 +174,14 @@ mod tests {
             ),
             ("lm_head.weight", "language_model.lm_head.weight", "lm_head.weight"),
         ] {
-            assert_eq!(to_saved_llava(canonical), saved);
-            assert_eq!(to_llavas_own(canonical, 2), own);
+            assert_eq!(to_hugging_face_llava(canonical), saved);
+            assert_eq!(to_llava_original(canonical, 2), own);
             assert_eq!(renamed(saved, &HUGGING_FACE), canonical);
             assert_eq!(renamed(canonical, &HUGGING_FACE), canonical);
             assert_eq!(renamed(own, &ORIGINAL), canonical);
         }
         let linear = "model.multi_modal_projector.linear_1.weight";
-        assert_eq!(to_llavas_own(linear, 1), "model.mm_projector.weight");
+        assert_eq!(to_llava_original(linear, 1), "model.mm_projector.weight");
         assert_eq!(renamed("model.mm_projector.weight", &ORIGINAL), linear);
         // What version 5 writes, and version 4 had in memory.
         for name in [

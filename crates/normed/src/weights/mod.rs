@@ -1,32 +1,34 @@
-//! Weights in files: checkpoints and adapters, in and out. Nothing here executes what it reads.
+//! Weights in files: reads and writes checkpoints and adapters. Nothing in a file is executed.
 
 mod adapter;
 mod bitsandbytes;
-mod fill;
+mod blip_names;
 mod hash;
 mod interpolate;
 mod llava_names;
-mod merged;
-mod names;
-mod safetensors_file;
-mod save;
-mod sharded;
-mod shards;
+mod load_parameters;
+mod merged_writer;
+mod names_list;
+mod safetensors_header;
+mod safetensors_reader;
+mod safetensors_writer;
+mod shard_reader;
+mod shard_writer;
 mod stored;
-mod torch_file;
+mod torch_reader;
 
 pub use adapter::{
     AdapterCard, BaseCheck, LoadedAdapter, adapter_base, check_adapter, load_adapter, save_adapter,
 };
-pub use bitsandbytes::{QuantisationConfig, Written, write_quantised};
-pub use fill::fill;
+pub use bitsandbytes::{QuantizationConfig, QuantizationReport, write_quantized};
+pub use blip_names::{to_hugging_face, to_original};
 pub use hash::{ContentHash, content_hash, hash_elements};
 pub use interpolate::interpolate_positions;
-pub use llava_names::{to_llavas_own, to_saved_llava};
-pub use merged::write_merged;
-pub use names::{to_hugging_face, to_original};
-pub use safetensors_file::read_safetensors;
-pub use save::write_safetensors;
-pub use sharded::{read_sharded, read_sharded_torch};
+pub use llava_names::{to_hugging_face_llava, to_llava_original};
+pub use load_parameters::load_parameters;
+pub use merged_writer::write_merged;
+pub use safetensors_reader::read_safetensors;
+pub use safetensors_writer::write_safetensors;
+pub use shard_reader::{read_sharded, read_sharded_torch};
 pub use stored::{Checkpoint, Stored};
-pub use torch_file::read_torch;
+pub use torch_reader::read_torch;

@@ -1,4 +1,4 @@
-//! A tensor as a file holds it: mapped, any element type, any strides; and the map itself.
+//! Tensors in mapped files: any element type, any strides.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,31 +13,31 @@ use safetensors::Dtype;
 use crate::tensor::{Bytes, Precision, Tensor};
 use crate::{Error, Result};
 
-/// What a checkpoint holds, by name.
+/// The tensors of a checkpoint, by name.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    /// The file, or the index of several.
+    /// The file, or the index of several files.
     pub path: PathBuf,
     /// The tensors.
     pub tensors: BTreeMap<String, Stored>,
-    /// Free text that the file carries beside them.
+    /// The file's metadata: free text by key.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A tensor inside a mapped file. Nothing is read until it is asked for.
+/// A tensor in a mapped file. Its bytes are read when they are needed.
 #[derive(Clone)]
 pub struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,
-    /// In elements; `None` where the elements lie row-major and dense.
+    /// Strides in elements; none if the elements are dense and row-major.
     strides: Option<Vec<usize>>,
     map: Arc<Mmap>,
-    /// In bytes.
+    /// Offset of the first element in the file, in bytes.
     offset: usize,
 }
 
 impl Stored {
-    /// Row-major elements at `offset`; `None` if they are not all inside the file.
+    /// Dense, row-major elements at byte `offset`; none if they are not all inside the file.
     pub(super) fn dense(
         map: &Arc<Mmap>,
         offset: usize,
@@ -54,8 +54,8 @@ impl Stored {
         })
     }
 
-    /// Elements at `offset` that lie `strides` apart; `None` if any is outside `[offset, end)`, or
-    /// if more are claimed than that range holds (a stride of 0 could claim any number).
+    /// Elements at byte `offset` with these strides; none if one is outside of `[offset, end)`, or if there are
+    /// more elements than the range holds (with a stride of 0 there could be any number).
     pub(super) fn strided(
         map: &Arc<Mmap>,
         offset: usize,
@@ -91,7 +91,7 @@ impl Stored {
         self.dtype
     }
 
-    /// What the elements are, where a value can be mapped over them.
+    /// The precision of a value that is a view of the elements; none if they would have to be converted.
     pub fn precision(&self) -> Option<Precision> {
         match self.dtype {
             _ if self.strides.is_some() => None,
@@ -106,7 +106,7 @@ impl Stored {
         &self.shape
     }
 
-    /// The elements' bytes, little-endian and row-major; copied only if they lie otherwise.
+    /// The elements' bytes, little-endian and row-major; a copy only if the elements are strided.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         let size = element_size(self.dtype);
         let count = self.shape.iter().product::<usize>();
@@ -130,7 +130,7 @@ impl Stored {
         Cow::Owned(bytes)
     }
 
-    /// As [`Stored::bytes`], to be kept: a view of the file where they lie dense.
+    /// The same bytes as a value to keep: a view of the file if the elements are dense.
     pub(super) fn mapped_bytes(&self) -> Bytes {
         let len = self.shape.iter().product::<usize>() * element_size(self.dtype);
         let dense = self.strides.is_none();
@@ -140,13 +140,13 @@ impl Stored {
             .unwrap_or_else(|| self.bytes().into_owned().into())
     }
 
-    /// Lets the memory go that the mapped elements take: they are read again if they are needed again.
-    pub(super) fn let_go(&self) {
+    /// Releases the memory of the mapped elements. They are read again when they are needed again.
+    pub(super) fn release_pages(&self) {
         #[cfg(unix)]
         if self.strides.is_none() {
             let bytes = self.shape.iter().product::<usize>() * element_size(self.dtype);
-            // SAFETY: the map is of a file and read-only, so that nothing is lost. It is a hint: what
-            // becomes of it changes no value.
+            // SAFETY: the map is a read-only map of a file, so that dropped pages are read again with the
+            // same contents. The call is a hint: its result changes no value.
             let _ = unsafe {
                 self.map.unchecked_advise_range(
                     memmap2::UncheckedAdvice::DontNeed,
@@ -157,15 +157,15 @@ impl Stored {
         }
     }
 
-    /// The value in f32: a view of the file where it holds aligned f32, a copy otherwise. `None` for
-    /// an element type other than F32, BF16 and F16.
+    /// The value in f32: a view of the file if it holds dense, aligned f32, a copy otherwise. None for element
+    /// types other than F32, BF16 and F16.
     pub fn to_tensor(&self) -> Option<Tensor> {
         self.view().map(|view| view.to_precision(Precision::F32))
     }
 
-    /// The value as the file has it, f32, bf16 or f16: a view where its elements lie dense and aligned,
-    /// a copy otherwise, in f32 if it is of f16. `None` for another element type. What is a view of f16
-    /// is for products alone to read, before it is given another precision.
+    /// The value in the file's precision: a view if its elements are dense and aligned, a copy otherwise (of f16,
+    /// a copy in f32). None for element types other than F32, BF16 and F16. Only matrix products can read a view
+    /// of f16; other operations need [`Tensor::to_precision`] first.
     pub fn view(&self) -> Option<Tensor> {
         let (shape, map, offset) = (&self.shape, &self.map, self.offset);
         let view = match self.dtype {
@@ -192,27 +192,29 @@ impl std::fmt::Debug for Stored {
     }
 }
 
-/// Maps `path` for reading.
+/// Maps a file for reading.
+///
+/// # Errors
+/// If it cannot be opened or mapped, or is not a regular file.
 pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
     let file = File::open(path).map_err(|e| Error::io(path, &e))?;
     let kind = file.metadata().map_err(|e| Error::io(path, &e))?;
     if !kind.is_file() {
         return Err(Error::invalid(path.display(), "not a file"));
     }
-    // SAFETY: the map is only read. A file that another process cuts or changes underneath is
-    // outside what any program that maps files can promise; normed itself replaces files by
-    // renaming, which leaves maps of the old file whole.
+    // SAFETY: the map is only read. No program that maps files can protect itself from a process that truncates
+    // or changes them; normed itself replaces files by renaming, which does not affect maps of the old file.
     let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, &e))?;
     Ok(Arc::new(map))
 }
 
-/// Bytes an element takes; 0 for the sub-byte types, which nothing here reads.
+/// The size of an element in bytes; 0 for types smaller than a byte, which are never read.
 fn element_size(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
 }
 
 fn element_count(shape: &[usize]) -> Option<usize> {
-    // Zeros first: a product that is zero must not overflow on its way there.
+    // Zeros first: a product that is zero must not overflow before it is zero.
     if shape.contains(&0) {
         return Some(0);
     }
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn strides_are_honoured_and_kept_inside_the_range() {
+    fn strides_are_followed_and_checked_against_the_range() {
         let map = map_of(&floats(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
         let strided = |shape: &[usize], strides: &[usize]| {
             Stored::strided(&map, 0, 24, Dtype::F32, shape.to_vec(), strides.to_vec())

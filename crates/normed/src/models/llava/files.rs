@@ -114,7 +114,7 @@ impl ModelConfig for LlavaConfig {
 
     fn open_weights(&self, dir: &Path, layout: Layout) -> Result<Checkpoint> {
         let mut checkpoint = open_weight_files(dir)?;
-        if checkpoint.is_llavas_own() != (layout == Layout::Original) {
+        if checkpoint.has_llava_original_names() != (layout == Layout::Original) {
             let (config, names) = match layout {
                 Layout::HuggingFace => ("Hugging Face's", "LLaVA's own"),
                 Layout::Original => ("LLaVA's own", "Hugging Face's"),
@@ -125,10 +125,10 @@ impl ModelConfig for LlavaConfig {
         }
         checkpoint = checkpoint.canonical_llava(self.text_config.tie_word_embeddings)?;
         if let Some(tower) = &self.mm_vision_tower
-            && !checkpoint.holds_vision_tower()
+            && !checkpoint.has_vision_tower()
         {
             let tower = open_weight_files(&VisionTower::open(tower, dir)?.dir)?;
-            checkpoint.take_vision_tower(&tower)?;
+            checkpoint.add_vision_tower(&tower)?;
         }
         Ok(checkpoint)
     }
@@ -136,7 +136,7 @@ impl ModelConfig for LlavaConfig {
     fn stored_name(&self, layout: Layout, name: &str) -> String {
         match layout {
             Layout::HuggingFace => name.to_owned(),
-            Layout::Original => weights::to_llavas_own(name, self.mm_projector_type.layers()),
+            Layout::Original => weights::to_llava_original(name, self.mm_projector_type.layers()),
         }
     }
 
@@ -145,7 +145,7 @@ impl ModelConfig for LlavaConfig {
     }
 
     fn saved_name(&self, name: &str) -> String {
-        weights::to_saved_llava(name)
+        weights::to_hugging_face_llava(name)
     }
 
     /// LLaVA's own layout is kept: in it no token stands for an image, which Hugging Face's layout needs.

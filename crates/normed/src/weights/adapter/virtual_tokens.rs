@@ -1,6 +1,7 @@
-//! Virtual tokens of the one language model of a model, as PEFT keeps them: one tensor
-//! `prompt_embeddings`. `PREFIX_TUNING` has of each token every block's key and value, `[P, 2CL]`; what made
-//! them, where a projection did, is not kept, by PEFT neither. `PROMPT_TUNING` has its embedding, `[P, C]`.
+//! Virtual tokens of a model's only language model, in PEFT's format: a single tensor `prompt_embeddings`.
+//!
+//! `PREFIX_TUNING` has each token's keys and values in all blocks, `[P, 2CL]`. As in PEFT, the projection that made
+//! them is not kept. `PROMPT_TUNING` has each token's embedding, `[P, C]`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,34 +9,37 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::config::sorted;
-use super::read::check_base;
-use super::{AdapterCard, BASE_HASH, BaseCheck, CONFIG, LoadedAdapter, WEIGHTS};
+use super::base_check::{BaseCheck, check_base};
+use super::card::AdapterCard;
+use super::layout::{BASE_HASH, CONFIG, WEIGHTS};
+use super::loaded::LoadedAdapter;
+use super::write_config::merged;
 use crate::files::{read_json, write_atomically};
 use crate::tensor::{ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor, Tower};
-use crate::weights::{read_safetensors, write_safetensors};
+use crate::weights::safetensors_reader::read_safetensors;
+use crate::weights::safetensors_writer::write_safetensors;
 use crate::{Error, Result};
 
-/// The one tensor of such a directory.
-const TABLE: &str = "prompt_embeddings";
+/// The name of the only tensor in such an adapter.
+const TENSOR: &str = "prompt_embeddings";
 
-/// What virtual tokens are.
+/// The kinds of virtual tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum VirtualTokens {
-    /// Keys and values of every block.
+    /// Keys and values in every block.
     Prefix,
-    /// Embeddings.
+    /// Token embeddings.
     Prompt,
 }
 
 impl VirtualTokens {
-    /// Those that a directory of this `peft_type` has, if any.
-    pub fn of_type(peft_type: &str) -> Option<Self> {
+    /// The kind that an adapter of this `peft_type` holds, if it holds virtual tokens.
+    pub fn from_peft_type(peft_type: &str) -> Option<Self> {
         [Self::Prefix, Self::Prompt].into_iter().find(|kind| kind.peft_type() == peft_type)
     }
 
-    /// Those of the one language model, if they are all that is trained.
-    pub fn alone(params: &Parameters) -> Option<Self> {
+    /// The kind that is plugged into the only language model, if nothing else is trained.
+    pub fn only_trained(params: &Parameters) -> Option<Self> {
         let prefixes: Vec<_> = params.prefixes().map(|(key, _)| key).collect();
         let prompts: Vec<_> = params.soft_prompts().map(|(table, _)| table).collect();
         let others = params.plugs().len() > 0 || params.trained().any(|(_, p)| !p.is_added());
@@ -54,8 +58,8 @@ impl VirtualTokens {
         }
     }
 
-    /// Where they are plugged in: the weights that make the keys of the one language model, or the table of
-    /// its tokens; none where text is read by another tower.
+    /// The sockets in the only language model: the weights that make keys, or the table of token embeddings. Empty
+    /// if the model has a text encoder as well.
     fn sockets(self, params: &Parameters) -> Vec<ParamId> {
         if params.iter().any(|(_, p)| p.role.tower == Tower::Text) {
             return Vec::new();
@@ -69,7 +73,7 @@ impl VirtualTokens {
         all.map(|(id, _)| id).collect()
     }
 
-    /// How wide such a token is.
+    /// Elements of a virtual token in the adapter's tensor.
     fn width(self, params: &Parameters, sockets: &[ParamId]) -> usize {
         let shape = |id: &ParamId| &params.get(*id).shape;
         match self {
@@ -78,7 +82,7 @@ impl VirtualTokens {
         }
     }
 
-    /// Plugs `length` of them in; gives the parameters that they are then, side by side.
+    /// Plugs in `length` virtual tokens; returns the added parameters, whose columns together are the tensor.
     fn plug(self, params: &mut Parameters, sockets: &[ParamId], length: usize) -> Vec<ParamId> {
         match self {
             Self::Prefix => {
@@ -91,8 +95,8 @@ impl VirtualTokens {
         }
     }
 
-    /// What of the config is its own.
-    fn config(self) -> Value {
+    /// The keys of the configuration that only this kind has.
+    fn own_keys(self) -> Value {
         match self {
             Self::Prefix => json!({
                 "encoder_hidden_size": null,
@@ -109,7 +113,7 @@ impl VirtualTokens {
     }
 }
 
-/// Writes them to `dir`. What is null in the config PEFT takes from the model's.
+/// Writes the virtual tokens to `dir`. PEFT takes keys that are null here from the model's configuration.
 pub(super) fn save(
     dir: &Path,
     params: &Parameters,
@@ -139,15 +143,15 @@ pub(super) fn save(
         "task_type": "CAUSAL_LM",
         "token_dim": null,
     });
-    let config = sorted(common, kind.config());
+    let config = merged(common, kind.own_keys());
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     write_atomically(&dir.join("README.md"), |out| out.write_all(card.readme.as_bytes()))?;
     write_atomically(&dir.join(CONFIG), |out| writeln!(out, "{config:#}"))?;
     let metadata = BTreeMap::from([(BASE_HASH.to_owned(), card.base_hash.to_owned())]);
-    write_safetensors(&dir.join(WEIGHTS), &[(TABLE, &table)], Precision::F32, &metadata)
+    write_safetensors(&dir.join(WEIGHTS), &[(TENSOR, &table)], Precision::F32, &metadata)
 }
 
-/// A block's keys and values, `[P, 2C]`.
+/// The keys and values of a block, `[P, 2C]`.
 fn rows(params: &Parameters, prefix: PrefixKv) -> Tensor {
     let value = |id: ParamId| params.get(id).value();
     match prefix {
@@ -162,7 +166,7 @@ fn rows(params: &Parameters, prefix: PrefixKv) -> Tensor {
     }
 }
 
-/// `x Wᵀ + b`, of few rows.
+/// `x Wᵀ + b`, for few rows.
 fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let inner = x.width();
     let dot = |x: &[f32], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
@@ -174,7 +178,7 @@ fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     Tensor::new(&[x.rows(), bias.len()], values)
 }
 
-/// Reads such a directory over `params`, which are as they were if that fails.
+/// Loads the virtual tokens in `dir`. `params` do not change if that fails.
 pub(super) fn load(
     dir: &Path,
     params: &mut Parameters,
@@ -184,9 +188,9 @@ pub(super) fn load(
     let place = dir.join(CONFIG);
     let config: Value = read_json(&place)?;
     if config["prefix_projection"] == true && config["inference_mode"] != true {
-        let cause = "a prefix that PEFT still trains, whose projection it does not keep";
+        let cause = "the prefix was saved during training, without its projection";
         return Err(Error::invalid(place.display(), cause)
-            .with_remedy("save it by PEFT's save_pretrained, which sets inference_mode"));
+            .with_remedy("save it with PEFT's save_pretrained, which sets inference_mode"));
     }
     let path = dir.join(WEIGHTS);
     let file = read_safetensors(&path)?;
@@ -196,26 +200,30 @@ pub(super) fn load(
     let sockets = kind.sockets(params);
     let width = kind.width(params, &sockets);
     if sockets.is_empty() {
-        return Err(invalid("virtual tokens of a language model, and the model has none")
-            .with_remedy("PEFT's prefixes and prompts are for causal language models"));
+        return Err(invalid(
+            "it holds virtual tokens of a language model, and this model has none",
+        )
+        .with_remedy("PEFT's prefixes and prompts are for decoder-only models"));
     }
-    let stored = file.tensors.get(TABLE).filter(|_| file.tensors.len() == 1);
+    let stored = file.tensors.get(TENSOR).filter(|_| file.tensors.len() == 1);
     let stored =
-        stored.ok_or_else(|| invalid("it must hold prompt_embeddings, and nothing else"))?;
+        stored.ok_or_else(|| invalid("it must hold the tensor prompt_embeddings and no other"))?;
     let &[length, found] = stored.shape() else {
-        return Err(invalid("prompt_embeddings is no matrix"));
+        return Err(invalid("prompt_embeddings is not a matrix"));
     };
     if found != width || length == 0 {
         let cause = format!("prompt_embeddings is {:?} instead of [P, {width}]", stored.shape());
         return Err(invalid(&cause));
     }
-    if let Some(said) = config["num_virtual_tokens"].as_u64().filter(|&n| n != length as u64) {
-        let cause = format!("prompt_embeddings has {length} rows, {CONFIG} says {said}");
+    if let Some(expected) = config["num_virtual_tokens"].as_u64().filter(|&n| n != length as u64) {
+        let cause = format!("prompt_embeddings has {length} rows, but {CONFIG} says {expected}");
         return Err(invalid(&cause));
     }
-    let table = stored.to_tensor().ok_or_else(|| invalid("prompt_embeddings is no floats"))?;
+    let table = stored
+        .to_tensor()
+        .ok_or_else(|| invalid("the type of prompt_embeddings is not supported"))?;
     if !table.data().iter().all(|x| x.is_finite()) {
-        return Err(invalid("prompt_embeddings holds what is no number, or an infinity"));
+        return Err(invalid("prompt_embeddings has a value that is not finite"));
     }
     let plugged = kind.plug(params, &sockets, length);
     let mut first = 0;

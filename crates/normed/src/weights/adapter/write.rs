@@ -1,4 +1,4 @@
-//! Writing an adapter.
+//! Writes an adapter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,44 +6,40 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::config::{Common, Kind, Paths};
-use super::virtual_tokens::VirtualTokens;
-use super::{
-    BASE_HASH, BASE_LAYER, CONFIG, COPY, Factor, PREFIX, WEIGHTS, added, is_within, module_of,
-    peft_name, tied, virtual_tokens,
+use super::card::AdapterCard;
+use super::config::PeftType;
+use super::layout::{
+    BASE_HASH, BASE_LAYER, CONFIG, COPY, PREFIX, WEIGHTS, is_within, module_of, peft_name, tied,
 };
+use super::own_format;
+use super::peft_parameter::PeftParameter;
+use super::virtual_tokens::{self, VirtualTokens};
+use super::write_config::{CommonKeys, LoraKeys};
 use crate::files::write_atomically;
 use crate::tensor::{
     LowRank, LowRankConfig, Module, ParamKind, Parameter, Parameters, Plug, Precision, Tensor,
 };
-use crate::weights::write_safetensors;
+use crate::weights::safetensors_writer::write_safetensors;
 use crate::{Error, Result};
 
-/// What an adapter says of itself.
-#[derive(Debug, Clone, Copy)]
-pub struct AdapterCard<'a> {
-    /// `base_model_name_or_path` of the config.
-    pub base: &'a str,
-    /// The base's [`content_hash`](crate::weights::content_hash).
-    pub base_hash: &'a str,
-    /// The class of transformers that the base is, and the module that has it.
-    pub base_class: [&'a str; 2],
-    /// README.md.
-    pub readme: &'a str,
-}
-
-/// Writes what is plugged into `params`, and the modules that are trained, to `dir`, which is made if need
-/// be. The weights come last, so that a directory with weights is complete.
+/// Writes the trained parameters to the directory `dir`, which is created if it does not exist: what is plugged in,
+/// and the modules that are trained. The tensors' file is written last, so that a directory with it is complete.
+///
+/// # Errors
+/// As [`check_adapter`]; if nothing is trained; if a file cannot be written.
 pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> Result<()> {
-    if let Some(kind) = VirtualTokens::alone(params) {
+    if let Some(kind) = VirtualTokens::only_trained(params) {
         return virtual_tokens::save(dir, params, kind, card);
     }
-    if added::is_needed(params) {
-        return added::save(dir, params, card);
+    if own_format::is_needed(params) {
+        return own_format::save(dir, params, card);
     }
     let contents = Contents::of(params)?;
     if contents.tensors.is_empty() {
-        return Err(Error::invalid(dir.display(), "nothing is trained: no adapter to save"));
+        return Err(Error::invalid(
+            dir.display(),
+            "nothing is trained, so there is no adapter to save",
+        ));
     }
     let config = contents.config(card);
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
@@ -55,85 +51,89 @@ pub fn save_adapter(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> 
     write_safetensors(&dir.join(WEIGHTS), &list, Precision::F32, &metadata)
 }
 
-/// Whether an adapter can hold what is plugged in and trained; an error that says why not.
+/// Checks that an adapter can hold the trained parameters.
+///
+/// # Errors
+/// If neither PEFT's format nor normed's own can: the cause says what is in the way.
 pub fn check_adapter(params: &Parameters) -> Result<()> {
-    if added::is_needed(params) {
+    if own_format::is_needed(params) {
         return Ok(());
     }
     Contents::of(params).map(drop)
 }
 
-/// What goes into the files.
+/// The contents of an adapter in PEFT's format.
 struct Contents {
-    kind: Kind,
+    peft_type: PeftType,
     /// `target_modules`.
     targets: BTreeSet<String>,
     /// `modules_to_save`.
-    whole: BTreeSet<String>,
-    /// Of LoRA: the targets' paths.
-    paths: Vec<(String, LowRankConfig)>,
-    /// Of IA3: the targets whose inputs are multiplied.
+    saved_whole: BTreeSet<String>,
+    /// Of LoRA: the targets' ranks and scales.
+    low_rank: Vec<(String, LowRankConfig)>,
+    /// Of IA3: the targets whose inputs are scaled.
     feedforward: Vec<String>,
     /// Whether all biases are among the tensors.
-    biases: bool,
-    /// Under PEFT's names.
+    has_biases: bool,
+    /// The tensors, by PEFT's names.
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// Every parameter of the model under every name that PEFT knows it by: whether it is trained, and its value.
-type Named<'p> = BTreeMap<&'p str, (bool, &'p Tensor)>;
+/// The model's parameters by PEFT's names (a tied one has two): whether each is trained, and its value.
+type PeftParameters<'p> = BTreeMap<&'p str, (bool, &'p Tensor)>;
 
 impl Contents {
     fn of(params: &Parameters) -> Result<Self> {
-        let named = named(params);
-        let alone = biases_alone(params);
+        let named = peft_parameters(params);
+        let alone = biases_without_weights(params);
         let has = |low_rank: bool| {
             params.plugs().any(|(_, delta)| matches!(delta, Plug::LowRank(_)) == low_rank)
         };
-        let kind = match (has(true), has(false)) {
+        let peft_type = match (has(true), has(false)) {
             (true, true) => return Err(refused("LoRA and IA3 are in one model")),
             (false, true) if !alone.is_empty() => {
                 return Err(refused("biases of linear layers are trained beside IA3"));
             }
-            (false, true) => Kind::Ia3,
-            (false, false) if alone.is_empty() => Kind::LnTuning,
-            (_, false) => Kind::Lora,
+            (false, true) => PeftType::Ia3,
+            (false, false) if alone.is_empty() => PeftType::LnTuning,
+            (_, false) => PeftType::Lora,
         };
         let mut contents = Self {
-            kind,
+            peft_type,
             targets: BTreeSet::new(),
-            whole: BTreeSet::new(),
-            paths: Vec::new(),
+            saved_whole: BTreeSet::new(),
+            low_rank: Vec::new(),
             feedforward: Vec::new(),
-            biases: !alone.is_empty(),
+            has_biases: !alone.is_empty(),
             tensors: BTreeMap::new(),
         };
         let trained = named.iter().filter(|(name, (t, _))| *t && !alone.contains(*name));
         contents.add_modules(&named, trained.map(|(name, _)| module_of(name)).collect());
         contents.add_plugged(params)?;
-        match kind {
-            Kind::LnTuning => contents.add_a_target(params, &named),
-            Kind::Lora if contents.biases => contents.add_biases(params, &named)?,
-            Kind::Lora | Kind::Ia3 => {}
+        match peft_type {
+            PeftType::LnTuning => contents.add_a_target(params, &named),
+            PeftType::Lora if contents.has_biases => contents.add_biases(params, &named)?,
+            PeftType::Lora | PeftType::Ia3 => {}
         }
         Ok(contents)
     }
 
-    /// The modules `trained`, whole.
-    fn add_modules(&mut self, named: &Named<'_>, trained: BTreeSet<&str>) {
+    /// Adds the modules `trained`, whole.
+    fn add_modules(&mut self, named: &PeftParameters<'_>, trained: BTreeSet<&str>) {
         for &module in &trained {
             if trained.iter().any(|outer| is_within(module, outer)) {
-                continue; // a part of what is written whole
+                continue; // inside of a module that is written whole
             }
             // A module with modules of its own can only be kept whole.
             let has_modules = named.keys().any(|name| is_within(module_of(name), module));
-            let is_whole = self.kind != Kind::LnTuning || has_modules;
-            if is_whole { &mut self.whole } else { &mut self.targets }.insert(module.to_owned());
+            let is_whole = self.peft_type != PeftType::LnTuning || has_modules;
+            if is_whole { &mut self.saved_whole } else { &mut self.targets }
+                .insert(module.to_owned());
             self.add(named, module, !is_whole);
         }
     }
 
-    fn add(&mut self, named: &Named<'_>, module: &str, is_target: bool) {
+    fn add(&mut self, named: &PeftParameters<'_>, module: &str, is_target: bool) {
         for (name, (_, tensor)) in named.iter().filter(|(name, _)| is_within(name, module)) {
             let name = match name.rsplit_once('.') {
                 Some((module, leaf)) if is_target => format!("{PREFIX}{module}.{COPY}.{leaf}"),
@@ -143,47 +143,45 @@ impl Contents {
         }
     }
 
-    /// What is in sockets.
+    /// Adds what is plugged into sockets.
     fn add_plugged(&mut self, params: &Parameters) -> Result<()> {
         for (weight, delta) in params.plugs() {
             let layer = params.get(weight);
             let module = module_of(&layer.name);
-            if self.whole.iter().any(|whole| whole == module || is_within(module, whole)) {
-                return Err(refused(&format!(
-                    "`{module}` is trained itself and has something beside"
-                )));
+            if self.saved_whole.iter().any(|whole| whole == module || is_within(module, whole)) {
+                return Err(refused(&format!("`{module}` is both trained and adapted")));
             }
-            let kernel = layer.shape.len() > 2;
-            let mut insert = |factor: Factor, tensor: Tensor| {
-                self.tensors.insert(format!("{PREFIX}{module}{}", factor.suffix()), tensor);
+            let is_convolution = layer.shape.len() > 2;
+            let mut insert = |parameter: PeftParameter, tensor: Tensor| {
+                self.tensors.insert(format!("{PREFIX}{module}{}", parameter.suffix()), tensor);
             };
             let value = |id| params.get(id).value().clone();
             match delta {
                 Plug::LowRank(path) => {
-                    insert(Factor::A, value(path.a));
-                    insert(Factor::B, value(path.b));
+                    insert(PeftParameter::LowRankA, value(path.a));
+                    insert(PeftParameter::LowRankB, value(path.b));
                     if let Some(magnitude) = path.magnitude.map(value) {
                         let len = magnitude.len();
                         insert(
-                            Factor::Magnitude,
-                            match kernel {
+                            PeftParameter::Magnitude,
+                            match is_convolution {
                                 true => magnitude.reshape(&[1, len, 1, 1]),
                                 false => magnitude,
                             },
                         );
                     }
-                    self.paths.push((module.to_owned(), shape_of(params, path)));
+                    self.low_rank.push((module.to_owned(), config_of(params, path)));
                 }
-                Plug::Bottleneck(_) => return Err(refused("an adapter ends a sublayer")),
-                Plug::ChannelScale(scaled) if kernel && scaled.input => {
-                    return Err(refused("IA3 multiplies the inputs of a convolution"));
+                Plug::Bottleneck(_) => return Err(refused("a bottleneck adapter is plugged in")),
+                Plug::ChannelScale(scaled) if is_convolution && scaled.input => {
+                    return Err(refused("IA3 scales the input of a convolution"));
                 }
                 Plug::ChannelScale(scaled) => {
                     let vector = value(scaled.vector);
                     let len = vector.len();
                     insert(
-                        Factor::Scale,
-                        match kernel {
+                        PeftParameter::Scale,
+                        match is_convolution {
                             true => vector.reshape(&[1, len, 1, 1]),
                             false => vector,
                         },
@@ -196,20 +194,20 @@ impl Contents {
             self.targets.insert(module.to_owned());
         }
         let has_magnitude = |(_, shape): &(String, LowRankConfig)| shape.has_magnitude;
-        match self.paths.iter().any(has_magnitude) && !self.paths.iter().all(has_magnitude) {
-            true => Err(refused("some layers have DoRA's magnitudes and others have none")),
+        match self.low_rank.iter().any(has_magnitude) && !self.low_rank.iter().all(has_magnitude) {
+            true => Err(refused("some layers have DoRA's magnitudes and others do not")),
             false => Ok(()),
         }
     }
 
-    /// An unchanged norm, if there are whole modules alone: PEFT refuses an empty list of targets.
-    fn add_a_target(&mut self, params: &Parameters, named: &Named<'_>) {
-        if !self.targets.is_empty() || self.whole.is_empty() {
+    /// Adds an unchanged norm if there are only modules that are saved whole: PEFT refuses an empty list of targets.
+    fn add_a_target(&mut self, params: &Parameters, named: &PeftParameters<'_>) {
+        if !self.targets.is_empty() || self.saved_whole.is_empty() {
             return;
         }
         let norm = params.iter().find(|(_, p)| {
             let name = p.name.as_str();
-            let outside = !self.whole.iter().any(|module| is_within(name, module));
+            let outside = !self.saved_whole.iter().any(|module| is_within(name, module));
             matches!(p.role.module, Module::Norm(_)) && outside
         });
         if let Some((_, norm)) = norm {
@@ -219,20 +217,22 @@ impl Contents {
         }
     }
 
-    /// All biases, and a path that adds 0 if there is none: no LoRA is without.
-    fn add_biases(&mut self, params: &Parameters, named: &Named<'_>) -> Result<()> {
-        if self.paths.is_empty() {
+    /// Adds all biases, and a pair of zero matrices if there is none: a LoRA needs at least one.
+    fn add_biases(&mut self, params: &Parameters, named: &PeftParameters<'_>) -> Result<()> {
+        if self.low_rank.is_empty() {
             let carries = |p: &&Parameter| {
                 let kept = |whole: &String| is_within(&p.name, whole);
-                p.role.is_linear_weight() && p.shape.len() == 2 && !self.whole.iter().any(kept)
+                p.role.is_linear_weight()
+                    && p.shape.len() == 2
+                    && !self.saved_whole.iter().any(kept)
             };
             let layer = params.iter().map(|(_, p)| p).find(carries);
-            let layer = layer
-                .ok_or_else(|| refused("biases are trained, and no layer is left as it is"))?;
+            let layer =
+                layer.ok_or_else(|| refused("biases are trained, and no layer is frozen"))?;
             let module = module_of(&layer.name);
-            let key = |factor: Factor| format!("{PREFIX}{module}{}", factor.suffix());
-            self.tensors.insert(key(Factor::A), Tensor::zeros(&[1, layer.shape[1]]));
-            self.tensors.insert(key(Factor::B), Tensor::zeros(&[layer.shape[0], 1]));
+            let key = |parameter: PeftParameter| format!("{PREFIX}{module}{}", parameter.suffix());
+            self.tensors.insert(key(PeftParameter::LowRankA), Tensor::zeros(&[1, layer.shape[1]]));
+            self.tensors.insert(key(PeftParameter::LowRankB), Tensor::zeros(&[layer.shape[0], 1]));
             let shape = LowRankConfig {
                 rank: 1,
                 alpha: 1.0,
@@ -240,7 +240,7 @@ impl Contents {
                 dropout: 0.0,
                 has_magnitude: false,
             };
-            self.paths.push((module.to_owned(), shape));
+            self.low_rank.push((module.to_owned(), shape));
             self.targets.insert(module.to_owned());
         }
         for (name, (_, tensor)) in named.iter().filter(|(name, _)| name.ends_with(".bias")) {
@@ -256,20 +256,24 @@ impl Contents {
         let names =
             |set: &'_ BTreeSet<String>| set.iter().map(|name| name.as_str().to_owned()).collect();
         let (targets, whole): (Vec<String>, Vec<String>) =
-            (names(&self.targets), names(&self.whole));
-        let common = Common {
+            (names(&self.targets), names(&self.saved_whole));
+        let common = CommonKeys {
             base: card.base,
             base_class: card.base_class,
             targets: targets.iter().map(String::as_str).collect(),
-            whole: whole.iter().map(String::as_str).collect(),
+            saved_whole: whole.iter().map(String::as_str).collect(),
         };
-        match self.kind {
-            Kind::LnTuning => common.ln_tuning(),
-            Kind::Lora => common.lora(&Paths {
-                each: self.paths.iter().map(|(module, shape)| (module.as_str(), *shape)).collect(),
-                biases: self.biases,
+        match self.peft_type {
+            PeftType::LnTuning => common.ln_tuning(),
+            PeftType::Lora => common.lora(&LoraKeys {
+                layers: self
+                    .low_rank
+                    .iter()
+                    .map(|(module, shape)| (module.as_str(), *shape))
+                    .collect(),
+                has_biases: self.has_biases,
             }),
-            Kind::Ia3 => {
+            PeftType::Ia3 => {
                 let feedforward: Vec<_> = self.feedforward.iter().map(String::as_str).collect();
                 common.ia3(&feedforward)
             }
@@ -277,7 +281,7 @@ impl Contents {
     }
 }
 
-fn named(params: &Parameters) -> Named<'_> {
+fn peft_parameters(params: &Parameters) -> PeftParameters<'_> {
     let tied = tied(params);
     let mut named = BTreeMap::new();
     for (_, parameter) in params.iter().filter(|(_, p)| !p.is_added()) {
@@ -293,35 +297,41 @@ fn named(params: &Parameters) -> Named<'_> {
     named
 }
 
-/// The biases that are trained where the matrices and gains beside them are not, by PEFT's names, if there
-/// is a linear layer's among them: norms alone are kept whole. The output bias, whose matrix is the
-/// embedding table, is one beside others and beside what is plugged in: there PEFT wants whole modules. Alone
-/// it is a changed copy, of which PEFT takes the matrix from the base.
-fn biases_alone(params: &Parameters) -> BTreeSet<&str> {
+/// The trained biases, by PEFT's names, whose module's weight is frozen. Empty if all of them are norms' biases:
+/// norms are written whole.
+///
+/// The matrix of the output bias is the embedding table. With other such biases, or with something plugged in, the
+/// output bias is one of them, since PEFT then needs whole modules. Alone it is a changed copy, whose matrix PEFT
+/// takes from the base.
+fn biases_without_weights(params: &Parameters) -> BTreeSet<&str> {
     let is_norm = |p: &&Parameter| matches!(p.role.module, Module::Norm(_));
-    let beside_frozen: Vec<_> = biases_beside(params, Some(false)).collect();
+    let beside_frozen: Vec<_> = trained_biases(params, Some(false)).collect();
     let others = beside_frozen.iter().any(|p| !is_norm(p));
     let mut alone = BTreeSet::new();
     if others {
         alone.extend(beside_frozen.iter().map(|p| peft_name(&p.name)));
     }
     if others || params.plugs().len() > 0 {
-        let beside_none = biases_beside(params, None).filter(|p| !is_norm(p));
+        let beside_none = trained_biases(params, None).filter(|p| !is_norm(p));
         alone.extend(beside_none.map(|p| peft_name(&p.name)));
     }
     alone
 }
 
-/// The trained biases beside which there is a matrix or a gain, trained or not as `matrix` says, or none.
-fn biases_beside(params: &Parameters, matrix: Option<bool>) -> impl Iterator<Item = &Parameter> {
+/// The trained biases of modules whose weight is trained or not, as `weight_trained` says; none means that the module
+/// has no weight.
+fn trained_biases(
+    params: &Parameters,
+    weight_trained: Option<bool>,
+) -> impl Iterator<Item = &Parameter> {
     params.iter().map(|(_, p)| p).filter(move |p| {
         let weight = || params.find(&format!("{}.weight", module_of(&p.name)));
         let trained = || weight().map(|id| params.get(id).trained);
-        p.trained && p.role.kind == ParamKind::Bias && trained() == matrix
+        p.trained && p.role.kind == ParamKind::Bias && trained() == weight_trained
     })
 }
 
-fn shape_of(params: &Parameters, path: LowRank) -> LowRankConfig {
+fn config_of(params: &Parameters, path: LowRank) -> LowRankConfig {
     LowRankConfig {
         rank: params.get(path.a).shape[0],
         alpha: path.alpha,
@@ -332,6 +342,6 @@ fn shape_of(params: &Parameters, path: LowRank) -> LowRankConfig {
 }
 
 fn refused(cause: &str) -> Error {
-    Error::invalid("adapter", format!("{cause}, and PEFT's format has no room for that"))
-        .with_remedy("choose other methods or towers, or merge one before the other is trained")
+    Error::invalid("adapter", format!("{cause}, which PEFT's format cannot express"))
+        .with_remedy("choose other methods or towers, or train and merge one after the other")
 }

@@ -1,22 +1,25 @@
-//! config.json's `quantization_config`.
+//! `quantization_config` in config.json.
 
 use serde_json::{Value, json};
 
 use crate::tensor::{Parameters, Quantization};
 use crate::{Error, Result};
 
-/// What config.json says of a quantised model.
+/// How a model is quantized, as in config.json.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuantisationConfig {
-    /// How its matrices are quantised.
+pub struct QuantizationConfig {
+    /// The quantization of its matrices.
     pub to: Quantization,
-    /// Modules that are not, by names or their ends.
+    /// The modules that are not quantized, by name or end of name.
     pub skip: Vec<String>,
 }
 
-impl QuantisationConfig {
-    /// Reads it out of `config`, config.json; None if the model is not quantised. `place` names the file
-    /// in errors.
+impl QuantizationConfig {
+    /// Reads it from the contents of config.json; none if the model is not quantized. `place` is the file's name in
+    /// errors.
+    ///
+    /// # Errors
+    /// If the quantization is not bitsandbytes' nf4 or int8.
     pub fn parse(place: &str, config: &Value) -> Result<Option<Self>> {
         let file = &config["quantization_config"];
         if file.is_null() {
@@ -28,33 +31,39 @@ impl QuantisationConfig {
         };
         let unsupported = |cause: String| {
             Err(Error::invalid(place, format!("quantization_config: {cause}")).with_remedy(
-                "bitsandbytes' nf4 and int8 are read: make one of the model as it was before with \
+                "only bitsandbytes' nf4 and int8 are supported: quantize the original model with \
                  `normed quantize`",
             ))
         };
         if let Some(method) = file["quant_method"].as_str().filter(|name| *name != "bitsandbytes") {
-            return unsupported(format!("quantised by {method}"));
+            return unsupported(format!("it is quantized by {method}"));
         }
         let to = match (is("load_in_4bit"), is("load_in_8bit")) {
             (true, false) => match file["bnb_4bit_quant_type"].as_str() {
                 Some("nf4") => Quantization::Nf4,
-                // What bitsandbytes takes where nothing is said.
-                other => return unsupported(format!("4 bits of type {}", other.unwrap_or("fp4"))),
+                // The default of bitsandbytes is fp4.
+                other => {
+                    return unsupported(format!("its 4-bit type is {}", other.unwrap_or("fp4")));
+                }
             },
             (false, true) => Quantization::Int8,
-            _ => return unsupported("neither load_in_4bit nor load_in_8bit alone is true".into()),
+            _ => {
+                return unsupported(
+                    "exactly one of load_in_4bit and load_in_8bit must be true".into(),
+                );
+            }
         };
         if let Some(storage) = file["bnb_4bit_quant_storage"].as_str().filter(|s| *s != "uint8") {
-            return unsupported(format!("4 bits stored as {storage}"));
+            return unsupported(format!("its 4-bit values are stored as {storage}"));
         }
         let skip = file["llm_int8_skip_modules"].as_array();
         let skip = skip.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned));
         Ok(Some(Self { to, skip: skip.collect() }))
     }
 
-    /// Says of every parameter in `params` whose value will be quantised how. The file has the last
-    /// word: transformers leaves other modules alone as well where none are named here.
-    pub fn expect(&self, params: &mut Parameters) {
+    /// Marks every parameter whose value will be quantized. The weights decide in the end: if no modules are named
+    /// here, transformers still leaves some of them as they are.
+    pub fn mark_parameters(&self, params: &mut Parameters) {
         for (_, parameter) in params.iter_mut() {
             let module = parameter.name.strip_suffix(".weight").unwrap_or(&parameter.name);
             if parameter.role.is_quantizable() && !self.skips(module) {
@@ -63,7 +72,7 @@ impl QuantisationConfig {
         }
     }
 
-    /// As transformers takes the names.
+    /// Whether a module is not quantized; names match as in transformers.
     fn skips(&self, module: &str) -> bool {
         self.skip.iter().any(|name| {
             let below = module.strip_prefix(name.as_str());
@@ -71,7 +80,7 @@ impl QuantisationConfig {
         })
     }
 
-    /// As transformers writes it, all keys; `compute_dtype` is what its 4-bit layers multiply in.
+    /// All keys, as transformers writes them. `compute_dtype` is the dtype of products with 4-bit matrices.
     pub fn to_json(&self, compute_dtype: &str) -> Value {
         let four = self.to == Quantization::Nf4;
         json!({
@@ -97,28 +106,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_config_is_read_back() {
         for to in Quantization::ALL {
-            let config = QuantisationConfig { to, skip: vec!["lm_head".into()] };
+            let config = QuantizationConfig { to, skip: vec!["lm_head".into()] };
             let json = json!({ "quantization_config": config.to_json("bfloat16") });
-            assert_eq!(QuantisationConfig::parse("config.json", &json).unwrap(), Some(config));
+            assert_eq!(QuantizationConfig::parse("config.json", &json).unwrap(), Some(config));
         }
-        assert_eq!(QuantisationConfig::parse("config.json", &json!({})).unwrap(), None);
+        assert_eq!(QuantizationConfig::parse("config.json", &json!({})).unwrap(), None);
     }
 
     #[test]
-    fn other_kinds_are_named() {
+    fn other_quantizations_are_errors() {
         let fails = |config: Value, cause: &str| {
             let json = json!({ "quantization_config": config });
-            let error = QuantisationConfig::parse("config.json", &json).unwrap_err();
+            let error = QuantizationConfig::parse("config.json", &json).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             let text = error.to_string();
             assert!(text.contains(cause) && text.contains("config.json"), "{text}");
         };
-        fails(json!({"quant_method": "gptq", "bits": 4}), "quantised by gptq");
-        fails(json!({"load_in_4bit": true}), "type fp4");
-        fails(json!({"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}), "type fp4");
-        fails(json!({"load_in_4bit": false}), "neither load_in_4bit nor load_in_8bit");
+        fails(json!({"quant_method": "gptq", "bits": 4}), "quantized by gptq");
+        fails(json!({"load_in_4bit": true}), "type is fp4");
+        fails(json!({"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}), "type is fp4");
+        fails(json!({"load_in_4bit": false}), "exactly one of load_in_4bit and load_in_8bit");
         let stored = json!({
             "load_in_4bit": true, "bnb_4bit_quant_type": "nf4", "bnb_4bit_quant_storage": "bfloat16",
         });
@@ -126,9 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_skipped_as_transformers_does() {
+    fn names_are_skipped_as_in_transformers() {
         let skip = ["lm_head", "model.vision_tower", "0.fc1"].map(str::to_owned).to_vec();
-        let config = QuantisationConfig { to: Quantization::Nf4, skip };
+        let config = QuantizationConfig { to: Quantization::Nf4, skip };
         for module in ["lm_head", "model.lm_head", "model.vision_tower.layers.1.q", "layers.0.fc1"]
         {
             assert!(config.skips(module), "{module}");

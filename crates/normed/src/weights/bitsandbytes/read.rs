@@ -1,77 +1,87 @@
-//! QuantizedMatrix matrices out of a checkpoint.
+//! Reads quantized matrices from a checkpoint.
 
 use safetensors::Dtype;
 
-use super::{ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, STATE, State, beside};
+use super::state::{
+    ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, QuantState, STATE, sibling,
+};
 use crate::tensor::{
     NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, QuantizedMatrix, Tensor, dynamic_map,
 };
 use crate::weights::stored::{Checkpoint, Stored};
 
-/// How far a table in a file may be from the known one.
+/// The largest difference of a table in a file from the known table.
 const TOLERANCE: f32 = 1e-6;
 
-/// A quantised matrix, and the names of the tensors that it is made of beside its own.
-pub(in crate::weights) struct Found {
+/// A quantized matrix in a checkpoint.
+pub(in crate::weights) struct StoredMatrix {
+    /// The matrix.
     pub value: Tensor,
+    /// The names of its other tensors: statistics, tables and state.
     pub names: Vec<String>,
 }
 
-/// The matrix `name`, of this shape, if it is quantised in `checkpoint`; an error says which of its
-/// tensors is wrong, and how.
-pub(in crate::weights) fn find(
+/// Reads the matrix `name` of this shape; none if it is not quantized in `checkpoint`.
+///
+/// # Errors
+/// Which of its tensors is wrong, and how.
+pub(in crate::weights) fn find_quantized(
     checkpoint: &Checkpoint,
     name: &str,
     shape: &[usize],
-) -> Option<Result<Found, String>> {
+) -> Option<Result<StoredMatrix, String>> {
     let weight = checkpoint.tensors.get(name)?;
-    let parts = Parts { checkpoint, name, weight, shape };
-    let four = parts.states().next().is_some() || parts.get(ABSMAX).is_ok();
+    let matrix = MatrixReader { checkpoint, name, weight, shape };
+    let is_nf4 = matrix.states().next().is_some() || matrix.get(ABSMAX).is_ok();
     match weight.dtype() {
-        Dtype::I8 => Some(parts.int8()),
-        Dtype::U8 => Some(parts.nf4()),
-        _ if four => Some(parts.nf4()),
+        Dtype::I8 => Some(matrix.int8()),
+        Dtype::U8 => Some(matrix.nf4()),
+        _ if is_nf4 => Some(matrix.nf4()),
         _ => None,
     }
 }
 
-struct Parts<'a> {
+/// A quantized matrix that is being read.
+struct MatrixReader<'a> {
     checkpoint: &'a Checkpoint,
     name: &'a str,
     weight: &'a Stored,
     shape: &'a [usize],
 }
 
-impl Parts<'_> {
-    /// The matrix's rows and columns.
+impl MatrixReader<'_> {
+    /// The numbers of rows and columns.
     fn rows_and_cols(&self) -> Result<(usize, usize), String> {
         match *self.shape {
             [rows, cols] => Ok((rows, cols)),
-            _ => Err(format!("`{}` is quantised, but the model has no matrix there", self.name)),
+            _ => Err(format!(
+                "`{}` is quantized, but the model's parameter of this name is not a matrix",
+                self.name
+            )),
         }
     }
 
-    fn int8(&self) -> Result<Found, String> {
+    fn int8(&self) -> Result<StoredMatrix, String> {
         let (rows, cols) = self.rows_and_cols()?;
         if self.weight.shape() != self.shape {
             let (file, model) = (self.weight.shape(), self.shape);
             return Err(format!("`{}` is {file:?} instead of {model:?}", self.name));
         }
-        let (scales, format) = (beside(self.name, "SCB"), beside(self.name, "weight_format"));
+        let (scales, format) = (sibling(self.name, "SCB"), sibling(self.name, "weight_format"));
         let mut names = vec![scales.clone()];
         if let Some(stored) = self.checkpoint.tensors.get(&format) {
             if stored.bytes().iter().any(|&byte| byte != 0) {
-                return Err(format!("`{format}` is another than 0, rows"));
+                return Err(format!("`{format}` must be 0 (rows)"));
             }
             names.push(format);
         }
         let absmax = self.floats(&scales, rows)?;
         let matrix = QuantizedMatrix::int8(rows, cols, self.weight.mapped_bytes(), absmax);
         let matrix = matrix.ok_or_else(|| self.misfit())?;
-        Ok(Found { value: Tensor::quantized(matrix), names })
+        Ok(StoredMatrix { value: Tensor::quantized(matrix), names })
     }
 
-    fn nf4(&self) -> Result<Found, String> {
+    fn nf4(&self) -> Result<StoredMatrix, String> {
         let (rows, cols) = self.rows_and_cols()?;
         let state = self.state()?;
         let blocks = (rows * cols).div_ceil(NF4_BLOCK);
@@ -105,20 +115,23 @@ impl Parts<'_> {
             }
         };
         let matrix = matrix.ok_or_else(|| self.misfit())?;
-        Ok(Found { value: Tensor::quantized(matrix), names })
+        Ok(StoredMatrix { value: Tensor::quantized(matrix), names })
     }
 
-    /// The matrix's state, which must be one that is read here.
-    fn state(&self) -> Result<State, String> {
+    /// The matrix's state, if it is one that is supported.
+    fn state(&self) -> Result<QuantState, String> {
         let name = self.part(STATE);
         if let Some(other) = self.states().find(|other| **other != name) {
             let kind = other.rsplit("__").next().unwrap_or_default();
-            return Err(format!("`{}` is quantised to {kind}; nf4 and int8 are read", self.name));
+            return Err(format!(
+                "`{}` is quantized to {kind}; only nf4 and int8 are supported",
+                self.name
+            ));
         }
-        let state: State = serde_json::from_slice(&self.get(STATE)?.bytes())
+        let state: QuantState = serde_json::from_slice(&self.get(STATE)?.bytes())
             .map_err(|e| format!("`{name}`: {e}"))?;
         let wrong = |what: &str, found: String, wanted: &str| {
-            Err(format!("`{name}` says {what} {found}; {wanted} is read"))
+            Err(format!("`{name}`: {what} is {found}; only {wanted} is supported"))
         };
         if state.quant_type != "nf4" {
             return wrong("quant_type", state.quant_type, "nf4");
@@ -131,50 +144,58 @@ impl Parts<'_> {
         }
         if state.shape != self.shape {
             let (file, model) = (&state.shape, self.shape);
-            return Err(format!("`{name}` says shape {file:?}, the model's is {model:?}"));
+            return Err(format!("`{name}`: the shape is {file:?}, the model's is {model:?}"));
         }
         Ok(state)
     }
 
-    /// The names of all states, of whichever kind.
+    /// The names of all states, of any kind of quantization.
     fn states(&self) -> impl Iterator<Item = &String> {
         let prefix = self.part("quant_state.");
         let after = self.checkpoint.tensors.range(prefix.clone()..);
         after.map(|(name, _)| name).take_while(move |name| name.starts_with(&prefix))
     }
 
+    /// The name of one of the matrix's other tensors.
     fn part(&self, part: &str) -> String {
         format!("{}.{part}", self.name)
     }
 
+    /// One of the matrix's other tensors.
     fn get(&self, part: &str) -> Result<&Stored, String> {
         let name = self.part(part);
         let stored = self.checkpoint.tensors.get(&name);
-        stored.ok_or_else(|| format!("`{name}` is missing, without which `{}` is bytes", self.name))
+        stored.ok_or_else(|| {
+            format!("`{name}` is missing; `{}` cannot be decoded without it", self.name)
+        })
     }
 
-    /// So many numbers.
+    /// The tensor `name`: `len` finite numbers.
     fn floats(&self, name: &str, len: usize) -> Result<Vec<f32>, String> {
         let Some(stored) = self.checkpoint.tensors.get(name) else {
-            return Err(format!("`{name}` is missing, without which `{}` is bytes", self.name));
+            return Err(format!(
+                "`{name}` is missing; `{}` cannot be decoded without it",
+                self.name
+            ));
         };
         let floats = stored.to_tensor().filter(|floats| floats.len() == len);
         let floats =
             floats.ok_or_else(|| format!("`{name}` is {stored:?} instead of F32[{len}]"))?;
         match floats.data().iter().all(|x| x.is_finite()) {
             true => Ok(floats.into_data()),
-            false => Err(format!("`{name}` holds what is no number")),
+            false => Err(format!("`{name}` has a value that is not finite")),
         }
     }
 
+    /// Checks that a table is the known one.
     fn check_table(&self, part: &str, known: &[f32]) -> Result<(), String> {
         let name = self.part(part);
         let table = self.floats(&name, known.len())?;
         let same = table.iter().zip(known).all(|(a, b)| (a - b).abs() <= TOLERANCE);
-        same.then_some(()).ok_or_else(|| format!("`{name}` is another table than bitsandbytes'"))
+        same.then_some(()).ok_or_else(|| format!("`{name}` is not bitsandbytes' table"))
     }
 
     fn misfit(&self) -> String {
-        format!("`{}` and its statistics do not fit {:?}", self.name, self.shape)
+        format!("`{}` and its statistics do not fit the shape {:?}", self.name, self.shape)
     }
 }

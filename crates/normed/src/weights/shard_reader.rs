@@ -1,20 +1,26 @@
-//! Checkpoints in several files, with an index that says which tensor is in which.
+//! Reads a checkpoint in several files, with an index that says which tensor is in which file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::safetensors_file::read_safetensors;
+use super::safetensors_reader::read_safetensors;
 use super::stored::Checkpoint;
-use super::torch_file::read_torch;
+use super::torch_reader::read_torch;
 use crate::files::read_json;
 use crate::{Error, Result};
 
 /// Reads the files that `path`, a `model.safetensors.index.json`, names.
+///
+/// # Errors
+/// If a file is missing or damaged, or the index does not agree with the files.
 pub fn read_sharded(path: &Path) -> Result<Checkpoint> {
     read_indexed(path, read_safetensors)
 }
 
 /// Reads the files that `path`, a `pytorch_model.bin.index.json`, names.
+///
+/// # Errors
+/// As [`read_sharded`].
 pub fn read_sharded_torch(path: &Path) -> Result<Checkpoint> {
     read_indexed(path, read_torch)
 }
@@ -24,20 +30,20 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Index and files must agree on every tensor.
+/// Reads the files of an index. Index and files must agree on every tensor.
 fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Checkpoint> {
     let index: Index = read_json(path)?;
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut tensors = BTreeMap::new();
     for file in index.weight_map.values().collect::<BTreeSet<_>>() {
         if Path::new(file).components().count() != 1 || file.contains(['/', '\\']) || file == ".." {
-            let cause = format!("`{file}` is not a file beside it");
+            let cause = format!("`{file}` is not a file in the same folder");
             return Err(Error::invalid(path.display(), cause));
         }
         let at = dir.join(file);
         if !at.exists() {
             return Err(Error::invalid(at.display(), "no such file").with_remedy(format!(
-                "{} names it: download or copy it as well",
+                "{} names it; download or copy it as well",
                 path.file_name().unwrap_or_default().display()
             )));
         }
@@ -48,10 +54,10 @@ fn read_indexed(path: &Path, read: fn(&Path) -> Result<Checkpoint>) -> Result<Ch
                     continue;
                 }
                 Some(there) => format!("holds `{name}`, which the index places in {there}"),
-                None => format!("holds `{name}`, which the index does not know"),
+                None => format!("holds `{name}`, which is not in the index"),
             };
             return Err(Error::invalid(at.display(), cause).with_remedy(
-                "files and index are of different checkpoints; copy or download them again",
+                "files and index belong to different checkpoints; copy or download them again",
             ));
         }
     }
@@ -97,12 +103,12 @@ mod tests {
             assert!(error.contains(cause), "{error}");
         };
         fails(r#"{"a":"1.safetensors","b":"1.safetensors"}"#, "lacks `b`");
-        fails(r#"{"b":"1.safetensors"}"#, "the index does not know");
+        fails(r#"{"b":"1.safetensors"}"#, "which is not in the index");
         fails(r#"{"a":"4.safetensors"}"#, "4.safetensors: no such file");
-        fails(r#"{"a":"cut.safetensors"}"#, "cut.safetensors: not a whole safetensors file");
+        fails(r#"{"a":"cut.safetensors"}"#, "cut.safetensors: not a valid safetensors file");
         for outside in ["../1.safetensors", "/1.safetensors", "..", "a/1.safetensors", "a\\\\b", ""]
         {
-            fails(&format!(r#"{{"a":"{outside}"}}"#), "not a file beside it");
+            fails(&format!(r#"{{"a":"{outside}"}}"#), "not a file in the same folder");
         }
         fails(r#"{"a":1}"#, "model.safetensors.index.json: invalid type");
         // In two files, whether the index names it once or twice.

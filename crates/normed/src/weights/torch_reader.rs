@@ -1,7 +1,7 @@
-//! PyTorch's `.pth` and `.bin`: a zip archive of a pickle and raw storages.
+//! Reads PyTorch's `.pth` and `.bin` files: zip archives of a pickle and raw storages.
 //!
-//! No maintained crate reads these on its own (candle's and burn's readers are part of their
-//! frameworks), so the pickle is read by the small machine of [`crate::pickle`].
+//! No maintained crate reads them alone (candle's and burn's readers are parts of their frameworks), so the pickle
+//! is read by [`crate::pickle`].
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -16,19 +16,24 @@ use super::stored::{Checkpoint, Stored, map_file};
 use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
 
-/// How the format before PyTorch 1.6 begins: a pickle of a fixed number.
+/// The first bytes of the format before PyTorch 1.6: a pickle of a fixed number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 
-/// Under which names training scripts put the state dict beside an optimizer's: BLIP's, Lightning's.
+/// The names of the state dict in files that hold an optimizer's state as well: BLIP's, Lightning's.
 const NESTED: [&str; 2] = ["model", "state_dict"];
 
-/// Reads `path`, a state dict that `torch.save` wrote, on its own or under `model` or `state_dict`.
+/// Reads the state dict at `path` that `torch.save` wrote, alone or under `model` or `state_dict`. Its tensors are
+/// mapped, not copied.
+///
+/// # Errors
+/// If the file cannot be mapped, is of the format before PyTorch 1.6, or is damaged, or if its pickle names
+/// anything but tensors.
 pub fn read_torch(path: &Path) -> Result<Checkpoint> {
     let map = map_file(path)?;
     if map.starts_with(LEGACY) {
-        let cause = "written in the format before PyTorch 1.6, which is not read here";
+        let cause = "the format before PyTorch 1.6 is not supported";
         return Err(Error::invalid(path.display(), cause)
-            .with_remedy("re-save it once in Python: torch.save(torch.load(path), new_path)"));
+            .with_remedy("save it again in Python: torch.save(torch.load(path), new_path)"));
     }
     let broken = |cause: String| {
         Error::invalid(path.display(), cause)
@@ -72,7 +77,7 @@ fn read_archive(map: &Arc<Mmap>) -> Result<BTreeMap<String, Stored>, String> {
         .collect()
 }
 
-/// Where each entry's bytes lie in the file.
+/// The byte range of each entry in the file.
 fn list_entries(map: &Arc<Mmap>) -> Result<BTreeMap<String, Range<usize>>, String> {
     let bytes: &[u8] = map;
     let mut archive =
@@ -89,13 +94,13 @@ fn list_entries(map: &Arc<Mmap>) -> Result<BTreeMap<String, Range<usize>>, Strin
             .zip(entry.data_start().and_then(|start| start.checked_add(entry.size())))
             .and_then(|(start, end)| Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?))
             .filter(|range| range.end <= bytes.len())
-            .ok_or_else(|| format!("{name} ends behind the end of the file"))?;
+            .ok_or_else(|| format!("{name} ends after the end of the file"))?;
         entries.insert(name, range);
     }
     Ok(entries)
 }
 
-/// Names and tensors of the state dict in `root`.
+/// The names of the tensors in the state dict, with their indices in `pickle`.
 fn state_dict(pickle: &Pickle, root: Value) -> Result<Vec<(String, usize)>, String> {
     let Value::Dict(outer) = root else {
         return Err("it holds no dict of tensors".into());
@@ -111,7 +116,7 @@ fn state_dict(pickle: &Pickle, root: Value) -> Result<Vec<(String, usize)>, Stri
             return Err(format!("`{name}` is not a tensor"));
         };
         if list.insert(name.to_owned(), tensor).is_some() {
-            return Err(format!("`{name}` comes twice"));
+            return Err(format!("`{name}` appears twice"));
         }
     }
     Ok(list.into_iter().collect())

@@ -1,22 +1,24 @@
-//! Files that are whole or not there.
+//! Writes a safetensors file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
 use half::bf16;
-use serde_json::{Map, Value, json};
 
-use super::shards::Entry;
+use super::safetensors_header::{TensorEntry, safetensors_header};
 use crate::Result;
 use crate::files::write_atomically;
 use crate::tensor::{Elements, Precision, Tensor};
 
-/// Writes `tensors`, in this order, as a safetensors file. `metadata` beside `{"format": "pt"}`,
-/// which transformers wants to see.
+/// Writes `tensors`, in this order, as a safetensors file. Its metadata are `metadata` and `{"format": "pt"}`,
+/// which transformers requires.
 ///
-/// The crate's own writer neither syncs nor keeps the metadata in order, and so neither survives a
-/// power cut nor gives the same bytes twice.
+/// The writer of the safetensors crate is not used: it does not sync, so that a power cut can leave half a file,
+/// and it does not order the metadata, so that the same tensors give different bytes.
+///
+/// # Errors
+/// If the file cannot be written.
 pub fn write_safetensors<'a>(
     path: &Path,
     tensors: &[(&'a str, &'a Tensor)],
@@ -29,42 +31,22 @@ pub fn write_safetensors<'a>(
     };
     let entries: Vec<_> = tensors
         .iter()
-        .map(|(name, tensor)| Entry::new(name, dtype, tensor.shape(), tensor.len() * size))
+        .map(|(name, tensor)| TensorEntry::new(name, dtype, tensor.shape(), tensor.len() * size))
         .collect();
     write_atomically(path, |out| {
-        out.write_all(&header(&entries, metadata))?;
+        out.write_all(&safetensors_header(&entries, metadata))?;
         for (_, tensor) in tensors {
             match tensor.to_precision(precision).elements() {
-                Elements::F32(data) => write_all(out, data, f32::to_le_bytes)?,
-                Elements::Bf16(data) => write_all(out, data, bf16::to_le_bytes)?,
+                Elements::F32(data) => write_elements(out, data, f32::to_le_bytes)?,
+                Elements::Bf16(data) => write_elements(out, data, bf16::to_le_bytes)?,
             }
         }
         Ok(())
     })
 }
 
-/// How a safetensors file of `entries` begins.
-pub(super) fn header(entries: &[Entry], metadata: &BTreeMap<String, String>) -> Vec<u8> {
-    let mut header = Map::new();
-    let mut free = json!({ "format": "pt" });
-    for (key, value) in metadata {
-        free[key] = json!(value);
-    }
-    header.insert("__metadata__".into(), free);
-    let mut offset = 0;
-    for Entry { name, dtype, shape, bytes } in entries {
-        let end = offset + bytes;
-        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [offset, end] });
-        header.insert(name.clone(), entry);
-        offset = end;
-    }
-    let mut header = Value::Object(header).to_string().into_bytes();
-    // Data that start at a multiple of 8 can be mapped.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    [&(header.len() as u64).to_le_bytes()[..], &header].concat()
-}
-
-pub(super) fn write_all<T: Copy, const N: usize>(
+/// Writes numbers as bytes.
+pub(super) fn write_elements<T: Copy, const N: usize>(
     out: &mut dyn Write,
     data: &[T],
     bytes: impl Fn(T) -> [u8; N],
@@ -78,7 +60,7 @@ mod tests {
     use crate::weights::read_safetensors;
 
     #[test]
-    fn what_is_written_is_read_back_and_is_mapped() {
+    fn a_written_file_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         let (a, b) = (Tensor::new(&[2, 1], vec![1.0, -2.5]), Tensor::new(&[1], vec![1.0 / 3.0]));
@@ -95,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn replacing_a_file_leaves_its_maps_whole() {
+    fn replacing_a_file_does_not_change_its_maps() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("model.safetensors");
         let write = |value: f32| {

@@ -1,12 +1,11 @@
-//! What tensors are called: BLIP's original names and Hugging Face's, and the names that a
-//! checkpoint may hold beside a model's parameters.
+//! The names of a BLIP's tensors: the original ones and Hugging Face's.
 
 use std::collections::BTreeMap;
 
 use super::stored::Checkpoint;
 use crate::{Error, Result};
 
-/// Prefixes, original and Hugging Face's; `{}` is a block's number. The text towers' names are the
+/// Prefixes of names, original and Hugging Face's; `{}` is the number of a block. The text towers' names are the
 /// same in both.
 const ROWS: [(&str, &str); 10] = [
     ("visual_encoder.cls_token", "vision_model.embeddings.class_embedding"),
@@ -21,7 +20,7 @@ const ROWS: [(&str, &str); 10] = [
     ("visual_encoder.norm", "vision_model.post_layernorm"),
 ];
 
-/// Second names of one and the same tensor: the decoder's output matrix is its embedding table.
+/// Second and first names of tied tensors: the decoder's output matrix is its embedding table.
 pub(super) const TIED: [(&str, &str); 2] = [
     (
         "text_decoder.cls.predictions.decoder.weight",
@@ -30,19 +29,20 @@ pub(super) const TIED: [(&str, &str); 2] = [
     ("text_decoder.cls.predictions.decoder.bias", "text_decoder.cls.predictions.bias"),
 ];
 
-/// Buffers that hold 0, 1, 2, ... and nothing else.
+/// Ends of the names of buffers that hold the numbers 0, 1, 2, ...
 const POSITION_IDS: &str = ".embeddings.position_ids";
 
-/// Hugging Face's name of what the original layout calls `name`.
+/// Hugging Face's name for the tensor with the original name `name`.
 pub fn to_hugging_face(name: &str) -> String {
     translate(name, |(original, hugging_face)| (original, hugging_face))
 }
 
-/// The original layout's name of what Hugging Face calls `name`.
+/// The original name for the tensor with Hugging Face's name `name`.
 pub fn to_original(name: &str) -> String {
     translate(name, |(original, hugging_face)| (hugging_face, original))
 }
 
+/// A name or prefix, and the one to replace it by.
 type Row = (&'static str, &'static str);
 
 fn translate(name: &str, direction: impl Fn(Row) -> Row) -> String {
@@ -50,7 +50,7 @@ fn translate(name: &str, direction: impl Fn(Row) -> Row) -> String {
     renamed.unwrap_or_else(|| name.to_owned())
 }
 
-/// `name` with the prefix `from` replaced by `to`, if it has it.
+/// `name` with the prefix `from` replaced by `to`, if it has that prefix.
 fn rename(name: &str, (from, to): Row) -> Option<String> {
     let (block, rest) = match from.split_once("{}") {
         None => ("", name.strip_prefix(from)?),
@@ -64,13 +64,16 @@ fn rename(name: &str, (from, to): Row) -> Option<String> {
 }
 
 impl Checkpoint {
-    /// Whether the names are the original layout's.
+    /// Whether the names are BLIP's original ones.
     pub fn has_original_names(&self) -> bool {
         self.tensors.keys().any(|name| name.starts_with("visual_encoder."))
     }
 
-    /// The same tensors under Hugging Face's names, each once: second names of tied tensors go,
-    /// having been compared with the first, and so do position numbers.
+    /// The same tensors under Hugging Face's names, each once: second names of tied tensors and buffers of position
+    /// numbers are left out.
+    ///
+    /// # Errors
+    /// If two names are the same parameter, or two tied tensors differ.
     pub fn canonical(self) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (name, stored) in self.tensors {
@@ -91,7 +94,7 @@ impl Checkpoint {
                 && copy.dtype() == original.dtype()
                 && copy.bytes() == original.bytes();
             if !same {
-                let cause = format!("`{second}` differs from `{first}`, to which it is tied");
+                let cause = format!("`{second}` differs from `{first}`, and the two are tied");
                 return Err(Error::invalid(self.path.display(), cause)
                     .with_remedy("models with an untied output matrix are not supported"));
             }
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_translate_both_ways() {
+    fn names_are_translated_both_ways() {
         for (original, hugging_face) in [
             (
                 "visual_encoder.blocks.11.attn.qkv.weight",
