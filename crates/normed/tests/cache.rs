@@ -1,5 +1,5 @@
-//! The cache of a frozen prefix: a run leaves the same bytes with it and without, whatever became
-//! of the cache meanwhile.
+//! The cache of image features: a run writes the same bytes with it and without, whatever happens to the
+//! cache meanwhile.
 
 mod tiny;
 
@@ -15,7 +15,7 @@ use normed::train::{Completion, Event, RunOptions, Subject, run};
 
 const FROZEN: &str = "method = \"full\"\ntowers = [\"text\", \"decoder\"]";
 
-/// The recipe in `root` for a run into `root/name`, its vision tower free of noise.
+/// The recipe in `root` for a run in `root/name`, without noise in the vision tower.
 fn recipe(root: &Path, name: &str, place: CachePlace) -> Recipe {
     let mut recipe = tiny::recipe(root, name);
     recipe.train.drop_path = 0.0;
@@ -23,8 +23,8 @@ fn recipe(root: &Path, name: &str, place: CachePlace) -> Recipe {
     recipe
 }
 
-/// Runs to the end, or until `stop` says so of an event.
-fn go(recipe: &Recipe, resume: bool, mut stop: impl FnMut(&Event) -> bool) -> Vec<Event> {
+/// Runs to the end, or until `stop` returns true for an event.
+fn run_until(recipe: &Recipe, resume: bool, mut stop: impl FnMut(&Event) -> bool) -> Vec<Event> {
     let flag = Arc::new(AtomicBool::new(false));
     let options = RunOptions { resume, test: true, stop: Arc::clone(&flag) };
     let mut events = Vec::new();
@@ -37,10 +37,10 @@ fn go(recipe: &Recipe, resume: bool, mut stop: impl FnMut(&Event) -> bool) -> Ve
 }
 
 fn finish(recipe: &Recipe) -> Vec<Event> {
-    go(recipe, false, |_| false)
+    run_until(recipe, false, |_| false)
 }
 
-/// Pictures in the cache, and those computed.
+/// Number of images in the cache, and of those that were encoded by this run.
 fn cached(events: &[Event]) -> Option<(usize, usize)> {
     let mut cached = events.iter().filter_map(|event| match event {
         Event::Cached { images, computed, .. } => Some((*images, *computed)),
@@ -59,7 +59,7 @@ fn warnings(events: &[Event]) -> Vec<&str> {
     messages.collect()
 }
 
-fn pictures(root: &Path) -> Vec<PathBuf> {
+fn image_files(root: &Path) -> Vec<PathBuf> {
     (0..36).map(|i| root.join(format!("{i}.png"))).collect()
 }
 
@@ -74,7 +74,7 @@ fn files(place: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_run_leaves_the_same_bytes_with_the_cache_and_without() {
+fn a_run_writes_the_same_bytes_with_the_cache_and_without() {
     let settings = [(Precision::F32, Recompute::None), (Precision::Bf16, Recompute::Blocks)];
     for (precision, recompute) in settings {
         let dir = tempfile::tempdir().unwrap();
@@ -96,16 +96,16 @@ fn a_run_leaves_the_same_bytes_with_the_cache_and_without() {
         assert_eq!(cached(&first), Some((36, 36)));
         tiny::assert_same(&root.join("without"), &root.join("first"));
 
-        // Another run over the same base shares it, and looks at no picture again.
+        // Another run with the same base model shares the cache and reads no image again.
         let mut sharing = recipe("sharing", CachePlace::At(shared.clone()));
         sharing.train.lr = 0.01;
         let gone = |event: &Event| {
             if matches!(event, Event::Cached { .. }) {
-                pictures(root).iter().for_each(|path| fs::write(path, "gone").unwrap());
+                image_files(root).iter().for_each(|path| fs::write(path, "gone").unwrap());
             }
             false
         };
-        assert_eq!(cached(&go(&sharing, false, gone)), Some((36, 0)));
+        assert_eq!(cached(&run_until(&sharing, false, gone)), Some((36, 0)));
         let event = with.iter().find(|event| matches!(event, Event::Cached { .. })).unwrap();
         let Event::Cached { bytes, directory, .. } = event else { unreachable!() };
         // Five tokens of 16 channels.
@@ -116,18 +116,18 @@ fn a_run_leaves_the_same_bytes_with_the_cache_and_without() {
 }
 
 #[test]
-fn a_resumed_run_takes_up_what_is_whole() {
+fn a_resumed_run_uses_the_undamaged_files() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make(root, FROZEN, "epochs = 3");
     finish(&recipe(root, "whole", CachePlace::Off));
 
-    // Stopped while it looks at pictures, four at a time.
+    // Stopped while it encodes images, four at a time.
     let broken = recipe(root, "broken", CachePlace::Run);
     let looked = |event: &Event| matches!(event, Event::Progress { subject: Subject::Images, done, .. } if *done == 8);
-    assert_eq!(cached(&go(&broken, false, looked)), None);
+    assert_eq!(cached(&run_until(&broken, false, looked)), None);
     let mut steps = 0;
-    let events = go(&broken, true, |event| {
+    let events = run_until(&broken, true, |event| {
         steps += usize::from(matches!(event, Event::StepDone { .. }));
         steps == 8
     });
@@ -142,21 +142,21 @@ fn a_resumed_run_takes_up_what_is_whole() {
     fs::copy(&states[2], states[2].with_file_name("copy.safetensors")).unwrap();
     fs::rename(&states[2], states[2].with_extension("safetensors.old")).unwrap();
     let mut steps = 0;
-    let events = go(&broken, true, |event| {
+    let events = run_until(&broken, true, |event| {
         steps += usize::from(matches!(event, Event::StepDone { .. }));
         steps == 2
     });
     assert_eq!(cached(&events), Some((36, 8)));
     assert_eq!(warnings(&events).len(), 2, "{:?}", warnings(&events));
 
-    // Where it is kept is no part of what a run is.
-    let events = go(&recipe(root, "broken", CachePlace::Off), true, |_| false);
+    // A resumed run may keep its cache elsewhere.
+    let events = run_until(&recipe(root, "broken", CachePlace::Off), true, |_| false);
     assert_eq!(cached(&events), None);
     tiny::assert_same(&root.join("whole"), &root.join("broken"));
 }
 
 #[test]
-fn runs_share_a_directory_at_once() {
+fn runs_share_a_directory_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make(root, FROZEN, "epochs = 2");
@@ -177,7 +177,7 @@ fn runs_share_a_directory_at_once() {
 }
 
 #[test]
-fn other_weights_preprocessing_or_pictures_are_computed_anew() {
+fn other_weights_preprocessing_or_images_are_encoded_again() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make(root, FROZEN, "epochs = 1");
@@ -199,7 +199,7 @@ fn other_weights_preprocessing_or_pictures_are_computed_anew() {
     assert_eq!(computed(&|recipe| recipe.precision = Precision::Bf16), 36);
     assert_eq!(computed(&|recipe| recipe.image_size = Some(24)), 36);
 
-    // A picture that two questions share is one, and one that changed is another.
+    // An image that two questions share counts once; a changed image is another one.
     fs::copy(root.join("1.png"), root.join("0.png")).unwrap();
     assert_eq!(computed(&|_| {}), 0);
     image::GrayImage::from_pixel(9, 9, image::Luma([99])).save(root.join("0.png")).unwrap();
@@ -225,17 +225,17 @@ fn other_weights_preprocessing_or_pictures_are_computed_anew() {
     save("vision_model.encoder.layers.1.self_attn.qkv.weight");
     assert_eq!(computed(&|_| {}), 36);
 
-    // The same weights in another structure.
+    // The same weights in another model structure.
     edit("config.json", &|json| json["vision_config"]["num_attention_heads"] = 4.into());
     assert_eq!(computed(&|_| {}), 36);
 }
 
 #[test]
-fn only_a_prefix_without_noise_or_training_is_cached() {
+fn only_a_frozen_encoder_without_noise_is_cached() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make(root, FROZEN, "epochs = 2");
-    // With noise, the training pictures are seen in steps alone.
+    // With noise, training images are encoded in every step, and only the others are cached.
     let noisy = |name, place| {
         let mut recipe = recipe(root, name, place);
         recipe.train.drop_path = 0.5;

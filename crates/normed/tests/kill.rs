@@ -1,4 +1,4 @@
-//! A run killed at random moments goes on, as often as it takes, to the bytes of an unbroken one.
+//! A run that is killed at random moments and resumed writes the same bytes as one that is not.
 //!
 //! `NORMED_KILLS` says how many kills (20); `script/kill_test` runs it with 200.
 
@@ -12,7 +12,7 @@ use normed::train::{RunOptions, run};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Tells the process that is to be killed where its workplace and run directory are.
+/// Tells the process that will be killed where its test directory and run directory are.
 const ROOT: &str = "NORMED_KILL_TEST_ROOT";
 const NAME: &str = "NORMED_KILL_TEST_NAME";
 
@@ -35,7 +35,7 @@ fn start(root: &Path, name: &str) -> Child {
 }
 
 #[test]
-fn a_killed_run_goes_on_to_the_same_bytes() {
+fn a_killed_and_resumed_run_writes_the_same_bytes() {
     let kills: usize =
         std::env::var("NORMED_KILLS").map_or(20, |kills| kills.parse().expect("a number of kills"));
     let dir = tempfile::tempdir().unwrap();

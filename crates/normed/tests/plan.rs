@@ -1,4 +1,4 @@
-//! Plans of a tiny model, and runs inside a memory.
+//! Plans of a tiny model, and runs with a memory limit.
 
 mod tiny;
 
@@ -17,12 +17,12 @@ fn settings(root: &Path, settings: &[&str]) -> Recipe {
 }
 
 #[test]
-fn a_plan_lists_every_way_and_needs_no_weights() {
+fn a_plan_lists_every_batch_setting_and_needs_no_weights() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), LAYER_NORM, "epochs = 3");
     fs::remove_file(dir.path().join("base/model.safetensors")).unwrap();
     let plan = plan(&tiny::recipe(dir.path(), "run")).unwrap();
-    // Eight examples a step, at most four at a time; 48 examples an epoch.
+    // Eight examples per step, at most four per pass; 48 examples per epoch.
     assert_eq!((plan.examples_per_step, plan.steps), (8, Some(18)));
     let sizes: Vec<_> = plan.estimates.iter().map(|estimate| estimate.setting.batch_size).collect();
     assert_eq!(sizes, [4, 4, 4, 4, 2, 2, 2, 2, 1, 1, 1, 1]);
@@ -36,7 +36,7 @@ fn a_plan_lists_every_way_and_needs_no_weights() {
     assert!(plan.trained > 0 && plan.trained < plan.total);
 }
 
-/// In both precisions: an operation that looks at a value which is only planned panics.
+/// In both precisions. An operation that reads the elements of a planned value would panic.
 #[test]
 fn every_method_can_be_planned() {
     let methods = [
@@ -65,7 +65,7 @@ fn every_method_can_be_planned() {
 }
 
 #[test]
-fn without_data_texts_are_as_long_as_the_model_allows() {
+fn without_data_texts_have_the_greatest_length() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), LAYER_NORM, "epochs = 1");
     let recipe = tiny::recipe(dir.path(), "run");
@@ -78,7 +78,7 @@ fn without_data_texts_are_as_long_as_the_model_allows() {
 }
 
 #[test]
-fn the_fastest_way_that_fits_is_chosen() {
+fn the_fastest_setting_that_fits_is_chosen() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), LAYER_NORM, "epochs = 1");
     let peaks: Vec<_> = plan(&tiny::recipe(dir.path(), "run")).unwrap().estimates;
@@ -105,7 +105,7 @@ fn the_fastest_way_that_fits_is_chosen() {
     assert!(!dir.path().join("run").exists());
 }
 
-/// The losses of a run of these settings.
+/// The losses of a run with these settings.
 fn losses(root: &Path, name: &str, of: &[&str], resume: bool) -> Vec<f64> {
     let mut recipe = settings(root, of);
     recipe.output = root.join(name);
@@ -121,7 +121,7 @@ fn losses(root: &Path, name: &str, of: &[&str], resume: bool) -> Vec<f64> {
 }
 
 #[test]
-fn every_way_gives_the_same_result_but_for_rounding() {
+fn batch_settings_affect_the_result_only_by_rounding() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), LAYER_NORM, "epochs = 2\nmetric = \"last\"");
     let f32 = "precision=f32";
@@ -144,7 +144,7 @@ fn every_way_gives_the_same_result_but_for_rounding() {
 }
 
 #[test]
-fn what_was_chosen_stays_chosen() {
+fn a_resumed_run_keeps_its_setting() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make(root, LAYER_NORM, "epochs = 1\nmetric = \"last\"");
@@ -153,7 +153,7 @@ fn what_was_chosen_stays_chosen() {
     assert_eq!((written.memory, written.planned_for), (None, Some(ByteSize(8 << 30))));
     assert_eq!(written.train.batch_size * written.train.grad_accum_steps, 8);
 
-    // As if another way had been the fastest then: a run that goes on keeps to it.
+    // Another setting might have been the fastest at the start: a resumed run keeps it.
     for (name, batch, passes) in [("other", 1, 8), ("more", 2, 4)] {
         let mut began = written.clone();
         (began.train.batch_size, began.train.grad_accum_steps) = (batch, passes);
@@ -168,7 +168,7 @@ fn what_was_chosen_stays_chosen() {
         assert_eq!(after.train, began.train);
     }
 
-    // Its recipe, run again, gives the same bytes.
+    // The run's own recipe.toml gives the same bytes.
     let mut again = written;
     again.output = root.join("again");
     run(&again, &RunOptions::default(), &mut |_| {}).unwrap();

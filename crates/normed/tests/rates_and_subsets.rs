@@ -1,4 +1,4 @@
-//! Rates of groups, the sweep that finds a rate, and norms chosen by their Fisher information, in runs.
+//! Runs with parameter groups, the learning-rate finder, and norms selected by their Fisher information.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +26,7 @@ fn options(resume: bool) -> RunOptions {
 }
 
 #[test]
-fn groups_move_at_their_own_rates() {
+fn parameter_groups_have_their_own_learning_rate() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), "method = \"full\"", "epochs = 1\nweight_decay = 0.0");
     let moved = |settings: &[&str], name: &str| -> BTreeMap<String, f64> {
@@ -49,7 +49,7 @@ fn groups_move_at_their_own_rates() {
         }
         sums.into_iter().map(|(k, (sum, n))| (k, sum / n as f64)).collect()
     };
-    // One step's worth of Adam moves each element by about its rate.
+    // An Adam step changes each element by about its learning rate.
     let slow = moved(&["train.lr=1e-3", "train.vision_lr=1e-5", "train.norm_lr=1e-2"], "grouped");
     for (kind, rate) in
         [("vision norms", 1e-2), ("text norms", 1e-2), ("vision rest", 1e-5), ("text rest", 1e-3)]
@@ -62,7 +62,7 @@ fn groups_move_at_their_own_rates() {
 }
 
 #[test]
-fn a_sweep_finds_a_rate_and_leaves_no_trace() {
+fn find_lr_suggests_a_rate_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), "method = \"layer_norm\"", "");
     let recipe = recipe(dir.path(), &[], "run");
@@ -75,11 +75,11 @@ fn a_sweep_finds_a_rate_and_leaves_no_trace() {
     assert_eq!(found, sweep(2), "it depends on the number of threads");
     let lr = found.suggestion.unwrap();
     assert!((1e-4..=0.3).contains(&lr), "{lr}");
-    // At the smallest rates nothing changes yet: it was the base that was compared with.
+    // The smallest rates change nothing yet, since losses are compared with the base model's.
     assert!(found.steps[0].change.abs() < 1e-6 && found.steps[5].change.abs() < 1e-3);
     assert!(!recipe.output.exists());
 
-    // What a method adds has its values, too.
+    // Added parameters are initialized as well.
     let adapters = self::recipe(dir.path(), &["tuning.method=\"adapter\""], "adapters");
     let found =
         find_lr(&adapters, &AtomicBool::new(false), &mut |_| {}).unwrap().finished().unwrap();
@@ -98,7 +98,7 @@ fn ranking(dir: &Path) -> Value {
 }
 
 #[test]
-fn the_norms_of_largest_information_are_trained() {
+fn the_norms_with_the_largest_information_are_trained() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), SUBSET, "epochs = 1\nfisher_examples = 12");
     let mut told = Vec::new();
@@ -120,7 +120,7 @@ fn the_norms_of_largest_information_are_trained() {
     let csv = fs::read_to_string(one.output.join("fisher.csv")).unwrap();
     assert_eq!(csv.lines().count(), norms + 1);
 
-    // What was not kept is not in the adapter, and what was is.
+    // The adapter holds the selected norms and no others.
     let file = one.output.join("adapter/adapter_model.safetensors");
     let tuned = read_safetensors(&file).unwrap();
     for row in rows {
@@ -129,7 +129,7 @@ fn the_norms_of_largest_information_are_trained() {
         assert_eq!(tuned.tensors.contains_key(&key), row["kept"] == true, "{name}");
     }
 
-    // Neither the micro-batch nor smoothing and dropout enter.
+    // Batch size, label smoothing and dropout do not affect the ranking.
     let settings = ["train.batch_size=2", "train.grad_accum_steps=4", "train.dropout=0.3"];
     let two = recipe(dir.path(), &settings, "two");
     run(&two, &options(false), &mut |_| {}).unwrap();
@@ -137,7 +137,7 @@ fn the_norms_of_largest_information_are_trained() {
 }
 
 #[test]
-fn a_run_that_goes_on_keeps_its_choice() {
+fn a_resumed_run_keeps_its_selection() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), SUBSET, "epochs = 2\nfisher_examples = 8\ncheckpoint_every_steps = 2");
     let whole = recipe(dir.path(), &[], "whole");
@@ -166,7 +166,7 @@ fn a_run_that_goes_on_keeps_its_choice() {
     assert_eq!(fs::read(&path).unwrap(), before);
     tiny::assert_same(&whole.output, &broken.output);
 
-    // Stopped before it knew what to train, it begins again.
+    // A run that was stopped before the selection starts again.
     let early = recipe(dir.path(), &[], "early");
     let stopped = options(false);
     stopped.stop.store(true, Ordering::Relaxed);
@@ -177,7 +177,7 @@ fn a_run_that_goes_on_keeps_its_choice() {
 }
 
 #[test]
-fn keep_belongs_to_norms() {
+fn keep_is_an_option_of_norm_methods() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), SUBSET, "");
     let open = |setting: &str| {

@@ -1,4 +1,4 @@
-//! Runs over studies and their reports: several views, texts that are cut, scores, the epoch kept, the cache.
+//! Runs on studies and their reports: several images per study, truncated texts, scores, the cache.
 
 #[allow(dead_code)] // what other tests use
 mod tiny;
@@ -27,7 +27,7 @@ fn go(recipe: &Recipe) -> (Outcome, Vec<Event>) {
     (outcome.finished().unwrap(), events)
 }
 
-/// What was told of the validation examples after each epoch.
+/// The validation scores after each epoch.
 fn validations(events: &[Event], metric: Metric) -> Vec<f64> {
     let told = events.iter().filter_map(|event| match event {
         Event::Evaluated { subject: Subject::Validation, scores, .. } => Some(scores[&metric]),
@@ -37,7 +37,7 @@ fn validations(events: &[Event], metric: Metric) -> Vec<f64> {
 }
 
 #[test]
-fn a_run_over_studies_leaves_scores_of_reports() {
+fn a_run_on_studies_writes_scores_of_reports() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make_reports(root, "method = \"full\"", "epochs = 6\n\n[generate]\nmax_new_tokens = 14");
@@ -53,7 +53,7 @@ fn a_run_over_studies_leaves_scores_of_reports() {
     assert_eq!(told.iter().position(|value| *value == best), Some(outcome.best_epoch - 1));
     assert!(!events.iter().any(|event| matches!(event, Event::Truncated { .. })));
 
-    // What stands in metrics.json is what the caption tools make of predictions.jsonl.
+    // metrics.json holds the scores that the caption tools give to predictions.jsonl.
     let run = root.join("run");
     let captions = read_captions(&run.join("predictions.jsonl")).unwrap();
     let theirs = score_captions(&captions, None).unwrap();
@@ -86,7 +86,7 @@ fn a_run_over_studies_leaves_scores_of_reports() {
 }
 
 #[test]
-fn the_cache_changes_no_byte_of_a_run_with_several_views() {
+fn the_cache_changes_no_byte_of_a_run_with_several_images_per_study() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make_reports(
@@ -105,13 +105,13 @@ fn the_cache_changes_no_byte_of_a_run_with_several_views() {
         Event::Cached { images, computed, .. } => Some((*images, *computed)),
         _ => None,
     });
-    // Of two views, one is another study's, too.
+    // One image of a study with two is also another study's.
     assert_eq!(cached, Some((36, 36)));
     tiny::assert_same(&root.join("without"), &root.join("with"));
 }
 
 #[test]
-fn reports_that_are_too_long_are_cut_and_counted() {
+fn reports_that_are_too_long_are_truncated_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make_reports(root, "method = \"layer_norm\"", "\n[generate]\nmax_new_tokens = 6");
@@ -120,7 +120,7 @@ fn reports_that_are_too_long_are_cut_and_counted() {
         Event::Truncated { reports, total, tokens } => Some((*reports, *total, *tokens)),
         _ => None,
     });
-    // Studies of two views have ten words.
+    // Reports of studies with two images have ten words.
     assert_eq!(cut, Some((18, 36, 6)));
     let predictions =
         normed::metrics::read_predictions(&root.join("run/predictions.jsonl")).unwrap();
@@ -129,7 +129,7 @@ fn reports_that_are_too_long_are_cut_and_counted() {
 }
 
 #[test]
-fn a_plan_counts_every_view() {
+fn a_plan_counts_every_image() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     tiny::make_reports(root, "method = \"full\"", "\n[generate]\nmax_new_tokens = 14");
@@ -148,6 +148,6 @@ fn a_plan_counts_every_view() {
     let of = |plan: &normed::train::Plan| plan.estimates[plan.chosen.unwrap()];
     let [both, one] = [of(&both), of(&one)];
     assert!(both.needs.activations > one.needs.activations);
-    // Of the vision tower's products, twice as many.
+    // The vision tower has twice as many operations.
     assert!(both.work.products as f64 > 1.3 * one.work.products as f64);
 }

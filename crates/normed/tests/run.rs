@@ -1,4 +1,4 @@
-//! Whole runs of a tiny model: what they leave, and that they leave the same whatever happens.
+//! Complete runs of a tiny model: the files they write, and that a resumed run writes the same bytes.
 
 mod tiny;
 
@@ -16,7 +16,7 @@ use normed::weights::{BaseCheck, load_adapter};
 
 const LAYER_NORM: &str = "method = \"layer_norm\"";
 
-/// Runs it to the end.
+/// Runs to the end.
 fn finish(root: &Path, name: &str, resume: bool) -> (Outcome, Vec<Event>) {
     let options = RunOptions { resume, test: true, ..RunOptions::default() };
     let mut events = Vec::new();
@@ -25,7 +25,7 @@ fn finish(root: &Path, name: &str, resume: bool) -> (Outcome, Vec<Event>) {
 }
 
 #[test]
-fn a_run_leaves_all_it_promises() {
+fn a_run_writes_all_its_files() {
     let dir = tempfile::tempdir().unwrap();
     // LayerNorms alone cannot teach a random model much.
     let tuning = "method = \"layer_norm\"\nalso = [\"head\", \"embeddings\"]";
@@ -49,7 +49,7 @@ fn a_run_leaves_all_it_promises() {
     }
     assert!(!run.join("checkpoint").exists());
 
-    // 48 examples, 8 a step.
+    // 48 examples, 8 per step.
     assert_eq!(outcome.steps, 36);
     let losses = |first: usize, last: usize| -> f64 {
         let of = events.iter().filter_map(|e| match e {
@@ -65,12 +65,12 @@ fn a_run_leaves_all_it_promises() {
     assert_eq!(test.after.n, 12);
     assert_eq!(test.blind.unwrap().n, 12);
 
-    // The adapter is the best checkpoint: with it the base answers as the run did.
+    // The adapter is the best checkpoint: with it, the base model gives the answers of the run.
     let recipe = tiny::recipe(dir.path(), "run");
     let mut loaded = models::load(&dir.path().join("base"), None).unwrap();
     let hash = loaded.content_hash.clone();
     load_adapter(&run.join("adapter"), &mut loaded.params, BaseCheck::Is(&hash)).unwrap();
-    let answers = answer(&loaded, &recipe);
+    let answers = predict_test_split(&loaded, &recipe);
     let written = normed::metrics::read_predictions(&run.join("predictions.jsonl")).unwrap();
     assert_eq!(answers, written);
 
@@ -84,7 +84,7 @@ fn a_run_leaves_all_it_promises() {
 }
 
 /// The test split's predictions, one example at a time.
-fn answer(
+fn predict_test_split(
     loaded: &models::LoadedModel,
     recipe: &normed::recipe::Recipe,
 ) -> Vec<normed::metrics::Prediction> {
@@ -132,7 +132,7 @@ fn stop_after(root: &Path, name: &str, n: usize, resume: bool) {
 }
 
 #[test]
-fn a_stopped_run_goes_on_to_the_same_bytes() {
+fn a_resumed_run_writes_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), LAYER_NORM, "epochs = 4\npatience = 2");
     finish(dir.path(), "whole", false);
@@ -143,7 +143,7 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
     assert!(matches!(events[0], Event::Started { resumed_at: Some(12), .. }), "{:?}", events[0]);
     tiny::assert_same(&dir.path().join("whole"), &dir.path().join("broken"));
 
-    // A run that is over says so again, and does nothing.
+    // A complete run reports its results again, and does nothing else.
     let (_, events) = finish(dir.path(), "broken", true);
     assert!(matches!(&events[..], [Event::Finished { .. }]));
 }
@@ -188,7 +188,7 @@ fn a_run_directory_is_never_overwritten() {
 }
 
 #[test]
-fn every_method_runs_and_where_nothing_is_trained_nothing_is_saved() {
+fn methods_run_and_without_trained_parameters_there_is_no_adapter() {
     for method in ["none", "attention", "ffn"] {
         let dir = tempfile::tempdir().unwrap();
         tiny::make(dir.path(), &format!("method = \"{method}\""), "epochs = 1\nmetric = \"last\"");
@@ -217,12 +217,12 @@ fn a_base_model_is_made() {
         .unwrap();
     fs::write(root.join("words.txt"), tiny::WORDS).unwrap();
     let (outcome, _) = finish(root, "run", false);
-    // Everything is trained, but for the key biases, which softmax does not see.
+    // Everything is trained except the key biases, which do not affect a softmax.
     assert!(outcome.trained < outcome.total && outcome.trained > outcome.total * 9 / 10);
     assert!(outcome.test.unwrap().before.is_none());
     let made = models::load(&root.join("run/model"), None).unwrap();
     assert_eq!(made.image_processor.largest_size(), ImageSize::square(24));
-    let answers = answer(&made, &tiny::recipe(root, "run"));
+    let answers = predict_test_split(&made, &tiny::recipe(root, "run"));
     assert_eq!(answers.len(), 12);
 }
 

@@ -16,6 +16,46 @@ use crate::nn::Mode;
 use crate::tensor::Graph;
 
 /// A model and the examples to evaluate it on.
+///
+/// # Examples
+///
+/// Answers of a tiny model to questions about computer-drawn images:
+///
+/// ```
+/// # use std::ops::ControlFlow;
+/// # use std::path::Path;
+/// # use std::sync::Arc;
+/// # use normed::data::{DataSpec, PhantomDomain, Split, indices_of};
+/// # use normed::metrics::{Metric, score};
+/// # use normed::models::{self, GenerationConfig};
+/// # use normed::train::Evaluation;
+/// # fn main() -> normed::Result<()> {
+/// let model = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom"));
+/// let loaded = models::load(model, None)?;
+/// let domain = PhantomDomain::Source;
+/// let data = DataSpec::Phantom { domain, train: 4, validate: 0, test: 8, seed: 1 };
+/// let dataset = normed::data::DataSection::from(data).open()?.dataset;
+/// let indices = indices_of(&*dataset, Split::Test)?;
+///
+/// let evaluation = Evaluation {
+///     loaded: &loaded,
+///     collator: &Arc::new(loaded.collator()),
+///     dataset: &dataset,
+///     indices: &indices,
+///     batch_size: 4,
+/// };
+/// let mut done = 0;
+/// let completion = evaluation.predict(&GenerationConfig::default(), &mut |examples| {
+///     done += examples;
+///     ControlFlow::Continue(())
+/// })?;
+/// let predictions = completion.finished().expect("nothing stopped it");
+/// assert_eq!((done, predictions.len()), (8, 8));
+/// let exact_match = score(&predictions, None).get(Metric::ExactMatch).unwrap().value;
+/// println!("{:.0} % of {} answers are correct", 100.0 * exact_match, predictions.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Evaluation<'a> {
     /// The model with its current parameters.

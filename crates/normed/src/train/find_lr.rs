@@ -191,33 +191,34 @@ impl<'a> SweepBatches<'a> {
         Ok(Self { recipe, splits, collator: Arc::clone(&collator), plan: plan.collect() })
     }
 
-    /// The micro-batches of step `i`.
-    fn load(&self, i: usize) -> Result<Vec<(Batch, Vec<PreparedExample>)>> {
+    /// Loads the micro-batches of step `i`.
+    fn load(&self, i: usize) -> Loader {
         let (epoch, examples) = &self.plan[i];
         let micro = examples.chunks(self.recipe.train.batch_size).map(<[usize]>::to_vec).collect();
         let (dataset, collator) = (Arc::clone(&self.splits.dataset), Arc::clone(&self.collator));
-        Loader::new(dataset, collator, micro, *epoch).collect()
+        Loader::new(dataset, collator, micro, *epoch)
     }
 }
 
-/// Makes one step at each rate, on the batches that `load` returns for its number, until the loss
+/// Makes one step at each rate, on the micro-batches that `load` returns for its number, until the loss
 /// diverges. `after_step` is called with the number of steps so far. `options.lr` is ignored.
-fn sweep(
+///
+/// Micro-batches are loaded twice, for the base model and for the step, so that no more of them are in
+/// memory than in a run.
+fn sweep<I: Iterator<Item = Result<(Batch, Vec<PreparedExample>)>>>(
     model: &dyn Model,
     params: &mut Parameters,
     options: StepOptions<'_>,
-    mut load: impl FnMut(usize) -> Result<Vec<(Batch, Vec<PreparedExample>)>>,
+    load: impl Fn(usize) -> I,
     after_step: &mut dyn FnMut(usize) -> Result<(), Interruption>,
 ) -> Result<Vec<SweepStep>, Interruption> {
     let untouched = params.clone();
     let mut optimizer = AdamW::new(params, options.spec);
     let mut steps: Vec<SweepStep> = Vec::new();
     for (i, lr) in rates().enumerate() {
-        let batches = load(i)?;
-        let before = mean_loss(model, &untouched, &batches, options)?;
-        let batches = batches.into_iter().map(Ok);
+        let before = mean_loss(model, &untouched, load(i), options)?;
         let result =
-            match train_step(model, params, &mut optimizer, batches, StepOptions { lr, ..options })
+            match train_step(model, params, &mut optimizer, load(i), StepOptions { lr, ..options })
             {
                 // A loss or a gradient that is not finite ends the sweep: the rates became too large.
                 Err(error) if error.kind() == ErrorKind::Diverged => break,
@@ -246,16 +247,17 @@ fn rates() -> impl Iterator<Item = f32> {
 fn mean_loss(
     model: &dyn Model,
     params: &Parameters,
-    batches: &[(Batch, Vec<PreparedExample>)],
+    batches: impl Iterator<Item = Result<(Batch, Vec<PreparedExample>)>>,
     StepOptions { spec, seed, .. }: StepOptions<'_>,
 ) -> Result<f64> {
     let (mut sum, mut targets) = (0.0, 0);
-    for (batch, prepared) in batches {
+    for item in batches {
+        let (batch, prepared) = item?;
         let seeds = DropoutSeeds { seed, keys: batch.keys.as_slice().into() };
         let mut g = Graph::inference(params).with_dropout_seeds(seeds);
         let mode = Mode::Train(noise(spec, seed));
-        let loss = model.loss(&mut g, batch, mode, spec.label_smoothing)?;
-        check_loss(&loss, prepared)?;
+        let loss = model.loss(&mut g, &batch, mode, spec.label_smoothing)?;
+        check_loss(&loss, &prepared)?;
         sum += loss.sum;
         targets += batch.target_count;
     }
@@ -306,7 +308,7 @@ mod tests {
         }
         let spec = TrainSpec::default();
         let options = StepOptions { spec: &spec, seed: 3, lr: 0.0 };
-        let load = |i| Ok(vec![batch(&[i, i + 1]), batch(&[i + 2])]);
+        let load = |i| [batch(&[i, i + 1]), batch(&[i + 2])].into_iter().map(Ok);
         sweep(&model, &mut params, options, load, &mut |_| Ok(()))
     }
 

@@ -30,7 +30,7 @@
 //! let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
 //! let recipe = format!(
 //!     "model = {model:?}\n\
-//!      data = {{ name = \"phantom\", train = 8, validate = 4, test = 4 }}\n\
+//!      data = {{ name = \"phantom\", domain = \"source\", train = 8, validate = 4, test = 4 }}\n\
 //!      tuning.method = \"layer_norm\"\n\
 //!      train = {{ batch_size = 4, lr = 1e-3 }}\n"
 //! );

@@ -105,7 +105,7 @@ pub struct Plan {
 /// let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
 /// let recipe = format!(
 ///     "model = {model:?}\n\
-///      data = {{ name = \"phantom\", train = 32, validate = 8, test = 8 }}\n\
+///      data = {{ name = \"phantom\", domain = \"source\", train = 32, validate = 8, test = 8 }}\n\
 ///      tuning.method = \"layer_norm\"\n\
 ///      train = {{ batch_size = 8, lr = 1e-3 }}\n"
 /// );

@@ -157,8 +157,8 @@ impl Simulation<'_> {
             (cost.encoding, cost.features) = (meter.work() - before, bytes);
         }
         let images = batch.images.tensor();
-        let beside = |_| images.empty_like(images.shape(), images.precision());
-        let others = (1..MAX_BATCHES_IN_MEMORY).map(beside).collect();
+        let same_size = |_| images.empty_like(images.shape(), images.precision());
+        let others = (1..MAX_BATCHES_IN_MEMORY).map(same_size).collect();
         Ok((batch, others))
     }
 
