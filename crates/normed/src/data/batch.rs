@@ -1,4 +1,4 @@
-//! What a model sees: examples of about the same length, padded to the longest of them.
+//! A batch: the tensors that a model reads, padded to the longest example.
 
 use super::Images;
 use crate::{Error, Result};
@@ -21,34 +21,34 @@ impl TokenRows {
     }
 }
 
-/// Stands in a row of tokens for a picture, of which a language model makes as many as it has states.
+/// The token that stands for an image in a prompt. A language model replaces it by the image's features.
 pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
 
 /// One batch of `B` examples.
 ///
-/// A model with an encoder and a decoder reads the question in the former and goes on with the answer in
-/// the latter. A language model reads one row: the prompt, with [`IMAGE_TOKEN`] in the picture's place and
-/// without its last token, is its `input_ids`; that token and the answer are its `decoder_input_ids`.
+/// An encoder-decoder model encodes the question and decodes the answer. A decoder-only language model
+/// reads both as one row: `input_ids` is the prompt without its last token, [`IMAGE_TOKEN`] standing for
+/// each image; `decoder_input_ids` is that last token, then the answer.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// All pictures, those of an example one behind the other.
+    /// The `P` images of all examples, in the order of the examples.
     pub images: Images,
-    /// `[B]`: the pictures of each example, one at least; `P` in all.
+    /// `[B]`: the number of images of each example, at least 1; their sum is `P`.
     pub views: Vec<usize>,
-    /// Questions `[B, T]`; for a causal language model prompts without their last token.
+    /// `[B, T]`: questions; for a decoder-only model, prompts without their last token.
     pub input_ids: TokenRows,
-    /// Decoder inputs `[B, A]`: the start token, or a prompt's last one, then the answer.
+    /// `[B, A]`: the start token, or the last token of the prompt, then the answer.
     pub decoder_input_ids: TokenRows,
-    /// `[B * A]`: what position `a` should predict, already shifted; [`IGNORE_INDEX`] where it does not count.
+    /// `[B * A]`: the token that each position should predict, already shifted; [`IGNORE_INDEX`] for padding.
     pub labels: Vec<u32>,
-    /// The number of labels that count.
+    /// The number of labels that are not [`IGNORE_INDEX`].
     pub target_count: usize,
-    /// `[B]`: one key an example; dropout is a function of it.
+    /// `[B]`: one key per example, which its dropout masks are derived from.
     pub keys: Vec<u64>,
 }
 
 impl Batch {
-    /// `[P]`: one key a picture. An example's first picture has the example's.
+    /// `[P]`: one key per image. The first image of an example has the example's key.
     pub fn image_keys(&self) -> Vec<u64> {
         let of = |(&key, &views): (&u64, &usize)| {
             (0..views as u64).map(move |view| key.wrapping_add(view.wrapping_mul(GOLDEN)))
@@ -56,12 +56,19 @@ impl Batch {
         self.keys.iter().zip(&self.views).flat_map(of).collect()
     }
 
-    /// Fails unless every example has a picture. `P` is then their sum.
+    /// Counts the images of the batch, `P`.
+    ///
+    /// # Errors
+    ///
+    /// If `views` does not hold a number above 0 for each example.
     pub(crate) fn count_images(&self) -> Result<usize> {
         if self.views.len() == self.keys.len() && !self.views.contains(&0) {
             return Ok(self.views.iter().sum());
         }
-        Err(Error::invalid("batch", "views does not hold a number of pictures an example"))
+        Err(Error::invalid(
+            "batch",
+            "`views` must hold the number of images of each example, at least 1",
+        ))
     }
 }
 

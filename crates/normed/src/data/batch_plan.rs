@@ -1,15 +1,15 @@
-//! Which examples make which batch.
+//! Which examples form which batch.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Batches that are sorted together: enough for even lengths, few enough for another mix an epoch.
-const WINDOW: usize = 32;
+/// How many batches are sorted together: enough for even lengths, few enough that each epoch differs.
+const SORTED_BATCHES: usize = 32;
 
-/// One epoch of training: every index of `lengths` once, in batches of `batch_size`.
+/// Plans one epoch of training: every index of `lengths` once, in batches of `batch_size`.
 ///
-/// The examples are shuffled by `seed` and `epoch`; within windows of 32 batches they are sorted
-/// by length, so that little is padding; then the batches are shuffled. At most one batch is short.
+/// The examples are shuffled by `seed` and `epoch`. Every 32 batches are sorted by length, so that little
+/// is padding; then the batches are shuffled. At most one batch is smaller than the others.
 pub fn training_batches(
     lengths: &[usize],
     batch_size: usize,
@@ -20,7 +20,7 @@ pub fn training_batches(
     let mut rng = stream(seed, epoch);
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     shuffle(&mut order, &mut rng);
-    for window in order.chunks_mut(WINDOW * batch_size) {
+    for window in order.chunks_mut(SORTED_BATCHES * batch_size) {
         window.sort_by_key(|&i| lengths[i]);
     }
     let mut batches: Vec<Vec<usize>> = order.chunks(batch_size).map(<[usize]>::to_vec).collect();
@@ -28,28 +28,28 @@ pub fn training_batches(
     batches
 }
 
-/// Batches for evaluation: every index of `lengths` once, from the shortest to the longest.
+/// Plans an evaluation: every index of `lengths` once, from the shortest to the longest.
 pub fn evaluation_batches(lengths: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.sort_by_key(|&i| lengths[i]);
     order.chunks(batch_size.max(1)).map(<[usize]>::to_vec).collect()
 }
 
-/// The random stream number `number` of `seed`.
+/// The random stream with this number of `seed`.
 pub(super) fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
     rng
 }
 
-/// Fisher and Yates's shuffle.
+/// Shuffles `items` (Fisher and Yates).
 pub(super) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for i in (1..items.len()).rev() {
         items.swap(i, below(i + 1, rng));
     }
 }
 
-/// A number in `0..end`. The high half of a 128-bit product; its bias, `end / 2^64`, is nothing.
+/// A random number in `0..end`: the high half of a 128-bit product, whose bias of `end / 2^64` is negligible.
 pub(super) fn below(end: usize, rng: &mut ChaCha8Rng) -> usize {
     ((u128::from(rng.next_u64()) * end as u128) >> 64) as usize
 }

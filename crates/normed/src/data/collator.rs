@@ -1,4 +1,4 @@
-//! From examples to a padded batch, by a model's rules.
+//! The collator: from examples to padded batches, by a model's rules for text and images.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,22 +12,22 @@ use super::{
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
-/// An example in the model's terms.
+/// An example as a model reads it: token ids, and pixel values or image features.
 #[derive(Debug, Clone)]
 pub struct PreparedExample {
-    /// What it was made from.
+    /// The example it was made from.
     pub example: Example,
-    /// Its pictures, one at least.
+    /// The images, at least one.
     pub images: Images,
     /// The question with its special tokens, or the prompt without its last token.
     pub question: Vec<u32>,
-    /// Opens the decoder's input.
+    /// First token of the decoder's input.
     pub start: u32,
     /// The answer without special tokens.
     pub answer: Vec<u32>,
 }
 
-/// What a model's frozen prefix made of pictures, so that nobody needs to look at them again.
+/// Features of images that a frozen encoder has computed before, so that no image is encoded twice.
 pub trait ImageFeatures: Send + Sync {
     /// The features of one image.
     ///
@@ -36,13 +36,13 @@ pub trait ImageFeatures: Send + Sync {
     fn features(&self, image: &ImageSource) -> Result<Images>;
 }
 
-/// Makes batches by a model's rules. Decoded pictures are cached.
+/// Makes batches by a model's rules. Decoded and resized images are cached in memory.
 pub struct Collator {
-    /// For questions and answers.
+    /// Tokenizes questions and answers.
     pub tokenizer: Arc<Tokenizer>,
-    /// For pictures.
+    /// Turns decoded images into pixel values.
     pub image_processor: Arc<dyn ImageProcessor>,
-    /// For questions and answers.
+    /// Arranges the tokens of a question and an answer.
     pub text_rule: TextRule,
     cache: ImageCache,
     features: Option<Arc<dyn ImageFeatures>>,
@@ -50,10 +50,10 @@ pub struct Collator {
 }
 
 impl Collator {
-    /// The most bytes that cached pictures take: a thousand at 384 pixels.
+    /// Limit of the memory for cached images, in bytes: about a thousand images of 384 pixels a side.
     pub const MAX_CACHE_BYTES: usize = 512 << 20;
 
-    /// A collator with an empty cache.
+    /// Creates a collator with an empty cache.
     pub fn new(
         tokenizer: Arc<Tokenizer>,
         image_processor: Arc<dyn ImageProcessor>,
@@ -64,28 +64,36 @@ impl Collator {
         Self { tokenizer, image_processor, text_rule, cache, features: None, max_report_tokens }
     }
 
-    /// The same, cutting reports to so many tokens, the closing one included; without this, to as many as
-    /// the model takes.
+    /// The same collator, which truncates reports to this many tokens, end token included.
+    ///
+    /// Without this, reports are truncated to the positions of the model.
     #[must_use]
     pub fn with_max_report_tokens(self, tokens: usize) -> Self {
         Self { max_report_tokens: tokens, ..self }
     }
 
-    /// The same, giving the states of pictures where it would give their pixels.
+    /// The same collator, which gives the features of images instead of their pixel values.
     #[must_use]
     pub fn with_features(self, features: Arc<dyn ImageFeatures>) -> Self {
         Self { features: Some(features), ..self }
     }
 
-    /// One example in the model's terms.
+    /// Prepares one example: its text is tokenized, its images are decoded, resized and normalized.
+    ///
+    /// # Errors
+    ///
+    /// If an image cannot be decoded, or if [`Collator::tokenize`] fails, or if the answer is longer than
+    /// the decoder's positions.
     pub fn prepare(&self, example: &Example) -> Result<PreparedExample> {
         let TokenizedExample { question, start, answer, .. } = self.tokenize(example)?;
         if let TextRule::Question(rule) = &self.text_rule
             && answer.len() >= rule.max_answer_tokens
         {
             let (has, longest) = (answer.len() + 1, rule.max_answer_tokens);
-            let cause = format!("the answer has {has} tokens; the decoder takes {longest}");
-            return Err(Error::invalid(format!("example `{}`", example.id), cause));
+            let cause =
+                format!("the answer has {has} tokens, and the decoder has {longest} positions");
+            return Err(Error::invalid(format!("example `{}`", example.id), cause)
+                .with_remedy("shorten the answer, or remove the example"));
         }
         Ok(PreparedExample {
             images: self.images(example)?,
@@ -96,10 +104,10 @@ impl Collator {
         })
     }
 
-    /// The images of an example: their pixels, or their features where those are at hand.
+    /// The images of an example: their pixel values, or their features where these are computed.
     fn images(&self, example: &Example) -> Result<Images> {
         let one = |image| match &self.features {
-            Some(states) => states.features(image),
+            Some(features) => features.features(image),
             None => self.pixel_values(image),
         };
         let mut each = example.images.iter().map(one).collect::<Result<Vec<_>>>()?;
@@ -116,7 +124,7 @@ impl Collator {
         Ok(Images::from_pixels(Tensor::new(&[1, 3, resized.height, resized.width], pixels)))
     }
 
-    /// A padded batch. `epoch` enters the dropout keys, with the examples' ids.
+    /// Pads and stacks `examples`. The dropout keys of the batch depend on `epoch` and the examples' ids.
     pub fn batch(&self, examples: &[PreparedExample], epoch: u64) -> Batch {
         let (end, filler) = (self.text_rule.end_token(), self.text_rule.pad_token());
         let with_start = |p: &PreparedExample| [&[p.start], p.answer.as_slice()].concat();
@@ -144,6 +152,7 @@ impl Collator {
     /// images take in it, and its answer.
     ///
     /// # Errors
+    ///
     /// As [`Collator::tokenize`].
     pub fn length(&self, example: &Example) -> Result<usize> {
         let tokenized = self.tokenize(example)?;
@@ -153,9 +162,10 @@ impl Collator {
         Ok(tokenized.question.len() + more + tokenized.answer.len() + 1)
     }
 
-    /// An example's texts as tokens.
+    /// Tokenizes the question and the answer of an example.
     ///
     /// # Errors
+    ///
     /// If [`TextRule::tokenize`] fails, or if the size of an image cannot be read.
     pub fn tokenize(&self, example: &Example) -> Result<TokenizedExample> {
         let image_tokens = self.image_tokens(example)?;
@@ -170,7 +180,7 @@ impl Collator {
     }
 }
 
-/// The key of an example's random streams in an epoch: the same on every machine, in every batch.
+/// The key of an example's random streams in an epoch: the same on every machine and in every batch.
 fn example_key(id: &str, epoch: u64) -> u64 {
     let digest = Sha256::new().chain_update(epoch.to_le_bytes()).chain_update(id).finalize();
     let [a, b, c, d, e, f, g, h, ..] = digest.0;
@@ -189,16 +199,16 @@ fn pad<'a>(rows: impl Iterator<Item = &'a [u32]> + Clone, pad: u32) -> TokenRows
     TokenRows { ids, lengths, width }
 }
 
-/// Resized pictures by file. It keeps the first that fit and drops none: an epoch sees every
-/// picture, so that dropping the oldest would drop each just before it is wanted again.
+/// Resized images by their keys. The first that fit are kept, and none is dropped: an epoch needs every
+/// image once, so that a cache that drops the oldest would drop each just before it is needed again.
 struct ImageCache {
     limit: usize,
-    held: Mutex<Held>,
+    held: Mutex<CachedImages>,
 }
 
 #[derive(Default)]
-struct Held {
-    pictures: HashMap<ImageKey, Arc<Image>>,
+struct CachedImages {
+    images: HashMap<ImageKey, Arc<Image>>,
     bytes: usize,
 }
 
@@ -206,17 +216,17 @@ impl ImageCache {
     fn get(&self, key: ImageKey, make: impl FnOnce() -> Result<Image>) -> Result<Arc<Image>> {
         // What is held is whole at any time, so that another thread's panic does not matter.
         let lock = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(picture) = lock().pictures.get(&key) {
-            return Ok(picture.clone());
+        if let Some(image) = lock().images.get(&key) {
+            return Ok(image.clone());
         }
-        let picture = Arc::new(make()?);
+        let image = Arc::new(make()?);
         let mut held = lock();
-        if held.bytes + picture.rgb.len() <= self.limit
-            && held.pictures.insert(key, picture.clone()).is_none()
+        if held.bytes + image.rgb.len() <= self.limit
+            && held.images.insert(key, image.clone()).is_none()
         {
-            held.bytes += picture.rgb.len();
+            held.bytes += image.rgb.len();
         }
-        Ok(picture)
+        Ok(image)
     }
 }
 
@@ -275,9 +285,9 @@ pub(super) mod tests {
         }
     }
 
-    /// An example with a picture of its own colour.
-    pub fn drawn(id: &str, question: &str, answer: &str, colour: u8) -> Example {
-        let picture = Image { width: 3, height: 3, rgb: vec![colour; 27] };
+    /// An example with a picture of its own color.
+    pub fn drawn(id: &str, question: &str, answer: &str, color: u8) -> Example {
+        let picture = Image { width: 3, height: 3, rgb: vec![color; 27] };
         Example {
             images: vec![ImageSource::Drawn(picture.into())],
             question: question.into(),
@@ -311,10 +321,10 @@ pub(super) mod tests {
         assert_eq!(collator.length(&examples[0]).unwrap(), 7);
     }
 
-    /// Each picture's colour.
-    struct Colours;
+    /// Each image's color.
+    struct Colors;
 
-    impl ImageFeatures for Colours {
+    impl ImageFeatures for Colors {
         fn features(&self, image: &ImageSource) -> Result<Images> {
             let ImageSource::Drawn(picture) = image else { panic!("{image:?}") };
             let features = Tensor::new(&[1, 2], vec![f32::from(picture.draw().rgb[0]), 1.0]);
@@ -325,7 +335,7 @@ pub(super) mod tests {
 
     #[test]
     fn states_stand_for_pictures() {
-        let collator = collator(5).with_features(Arc::new(Colours));
+        let collator = collator(5).with_features(Arc::new(Colors));
         let examples = [drawn("a", "?", "no", 7), drawn("b", "?", "no", 9)];
         let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
         let images = collator.batch(&prepared, 0).images;
@@ -340,9 +350,9 @@ pub(super) mod tests {
         assert!(error.to_string().contains("example `long`"), "{error}");
     }
 
-    /// What is cut is a report's end, and its closing token stays.
+    /// A report loses its last tokens; its end token stays.
     #[test]
-    fn a_report_longer_than_the_decoder_or_the_recipe_is_cut() {
+    fn a_report_longer_than_the_decoder_or_the_recipe_is_truncated() {
         let report =
             Example { answer_type: AnswerType::Report, ..drawn("long", "?", "no it is no", 0) };
         for (longest, tokens, cut) in [(9, &[9, 6, 5][..], 1), (3, &[9, 6], 2)] {
@@ -360,7 +370,7 @@ pub(super) mod tests {
         let mut two = drawn("two", "?", "no", 7);
         two.images.extend(drawn("", "", "", 9).images);
         let examples = [drawn("one", "?", "no", 1), two];
-        for collator in [collator(5), collator(5).with_features(Arc::new(Colours))] {
+        for collator in [collator(5), collator(5).with_features(Arc::new(Colors))] {
             let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
             let batch = collator.batch(&prepared, 0);
             assert_eq!(batch.views, [1, 2]);
@@ -383,7 +393,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn pictures_are_decoded_once_as_far_as_the_limit_goes() {
+    fn images_are_decoded_once_while_they_fit_the_limit() {
         let cache = |limit| ImageCache { limit, held: Mutex::default() };
         let made = std::cell::Cell::new(0);
         let get = |cache: &ImageCache, name: &str| {

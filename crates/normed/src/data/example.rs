@@ -1,4 +1,4 @@
-//! One question about one image, or one study with its report; and a set of them.
+//! An example: one question about an image, or one study and its report; and data sets of examples.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,21 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::ImageSource;
 use crate::{Error, Result};
 
-/// What kind of answer is wanted: how a question can be answered, as the data set's `answer_type` says, or
-/// a report.
+/// The kind of an answer: open or closed, as the data set's `answer_type` says, or a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum AnswerType {
-    /// A free answer.
+    /// An answer in free text.
     Open,
-    /// A choice: yes or no, or one of the options that the question names.
+    /// Yes or no, or one of the options that the question names.
     Closed,
-    /// A report of the study: no question of the data set's, and a text as the answer.
+    /// A report of a study. The question is the prompt that asks for it.
     Report,
 }
 
 impl AnswerType {
-    /// Of an answer whose data set says none: yes and no are a choice, all else is free.
+    /// Derives the type of an answer in a data set that has none: yes and no are closed, all others open.
     pub(super) fn derived(answer: &str) -> Self {
         let answer = answer.trim().trim_end_matches('.');
         let is = |word| answer.eq_ignore_ascii_case(word);
@@ -34,17 +33,17 @@ impl AnswerType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// For training.
+    /// The training split.
     Train,
-    /// For choosing a checkpoint.
+    /// The validation split, by which the best checkpoint is chosen.
     #[serde(alias = "val", alias = "valid", alias = "validation")]
     Validate,
-    /// For the figures that are reported.
+    /// The test split, whose scores are reported.
     Test,
 }
 
 impl Split {
-    /// The split that goes by `name`: `train`, `validate` (`val`, `valid`, `validation`) or `test`.
+    /// The split with this name: `train`, `validate` (`val`, `valid`, `validation`) or `test`.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "train" => Some(Self::Train),
@@ -54,7 +53,7 @@ impl Split {
         }
     }
 
-    /// Its name in files: `train`, `validate` or `test`.
+    /// The name of the split in files: `train`, `validate` or `test`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -64,34 +63,34 @@ impl Split {
     }
 }
 
-/// One question about one image, or one study and its report.
+/// One question about an image, or one study and its report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// Unique within the data set; random streams are keyed by it.
+    /// Unique within the data set. The random streams of the example are derived from it.
     pub id: String,
-    /// The picture asked about, or a study's, one a view: never none.
+    /// The image that the question is about, or the images (views) of a study; at least one.
     pub images: Vec<ImageSource>,
-    /// The name of the picture, or of all of them together: intervals cluster by it unless `group` is
-    /// given.
+    /// The name of the image, or of all images together. Confidence intervals cluster by it, unless `group`
+    /// is set.
     pub image_name: String,
-    /// The question, as written; of a report the prompt.
+    /// The question as written; for a report, the prompt.
     pub question: String,
-    /// The answer, as written; or the report.
+    /// The answer as written, or the report.
     pub answer: String,
     /// Open, closed or a report.
     pub answer_type: AnswerType,
     /// The split that the data set assigns.
     pub split: Split,
-    /// A patient or a study; splits never share one, and intervals cluster by it.
+    /// The patient or the study. No group is in two splits, and confidence intervals cluster by it.
     pub group: Option<String>,
-    /// What else the data set says of it, by name: `modality`, `organ`, `question_type`.
+    /// Further attributes by name, such as `modality`, `organ`, `question_type`.
     pub attributes: Attributes,
 }
 
-/// What a data set says of an example beside what it is made of: names and values.
+/// Attributes of an example: names and values.
 pub type Attributes = BTreeMap<String, String>;
 
-/// Examples that can be had by index.
+/// A data set: examples by index.
 pub trait Dataset: Send + Sync {
     /// The number of examples.
     fn len(&self) -> usize;
@@ -99,7 +98,11 @@ pub trait Dataset: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Example `i`, with its picture as a source, not yet decoded.
+    /// Reads example `i`. Its images are sources: nothing is decoded or drawn.
+    ///
+    /// # Errors
+    ///
+    /// If there is no example `i`.
     fn get(&self, i: usize) -> Result<Example>;
 }
 
@@ -116,14 +119,14 @@ impl Dataset for Vec<Example> {
     }
 }
 
-/// Some examples of another data set, in an order of their own.
+/// Some examples of another data set, in a given order.
 pub struct Subset {
     dataset: Arc<dyn Dataset>,
     indices: Vec<usize>,
 }
 
 impl Subset {
-    /// Example `i` is example `indices[i]` of `dataset`.
+    /// A data set whose example `i` is example `indices[i]` of `dataset`.
     pub fn new(dataset: Arc<dyn Dataset>, indices: Vec<usize>) -> Self {
         Self { dataset, indices }
     }
@@ -139,7 +142,11 @@ impl Dataset for Subset {
     }
 }
 
-/// The examples of `split`, in order.
+/// The indices of the examples of `split`, in order.
+///
+/// # Errors
+///
+/// If an example cannot be read.
 pub fn indices_of(dataset: &dyn Dataset, split: Split) -> Result<Vec<usize>> {
     let mut indices = Vec::new();
     for i in 0..dataset.len() {
@@ -154,7 +161,7 @@ pub fn indices_of(dataset: &dyn Dataset, split: Split) -> Result<Vec<usize>> {
 pub(super) mod tests {
     use super::*;
 
-    /// A closed question about the picture file `image`.
+    /// A closed question about the image file `image`.
     pub fn example(id: &str, image: &str) -> Example {
         Example {
             id: id.into(),

@@ -1,4 +1,4 @@
-//! The rows of a data set that a run reads: by what the data set says of them.
+//! The `[data]` section of a recipe, and the choice of rows by their attributes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,27 +9,25 @@ use super::open::open_for;
 use super::{DataSpec, Dataset, ImageOptions, OpenedDataset, Subset, Task};
 use crate::{Error, Result};
 
-/// Which data set a run reads, which of its rows, what is asked of them, and how pictures are looked at:
-/// the `[data]` section of a recipe.
+/// The `[data]` section of a recipe: the data set, the task, which rows are read, and how images are read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DataSection {
     /// The data set.
     #[serde(flatten)]
     pub set: DataSpec,
-    /// What is asked.
+    /// The task: answer questions, or write reports.
     #[serde(flatten, skip_serializing_if = "Task::is_vqa")]
     pub task: Task,
-    /// Its rows.
+    /// Which rows are read.
     #[serde(rename = "where", skip_serializing_if = "RowFilter::is_empty")]
     pub rows: RowFilter,
-    /// How its pictures are looked at, where they are DICOM files or volumes.
+    /// How DICOM files and NIfTI volumes become images.
     #[serde(skip_serializing_if = "ImageOptions::is_default")]
     pub image: ImageOptions,
 }
 
 impl From<DataSpec> for DataSection {
-    /// All rows, asked what is asked of such a set where nothing else is said, pictures looked at in the
-    /// usual way.
+    /// The data set with its default task, all its rows, and the default image options.
     fn from(set: DataSpec) -> Self {
         let (rows, image) = (RowFilter::default(), ImageOptions::default());
         Self { task: set.tasks().0, set, rows, image }
@@ -37,18 +35,22 @@ impl From<DataSpec> for DataSection {
 }
 
 impl DataSection {
-    /// Opens the data set, as [`super::open`] does, and passes over the other rows.
+    /// Opens the data set as [`open`](super::open) does, and keeps the rows that `where` chooses.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](super::open); if `where` names an attribute or a value that no row has, or chooses no row.
     pub fn open(&self) -> Result<OpenedDataset> {
         let opened = open_for(&self.set, &self.task, self.image)?;
         if self.rows.is_empty() {
             return Ok(opened);
         }
-        let dataset = self.rows.of(opened.dataset)?;
+        let dataset = self.rows.apply(opened.dataset)?;
         Ok(OpenedDataset { dataset, ..opened })
     }
 }
 
-/// Rows chosen by their attributes: of each named one, the values that are taken.
+/// A choice of rows by their attributes: for each attribute named here, the accepted values.
 ///
 /// ```toml
 /// [data]
@@ -59,26 +61,26 @@ impl DataSection {
 pub struct RowFilter(BTreeMap<String, Vec<String>>);
 
 impl RowFilter {
-    /// Rows whose attribute has one of the values, for every attribute here.
+    /// Chooses the rows that have one of the accepted values for every attribute.
     pub fn new(values: BTreeMap<String, Vec<String>>) -> Self {
         Self(values)
     }
 
-    /// Whether it takes every row.
+    /// Whether every row is chosen.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Those examples of `dataset`. An attribute or a value that no example has is an error.
-    fn of(&self, dataset: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
+    /// The chosen examples of `dataset`. An attribute or a value that no example has is an error.
+    fn apply(&self, dataset: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
         let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut indices = Vec::new();
         for i in 0..dataset.len() {
             let attributes = dataset.get(i)?.attributes;
-            let taken = |(name, values): (&String, &Vec<String>)| {
+            let is_accepted = |(name, values): (&String, &Vec<String>)| {
                 attributes.get(name).is_some_and(|value| values.contains(value))
             };
-            if self.0.iter().all(taken) {
+            if self.0.iter().all(is_accepted) {
                 indices.push(i);
             }
             for (name, value) in attributes {
@@ -88,23 +90,23 @@ impl RowFilter {
         for (name, values) in &self.0 {
             let place = format!("data.where.{name}");
             let Some(there) = known.get(name) else {
-                return Err(Error::invalid(place, "no row says such a thing")
-                    .with_remedy(format!("rows say: {}", join(known.keys()))));
+                return Err(Error::invalid(place, "no row has this attribute")
+                    .with_remedy(format!("the attributes are: {}", list(known.keys()))));
             };
             if let Some(value) = values.iter().find(|value| !there.contains(*value)) {
                 return Err(Error::invalid(place, format!("no row has \"{value}\""))
-                    .with_remedy(format!("there are: {}", join(there.iter()))));
+                    .with_remedy(format!("the values are: {}", list(there.iter()))));
             }
         }
         if indices.is_empty() {
-            return Err(Error::invalid("data.where", "no row is left"));
+            return Err(Error::invalid("data.where", "no row has all of these values"));
         }
         Ok(Arc::new(Subset::new(dataset, indices)))
     }
 }
 
-/// Some of them, in a line.
-fn join<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+/// Up to 20 names, separated by commas.
+fn list<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
     const MOST: usize = 20;
     let more = names.len().saturating_sub(MOST);
     let mut text = names.take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -132,7 +134,7 @@ mod tests {
         });
         let values = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect();
         let filter = filter.iter().map(|(name, v)| ((*name).to_owned(), values(v))).collect();
-        let dataset = RowFilter::new(filter).of(Arc::new(rows.to_vec()))?;
+        let dataset = RowFilter::new(filter).apply(Arc::new(rows.to_vec()))?;
         (0..dataset.len()).map(|i| Ok(dataset.get(i)?.id)).collect()
     }
 
@@ -143,10 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn what_no_row_says_is_an_error_that_lists_what_they_say() {
+    fn an_unknown_attribute_or_value_is_an_error_that_lists_the_known_ones() {
         let error = |filter: &[(&str, &[&str])]| chosen(filter).unwrap_err().to_string();
-        assert!(error(&[("organs", &["Lung"])]).contains("rows say: modality, organ"));
-        assert!(error(&[("organ", &["lung"])]).contains("there are: Brain, Lung"));
-        assert!(error(&[("organ", &["Brain"]), ("modality", &["CT"])]).contains("no row is left"));
+        assert!(error(&[("organs", &["Lung"])]).contains("the attributes are: modality, organ"));
+        assert!(error(&[("organ", &["lung"])]).contains("the values are: Brain, Lung"));
+        assert!(
+            error(&[("organ", &["Brain"]), ("modality", &["CT"])])
+                .contains("no row has all of these values")
+        );
     }
 }

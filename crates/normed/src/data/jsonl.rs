@@ -1,6 +1,8 @@
-//! Plain JSON lines: `id`, `image`, `question`, `answer`, `answer_type` and, if given, `split` and
-//! `group`; of reports `id`, `images`, a list, or `image`, `report` and, if given, `split` and `group`. Other
-//! keys whose values are texts or numbers are attributes, which rows can be chosen by.
+//! JSON Lines: one row a line.
+//!
+//! A question has `id`, `image`, `question`, `answer`, `answer_type`, and optionally `split` and `group`. A study
+//! has `id`, `images` (a list) or `image`, `report`, and optionally `split` and `group`. Other keys whose values
+//! are texts or numbers are attributes, by which rows can be chosen.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +12,9 @@ use super::rows::{CheckedRow, Fields, gather, jsonl_rows, study};
 use super::{Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of};
 use crate::{Error, Result};
 
-/// Opens `file`; pictures are relative to `image_root`, or to the file's directory.
+/// Opens `file`; image paths are relative to `image_root`, or to the file's directory.
 ///
-/// A row without `split` counts as test: a file that assigns no splits can be evaluated, and
-/// training on it is an error that says so rather than a guess.
+/// A row without `split` is a test row: such a file can be evaluated, and training on it is an error.
 pub(super) fn open(
     file: &Path,
     image_root: Option<&Path>,
@@ -29,8 +30,9 @@ pub(super) fn open(
     let mut warnings = Vec::new();
     if (1..all).contains(&without) {
         let place = file.display();
-        warnings
-            .push(format!("{place}: {without} of {all} rows have no `split`; they count as test"));
+        warnings.push(format!(
+            "{place}: {without} of {all} rows have no `split`; they are used as test rows"
+        ));
     }
     let example = if task.is_vqa() { example } else { report };
     let rows: Vec<CheckedRow> =
@@ -38,7 +40,7 @@ pub(super) fn open(
     gather(rows, reading, warnings)
 }
 
-/// What an example is made of; other keys whose values are texts or numbers are its attributes.
+/// The keys of a question; others whose values are texts or numbers are its attributes.
 const KEYS: [&str; 7] = ["id", "image", "question", "answer", "answer_type", "split", "group"];
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
@@ -56,7 +58,7 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
     })
 }
 
-/// What a study and its report are made of.
+/// The keys of a study and its report.
 const REPORT_KEYS: [&str; 6] = ["id", "image", "images", "report", "split", "group"];
 
 fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
@@ -68,8 +70,12 @@ fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
     })
 }
 
-/// The rows of `file` that belong to `split`, or all of them: what `normed predict` reads. A broken
-/// row is an error, as predictions for a part of a file would pass for all of it.
+/// Opens the questions in `file` for predictions: those of `split`, or all.
+///
+/// # Errors
+///
+/// If the file cannot be read or a row is broken: predictions for a part of a file would pass for all of
+/// it. If no row is in `split`.
 pub fn open_jsonl_to_predict(
     file: &Path,
     image_root: Option<&Path>,

@@ -1,4 +1,4 @@
-//! Batches, made ahead on a thread of their own.
+//! The loader: prepares batches ahead of their use, on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,19 +8,19 @@ use super::panics::message;
 use super::{Batch, Collator, Dataset, PreparedExample};
 use crate::{Error, ErrorKind, Result};
 
-/// Batches that wait to be used; one more is being made.
-const AHEAD: usize = 2;
+/// How many prepared batches wait to be used; one more is being prepared.
+const PREFETCHED: usize = 2;
 
-/// Times that a batch's pixels are in memory at most: one batch is used, some wait, and one is made
-/// out of its examples, which have theirs.
-pub const MAX_BATCHES_IN_MEMORY: usize = 1 + AHEAD + 2;
+/// How many batches' pixels are in memory at most: one batch is in use, two wait, and one is being put
+/// together from its examples, whose pixels count once more.
+pub const MAX_BATCHES_IN_MEMORY: usize = 1 + PREFETCHED + 2;
 
-/// A batch and the examples in it, whose pixels only the batch has.
+/// A batch and its examples, without the examples' own pixels.
 type Item = Result<(Batch, Vec<PreparedExample>)>;
 
-/// Batches in the order of `plan`, made ahead on another thread.
+/// Iterates over the batches of a plan, which another thread prepares ahead.
 ///
-/// An error comes in its batch's place, and ends the iteration. Dropping the loader ends the thread.
+/// An error takes the place of its batch and ends the iteration. Dropping the loader ends the thread.
 pub struct Loader {
     /// `None` once the iteration is over.
     batches: Option<Receiver<Item>>,
@@ -28,14 +28,14 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// `plan` lists the examples of each batch.
+    /// Starts to load: `plan` lists the indices of the examples of each batch.
     pub fn new(
         dataset: Arc<dyn Dataset>,
         collator: Arc<Collator>,
         plan: Vec<Vec<usize>>,
         epoch: u64,
     ) -> Self {
-        let (sender, receiver) = sync_channel(AHEAD);
+        let (sender, receiver) = sync_channel(PREFETCHED);
         let work = move || {
             for indices in plan {
                 let item = make(&*dataset, &collator, &indices, epoch);
@@ -196,7 +196,7 @@ mod tests {
         drop(loader);
         let asked = dataset.asked.load(Ordering::SeqCst);
         // One was taken, two waited, one was in the making.
-        assert!(asked <= 2 + AHEAD, "{asked} examples were made ahead");
+        assert!(asked <= 2 + PREFETCHED, "{asked} examples were made ahead");
         std::thread::sleep(Duration::from_millis(20));
         assert_eq!(dataset.asked.load(Ordering::SeqCst), asked);
         assert_eq!(Arc::strong_count(&dataset), 1);

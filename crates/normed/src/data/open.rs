@@ -1,4 +1,4 @@
-//! Opens a data set by its specification: one line a data set.
+//! Opens a data set by its specification. Each data set is one arm of the match below.
 
 use std::sync::Arc;
 
@@ -9,22 +9,45 @@ use super::{
 };
 use crate::Result;
 
-/// Opens a data set: rows are read and checked, pictures are looked for but not decoded (unless
-/// broken ones are to be skipped: then they are found out here).
+/// Opens a data set for its default task: reads and checks its rows.
 ///
-/// It is asked what is asked of such a set where nothing else is said; [`DataSection`] says more.
+/// Images must exist, but are decoded only if broken ones are to be skipped.
+/// [`DataSection`](super::DataSection) opens a data set for another task, some of its rows, or with
+/// image options.
+///
+/// # Errors
+///
+/// If a file is missing or cannot be parsed; if a row is broken and is not to be skipped, or if all rows
+/// are broken.
+///
+/// # Examples
+///
+/// ```
+/// use normed::data::{DataSpec, OnBadExample, Split, open};
+///
+/// let dir = tempfile::tempdir()?;
+/// let file = dir.path().join("rows.jsonl");
+/// std::fs::write(&file, r#"{"id": 1, "image": "scan.png", "question": "Is it normal?", "answer": "no", "answer_type": "CLOSED", "split": "test"}"#)?;
+/// image::RgbImage::new(8, 8).save(dir.path().join("scan.png"))?;
+///
+/// let spec = DataSpec::Jsonl { file, image_root: None, on_bad_example: OnBadExample::Stop };
+/// let example = open(&spec)?.dataset.get(0)?;
+/// assert_eq!((example.answer.as_str(), example.split), ("no", Split::Test));
+/// assert_eq!(example.images[0].load()?.width, 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open(spec: &DataSpec) -> Result<OpenedDataset> {
     open_for(spec, &spec.tasks().0, ImageOptions::default())
 }
 
-/// The same, with the pictures that are to be had in several ways looked at as `view` says.
-pub(super) fn open_for(spec: &DataSpec, task: &Task, view: ImageOptions) -> Result<OpenedDataset> {
-    let opened = open_set(spec, task, view)?;
-    Ok(OpenedDataset { dataset: task.ask(opened.dataset), ..opened })
+/// Opens a data set for `task`; DICOM files and NIfTI volumes are read with the options `image`.
+pub(super) fn open_for(spec: &DataSpec, task: &Task, image: ImageOptions) -> Result<OpenedDataset> {
+    let opened = open_set(spec, task, image)?;
+    Ok(OpenedDataset { dataset: task.apply(opened.dataset), ..opened })
 }
 
-fn open_set(spec: &DataSpec, task: &Task, view: ImageOptions) -> Result<OpenedDataset> {
-    let reading = |&on_bad_example: &OnBadExample| ReadOptions { on_bad_example, image: view };
+fn open_set(spec: &DataSpec, task: &Task, image: ImageOptions) -> Result<OpenedDataset> {
+    let reading = |&on_bad_example: &OnBadExample| ReadOptions { on_bad_example, image };
     match spec {
         DataSpec::VqaRad { root, on_bad_example } => {
             vqa_rad::open(root.as_deref(), reading(on_bad_example))

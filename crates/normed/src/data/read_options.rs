@@ -1,23 +1,23 @@
-//! How the rows of a data set are read, and the data set that comes of it.
+//! The options for reading a data set, and an opened data set.
 
 use std::sync::Arc;
 
 use super::{Dataset, ImageOptions, OnBadExample};
 
-/// How the rows of a data set are read.
+/// Options for reading the rows of a data set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ReadOptions {
     pub on_bad_example: OnBadExample,
-    /// How pictures are looked at.
+    /// How DICOM files and NIfTI volumes become images.
     pub image: ImageOptions,
 }
 
-/// A data set, opened.
+/// An opened data set.
 pub struct OpenedDataset {
-    /// All its examples; [`Example::split`] says which part each belongs to.
+    /// All examples; [`Example::split`](super::Example::split) is the split of each.
     pub dataset: Arc<dyn Dataset>,
-    /// Rows that were left out: file, line and cause.
+    /// The rows that were skipped: file, line and cause of each.
     pub skipped: Vec<String>,
-    /// What a user should know about this data.
+    /// Warnings about the data for the user.
     pub warnings: Vec<String>,
 }

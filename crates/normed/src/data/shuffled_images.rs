@@ -1,4 +1,5 @@
-//! Every question with another's picture, every study with another's views: what can be said without looking.
+//! Image-shuffled evaluation: every question is asked about another image. Its score, the "blind score", is
+//! what a model can answer without looking at the image.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,35 +8,38 @@ use super::batch_plan::{below, stream};
 use super::{Dataset, Example};
 use crate::{Error, Result};
 
-/// A data set whose pictures are exchanged: every picture stands in for one other, so that no
-/// question keeps its own, and how often each is seen changes as little as it can.
+/// A data set whose images are shuffled: each image is replaced by one other, so that no question keeps its
+/// own image, and each image is shown about as often as before.
 ///
-/// [`Example::image_name`] stays the question's own, as intervals cluster by it.
+/// [`Example::image_name`] stays that of the original image, since confidence intervals cluster by it.
 pub struct ShuffledImages {
     dataset: Arc<dyn Dataset>,
-    /// For each example, one that shows the picture it gets.
-    lender: Vec<usize>,
+    /// For each example, the index of an example with the image that it gets.
+    donor: Vec<usize>,
 }
 
 impl ShuffledImages {
-    /// Exchanges the pictures of `dataset` by `seed`. There must be two pictures or more.
+    /// Shuffles the images of `dataset` by `seed`: by Sattolo's algorithm, which gives a random single cycle
+    /// through all images, hence without a fixed point.
     ///
-    /// Sattolo's shuffle: a random single cycle through all pictures, hence without a fixed point.
+    /// # Errors
+    ///
+    /// If an example cannot be read, or if there are fewer than two different images.
     pub fn new(dataset: Arc<dyn Dataset>, seed: u64) -> Result<Self> {
         let mut number_of = HashMap::new();
         let mut first = Vec::new();
-        let mut picture = Vec::with_capacity(dataset.len());
+        let mut image = Vec::with_capacity(dataset.len());
         for i in 0..dataset.len() {
             let number = *number_of.entry(dataset.get(i)?.image_name).or_insert(first.len());
             if number == first.len() {
                 first.push(i);
             }
-            picture.push(number);
+            image.push(number);
         }
         if first.len() < 2 {
             return Err(Error::invalid(
-                "blind evaluation",
-                format!("there are {} different pictures; exchanging needs two", first.len()),
+                "image-shuffled evaluation",
+                format!("at least two different images are needed; there are {}", first.len()),
             ));
         }
         let mut cycle: Vec<usize> = (0..first.len()).collect();
@@ -43,8 +47,8 @@ impl ShuffledImages {
         for i in (1..cycle.len()).rev() {
             cycle.swap(i, below(i, &mut rng));
         }
-        let lender = picture.into_iter().map(|number| first[cycle[number]]).collect();
-        Ok(Self { dataset, lender })
+        let donor = image.into_iter().map(|number| first[cycle[number]]).collect();
+        Ok(Self { dataset, donor })
     }
 }
 
@@ -55,7 +59,7 @@ impl Dataset for ShuffledImages {
 
     fn get(&self, i: usize) -> Result<Example> {
         let mut example = self.dataset.get(i)?;
-        example.images = self.dataset.get(self.lender[i])?.images;
+        example.images = self.dataset.get(self.donor[i])?.images;
         Ok(example)
     }
 }
@@ -71,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn no_question_keeps_its_picture_and_all_pictures_are_used() {
+    fn no_question_keeps_its_image_and_all_images_are_used() {
         let own = examples(&["a", "b", "a", "c", "d", "b", "e"]);
         let mut orders = Vec::new();
         for seed in 0..20 {
@@ -81,7 +85,7 @@ mod tests {
                 let example = blind.get(i).unwrap();
                 assert_ne!(example.images, own[i].images, "seed {seed}, example {i}");
                 assert_eq!(example.image_name, own[i].image_name);
-                // Questions about one picture stay together.
+                // Questions about one image stay together.
                 let partner = names.entry(example.image_name).or_insert(example.images.clone());
                 assert_eq!(*partner, example.images);
                 lent.push(format!("{:?}", example.images));
@@ -101,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn one_picture_cannot_be_exchanged() {
+    fn one_image_cannot_be_shuffled() {
         assert!(ShuffledImages::new(examples(&["a", "a"]), 0).is_err());
     }
 }

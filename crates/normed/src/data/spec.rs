@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Task;
 
-/// Which data set a run reads, and where it is.
+/// A data set and where it is: the `name` and the other keys of a recipe's `[data]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum DataSpec {
@@ -22,7 +22,7 @@ pub enum DataSpec {
     Slake {
         /// The directory that holds train.json; `$NORMED_DATA/slake` if absent.
         root: Option<PathBuf>,
-        /// `en`, `zh`; both if absent.
+        /// The language of the questions, `en` or `zh`; both if absent.
         #[serde(default)]
         lang: Option<String>,
         /// What to do with a broken row.
@@ -37,26 +37,26 @@ pub enum DataSpec {
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// Plain JSON lines: `id, image, question, answer, answer_type, split` and, if given, `group`.
+    /// JSON Lines with `id`, `image`, `question`, `answer`, `answer_type`, and optionally `split` and `group`.
     Jsonl {
         /// The file.
         file: PathBuf,
-        /// What image paths are relative to; the file's directory if absent.
+        /// The directory that image paths are relative to; the file's directory if absent.
         #[serde(default)]
         image_root: Option<PathBuf>,
         /// What to do with a broken row.
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// Parquet files with the pictures inside, as the Hugging Face hub has data sets.
+    /// Parquet files that contain the images, as data sets on the Hugging Face hub.
     Parquet {
-        /// The directory that holds the files, or one file.
+        /// The directory of the files, or one file.
         root: PathBuf,
         /// What to do with a broken row.
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// IU X-Ray in R2Gen's layout: reports of studies of two views.
+    /// IU X-Ray in R2Gen's layout: reports of studies with two images.
     IuXray {
         /// The directory that holds annotation.json; `$NORMED_DATA/iu_xray` if absent.
         root: Option<PathBuf>,
@@ -72,38 +72,38 @@ pub enum DataSpec {
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// Open-i's two tables: the same studies as IU X-Ray's, as they were written.
+    /// Open-i's two tables: the studies of IU X-Ray, with the original text of the reports.
     OpenI {
         /// The directory that holds the tables; `$NORMED_DATA/open_i` if absent.
         root: Option<PathBuf>,
-        /// Whether the impression follows the findings.
+        /// Whether a report is the findings and the impression, not the findings alone.
         #[serde(default)]
         impression: bool,
-        /// Another seed, other splits.
+        /// Random seed of the splits.
         #[serde(default)]
         split_seed: u64,
         /// What to do with a broken row.
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// Procedural pictures.
+    /// Phantoms: drawn images with questions, or reports, that are true of them.
     Phantom {
-        /// `source` or `shifted`.
+        /// Which imaginary hospital the images come from.
         domain: PhantomDomain,
-        /// How many examples the training split has.
+        /// Number of examples in the training split.
         train: usize,
-        /// How many the validation split has.
+        /// Number of examples in the validation split.
         validate: usize,
-        /// How many the test split has.
+        /// Number of examples in the test split.
         test: usize,
-        /// What they are drawn from.
+        /// Random seed of all images and questions.
         #[serde(default)]
         seed: u64,
     },
 }
 
 impl DataSpec {
-    /// What is asked of it where nothing else is said; the other task if it has that one, too.
+    /// The default task of the data set, and the other task if it supports both.
     pub fn tasks(&self) -> (Task, Option<Task>) {
         match self {
             Self::VqaRad { .. }
@@ -117,7 +117,7 @@ impl DataSpec {
         }
     }
 
-    /// The pictures of an example, as far as that is known without its files.
+    /// The usual number of images of an example, which is known without reading any file.
     pub fn usual_images_per_example(&self) -> usize {
         match self {
             Self::IuXray { .. } | Self::OpenI { .. } => 2,
@@ -126,23 +126,23 @@ impl DataSpec {
     }
 }
 
-/// Where a phantom's pictures come from: the same anatomy and questions, another machine.
+/// The imaginary hospital of a phantom: anatomy and questions are the same, the machines differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhantomDomain {
-    /// What the base model is trained on.
+    /// The hospital that base models are trained on.
     Source,
-    /// Another site: the pictures look different, the questions are the same.
+    /// Another hospital: the images look different, the questions are the same.
     Shifted,
 }
 
-/// What to do with a row that cannot be used.
+/// What to do with a row that cannot be read, or whose image cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnBadExample {
-    /// Stop with an error that names file, line and cause.
+    /// Stop with an error that names the file, the line and the cause.
     #[default]
     Stop,
-    /// Leave it out, count it and list it.
+    /// Skip the row, and list it in [`OpenedDataset::skipped`](super::OpenedDataset::skipped).
     Skip,
 }

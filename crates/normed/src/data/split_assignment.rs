@@ -1,4 +1,4 @@
-//! Splits for a file of JSON lines that has none, or whose splits share images or patients.
+//! Assigns splits to the rows of a JSON Lines file, so that no two splits share an image or a patient.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,42 +9,48 @@ use super::Split;
 use super::rows::jsonl_rows;
 use crate::{Error, Result};
 
-/// How rows are divided.
+/// How rows are divided into splits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SplitRule {
-    /// Whether rows of one `group` stay together; rows about one image always do.
+    /// Whether rows of one `group` stay in one split; rows about one image always do.
     pub by_group: bool,
-    /// The part of all rows that goes to the validation split.
+    /// Fraction of the rows for the validation split, in `0..1`.
     pub validate: f64,
-    /// The part of all rows that goes to the test split.
+    /// Fraction of the rows for the test split, in `0..1`.
     pub test: f64,
-    /// Another seed, other splits.
+    /// Random seed.
     pub seed: u64,
 }
 
-/// A split's size.
+/// The size of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitSize {
-    /// Which.
+    /// The split.
     pub split: Split,
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Sets of rows that stay together.
+    /// Number of clusters: sets of rows that stay together.
     pub clusters: usize,
 }
 
-/// The rows of `file`, JSON lines, each with the `split` that `rule` gives it, and the sizes of the
-/// splits.
+/// Assigns a split to each row of `file`, a JSON Lines file. Returns the rows as JSON Lines with their
+/// `split`, and the sizes of the splits.
 ///
-/// Rows that share an image, or by transitivity a chain of images and groups, are never parted. The
-/// sets are drawn in the order of a hash of their names: another order of the rows changes nothing.
-/// A split that is asked for and stays empty is an error.
+/// Rows that share an image, or are linked by a chain of images and groups, form a cluster and stay
+/// together. Clusters are drawn in the order of a hash of their names: the order of the rows does not matter.
+///
+/// # Errors
+///
+/// If the file cannot be read, a row is broken, a fraction is not in `0..1`, or no row is left for training.
 pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<SplitSize>)> {
-    let right = |part: f64| (0.0..1.0).contains(&part);
-    if !(right(rule.validate) && right(rule.test) && right(rule.validate + rule.test)) {
-        let cause = format!("{} to validate and {} to test", rule.validate, rule.test);
-        return Err(Error::invalid("parts of a split", cause)
-            .with_remedy("each is from 0 to less than 1, and something is left to train on"));
+    let is_fraction = |part: f64| (0.0..1.0).contains(&part);
+    if !(is_fraction(rule.validate)
+        && is_fraction(rule.test)
+        && is_fraction(rule.validate + rule.test))
+    {
+        let cause = format!("{} for validation and {} for testing", rule.validate, rule.test);
+        return Err(Error::invalid("fractions of the splits", cause)
+            .with_remedy("choose fractions from 0 to less than 1, whose sum is less than 1"));
     }
     let (mut objects, mut keys) = (Vec::new(), Vec::new());
     for row in jsonl_rows(file)? {
@@ -89,7 +95,7 @@ pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<Split
     if rows == 0 {
         return Err(Error::invalid(
             file.display(),
-            "too few images or groups: nothing is left to train on",
+            "there are too few images or groups: nothing is left to train on",
         ));
     }
 
@@ -102,9 +108,9 @@ pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<Split
     Ok((lines, sizes))
 }
 
-/// The rows that belong together, drawn by `seed`. A row's keys are its images and, perhaps, group.
+/// The clusters of rows, in random order by `seed`. The keys of a row are its images and its group.
 fn clusters(keys: &[(Vec<String>, Option<String>)], seed: u64) -> Vec<Vec<usize>> {
-    // Union-find: a row's parent is a row of its set that comes before it, or itself.
+    // Union-find: the parent of a row is an earlier row of its cluster, or the row itself.
     let mut parent: Vec<usize> = (0..keys.len()).collect();
     fn root(parent: &mut [usize], mut i: usize) -> usize {
         while parent[i] != i {
@@ -123,7 +129,7 @@ fn clusters(keys: &[(Vec<String>, Option<String>)], seed: u64) -> Vec<Vec<usize>
             parent[a.max(b)] = a.min(b);
         }
     }
-    // A set is called by the least of its images' names, whatever the order of the rows.
+    // A cluster is named by the first of its images' names in alphabetical order.
     let mut sets: BTreeMap<usize, (&str, Vec<usize>)> = BTreeMap::new();
     for (i, (images, _)) in keys.iter().enumerate() {
         let image = images.iter().min().map_or("", String::as_str);
@@ -171,8 +177,8 @@ mod tests {
         (0..300).map(row).collect()
     }
 
-    /// The splits that each value of `key` is in.
-    fn parted(rows: &[Value], key: &str) -> usize {
+    /// How many values of `key` are in more than one split.
+    fn count_divided(rows: &[Value], key: &str) -> usize {
         let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for row in rows.iter().filter(|row| !row[key].is_null()) {
             seen.entry(row[key].to_string()).or_default().insert(row["split"].to_string());
@@ -181,16 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn no_group_and_no_image_is_parted() {
+    fn no_group_and_no_image_is_divided() {
         let (by_group, sizes) = assign(&rows(), &RULE).unwrap();
-        assert_eq!((parted(&by_group, "group"), parted(&by_group, "image")), (0, 0));
+        assert_eq!((count_divided(&by_group, "group"), count_divided(&by_group, "image")), (0, 0));
         assert_eq!(by_group[0]["note"], "kept");
         assert_eq!(sizes.iter().map(|size| size.rows).sum::<usize>(), 300);
         assert!(sizes[2].rows.abs_diff(60) < 15 && sizes[1].rows.abs_diff(30) < 15, "{sizes:?}");
 
         let by_image = assign(&rows(), &SplitRule { by_group: false, ..RULE }).unwrap().0;
-        assert_eq!(parted(&by_image, "image"), 0);
-        assert!(parted(&by_image, "group") > 0);
+        assert_eq!(count_divided(&by_image, "image"), 0);
+        assert!(count_divided(&by_image, "group") > 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is asked of a data set: its own questions, or a report of each study.
+//! The task: answer the questions of a data set, or write a report of each study.
 
 use std::sync::Arc;
 
@@ -7,51 +7,51 @@ use serde::Serialize;
 use super::{Dataset, Example};
 use crate::Result;
 
-/// What is asked.
+/// What a model is to do with a data set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum Task {
-    /// The data set's questions about its pictures.
+    /// Answer the data set's questions about its images.
     #[default]
     Vqa,
-    /// A report of each study, of one picture or several.
+    /// Write a report of each study, from its image or images.
     Report {
-        /// What a model is asked for it: the question of a model with an encoder for questions, the
-        /// user's turn of a language model. The same for every study.
+        /// The prompt that asks for a report, the same for every study: the question of an
+        /// encoder-decoder model, the user's message to a language model.
         prompt: String,
     },
 }
 
 impl Task {
-    /// What is asked for a report where nothing else is said.
+    /// The default prompt that asks for a report.
     pub const DEFAULT_REPORT_PROMPT: &str = "describe the findings of this study.";
 
-    /// A report, asked for by [`Task::DEFAULT_REPORT_PROMPT`].
+    /// The task to write reports, with the prompt [`Task::DEFAULT_REPORT_PROMPT`].
     pub fn report() -> Self {
         Self::Report { prompt: Self::DEFAULT_REPORT_PROMPT.to_owned() }
     }
 
-    /// Whether it is the data set's questions.
+    /// Whether the task is to answer questions.
     pub fn is_vqa(&self) -> bool {
         *self == Self::Vqa
     }
 
-    /// `dataset` with its prompt, where it has one.
-    pub(super) fn ask(&self, dataset: Arc<dyn Dataset>) -> Arc<dyn Dataset> {
+    /// `dataset` with the prompt of this task, if it has one, as the question of each example.
+    pub(super) fn apply(&self, dataset: Arc<dyn Dataset>) -> Arc<dyn Dataset> {
         match self {
             Self::Vqa => dataset,
-            Self::Report { prompt } => Arc::new(Asked { dataset, prompt: prompt.clone() }),
+            Self::Report { prompt } => Arc::new(Prompted { dataset, prompt: prompt.clone() }),
         }
     }
 }
 
-/// Studies, each asked about by the same prompt.
-struct Asked {
+/// A data set whose examples all have the same prompt as their question.
+struct Prompted {
     dataset: Arc<dyn Dataset>,
     prompt: String,
 }
 
-impl Dataset for Asked {
+impl Dataset for Prompted {
     fn len(&self) -> usize {
         self.dataset.len()
     }

@@ -1,4 +1,4 @@
-//! How a model wants its text.
+//! How a model's text input is arranged: from a question and an answer to token ids.
 
 use std::sync::Arc;
 
@@ -8,61 +8,61 @@ use crate::Result;
 /// How questions and answers become a model's input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextRule {
-    /// A question for an encoder, an answer for a decoder.
+    /// For an encoder-decoder model: the question goes to the encoder, the answer to the decoder.
     Question(QuestionRule),
-    /// A prompt that a causal language model goes on with.
+    /// For a decoder-only language model: a prompt, which the answer continues.
     Prompt(Arc<PromptRule>),
 }
 
-/// How a checkpoint's layout wants its text: which tokens open and close a question and an answer.
+/// The special tokens and lengths of an encoder-decoder model's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuestionRule {
-    /// Replaces the question's first token: `[CLS]` in Hugging Face's layout, `[ENC]` in the original.
+    /// First token of a question: `[CLS]` in Hugging Face's layout, `[ENC]` in the original one.
     pub question_start: u32,
-    /// Opens the decoder's input, `[DEC]`.
+    /// First token of the decoder's input, `[DEC]`.
     pub decoder_start: u32,
-    /// Closes questions and answers, `[SEP]`.
+    /// Last token of questions and answers, `[SEP]`.
     pub end: u32,
-    /// Fills short rows, `[PAD]`.
+    /// Pads short rows, `[PAD]`.
     pub pad: u32,
-    /// The longest question, special tokens included; longer ones are cut.
+    /// Maximum length of a question, special tokens included; longer ones are truncated.
     pub max_question_tokens: usize,
-    /// The longest answer, start token included: as many positions as the decoder has. Longer ones
-    /// are errors, since a cut answer would be learnt and scored as if it were whole.
+    /// Maximum length of an answer, start token included: the number of positions of the decoder. Longer
+    /// ones are errors, since a truncated answer would be learned and scored as if it were whole.
     pub max_answer_tokens: usize,
 }
 
-/// Where a generated answer ends.
+/// When the generation of an answer stops.
 #[derive(Debug, Clone, Copy)]
 pub struct StopRule<'a> {
-    /// Behind any of these tokens.
+    /// Any of these tokens ends the answer, and is no part of it.
     pub tokens: &'a [u32],
-    /// With this text, as the tokenizer decodes what was generated.
+    /// This text ends the answer, in the text that the tokenizer decodes.
     pub stop: Option<(&'a str, &'a Tokenizer)>,
 }
 
 impl StopRule<'_> {
-    /// Whether an answer ends with `token`, which is no part of it.
+    /// Whether `token` ends the answer.
     pub fn is_stop_token(&self, token: u32) -> bool {
         self.tokens.contains(&token)
     }
 
-    /// Whether the text of what was generated so far ends the answer.
+    /// Whether the text of the tokens `generated` so far holds the stop text.
     pub fn has_stop_text(&self, generated: &[u32]) -> bool {
         self.stop.is_some_and(|(stop, tokenizer)| tokenizer.decode(generated).contains(stop))
     }
 }
 
-/// An example's text in a model's terms.
+/// The token ids of an example's question and answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizedExample {
-    /// What is read before the answer, all but its last token where the model is one decoder.
+    /// The question with its special tokens; for a decoder-only model the prompt without its last token.
     pub question: Vec<u32>,
-    /// Opens the decoder's input: the start token, or the prompt's last one.
+    /// First token of the decoder's input: the start token, or the last token of the prompt.
     pub start: u32,
-    /// The answer, without what closes it.
+    /// The answer, without its end token.
     pub answer: Vec<u32>,
-    /// How many tokens of it were left out at its end.
+    /// How many tokens were truncated from the end of the answer.
     pub cut: usize,
 }
 
@@ -79,7 +79,7 @@ impl From<PromptRule> for TextRule {
 }
 
 impl TextRule {
-    /// Closes an answer that is learnt.
+    /// The token that ends a training answer.
     pub fn end_token(&self) -> u32 {
         match self {
             Self::Question(rule) => rule.end,
@@ -87,7 +87,7 @@ impl TextRule {
         }
     }
 
-    /// Where a generated answer ends.
+    /// When the generation of an answer stops.
     pub fn stop_rule<'a>(&'a self, tokenizer: &'a Tokenizer) -> StopRule<'a> {
         match self {
             Self::Question(rule) => {
@@ -100,7 +100,7 @@ impl TextRule {
         }
     }
 
-    /// What a generated answer says.
+    /// The text of a generated answer.
     pub fn answer_text(&self, tokenizer: &Tokenizer, generated: &[u32]) -> String {
         let decoded = tokenizer.decode(generated);
         match self {
@@ -109,7 +109,7 @@ impl TextRule {
         }
     }
 
-    /// Fills short rows.
+    /// The token that pads short rows.
     pub fn pad_token(&self) -> u32 {
         match self {
             Self::Question(rule) => rule.pad,
@@ -117,8 +117,9 @@ impl TextRule {
         }
     }
 
-    /// The most tokens of a question, a picture's positions counted, and the most that go into the
-    /// decoder. A prompt and its answer share the context; half of it each is taken.
+    /// Maximum numbers of tokens: of a question, image positions included, and of the decoder's input.
+    ///
+    /// A prompt and its answer share the context: each is given half of it.
     pub fn max_lengths(&self) -> (usize, usize) {
         match self {
             Self::Question(rule) => (rule.max_question_tokens, rule.max_answer_tokens),
@@ -126,15 +127,55 @@ impl TextRule {
         }
     }
 
-    /// An example's text in the model's terms; its images take `image_tokens` positions of a prompt. A question
-    /// that is too long loses its last tokens but not the end token; a prompt that is too long is an error. A report loses what is beyond
-    /// `longest_report` tokens, the closing one counted, or beyond the model's positions.
+    /// Tokenizes the question and the answer of an example, whose images take `image_tokens` positions of
+    /// a prompt.
+    ///
+    /// A question that is too long loses its last tokens, but not its end token. A report is truncated to
+    /// `max_report_tokens`, end token included, and to the model's positions.
+    ///
+    /// # Errors
+    ///
+    /// If a prompt and its answer are longer than the model's context, or if a question or an answer
+    /// spells a special token in a way that cannot be escaped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use normed::data::{QuestionRule, TextRule, Tokenizer};
+    ///
+    /// let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[DEC]\nis\nit\nnormal\n?\nno\n";
+    /// let tokenizer = Tokenizer::from_words("vocab.txt".as_ref(), words)?;
+    /// let rule = TextRule::from(QuestionRule {
+    ///     question_start: 2,
+    ///     decoder_start: 4,
+    ///     end: 3,
+    ///     pad: 0,
+    ///     max_question_tokens: 32,
+    ///     max_answer_tokens: 8,
+    /// });
+    /// # use normed::data::{AnswerType, Example, ImageSource, Split};
+    /// let example = Example {
+    ///     id: "1".into(),
+    ///     images: vec![ImageSource::File("scan.png".into())],
+    ///     image_name: "scan.png".into(),
+    ///     question: "Is it normal?".into(),
+    ///     answer: "no".into(),
+    ///     answer_type: AnswerType::Closed,
+    ///     split: Split::Test,
+    ///     group: None,
+    ///     attributes: Default::default(),
+    /// };
+    /// let tokens = rule.tokenize(&tokenizer, &example, 0, usize::MAX)?;
+    /// assert_eq!(tokens.question, [2, 5, 6, 7, 8, 3]); // [CLS] is it normal ? [SEP]
+    /// assert_eq!((tokens.start, tokens.answer), (4, vec![9])); // [DEC] no
+    /// # Ok::<(), normed::Error>(())
+    /// ```
     pub fn tokenize(
         &self,
         tokenizer: &Tokenizer,
         example: &Example,
         image_tokens: usize,
-        longest_report: usize,
+        max_report_tokens: usize,
     ) -> Result<TokenizedExample> {
         let Example { id, question, answer, images, .. } = example;
         let place = format!("example `{id}`");
@@ -147,25 +188,23 @@ impl TextRule {
             Self::Prompt(rule) => {
                 let mut question = rule.prompt(tokenizer, &place, question, images.len())?;
                 let room = rule.room(question.len(), (images.len(), image_tokens)).unwrap_or(0);
-                let start = question.pop().unwrap_or(rule.pad_token()); // a prompt holds the picture at least
+                let start = question.pop().unwrap_or(rule.pad_token()); // a prompt holds the image at least
                 (question, start, rule.answer(tokenizer, &place, answer)?, room)
             }
         };
         let whole = answer.len();
         if example.answer_type == AnswerType::Report {
-            answer.truncate(room.min(longest_report.saturating_sub(1)));
+            answer.truncate(room.min(max_report_tokens.saturating_sub(1)));
         }
         if let Self::Prompt(rule) = self {
-            let pictures = (images.len(), image_tokens);
-            rule.check_length(&place, question.len() + 1, pictures, answer.len())?;
+            let images = (images.len(), image_tokens);
+            rule.check_length(&place, question.len() + 1, images, answer.len())?;
         }
         let cut = whole - answer.len();
         Ok(TokenizedExample { question, start, answer, cut })
     }
-}
 
-impl TextRule {
-    /// That of a model with an encoder for questions.
+    /// The rule of an encoder-decoder model, if this is one.
     pub fn as_question(&self) -> Option<&QuestionRule> {
         match self {
             Self::Question(rule) => Some(rule),
