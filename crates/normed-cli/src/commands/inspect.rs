@@ -7,7 +7,7 @@ use normed::Result;
 use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
 use normed::hub;
 use normed::models::{self, Layout, LoadOverrides, ModelDeclaration};
-use normed::recipe::read_tuning;
+use normed::recipe::parse_tuning;
 use normed::tuning::{NormCandidates, ParameterTable, Selection, Tuning};
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
 fn tuning(args: &InspectArgs) -> Result<Option<Tuning>> {
     let method = args.method.iter().map(|method| format!("method={method}"));
     let settings: Vec<_> = method.chain(args.settings.iter().cloned()).collect();
-    if settings.is_empty() { Ok(None) } else { read_tuning(&settings).map(Some) }
+    if settings.is_empty() { Ok(None) } else { parse_tuning(&settings).map(Some) }
 }
 
 fn as_json(

@@ -1,23 +1,15 @@
 //! The files of a repository, as the hub's API lists them.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Client, Request};
+use super::repo::ListedFile;
 use super::response::{RepoRevision, RequestError};
 use crate::Error;
 
 /// The longest listing that is read, in bytes: a few hundred thousand files.
 const LONGEST: u64 = 64 << 20;
-
-/// A file of a repository.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListedFile {
-    /// Its path in the repository.
-    pub path: String,
-    /// Size in bytes, if the listing has it.
-    pub size: Option<u64>,
-}
 
 /// A repository at one commit.
 pub(super) struct Listing {

@@ -22,6 +22,5 @@ mod settings;
 pub use cache::{CacheLookup, find_cached, resolve_path};
 pub use event::Event;
 pub use fetch::{FetchOptions, Fetched, fetch};
-pub use listing::ListedFile;
-pub use repo::{RepoId, RepoKind};
+pub use repo::{ListedFile, RepoId, RepoKind};
 pub use settings::{Settings, Token};

@@ -1,4 +1,4 @@
-//! Names of repositories on the hub.
+//! Repositories on the hub: their names, kinds and files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,6 +58,15 @@ impl RepoId {
     pub(super) fn is_full(text: &str) -> bool {
         text.contains('/') && text.parse::<Self>().is_ok()
     }
+}
+
+/// A file of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedFile {
+    /// Its path in the repository.
+    pub path: String,
+    /// Size in bytes, if the listing has it.
+    pub size: Option<u64>,
 }
 
 impl fmt::Display for RepoId {

@@ -3,7 +3,7 @@
 use glob::Pattern;
 
 use super::RepoKind;
-use super::listing::ListedFile;
+use super::repo::ListedFile;
 use crate::{Error, Result};
 
 /// Divides files into those to fetch and the others.

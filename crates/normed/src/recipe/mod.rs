@@ -24,7 +24,7 @@ pub(crate) use document::Document;
 pub use init::{
     FromInit, InitSpec, LanguageSize, LlavaInit, MissInit, TextSize, VisionSize, Vocab,
 };
-pub use open::read_tuning;
+pub use open::parse_tuning;
 pub use reference::key_reference;
 pub use size::ByteSize;
 pub use spec::{Base, BestBy, Recipe, Schedule, TrainSpec};

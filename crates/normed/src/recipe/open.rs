@@ -42,6 +42,6 @@ impl Recipe {
 ///
 /// # Errors
 /// With all mistakes as one error.
-pub fn read_tuning(settings: &[String]) -> Result<Tuning> {
+pub fn parse_tuning(settings: &[String]) -> Result<Tuning> {
     Document::of_settings("tuning", settings).read(super::read_tuning::tuning)
 }
