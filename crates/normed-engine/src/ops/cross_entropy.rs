@@ -1,27 +1,32 @@
-//! Softmax cross-entropy with label smoothing (Szegedy et al. 2016, arXiv 1512.00567, section 7),
-//! summed over the positions that count, as `torch.nn.functional.cross_entropy(reduction="sum",
-//! label_smoothing=ε, ignore_index=..)`: `(1 - ε) nll + ε mean_c(-log p_c)`.
+//! Softmax cross-entropy with label smoothing (Szegedy et al. 2016, arXiv 1512.00567, section 7), summed over
+//! positions: `(1 - ε) nll + ε mean_c(-log p_c)`. As `torch.nn.functional.cross_entropy` with
+//! `reduction="sum"`, `label_smoothing=ε` and `ignore_index`.
 //!
-//! Keeps: the loss's gradient `p - target`, in the logits' place.
+//! Keeps for backward: the gradient of the loss, `p - target`, which replaces the logits in memory.
 
-use super::simd::{exp, fold, for_row_pairs, max, sum};
+use super::simd::{exp, fold, for_each_row_pair, max, sum};
 use crate::tensor::{Graph, Operation, Var};
 
-/// The label of a position that does not count.
+/// The label of a position that is left out of the loss.
 pub const IGNORE_INDEX: u32 = u32::MAX;
 
-/// The summed loss of a batch, with the per-position negative log-likelihoods beside it.
+/// The loss of a batch, label smoothing included.
 #[derive(Debug)]
 pub struct CrossEntropy {
-    /// The sum over counting positions, label smoothing included.
+    /// The sum over all positions.
     pub sum: f64,
-    /// `[N]`: each position's loss, label smoothing included; 0 where it does not count.
+    /// The loss of each position, `[N]`; 0 where the label is [`IGNORE_INDEX`].
     pub position_losses: Vec<f32>,
-    /// What [`Graph::backward`] starts from: a value whose gradient is the factor of the sum.
+    /// The sum as a value `[1]` on the tape. [`Graph::backward`] starts from it, with the factor of the
+    /// loss as its gradient.
     pub output: Var,
 }
 
-/// `logits [N, V]` (leading dimensions flattened), `labels [N]`, [`IGNORE_INDEX`] where none counts.
+/// The cross-entropy of `logits [.., V]`, f32, whose leading dimensions have `N` positions, and of
+/// `labels [N]`. Positions with the label [`IGNORE_INDEX`] are left out.
+///
+/// # Panics
+/// If there are not as many labels as positions, or if a label is not below `V`.
 pub fn cross_entropy(
     g: &mut Graph<'_>,
     logits: Var,
@@ -52,7 +57,7 @@ pub fn cross_entropy(
     CrossEntropy { sum: total, position_losses, output }
 }
 
-/// The loss of each row of logits, and its gradient in their place.
+/// Writes the loss of each row of logits to `position_losses`, and replaces the logits by their gradient.
 pub(super) fn losses(
     rows: &mut [f32],
     positions: &mut [f32],
@@ -60,7 +65,7 @@ pub(super) fn losses(
     label_smoothing: f32,
 ) {
     let width = rows.len() / labels.len().max(1);
-    for_row_pairs(
+    for_each_row_pair(
         rows,
         width,
         positions,
@@ -89,7 +94,7 @@ pub(super) fn losses(
     );
 }
 
-/// `log softmax` of one row, in place.
+/// Replaces a row of logits by its log-softmax.
 pub fn log_softmax(row: &mut [f32]) {
     let top = max(row);
     let total: f64 = row.iter().map(|&x| f64::from(x - top).exp()).sum();
@@ -100,11 +105,11 @@ pub fn log_softmax(row: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::testing::{assert_close, check_gradients, random_parameters};
 
     #[test]
-    fn equals_the_plain_formula_and_ignores_what_does_not_count() {
-        let (params, id) = parameters(&[&[3, 11]]);
+    fn matches_the_plain_formula_and_leaves_out_ignored_positions() {
+        let (params, id) = random_parameters(&[&[3, 11]]);
         for smoothing in [0.0, 0.1] {
             let mut g = Graph::inference(&params);
             let logits = g.parameter(id[0]);
@@ -125,13 +130,13 @@ mod tests {
     fn log_softmax_sums_to_one() {
         let mut row = vec![1.0, -2.0, 30.0, 29.0];
         log_softmax(&mut row);
-        close(&[row.iter().map(|x| x.exp()).sum()], &[1.0], 1e-6);
+        assert_close(&[row.iter().map(|x| x.exp()).sum()], &[1.0], 1e-6);
     }
 
     #[test]
-    fn finite_differences_agree() {
-        let (mut params, id) = parameters(&[&[3, 11]]);
-        finite_differences(
+    fn gradients_match_finite_differences() {
+        let (mut params, id) = random_parameters(&[&[3, 11]]);
+        check_gradients(
             &mut params,
             |g| {
                 let logits = g.parameter(id[0]);

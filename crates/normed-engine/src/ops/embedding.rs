@@ -1,11 +1,16 @@
-//! Table look-up, as `torch.nn.Embedding`.
+//! Token and position embeddings, as `torch.nn.Embedding`.
 //!
-//! Keeps: the ids. Backward adds each row's gradient to its place in the table, in order.
+//! Keeps for backward: the ids. Backward adds the gradient of each row to its row of the table, in order.
 
 use crate::tensor::{Elements, Graph, Operation, ParamId, Precision, Tensor, Var};
 
-/// Word plus position: `ids [B * T]` into `words [V, C]`, positions counted from `first` in each
-/// row of `width` tokens into `positions [P, C]`. Gives `[B, T, C]`.
+/// The token embedding of every id plus its position embedding: `[B, T, C]`, f32, for `ids [B * T]`.
+///
+/// `T` is `width`. The tables are `words [V, C]` and `positions [P, C]`; the first token of each sequence
+/// has the position `first`.
+///
+/// # Panics
+/// If an id or a position is outside its table.
 pub fn embedding(
     g: &mut Graph<'_>,
     ids: &[u32],
@@ -60,11 +65,11 @@ pub fn embedding(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{finite_differences, parameters};
+    use crate::ops::testing::{check_gradients, random_parameters};
 
     #[test]
-    fn looks_up_word_and_position() {
-        let (params, id) = parameters(&[&[5, 3], &[4, 3]]);
+    fn adds_the_token_and_the_position_embedding() {
+        let (params, id) = random_parameters(&[&[5, 3], &[4, 3]]);
         let y = embedding(&mut Graph::inference(&params), &[4, 0, 2, 2], 2, id[0], id[1], 1);
         let (w, p) = (params.get(id[0]).value().data(), params.get(id[1]).value().data());
         assert_eq!(y.shape(), [2, 2, 3]);
@@ -73,9 +78,9 @@ mod tests {
     }
 
     #[test]
-    fn finite_differences_agree() {
-        let (mut params, id) = parameters(&[&[5, 3], &[4, 3]]);
-        finite_differences(
+    fn gradients_match_finite_differences() {
+        let (mut params, id) = random_parameters(&[&[5, 3], &[4, 3]]);
+        check_gradients(
             &mut params,
             |g| embedding(g, &[4, 0, 2, 2, 2, 1], 3, id[0], id[1], 1),
             1e-3,

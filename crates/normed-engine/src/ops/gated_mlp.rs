@@ -1,19 +1,20 @@
-//! `down(silu(gate(x)) ∘ up(x)) (+ residual)`, LLaMA's feed-forward network (Shazeer 2020, arXiv
-//! 2002.05202, eq. 6, "SwiGLU"), as one operation: the gate multiplies where a product stores its sums,
-//! forward and backward.
+//! LLaMA's feed-forward network as one operation, `down(silu(gate(x)) ∘ up(x)) (+ residual)` (Shazeer 2020,
+//! arXiv 2002.05202, eq. 6, "SwiGLU"): the multiplication by the gate and its derivatives are computed in
+//! the epilogues of the products.
 //!
-//! Keeps: `gate(x)` and `up(x)`, in the run's precision; or, if the pass computes them again
-//! ([`Recompute::Ffn`]) or one of their matrices is trained, `x`. Their product is never kept. In
-//! backward their gradients take their place.
+//! Keeps for backward: `gate(x)` and `up(x)`, in the run's precision, or `x` in their place if the pass
+//! recomputes them ([`Recompute::Ffn`]). Keeps `x` as well if the weight of one of the two is trained.
+//! Their product is never kept. In backward the gradients of the two replace them in memory.
 
-use super::activation::{Curve, SILU};
-use super::linear::{Layer, Output};
-use super::number::{Number, in_precision};
+use super::activation::{ActivationFn, SILU};
+use super::element::{Element, dispatch};
+use super::linear::{LinearLayer, Output};
 use super::product::Rows;
-use super::simd::{for_elements, for_row_pairs};
+use super::simd::{for_each_chunk, for_each_row_pair};
 use crate::tensor::{Graph, Operation, ParamId, Precision, Recompute, Tensor, Var};
 
-/// `x [.., C] -> [.., C]` over the weight `[out, in]` and the bias `[out]` of `gate`, `up` and `down`.
+/// `down(silu(gate(x)) ∘ up(x))` of `x [.., C]`, with the weight `[out, in]` and the bias `[out]` of the
+/// layers gate, up and down.
 pub fn gated_mlp(
     g: &mut Graph<'_>,
     x: &Var,
@@ -21,46 +22,47 @@ pub fn gated_mlp(
     output: Output<'_>,
 ) -> Var {
     let precision = g.precision();
-    let [gate, up, down] = layers.map(|(weight, bias)| Layer::of(g, weight, bias));
-    let (input, residual) = (x.gradient_slot(), output.residual());
-    // What the paths through the product lead to.
-    let below = input.needs_gradient() || gate.trained() || up.trained();
-    let inside = below || down.train_w;
+    let [gate, up, down] = layers.map(|(weight, bias)| LinearLayer::new(g, weight, bias));
+    let (input, residual) = (x.gradient_slot(), output.residual_slot());
+    // Whether anything needs the gradients of gate(x) and up(x), and whether anything needs their values.
+    let needs_hidden_gradients = input.needs_gradient() || gate.is_trained() || up.is_trained();
+    let needs_hidden = needs_hidden_gradients || down.train_weight;
     let (rows, _) = x.shape().split_at(x.shape().len() - 1);
-    let left_out = g.skipped_output(&[rows, &[down.widths().0]].concat(), Precision::F32);
-    let again = left_out.is_some() || g.is_recomputed(Recompute::Ffn);
-    let (y, factors) = left_out.map_or_else(
+    let skipped = g.skipped_output(&[rows, &[down.dims().0]].concat(), Precision::F32);
+    let recomputes = skipped.is_some() || g.is_recomputed(Recompute::Ffn);
+    let (y, hidden) = skipped.map_or_else(
         || {
-            let gated = gate.output(&x.value, precision, Output::RunPrecision);
-            let keep = inside && !again;
-            let (product, factors) = in_precision!(precision, multiply(&up, &x.value, gated, keep));
-            (down.output(&product, precision, output), factors)
+            let gated = gate.forward(&x.value, precision, Output::RunPrecision);
+            let keep = needs_hidden && !recomputes;
+            let (product, hidden) = dispatch!(precision, multiply(&up, &x.value, gated, keep));
+            (down.forward(&product, precision, output), hidden)
         },
         |y| (y, None),
     );
-    let needed = inside || down.trained() || residual.needs_gradient();
-    let kept = (inside && (again || gate.train_w || up.train_w)).then(|| x.value.clone());
+    let needed = needs_hidden || down.is_trained() || residual.needs_gradient();
+    let keeps_x = needs_hidden && (recomputes || gate.train_weight || up.train_weight);
+    let kept = keeps_x.then(|| x.value.clone());
     let (shape, x_precision) = (x.shape().to_vec(), x.value.precision());
     g.record(y, needed, move |dy, gradients| {
-        let factors = match (&kept, factors) {
-            // The same bits: they were rounded where they were stored.
+        let hidden = match (&kept, hidden) {
+            // The same bits as in forward, which rounds them to the run's precision when it stores them.
             (Some(x), None) => {
-                Some([&gate, &up].map(|layer| layer.output(x, precision, Output::RunPrecision)))
+                Some([&gate, &up].map(|layer| layer.forward(x, precision, Output::RunPrecision)))
             }
-            (_, factors) => factors,
+            (_, hidden) => hidden,
         };
-        let product = factors.as_ref().filter(|_| down.train_w);
-        let product = product.map(|factors| in_precision!(precision, product_of(factors)));
-        down.add_gradients(&dy, product.as_ref(), gradients);
+        let product = hidden.as_ref().filter(|_| down.train_weight);
+        let product = product.map(|hidden| dispatch!(precision, product_of(hidden)));
+        down.add_parameter_gradients(&dy, product.as_ref(), gradients);
         drop(product);
-        if let Some([mut dg, mut du]) = factors.filter(|_| below) {
-            in_precision!(precision, differentiate(&down, &dy, &mut dg, &mut du));
-            gate.add_gradients(&dg, kept.as_ref(), gradients);
-            up.add_gradients(&du, kept.as_ref(), gradients);
+        if let Some([mut dg, mut du]) = hidden.filter(|_| needs_hidden_gradients) {
+            dispatch!(precision, hidden_gradients(&down, &dy, &mut dg, &mut du));
+            gate.add_parameter_gradients(&dg, kept.as_ref(), gradients);
+            up.add_parameter_gradients(&du, kept.as_ref(), gradients);
             if input.needs_gradient() {
                 let mut dx = gate.input_gradient(&dg, &shape, x_precision);
                 drop(dg);
-                in_precision!(x_precision, add_input_gradient(&up, &du, &mut dx));
+                dispatch!(x_precision, add_input_gradient(&up, &du, &mut dx));
                 gradients.add(input, dx);
             }
         }
@@ -68,180 +70,200 @@ pub fn gated_mlp(
     })
 }
 
-/// `silu(gated) ∘ raised`, all `[.., C]` in the run's precision: the middle of [`gated_mlp`] by itself, where
-/// something is plugged into one of its layers. Keeps both.
-pub fn swiglu(g: &mut Graph<'_>, gated: &Var, raised: &Var) -> Var {
-    let precision = gated.value.precision();
-    let factors = [gated, raised].map(|x| x.value.clone());
-    let y = in_precision!(precision, product_of(&factors));
-    let sources = [gated.gradient_slot(), raised.gradient_slot()];
-    let needed = sources.iter().any(|source| source.needs_gradient());
-    let factors = needed.then_some(factors);
+/// `silu(gate) ∘ up` of two values `[.., C]` in the run's precision: the inner part of [`gated_mlp`], for
+/// networks with a plug in one of their layers. Keeps both values for backward.
+pub fn swiglu(g: &mut Graph<'_>, gate: &Var, up: &Var) -> Var {
+    let precision = gate.value.precision();
+    let hidden = [gate, up].map(|x| x.value.clone());
+    let y = dispatch!(precision, product_of(&hidden));
+    let slots = [gate.gradient_slot(), up.gradient_slot()];
+    let needed = slots.iter().any(|slot| slot.needs_gradient());
+    let hidden = needed.then_some(hidden);
     g.record(y, needed, move |dy, gradients| {
-        let Some([mut dg, mut du]) = factors else { return };
-        in_precision!(precision, differentiate_gate(&dy, &mut dg, &mut du));
-        gradients.add(sources[0], dg);
-        gradients.add(sources[1], du);
+        let Some([mut dg, mut du]) = hidden else { return };
+        dispatch!(precision, swiglu_gradients(&dy, &mut dg, &mut du));
+        gradients.add(slots[0], dg);
+        gradients.add(slots[1], du);
     })
 }
 
-/// `gated` and `raised` become their gradients: `d ∘ raised ∘ silu'(gated)` and `d ∘ silu(gated)`.
-fn differentiate_gate<T: Number>(d: &Tensor, gated: &mut Tensor, raised: &mut Tensor) {
-    gated.count(Operation::Pass(d.len()));
-    if gated.is_planned() {
+/// Replaces `gate` and `up` by their gradients: `d ∘ up ∘ silu'(gate)` and `d ∘ silu(gate)`.
+fn swiglu_gradients<T: Element>(d: &Tensor, gate: &mut Tensor, up: &mut Tensor) {
+    gate.count(Operation::Pass(d.len()));
+    if gate.is_planned() {
         return;
     }
-    let (d, width) = (T::of(d), d.width());
-    for_row_pairs(
-        T::of_mut(gated),
+    let (d, width) = (T::slice(d), d.width());
+    for_each_row_pair(
+        T::slice_mut(gate),
         width,
-        T::of_mut(raised),
+        T::slice_mut(up),
         width,
         #[inline(always)]
-        |i, gated, raised| {
+        |i, gate, up| {
             let d = &d[i * width..][..width];
             for j in 0..width {
-                let (g, u) = (gated[j].wide(), raised[j].wide());
-                gated[j] = T::nearest(d[j].wide() * u * SILU.slope(g));
-                raised[j] = T::nearest(d[j].wide() * SILU.value(g));
+                let (g, u) = (gate[j].to_f32(), up[j].to_f32());
+                gate[j] = T::from_f32(d[j].to_f32() * u * SILU.derivative(g));
+                up[j] = T::from_f32(d[j].to_f32() * SILU.value(g));
             }
         },
     );
 }
 
-/// `silu(gated) ∘ up(x)`, in the place of `gated` unless that and `up(x)` are to be kept.
-fn multiply<T: Number>(
-    up: &Layer,
+/// `silu(gate) ∘ up(x)`, where `gate` is `gate(x)`. With `keep` it also gives `gate(x)` and `up(x)`;
+/// otherwise the product replaces `gate` in memory.
+fn multiply<T: Element>(
+    up: &LinearLayer,
     x: &Tensor,
-    gated: Tensor,
+    gate: Tensor,
     keep: bool,
 ) -> (Tensor, Option<[Tensor; 2]>) {
-    let width = up.widths().0;
     if !keep {
-        let mut y = gated;
-        if !up.plans(&y, y.len() / width) {
-            let to = Rows::new(T::of_mut(&mut y), width);
-            up_product(
-                up,
-                x,
-                #[inline(always)]
-                |row, col, each| {
-                    // SAFETY: this function's own tensor; every element is handed out once.
-                    let y = unsafe { to.at(row, col, each.len()) };
-                    for (y, u) in y.iter_mut().zip(each) {
-                        *y = T::nearest(SILU.value(y.wide()) * u);
-                    }
-                },
-            );
-        }
-        return (y, None);
+        return (multiply_in_place::<T>(up, x, gate), None);
     }
-    let (mut y, mut raised) = (T::empty_like(x, gated.shape()), T::empty_like(x, gated.shape()));
-    if !up.plans(&y, y.len() / width) {
-        let to = Rows::new(T::of_mut(&mut y), width);
-        let keep_at = Rows::new(T::of_mut(&mut raised), width);
-        let gated = T::of(&gated);
-        up_product(
+    let width = up.dims().0;
+    let (mut y, mut up_of_x) = (T::empty_like(x, gate.shape()), T::empty_like(x, gate.shape()));
+    up.count_product(&y, y.len() / width);
+    if !y.is_planned() {
+        let out = Rows::new(T::slice_mut(&mut y), width);
+        let kept = Rows::new(T::slice_mut(&mut up_of_x), width);
+        let gate = T::slice(&gate);
+        biased_product(
             up,
             x,
             #[inline(always)]
-            |row, col, each| {
-                let n = each.len();
-                // SAFETY: this function's own tensors; every element is handed out once.
-                let (y, kept) = unsafe { (to.at(row, col, n), keep_at.at(row, col, n)) };
-                let gated = &gated[row * width + col..][..n];
+            |row, col, values| {
+                let n = values.len();
+                // SAFETY: Both are this function's own tensors of the product's size, and every element is
+                // handed out once.
+                let (y, kept) = unsafe { (out.at(row, col, n), kept.at(row, col, n)) };
+                let gate = &gate[row * width + col..][..n];
                 for i in 0..n {
-                    kept[i] = T::nearest(each[i]);
-                    y[i] = T::nearest(SILU.value(gated[i].wide()) * each[i]);
+                    kept[i] = T::from_f32(values[i]);
+                    y[i] = T::from_f32(SILU.value(gate[i].to_f32()) * values[i]);
                 }
             },
         );
     }
-    (y, Some([gated, raised]))
+    (y, Some([gate, up_of_x]))
 }
 
-/// Hands `up(x)`, its bias added, to `epilogue`.
-fn up_product(up: &Layer, x: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
-    let Some(bias) = up.bias() else { return up.product(x, epilogue) };
-    up.product(
-        x,
-        #[inline(always)]
-        |row, col, sums| {
-            // As wide as what a kernel hands out at once, or narrower.
-            let mut each = [0.0f32; PIECE];
-            for (at, sums) in (col..).step_by(PIECE).zip(sums.chunks(PIECE)) {
-                let each = &mut each[..sums.len()];
-                for ((to, sum), bias) in each.iter_mut().zip(sums).zip(&bias[at..]) {
-                    *to = sum + bias;
-                }
-                epilogue(row, at, each);
-            }
-        },
-    );
-}
-
-/// Sums that a bias is added to at a time.
-const PIECE: usize = 64;
-
-/// `silu(gated) ∘ raised`.
-fn product_of<T: Number>([gated, raised]: &[Tensor; 2]) -> Tensor {
-    let mut y = T::empty_like(gated, gated.shape());
-    y.count(Operation::Pass(gated.len()));
+/// Replaces `gate` by `silu(gate) ∘ up(x)`.
+fn multiply_in_place<T: Element>(up: &LinearLayer, x: &Tensor, gate: Tensor) -> Tensor {
+    let (width, mut y) = (up.dims().0, gate);
+    up.count_product(&y, y.len() / width);
     if y.is_planned() {
         return y;
     }
-    let (gated, raised) = (T::of(gated), T::of(raised));
-    for_elements(
-        T::of_mut(&mut y),
+    let out = Rows::new(T::slice_mut(&mut y), width);
+    biased_product(
+        up,
+        x,
         #[inline(always)]
-        |start, y| {
-            for (y, (g, u)) in y.iter_mut().zip(gated[start..].iter().zip(&raised[start..])) {
-                *y = T::nearest(SILU.value(g.wide()) * u.wide());
+        |row, col, values| {
+            // SAFETY: `out` is this function's own tensor of the product's size, and every element is
+            // handed out once.
+            let y = unsafe { out.at(row, col, values.len()) };
+            for (y, u) in y.iter_mut().zip(values) {
+                *y = T::from_f32(SILU.value(y.to_f32()) * u);
             }
         },
     );
     y
 }
 
-/// `gated` and `raised` become their gradients: with `d = dy W`, `d ∘ raised ∘ silu'(gated)` and
-/// `d ∘ silu(gated)`.
-fn differentiate<T: Number>(down: &Layer, dy: &Tensor, gated: &mut Tensor, raised: &mut Tensor) {
-    let width = gated.width();
-    if down.plans(gated, gated.len() / width) {
-        return;
-    }
-    let (g_at, u_at) = (Rows::new(T::of_mut(gated), width), Rows::new(T::of_mut(raised), width));
-    down.product_back(
-        dy,
+/// Sums that the bias is added to at a time, at least as many as kernels hand out together.
+const RUN: usize = 64;
+
+/// Calls `epilogue` with the elements of `x Wᵀ + b`.
+fn biased_product(layer: &LinearLayer, x: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
+    let Some(bias) = layer.bias() else { return layer.forward_product(x, epilogue) };
+    layer.forward_product(
+        x,
         #[inline(always)]
         |row, col, sums| {
-            let n = sums.len();
-            // SAFETY: the caller's own tensors; every element is handed out once.
-            let (g, u) = unsafe { (g_at.at(row, col, n), u_at.at(row, col, n)) };
-            for i in 0..n {
-                let (gated, raised) = (g[i].wide(), u[i].wide());
-                g[i] = T::nearest(sums[i] * raised * SILU.slope(gated));
-                u[i] = T::nearest(sums[i] * SILU.value(gated));
+            let mut run = [0.0f32; RUN];
+            for (at, sums) in (col..).step_by(RUN).zip(sums.chunks(RUN)) {
+                let run = &mut run[..sums.len()];
+                for ((to, sum), bias) in run.iter_mut().zip(sums).zip(&bias[at..]) {
+                    *to = sum + bias;
+                }
+                epilogue(row, at, run);
             }
         },
     );
 }
 
-/// `dx + dy W`.
-fn add_input_gradient<T: Number>(layer: &Layer, dy: &Tensor, dx: &mut Tensor) {
-    let (out, inner) = layer.widths();
-    if layer.plans(dx, dy.len() / out) {
+/// `silu(gate) ∘ up`.
+fn product_of<T: Element>([gate, up]: &[Tensor; 2]) -> Tensor {
+    let mut y = T::empty_like(gate, gate.shape());
+    y.count(Operation::Pass(gate.len()));
+    if y.is_planned() {
+        return y;
+    }
+    let (gate, up) = (T::slice(gate), T::slice(up));
+    for_each_chunk(
+        T::slice_mut(&mut y),
+        #[inline(always)]
+        |start, y| {
+            for (y, (g, u)) in y.iter_mut().zip(gate[start..].iter().zip(&up[start..])) {
+                *y = T::from_f32(SILU.value(g.to_f32()) * u.to_f32());
+            }
+        },
+    );
+    y
+}
+
+/// Replaces `gate` and `up` by their gradients, with `d = dy W`: `d ∘ up ∘ silu'(gate)` and
+/// `d ∘ silu(gate)`.
+fn hidden_gradients<T: Element>(
+    down: &LinearLayer,
+    dy: &Tensor,
+    gate: &mut Tensor,
+    up: &mut Tensor,
+) {
+    let width = gate.width();
+    down.count_product(gate, gate.len() / width);
+    if gate.is_planned() {
         return;
     }
-    let to = Rows::new(T::of_mut(dx), inner);
-    layer.product_back(
+    let gate_rows = Rows::new(T::slice_mut(gate), width);
+    let up_rows = Rows::new(T::slice_mut(up), width);
+    down.backward_product(
         dy,
         #[inline(always)]
         |row, col, sums| {
-            // SAFETY: the caller's own tensor; every element is handed out once.
-            let dx = unsafe { to.at(row, col, sums.len()) };
+            let n = sums.len();
+            // SAFETY: Both tensors are borrowed exclusively and have the product's size, and every element
+            // is handed out once.
+            let (gate, up) = unsafe { (gate_rows.at(row, col, n), up_rows.at(row, col, n)) };
+            for i in 0..n {
+                let (g, u) = (gate[i].to_f32(), up[i].to_f32());
+                gate[i] = T::from_f32(sums[i] * u * SILU.derivative(g));
+                up[i] = T::from_f32(sums[i] * SILU.value(g));
+            }
+        },
+    );
+}
+
+/// Adds `dy W` to `dx`.
+fn add_input_gradient<T: Element>(layer: &LinearLayer, dy: &Tensor, dx: &mut Tensor) {
+    let (out, inner) = layer.dims();
+    layer.count_product(dx, dy.len() / out);
+    if dx.is_planned() {
+        return;
+    }
+    let rows = Rows::new(T::slice_mut(dx), inner);
+    layer.backward_product(
+        dy,
+        #[inline(always)]
+        |row, col, sums| {
+            // SAFETY: `dx` is borrowed exclusively and has the product's size, and every element is handed
+            // out once.
+            let dx = unsafe { rows.at(row, col, sums.len()) };
             for (dx, sum) in dx.iter_mut().zip(sums) {
-                *dx = T::nearest(dx.wide() + sum);
+                *dx = T::from_f32(dx.to_f32() + sum);
             }
         },
     );
@@ -250,13 +272,13 @@ fn add_input_gradient<T: Number>(layer: &Layer, dy: &Tensor, dx: &mut Tensor) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{close, finite_differences, parameters};
     use crate::ops::linear;
+    use crate::ops::testing::{assert_close, check_gradients, random_parameters};
     use crate::tensor::{Gradients, Parameters, Precision};
 
-    /// x, gate, up and down with their biases, residual.
+    /// x; the weight and the bias of gate, up and down; the residual.
     fn inputs(rows: usize, width: usize, inner: usize) -> (Parameters, Vec<ParamId>) {
-        parameters(&[
+        random_parameters(&[
             &[rows, width],
             &[inner, width],
             &[inner],
@@ -275,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_the_plain_formula() {
+    fn matches_the_plain_formula() {
         for (rows, width, inner) in [(6, 5, 7), (1, 1, 1), (15, 17, 33), (31, 33, 130)] {
             let (params, id) = inputs(rows, width, inner);
             let of = |i: usize| params.get(id[i]).value().data();
@@ -301,43 +323,43 @@ mod tests {
                     let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
                     let layers = [1, 3, 5].map(|i| (id[i], bias.then(|| id[i + 1])));
                     let y = gated_mlp(&mut g, &x, layers, Output::AddTo(&r));
-                    close(y.value.data(), &want, 1e-5);
+                    assert_close(y.value.data(), &want, 1e-5);
                 }
             }
         }
     }
 
     #[test]
-    fn finite_differences_agree() {
+    fn gradients_match_finite_differences() {
         let (mut params, id) = inputs(6, 5, 7);
-        finite_differences(&mut params, |g| biased(g, &id), 5e-3);
-        let (mut params, id) = parameters(&[&[4, 5], &[9, 5], &[9, 5], &[5, 9]]);
+        check_gradients(&mut params, |g| biased(g, &id), 5e-3);
+        let (mut params, id) = random_parameters(&[&[4, 5], &[9, 5], &[9, 5], &[5, 9]]);
         let plain = |g: &mut Graph<'_>| {
             let x = g.parameter(id[0]);
             gated_mlp(g, &x, [1, 2, 3].map(|i| (id[i], None)), Output::F32)
         };
-        finite_differences(&mut params, plain, 5e-3);
+        check_gradients(&mut params, plain, 5e-3);
     }
 
-    /// Apart, with the layers around it.
+    /// Separate operations, with the layers around the gate.
     #[test]
-    fn the_gate_alone_is_the_middle_of_it() {
+    fn swiglu_between_linear_layers_is_the_same_network() {
         let (mut params, id) = inputs(6, 5, 7);
-        let apart = |g: &mut Graph<'_>| {
+        let separate = |g: &mut Graph<'_>| {
             let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
-            let [gated, raised] =
+            let [gate, up] =
                 [1, 3].map(|i| linear(g, &x, id[i], Some(id[i + 1]), Output::RunPrecision));
-            let y = swiglu(g, &gated, &raised);
+            let y = swiglu(g, &gate, &up);
             linear(g, &y, id[5], Some(id[6]), Output::AddTo(&r))
         };
         let [whole, parts] =
-            [biased(&mut Graph::inference(&params), &id), apart(&mut Graph::inference(&params))];
-        close(parts.value.data(), whole.value.data(), 1e-6);
-        finite_differences(&mut params, apart, 5e-3);
+            [biased(&mut Graph::inference(&params), &id), separate(&mut Graph::inference(&params))];
+        assert_close(parts.value.data(), whole.value.data(), 1e-6);
+        check_gradients(&mut params, separate, 5e-3);
     }
 
     #[test]
-    fn computed_again_it_is_the_same() {
+    fn recomputation_changes_no_bit() {
         let (mut params, id) = inputs(6, 5, 7);
         for precision in [Precision::F32, Precision::Bf16] {
             params.set_precision(precision);

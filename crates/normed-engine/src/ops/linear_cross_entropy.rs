@@ -1,19 +1,24 @@
-//! The cross-entropy of a prediction head's outputs, some rows at a time: `cross_entropy(linear(x))`, of
-//! whose logits `[N, V]` no more than [`CHUNK`] are ever there (as in Hsu et al. 2024, arXiv 2410.10989,
-//! section 3.2).
+//! The cross-entropy of a linear head, `cross_entropy(linear(x))`, some rows at a time, so that at most
+//! [`MAX_LOGITS`] of the logits `[N, V]` are in memory (as in Hsu et al. 2024, arXiv 2410.10989, section
+//! 3.2).
 //!
-//! Keeps: the input's gradient, and the matrix's where it is trained, both computed on the way forward,
-//! times what backward starts from. Where all logits fit it is the two operations themselves.
+//! Keeps for backward: the gradient of the input, and of the weight if it is trained. Both are computed in
+//! forward, and backward multiplies them by the factor of the loss. If all logits fit, the two operations
+//! are used instead.
 
 use super::cross_entropy::{CrossEntropy, cross_entropy, losses};
-use super::linear::{Layer, Output, linear};
-use super::number::{Number, in_precision};
+use super::element::{Element, dispatch};
+use super::linear::{LinearLayer, Output, linear};
 use crate::tensor::{Gradients, Graph, Operation, ParamId, Precision, Tensor, Var};
 
-/// Logits that are there at a time: 64 MiB.
-const CHUNK: usize = 1 << 24;
+/// Logits that are in memory at a time: 64 MiB.
+const MAX_LOGITS: usize = 1 << 24;
 
-/// As `cross_entropy` of `linear` of `x [N, C]` (leading dimensions flattened), without a bias.
+/// The cross-entropy of the logits `x Wᵀ`, with the weight `[V, C]`, for `x [.., C]` whose leading dimensions
+/// have `N` positions, and for `labels [N]`, as [`cross_entropy`].
+///
+/// # Panics
+/// If there are not as many labels as positions, or if a label is not below `V`.
 pub fn linear_cross_entropy(
     g: &mut Graph<'_>,
     x: &Var,
@@ -21,45 +26,50 @@ pub fn linear_cross_entropy(
     labels: &[u32],
     label_smoothing: f32,
 ) -> CrossEntropy {
-    of_chunks(g, x, weight, labels, label_smoothing, CHUNK)
+    in_chunks(g, x, weight, labels, label_smoothing, MAX_LOGITS)
 }
 
-fn of_chunks(
+/// [`linear_cross_entropy`] with at most `max_logits` logits in memory, or one row of them.
+fn in_chunks(
     g: &mut Graph<'_>,
     x: &Var,
     weight: ParamId,
     labels: &[u32],
     label_smoothing: f32,
-    chunk: usize,
+    max_logits: usize,
 ) -> CrossEntropy {
-    let layer = Layer::of(g, weight, None);
-    let (vocab_size, width) = layer.widths();
-    if labels.len() * vocab_size <= chunk {
+    let layer = LinearLayer::new(g, weight, None);
+    let (vocab_size, width) = layer.dims();
+    if labels.len() * vocab_size <= max_logits {
         let logits = linear(g, x, weight, None, Output::F32);
         return cross_entropy(g, logits, labels, label_smoothing);
     }
     let input = x.gradient_slot();
-    let needed = input.needs_gradient() || layer.trained();
+    let needed = input.needs_gradient() || layer.is_trained();
     let (shape, precision) = (x.shape().to_vec(), x.value.precision());
     let rows = x.value.clone().reshape(&[labels.len(), width]);
     let mut position_losses = vec![0.0; labels.len()];
     let mut dx = input.needs_gradient().then(|| rows.empty_like(rows.shape(), precision));
-    let mut of_matrix = Gradients::new();
+    let mut weight_gradients = Gradients::new();
     let mut at = 0;
-    for labels in labels.chunks((chunk / vocab_size).max(1)) {
+    for labels in labels.chunks((max_logits / vocab_size).max(1)) {
         let n = labels.len();
         let x = rows.range(at..at + n);
-        let mut logits = layer.output(&x, Precision::F32, Output::F32);
+        let mut logits = layer.forward(&x, Precision::F32, Output::F32);
         logits.count_in_place(Operation::Pass(logits.len()));
         if !logits.is_planned() {
             losses(logits.data_mut(), &mut position_losses[at..at + n], labels, label_smoothing);
         }
         if needed {
-            layer.add_gradients(&logits, layer.train_w.then_some(&x), &mut of_matrix);
+            layer.add_parameter_gradients(
+                &logits,
+                layer.train_weight.then_some(&x),
+                &mut weight_gradients,
+            );
         }
         if let Some(dx) = &mut dx {
             let part = layer.input_gradient(&logits, &[n, width], precision);
-            in_precision!(precision, put(&part, dx, at * width));
+            dispatch!(precision, copy_into(&part, dx, at * width));
         }
         at += n;
     }
@@ -69,29 +79,30 @@ fn of_chunks(
     let output = g.record(value, needed, move |seed, gradients| {
         let factor = seed.data()[0];
         if let Some(dx) = dx {
-            let dx = in_precision!(precision, times(dx, factor));
+            let dx = dispatch!(precision, times(dx, factor));
             gradients.add(input, dx.reshape(&shape));
         }
-        if let Some(dw) = of_matrix.param(weight) {
+        if let Some(dw) = weight_gradients.param(weight) {
             gradients.add_param(weight, times::<f32>(dw.clone(), factor));
         }
     });
     CrossEntropy { sum: total, position_losses, output }
 }
 
-/// Puts `part` where `whole` begins to be it.
-fn put<T: Number>(part: &Tensor, whole: &mut Tensor, at: usize) {
+/// Copies `part` to the elements of `whole` from index `at` on.
+fn copy_into<T: Element>(part: &Tensor, whole: &mut Tensor, at: usize) {
     whole.count_in_place(Operation::Pass(part.len()));
     if !whole.is_planned() {
-        T::of_mut(whole)[at..][..part.len()].copy_from_slice(T::of(part));
+        T::slice_mut(whole)[at..][..part.len()].copy_from_slice(T::slice(part));
     }
 }
 
-fn times<T: Number>(mut x: Tensor, factor: f32) -> Tensor {
+/// `factor * x`, computed in place.
+fn times<T: Element>(mut x: Tensor, factor: f32) -> Tensor {
     if factor != 1.0 {
         x.count_in_place(Operation::Pass(x.len()));
         if !x.is_planned() {
-            T::of_mut(&mut x).iter_mut().for_each(|x| *x = T::nearest(x.wide() * factor));
+            T::slice_mut(&mut x).iter_mut().for_each(|x| *x = T::from_f32(x.to_f32() * factor));
         }
     }
     x
@@ -101,18 +112,19 @@ fn times<T: Number>(mut x: Tensor, factor: f32) -> Tensor {
 mod tests {
     use super::*;
     use crate::ops::IGNORE_INDEX;
-    use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::testing::{assert_close, check_gradients, random_parameters};
     use crate::tensor::Parameters;
 
     const LABELS: [u32; 7] = [4, IGNORE_INDEX, 10, 0, IGNORE_INDEX, 3, 7];
 
-    type Found = (f64, Vec<f32>, [Option<Vec<f32>>; 2]);
+    type Results = (f64, Vec<f32>, [Option<Vec<f32>>; 2]);
 
-    /// The loss, those of position_losses, and the gradients of input and matrix, times 2.5.
-    fn found(params: &Parameters, id: &[ParamId], chunk: usize) -> Found {
+    /// The loss, the losses of positions, and the gradients of the input and of the weight, with 2.5 as the
+    /// factor of the loss.
+    fn results(params: &Parameters, id: &[ParamId], max_logits: usize) -> Results {
         let mut g = Graph::training(params);
         let x = g.parameter(id[0]);
-        let ce = of_chunks(&mut g, &x, id[1], &LABELS, 0.1, chunk);
+        let ce = in_chunks(&mut g, &x, id[1], &LABELS, 0.1, max_logits);
         let mut gradients = Gradients::new();
         g.backward(ce.output.gradient_slot(), Tensor::new(&[1], vec![2.5]), &mut gradients);
         let of = |i: usize| gradients.param(id[i]).map(|g| g.data().to_vec());
@@ -121,20 +133,20 @@ mod tests {
 
     #[test]
     fn chunks_change_nothing_but_rounding() {
-        let (mut params, id) = parameters(&[&[7, 5], &[11, 5]]);
+        let (mut params, id) = random_parameters(&[&[7, 5], &[11, 5]]);
         for trained in [[true, true], [true, false], [false, true], [false, false]] {
             for (&id, trained) in id.iter().zip(trained) {
                 params.get_mut(id).trained = trained;
             }
-            let (sum, position_losses, gradients) = found(&params, &id, 7 * 11);
+            let (sum, position_losses, gradients) = results(&params, &id, 7 * 11);
             assert_eq!(gradients.each_ref().map(Option::is_some), trained);
             for chunk in [1, 11, 22, 33, 76] {
-                let (s, p, g) = found(&params, &id, chunk);
+                let (s, p, g) = results(&params, &id, chunk);
                 assert!((s - sum).abs() < 1e-5);
-                close(&p, &position_losses, 1e-6);
+                assert_close(&p, &position_losses, 1e-6);
                 for (ours, whole) in g.iter().zip(&gradients) {
                     match (ours, whole) {
-                        (Some(ours), Some(whole)) => close(ours, whole, 1e-5),
+                        (Some(ours), Some(whole)) => assert_close(ours, whole, 1e-5),
                         (ours, whole) => assert_eq!(ours, whole),
                     }
                 }
@@ -143,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn finite_differences_agree() {
-        let (mut params, id) = parameters(&[&[7, 5], &[11, 5]]);
-        finite_differences(
+    fn gradients_match_finite_differences() {
+        let (mut params, id) = random_parameters(&[&[7, 5], &[11, 5]]);
+        check_gradients(
             &mut params,
             |g| {
                 let x = g.parameter(id[0]);
-                of_chunks(g, &x, id[1], &LABELS, 0.1, 30).output
+                in_chunks(g, &x, id[1], &LABELS, 0.1, 30).output
             },
             5e-3,
         );

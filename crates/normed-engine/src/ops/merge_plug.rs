@@ -1,27 +1,33 @@
-//! What a layer computes with something in its socket, as a layer without: `normed merge`. No pass uses it.
+//! A linear layer and its plug merged into a plain linear layer, to export a model without plugs. No pass
+//! uses this.
 
 use rayon::prelude::*;
 
 use crate::tensor::{ChannelScale, LowRank, ParamId, Parameters, Plug, Precision, Tensor};
 
-/// The matrix, f32, that does in an empty socket what `weight`'s does with `delta`, and what its bias is
-/// multiplied by, channel by channel, if by anything. None where no matrix does.
-pub fn merge_plug(
-    params: &Parameters,
-    weight: ParamId,
-    delta: Plug,
-) -> Option<(Tensor, Option<Tensor>)> {
+/// A plain linear layer that computes what a layer with a plug does.
+#[derive(Debug)]
+pub struct MergedLayer {
+    /// The weight, f32, in the shape of the layer's weight.
+    pub weight: Tensor,
+    /// What every element of the bias must be multiplied by, `[out]`.
+    pub bias_factors: Option<Tensor>,
+}
+
+/// Merges `plug` into the layer with this weight. `None` if no plain linear layer computes the same, because
+/// the plug is a bottleneck with an activation.
+pub fn merge_plug(params: &Parameters, weight: ParamId, plug: Plug) -> Option<MergedLayer> {
     let w = params.get(weight).value().to_precision(Precision::F32);
-    match delta {
-        Plug::LowRank(path) => Some((with_path(params, w, path), None)),
-        Plug::ChannelScale(scaled) => Some(with_factors(params, w, scaled)),
-        // A curve stands between its layers.
+    match plug {
+        Plug::LowRank(path) => Some(merge_low_rank(params, w, path)),
+        Plug::ChannelScale(scale) => Some(merge_channel_scale(params, w, scale)),
         Plug::Bottleneck(_) => None,
     }
 }
 
-/// `W + s B A`; with a magnitude `m`, every row of that divided by its norm and multiplied by its `m`.
-fn with_path(params: &Parameters, mut w: Tensor, path: LowRank) -> Tensor {
+/// `W + s B A`. With a magnitude `m` (DoRA), every row of the sum is divided by its norm and multiplied by its
+/// element of `m`.
+fn merge_low_rank(params: &Parameters, mut w: Tensor, path: LowRank) -> MergedLayer {
     let value = |id| params.get(id).value();
     let (a, b) = (value(path.a).data(), value(path.b).data());
     let magnitude = path.magnitude.map(|id| value(id).data());
@@ -38,39 +44,36 @@ fn with_path(params: &Parameters, mut w: Tensor, path: LowRank) -> Tensor {
             row.iter_mut().for_each(|w| *w *= factor);
         }
     });
-    w
+    MergedLayer { weight: w, bias_factors: None }
 }
 
-/// Every column multiplied by its factor, or every row and the bias by theirs.
-fn with_factors(
-    params: &Parameters,
-    mut w: Tensor,
-    scaled: ChannelScale,
-) -> (Tensor, Option<Tensor>) {
-    let factors = params.get(scaled.vector).value();
+/// Multiplies the columns by the factors of input channels, or the rows and the bias by those of output
+/// channels.
+fn merge_channel_scale(params: &Parameters, mut w: Tensor, scale: ChannelScale) -> MergedLayer {
+    let factors = params.get(scale.vector).value();
     let inner = w.len() / w.shape()[0];
-    let each = factors.data();
-    w.data_mut().par_chunks_mut(inner).enumerate().for_each(|(o, row)| match scaled.input {
-        true => row.iter_mut().zip(each).for_each(|(w, l)| *w *= l),
-        false => row.iter_mut().for_each(|w| *w *= each[o]),
+    let values = factors.data();
+    w.data_mut().par_chunks_mut(inner).enumerate().for_each(|(o, row)| match scale.input {
+        true => row.iter_mut().zip(values).for_each(|(w, factor)| *w *= factor),
+        false => row.iter_mut().for_each(|w| *w *= values[o]),
     });
-    let of_bias = (!scaled.input).then(|| factors.clone().reshape(&[factors.len()]));
-    (w, of_bias)
+    let bias_factors = (!scale.input).then(|| factors.clone().reshape(&[factors.len()]));
+    MergedLayer { weight: w, bias_factors }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{close, parameters};
+    use crate::ops::testing::{assert_close, random_parameters};
     use crate::ops::{Output, linear, low_rank_linear, merged_row_norms, scale_channels};
     use crate::tensor::Graph;
 
-    /// x, W, b, A, B, magnitudes, factors of the input's channels, of the output's.
+    /// The parameters are x, W, b, A, B, magnitudes, factors of input channels and of output channels.
     #[test]
-    fn equals_the_layer_with_something_in_its_socket() {
+    fn a_merged_layer_matches_the_layer_with_its_plug() {
         let shapes: [&[usize]; 8] =
             [&[5, 6], &[7, 6], &[7], &[2, 6], &[7, 2], &[7], &[1, 6], &[7, 1]];
-        let (params, id) = parameters(&shapes);
+        let (params, id) = random_parameters(&shapes);
         let path = |magnitude| LowRank {
             a: id[3],
             b: id[4],
@@ -81,10 +84,10 @@ mod tests {
             dropout: 0.0,
         };
         let layer = (id[1], Some(id[2]));
-        let with = |delta: Plug| {
+        let with = |plug: Plug| {
             let g = &mut Graph::inference(&params);
             let x = g.parameter(id[0]);
-            match delta {
+            match plug {
                 Plug::LowRank(path) if path.magnitude.is_none() => {
                     low_rank_linear(g, &x, None, layer, path, Output::F32)
                 }
@@ -101,26 +104,26 @@ mod tests {
                     let y = linear(g, &x, layer.0, layer.1, Output::F32);
                     scale_channels(g, &y, vector, None, None, Output::F32)
                 }
-                Plug::Bottleneck(_) => unreachable!("not among these"),
+                Plug::Bottleneck(_) => unreachable!("a bottleneck cannot be merged"),
             }
         };
-        for delta in [
+        for plug in [
             Plug::LowRank(path(None)),
             Plug::LowRank(path(Some(id[5]))),
             Plug::ChannelScale(ChannelScale { vector: id[6], input: true }),
             Plug::ChannelScale(ChannelScale { vector: id[7], input: false }),
         ] {
-            let (weight, of_bias) = merge_plug(&params, id[1], delta).unwrap();
+            let merged = merge_plug(&params, id[1], plug).unwrap();
             let mut plain = params.clone();
-            plain.get_mut(id[1]).set(weight);
-            if let Some(factors) = of_bias {
+            plain.get_mut(id[1]).set(merged.weight);
+            if let Some(factors) = merged.bias_factors {
                 let bias = plain.get_mut(id[2]).value_mut().data_mut();
-                bias.iter_mut().zip(factors.data()).for_each(|(b, l)| *b *= l);
+                bias.iter_mut().zip(factors.data()).for_each(|(b, factor)| *b *= factor);
             }
             let g = &mut Graph::inference(&plain);
             let x = g.parameter(id[0]);
             let y = linear(g, &x, layer.0, layer.1, Output::F32);
-            close(y.value.data(), with(delta).value.data(), 1e-6);
+            assert_close(y.value.data(), with(plug).value.data(), 1e-6);
         }
     }
 }

@@ -1,16 +1,17 @@
-//! `fc2(activation(fc1(x))) (+ residual)`, a block's feed-forward network, as one operation: the activation
-//! and its derivative are taken where a product stores its sums.
+//! A feed-forward network as one operation, `fc2(activation(fc1(x))) (+ residual)`: the activation and its
+//! derivative are computed in the epilogues of the products.
 //!
-//! Keeps: what goes into the activation, in the run's precision; or, if the pass computes that again
-//! ([`Recompute::Ffn`]) or `fc1`'s matrix is trained, `x`. The activation's output is never kept.
+//! Keeps for backward: the input of the activation, in the run's precision, or `x` in its place if the pass
+//! recomputes that input ([`Recompute::Ffn`]). Keeps `x` as well if the weight of `fc1` is trained. The
+//! output of the activation is never kept.
 
-use super::activation::{Activation, Curve, Gelu, QUICK_GELU, Tanh, all};
-use super::linear::{Layer, Output};
-use super::number::{Number, in_precision};
+use super::activation::{Activation, ActivationFn, Gelu, QUICK_GELU, Tanh, apply};
+use super::element::{Element, dispatch};
+use super::linear::{LinearLayer, Output};
 use super::product::Rows;
 use crate::tensor::{Graph, ParamId, Precision, Recompute, Tensor, Var};
 
-/// `x [.., C] -> [.., C]` over `fc1`'s and `fc2`'s weight `[out, in]` and bias `[out]`.
+/// `fc2(activation(fc1(x)))` of `x [.., C]`, with the weight `[out, in]` and the bias `[out]` of each layer.
 pub fn mlp(
     g: &mut Graph<'_>,
     x: &Var,
@@ -20,53 +21,52 @@ pub fn mlp(
     output: Output<'_>,
 ) -> Var {
     match activation {
-        Activation::Gelu => through(g, x, [fc1, fc2], Gelu, output),
-        Activation::QuickGelu => through(g, x, [fc1, fc2], QUICK_GELU, output),
-        Activation::Tanh => through(g, x, [fc1, fc2], Tanh, output),
+        Activation::Gelu => mlp_with(g, x, [fc1, fc2], Gelu, output),
+        Activation::QuickGelu => mlp_with(g, x, [fc1, fc2], QUICK_GELU, output),
+        Activation::Tanh => mlp_with(g, x, [fc1, fc2], Tanh, output),
     }
 }
 
-fn through(
+fn mlp_with(
     g: &mut Graph<'_>,
     x: &Var,
     layers: [(ParamId, Option<ParamId>); 2],
-    curve: impl Curve,
+    f: impl ActivationFn,
     output: Output<'_>,
 ) -> Var {
     let precision = g.precision();
-    let [fc1, fc2] = layers.map(|(weight, bias)| Layer::of(g, weight, bias));
-    let (input, residual) = (x.gradient_slot(), output.residual());
-    // What the path through the activation leads to.
-    let below = input.needs_gradient() || fc1.trained();
-    let inside = below || fc2.train_w;
+    let [fc1, fc2] = layers.map(|(weight, bias)| LinearLayer::new(g, weight, bias));
+    let (input, residual) = (x.gradient_slot(), output.residual_slot());
+    // Whether anything needs the gradient of the activation's input, and whether anything needs its value.
+    let needs_hidden_gradient = input.needs_gradient() || fc1.is_trained();
+    let needs_hidden = needs_hidden_gradient || fc2.train_weight;
     let (rows, _) = x.shape().split_at(x.shape().len() - 1);
-    let left_out = g.skipped_output(&[rows, &[fc2.widths().0]].concat(), Precision::F32);
-    let again = left_out.is_some() || g.is_recomputed(Recompute::Ffn);
-    let (y, before) = left_out.map_or_else(
+    let skipped = g.skipped_output(&[rows, &[fc2.dims().0]].concat(), Precision::F32);
+    let recomputes = skipped.is_some() || g.is_recomputed(Recompute::Ffn);
+    let (y, hidden) = skipped.map_or_else(
         || {
-            let keep = inside && !again;
-            let (activated, before) =
-                in_precision!(precision, activate(curve, &fc1, &x.value, keep));
-            (fc2.output(&activated, precision, output), before)
+            let keep = needs_hidden && !recomputes;
+            let (activated, hidden) = dispatch!(precision, activate(f, &fc1, &x.value, keep));
+            (fc2.forward(&activated, precision, output), hidden)
         },
         |y| (y, None),
     );
-    let needed = inside || fc2.trained() || residual.needs_gradient();
-    let kept = (inside && (again || fc1.train_w)).then(|| x.value.clone());
+    let needed = needs_hidden || fc2.is_trained() || residual.needs_gradient();
+    let kept = (needs_hidden && (recomputes || fc1.train_weight)).then(|| x.value.clone());
     let (shape, x_precision) = (x.shape().to_vec(), x.value.precision());
     g.record(y, needed, move |dy, gradients| {
-        let before = match (&kept, before) {
-            // The same bits: as the activation's input, it was rounded where it was stored.
-            (Some(x), None) => Some(fc1.output(x, precision, Output::RunPrecision)),
-            (_, before) => before,
+        let hidden = match (&kept, hidden) {
+            // The same bits as in forward, which rounds them to the run's precision when it stores them.
+            (Some(x), None) => Some(fc1.forward(x, precision, Output::RunPrecision)),
+            (_, hidden) => hidden,
         };
-        let activated = before.as_ref().filter(|_| fc2.train_w);
-        let activated = activated.map(|h| in_precision!(precision, all(curve, h)));
-        fc2.add_gradients(&dy, activated.as_ref(), gradients);
+        let activated = hidden.as_ref().filter(|_| fc2.train_weight);
+        let activated = activated.map(|h| dispatch!(precision, apply(f, h)));
+        fc2.add_parameter_gradients(&dy, activated.as_ref(), gradients);
         drop(activated);
-        if let Some(before) = before.filter(|_| below) {
-            let d = in_precision!(precision, gradient_before(curve, &fc2, &dy, before));
-            fc1.add_gradients(&d, kept.as_ref(), gradients);
+        if let Some(hidden) = hidden.filter(|_| needs_hidden_gradient) {
+            let d = dispatch!(precision, hidden_gradient(f, &fc2, &dy, hidden));
+            fc1.add_parameter_gradients(&d, kept.as_ref(), gradients);
             if input.needs_gradient() {
                 gradients.add(input, fc1.input_gradient(&d, &shape, x_precision));
             }
@@ -75,42 +75,44 @@ fn through(
     })
 }
 
-/// The curve of `fc1(x)`, and `fc1(x)` if it is to be kept.
-fn activate<T: Number>(
-    curve: impl Curve,
-    fc1: &Layer,
+/// `f(fc1(x))`, and `fc1(x)` if `keep`.
+fn activate<T: Element>(
+    f: impl ActivationFn,
+    fc1: &LinearLayer,
     x: &Tensor,
     keep: bool,
 ) -> (Tensor, Option<Tensor>) {
-    let (width, shape) = (fc1.widths().0, fc1.output_shape(x));
+    let (width, shape) = (fc1.dims().0, fc1.output_shape(x));
     let mut y = T::empty_like(x, &shape);
     let mut kept = keep.then(|| T::empty_like(x, &shape));
-    if fc1.plans(&y, y.len() / width) {
+    fc1.count_product(&y, y.len() / width);
+    if y.is_planned() {
         return (y, kept);
     }
     let zeros = if fc1.bias().is_none() { vec![0.0; width] } else { Vec::new() };
     let bias = fc1.bias().unwrap_or(&zeros);
-    let to = Rows::new(T::of_mut(&mut y), width);
-    let keep_at = kept.as_mut().map(|kept| Rows::new(T::of_mut(kept), width));
-    fc1.product(
+    let out = Rows::new(T::slice_mut(&mut y), width);
+    let kept_rows = kept.as_mut().map(|kept| Rows::new(T::slice_mut(kept), width));
+    fc1.forward_product(
         x,
         #[inline(always)]
         |row, col, sums| {
             let n = sums.len();
-            // SAFETY: this function's own tensors; every element is handed out once.
-            let y = unsafe { to.at(row, col, n) };
+            // SAFETY: `out` is this function's own tensor of the product's size, and every element is
+            // handed out once.
+            let y = unsafe { out.at(row, col, n) };
             let bias = &bias[col..][..n];
-            if let Some(kept) = &keep_at {
-                // SAFETY: as above.
+            if let Some(kept) = &kept_rows {
+                // SAFETY: As above.
                 let kept = unsafe { kept.at(row, col, n) };
                 for i in 0..n {
                     let h = sums[i] + bias[i];
-                    kept[i] = T::nearest(h);
-                    y[i] = T::nearest(curve.value(h));
+                    kept[i] = T::from_f32(h);
+                    y[i] = T::from_f32(f.value(h));
                 }
             } else {
                 for i in 0..n {
-                    y[i] = T::nearest(curve.value(sums[i] + bias[i]));
+                    y[i] = T::from_f32(f.value(sums[i] + bias[i]));
                 }
             }
         },
@@ -118,26 +120,28 @@ fn activate<T: Number>(
     (y, kept)
 }
 
-/// The gradient of `h`, which goes into the activation, in its place: `(dy W₂) ∘ curve'(h)`.
-fn gradient_before<T: Number>(
-    curve: impl Curve,
-    fc2: &Layer,
+/// Replaces the activation's input `h` by its gradient, `(dy W₂) ∘ f'(h)`.
+fn hidden_gradient<T: Element>(
+    f: impl ActivationFn,
+    fc2: &LinearLayer,
     dy: &Tensor,
     mut h: Tensor,
 ) -> Tensor {
     let width = h.width();
-    if fc2.plans(&h, h.len() / width) {
+    fc2.count_product(&h, h.len() / width);
+    if h.is_planned() {
         return h;
     }
-    let to = Rows::new(T::of_mut(&mut h), width);
-    fc2.product_back(
+    let rows = Rows::new(T::slice_mut(&mut h), width);
+    fc2.backward_product(
         dy,
         #[inline(always)]
         |row, col, sums| {
-            // SAFETY: this function's own tensor; every element is handed out once.
-            let h = unsafe { to.at(row, col, sums.len()) };
+            // SAFETY: `h` is this function's own tensor of the product's size, and every element is handed
+            // out once.
+            let h = unsafe { rows.at(row, col, sums.len()) };
             for i in 0..sums.len() {
-                h[i] = T::nearest(sums[i] * curve.slope(h[i].wide()));
+                h[i] = T::from_f32(sums[i] * f.derivative(h[i].to_f32()));
             }
         },
     );
@@ -147,12 +151,12 @@ fn gradient_before<T: Number>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{close, finite_differences, parameters};
+    use crate::ops::testing::{assert_close, check_gradients, random_parameters};
     use crate::ops::{activate, linear};
     use crate::tensor::{Gradients, Parameters, Precision};
 
     fn inputs() -> (Parameters, Vec<ParamId>) {
-        parameters(&[&[2, 3, 5], &[7, 5], &[7], &[5, 7], &[5], &[2, 3, 5]])
+        random_parameters(&[&[2, 3, 5], &[7, 5], &[7], &[5, 7], &[5], &[2, 3, 5]])
     }
 
     fn fused(g: &mut Graph<'_>, id: &[ParamId]) -> Var {
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_its_parts() {
+    fn matches_its_separate_operations() {
         for (rows, width, inner) in [(6, 5, 7), (1, 1, 1), (15, 17, 33), (31, 33, 65), (29, 16, 32)]
         {
             let shapes: [&[usize]; 6] = [
@@ -177,7 +181,7 @@ mod tests {
                 &[width],
                 &[rows, width],
             ];
-            let (params, id) = parameters(&shapes);
+            let (params, id) = random_parameters(&shapes);
             let mut g = Graph::inference(&params);
             let (x, r) = (g.parameter(id[0]), g.parameter(id[5]));
             let h = linear(&mut g, &x, id[1], Some(id[2]), Output::F32);
@@ -185,28 +189,28 @@ mod tests {
             let want = linear(&mut g, &h, id[3], Some(id[4]), Output::AddTo(&r));
             for mut g in [g, Graph::training(&params)] {
                 let got = fused(&mut g, &id);
-                close(got.value.data(), want.value.data(), 1e-6);
+                assert_close(got.value.data(), want.value.data(), 1e-6);
             }
         }
     }
 
     #[test]
-    fn finite_differences_agree() {
+    fn gradients_match_finite_differences() {
         let (mut params, id) = inputs();
         for activation in [Activation::Gelu, Activation::QuickGelu] {
-            finite_differences(&mut params, |g| with(g, &id, activation), 5e-3);
+            check_gradients(&mut params, |g| with(g, &id, activation), 5e-3);
         }
         // Without biases.
-        let (mut params, id) = parameters(&[&[2, 3, 5], &[7, 5], &[5, 7]]);
+        let (mut params, id) = random_parameters(&[&[2, 3, 5], &[7, 5], &[5, 7]]);
         let plain = |g: &mut Graph<'_>| {
             let x = g.parameter(id[0]);
             mlp(g, &x, (id[1], None), (id[2], None), Activation::Gelu, Output::F32)
         };
-        finite_differences(&mut params, plain, 5e-3);
+        check_gradients(&mut params, plain, 5e-3);
     }
 
     #[test]
-    fn computed_again_it_is_the_same() {
+    fn recomputation_changes_no_bit() {
         let (mut params, id) = inputs();
         for precision in [Precision::F32, Precision::Bf16] {
             params.set_precision(precision);

@@ -1,16 +1,19 @@
-//! Image patches as rows, and the sequence that a vision transformer starts from.
+//! Image patches as rows, and the input sequence of a vision transformer.
 //!
-//! A convolution whose stride is its kernel's size is a linear layer over patches, so
-//! [`extract_patches`] only reorders pixels and the product is [`super::linear`]'s.
+//! A convolution whose stride is the size of its kernel is a linear layer over patches:
+//! [`extract_patches`] reorders the pixels, and [`linear`](super::linear()) does the rest.
 
-use super::simd::{for_rows, sum_rows};
+use super::simd::{for_each_row, sum_rows};
 use crate::tensor::{Graph, Operation, ParamId, Precision, Tensor, Var};
 
-/// `pixels [B, 3, H, W] -> [B, H/p * W/p, 3 * p * p]`, patches row by row, each in the order of a
-/// convolution's kernel (channel, row, column).
+/// The patches of `p` by `p` pixels of `pixels [B, 3, H, W]`, f32: `[B, H/p * W/p, 3 * p * p]`, row by row.
+/// The elements of a patch have the order of a convolution's kernel: channel, row, column.
+///
+/// # Panics
+/// If `pixels` has not four dimensions.
 pub fn extract_patches(pixels: &Tensor, patch: usize) -> Tensor {
     let &[b, channels, h, w] = pixels.shape() else {
-        panic!("pixel_values are [B, 3, H, W], not {:?}", pixels.shape())
+        panic!("pixel values have the shape [B, 3, H, W], not {:?}", pixels.shape())
     };
     let (rows, cols) = (h / patch, w / patch);
     let width = channels * patch * patch;
@@ -20,7 +23,7 @@ pub fn extract_patches(pixels: &Tensor, patch: usize) -> Tensor {
         return out;
     }
     let data = pixels.data();
-    for_rows(out.data_mut(), width, |i, row| {
+    for_each_row(out.data_mut(), width, |i, row| {
         let (image, r, c) = (i / (rows * cols), i / cols % rows, i % cols);
         for (line, out) in row.chunks_exact_mut(patch).enumerate() {
             let (channel, y) = (line / patch, r * patch + line % patch);
@@ -31,8 +34,11 @@ pub fn extract_patches(pixels: &Tensor, patch: usize) -> Tensor {
     out
 }
 
-/// `x [B, N, C] -> [B, N + 1, C]`: the class token `[1, 1, C]` first, then positions
-/// `[1, N + 1, C]` added.
+/// Puts the class token `[1, 1, C]` before the patches `x [B, N, C]`, and adds the position embeddings
+/// `[1, N + 1, C]`: `[B, N + 1, C]`, f32.
+///
+/// # Panics
+/// If `x` has not three dimensions, or if there are not `N + 1` position embeddings.
 pub fn prepend_class_and_add_positions(
     g: &mut Graph<'_>,
     x: &Var,
@@ -40,12 +46,19 @@ pub fn prepend_class_and_add_positions(
     positions: ParamId,
 ) -> Var {
     let (c, p) = (g.param(class).value().clone(), g.param(positions).value().clone());
-    let &[b, n, width] = x.shape() else { panic!("patches are [B, N, C]") };
-    assert_eq!(p.len(), (n + 1) * width, "{}", g.param(positions).name);
+    let &[b, n, width] = x.shape() else {
+        panic!("patches have the shape [B, N, C], not {:?}", x.shape())
+    };
+    assert_eq!(
+        p.len(),
+        (n + 1) * width,
+        "{} has not one position embedding for each of {n} patches and the class token",
+        g.param(positions).name
+    );
     let mut out = x.value.empty_like(&[b, n + 1, width], Precision::F32);
     out.count(Operation::Pass(b * (n + 1) * width));
     if !out.is_planned() {
-        for_rows(out.data_mut(), width, |i, row| {
+        for_each_row(out.data_mut(), width, |i, row| {
             let (image, t) = (i / (n + 1), i % (n + 1));
             let source = match t {
                 0 => c.data(),
@@ -78,7 +91,7 @@ pub fn prepend_class_and_add_positions(
             let mut dx = dy.empty_like(&[b, n, width], Precision::F32);
             dx.count(Operation::Pass(b * n * width));
             if !dx.is_planned() {
-                for_rows(dx.data_mut(), n * width, |i, row| {
+                for_each_row(dx.data_mut(), n * width, |i, row| {
                     row.copy_from_slice(&dy.data()[(i * (n + 1) + 1) * width..][..n * width]);
                 });
             }
@@ -90,10 +103,10 @@ pub fn prepend_class_and_add_positions(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::check::{finite_differences, parameters};
+    use crate::ops::testing::{check_gradients, random_parameters};
 
     #[test]
-    fn patches_are_in_the_order_of_a_convolution() {
+    fn patches_have_the_order_of_a_convolution_kernel() {
         let pixels = Tensor::new(&[1, 3, 4, 4], (0..48).map(|i| i as f32).collect());
         let rows = extract_patches(&pixels, 2);
         assert_eq!(rows.shape(), [1, 4, 12]);
@@ -103,9 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn finite_differences_agree() {
-        let (mut params, id) = parameters(&[&[2, 3, 4], &[1, 1, 4], &[1, 4, 4]]);
-        finite_differences(
+    fn gradients_match_finite_differences() {
+        let (mut params, id) = random_parameters(&[&[2, 3, 4], &[1, 1, 4], &[1, 4, 4]]);
+        check_gradients(
             &mut params,
             |g| {
                 let x = g.parameter(id[0]);

@@ -1,24 +1,29 @@
-//! Rows put together and rows taken out: a language model reads rows of its table with a picture's
-//! among them, and its head sees few of all positions.
+//! Rows assembled from several sources, and rows selected from a value. A language model's input has the
+//! states of an image among its token embeddings, and its head computes logits for few positions.
 //!
-//! Keeps: where each row came from.
+//! Keeps for backward: the source of each row.
 
-use super::number::{Number, in_precision};
+use super::element::{Element, dispatch};
 use crate::tensor::{Elements, GradientSlot, Graph, Operation, ParamId, Precision, Tensor, Var};
 
-/// Where a row comes from.
+/// The source of a row in [`assemble_rows`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowSource {
-    /// The table.
+    /// The row with this index in the embedding table.
     Table(u32),
-    /// The value beside it.
+    /// The row with this index in the value.
     Value(usize),
-    /// Nowhere: zeros.
+    /// Zeros.
     Padding,
 }
 
-/// Rows of `table [V, C]` and of `value [.., C]`, if there is one, as `rows` says: `[B, T, C]`, where `T` is
-/// `width`. No row of the value may be named twice.
+/// Assembles `[B, T, C]`, f32, where `T` is `width`, from the rows of the embedding table `[V, C]` and of
+/// `value [.., C]` that `rows` names.
+///
+/// No row of the value may be named twice: backward writes its gradient once rather than adding.
+///
+/// # Panics
+/// If an index is outside the table or the value.
 pub fn assemble_rows(
     g: &mut Graph<'_>,
     table: ParamId,
@@ -84,11 +89,14 @@ pub fn assemble_rows(
     })
 }
 
-/// The rows `rows` of `x [.., C]`: `[B, T, C]` in its precision, where `T` is `width`. Rows whose gradient
-/// is wanted are f32.
+/// Selects the rows `rows` of `x [.., C]`: `[B, T, C]` in the precision of `x`, where `T` is `width`. A row
+/// may be selected more than once. If `x` needs a gradient, it must be f32.
+///
+/// # Panics
+/// If an index is outside `x`.
 pub fn select_rows(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -> Var {
     let shape = [rows.len() / width, width, x.value.width()];
-    let out = in_precision!(x.value.precision(), picked(&x.value, &rows, &shape));
+    let out = dispatch!(x.value.precision(), select(&x.value, &rows, &shape));
     let channels = x.value.width();
     let (input, shape) = (x.gradient_slot(), x.shape().to_vec());
     g.record(out, input.needs_gradient(), move |dy, gradients| {
@@ -105,13 +113,14 @@ pub fn select_rows(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -
     })
 }
 
-fn picked<T: Number>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
+/// The forward pass of [`select_rows`].
+fn select<T: Element>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
     let mut out = T::empty_like(x, shape);
     out.count(Operation::Pass(out.len()));
     if !out.is_planned() {
         let channels = x.width();
-        for (out, &row) in T::of_mut(&mut out).chunks_exact_mut(channels).zip(rows) {
-            out.copy_from_slice(&T::of(x)[row * channels..][..channels]);
+        for (out, &row) in T::slice_mut(&mut out).chunks_exact_mut(channels).zip(rows) {
+            out.copy_from_slice(&T::slice(x)[row * channels..][..channels]);
         }
     }
     out
@@ -121,13 +130,13 @@ fn picked<T: Number>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
 mod tests {
     use super::RowSource::{Padding, Table, Value};
     use super::*;
-    use crate::ops::check::{finite_differences, parameters};
+    use crate::ops::testing::{check_gradients, random_parameters};
 
     const ROWS: [RowSource; 6] = [Table(4), Value(1), Value(0), Table(0), Table(4), Padding];
 
     #[test]
-    fn rows_come_from_where_it_says() {
-        let (params, id) = parameters(&[&[5, 3], &[2, 3]]);
+    fn rows_come_from_their_sources() {
+        let (params, id) = random_parameters(&[&[5, 3], &[2, 3]]);
         let mut g = Graph::inference(&params);
         let value = g.parameter(id[1]);
         let y = assemble_rows(&mut g, id[0], Some(&value), &ROWS, 3);
@@ -135,20 +144,20 @@ mod tests {
         let (w, v) = (params.get(id[0]).value().data(), params.get(id[1]).value().data());
         let want = [&w[12..], &v[3..], &v[..3], &w[..3], &w[12..], &[0.0; 3]].concat();
         assert_eq!(y.value.data(), want);
-        let picked = select_rows(&mut g, &y, vec![3, 1], 1);
-        assert_eq!(picked.shape(), [2, 1, 3]);
-        assert_eq!(*picked.value.data(), [&w[..3], &v[3..]].concat());
+        let selected = select_rows(&mut g, &y, vec![3, 1], 1);
+        assert_eq!(selected.shape(), [2, 1, 3]);
+        assert_eq!(*selected.value.data(), [&w[..3], &v[3..]].concat());
     }
 
     #[test]
-    fn finite_differences_agree() {
-        let (mut params, id) = parameters(&[&[5, 3], &[3, 3]]);
-        finite_differences(
+    fn gradients_match_finite_differences() {
+        let (mut params, id) = random_parameters(&[&[5, 3], &[3, 3]]);
+        check_gradients(
             &mut params,
             |g| {
                 let value = g.parameter(id[1]);
                 let y = assemble_rows(g, id[0], Some(&value), &ROWS, 3);
-                // One row twice, some not at all.
+                // One row is selected twice, some not at all.
                 select_rows(g, &y, vec![1, 4, 1, 2], 2)
             },
             1e-3,

@@ -1,36 +1,41 @@
-//! Row kernels that the compiler vectorises: written once, compiled for every instruction set
-//! that `pulp` detects at run time. Sums run over 16 lanes whatever the machine, and use fused
-//! multiply-add everywhere, so that every machine computes the same bits.
+//! Row kernels that the compiler vectorizes: written once, and compiled for every instruction set
+//! that `pulp` detects at run time.
+//!
+//! Sums run over 16 lanes on every machine and use fused multiply-add throughout, so that all
+//! machines compute the same bits.
 
 use rayon::prelude::*;
 
-use super::number::Number;
+use super::element::Element;
 use crate::tensor::{Operation, Precision, Tensor};
 
+/// Lanes of a sum: an AVX-512 register of f32.
 const LANES: usize = 16;
 
-/// Runs `f` compiled for the best instruction set of this machine. Only what is inlined into it is
-/// compiled so: arithmetic goes into closures and functions marked `#[inline(always)]`, here and
-/// in the row loops below. One that is not calls libm's `fmaf` for every `mul_add`, ten times
-/// slower and to the same bits, so that no test would notice.
+/// Runs `f` compiled for the best instruction set of this machine.
+///
+/// Only code that is inlined into `f` is compiled for that instruction set, so arithmetic goes into
+/// closures and functions marked `#[inline(always)]`, here and in the row loops below. Code that is
+/// not inlined calls libm's `fmaf` for every `mul_add`: ten times slower with the same bits, so that
+/// no test would notice.
 #[inline]
-pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+pub(super) fn with_simd<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// Sum of a row.
+/// The sum of a row, over [`LANES`] lanes.
 #[inline(always)]
 pub(super) fn sum(x: &[f32]) -> f32 {
     fold(x, x, x, |acc, x, _, _| acc + x)
 }
 
-/// Dot product of two rows.
+/// The dot product of two rows of the same length.
 #[inline(always)]
-pub(super) fn dot<T: Number>(x: &[f32], y: &[T]) -> f32 {
-    fold(x, y, x, |acc, x, y, _| x.mul_add(y.wide(), acc))
+pub(super) fn dot<T: Element>(x: &[f32], y: &[T]) -> f32 {
+    fold(x, y, x, |acc, x, y, _| x.mul_add(y.to_f32(), acc))
 }
 
-/// Sums `f` over three rows in 16 lanes.
+/// Folds `f(sum, x, y, z)` over three rows in [`LANES`] lanes, then adds the lanes in order.
 #[inline(always)]
 pub(super) fn fold<A: Copy, B: Copy>(
     x: &[f32],
@@ -54,7 +59,7 @@ pub(super) fn fold<A: Copy, B: Copy>(
     lanes.iter().sum()
 }
 
-/// Largest element of a row; negative infinity if it is empty.
+/// The largest element of a row; negative infinity if the row is empty.
 #[inline(always)]
 pub(super) fn max(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -68,8 +73,9 @@ pub(super) fn max(x: &[f32]) -> f32 {
     rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
-/// `e^x` to about 1 ulp for `-87 <= x <= 88`, clamped outside (Cephes `expf`: Cody-Waite
-/// reduction, minimax polynomial of degree 6).
+/// `e^x` to about 1 ulp for `-87 <= x <= 88`. Arguments outside are clamped to that range.
+///
+/// Cody-Waite range reduction and a minimax polynomial of degree 6, from Cephes' `expf`.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to a whole number
@@ -87,7 +93,8 @@ pub(super) fn exp(x: f32) -> f32 {
     p * f32::from_bits(scale)
 }
 
-/// `erf(x)` to about 3e-7 (rational minimax approximation on [-4, 4], as in Eigen and XLA).
+/// The error function `erf(x)`, to about 3e-7: a rational minimax approximation on [-4, 4], with the
+/// coefficients that Eigen and XLA use.
 #[inline(always)]
 pub(super) fn erf(x: f32) -> f32 {
     let x = x.clamp(-3.832_507, 3.832_507);
@@ -110,16 +117,20 @@ pub(super) fn erf(x: f32) -> f32 {
     x * p / q
 }
 
-/// Rows a task takes at least, so that a task does about 16,000 elements.
+/// Rows of a parallel task, so that a task has about 16,000 elements.
 fn rows_per_task(width: usize) -> usize {
     (16_384 / width.max(1)).max(1)
 }
 
 /// Calls `f(i, row)` for every row of `out`, in parallel.
-pub(super) fn for_rows<T: Send>(out: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+pub(super) fn for_each_row<T: Send>(
+    out: &mut [T],
+    width: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     let block = rows_per_task(width);
     out.par_chunks_mut(block * width).enumerate().for_each(|(task, rows)| {
-        vectorised(
+        with_simd(
             #[inline(always)]
             || {
                 for (i, row) in rows.chunks_exact_mut(width).enumerate() {
@@ -130,22 +141,23 @@ pub(super) fn for_rows<T: Send>(out: &mut [T], width: usize, f: impl Fn(usize, &
     });
 }
 
-/// Elements that [`for_elements`] takes at a time.
-pub(super) const ELEMENTS: usize = 4096;
+/// Elements of a chunk in [`for_each_chunk`].
+pub(super) const CHUNK: usize = 4096;
 
-/// `f(start, elements)` over pieces of `data`, in parallel.
-pub(super) fn for_elements<T: Send>(data: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
-    let whole = data.len() / ELEMENTS * ELEMENTS;
+/// Calls `f(start, chunk)` for every chunk of [`CHUNK`] elements of `data`, in parallel. The last
+/// chunk may be shorter.
+pub(super) fn for_each_chunk<T: Send>(data: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
+    let whole = data.len() / CHUNK * CHUNK;
     let (head, tail) = data.split_at_mut(whole);
-    for_rows(
+    for_each_row(
         head,
-        ELEMENTS,
+        CHUNK,
         #[inline(always)]
-        |i, row| f(i * ELEMENTS, row),
+        |i, row| f(i * CHUNK, row),
     );
     if !tail.is_empty() {
         let width = tail.len();
-        for_rows(
+        for_each_row(
             tail,
             width,
             #[inline(always)]
@@ -154,55 +166,60 @@ pub(super) fn for_elements<T: Send>(data: &mut [T], f: impl Fn(usize, &mut [T]) 
     }
 }
 
-/// As [`for_rows`], over the rows of two outputs: `f(i, row of out, row of beside)`.
-pub(super) fn for_row_pairs<A: Send, B: Send>(
-    out: &mut [A],
-    width: usize,
-    beside: &mut [B],
-    beside_width: usize,
+/// Calls `f(i, first_row, second_row)` for every row of two outputs, in parallel. The outputs may
+/// have different widths.
+pub(super) fn for_each_row_pair<A: Send, B: Send>(
+    first: &mut [A],
+    first_width: usize,
+    second: &mut [B],
+    second_width: usize,
     f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
 ) {
-    let block = rows_per_task(width);
-    let tasks = out.par_chunks_mut(block * width).zip(beside.par_chunks_mut(block * beside_width));
-    tasks.enumerate().for_each(|(task, (rows, beside))| {
-        vectorised(
+    let block = rows_per_task(first_width);
+    let first = first.par_chunks_mut(block * first_width);
+    let tasks = first.zip(second.par_chunks_mut(block * second_width));
+    tasks.enumerate().for_each(|(task, (first, second))| {
+        with_simd(
             #[inline(always)]
             || {
-                let rows = rows.chunks_exact_mut(width).zip(beside.chunks_exact_mut(beside_width));
-                for (i, (row, beside)) in rows.enumerate() {
-                    f(task * block + i, row, beside);
+                let second = second.chunks_exact_mut(second_width);
+                for (i, (a, b)) in first.chunks_exact_mut(first_width).zip(second).enumerate() {
+                    f(task * block + i, a, b);
                 }
             },
         );
     });
 }
 
-/// As [`for_row_pairs`], and one number a row besides.
-pub(super) fn for_row_triples<A: Send, B: Send>(
-    out: &mut [A],
-    beside: &mut [B],
+/// Calls `f(i, first_row, second_row, value)` for every row of two outputs of one width and of a
+/// third with one f32 a row, in parallel.
+pub(super) fn for_each_row_triple<A: Send, B: Send>(
+    first: &mut [A],
+    second: &mut [B],
     width: usize,
-    each: &mut [f32],
+    values: &mut [f32],
     f: impl Fn(usize, &mut [A], &mut [B], &mut f32) + Sync,
 ) {
     let block = rows_per_task(width);
-    let tasks = out.par_chunks_mut(block * width).zip(beside.par_chunks_mut(block * width));
-    tasks.zip(each.par_chunks_mut(block)).enumerate().for_each(|(task, ((rows, beside), each))| {
-        vectorised(
+    let rows = first.par_chunks_mut(block * width).zip(second.par_chunks_mut(block * width));
+    let tasks = rows.zip(values.par_chunks_mut(block));
+    tasks.enumerate().for_each(|(task, ((first, second), values))| {
+        with_simd(
             #[inline(always)]
             || {
-                let rows = rows.chunks_exact_mut(width).zip(beside.chunks_exact_mut(width));
-                for (i, ((row, beside), each)) in rows.zip(each).enumerate() {
-                    f(task * block + i, row, beside, each);
+                let rows = first.chunks_exact_mut(width).zip(second.chunks_exact_mut(width));
+                for (i, ((a, b), value)) in rows.zip(values).enumerate() {
+                    f(task * block + i, a, b, value);
                 }
             },
         );
     });
 }
 
-/// Sums what `f(i, sums)` adds for each of `rows` rows of `x` into `sums` (`width` elements). The
-/// blocks have a fixed size and are added in order: the result is the same on any number of threads.
-/// Gives `[width]`.
+/// Sums over rows, `[width]`: `f(i, sums)` adds row `i` to `sums`, for each of `rows` rows.
+///
+/// Blocks of 64 rows are summed in parallel and added in order, so that the result does not depend on
+/// the number of threads. The sums are planned and metered as `x` is.
 pub(super) fn sum_rows(
     x: &Tensor,
     rows: usize,
@@ -218,7 +235,7 @@ pub(super) fn sum_rows(
     }
     partial.data_mut().par_chunks_mut(width).enumerate().for_each(|(task, sums)| {
         sums.fill(0.0);
-        vectorised(
+        with_simd(
             #[inline(always)]
             || {
                 for i in task * BLOCK..((task + 1) * BLOCK).min(rows) {
@@ -227,10 +244,10 @@ pub(super) fn sum_rows(
             },
         );
     });
-    let into = total.data_mut();
+    let totals = total.data_mut();
     for sums in partial.data().chunks_exact(width) {
-        for (t, s) in into.iter_mut().zip(sums) {
-            *t += s;
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total += sum;
         }
     }
     total
@@ -239,8 +256,9 @@ pub(super) fn sum_rows(
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
-    fn exp_is_exact_to_a_few_ulp() {
+    fn exp_is_accurate_to_a_few_ulp() {
         for i in -870..=880 {
             let x = i as f32 * 0.1;
             let want = f64::from(x).exp();
@@ -251,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn erf_is_exact_to_rounding() {
-        // Maclaurin series in f64: exact here to 1e-12.
+    fn erf_is_accurate_to_rounding() {
+        // The Maclaurin series in f64 is exact to 1e-12 on this range.
         let series = |x: f64| {
             let (mut term, mut sum) = (x, x);
             for n in 1..120 {
@@ -269,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn reductions_take_every_element() {
+    fn reductions_cover_every_element() {
         for n in [0usize, 1, 15, 16, 17, 100] {
             let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
             assert_eq!(sum(&x), (n * n.saturating_sub(1) / 2) as f32);

@@ -100,13 +100,13 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
                 "merge into the model that was quantised, and quantise what comes of it",
             ));
         }
-        let Some((value, of_bias)) = ops::merge_plug(params, weight, delta) else {
+        let Some(merged) = ops::merge_plug(params, weight, delta) else {
             return Err(beside("an adapter behind or beside a sublayer"));
         };
-        changed.insert(layer.name.clone(), value);
+        changed.insert(layer.name.clone(), merged.weight);
         let bias = layer.name.strip_suffix("weight").map(|module| format!("{module}bias"));
         let bias = bias.and_then(|name| Some((params.find(&name)?, name)));
-        if let (Some((bias, name)), Some(factors)) = (bias, of_bias) {
+        if let (Some((bias, name)), Some(factors)) = (bias, merged.bias_factors) {
             let mut value = params.get(bias).value().to_precision(Precision::F32);
             value.data_mut().iter_mut().zip(factors.data()).for_each(|(b, l)| *b *= l);
             changed.insert(name, value);

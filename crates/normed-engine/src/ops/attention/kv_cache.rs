@@ -1,35 +1,40 @@
-//! A decoder's cache of keys and values.
+//! The cache of keys and values that a decoder generates with.
 
 use std::sync::Arc;
 
 use super::sequences::Sequences;
 use crate::tensor::{Elements, Operation, Precision, Tensor};
 
-/// Keys and values of `B` sequences in buffers with room for more: a decoder's cache. Sequences may be
-/// of different lengths.
+/// The keys and values of `B` sequences of different lengths, in buffers with room for more rows.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     /// `[B, capacity, C]`.
     keys: Tensor,
     /// `[B, capacity, C]`.
     values: Tensor,
-    /// `[B]`: rows in use.
+    /// The rows of each sequence, `[B]`.
     lengths: Vec<usize>,
 }
 
 impl KvCache {
-    /// Room for `capacity` rows as wide as `like`, and in its precision, in each of its sequences
-    /// `[B, T, C]`.
+    /// An empty cache for `capacity` rows in each of `B` sequences, with the channels and the precision
+    /// of `like [B, T, C]`.
     pub fn new(like: &Tensor, capacity: usize) -> Self {
         let shape = [like.shape()[0], capacity, like.width()];
         let [keys, values] = [(); 2].map(|()| like.empty_like(&shape, like.precision()));
         Self { keys, values, lengths: vec![0; shape[0]] }
     }
 
-    /// Appends rows `[B, T, C]` of keys and values to every sequence.
+    /// Appends the rows of `keys` and `values`, `[B, T, C]`, each to the end of its sequence.
+    ///
+    /// # Panics
+    /// If there is no room for the rows, or if they have another precision than the cache.
     pub fn append(&mut self, keys: &Tensor, values: &Tensor) {
         let (rows, width, capacity) = (keys.shape()[1], keys.width(), self.keys.shape()[1]);
-        assert!(self.longest() + rows <= capacity, "the cache is full");
+        assert!(
+            self.longest() + rows <= capacity,
+            "{rows} more rows do not fit a cache of {capacity}"
+        );
         for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
             cache.count_in_place(Operation::Pass(new.len()));
             if cache.is_planned() {
@@ -43,17 +48,19 @@ impl KvCache {
         self.lengths.iter_mut().for_each(|length| *length += rows);
     }
 
-    /// Forgets all but the first `lengths[b]` rows of each sequence: what stands behind was padding.
+    /// Removes the rows of each sequence after its first `lengths[b]`, because they are padding.
     pub fn truncate(&mut self, lengths: &[usize]) {
         for (own, &length) in self.lengths.iter_mut().zip(lengths) {
             *own = length.min(*own);
         }
     }
 
-    /// Sequence `b` becomes what sequence `from[b]` was: a beam search moves its beams.
+    /// Replaces sequence `b` by a copy of sequence `from[b]`, as beam search does with its beams.
     pub fn reorder(&mut self, from: &[usize]) {
         for cache in [&mut self.keys, &mut self.values] {
-            let &[_, capacity, width] = cache.shape() else { unreachable!("made so") };
+            let &[_, capacity, width] = cache.shape() else {
+                unreachable!("`new` makes three dimensions")
+            };
             let mut moved = cache.empty_like(&[from.len(), capacity, width], cache.precision());
             moved.count(Operation::Pass(moved.len()));
             if !moved.is_planned() {
@@ -67,33 +74,34 @@ impl KvCache {
         self.lengths = from.iter().map(|&b| self.lengths[b]).collect();
     }
 
-    /// `[B]`: the rows in use of each sequence.
+    /// The number of rows of each sequence, `[B]`.
     pub fn lengths(&self) -> Arc<[usize]> {
         self.lengths.as_slice().into()
     }
 
-    /// The rows in use of the longest sequence.
+    /// The number of rows of the longest sequence.
     fn longest(&self) -> usize {
         self.lengths.iter().copied().max().unwrap_or(0)
     }
 
-    /// The rows in use, keys and values, as far as the longest sequence has any.
+    /// Keys and values, as many rows as the longest sequence has.
     pub(super) fn sequences(&self) -> [Sequences<'_>; 2] {
-        let used = |x| Sequences { length: self.longest(), ..Sequences::of(x, 0) };
+        let used = |x| Sequences { length: self.longest(), ..Sequences::new(x, 0) };
         [used(&self.keys), used(&self.values)]
     }
 }
 
-/// `n` elements of `from`, from `at` on, into `to`, of the same precision, from `place` on.
-fn copy(from: &Tensor, at: usize, to: &mut Tensor, place: usize, n: usize) {
+/// Copies `n` elements from index `from_start` of `from` to index `to_start` of `to`, which must have the
+/// same precision.
+fn copy(from: &Tensor, from_start: usize, to: &mut Tensor, to_start: usize, n: usize) {
     match (from.elements(), to.precision()) {
         (Elements::F32(from), Precision::F32) => {
-            to.data_mut()[place..place + n].copy_from_slice(&from[at..at + n]);
+            to.data_mut()[to_start..][..n].copy_from_slice(&from[from_start..][..n]);
         }
         (Elements::Bf16(from), Precision::Bf16) => {
-            to.bf16_data_mut()[place..place + n].copy_from_slice(&from[at..at + n]);
+            to.bf16_data_mut()[to_start..][..n].copy_from_slice(&from[from_start..][..n]);
         }
-        _ => panic!("{from:?} is of another precision than the cache"),
+        _ => panic!("{from:?} and the cache have different precisions"),
     }
 }
 
@@ -102,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_follow_the_end_of_their_own_sequence() {
+    fn rows_are_appended_to_the_end_of_their_own_sequence() {
         let value = |x: &[f32]| Tensor::new(&[2, x.len() / 2, 1], x.to_vec());
         for precision in [Precision::F32, Precision::Bf16] {
             let value = |x: &[f32]| value(x).to_precision(precision);

@@ -1,95 +1,91 @@
-//! What a product reads and writes: matrices inside slices, by their strides.
+//! The factors of matrix products: views of matrices inside slices.
 
 use crate::tensor::Factor;
 
-/// A matrix inside a slice: its rows or its columns are contiguous.
+/// A view of a matrix inside a slice, in which either the rows or the columns are contiguous.
 #[derive(Clone, Copy)]
 pub(in crate::ops) struct Matrix<'a> {
     data: Factor<'a>,
     rows: usize,
     cols: usize,
-    /// Elements from one row to the next; from one column to the next if `by_columns`.
+    /// Elements from one row to the next, or from one column to the next if `is_column_major`.
     stride: usize,
-    by_columns: bool,
+    is_column_major: bool,
 }
 
 impl<'a> Matrix<'a> {
-    /// Row-major `[rows, cols]`, rows `stride` elements apart.
+    /// A row-major `[rows, cols]` matrix whose rows are `stride` elements apart.
+    ///
+    /// # Panics
+    /// If the matrix reaches beyond the end of `data`. Kernels load without bounds checks and rely
+    /// on this one.
     pub fn new(data: impl Into<Factor<'a>>, rows: usize, cols: usize, stride: usize) -> Self {
         let data = data.into();
-        assert!(rows == 0 || cols == 0 || (rows - 1) * stride + cols <= data.len());
-        Self { data, rows, cols, stride, by_columns: false }
+        let end = match rows.checked_sub(1) {
+            Some(last) if cols > 0 => last.checked_mul(stride).and_then(|x| x.checked_add(cols)),
+            _ => Some(0),
+        };
+        assert!(
+            end.is_some_and(|end| end <= data.len()),
+            "a [{rows}, {cols}] matrix with stride {stride} does not fit {} elements",
+            data.len()
+        );
+        Self { data, rows, cols, stride, is_column_major: false }
     }
 
-    /// Row-major `[rows, cols]`, dense.
+    /// A row-major `[rows, cols]` matrix without gaps between its rows.
+    ///
+    /// # Panics
+    /// As [`Matrix::new`].
     pub fn dense(data: &'a [f32], rows: usize, cols: usize) -> Self {
         Self::new(Factor::F32(data), rows, cols, cols)
     }
 
     /// The transpose, without a copy.
     pub fn transposed(self) -> Self {
-        Self { rows: self.cols, cols: self.rows, by_columns: !self.by_columns, ..self }
+        Self { rows: self.cols, cols: self.rows, is_column_major: !self.is_column_major, ..self }
     }
 
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
+    /// The number of columns.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
+    /// The elements, of which the matrix may be a part.
     pub(super) fn data(&self) -> Factor<'a> {
         self.data
     }
 
+    /// Elements from one row to the next, or from one column to the next in a column-major matrix.
     pub(super) fn stride(&self) -> usize {
         self.stride
     }
 
-    pub(super) fn by_columns(&self) -> bool {
-        self.by_columns
+    /// Whether the columns, rather than the rows, are contiguous.
+    pub(super) fn is_column_major(&self) -> bool {
+        self.is_column_major
     }
 }
 
-/// A row-major matrix whose elements several tasks write, each its own.
-#[derive(Clone, Copy)]
-pub(in crate::ops) struct Rows<T> {
-    start: *mut T,
-    len: usize,
-    stride: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-// SAFETY: only a pointer; every use says which elements the task owns.
-unsafe impl<T: Send> Send for Rows<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Rows<T> {}
-
-impl<T> Rows<T> {
-    /// Rows `stride` elements apart.
-    pub fn new(data: &mut [T], stride: usize) -> Self {
-        Self { start: data.as_mut_ptr(), len: data.len(), stride }
-    }
-
-    /// The part that starts at `[0, offset]`.
-    pub fn from(self, offset: usize) -> Self {
-        assert!(offset <= self.len);
-        // SAFETY: inside the slice or one past its end.
-        let start = unsafe { self.start.add(offset) };
-        Self { start, len: self.len - offset, ..self }
-    }
-
-    /// `[row, col..col + width]`.
-    ///
-    /// # Safety
-    /// The slice that `self` was made from must still be borrowed for it, and nobody else may touch
-    /// these elements meanwhile.
-    #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the caller owns these elements")]
-    pub unsafe fn at(&self, row: usize, col: usize, width: usize) -> &mut [T] {
-        let start = row * self.stride + col;
-        assert!(start + width <= self.len);
-        // SAFETY: inside the slice by the assertion, unshared by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), width) }
+    #[test]
+    fn a_matrix_beyond_its_slice_is_refused() {
+        let data = [0.0; 12];
+        let fits = |rows, cols, stride| {
+            std::panic::catch_unwind(|| Matrix::new(Factor::F32(&data), rows, cols, stride)).is_ok()
+        };
+        assert!(fits(3, 4, 4) && fits(2, 2, 10) && fits(0, 100, 100) && fits(100, 0, 100));
+        assert!(!fits(3, 5, 5) && !fits(2, 3, 10));
+        // The end wraps around to 2.
+        assert!(!fits(3, 2, usize::MAX / 2 + 1));
+        assert!(!fits(2, 3, usize::MAX));
     }
 }

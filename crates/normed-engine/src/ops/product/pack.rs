@@ -1,34 +1,58 @@
-//! Packing, the plain version: any kernel's layout and any factor, one word at a time.
+//! Portable packing: every factor, for any kernel's panels, one word at a time.
 //!
-//! A panel holds `width` neighbouring rows of a matrix as `[words][width]`: word `w` of a row is its
-//! element `w`, or its elements `2w` and `2w + 1` as bf16. Rows and columns beyond the matrix are 0.
+//! A panel holds `width` neighboring rows of a matrix as `[words][width]`. Word `w` of a row is its
+//! element `w` as f32, or its elements `2w` and `2w + 1` as a pair of bf16. Rows and columns beyond the
+//! matrix are zeros.
 
 use half::bf16;
 
 use super::matrix::Matrix;
 use crate::tensor::Factor;
 
-/// Which rows of a matrix go into panels, and how.
+/// Which rows of a matrix are packed, and the shape of their panels.
 #[derive(Clone, Copy)]
-pub(super) struct Cut {
+pub(super) struct PanelLayout {
     /// The first row of the first panel.
     pub first: usize,
     /// Rows of a panel.
     pub width: usize,
-    /// Words of a row: those beyond the matrix are 0.
+    /// Words of a row. Words beyond the matrix are zeros.
     pub words: usize,
 }
 
-/// Packs rows of `m` into as many panels as `out` holds.
+impl PanelLayout {
+    /// Checks that `words` is the packed length of a row of `m` and that every panel in `out` starts
+    /// inside `m`. Kernels that load and store without bounds checks rely on this.
+    ///
+    /// # Panics
+    /// If a condition does not hold.
+    pub fn check<const PAIRS: bool>(self, m: Matrix<'_>, out: &[u32]) {
+        let Self { first, width, words } = self;
+        let words_match = if PAIRS {
+            // A kernel may round the number of words up to a multiple of 16.
+            words.div_ceil(16) == m.cols().div_ceil(2).div_ceil(16)
+        } else {
+            words == m.cols()
+        };
+        let panel = words.checked_mul(width).filter(|&panel| panel > 0);
+        let panels_fit = panel.is_some_and(|panel| {
+            first < m.rows() && out.len() / panel <= (m.rows() - first).div_ceil(width)
+        });
+        assert!(words_match && panels_fit, "panels do not fit the matrix that is packed into them");
+    }
+}
+
+/// Packs the rows of `m` into as many panels as `out` holds.
 #[inline(always)]
-pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
-    let Cut { width, words, .. } = cut;
+pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, layout: PanelLayout, out: &mut [u32]) {
+    let PanelLayout { width, words, .. } = layout;
+    layout.check::<PAIRS>(m, out);
     for (i, out) in out.chunks_exact_mut(words * width).enumerate() {
-        let first = cut.first + i * width;
+        let first = layout.first + i * width;
         match m.data() {
             Factor::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
             Factor::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
-            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) if m.by_columns() => {
+            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) if m.is_column_major() => {
                 pack_columns::<PAIRS>(m, first, width, out);
             }
             Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) => {
@@ -38,19 +62,21 @@ pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, cut: Cut, out: &mut [u32]) 
     }
 }
 
+/// One panel of f32 or bf16 elements, in either orientation.
 #[inline(always)]
 fn pack_elements<const PAIRS: bool, T: Copy>(
     data: &[T],
-    wide: impl Fn(T) -> f32,
+    to_f32: impl Fn(T) -> f32,
     m: Matrix<'_>,
     first: usize,
     width: usize,
     out: &mut [u32],
 ) {
     let height = width.min(m.rows() - first);
-    let (along_row, along_col) = if m.by_columns() { (1, m.stride()) } else { (m.stride(), 1) };
+    let (along_row, along_col) =
+        if m.is_column_major() { (1, m.stride()) } else { (m.stride(), 1) };
     let at = |row: usize, k: usize| {
-        if k < m.cols() { wide(data[(first + row) * along_row + k * along_col]) } else { 0.0 }
+        if k < m.cols() { to_f32(data[(first + row) * along_row + k * along_col]) } else { 0.0 }
     };
     for (w, out) in out.chunks_exact_mut(width).enumerate() {
         out[height..].fill(0);
@@ -61,17 +87,17 @@ fn pack_elements<const PAIRS: bool, T: Copy>(
     }
 }
 
-/// A word of two numbers, rounded.
+/// A word with two values rounded to bf16.
 #[inline(always)]
 fn pair(low: f32, high: f32) -> u32 {
     let [low, high] = [low, high].map(|x| u32::from(bf16::from_f32(x).to_bits()));
     low | high << 16
 }
 
-/// Elements that are widened at a time: what shares a scale is then looked at once.
+/// Elements that are converted to f32 at a time, so that a scale is looked up once for many.
 const RUN: usize = 64;
 
-/// Rows that are contiguous.
+/// One panel of a row-major matrix, in runs along each row.
 #[inline(always)]
 fn pack_rows<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
     let height = width.min(m.rows() - first);
@@ -92,7 +118,7 @@ fn pack_rows<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: 
     }
 }
 
-/// Rows that lie along the panel.
+/// One panel of a column-major matrix, whose columns lie along the panel.
 #[inline(always)]
 fn pack_columns<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: &mut [u32]) {
     let height = width.min(m.rows() - first);
@@ -112,90 +138,6 @@ fn pack_columns<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, ou
         let [low, high] = &runs;
         for ((out, &low), &high) in out[..height].iter_mut().zip(low).zip(high) {
             *out = if PAIRS { pair(low, high) } else { low.to_bits() };
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use half::f16;
-
-    use super::super::kernel::{Kernel, Portable};
-    #[cfg(target_arch = "x86_64")]
-    use super::super::x86;
-    use super::*;
-    use crate::ops::check::random;
-    use crate::tensor::{Quantization, QuantizedMatrix};
-
-    /// Every panel of `m`, of either width, `together` packed at a time.
-    fn panels<K: Kernel>(kernel: K, m: Matrix<'_>, together: usize) -> Vec<u32> {
-        let words = K::words(m.cols());
-        let mut all = Vec::new();
-        let mut add = |width: usize, pack: &dyn Fn(usize, &mut [u32])| {
-            let mut panels = vec![u32::MAX; m.rows().div_ceil(width) * words * width];
-            for (i, panels) in panels.chunks_mut(together * words * width).enumerate() {
-                pack(i * together * width, panels);
-            }
-            all.extend(panels);
-        };
-        add(K::ROWS, &|first, out| kernel.pack_left(m, first, out));
-        add(K::COLS, &|first, out| kernel.pack_right(m, first, out));
-        all
-    }
-
-    #[track_caller]
-    fn same<K: Kernel>(kernel: K, narrow: Matrix<'_>, wide: Matrix<'_>) {
-        let want = panels(kernel, wide, 1);
-        for together in [1, 2, 100] {
-            assert!(panels(kernel, narrow, together) == want, "{together} panels");
-        }
-    }
-
-    /// What is kept narrower than bf16, or otherwise, is packed as the f32 that it stands for.
-    fn check<K: Kernel>(kernel: K) {
-        let shapes = [
-            (1, 1),
-            (3, 5),
-            (14, 64),
-            (33, 128),
-            (64, 33),
-            (37, 192),
-            (67, 50),
-            (128, 320),
-            (2, 65),
-        ];
-        for (rows, cols) in shapes {
-            let wide = random(rows * cols, 3);
-            let half: Vec<_> = wide.iter().map(|&x| f16::from_f32(x)).collect();
-            let quantised = Quantization::ALL.map(|to| {
-                QuantizedMatrix::quantize(Factor::F32(&wide), rows, cols, to)
-                    .expect("all are finite")
-            });
-            let absmax = vec![0.7; (rows * cols).div_ceil(64)];
-            let codes: Vec<u8> = (0..(rows * cols).div_ceil(2)).map(|i| (i * 37) as u8).collect();
-            let plain = QuantizedMatrix::nf4(rows, cols, codes.into(), absmax).expect("it fits");
-            let factors =
-                [Factor::F16(&half), quantised[0].factor(), quantised[1].factor(), plain.factor()];
-            for factor in factors {
-                let mut widened = vec![0.0; rows * cols];
-                factor.widen(0, &mut widened);
-                let narrow = Matrix::new(factor, rows, cols, cols);
-                let wide = Matrix::dense(&widened, rows, cols);
-                same(kernel, narrow, wide);
-                same(kernel, narrow.transposed(), wide.transposed());
-            }
-        }
-    }
-
-    #[test]
-    fn narrow_factors_are_packed_as_what_they_stand_for() {
-        check(Portable);
-        #[cfg(target_arch = "x86_64")]
-        {
-            x86::Avx2::detect().into_iter().for_each(check);
-            x86::Avx512::detect().into_iter().for_each(check);
-            x86::Avx512Bf16::detect().into_iter().for_each(check);
-            x86::AmxBf16::detect().into_iter().for_each(check);
         }
     }
 }

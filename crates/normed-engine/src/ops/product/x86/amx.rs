@@ -1,61 +1,70 @@
-//! AMX: tiles of sixteen rows of sixteen words, which one instruction multiplies (`tdpbf16ps`; Intel 64
-//! and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18). Stable Rust has no
-//! intrinsics for it, hence assembly.
+//! The kernel for AMX, in assembly because stable Rust has no intrinsics for it.
+//!
+//! AMX has eight tiles of sixteen rows of sixteen words, and an instruction that multiplies two of them
+//! (`tdpbf16ps`; Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18).
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
-use super::super::kernel::Kernel;
-use super::super::matrix::Matrix;
-use super::super::pack::{Cut, pack};
-use super::{Avx512Bf16, column_words_bf16, column_words_f32, load_words_bf16, load_words_f32};
-use super::{mask16, pack_512, transpose, with_avx512_bf16};
+use super::avx512::{Avx512Bf16, with_avx512_bf16};
+use super::pack_avx512::pack_avx512;
+use super::registers::{
+    column_words_bf16, column_words_f32, load_words_bf16, load_words_f32, mask16, transpose,
+};
+use crate::ops::product::kernel::Kernel;
+use crate::ops::product::matrix::Matrix;
+use crate::ops::product::pack::{PanelLayout, pack};
 use crate::tensor::Factor;
 
-/// AMX with products of bf16 pairs, and AVX-512 with bf16 for all around them.
+/// AMX with products of bf16 pairs. Packing uses AVX-512 with bf16.
 #[derive(Clone, Copy)]
-pub(in super::super) struct AmxBf16(());
+pub(in crate::ops::product) struct AmxBf16(());
 
-/// Rows of a hardware tile, and words of each.
+/// Rows of a hardware tile, and words of each row.
 const TILE: usize = 16;
-/// Rows and columns of two of them: four hold sums, two and two what is multiplied.
+/// Rows and columns of a kernel's tile: two hardware tiles. Four hardware tiles hold the sums, two the
+/// left factor and two the right.
 const SIDE: usize = 2 * TILE;
 
 impl AmxBf16 {
-    /// If this processor has it and the system lets this process use it.
+    /// The kernel, if this processor has the instructions and the operating system lets this process use
+    /// them.
     pub fn detect() -> Option<Self> {
         static USABLE: LazyLock<bool> = LazyLock::new(|| {
-            Avx512Bf16::detect().is_some() && processor_has_it() && system_allows_it()
+            Avx512Bf16::detect().is_some() && processor_has_amx() && request_permission()
         });
         USABLE.then_some(Self(()))
     }
 }
 
-/// CPUID leaf 7: AMX-BF16 and AMX-TILE; and the system keeps both parts of the state (XCR0).
-fn processor_has_it() -> bool {
+/// Whether CPUID leaf 7 names AMX-BF16 and AMX-TILE, and the system saves both parts of the tile state
+/// (XCR0). The processor must have AVX-512.
+fn processor_has_amx() -> bool {
     const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
     const TILE_STATE: u64 = 0b11 << 17;
     let features = __cpuid_count(7, 0).edx;
-    // SAFETY: a processor with AVX-512 has XGETBV, and the system has enabled it.
+    // SAFETY: A processor with usable AVX-512 has XGETBV, and the system has enabled it.
     let state = unsafe { xcr0() };
     features & BF16_AND_TILE == BF16_AND_TILE && state & TILE_STATE == TILE_STATE
 }
 
+/// The state components that the operating system saves.
 #[target_feature(enable = "xsave")]
 fn xcr0() -> u64 {
-    // SAFETY: register 0 exists wherever the instruction does.
+    // SAFETY: Register 0 exists wherever the instruction does.
     unsafe { _xgetbv(0) }
 }
 
-/// Linux gives tiles to those processes alone that ask for them (`arch_prctl(2)`).
+/// Asks Linux for tile data, which only processes that ask may use (`arch_prctl(2)`).
 #[cfg(target_os = "linux")]
-fn system_allows_it() -> bool {
+fn request_permission() -> bool {
     const SYS_ARCH_PRCTL: isize = 158;
     const ARCH_REQ_XCOMP_PERM: isize = 0x1023;
     const XFEATURE_XTILEDATA: isize = 18;
     let result: isize;
-    // SAFETY: a system call that touches no memory of ours; it clobbers rcx and r11.
+    // SAFETY: This system call touches no memory of the process. It changes rax, rcx and r11, which are
+    // declared, and the flags, which assembly may change by default.
     unsafe {
         asm!(
             "syscall",
@@ -71,13 +80,13 @@ fn system_allows_it() -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn system_allows_it() -> bool {
+fn request_permission() -> bool {
     false
 }
 
-/// What `ldtilecfg` reads: palette 1, every tile of full size.
+/// The operand of `ldtilecfg`.
 #[repr(C, align(64))]
-struct Shape {
+struct TileConfig {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -86,7 +95,8 @@ struct Shape {
     rows: [u8; 16],
 }
 
-const SHAPE: Shape = {
+/// Palette 1, and all eight tiles of full size.
+static FULL_TILES: TileConfig = {
     let (mut row_bytes, mut rows) = ([0; 16], [0; 16]);
     let mut tile = 0;
     while tile < 8 {
@@ -94,170 +104,248 @@ const SHAPE: Shape = {
         rows[tile] = TILE as u8;
         tile += 1;
     }
-    Shape { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
+    TileConfig { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
 };
 
-impl Kernel for AmxBf16 {
-    const ROWS: usize = SIDE;
-    const COLS: usize = SIDE;
-    const PAIRS: bool = true;
-    /// A panel is multiplied faster than it is fetched: each is used for many rows.
-    const TASKS_PER_THREAD: usize = 2;
-    const SHORTEST: usize = 6;
+/// The configured tiles of this thread, released when dropped, also if a panic unwinds. Configured tiles
+/// that are not released make every switch of threads save and restore 8 KiB.
+struct ConfiguredTiles;
 
-    fn words(inner: usize) -> usize {
+impl ConfiguredTiles {
+    /// Configures all tiles with their full size.
+    ///
+    /// # Safety
+    /// The processor must have AMX and the system must have granted it. No other value of this type may
+    /// exist on this thread: its tiles would be released with the first.
+    #[inline(always)]
+    unsafe fn new() -> Self {
+        // SAFETY: By the contract of this function. The instruction reads the 64 bytes of the operand
+        // and changes only the state of the tiles, which no compiled code uses.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &raw const FULL_TILES, options(nostack, preserves_flags));
+        }
+        Self
+    }
+}
+
+impl Drop for ConfiguredTiles {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: A value of this type proves that the processor has AMX. The instruction changes only
+        // the state of the tiles. All of them are declared as clobbered where they are used, so no
+        // value is lost.
+        unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
+    }
+}
+
+impl Kernel for AmxBf16 {
+    const TILE_ROWS: usize = SIDE;
+    const TILE_COLS: usize = SIDE;
+    const BF16_PAIRS: bool = true;
+    /// A panel is multiplied faster than it is loaded from memory: each is used for many rows.
+    const TASKS_PER_THREAD: usize = 2;
+    const MIN_ROW_PANELS: usize = 6;
+
+    fn words_per_row(inner: usize) -> usize {
         inner.div_ceil(2).next_multiple_of(TILE)
     }
 
-    /// Blocks `[TILE words][ROWS]`, the words of a row side by side: `[words / TILE][ROWS][TILE]`.
+    /// A left panel is `[words / TILE][TILE_ROWS][TILE]`: the words of a row are contiguous within a
+    /// hardware tile.
     fn pack_left(self, m: Matrix<'_>, first: usize, out: &mut [u32]) {
+        let layout = PanelLayout { first, width: SIDE, words: Self::words_per_row(m.cols()) };
         // SAFETY: `self` proves that the processor has these instructions.
         unsafe {
             with_avx512_bf16(
                 #[inline(always)]
-                || pack_left(m, first, Self::words(m.cols()), out),
+                || pack_left(m, layout, out),
             );
         }
     }
 
-    fn pack(self, m: Matrix<'_>, cut: Cut, out: &mut [u32]) {
+    fn pack(self, m: Matrix<'_>, layout: PanelLayout, out: &mut [u32]) {
         // SAFETY: `self` proves that the processor has these instructions.
         unsafe {
             with_avx512_bf16(
                 #[inline(always)]
-                || pack_512::<true>(m, cut, out),
+                || pack_avx512::<true>(m, layout, out),
             );
         }
     }
 
     #[inline(always)]
-    fn prepared<R>(self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: `self` proves that there are tiles; nothing else in this program uses them.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &SHAPE, options(nostack, preserves_flags)) };
-        let result = f();
-        // SAFETY: as above.
-        unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
-        result
+    fn with_tile_state<R>(self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: `self` proves that there are tiles. Calls are not nested: `Block::multiply`, the only
+        // caller, holds a thread-local buffer mutably borrowed.
+        let _tiles = unsafe { ConfiguredTiles::new() };
+        f()
     }
 
     #[inline(always)]
-    fn tile(self, height: usize, left: &[u32], right: &[u32], sums: &mut [f32], resume: bool) {
+    unsafe fn multiply_tile(
+        self,
+        height: usize,
+        left: &[u32],
+        right: &[u32],
+        sums: &mut [f32],
+        resume: bool,
+    ) {
         assert!(left.len() == right.len() && left.len().is_multiple_of(SIDE * TILE));
         assert!(!left.is_empty() && sums.len() >= SIDE * SIDE);
         let (left, right, blocks) = (left.as_ptr(), right.as_ptr(), left.len() / (SIDE * TILE));
-        // SAFETY: `self` proves that there are tiles, `Block` has prepared them; `blocks` blocks of
-        // either side and the sums are inside their slices, as was just checked.
+        // SAFETY: `self` proves that there are tiles, and by this function's contract they are
+        // configured. `blocks` blocks of either panel, at least one, and the sums are inside their
+        // slices, by the assertions.
         unsafe {
             if height > TILE {
-                whole(left, right, blocks, sums.as_mut_ptr(), resume);
+                multiply_whole(left, right, blocks, sums.as_mut_ptr(), resume);
             } else {
-                upper(left, right, blocks, sums.as_mut_ptr(), resume);
+                multiply_upper_half(left, right, blocks, sums.as_mut_ptr(), resume);
             }
         }
     }
 }
 
-/// A whole tile: sums in 0 to 3, the left factor in 4 and 5, the right one in 6 and 7.
+/// Multiplies a whole tile: the sums are in tmm0 to tmm3, the left factor in tmm4 and tmm5, the right one
+/// in tmm6 and tmm7.
+///
+/// # Safety
+/// - The tiles must be configured on this thread ([`ConfiguredTiles`]).
+/// - `left` and `right` must be valid for reading `blocks` blocks of `SIDE * TILE` words, at least one,
+///   and `sums` for reading and writing `SIDE * SIDE` f32.
 #[inline(always)]
-unsafe fn whole(left: *const u32, right: *const u32, blocks: usize, sums: *mut f32, resume: bool) {
-    // SAFETY: by the caller's contract.
-    unsafe {
-        let lower = sums.add(TILE * SIDE);
-        if resume {
+unsafe fn multiply_whole(
+    left: *const u32,
+    right: *const u32,
+    blocks: usize,
+    sums: *mut f32,
+    resume: bool,
+) {
+    // SAFETY: `SIDE * SIDE` elements are valid, by the contract of this function.
+    let lower = unsafe { sums.add(TILE * SIDE) };
+    // One block of assembly from the first value of the sums, which `$start` loads or clears, to the
+    // last store, so that no tile is in use between two blocks.
+    macro_rules! multiply {
+        ($($start:literal),*) => {
             asm!(
+                $($start,)*
+                "2:",
+                "tileloadd tmm6, [{right} + {wide}]",
+                "tileloadd tmm4, [{left} + {narrow}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm5, [{left} + {narrow} + 1024]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm7, [{right} + {wide} + 64]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {left}, 2048",
+                "add {right}, 2048",
+                "dec {blocks}",
+                "jnz 2b",
+                "tilestored [{upper} + {wide}], tmm0",
+                "tilestored [{upper} + {wide} + 64], tmm1",
+                "tilestored [{lower} + {wide}], tmm2",
+                "tilestored [{lower} + {wide} + 64], tmm3",
+                left = inout(reg) left => _, right = inout(reg) right => _,
+                blocks = inout(reg) blocks => _, upper = in(reg) sums, lower = in(reg) lower,
+                narrow = in(reg) 4 * TILE, wide = in(reg) 4 * SIDE,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            )
+        };
+    }
+    // SAFETY: By the contract of this function. Loads and stores are of `blocks` blocks and of the sums;
+    // all changed registers and tiles are declared.
+    unsafe {
+        if resume {
+            multiply!(
                 "tileloadd tmm0, [{upper} + {wide}]",
                 "tileloadd tmm1, [{upper} + {wide} + 64]",
                 "tileloadd tmm2, [{lower} + {wide}]",
-                "tileloadd tmm3, [{lower} + {wide} + 64]",
-                upper = in(reg) sums, lower = in(reg) lower, wide = in(reg) 4 * SIDE,
-                options(nostack, readonly, preserves_flags),
+                "tileloadd tmm3, [{lower} + {wide} + 64]"
             );
         } else {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem, preserves_flags),
-            );
+            multiply!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3");
         }
-        asm!(
-            "2:",
-            "tileloadd tmm6, [{right} + {wide}]",
-            "tileloadd tmm4, [{left} + {narrow}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{left} + {narrow} + 1024]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tileloadd tmm7, [{right} + {wide} + 64]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {left}, 2048",
-            "add {right}, 2048",
-            "dec {blocks}",
-            "jnz 2b",
-            "tilestored [{upper} + {wide}], tmm0",
-            "tilestored [{upper} + {wide} + 64], tmm1",
-            "tilestored [{lower} + {wide}], tmm2",
-            "tilestored [{lower} + {wide} + 64], tmm3",
-            left = inout(reg) left => _, right = inout(reg) right => _,
-            blocks = inout(reg) blocks => _, upper = in(reg) sums, lower = in(reg) lower,
-            narrow = in(reg) 4 * TILE, wide = in(reg) 4 * SIDE,
-            options(nostack),
-        );
     }
 }
 
-/// Its upper half alone.
+/// Multiplies the upper half of a tile: the sums are in tmm0 and tmm1, the left factor in tmm4, the right
+/// one in tmm6 and tmm7.
+///
+/// # Safety
+/// As [`multiply_whole`].
 #[inline(always)]
-unsafe fn upper(left: *const u32, right: *const u32, blocks: usize, sums: *mut f32, resume: bool) {
-    // SAFETY: by the caller's contract.
+unsafe fn multiply_upper_half(
+    left: *const u32,
+    right: *const u32,
+    blocks: usize,
+    sums: *mut f32,
+    resume: bool,
+) {
+    // As in `multiply_whole`.
+    macro_rules! multiply {
+        ($($start:literal),*) => {
+            asm!(
+                $($start,)*
+                "2:",
+                "tileloadd tmm4, [{left} + {narrow}]",
+                "tileloadd tmm6, [{right} + {wide}]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{right} + {wide} + 64]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "add {left}, 2048",
+                "add {right}, 2048",
+                "dec {blocks}",
+                "jnz 2b",
+                "tilestored [{sums} + {wide}], tmm0",
+                "tilestored [{sums} + {wide} + 64], tmm1",
+                left = inout(reg) left => _, right = inout(reg) right => _,
+                blocks = inout(reg) blocks => _, sums = in(reg) sums,
+                narrow = in(reg) 4 * TILE, wide = in(reg) 4 * SIDE,
+                out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            )
+        };
+    }
+    // SAFETY: As in `multiply_whole`.
     unsafe {
         if resume {
-            asm!(
+            multiply!(
                 "tileloadd tmm0, [{sums} + {wide}]",
-                "tileloadd tmm1, [{sums} + {wide} + 64]",
-                sums = in(reg) sums, wide = in(reg) 4 * SIDE,
-                options(nostack, readonly, preserves_flags),
+                "tileloadd tmm1, [{sums} + {wide} + 64]"
             );
         } else {
-            asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem, preserves_flags));
+            multiply!("tilezero tmm0", "tilezero tmm1");
         }
-        asm!(
-            "2:",
-            "tileloadd tmm4, [{left} + {narrow}]",
-            "tileloadd tmm6, [{right} + {wide}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{right} + {wide} + 64]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "add {left}, 2048",
-            "add {right}, 2048",
-            "dec {blocks}",
-            "jnz 2b",
-            "tilestored [{sums} + {wide}], tmm0",
-            "tilestored [{sums} + {wide} + 64], tmm1",
-            left = inout(reg) left => _, right = inout(reg) right => _,
-            blocks = inout(reg) blocks => _, sums = in(reg) sums,
-            narrow = in(reg) 4 * TILE, wide = in(reg) 4 * SIDE,
-            options(nostack),
-        );
     }
 }
 
+/// Packs the rows of `m` into as many left panels as `out` holds.
+///
 /// # Safety
-/// The processor must have AVX-512 (F, BW, VL, DQ) and BF16.
+/// The processor must have AVX-512 (F, BW, VL, DQ) with bf16.
+///
+/// # Panics
+/// If the panels do not fit the matrix.
 #[inline(always)]
-unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) {
+unsafe fn pack_left(m: Matrix<'_>, layout: PanelLayout, out: &mut [u32]) {
+    let PanelLayout { first, words, .. } = layout;
+    layout.check::<true>(m, out);
     let (stride, inner) = (m.stride(), m.cols());
     for (i, out) in out.chunks_exact_mut(words * SIDE).enumerate() {
         let first = first + i * SIDE;
         let height = (m.rows() - first).min(SIDE);
-        // SAFETY: loads are masked to rows below `m.rows()` and columns below `m.cols()`, which
-        // `Matrix::new` has checked against the slice; stores are within `words * SIDE` words.
+        // SAFETY: Loads are of rows below `m.rows()` and of columns below `m.cols()`, which `Matrix::new`
+        // has checked against the slice. `PanelLayout::check` has checked that panels start inside `m`
+        // and that words are those of its rows, and the processor has the instructions by this
+        // function's contract.
         unsafe {
-            match (m.data(), m.by_columns()) {
+            match (m.data(), m.is_column_major()) {
                 (Factor::F32(x), false) => {
                     let x = x.as_ptr().add(first * stride);
-                    rows(
+                    pack_rows(
                         height,
                         words,
                         out,
@@ -269,7 +357,7 @@ unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) 
                 }
                 (Factor::Bf16(x), false) => {
                     let x = x.as_ptr().cast::<u16>().add(first * stride);
-                    rows(
+                    pack_rows(
                         height,
                         words,
                         out,
@@ -281,7 +369,7 @@ unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) 
                 }
                 (Factor::F32(x), true) => {
                     let x = x.as_ptr().wrapping_add(first);
-                    columns(
+                    pack_columns(
                         height,
                         words,
                         out,
@@ -293,7 +381,7 @@ unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) 
                 }
                 (Factor::Bf16(x), true) => {
                     let x = x.as_ptr().cast::<i16>().wrapping_add(first);
-                    columns(
+                    pack_columns(
                         height,
                         words,
                         out,
@@ -303,10 +391,11 @@ unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) 
                         },
                     );
                 }
-                // No layer has such a left factor: the plain order, put into this one.
+                // No layer has such a left factor, so this needs no speed: the panel is packed in the
+                // portable order and rearranged.
                 (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {
                     let mut panel = vec![0; out.len()];
-                    pack::<true>(m, Cut { first, width: SIDE, words }, &mut panel);
+                    pack::<true>(m, PanelLayout { first, width: SIDE, words }, &mut panel);
                     for (word, panel) in panel.chunks_exact(SIDE).enumerate() {
                         for (row, &x) in panel.iter().enumerate() {
                             out[word / TILE * TILE * SIDE + row * TILE + word % TILE] = x;
@@ -318,18 +407,23 @@ unsafe fn pack_left(m: Matrix<'_>, first: usize, words: usize, out: &mut [u32]) 
     }
 }
 
-/// Rows whose words are contiguous: `load(row, from)` gives [`TILE`] of them.
+/// Packs one panel of `height` rows whose words are contiguous. `load(row, from)` gives the [`TILE`] words
+/// of a row from word `from` on.
+///
+/// # Safety
+/// The processor must have AVX-512F, `words` must be a multiple of [`TILE`], and `out` must hold
+/// `words * SIDE` words.
 #[inline(always)]
-unsafe fn rows(
+unsafe fn pack_rows(
     height: usize,
     words: usize,
     out: &mut [u32],
     load: impl Fn(usize, usize) -> __m512i,
 ) {
-    // All of a row's words before the next row: it is read once from end to end.
+    // All words of a row before the next row, so that memory is read in order.
     for row in 0..SIDE {
         for from in (0..words).step_by(TILE) {
-            // SAFETY: by the caller's contract; within `words * SIDE` words.
+            // SAFETY: By the contract of this function; stores are within its words.
             unsafe {
                 let block = if row < height { load(row, from) } else { _mm512_setzero_si512() };
                 let to = out.as_mut_ptr().add(from * SIDE + row * TILE);
@@ -339,9 +433,13 @@ unsafe fn rows(
     }
 }
 
-/// Rows that lie side by side: `load(word, at, mask)` gives a word of rows `at..at + TILE`.
+/// Packs one panel of `height` rows that lie along it. `load(word, at, mask)` gives a word of the rows
+/// `at..at + TILE` that are in `mask`.
+///
+/// # Safety
+/// As [`pack_rows`].
 #[inline(always)]
-unsafe fn columns(
+unsafe fn pack_columns(
     height: usize,
     words: usize,
     out: &mut [u32],
@@ -350,7 +448,7 @@ unsafe fn columns(
     for from in (0..words).step_by(TILE) {
         for at in [0, TILE] {
             let mask = mask16(height.saturating_sub(at));
-            // SAFETY: by the caller's contract; within `words * SIDE` words.
+            // SAFETY: By the contract of this function; stores are within its words.
             unsafe {
                 let mut block = [_mm512_setzero_si512(); TILE];
                 for (word, block) in block.iter_mut().enumerate() {

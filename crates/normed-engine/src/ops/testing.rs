@@ -1,12 +1,12 @@
-//! What the tests of the operations share: seeded numbers and finite differences.
+//! Helpers for the tests of operations: seeded values, random parameters, gradient checks.
 
 use crate::tensor::{
     AttentionProjection, Gradients, Graph, Module, ParamId, ParamKind, Parameters, Precision,
     Tensor, Tower, Var,
 };
 
-/// `n` numbers in [-1, 1) from a seed.
-pub(crate) fn random(n: usize, seed: u64) -> Vec<f32> {
+/// `n` values in [-1, 1), determined by a seed.
+pub(crate) fn random_values(n: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
     (0..n)
         .map(|_| {
@@ -18,8 +18,8 @@ pub(crate) fn random(n: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-/// Parameters `p0`, `p1`, ... of the given shapes, random, all trained.
-pub(crate) fn parameters(shapes: &[&[usize]]) -> (Parameters, Vec<ParamId>) {
+/// Trained parameters `p0`, `p1`, ... of the given shapes with random values.
+pub(crate) fn random_parameters(shapes: &[&[usize]]) -> (Parameters, Vec<ParamId>) {
     let mut params = Parameters::new();
     let part = Module::Attention(AttentionProjection::Query);
     let ids: Vec<_> = (0..shapes.len())
@@ -36,25 +36,30 @@ pub(crate) fn parameters(shapes: &[&[usize]]) -> (Parameters, Vec<ParamId>) {
         let parameter = params.get_mut(id);
         parameter.trained = true;
         let n = parameter.len();
-        parameter.set(Tensor::new(shapes[i], random(n, 100 + i as u64)));
+        parameter.set(Tensor::new(shapes[i], random_values(n, 100 + i as u64)));
     }
     (params, ids)
 }
 
-/// A loss that weighs every element of `out` differently.
-fn weights(out: &Tensor) -> Tensor {
-    Tensor::new(out.shape(), random(out.len(), 7))
+/// The gradient of [`loss`]: a different weight for every element of `out`.
+fn loss_weights(out: &Tensor) -> Tensor {
+    Tensor::new(out.shape(), random_values(out.len(), 7))
 }
 
+/// A weighted sum of the elements of `out`.
 fn loss(out: &Tensor) -> f64 {
-    let weights = weights(out);
+    let weights = loss_weights(out);
     out.data().iter().zip(weights.data()).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum()
 }
 
-/// Checks the gradient of every parameter of `f` against central differences, for all parameters
-/// trained, that each gradient is the same when it alone is trained, and that bf16 changes all of
-/// them but little.
-pub(crate) fn finite_differences(
+/// Checks the backward pass of `f` over `params`, all of which must be trained:
+///
+/// - each parameter's gradient agrees with central differences to `tolerance`, relative to its
+///   largest element;
+/// - it has the same bits when the parameter is the only trained one;
+/// - nothing is recorded when no parameter is trained;
+/// - in bf16 it differs from f32 by at most [`BF16_TOLERANCE`].
+pub(crate) fn check_gradients(
     params: &mut Parameters,
     f: impl Fn(&mut Graph<'_>) -> Var,
     tolerance: f64,
@@ -78,7 +83,7 @@ pub(crate) fn finite_differences(
             let name = &params.get(id).name;
             assert!(
                 error < tolerance,
-                "{name}[{i}]: {} by backward, {numeric} by differences",
+                "{name}[{i}]: backward gives {}, finite differences give {numeric}",
                 analytic.data()[i]
             );
         }
@@ -92,44 +97,45 @@ pub(crate) fn finite_differences(
             assert_eq!(alone.param(id).is_some(), id == only);
         }
         let (a, b) = (alone.param(only).expect("trained"), gradients.param(only).expect("trained"));
-        assert!(a.data() == b.data(), "the gradient depends on what else is trained");
+        assert!(a.data() == b.data(), "the gradient depends on which other parameters are trained");
     }
     for &id in &ids {
         params.get_mut(id).trained = false;
     }
     let mut graph = Graph::training(params);
     f(&mut graph);
-    assert_eq!(graph.recorded(), 0, "nothing is trained, yet something was recorded");
+    assert_eq!(graph.recorded(), 0, "an operation was recorded although nothing is trained");
     for &id in &ids {
         params.get_mut(id).trained = true;
     }
     params.set_precision(Precision::Bf16);
-    let narrow = self::gradients(params, &f);
+    let in_bf16 = self::gradients(params, &f);
     params.set_precision(Precision::F32);
     for &id in &ids {
-        let [a, b] = [&narrow, &gradients].map(|g| g.param(id).expect("trained"));
-        close(a.data(), b.data(), NARROW);
+        let [a, b] = [&in_bf16, &gradients].map(|g| g.param(id).expect("trained"));
+        assert_close(a.data(), b.data(), BF16_TOLERANCE);
     }
 }
 
-/// What rounding factors and kept values to 8 bits may change in a gradient, relative to its largest
-/// element.
-const NARROW: f32 = 3e-2;
+/// How far a gradient in bf16, whose significand has 8 bits, may differ from f32, relative to its
+/// largest element.
+const BF16_TOLERANCE: f32 = 3e-2;
 
+/// The parameters' gradients of [`loss`] of `f`.
 fn gradients(params: &Parameters, f: impl Fn(&mut Graph<'_>) -> Var) -> Gradients {
     let mut graph = Graph::training(params);
     let out = f(&mut graph);
     let mut gradients = Gradients::new();
-    let seed = weights(&out.value).to_precision(out.value.precision());
+    let seed = loss_weights(&out.value).to_precision(out.value.precision());
     graph.backward(out.gradient_slot(), seed, &mut gradients);
     gradients
 }
 
-/// Asserts that two slices agree to `tolerance` relative to the larger one's largest element.
-pub(crate) fn close(a: &[f32], b: &[f32], tolerance: f32) {
+/// Asserts that `a` and `b` differ by at most `tolerance` times the largest magnitude in `b`.
+pub(crate) fn assert_close(a: &[f32], b: &[f32], tolerance: f32) {
     assert_eq!(a.len(), b.len());
     let scale = b.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
     for (i, (x, y)) in a.iter().zip(b).enumerate() {
-        assert!((x - y).abs() <= tolerance * scale, "[{i}]: {x} against {y}");
+        assert!((x - y).abs() <= tolerance * scale, "element {i}: {x} is not close to {y}");
     }
 }
