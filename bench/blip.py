@@ -1,4 +1,4 @@
-"""A whole model: transformers' `BlipForQuestionAnswering` of MISS-base's sizes, tuned by peft."""
+"""A complete model: transformers' `BlipForQuestionAnswering` with the sizes of MISS-base, fine-tuned with peft."""
 
 import math
 from functools import partial
@@ -20,7 +20,7 @@ QUESTION, ANSWER = 35, 8
 
 
 class Miss(BlipForQuestionAnswering):
-    """Without dropout. Gives the loss."""
+    """Returns the loss, without dropout."""
 
     def __init__(self, layers, tokens):
         sizes = dict(hidden_size=WIDTH, num_attention_heads=HEADS, num_hidden_layers=layers)
@@ -35,7 +35,7 @@ class Miss(BlipForQuestionAnswering):
 
     @staticmethod
     def inputs(batch, tokens):
-        """Questions and answers of equal lengths: transformers 5 would cross-attend to padding."""
+        """Questions of one length and answers of one length: transformers 5 would cross-attend to padding."""
         size = image_size(tokens)
         words = lambda count: torch.randint(1000, DEC, (batch, count))
         token = lambda id: torch.full((batch, 1), id)
@@ -46,7 +46,7 @@ class Miss(BlipForQuestionAnswering):
         }
 
     def describe(self, directory):
-        """Writes what a model's directory holds beside weights. Nothing will be tokenised."""
+        """Writes the files of a model directory other than weights. The vocabulary is a placeholder."""
         config = self.config.to_json_string(use_diff=False)
         Path(directory, "config.json").write_text(config)
         words = [f"word{i}" for i in range(self.config.text_config.vocab_size)]
@@ -55,7 +55,7 @@ class Miss(BlipForQuestionAnswering):
         Path(directory, "vocab.txt").write_text("\n".join(words))
 
     def complete(self):
-        """Makes what is in no file: the tied head and the positions."""
+        """Creates the tensors that are in no file: the tied head and the position ids."""
         self.tie_weights()
         for tower in (self.text_encoder, self.text_decoder.bert):
             positions = torch.arange(tower.config.max_position_embeddings)[None]
@@ -67,13 +67,14 @@ def image_size(tokens):
 
 
 def tune_layer_norms(model, frozen=()):
-    """peft's LNTuning of all norms but those in the towers `frozen`."""
+    """Applies peft's LNTuning to all norms except those in the towers `frozen`."""
     norms = [n for n, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
     norms = [n for n in norms if n.split(".")[0] not in frozen]
     return peft.get_peft_model(model, peft.LNTuningConfig(target_modules=norms))
 
 
 def recompute_blocks(model):
+    """Enables gradient checkpointing of all blocks."""
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer):
             module.gradient_checkpointing = True
@@ -81,7 +82,7 @@ def recompute_blocks(model):
 
 
 def fuse_attention():
-    """Gives BLIP, to which transformers offers no `attn_implementation`, PyTorch's attention."""
+    """Makes BLIP use PyTorch's fused attention; transformers has no `attn_implementation` for it."""
 
     def vision(self, hidden_states, **_):
         split = self.qkv(hidden_states).unflatten(-1, (3, self.num_heads, -1))

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What a model of LLaVA-Med's size takes: a training step, an answer, its opening.
+"""Measures a model of LLaVA-Med's size: opening it, a training step, and an answer.
 
     python3 bench/llava_med.py NORMED MODEL [MODEL ...]
 
-NORMED is the program; a MODEL is a directory that bench/make_llava_med.py or `normed quantize` wrote, with
-Mistral's tokenizer. Of each: two LayerNorm-only steps, both towers, of one example of 640 tokens (576 of
-them the picture's), of which the second is reported; and an answer to one question, 600 tokens and 32 new
-ones. Peaks are the processes' (VmHWM, mapped weights included).
+NORMED is the program. A MODEL is a directory written by bench/make_llava_med.py or `normed quantize`, with
+Mistral's tokenizer. For each model, the script makes two training steps of the norms of both towers, on one
+example of 640 tokens (576 of them from the image), and reports the second. It then answers one question:
+600 tokens and 32 new ones. Peaks are the maximum resident memory of the processes (VmHWM), which includes
+mapped weights.
 """
 
 import json
@@ -19,12 +20,12 @@ import time
 import zlib
 from pathlib import Path
 
-# Words that are one token each, beside the template's: they make 640 and 600 tokens.
+# Words of one token each. With the prompt template they make 640 and 600 tokens.
 STEP_WORDS, ANSWER_WORDS = 52, 13
 
 
-def picture(path):
-    """A square of 336 pixels, grey, from dark to bright."""
+def write_image(path):
+    """Writes a gray PNG of 336 by 336 pixels."""
     rows = b"".join(b"\0" + bytes((x * y) % 251 for x in range(336)) for y in range(336))
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     header = struct.pack(">IIBBBBB", 336, 336, 8, 0, 0, 0, 0)
@@ -33,17 +34,17 @@ def picture(path):
     )
 
 
-def question(path, name, words, answer, split):
+def add_question(path, name, words, answer, split):
     row = {
-        "id": name, "image": "picture.png", "question": " ".join(["normal"] * words), "answer": answer,
+        "id": name, "image": "image.png", "question": " ".join(["normal"] * words), "answer": answer,
         "answer_type": "OPEN", "split": split,
     }  # fmt: skip
     with path.open("a") as out:
         out.write(json.dumps(row) + "\n")
 
 
-def measured(*command):
-    """The process's output, its peak in GiB, its seconds and those of its processors."""
+def measure(*command):
+    """Runs a command. Returns its output, its peak memory in GiB, and its wall and processor seconds."""
     began = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
     output = process.stdout.read()
@@ -72,7 +73,7 @@ def train(normed, model, root):
         dropout = 0.0
     """)
     output = root / f"run-{model.name}"
-    text, peak, seconds = measured(normed, "train", recipe, "--output", output, "--no-test", "--json")
+    text, peak, seconds = measure(normed, "train", recipe, "--output", output, "--no-test", "--json")
     events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     steps = [e for e in events if e.get("event") == "step_done"]
     tuned = next(e for e in events if e.get("event") == "tuned")
@@ -89,7 +90,7 @@ def answer(normed, model, root):
     command += ["--batch-size", 1, "--precision", "bf16", "--quiet", "--max-new-tokens"]
     result = {}
     for tokens in (1, 32):
-        _, peak, seconds = measured(*command, tokens)
+        _, peak, seconds = measure(*command, tokens)
         result |= {f"seconds_{tokens}_new": seconds, "peak_gib": round(peak, 2)}
     return result
 
@@ -98,12 +99,12 @@ def main():
     normed, *models = map(Path, sys.argv[1:])
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        picture(root / "picture.png")
+        write_image(root / "image.png")
         for name in ("first", "second"):
-            question(root / "step.jsonl", name, STEP_WORDS, "no", "train")
-        question(root / "ask.jsonl", "asked", ANSWER_WORDS, "no", "test")
+            add_question(root / "step.jsonl", name, STEP_WORDS, "no", "train")
+        add_question(root / "ask.jsonl", "asked", ANSWER_WORDS, "no", "test")
         for model in models:
-            _, peak, seconds = measured(normed, "inspect", model)
+            _, peak, seconds = measure(normed, "inspect", model)
             print(json.dumps({"model": model.name, "inspect_seconds": seconds}), flush=True)
             print(json.dumps({"model": model.name, "step": train(normed, model, root)}), flush=True)
             print(json.dumps({"model": model.name, "answer": answer(normed, model, root)}), flush=True)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes a model of LLaVA-Med v1.5's sizes with random weights: what a machine can do with 7B, without 7B.
+"""Writes a model of LLaVA-Med v1.5's size with random weights, to measure a 7B model without downloading it.
 
     python3 bench/make_llava_med.py TOKENIZER OUT [--layers 32] [--vision-layers 24]
 
-TOKENIZER is a directory with Mistral's tokenizer.json or tokenizer.model. OUT gets the config.json of
-microsoft/llava-med-v1.5-mistral-7b, its names and shards, in bf16 (15 GB), the image encoder inside.
-Needs numpy alone. A block of noise is drawn once and cut up again and again: nobody learns from these
-weights, and drawing them anew would take longer than writing them.
+TOKENIZER is a directory with Mistral's tokenizer.json or tokenizer.model. OUT gets the config.json, the
+tensor names and the shards of microsoft/llava-med-v1.5-mistral-7b, in bf16 (15 GB), including the image
+encoder. Needs only numpy. All tensors are cut from one block of random numbers, because new numbers for each
+would take longer than writing the files.
 """
 
 import argparse
@@ -60,11 +60,12 @@ NOISE = np.random.default_rng(0).standard_normal(1 << 24, dtype=np.float32)
 
 
 def bf16(values):
-    """The upper halves, rounded away from zero at most by one place."""
+    """Converts f32 to bf16, rounding to nearest with ties away from zero."""
     return ((values.view(np.uint32) + 0x8000) >> 16).astype(np.uint16)
 
 
 def vision(layers):
+    """The names and the shapes of the image encoder's tensors."""
     width, inner = 1024, 4096
     at = "model.vision_tower.vision_tower.vision_model."
     yield at + "embeddings.class_embedding", [width]
@@ -87,14 +88,15 @@ def vision(layers):
 
 
 def language(config):
+    """The names and the shapes of the language model's and the projector's tensors."""
     width, inner = config["hidden_size"], config["intermediate_size"]
-    narrow = width // config["num_attention_heads"] * config["num_key_value_heads"]
+    kv_width = width // config["num_attention_heads"] * config["num_key_value_heads"]
     yield "model.embed_tokens.weight", [config["vocab_size"], width]
     for i in range(config["num_hidden_layers"]):
         at = f"model.layers.{i}."
         yield at + "self_attn.q_proj.weight", [width, width]
-        yield at + "self_attn.k_proj.weight", [narrow, width]
-        yield at + "self_attn.v_proj.weight", [narrow, width]
+        yield at + "self_attn.k_proj.weight", [kv_width, width]
+        yield at + "self_attn.v_proj.weight", [kv_width, width]
         yield at + "self_attn.o_proj.weight", [width, width]
         yield at + "mlp.gate_proj.weight", [inner, width]
         yield at + "mlp.up_proj.weight", [inner, width]
@@ -109,7 +111,7 @@ def language(config):
 
 
 def pieces(name, shape):
-    """A tensor's bytes, a piece at a time."""
+    """The bytes of a tensor, in pieces."""
     left = int(np.prod(shape))
     norm = "norm" in name.lower() or "layrnorm" in name
     scale = 0.1 if norm else 0.02 if len(shape) < 2 or "embed" in name else 0.5 / np.sqrt(np.prod(shape[1:]))
@@ -124,6 +126,7 @@ def pieces(name, shape):
 
 
 def write_shard(path, tensors):
+    """Writes a safetensors file of random tensors."""
     header, at = {"__metadata__": {"format": "pt"}}, 0
     for name, shape in tensors:
         end = at + 2 * int(np.prod(shape))

@@ -1,7 +1,7 @@
-"""Parts of a model, in plain PyTorch: no library that a process would have to hold beside it.
+"""Parts of models in plain PyTorch, so that no other library adds to the measured memory.
 
-Written as BLIP's and Mistral's are, under their names, with the fused attention that PyTorch offers. The
-loss is the mean square of the output: the blocks alone are what is measured.
+The modules have the structure and the names of BLIP's and Mistral's, with PyTorch's fused attention. The
+loss is the mean square of the output, so that only the blocks are measured.
 """
 
 import torch
@@ -14,12 +14,14 @@ DECODED = 32
 
 
 def attention(q, k, v, causal=False):
-    """`[B, T, C]` each."""
+    """Multi-head attention; q, k and v are `[B, T, C]`."""
     q, k, v = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 class Part(nn.Module):
+    """A sequence of blocks. Backward computes each block again if `recomputed`."""
+
     recomputed = False
 
     def run(self, block, *inputs):
@@ -62,7 +64,7 @@ class VitBlock(nn.Module):
 
 
 class Vit(Part):
-    """A vision transformer's blocks and last norm."""
+    """The blocks and the final norm of a vision transformer."""
 
     def __init__(self, layers, tokens):
         super().__init__()
@@ -119,7 +121,7 @@ class BertBlock(nn.Module):
 
 
 class Decoder(Part):
-    """BERT's first norm and blocks, causal, cross-attending to an image's states."""
+    """BERT's embedding norm and blocks, causal, with cross-attention to the states of an image."""
 
     def __init__(self, layers, tokens):
         super().__init__()
@@ -141,7 +143,7 @@ class Decoder(Part):
 
 
 class Llama(Part):
-    """Mistral-7B's blocks and last norm: 32 heads of queries, 8 of keys and values."""
+    """Mistral-7B's blocks and final norm: 32 query heads, 8 key and value heads."""
 
     WIDTH, HEADS, KV_HEADS, INTERMEDIATE, EPS, THETA = 4096, 32, 8, 14336, 1e-5, 1e6
 
@@ -155,10 +157,10 @@ class Llama(Part):
         steps = torch.arange(0, head, 2, dtype=torch.float32) / head
         angles = torch.outer(torch.arange(input.shape[1]).float(), self.THETA**-steps)
         angles = torch.cat([angles, angles], dim=-1)
-        turns = angles.cos(), angles.sin()
+        rotation = angles.cos(), angles.sin()
         x = input
         for block in self.layers:
-            x = self.run(block, x, turns)
+            x = self.run(block, x, rotation)
         return self.norm(x).float().square().mean()
 
     @staticmethod
@@ -166,9 +168,9 @@ class Llama(Part):
         return {"input": torch.randn(batch, tokens, Llama.WIDTH)}
 
 
-def turned(x, turns):
-    """`[B, H, T, D]`, its halves turned into one another."""
-    cos, sin = (t.to(x.dtype) for t in turns)
+def rotate(x, rotation):
+    """Rotary position embedding of `x [B, H, T, D]`."""
+    cos, sin = (t.to(x.dtype) for t in rotation)
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
@@ -176,16 +178,16 @@ def turned(x, turns):
 class LlamaAttention(nn.Module):
     def __init__(self):
         super().__init__()
-        narrow = Llama.WIDTH // Llama.HEADS * Llama.KV_HEADS
+        kv_width = Llama.WIDTH // Llama.HEADS * Llama.KV_HEADS
         self.q_proj = nn.Linear(Llama.WIDTH, Llama.WIDTH, bias=False)
-        self.k_proj = nn.Linear(Llama.WIDTH, narrow, bias=False)
-        self.v_proj = nn.Linear(Llama.WIDTH, narrow, bias=False)
+        self.k_proj = nn.Linear(Llama.WIDTH, kv_width, bias=False)
+        self.v_proj = nn.Linear(Llama.WIDTH, kv_width, bias=False)
         self.o_proj = nn.Linear(Llama.WIDTH, Llama.WIDTH, bias=False)
 
-    def forward(self, x, turns):
+    def forward(self, x, rotation):
         heads = lambda x, n: x.unflatten(-1, (n, -1)).transpose(1, 2)
-        q = turned(heads(self.q_proj(x), Llama.HEADS), turns)
-        k = turned(heads(self.k_proj(x), Llama.KV_HEADS), turns)
+        q = rotate(heads(self.q_proj(x), Llama.HEADS), rotation)
+        k = rotate(heads(self.k_proj(x), Llama.KV_HEADS), rotation)
         v = heads(self.v_proj(x), Llama.KV_HEADS)
         out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return self.o_proj(out.transpose(1, 2).flatten(2))
@@ -209,6 +211,6 @@ class LlamaBlock(nn.Module):
         self.input_layernorm = nn.RMSNorm(Llama.WIDTH, eps=Llama.EPS)
         self.post_attention_layernorm = nn.RMSNorm(Llama.WIDTH, eps=Llama.EPS)
 
-    def forward(self, x, turns):
-        x = x + self.self_attn(self.input_layernorm(x), turns)
+    def forward(self, x, rotation):
+        x = x + self.self_attn(self.input_layernorm(x), rotation)
         return x + self.mlp(self.post_attention_layernorm(x))

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What `normed plan` says beside what `normed train` takes: peak memory and seconds a step.
+"""Compares the estimates of `normed plan` with `normed train`: peak memory and seconds per step.
 
     python3 bench/plan.py MODEL [--batches 20,8,2] [--levels none,ffn,blocks] [--methods layer_norm,full]
                           [--image-size 480] [--precision bf16]
 
-MODEL is a directory with a model; random weights do. Each row is two epochs of five steps on drawn
-pictures, so that the best parameters are held beside the present ones. The peak is the process's, as its
-metrics.json has it; the seconds of a step are the median.
+MODEL is a model directory; random weights are sufficient. Each row is a run of two epochs of five steps on
+phantom images. With two epochs, memory includes the best parameters so far. The measured peak is that of
+metrics.json; the measured seconds are the median over steps.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""The PyTorch side of the benchmark: training steps of a workload.
+"""The PyTorch side of the benchmark: makes training steps of a workload.
 
     pytorch_step.py make TASK
     pytorch_step.py step TASK
     pytorch_step.py compare GRADIENTS.safetensors REFERENCE.safetensors
 
-TASK is a JSON object, as bench/run.py makes it. `step` prints one, as the example bench_step of the
-library does. `mode` is eager (f32), autocast (bf16) or bf16_weights (autocast over frozen matrices
-kept in bf16; norms and the residual stream are f32 in all).
+TASK is a JSON object that bench/run.py makes. `step` prints the same JSON object as the library's example
+bench_step. `mode` is eager (f32), autocast (bf16), or bf16_weights (autocast with frozen matrices stored in
+bf16). Norms and the residual stream are f32 in all modes.
 """
 
 import gc
@@ -23,7 +23,7 @@ LR = 1e-3
 
 
 def memory(key):
-    """A figure of proc(5)'s status file: VmRSS is what the process holds, VmHWM the most it held."""
+    """A value of /proc/self/status in bytes: VmRSS is the resident memory, VmHWM its maximum."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{key}:"))
 
@@ -33,9 +33,9 @@ def step(task):
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=task["mode"] != "eager")
     model, inputs = workloads.load(task)
     for t in model.parameters():
-        t.detach().sum()  # brings what is mapped into memory
+        t.detach().sum()  # reads mapped weights into memory
     trained = workloads.trained(model)
-    # Its state comes with the first step; what it imports is here now.
+    # The optimizer allocates its state in the first step. Its imports are part of the base.
     optimizer = torch.optim.AdamW(trained.values(), lr=LR, weight_decay=0.0)
     gc.collect()
     base = memory("VmRSS")
@@ -57,10 +57,10 @@ def step(task):
 
 
 def compare(found, reference):
-    """Prints the largest relative error (Euclidean norm) of a tensor, and its name."""
+    """Prints the largest relative error (Euclidean norm) of a tensor, and the tensor's name."""
     found, reference = load_file(found), load_file(reference)
     if found.keys() != reference.keys():
-        sys.exit(f"not the same tensors: {sorted(found.keys() ^ reference.keys())}")
+        sys.exit(f"the files have different tensors: {sorted(found.keys() ^ reference.keys())}")
     errors = {n: ((found[n] - r).norm() / r.norm()).item() for n, r in reference.items()}
     worst = max(errors, key=lambda name: (errors[name] != errors[name], errors[name]))
     print(json.dumps({"error": errors[worst], "tensor": worst}))

@@ -1,27 +1,29 @@
 #!/usr/bin/env python3
-"""normed beside PyTorch: the same training steps, the same weights and inputs.
+"""Compares training steps of normed and PyTorch, with the same weights and inputs.
 
     python3 bench/run.py [--workload vit|decoder|llama|miss] [--precision f32|bf16] [--method METHOD]
                          [--variant plain|checkpoint|frozen_vision] [--against MODE ...] [...]
 
-vit      a ViT-B/16's encoder, 197 tokens (224 px) unless --tokens says otherwise, batch 4
-decoder  a BERT-base decoder, 32 tokens cross-attending to 577 of an image, batch 8
+vit      the encoder of a ViT-B/16, 197 tokens (224 px) by default, batch 4
+decoder  a BERT-base decoder, 32 tokens with cross-attention to 577 tokens of an image, batch 8
 llama    two blocks of Mistral-7B, 640 tokens, batch 1
-miss     the whole MISS-base: transformers' BlipForQuestionAnswering, tuned by peft, 901 tokens
-         (480 px), batch 20, all three towers; minutes a run, and in f32 more than 16 GB
+miss     the complete MISS-base: transformers' BlipForQuestionAnswering, fine-tuned with peft, 901
+         tokens (480 px), batch 20, all three towers; takes minutes, and more than 16 GB in f32
 
-PyTorch's modes are eager (f32), autocast (bf16) and bf16_weights (autocast over frozen matrices kept
-in bf16). The variant checkpoint computes whole blocks again in backward, on either side; frozen_vision
-trains the text towers alone.
+PyTorch's modes are eager (f32), autocast (bf16) and bf16_weights (autocast with frozen matrices stored in
+bf16). The variant checkpoint recomputes whole blocks in backward, on both sides. The variant frozen_vision
+trains only the text towers.
 
-Makes bench/.venv with PyTorch from PyPI unless $NORMED_BENCH_PYTHON names a Python that has what
-PACKAGES lists, builds the library's side, and runs the sides in turn, so that a busy machine slows
-all. `cpu ms` is what all threads of a process computed in a step: on a busy machine it says more than
-the clock. `peak` is the most memory that a process held, `growth` what of that came after its weights
-were loaded. The last three columns are normed's time, peak and growth as parts of that row's.
+The script installs PyTorch from PyPI into bench/.venv, unless $NORMED_BENCH_PYTHON names a Python that has
+the packages in PACKAGES. It builds normed's side and runs the sides in turn, so that other load on the
+machine slows all of them. `cpu ms` is the processor time of all threads in a step, which depends less on
+other load than wall time. `peak` is the maximum resident memory of a process, `growth` the part of it that
+came after the weights were loaded. The last three columns are normed's time, peak and growth divided by
+those of the row.
 
-Fails if losses or gradients on the first two examples are farther from those of PyTorch's f32 than
-1e-5, or 1e-2 in bf16; --check does only this. The timed sides' losses must agree as closely.
+The script fails if the losses or the gradients of the first two examples differ from PyTorch's in f32 by
+more than 1e-5 (1e-2 in bf16), relative. --check does only this. The losses of the timed runs must agree as
+closely.
 """
 
 import argparse
@@ -49,7 +51,7 @@ CHECKED_EXAMPLES, CHECKED_STEPS = 2, 3
 
 
 def run(*command, **environment):
-    """The command's standard output."""
+    """Runs a command and returns its standard output."""
     command = [str(part) for part in command]
     environment = {**os.environ, **environment}
     try:
@@ -67,8 +69,8 @@ def python_with_torch():
         return given
     directory = ROOT / "bench/.venv"
     python = directory / "bin/python"
-    # The marker is written last: an installation that broke off is done again, as is one of
-    # other packages.
+    # The marker is written last, so that an incomplete installation, or one of other packages, is
+    # done again.
     marker, wanted = directory / "complete", "\n".join(PACKAGES)
     if not marker.exists() or marker.read_text() != wanted:
         venv.create(directory, with_pip=True, clear=True)
@@ -85,7 +87,7 @@ def build():
 
 
 class Sides:
-    """PyTorch and the library, over one directory of weights and inputs."""
+    """PyTorch and normed, with one directory of weights and inputs."""
 
     def __init__(self, args, directory):
         self.python, self.binary = python_with_torch(), build()
@@ -105,7 +107,7 @@ class Sides:
         return json.loads(run(self.binary, task, RAYON_NUM_THREADS=threads))
 
     def check(self, tolerance):
-        """Compares losses and gradients with those of PyTorch's f32."""
+        """Compares losses and gradients with those of PyTorch in f32."""
         with tempfile.TemporaryDirectory() as scratch:
             ours, reference = Path(scratch) / "ours", Path(scratch) / "reference"
             size = dict(batch=min(self.task["batch"], CHECKED_EXAMPLES), steps=CHECKED_STEPS)
@@ -115,12 +117,12 @@ class Sides:
         loss_error = relative_error(found["losses"], exact["losses"])
         print(f"relative error of the losses of {CHECKED_STEPS} steps: {loss_error:.1e}")
         print(f"relative error of the gradients: {gradients['error']:.1e} ({gradients['tensor']})")
-        # Written so that NaN fails.
+        # With `not ... <=`, NaN fails.
         if not max(loss_error, gradients["error"]) <= tolerance:
-            sys.exit(f"the two sides do not compute the same: more than {tolerance} apart")
+            sys.exit(f"normed and PyTorch differ by more than {tolerance}")
 
     def measure(self, args):
-        """The runs of every side."""
+        """Runs every side and returns the results."""
         steps = args.warm_up + args.steps
         suffix = "" if args.variant == "plain" else f" {args.variant}"
         sides = {
@@ -136,7 +138,7 @@ class Sides:
 
 
 def plain(task):
-    """The variant that computes the same in the plainest way."""
+    """The variant without recomputation that has the same gradients."""
     return "plain" if task["variant"] == "checkpoint" else task["variant"]
 
 
@@ -173,7 +175,7 @@ def report(args, results):
     found = [run["losses"] for runs in results.values() for run in runs]
     error = max(relative_error(losses, reference) for losses in found)
     if not error <= TOLERANCE[args.precision]:
-        sys.exit(f"the timed sides do not compute the same: losses {error:.1e} apart")
+        sys.exit(f"the losses of the timed runs differ by {error:.1e}")
 
 
 def arguments():
@@ -187,21 +189,21 @@ def arguments():
     parser.add_argument("--variant", choices=variants, default="plain")
     modes = [mode for modes in MODES.values() for mode in modes]
     parser.add_argument("--against", choices=modes, nargs="+", help="PyTorch's modes")
-    parser.add_argument("--tokens", type=int, help="of an image: 197 at 224 px, 577 at 384")
+    parser.add_argument("--tokens", type=int, help="tokens of an image: 197 at 224 px, 577 at 384 px")
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--layers", type=int, help="in each tower; 12, but for llama")
+    parser.add_argument("--layers", type=int, help="layers of each tower [default: 12; llama: 2]")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, help="processes a side")
-    parser.add_argument("--warm-up", type=int, help="steps a process makes untimed")
-    parser.add_argument("--steps", type=int, help="steps a process makes timed")
-    parser.add_argument("--check", action="store_true", help="measure nothing")
+    parser.add_argument("--rounds", type=int, help="processes per side")
+    parser.add_argument("--warm-up", type=int, help="untimed steps per process")
+    parser.add_argument("--steps", type=int, help="timed steps per process")
+    parser.add_argument("--check", action="store_true", help="only check that both sides agree")
     args = parser.parse_args()
     for key, value in ({"layers": 12} | DEFAULTS[args.workload]).items():
         if getattr(args, key) is None:
             setattr(args, key, value)
     if args.against is None:
-        # Only the usual one of the whole model, whose step takes up to a minute, and where all
-        # is trained: nothing is kept in bf16 then.
+        # One mode for the complete model, whose step takes up to a minute, and for full fine-tuning,
+        # where no weight is frozen and could be stored in bf16.
         is_one = args.workload == "miss" or args.method == "full"
         args.against = MODES[args.precision][: 1 if is_one else None]
     if args.method != "layer_norm" and args.workload != "vit":

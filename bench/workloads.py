@@ -1,8 +1,8 @@
-"""What the benchmark measures, on the PyTorch side: weights and inputs, made and loaded.
+"""The workloads of the benchmark on the PyTorch side: creates and loads their weights and inputs.
 
-A task is a dictionary, as bench/run.py makes it; `directory` holds model.safetensors,
-narrow.safetensors (the same with frozen matrices in bf16), inputs.safetensors, and added.safetensors
-with what the method adds to the model.
+A task is a dictionary that bench/run.py makes. Its `directory` holds model.safetensors,
+bf16_weights.safetensors (the same with frozen matrices in bf16), inputs.safetensors, and
+added.safetensors with the parameters that the method adds to the model.
 """
 
 import math
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 
 def workload(name):
-    """The class of the model. transformers is imported only where it is measured."""
+    """The class of the model. Imports transformers only if it is measured."""
     if name == "miss":
         from blip import Miss
 
@@ -25,31 +25,31 @@ def workload(name):
 
 
 def on_meta(task):
-    """The model without weights."""
+    """The model without weights, on the meta device."""
     with torch.device("meta"):
         return workload(task["workload"])(task["layers"], task["tokens"])
 
 
 def make(task):
-    """Draws weights and inputs."""
+    """Writes random weights and inputs."""
     directory = Path(task["directory"])
     torch.manual_seed(0)
     model = on_meta(task)
-    weights = {name: draw(name, p.shape) for name, p in model.named_parameters()}
+    weights = {name: random_weight(name, p.shape) for name, p in model.named_parameters()}
     save_file(weights, directory / "model.safetensors", {"format": "pt"})
     frozen = lambda name: not is_trained(task["method"], name)
-    narrow = {n: t.bfloat16() if t.dim() == 2 and frozen(n) else t for n, t in weights.items()}
-    save_file(narrow, directory / "narrow.safetensors")
+    in_bf16 = {n: t.bfloat16() if t.dim() == 2 and frozen(n) else t for n, t in weights.items()}
+    save_file(in_bf16, directory / "bf16_weights.safetensors")
     save_file(model.inputs(task["batch"], task["tokens"]), directory / "inputs.safetensors")
     if task["workload"] == "miss":
         model.describe(directory)
     if task["method"] == "lora":
-        # Neither factor is 0, so that each has a gradient to compare.
+        # Neither factor is 0, so that both have a gradient to compare.
         paths = {plain(n): torch.randn(p.shape) * 0.05 for n, p in trained(add_lora(model)).items()}
         save_file(paths, directory / "added.safetensors")
 
 
-def draw(name, shape):
+def random_weight(name, shape):
     noise = torch.randn(shape)
     if is_norm(name):
         return 0.2 * noise + (1 if name.endswith("weight") else 0)
@@ -63,7 +63,7 @@ def is_norm(name):
 
 
 def is_trained(method, name):
-    """Whether `method` trains the parameter `name`; those beside layer_norm are for `vit`."""
+    """Whether `method` trains the parameter `name`. Methods other than layer_norm are for `vit`."""
     if method == "layer_norm":
         return is_norm(name)
     if method == "lora":
@@ -72,17 +72,17 @@ def is_trained(method, name):
 
 
 def add_lora(model):
-    """LoRA of rank 8 beside queries and values, which are one layer with the keys."""
+    """Adds LoRA of rank 8 to the linear layer that computes queries, keys and values."""
     from peft import LoraConfig, inject_adapter_in_model
 
     return inject_adapter_in_model(LoraConfig(r=8, lora_alpha=16, target_modules=["qkv"]), model)
 
 
 def load(task):
-    """The model, its weights mapped from a file, frozen but for what is trained; and its inputs."""
+    """The model with its weights mapped from a file and all but the trained parameters frozen, and its inputs."""
     directory, variant = Path(task["directory"]), task["variant"]
     model = on_meta(task)
-    file = "narrow.safetensors" if task["mode"] == "bf16_weights" else "model.safetensors"
+    file = "bf16_weights.safetensors" if task["mode"] == "bf16_weights" else "model.safetensors"
     model.load_state_dict(load_file(directory / file), strict=False, assign=True)
     if task["workload"] == "miss":
         import blip
@@ -108,11 +108,11 @@ def load(task):
 
 
 def trained(model):
-    """What is trained, under its name in the file."""
+    """The trained parameters, by their names in the file."""
     return {plain(name): p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def plain(name):
-    """The name in the file of what peft calls `name`."""
+    """The name in the file of the parameter that peft calls `name`."""
     name = name.removeprefix("base_model.model.").replace(".ln_tuning_layers.default", "")
     return name.replace(".default.weight", ".weight").replace(".base_layer.", ".")

@@ -1,10 +1,11 @@
-//! Single operations at the shapes of ViT-B, 197 tokens, batch 4, all frozen, the input's gradient
-//! wanted.
+//! Single operations with the shapes of ViT-B: 197 tokens, batch 4, frozen parameters, and an input that
+//! needs its gradient.
 //!
 //!     cargo bench --workspace --bench ops [-- FILTER]
 //!
-//! An item is one of the two operations of a multiply-add of matrix products, whose rate includes all
-//! else that is done; of gelu and layer_norm it is an element. RAYON_NUM_THREADS chooses the threads.
+//! For operations with matrix products, an item is a floating-point operation of a product; the rest of the
+//! operation is included in the time. For gelu and layer_norm, an item is an element. RAYON_NUM_THREADS sets
+//! the number of threads.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -22,7 +23,7 @@ const HIDDEN: usize = 768;
 const INTERMEDIATE: usize = 4 * HIDDEN;
 const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
-/// Rows, outputs and inputs: the block's products, and one at 577 tokens.
+/// Rows, outputs and inputs of the linear layers: those of a block, and one with 577 tokens.
 const LINEAR: [[usize; 3]; 4] = [
     [ROWS, HIDDEN, HIDDEN],
     [ROWS, INTERMEDIATE, HIDDEN],
@@ -47,17 +48,17 @@ fn linear_backward(bencher: Bencher, (precision, shape): (Precision, [usize; 3])
     linear(shape, precision).backward(bencher);
 }
 
-/// A matrix of a language model of seven thousand million parameters, at 640 tokens: what it costs to
-/// read it in fewer bits.
+/// Rows, outputs and inputs of a linear layer of a 7B language model with 640 tokens, to measure the cost of
+/// reading quantized weights.
 const LARGE: [usize; 3] = [640, 14336, 4096];
 
 #[divan::bench(args = kinds(), sample_count = 10)]
-fn large_forward(bencher: Bencher, (precision, kind): (Precision, Kind)) {
+fn large_forward(bencher: Bencher, (precision, kind): (Precision, WeightKind)) {
     large(precision, kind).forward(bencher);
 }
 
 #[divan::bench(args = kinds(), sample_count = 10)]
-fn large_backward(bencher: Bencher, (precision, kind): (Precision, Kind)) {
+fn large_backward(bencher: Bencher, (precision, kind): (Precision, WeightKind)) {
     large(precision, kind).backward(bencher);
 }
 
@@ -113,21 +114,21 @@ fn linear([rows, outputs, inputs]: [usize; 3], precision: Precision) -> Operatio
     })
 }
 
-/// How a matrix is kept; as the precision says if it is not quantised.
-type Kind = Option<Quantization>;
+/// The quantization of a weight, if any.
+type WeightKind = Option<Quantization>;
 
-fn kinds() -> impl Iterator<Item = (Precision, Kind)> {
+fn kinds() -> impl Iterator<Item = (Precision, WeightKind)> {
     let kinds = [None, Some(Quantization::Int8), Some(Quantization::Nf4)];
     PRECISIONS.into_iter().flat_map(move |precision| kinds.map(|kind| (precision, kind)))
 }
 
-fn large(precision: Precision, kind: Kind) -> Operation {
+fn large(precision: Precision, kind: WeightKind) -> Operation {
     let mut operation = linear(LARGE, precision);
     let [_, outputs, inputs] = LARGE;
     if let Some(to) = kind {
-        let (_, weight) = operation.params.iter_mut().next().expect("the matrix comes first");
-        let quantised = QuantizedMatrix::quantize(weight.value().factor(), outputs, inputs, to);
-        weight.set(Tensor::quantized(quantised.expect("all are numbers")));
+        let (_, weight) = operation.params.iter_mut().next().expect("the weight is declared first");
+        let quantized = QuantizedMatrix::quantize(weight.value().factor(), outputs, inputs, to);
+        weight.set(Tensor::quantized(quantized.expect("all values are finite")));
     }
     operation
 }
@@ -149,7 +150,7 @@ fn mlp(precision: Precision) -> Operation {
     })
 }
 
-/// Two products forward; backward five, since the scores are computed again.
+/// Two products in forward, five in backward, which computes the scores again.
 fn attention(precision: Precision) -> Operation {
     let product = 2 * BATCH * TOKENS * TOKENS * HIDDEN;
     let (shape, counts) = ([BATCH, TOKENS, 3 * HIDDEN], [2 * product, 5 * product]);
@@ -169,12 +170,12 @@ fn layer_norm(precision: Precision) -> Operation {
 
 type Run = Box<dyn Fn(&mut Graph<'_>, &Var) -> Var>;
 
-/// An operation over an input that wants its gradient.
+/// An operation and an input that needs its gradient.
 struct Operation {
     params: Parameters,
     input: Tensor,
     run: Run,
-    /// Items forward and backward.
+    /// Items in forward and in backward.
     counts: [usize; 2],
 }
 
@@ -195,6 +196,7 @@ impl Operation {
         Self { params, input: ramp(shape).to_precision(input), run, counts }
     }
 
+    /// Runs the forward pass.
     fn pass(&self) -> (Graph<'_>, Var) {
         let mut g = Graph::training(&self.params);
         let x = g.record(self.input.clone(), true, |_, _| ());
@@ -219,7 +221,7 @@ impl Operation {
     }
 }
 
-/// Numbers in [-1, 1).
+/// Values in [-1, 1).
 fn ramp(shape: &[usize]) -> Tensor {
     let count: usize = shape.iter().product();
     Tensor::new(shape, (0..count).map(|i| (i % 997) as f32 / 498.5 - 1.0).collect())

@@ -1,9 +1,9 @@
-//! One side of the benchmark that bench/run.py drives: training steps of a workload on weights and
-//! inputs from files. Prints one JSON object.
+//! normed's side of the benchmark bench/run.py: makes training steps of a workload with weights and inputs
+//! from files, and prints one JSON object.
 //!
 //!     bench_step TASK
 //!
-//! TASK is a JSON object too: see [`Task`].
+//! TASK is a JSON object, see [`Task`].
 
 mod process;
 mod workload;
@@ -22,21 +22,22 @@ use serde::Deserialize;
 
 use workload::{Kind, Loaded, Variant, load};
 
-/// What is to be measured.
+/// What to measure.
 #[derive(Deserialize)]
 struct Task {
     workload: Kind,
-    /// Holds model.safetensors, inputs.safetensors and, for a whole model, its config.
+    /// The directory with model.safetensors, inputs.safetensors and, for a complete model, config.json.
     directory: PathBuf,
-    /// Blocks of a part; a whole model's config says how many it has.
+    /// The number of blocks in a part of a model. Ignored for a complete model.
     layers: usize,
-    /// Examples; the file may hold more.
+    /// The number of examples to take from the inputs.
     batch: usize,
+    /// The number of training steps.
     steps: usize,
     precision: Precision,
     method: Method,
     variant: Variant,
-    /// Where to write the gradients of the first step, which is made once more for them.
+    /// A file for the gradients before the first step, which are computed separately.
     gradients: Option<PathBuf>,
 }
 
@@ -46,10 +47,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     rayon::ThreadPoolBuilder::new().use_current_thread().build_global()?;
 
     let Loaded { mut workload, mut params } = load(&task)?;
-    process::touch(&params);
+    process::read_into_memory(&params);
     let base = process::memory("VmRSS")?;
 
-    // As the peer has it: no decay, no clipping, no dropout.
+    // As on the PyTorch side: no weight decay, no gradient clipping, no dropout.
     let spec = TrainSpec {
         weight_decay: 0.0,
         label_smoothing: 0.1,

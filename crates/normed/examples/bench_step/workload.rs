@@ -1,4 +1,4 @@
-//! What is measured: parts of a model, whose loss is the mean square of their output, or a whole one.
+//! The workloads: parts of models, whose loss is the mean square of their output, and a complete model.
 
 use std::error::Error;
 use std::path::Path;
@@ -34,7 +34,7 @@ const MISTRAL: LlamaBlockConfig = LlamaBlockConfig {
 const ROPE_THETA: f64 = 1e6;
 const LR: f32 = 1e-3;
 
-/// The name of a workload.
+/// The name of a workload; bench/run.py describes them.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -44,36 +44,37 @@ pub enum Kind {
     Miss,
 }
 
-/// What of a step differs from the usual one.
+/// The variant of a training step.
 #[derive(Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variant {
-    /// Nothing.
+    /// The default.
     Plain,
-    /// Whole blocks are computed again in backward.
+    /// Backward computes whole blocks again.
     Checkpoint,
     /// The vision tower is frozen.
     FrozenVision,
 }
 
-/// A workload and its parameters, tuned, in the precision asked for.
+/// A workload and its parameters, with the method applied, in the precision of the task.
 pub struct Loaded {
     pub workload: Workload,
     pub params: Parameters,
 }
 
+/// A model and its inputs.
 pub enum Workload {
-    /// A vision transformer's blocks and last norm, over states.
+    /// The blocks and the final norm of a vision transformer.
     Vit { blocks: Vec<PreNormBlock>, norm: LayerNorm, input: Var },
-    /// BERT's first norm and blocks, causal, over states and the states of an image.
+    /// BERT's embedding norm and causal blocks, with cross-attention to the states of an image.
     Decoder { norm: LayerNorm, blocks: Vec<PostNormBlock>, input: Var, source: Var },
-    /// Mistral's blocks and last norm, over states.
+    /// Mistral's blocks and final norm.
     Llama { blocks: Vec<LlamaBlock>, norm: RmsNorm, rotation: RotaryTable, input: Var },
-    /// The whole model.
+    /// A complete model.
     Miss { model: Box<dyn Model>, batch: Batch },
 }
 
-/// Reads what `task` names.
+/// Loads the workload of a task.
 pub fn load(task: &Task) -> Result<Loaded, Box<dyn Error>> {
     let inputs = read_safetensors(&task.directory.join("inputs.safetensors"))?;
     let states = |name| floats(&inputs, name, task.batch).map(Var::constant);
@@ -94,16 +95,16 @@ pub fn load(task: &Task) -> Result<Loaded, Box<dyn Error>> {
     Ok(Loaded { workload, params })
 }
 
-/// Gives what the method adds to the model its values, if it adds anything.
+/// Sets the values of the parameters that the method adds to the model, if the file exists.
 fn fill_added(params: &mut Parameters, path: &Path) -> Result<(), Box<dyn Error>> {
     if !path.exists() {
         return Ok(());
     }
     let added = read_safetensors(path)?;
     for (name, stored) in &added.tensors {
-        let tensor = stored.to_tensor().ok_or_else(|| format!("{name} is quantised"))?;
+        let tensor = stored.to_tensor().ok_or_else(|| format!("{name} is quantized"))?;
         let id = params.iter().find(|(_, p)| p.name == *name).map(|(id, _)| id);
-        params.get_mut(id.ok_or_else(|| format!("nothing is called {name}"))?).set(tensor);
+        params.get_mut(id.ok_or_else(|| format!("no parameter has the name {name}"))?).set(tensor);
     }
     Ok(())
 }
@@ -114,9 +115,9 @@ fn vit(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
     let blocks = (0..task.layers)
         .map(|i| PreNormBlock::declare(&mut scope.sub("encoder").layer("layers", i), VIT))
         .collect();
-    let (width, place) = (VIT.hidden, NormPosition::Final);
-    let norm = LayerNorm::declare(&mut scope, "post_layernorm", width, VIT.eps, place);
-    read(&mut params, &task.directory)?;
+    let (width, position) = (VIT.hidden, NormPosition::Final);
+    let norm = LayerNorm::declare(&mut scope, "post_layernorm", width, VIT.eps, position);
+    read_weights(&mut params, &task.directory)?;
     Ok((Workload::Vit { blocks, norm, input }, params))
 }
 
@@ -124,12 +125,12 @@ fn decoder(task: &Task, input: Var, source: Var) -> normed::Result<(Workload, Pa
     let mut params = Parameters::new();
     let mut scope = params.scope(Tower::Decoder, "");
     let embeddings = &mut scope.sub("embeddings");
-    let (width, place) = (BERT.hidden, NormPosition::Embedding);
-    let norm = LayerNorm::declare(embeddings, "LayerNorm", width, BERT.eps, place);
+    let (width, position) = (BERT.hidden, NormPosition::Embedding);
+    let norm = LayerNorm::declare(embeddings, "LayerNorm", width, BERT.eps, position);
     let blocks = (0..task.layers)
         .map(|i| PostNormBlock::declare(&mut scope.sub("encoder").layer("layer", i), BERT, width))
         .collect();
-    read(&mut params, &task.directory)?;
+    read_weights(&mut params, &task.directory)?;
     Ok((Workload::Decoder { norm, blocks, input, source }, params))
 }
 
@@ -141,7 +142,7 @@ fn llama(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
         .collect();
     let norm =
         RmsNorm::declare(&mut scope, "norm", MISTRAL.hidden, MISTRAL.eps, NormPosition::Final);
-    read(&mut params, &task.directory)?;
+    read_weights(&mut params, &task.directory)?;
     let dim = MISTRAL.heads.dim;
     let frequency = |i: usize| ROPE_THETA.powf(-((2 * i) as f64) / dim as f64) as f32;
     let frequencies: Vec<_> = (0..dim / 2).map(frequency).collect();
@@ -151,12 +152,12 @@ fn llama(task: &Task, input: Var) -> normed::Result<(Workload, Parameters)> {
     Ok((Workload::Llama { blocks, norm, rotation, input }, params))
 }
 
-fn read(params: &mut Parameters, directory: &Path) -> normed::Result<()> {
+fn read_weights(params: &mut Parameters, directory: &Path) -> normed::Result<()> {
     load_parameters(params, &read_safetensors(&directory.join("model.safetensors"))?, str::to_owned)
 }
 
-/// Pictures, questions, answers: the decoder reads all tokens of an answer but the last and is to
-/// predict all but the first.
+/// The batch of a complete model. The decoder reads all tokens of an answer except the last, and predicts all
+/// except the first.
 fn batch(inputs: &Checkpoint, examples: usize) -> Result<Batch, Box<dyn Error>> {
     let answers = tokens(inputs, "labels", examples)?;
     let width = answers.width - 1;
@@ -183,16 +184,18 @@ fn batch(inputs: &Checkpoint, examples: usize) -> Result<Batch, Box<dyn Error>> 
 fn floats(inputs: &Checkpoint, name: &str, examples: usize) -> Result<Tensor, String> {
     let all = inputs.tensors.get(name).and_then(|stored| stored.to_tensor());
     let all = all.filter(|all| all.shape()[0] >= examples);
-    let all = all.ok_or_else(|| format!("there are no {examples} examples of {name}"))?;
+    let all = all.ok_or_else(|| format!("the inputs have no {examples} examples of {name}"))?;
     let shape = [&[examples], &all.shape()[1..]].concat();
     let count = shape.iter().product();
     Ok(Tensor::new(&shape, all.data()[..count].to_vec()))
 }
 
-/// The first `examples` rows of the 64-bit input `name`, none of them padded.
+/// The first `examples` rows of the int64 input `name`, without padding.
 fn tokens(inputs: &Checkpoint, name: &str, examples: usize) -> Result<TokenRows, Box<dyn Error>> {
-    let stored = inputs.tensors.get(name).ok_or_else(|| format!("no {name}"))?;
-    let [_, width] = *stored.shape() else { return Err(format!("{name} are no rows").into()) };
+    let stored = inputs.tensors.get(name).ok_or_else(|| format!("the inputs have no {name}"))?;
+    let [_, width] = *stored.shape() else {
+        return Err(format!("{name} does not have two dimensions").into());
+    };
     let bytes = stored.bytes();
     let ids = bytes.as_chunks().0.iter().take(examples * width).map(|&id| i64::from_le_bytes(id));
     let ids = ids.map(u32::try_from).collect::<Result<Vec<_>, _>>()?;
@@ -200,8 +203,8 @@ fn tokens(inputs: &Checkpoint, name: &str, examples: usize) -> Result<TokenRows,
 }
 
 impl Workload {
-    /// A training step; gives its loss. The first computes the states of a frozen prefix, as the
-    /// cache of a run does; those after it start from them, as every epoch of a run does.
+    /// Makes a training step and returns its loss. If the image encoder is frozen, the first step computes
+    /// the image features, and later steps use them, as a run does with its cache.
     pub fn step(
         &mut self,
         params: &mut Parameters,
@@ -223,7 +226,7 @@ impl Workload {
         Ok(loss)
     }
 
-    /// The loss and the gradients of what is trained.
+    /// The loss and the gradients of the trained parameters.
     pub fn gradients(
         &self,
         params: &Parameters,
@@ -268,7 +271,7 @@ impl Workload {
     }
 }
 
-/// The mean of the squares, what it is of, and its gradient.
+/// The mean square of `y`, `y` itself, and the gradient of the mean square.
 fn mean_square(y: Var) -> (f64, Var, Tensor) {
     let scale = 1.0 / y.value.len() as f64;
     let loss = y.value.data().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() * scale;
