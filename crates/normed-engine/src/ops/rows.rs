@@ -33,26 +33,7 @@ pub fn assemble_rows(
 ) -> Var {
     let w = g.param(table).value().clone();
     let channels = w.width();
-    let mut out = w.empty_like(&[rows.len() / width, width, channels], Precision::F32);
-    out.count(Operation::Pass(out.len()));
-    if !out.is_planned() {
-        for (out, row) in out.data_mut().chunks_exact_mut(channels).zip(rows) {
-            match (*row, w.elements()) {
-                (RowSource::Table(id), Elements::F32(w)) => {
-                    out.copy_from_slice(&w[id as usize * channels..][..channels]);
-                }
-                (RowSource::Table(id), Elements::Bf16(w)) => {
-                    let w = &w[id as usize * channels..][..channels];
-                    out.iter_mut().zip(w).for_each(|(y, w)| *y = w.to_f32());
-                }
-                (RowSource::Value(i), _) => {
-                    let value = value.map(|value| value.value.data()).unwrap_or_default();
-                    out.copy_from_slice(&value[i * channels..][..channels]);
-                }
-                (RowSource::Padding, _) => out.fill(0.0),
-            }
-        }
-    }
+    let out = assemble(&w, value.map(|value| &value.value), rows, width);
     let train = g.needs_gradient_of(table);
     let input = value.map_or(GradientSlot::none(), Var::gradient_slot);
     let shape = value.map(|value| value.shape().to_vec()).unwrap_or_default();
@@ -87,6 +68,33 @@ pub fn assemble_rows(
             gradients.add(input, dx);
         }
     })
+}
+
+/// The forward pass of [`assemble_rows`].
+fn assemble(table: &Tensor, value: Option<&Tensor>, rows: &[RowSource], width: usize) -> Tensor {
+    let channels = table.width();
+    let mut out = table.empty_like(&[rows.len() / width, width, channels], Precision::F32);
+    out.count(Operation::Pass(out.len()));
+    if out.is_planned() {
+        return out;
+    }
+    for (out, row) in out.data_mut().chunks_exact_mut(channels).zip(rows) {
+        match (*row, table.elements()) {
+            (RowSource::Table(id), Elements::F32(table)) => {
+                out.copy_from_slice(&table[id as usize * channels..][..channels]);
+            }
+            (RowSource::Table(id), Elements::Bf16(table)) => {
+                let row = &table[id as usize * channels..][..channels];
+                out.iter_mut().zip(row).for_each(|(y, w)| *y = w.to_f32());
+            }
+            (RowSource::Value(i), _) => {
+                let value = value.map(Tensor::data).unwrap_or_default();
+                out.copy_from_slice(&value[i * channels..][..channels]);
+            }
+            (RowSource::Padding, _) => out.fill(0.0),
+        }
+    }
+    out
 }
 
 /// Selects the rows `rows` of `x [.., C]`: `[B, T, C]` in the precision of `x`, where `T` is `width`. A row

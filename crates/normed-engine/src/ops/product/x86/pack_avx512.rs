@@ -16,6 +16,7 @@ use crate::tensor::Factor;
 ///
 /// # Panics
 /// If the panels do not fit the matrix.
+// Longer than a screen, but flat: one arm for every element type and orientation, each of them one call.
 #[inline(always)]
 pub(super) unsafe fn pack_avx512<const PAIRS: bool>(
     m: Matrix<'_>,
