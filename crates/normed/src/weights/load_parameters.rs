@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::bitsandbytes::find_quantized;
+use super::bitsandbytes::{StoredMatrix, find_quantized};
 use super::names_list::list_names;
 use super::stored::Checkpoint;
-use crate::tensor::Parameters;
+use crate::tensor::{Parameter, Parameters, Tensor};
 use crate::{Error, Result};
 
 /// Gives every parameter its value from `checkpoint`, whose names are Hugging Face's (see
@@ -20,67 +20,107 @@ pub fn load_parameters(
     checkpoint: &Checkpoint,
     show: impl Fn(&str) -> String,
 ) -> Result<()> {
-    let mut missing = Vec::new();
-    let mut misfits = Vec::new();
-    let mut misquantized = Vec::new();
+    let mut problems = Problems::default();
     let mut statistics = BTreeSet::new();
     let mut values = Vec::with_capacity(params.len());
     for (_, parameter) in params.iter() {
-        let Some(stored) = checkpoint.tensors.get(&parameter.name) else {
-            missing.push(show(&parameter.name));
-            continue;
-        };
-        if let Some(found) = find_quantized(checkpoint, &parameter.name, &parameter.shape) {
-            match found {
-                Ok(found) if parameter.role.is_linear_weight() => {
-                    statistics.extend(found.names);
-                    values.push(found.value);
-                }
-                Ok(_) => misquantized.push(format!(
-                    "`{}` is quantized, which only matrices of linear layers can be",
-                    show(&parameter.name)
-                )),
-                Err(cause) => misquantized.push(cause),
+        let name = show(&parameter.name);
+        match find_value(parameter, checkpoint, &name, &mut problems) {
+            Some(Found::Plain(value)) => values.push(value),
+            Some(Found::Quantized(matrix)) => {
+                statistics.extend(matrix.names);
+                values.push(matrix.value);
             }
-            continue;
-        }
-        if stored.shape() != parameter.shape {
-            let (file, model) = (stored.shape(), &parameter.shape);
-            misfits.push(format!("{} {file:?} instead of {model:?}", show(&parameter.name)));
-        } else if let Some(value) = stored.view() {
-            values.push(value);
-        } else {
-            misfits.push(format!("{} of type {:?}", show(&parameter.name), stored.dtype()));
+            None => {}
         }
     }
-    if !misquantized.is_empty() {
-        let cause = format!("the weights cannot be read\n  {}", list_names(&misquantized));
-        return Err(Error::invalid(checkpoint.path.display(), cause).with_remedy(
-            "create them with `normed quantize`, or save them again with bitsandbytes",
-        ));
-    }
-    let unexpected: Vec<_> = checkpoint
-        .tensors
-        .keys()
-        .filter(|name| params.find(name).is_none() && !statistics.contains(*name))
-        .map(|name| show(name))
-        .collect();
-    let complaints: Vec<_> = [
-        ("missing", missing),
-        ("unexpected", unexpected),
-        ("of a different shape or type", misfits),
-    ]
-    .into_iter()
-    .filter(|(_, names)| !names.is_empty())
-    .map(|(what, names)| format!("{} {what}: {}", names.len(), list_names(&names)))
-    .collect();
-    if !complaints.is_empty() {
-        let cause = format!("the weights do not fit the model\n  {}", complaints.join("\n  "));
-        return Err(Error::invalid(checkpoint.path.display(), cause)
-            .with_remedy("config.json in the same folder must describe the same model"));
+    let unexpected = checkpoint.tensors.keys();
+    let unexpected =
+        unexpected.filter(|name| params.find(name).is_none() && !statistics.contains(*name));
+    problems.unexpected = unexpected.map(|name| show(name)).collect();
+    if let Some(error) = problems.into_error(checkpoint) {
+        return Err(error);
     }
     for ((_, parameter), value) in params.iter_mut().zip(values) {
         parameter.set(value);
     }
     Ok(())
+}
+
+/// The value of a parameter in a checkpoint.
+enum Found {
+    Plain(Tensor),
+    Quantized(StoredMatrix),
+}
+
+/// Finds the value of a parameter, which errors call `name`, or notes the problem with it.
+fn find_value(
+    parameter: &Parameter,
+    checkpoint: &Checkpoint,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<Found> {
+    let Some(stored) = checkpoint.tensors.get(&parameter.name) else {
+        problems.missing.push(name.to_owned());
+        return None;
+    };
+    if let Some(found) = find_quantized(checkpoint, &parameter.name, &parameter.shape) {
+        let problem = match found {
+            Ok(matrix) if parameter.role.is_linear_weight() => {
+                return Some(Found::Quantized(matrix));
+            }
+            Ok(_) => format!("`{name}` is quantized, which only matrices of linear layers can be"),
+            Err(cause) => cause,
+        };
+        problems.quantized.push(problem);
+        return None;
+    }
+    let (file, model) = (stored.shape(), &parameter.shape);
+    if file != model {
+        problems.different.push(format!("{name} {file:?} instead of {model:?}"));
+        return None;
+    }
+    let value = stored.view();
+    if value.is_none() {
+        problems.different.push(format!("{name} of type {:?}", stored.dtype()));
+    }
+    value.map(Found::Plain)
+}
+
+/// What does not fit, by kind.
+#[derive(Default)]
+struct Problems {
+    missing: Vec<String>,
+    unexpected: Vec<String>,
+    /// Of a different shape or type.
+    different: Vec<String>,
+    /// Quantized matrices that cannot be read.
+    quantized: Vec<String>,
+}
+
+impl Problems {
+    /// One error for all problems; none if there are none.
+    fn into_error(self, checkpoint: &Checkpoint) -> Option<Error> {
+        let error = |cause: String| Error::invalid(checkpoint.path.display(), cause);
+        if !self.quantized.is_empty() {
+            let cause = format!("the weights cannot be read\n  {}", list_names(&self.quantized));
+            return Some(error(cause).with_remedy(
+                "create them with `normed quantize`, or save them again with bitsandbytes",
+            ));
+        }
+        let kinds = [
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("of a different shape or type", self.different),
+        ];
+        let lines: Vec<_> = kinds
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(kind, names)| format!("{} {kind}: {}", names.len(), list_names(&names)))
+            .collect();
+        (!lines.is_empty()).then(|| {
+            error(format!("the weights do not fit the model\n  {}", lines.join("\n  ")))
+                .with_remedy("config.json in the same folder must describe the same model")
+        })
+    }
 }

@@ -21,5 +21,5 @@ mod state;
 mod write;
 
 pub use config::QuantizationConfig;
-pub(super) use read::find_quantized;
+pub(super) use read::{StoredMatrix, find_quantized};
 pub use write::{QuantizationReport, write_quantized};
