@@ -41,7 +41,7 @@ use crate::{Error, Result};
 /// use normed::tuning::{Method, Tuning};
 ///
 /// let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
-/// let mut model = models::describe(dir.as_ref(), Default::default())?;
+/// let mut model = models::declare_model(dir.as_ref(), None)?;
 /// let selection = Tuning::new(Method::LAYER_NORM).apply(&mut model.params)?;
 /// assert_eq!(selection.trained, model.params.trained_element_count());
 /// assert!(selection.trained < selection.total / 100, "less than 1 % is trained");

@@ -54,6 +54,27 @@ pub fn find_method(name: &str) -> Option<Method> {
 
 /// Adds a method of an embedding program, for the rest of the process: recipes then find it by its name.
 ///
+/// ```
+/// use normed::tensor::{AttentionProjection, Module};
+/// use normed::tuning::{MethodDescription, Tuning, register};
+///
+/// static VALUES: MethodDescription = MethodDescription {
+///     name: "values",
+///     summary: "Trains the value projections of self-attentions.",
+///     keys: &[],
+///     default_lr: 3e-4,
+///     trains: |role, _| role.module == Module::Attention(AttentionProjection::Value),
+///     adds: None,
+///     keep: None,
+///     adapter_types: &["LN_TUNING"],
+/// };
+///
+/// let values = register(&VALUES)?;
+/// let tuning = normed::recipe::read_tuning(&["method=values".to_owned()])?;
+/// assert_eq!(tuning, Tuning::new(values));
+/// # Ok::<(), normed::Error>(())
+/// ```
+///
 /// # Errors
 /// If its name is taken, or one of its keys has the name of a key that every rule has.
 pub fn register(description: &'static MethodDescription) -> Result<Method> {

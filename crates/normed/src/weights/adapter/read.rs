@@ -40,7 +40,7 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
 /// use normed::weights::{AdapterCard, BaseCheck, load_adapter, save_adapter};
 ///
 /// let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom"));
-/// let mut model = models::load(dir, Default::default())?;
+/// let mut model = models::load(dir, None)?;
 /// let tuning = Tuning::new(Method::LORA.with("rank", 2)?);
 /// tuning.apply(&mut model.params)?;
 /// tuning.initialize(&mut model.params, 0);
@@ -54,7 +54,7 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
 /// };
 /// save_adapter(out.path(), &model.params, &card)?;
 ///
-/// let mut again = models::load(dir, Default::default())?;
+/// let mut again = models::load(dir, None)?;
 /// let hash = again.content_hash.clone();
 /// let loaded = load_adapter(out.path(), &mut again.params, BaseCheck::Is(&hash))?;
 /// assert_eq!(loaded.set.len(), model.params.trained().count());
