@@ -77,19 +77,19 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
         .stderr(file)
         .spawn()
         .map_err(failed)?;
-    let mut told = false;
+    let mut is_asked = false;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
         }
-        if stop.load(Ordering::Relaxed) && !told {
-            told = true;
+        if stop.load(Ordering::Relaxed) && !is_asked {
+            is_asked = true;
             ask_to_stop(&mut child);
         }
         std::thread::sleep(Duration::from_millis(20));
     };
-    let said = read_text(&log, TABLE_LIMIT)?;
-    if status.success() && said.is_empty() {
+    let log_text = read_text(&log, TABLE_LIMIT)?;
+    if status.success() && log_text.is_empty() {
         fs::remove_file(&log).map_err(|e| Error::io(&log, &e))?;
     }
     let locked = || match &task.work {
@@ -99,9 +99,9 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
     match status.code() {
         Some(0) => Ok(Ended::Done),
         _ if stop.load(Ordering::Relaxed) => Ok(Ended::Stopped),
-        Some(1) => Ok(Ended::Failed(said.trim().to_owned())),
+        Some(1) => Ok(Ended::Failed(log_text.trim().to_owned())),
         Some(2) if locked()? => Ok(Ended::Elsewhere),
-        Some(_) => Err(Error::invalid(&task.label, said.trim())),
+        Some(_) => Err(Error::invalid(&task.label, log_text.trim())),
         None => Err(Error::failed(&task.label, format!("its process was ended: {status}"))
             .with_remedy("the same command continues it")),
     }

@@ -187,8 +187,8 @@ fn redirect_target(
         RequestError::Permanent(Error::network(url, format!("redirects ({status}), {cause}")))
     };
     match location {
-        Some(whole) if whole.starts_with("https://") || whole.starts_with("http://") => {
-            Ok(Some(whole.to_owned()))
+        Some(address) if address.starts_with("https://") || address.starts_with("http://") => {
+            Ok(Some(address.to_owned()))
         }
         Some(path) if path.starts_with('/') && !path.starts_with("//") => {
             Ok(Some(format!("{}{path}", origin(url))))

@@ -119,7 +119,7 @@ pub fn fetch(
         };
     }
     match fetch_online(&repo, &cached, options, report) {
-        Ok((directory, asked)) => Ok(Some(fetched(directory, Some(asked)))),
+        Ok((directory, online)) => Ok(Some(fetched(directory, Some(online)))),
         Err(RequestError::Stopped) => Ok(None),
         Err(RequestError::Permanent(error)) => Err(error),
         Err(RequestError::NoRepository) => Err(no_repository(&repo, options)),
@@ -169,15 +169,15 @@ fn fetch_online(
         report(&Event::LittleSpace { needed, free });
     }
 
-    let mut asked = OnlineFetch { commit, licence, files: files.len(), bytes: 0, unchecked: 0 };
+    let mut online = OnlineFetch { commit, licence, files: files.len(), bytes: 0, unchecked: 0 };
     for ListedFile { path, .. } in &files {
-        let commit = &asked.commit;
+        let commit = &online.commit;
         let remote = client
             .with_retries(path, report, |_| (0, RemoteFile::open(&client, repo, commit, path)))?;
         let checked = match &options.output {
             Some(output) => {
-                let whole = output.join(path);
-                fetch_file(&client, repo, &remote, &whole, report)?
+                let target = output.join(path);
+                fetch_file(&client, repo, &remote, &target, report)?
             }
             None => {
                 let _held = lock(&client, cached, &remote, report)?;
@@ -187,43 +187,43 @@ fn fetch_online(
                 checked
             }
         };
-        asked.bytes += remote.size;
-        asked.unchecked += usize::from(!checked);
+        online.bytes += remote.size;
+        online.unchecked += usize::from(!checked);
     }
     if options.output.is_none() {
-        cached.point_at(&asked.commit)?;
+        cached.point_at(&online.commit)?;
     }
-    Ok((directory, asked))
+    Ok((directory, online))
 }
 
-/// Fetches `remote` to `whole`, unless it is there. Returns whether it was verified by a checksum.
+/// Fetches `remote` to `target`, unless it is there. Returns whether it was verified by a checksum.
 fn fetch_file(
     client: &Client<'_>,
     repo: &RepoRevision<'_>,
     remote: &RemoteFile<'_>,
-    whole: &Path,
+    target: &Path,
     report: &mut dyn FnMut(&Event),
 ) -> Result<bool, RequestError> {
     let RemoteFile { path, size, .. } = *remote;
     let finished =
         |was_here, checked| Event::Finished { path: path.to_owned(), size, was_here, checked };
-    if whole.exists() {
-        match remote.matches(client, whole)? {
-            Some(false) => report(&Event::Differs { place: whole.to_owned() }),
+    if target.exists() {
+        match remote.matches(client, target)? {
+            Some(false) => report(&Event::Differs { place: target.to_owned() }),
             checked => {
                 report(&finished(true, checked.is_some()));
                 return Ok(checked.is_some());
             }
         }
     }
-    let mut partial = whole.as_os_str().to_owned();
+    let mut partial = target.as_os_str().to_owned();
     partial.push(".incomplete");
     let partial = PathBuf::from(partial);
-    if let Some(directory) = whole.parent() {
+    if let Some(directory) = target.parent() {
         fs::create_dir_all(directory).map_err(|e| write_error(directory, &e))?;
     }
     let checked = remote.receive(client, repo, &partial, report)?;
-    fs::rename(&partial, whole).map_err(|e| Error::io(whole, &e))?;
+    fs::rename(&partial, target).map_err(|e| Error::io(target, &e))?;
     report(&finished(false, checked));
     Ok(checked)
 }
@@ -236,14 +236,14 @@ fn lock(
     report: &mut dyn FnMut(&Event),
 ) -> Result<fs::File, RequestError> {
     let file = cached.lock_file(&remote.etag)?;
-    let mut told = false;
+    let mut is_reported = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
-                if !told {
+                if !is_reported {
                     report(&Event::Locked { path: remote.path.to_owned() });
-                    told = true;
+                    is_reported = true;
                 }
                 client.check_stop()?;
                 std::thread::sleep(Duration::from_millis(200));
