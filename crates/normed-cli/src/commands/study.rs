@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use normed::files::{TABLE_LIMIT, read_text};
 use normed::metrics::Metric;
-use normed::study::{self, Ended, Estimate, Results, Shard, Standing, Study, Task, Told, Work};
+use normed::study::{
+    self, Estimate, Results, Shard, Study, StudyEvent, StudyStatus, Task, TaskKind, TaskOutcome,
+};
 use normed::train::{is_running, read_outcome};
 use normed::{Error, Result};
 
@@ -29,38 +31,38 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     let program = std::env::current_exe().map_err(|e| Error::failed("the program itself", e))?;
     let threads = study.threads(rayon::current_num_threads());
     let stop = interrupt::flag("stopping after these steps; press Ctrl-C again to abort at once")?;
-    let standing = study::advance(
+    let status = study::advance(
         &study,
         shard,
         &stop,
         &|task| execute(&program, threads, &stop, task),
-        &|told| {
+        &|event| {
             if !args.quiet {
-                tell(&told)
+                show(&event)
             }
         },
     )?;
-    if standing == Standing::Stopped {
+    if status == StudyStatus::Stopped {
         print_err("finished runs are kept; the same command continues");
         return Ok(ExitCode::from(interrupt::STOPPED));
     }
     match Results::read(&study)? {
         Some(results) => {
-            let report = study::write(&results, threads)?;
+            let report = study::write_report(&results, threads)?;
             if !args.quiet {
                 print_out(format_args!("report: {}", report.display()));
             }
         }
         None => print_err(format_args!(
             "shard {} of {} is done; the report is written when all shards are",
-            shard.number, shard.of
+            shard.number, shard.count
         )),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs `task` as a user would type it, on `threads` threads.
-fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Result<Ended> {
+fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Result<TaskOutcome> {
     let recipe = task.recipe_file();
     let mut command = Command::new(program);
     add_arguments(&mut command, task, &recipe);
@@ -92,15 +94,15 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
     if status.success() && log_text.is_empty() {
         fs::remove_file(&log).map_err(|e| Error::io(&log, &e))?;
     }
-    let locked = || match &task.work {
-        Work::Run { recipe, .. } => is_running(&recipe.output),
-        Work::Answer { .. } => Ok(false),
+    let locked = || match &task.kind {
+        TaskKind::Run { recipe, .. } => is_running(&recipe.output),
+        TaskKind::Evaluate { .. } => Ok(false),
     };
     match status.code() {
-        Some(0) => Ok(Ended::Done),
-        _ if stop.load(Ordering::Relaxed) => Ok(Ended::Stopped),
-        Some(1) => Ok(Ended::Failed(log_text.trim().to_owned())),
-        Some(2) if locked()? => Ok(Ended::Elsewhere),
+        Some(0) => Ok(TaskOutcome::Done),
+        _ if stop.load(Ordering::Relaxed) => Ok(TaskOutcome::Stopped),
+        Some(1) => Ok(TaskOutcome::Failed(log_text.trim().to_owned())),
+        Some(2) if locked()? => Ok(TaskOutcome::RunningElsewhere),
         Some(_) => Err(Error::invalid(&task.label, log_text.trim())),
         None => Err(Error::failed(&task.label, format!("its process was ended: {status}"))
             .with_remedy("the same command continues it")),
@@ -109,12 +111,12 @@ fn execute(program: &Path, threads: usize, stop: &AtomicBool, task: &Task) -> Re
 
 /// Adds the arguments that a user would type for `task`.
 fn add_arguments(command: &mut Command, task: &Task, recipe: &Path) {
-    match &task.work {
-        Work::Run { test, .. } => {
+    match &task.kind {
+        TaskKind::Run { evaluates_test, .. } => {
             command.arg("train").arg(recipe).args(["--resume", "--quiet"]);
-            command.args((!test).then_some("--no-test"));
+            command.args((!evaluates_test).then_some("--no-test"));
         }
-        Work::Answer { recipe: of, adapter, out } => {
+        TaskKind::Evaluate { recipe: of, adapter, out } => {
             let batch_size = of.train.batch_size.to_string();
             let precision = of.precision.name();
             command.args(["evaluate", "--blind", "--quiet", "--precision", precision]);
@@ -144,26 +146,41 @@ fn ask_to_stop(child: &mut std::process::Child) {
     let _ = child.kill();
 }
 
-fn tell(told: &Told<'_>) {
-    match told {
-        Told::Stage { name, all, left } => print_out(format_args!("{name}: {left} of {all} to do")),
-        Told::Begun { .. } => {}
-        Told::Chosen { cell, rate } => print_out(format_args!("{}: rate {rate:.1e}", cell.label())),
-        Told::Ended { task, how } => {
-            let what = match how {
-                Ended::Done => done(task),
-                Ended::Stopped => "stopped; it can be continued".to_owned(),
-                Ended::Elsewhere => "another process is running it".to_owned(),
-                Ended::Failed(cause) => format!("failed: {cause}"),
+fn show(event: &StudyEvent<'_>) {
+    match event {
+        StudyEvent::StageStarted { name, total, remaining } => {
+            print_out(format_args!("{name}: {remaining} of {total} to do"));
+        }
+        StudyEvent::OtherBuilds { outcomes, versions, accepted } => {
+            let s = if *outcomes == 1 { "" } else { "s" };
+            let what = match accepted {
+                true => "accepted",
+                false => "not used; keep them with --set accept_other_builds=true",
             };
-            print_out(format_args!("  {}: {what}", task.label));
+            print_out(format_args!(
+                "{outcomes} stored outcome{s} of another build (normed {}): {what}",
+                versions.join(", normed "),
+            ));
+        }
+        StudyEvent::TaskStarted { .. } => {}
+        StudyEvent::RateSelected { experiment, learning_rate } => {
+            print_out(format_args!("{}: learning rate {learning_rate:.1e}", experiment.label()));
+        }
+        StudyEvent::TaskEnded { task, outcome } => {
+            let result = match outcome {
+                TaskOutcome::Done => done(task),
+                TaskOutcome::Stopped => "stopped; it can be continued".to_owned(),
+                TaskOutcome::RunningElsewhere => "another process is running it".to_owned(),
+                TaskOutcome::Failed(cause) => format!("failed: {cause}"),
+            };
+            print_out(format_args!("  {}: {result}", task.label));
         }
     }
 }
 
 /// The result of a task, in a few words.
 fn done(task: &Task) -> String {
-    let Work::Run { recipe, .. } = &task.work else { return "done".to_owned() };
+    let TaskKind::Run { recipe, .. } = &task.kind else { return "done".to_owned() };
     // The study itself reports what cannot be read.
     let Ok(Some(outcome)) = read_outcome(&recipe.output) else { return "done".to_owned() };
     let headline = Metric::primary(!recipe.data.task.is_vqa());
@@ -183,12 +200,12 @@ fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
     let unknown = || "-".to_owned();
     for one in estimates {
         rows.push(vec![
-            one.cell.label(),
+            one.experiment.label(),
             grouped(one.trained),
-            one.judged.to_string(),
-            one.reported.to_string(),
-            one.answered.to_string(),
-            one.peak.map_or_else(unknown, bytes),
+            one.selection_runs.to_string(),
+            one.reported_runs.to_string(),
+            one.evaluations.to_string(),
+            one.peak_bytes.map_or_else(unknown, bytes),
             one.seconds.map_or_else(unknown, duration),
         ]);
     }
@@ -202,8 +219,8 @@ fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
         "{}\n\n{} runs and {} tests on other data sets: {time} on all threads, tests not counted; {} at a \
          time; results go to {}",
         columns(&rows, 1),
-        sum(|one| one.judged + one.reported),
-        sum(|one| one.answered),
+        sum(|one| one.selection_runs + one.reported_runs),
+        sum(|one| one.evaluations),
         study.jobs,
         study.output.display(),
     )

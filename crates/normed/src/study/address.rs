@@ -1,4 +1,5 @@
-//! What a task's outcome depends on, as a name: the same address, the same bytes.
+//! Addresses: names for outcomes, made from everything that an outcome depends on. Tasks with the same
+//! address have the same outcome, byte for byte.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -6,107 +7,153 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use toml::Table;
 
-use super::{Cell, Study, Task, Work};
+use super::stored_builds::{StoredBuilds, own_address};
+use super::{Experiment, Study, Task, TaskKind};
 use crate::data::DataSection;
 use crate::files::hex;
 use crate::recipe::{Base, BestBy, Recipe};
 use crate::train::fingerprint_data;
 use crate::{Error, Result};
 
-/// Digits of an address.
+/// Digits of the hash of an address's content.
 const DIGITS: usize = 20;
 
-/// Makes addresses: a hash of the resolved recipe, of the base's weights in the place of its path, of
-/// the data's rows in the place of theirs, and of the program's version. Pictures count by their names
-/// and by how they are looked at.
-#[derive(Default)]
-pub struct Addresses {
+/// Makes the tasks of a study with their addresses.
+///
+/// An address has two parts. The first is a hash of the resolved recipe, in which the weights of the base
+/// model and the rows of the data stand in place of their paths. Images count by their names and by how
+/// they are converted. The second is the start of [`SOURCE_HASH`](crate::build::SOURCE_HASH): if code
+/// changes that results depend on, stored outcomes are not used again by mistake.
+pub struct Addresses<'a> {
+    study: &'a Study,
     bases: HashMap<PathBuf, String>,
     data: Vec<(DataSection, String)>,
+    other_runs: StoredBuilds,
+    other_predictions: StoredBuilds,
 }
 
-impl Addresses {
-    /// The runs that judge the rates of `cell`; none where there is only one.
-    pub(super) fn candidates(&mut self, study: &Study, cell: &Cell) -> Result<Vec<Task>> {
-        if cell.rates.len() < 2 {
-            return Ok(Vec::new());
-        }
-        let task = |&rate: &f32| {
-            let label = format!("{}, to choose a rate: {rate:.1e}", cell.label());
-            self.run(study, cell.candidate(rate), label, false)
-        };
-        cell.rates.iter().map(task).collect()
+impl<'a> Addresses<'a> {
+    /// Prepares the addresses of a study. It looks for outcomes that other builds stored.
+    ///
+    /// # Errors
+    ///
+    /// If the output directory of the study cannot be read.
+    pub fn new(study: &'a Study) -> Result<Self> {
+        Ok(Self {
+            study,
+            bases: HashMap::new(),
+            data: Vec::new(),
+            other_runs: StoredBuilds::read(&study.output.join("runs"))?,
+            other_predictions: StoredBuilds::read(&study.output.join("answers"))?,
+        })
     }
 
-    /// The run that is reported for a seed and a part of the training examples.
-    pub(super) fn reported(
+    /// The runs that select the learning rate of an experiment; none if there is only one candidate.
+    pub(super) fn candidate_runs(&mut self, experiment: &Experiment) -> Result<Vec<Task>> {
+        if experiment.learning_rates.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let task = |&lr: &f32| {
+            let label = format!("{}, candidate learning rate {lr:.1e}", experiment.label());
+            self.run(experiment.candidate_recipe(lr), label, false)
+        };
+        experiment.learning_rates.iter().map(task).collect()
+    }
+
+    /// The reported run for a seed and a fraction of the training examples.
+    pub(super) fn reported_run(
         &mut self,
-        study: &Study,
-        cell: &Cell,
-        rate: f32,
-        (seed, fraction): (u64, f32),
+        experiment: &Experiment,
+        learning_rate: f32,
+        seed: u64,
+        fraction: f32,
     ) -> Result<Task> {
         let part = match fraction {
             1.0 => String::new(),
             part => format!(", {:.0} % of the examples", 100.0 * part),
         };
-        let label = format!("{}, seed {seed}{part}", cell.label());
-        self.run(study, cell.reported(rate, seed, fraction), label, true)
+        let label = format!("{}, seed {seed}{part}", experiment.label());
+        self.run(experiment.reported_recipe(learning_rate, seed, fraction), label, true)
     }
 
-    fn run(&mut self, study: &Study, recipe: Recipe, label: String, test: bool) -> Result<Task> {
-        let purpose = if test { "reported" } else { "judged" };
-        let address = self.of(&recipe, purpose)?;
-        let output = study.output.join("runs").join(&address);
-        let recipe = Box::new(Recipe { output, ..recipe });
-        Ok(Task { label, address, work: Work::Run { recipe, test } })
+    fn run(&mut self, recipe: Recipe, label: String, evaluates_test: bool) -> Result<Task> {
+        let purpose = if evaluates_test { "reported" } else { "judged" };
+        let content = self.hash_content(&recipe, purpose)?;
+        let other = self.other_runs.newest(&content);
+        let directory = self.study.output.join("runs");
+        let is_stored =
+            |address: &str| Ok(crate::train::read_outcome(&directory.join(address))?.is_some());
+        let (address, other_build) = self.resolve(&content, other, is_stored)?;
+        let recipe = Box::new(Recipe { output: directory.join(&address), ..recipe });
+        Ok(Task { label, address, other_build, kind: TaskKind::Run { recipe, evaluates_test } })
     }
 
-    /// The answers of the outcome of `run` to the test split of the set `name`.
-    pub(super) fn answer(&mut self, study: &Study, run: &Task, name: &str) -> Result<Task> {
+    /// The evaluation of the outcome of `run` on the test split of the data set `name`.
+    pub(super) fn evaluation(&mut self, run: &Task, name: &str) -> Result<Task> {
         let mut recipe = run.recipe().clone();
-        recipe.data = study.test_data(name)?.clone();
+        recipe.data = self.study.test_data(name)?.clone();
         if recipe.data.task.is_vqa() != run.recipe().data.task.is_vqa() {
-            // Answers are not chosen by a metric of reports; nothing is chosen here.
+            // The metric chooses a checkpoint, which is not done here; but it must fit the task.
             recipe.train.metric = BestBy::default_for(&recipe.data.task);
         }
-        let address = self.of(&recipe, &format!("answers of {}", run.address))?;
+        let content = self.hash_content(&recipe, &format!("answers of {}", run.address))?;
+        let other = self.other_predictions.newest(&content);
+        let directory = self.study.output.join("answers");
+        let file = |address: &str| directory.join(format!("{address}.jsonl"));
+        let (address, other_build) = self.resolve(&content, other, |a| Ok(file(a).exists()))?;
         let adapter = match recipe.tuning.is_none() {
             true => None,
             false => Some(run.recipe().output.join("adapter")),
         };
-        let out = study.output.join("answers").join(format!("{address}.jsonl"));
         let label = format!("{}, tested on {name}", run.label);
-        let recipe = Box::new(recipe);
-        Ok(Task { label, address, work: Work::Answer { recipe, adapter, out } })
+        let kind = TaskKind::Evaluate { recipe: Box::new(recipe), adapter, out: file(&address) };
+        Ok(Task { label, address, other_build, kind })
     }
 
-    fn of(&mut self, recipe: &Recipe, purpose: &str) -> Result<String> {
+    /// The address of an outcome, and the other build to name in its task. It is this build's address
+    /// unless the study accepts the outcome of another build and this build has none.
+    fn resolve(
+        &self,
+        content: &str,
+        other: Option<(&str, &str)>,
+        is_stored: impl Fn(&str) -> Result<bool>,
+    ) -> Result<(String, Option<String>)> {
+        let own = own_address(content);
+        Ok(match other {
+            Some((address, version)) if !is_stored(&own)? => {
+                let address = if self.study.accept_other_builds { address.to_owned() } else { own };
+                (address, Some(version.to_owned()))
+            }
+            _ => (own, None),
+        })
+    }
+
+    /// A hash of everything but the code that the outcome of `recipe` depends on.
+    fn hash_content(&mut self, recipe: &Recipe, purpose: &str) -> Result<String> {
         let Base::Model(dir) = &recipe.base else {
             return Err(Error::invalid(
                 "study",
-                "a study tunes models that there are; it makes none",
+                "a study tunes existing models; it cannot create one",
             )
-            .with_remedy("make it with `normed pretrain`, and name it as `model`"));
+            .with_remedy("create it with `normed pretrain`, and name it as `model`"));
         };
-        let (base, data) = (self.base(dir, recipe)?, self.data(&recipe.data)?);
+        let (base, data) = (self.hash_base(dir, recipe)?, self.hash_data(&recipe.data)?);
         let mut table: Table =
             toml::from_str(&recipe.to_toml()?).map_err(|e| Error::failed("recipe", e))?;
         for key in ["output", "cache", "model", "data"] {
             table.remove(key);
         }
         let mut hash = Sha256::new();
-        let version = env!("CARGO_PKG_VERSION");
-        for text in [version, purpose, &base, &data, &table.to_string()] {
+        for text in [purpose, &base, &data, &table.to_string()] {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
-        let mut address = hex(&hash.finalize());
-        address.truncate(DIGITS);
-        Ok(address)
+        let mut content = hex(&hash.finalize());
+        content.truncate(DIGITS);
+        Ok(content)
     }
 
-    fn base(&mut self, dir: &Path, recipe: &Recipe) -> Result<String> {
+    fn hash_base(&mut self, dir: &Path, recipe: &Recipe) -> Result<String> {
         if let Some(hash) = self.bases.get(dir) {
             return Ok(hash.clone());
         }
@@ -115,7 +162,7 @@ impl Addresses {
         Ok(hash)
     }
 
-    fn data(&mut self, data: &DataSection) -> Result<String> {
+    fn hash_data(&mut self, data: &DataSection) -> Result<String> {
         if let Some((_, fingerprint)) = self.data.iter().find(|(known, _)| known == data) {
             return Ok(fingerprint.clone());
         }
@@ -132,15 +179,52 @@ impl Addresses {
 mod tests {
     use super::*;
     use crate::data::{DataSpec, ImageOptions, PhantomDomain, Window};
+    use crate::study::ReportImages;
+
+    fn study(accept_other_builds: bool) -> Study {
+        Study {
+            name: "s".into(),
+            output: "no-such-directory".into(),
+            seeds: vec![0],
+            jobs: 1,
+            pictures: ReportImages::None,
+            accept_other_builds,
+            experiments: vec![],
+            test_sets: vec![],
+            fractions: vec![],
+        }
+    }
 
     #[test]
-    fn the_same_pictures_seen_in_another_way_are_other_data() {
+    fn the_same_images_converted_in_another_way_are_other_data() {
         let domain = PhantomDomain::Source;
         let set = DataSpec::Phantom { domain, train: 1, validate: 0, test: 1, seed: 0 };
         let image = ImageOptions { window: Window::Range, ..ImageOptions::default() };
         let (usual, other) = (set.clone().into(), DataSection { image, ..set.into() });
-        let mut addresses = Addresses::default();
-        let [a, b, c] = [&usual, &other, &usual].map(|data| addresses.data(data).unwrap());
+        let study = study(false);
+        let mut addresses = Addresses::new(&study).unwrap();
+        let [a, b, c] = [&usual, &other, &usual].map(|data| addresses.hash_data(data).unwrap());
         assert!(a != b && a == c);
+    }
+
+    #[test]
+    fn an_outcome_of_another_build_is_used_only_if_it_is_accepted_and_there_is_no_own_one() {
+        let own = own_address("abc");
+        assert!(own.starts_with("abc-") && crate::build::SOURCE_HASH.starts_with(&own[4..]));
+        let other = Some(("abc-00000001", "0.1.9"));
+        let named = Some("0.1.9".to_owned());
+        for (accept, stored, want) in [
+            (false, false, (own.clone(), named.clone())),
+            (true, false, ("abc-00000001".to_owned(), named)),
+            (false, true, (own.clone(), None)),
+            (true, true, (own.clone(), None)),
+        ] {
+            let study = study(accept);
+            let addresses = Addresses::new(&study).unwrap();
+            let found = addresses.resolve("abc", other, |address| Ok(stored && address == own));
+            assert_eq!(found.unwrap(), want, "{accept} {stored}");
+            let alone = addresses.resolve("abc", None, |_| Ok(stored)).unwrap();
+            assert_eq!(alone, (own.clone(), None));
+        }
     }
 }

@@ -1,56 +1,61 @@
-//! What a study will take, before anything of it is done: no weights are read.
+//! The cost of a study, estimated without reading weights.
 
-use super::{Cell, Shard, Study};
+use super::plan::{fractions, seeds};
+use super::{Experiment, Shard, Study};
 use crate::Result;
 use crate::train::plan;
 
-/// What the runs of one cell take.
+/// The cost of one experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate<'a> {
-    /// Which cell.
-    pub cell: &'a Cell,
-    /// Runs that judge rates.
-    pub judged: usize,
-    /// Runs that are reported, with all training examples and with parts.
-    pub reported: usize,
-    /// Test splits that outcomes are asked beside their own.
-    pub answered: usize,
-    /// Elements trained.
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The number of runs that select the learning rate.
+    pub selection_runs: usize,
+    /// The number of reported runs, with all training examples and with fractions.
+    pub reported_runs: usize,
+    /// The number of evaluations on other test splits.
+    pub evaluations: usize,
+    /// The number of trained parameters.
     pub trained: usize,
-    /// Bytes of one run at its peak.
-    pub peak: Option<usize>,
-    /// Seconds of all runs of the cell, one after another on all threads; tests are not counted.
+    /// Peak memory of one run in bytes, where it is known.
+    pub peak_bytes: Option<usize>,
+    /// Seconds of all runs, one after another on all threads, without evaluations; where it is known.
     pub seconds: Option<f64>,
 }
 
-/// Plans every cell of `study` that is in `shard`.
+/// Estimates the cost of every experiment of `study` in `shard`.
+///
+/// # Errors
+///
+/// If a base model or data set cannot be read, or a recipe does not fit its model.
 pub fn estimate(study: &Study, shard: Shard) -> Result<Vec<Estimate<'_>>> {
-    shard.cells(study).map(|cell| of_cell(study, cell)).collect()
+    shard.experiments(study).map(|experiment| estimate_experiment(study, experiment)).collect()
 }
 
-fn of_cell<'a>(study: &Study, cell: &'a Cell) -> Result<Estimate<'a>> {
-    let whole = plan(&cell.recipe)?;
-    let estimate = whole.chosen.map(|chosen| whole.estimates[chosen]);
-    let judged = if cell.rates.len() > 1 { cell.rates.len() } else { 0 };
-    let seeds = if cell.trains() { study.seeds.len() } else { 1 };
-    let parts: &[f32] = if cell.efficient && cell.trains() { &study.fractions } else { &[] };
-    let one = estimate.and_then(|estimate| estimate.run_seconds);
-    let mut seconds = one.map(|one| {
-        let share: f64 = parts.iter().map(|&part| f64::from(part)).sum();
-        one * seeds as f64 * (1.0 + share)
+fn estimate_experiment<'a>(study: &Study, experiment: &'a Experiment) -> Result<Estimate<'a>> {
+    let full = plan(&experiment.recipe)?;
+    let chosen = full.chosen.map(|chosen| full.estimates[chosen]);
+    let rates = experiment.learning_rates.len();
+    let selection_runs = if rates > 1 { rates } else { 0 };
+    let (seeds, fractions) = (seeds(study, experiment).len(), fractions(study, experiment));
+    let mut seconds = chosen.and_then(|chosen| chosen.run_seconds).map(|one_run| {
+        let share: f64 = fractions.iter().map(|&fraction| f64::from(fraction)).sum();
+        one_run * seeds as f64 * (1.0 + share)
     });
-    if judged > 0 {
-        let candidate = plan(&cell.selection)?;
-        let one = candidate.chosen.and_then(|chosen| candidate.estimates[chosen].run_seconds);
-        seconds = seconds.zip(one).map(|(seconds, one)| seconds + judged as f64 * one);
+    if selection_runs > 0 {
+        let plan = plan(&experiment.selection_recipe)?;
+        let one_run = plan.chosen.and_then(|chosen| plan.estimates[chosen].run_seconds);
+        let both = seconds.zip(one_run);
+        seconds = both.map(|(seconds, one_run)| seconds + selection_runs as f64 * one_run);
     }
     Ok(Estimate {
-        cell,
-        judged,
-        reported: seeds * (1 + parts.len()),
-        answered: seeds * cell.tested_on.len(),
-        trained: whole.trained,
-        peak: estimate.map(|estimate| estimate.needs.peak),
+        experiment,
+        selection_runs,
+        reported_runs: seeds * (1 + fractions.len()),
+        evaluations: seeds * experiment.other_test_sets.len(),
+        trained: full.trained,
+        peak_bytes: chosen.map(|chosen| chosen.needs.peak),
         seconds,
     })
 }

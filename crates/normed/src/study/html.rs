@@ -1,7 +1,7 @@
-//! The few things that HTML asks for.
+//! Escaping and data URLs for HTML.
 
-/// Text as HTML shows it.
-pub fn escaped(text: &str) -> String {
+/// Escapes text for HTML.
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -16,7 +16,7 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// Bytes as a page holds them in itself (RFC 2397, RFC 4648).
+/// Encodes bytes as a data URL (RFC 2397, with base64 of RFC 4648).
 pub fn data_url(media_type: &str, bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = format!("data:{media_type};base64,");
@@ -36,14 +36,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rfc_s_examples() {
+    fn the_examples_of_the_rfc_are_encoded() {
         for (bytes, text) in
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
         {
             assert_eq!(data_url("t/x", bytes.as_bytes()), format!("data:t/x;base64,{text}"));
         }
         assert_eq!(
-            escaped("<a href='x'>&\"</a>"),
+            escape("<a href='x'>&\"</a>"),
             "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;"
         );
     }

@@ -1,203 +1,181 @@
-//! What came out of a study that is done.
+//! The outcomes of a finished study.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::advance::{CellRun, cell_runs, is_done};
-use super::history::History;
-use super::select::{Tried, chosen, tried};
-use super::{Addresses, Cell, Study, Task, Work};
-use crate::metrics::{MajorityBaseline, Metric, Prediction, Scores, read_predictions, score};
+use super::plan::{PlannedRun, plan_runs};
+use super::rate_selection::{RateTrial, read_trials, selected_rate};
+use super::training_history::TrainingHistory;
+use super::{Addresses, Experiment, Study, Task, TaskKind};
+use crate::metrics::{Prediction, read_predictions};
 use crate::train::{Outcome, read_outcome};
 use crate::{Error, Result};
 
-/// Everything that tables and plots are made of.
+/// The outcomes of a study, from which tables and plots are made.
 pub struct Results<'a> {
-    /// What was compared.
+    /// The study.
     pub study: &'a Study,
-    /// In the study's order.
-    pub cells: Vec<CellResults<'a>>,
+    /// One entry per experiment, in the study's order.
+    pub experiments: Vec<ExperimentResults<'a>>,
 }
 
-/// One model, data set and method.
-pub struct CellResults<'a> {
-    /// Which.
-    pub cell: &'a Cell,
-    /// The rates.
-    pub tried: Vec<Tried>,
+/// The outcomes of one experiment.
+pub struct ExperimentResults<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// The candidate learning rates.
+    pub trials: Vec<RateTrial>,
     /// The run of each seed, with all training examples.
     pub runs: Vec<RunResults>,
-    /// The runs of each seed, with a part of the examples.
-    pub parts: Vec<(f32, Vec<RunResults>)>,
+    /// The runs of each seed for every fraction of the examples.
+    pub fraction_runs: Vec<(f32, Vec<RunResults>)>,
 }
 
-/// One run.
+/// The outcome of one run.
 pub struct RunResults {
     /// Its seed.
     pub seed: u64,
     /// Its address.
     pub address: String,
-    /// Its directory.
-    pub output: PathBuf,
-    /// What it left.
+    /// The build that stored it, if it is another one.
+    pub other_build: Option<String>,
+    /// Its outcome file.
     pub outcome: Outcome,
-    /// How it went.
-    pub history: History,
-    /// Its answers to its own test split.
-    pub own: Answers,
-    /// Its answers to other data, by their names.
-    pub others: BTreeMap<String, Answers>,
+    /// Its step times and validation values.
+    pub history: TrainingHistory,
+    /// Its predictions on its own test split.
+    pub own_test: TestPredictions,
+    /// Its predictions on other test splits, by name.
+    pub other_tests: BTreeMap<String, TestPredictions>,
 }
 
-/// Answers to one test split.
+/// The predictions of one run on one test split.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answers {
-    /// With the questions' own images.
-    pub seeing: Vec<Prediction>,
-    /// With the images exchanged; none where there is but one.
-    pub blind: Option<Vec<Prediction>>,
+pub struct TestPredictions {
+    /// The predictions.
+    pub predictions: Vec<Prediction>,
+    /// Image-shuffled predictions, with the images exchanged between examples; absent if there is only one
+    /// image.
+    pub image_shuffled: Option<Vec<Prediction>>,
 }
 
 impl<'a> Results<'a> {
-    /// Reads what `study` left; none if something of it is not done.
+    /// Reads the outcomes of `study`; `None` if a task is not done.
+    ///
+    /// # Errors
+    ///
+    /// If an outcome, a base model or a data set cannot be read, or no learning rate can be selected.
     pub fn read(study: &'a Study) -> Result<Option<Self>> {
-        let mut addresses = Addresses::default();
-        let mut cells = Vec::new();
-        for cell in &study.cells {
-            let candidates = addresses.candidates(study, cell)?;
-            let Some(tried) = tried(cell, &candidates)? else { return Ok(None) };
-            let Some(rate) = chosen(&tried) else { return Ok(None) };
-            let mut results = CellResults { cell, tried, runs: Vec::new(), parts: Vec::new() };
-            for run in cell_runs(&mut addresses, study, cell, rate)? {
-                let names = if run.fraction == 1.0 { &cell.tested_on[..] } else { &[] };
-                let answers = names.iter().map(|name| addresses.answer(study, &run.task, name));
-                let answers = answers.collect::<Result<Vec<_>>>()?;
-                for task in [&run.task].into_iter().chain(&answers) {
-                    if !is_done(task)? {
-                        return Ok(None);
-                    }
-                }
-                results.add(&run, &answers)?;
+        let mut addresses = Addresses::new(study)?;
+        let mut experiments = Vec::new();
+        for experiment in &study.experiments {
+            match ExperimentResults::read(&mut addresses, study, experiment)? {
+                Some(results) => experiments.push(results),
+                None => return Ok(None),
             }
-            cells.push(results);
         }
-        Ok(Some(Self { study, cells }))
+        Ok(Some(Self { study, experiments }))
     }
 
-    /// The cells of each model and data set, in the study's order.
-    pub fn groups(&self) -> Vec<Vec<&CellResults<'a>>> {
-        let mut groups: Vec<Vec<&CellResults<'a>>> = Vec::new();
-        for cell in &self.cells {
-            let of = |c: &Cell| (c.model.clone(), c.data_set.clone());
-            match groups.iter_mut().find(|group| of(group[0].cell) == of(cell.cell)) {
-                Some(group) => group.push(cell),
-                None => groups.push(vec![cell]),
+    /// The experiments of each model and data set, in the study's order.
+    pub fn groups(&self) -> Vec<Vec<&ExperimentResults<'a>>> {
+        let mut groups: Vec<Vec<&ExperimentResults<'a>>> = Vec::new();
+        for results in &self.experiments {
+            let key = |e: &Experiment| (e.model.clone(), e.data_set.clone());
+            let same = |group: &&mut Vec<&ExperimentResults<'a>>| {
+                key(group[0].experiment) == key(results.experiment)
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.push(results),
+                None => groups.push(vec![results]),
             }
         }
         groups
     }
+
+    /// All reported runs.
+    pub fn runs(&self) -> impl Iterator<Item = &RunResults> {
+        self.experiments.iter().flat_map(|results| {
+            let on_fractions = results.fraction_runs.iter().flat_map(|(_, runs)| runs);
+            results.runs.iter().chain(on_fractions)
+        })
+    }
 }
 
-impl CellResults<'_> {
-    fn add(&mut self, run: &CellRun<'_>, answers: &[Task]) -> Result<()> {
-        let results = RunResults::read(run, answers)?;
-        if run.fraction == 1.0 {
-            self.runs.push(results);
-            return Ok(());
+impl<'a> ExperimentResults<'a> {
+    fn read(
+        addresses: &mut Addresses<'_>,
+        study: &Study,
+        experiment: &'a Experiment,
+    ) -> Result<Option<Self>> {
+        let candidates = addresses.candidate_runs(experiment)?;
+        let Some(trials) = read_trials(experiment, &candidates)? else { return Ok(None) };
+        let Some(learning_rate) = selected_rate(&trials) else { return Ok(None) };
+        let mut results = Self { experiment, trials, runs: Vec::new(), fraction_runs: Vec::new() };
+        for run in plan_runs(addresses, study, experiment, learning_rate)? {
+            let names = if run.fraction == 1.0 { &experiment.other_test_sets[..] } else { &[] };
+            let evaluations = names.iter().map(|name| addresses.evaluation(&run.task, name));
+            let evaluations = evaluations.collect::<Result<Vec<_>>>()?;
+            for task in [&run.task].into_iter().chain(&evaluations) {
+                if !task.is_done()? {
+                    return Ok(None);
+                }
+            }
+            results.add(run.fraction, RunResults::read(&run, &evaluations)?);
         }
-        match self.parts.iter_mut().find(|(fraction, _)| *fraction == run.fraction) {
-            Some((_, runs)) => runs.push(results),
-            None => self.parts.push((run.fraction, vec![results])),
+        Ok(Some(results))
+    }
+
+    fn add(&mut self, fraction: f32, run: RunResults) {
+        if fraction == 1.0 {
+            return self.runs.push(run);
         }
-        Ok(())
+        match self.fraction_runs.iter_mut().find(|(known, _)| *known == fraction) {
+            Some((_, runs)) => runs.push(run),
+            None => self.fraction_runs.push((fraction, vec![run])),
+        }
     }
 }
 
 impl RunResults {
-    fn read(run: &CellRun<'_>, answers: &[Task]) -> Result<Self> {
+    fn read(run: &PlannedRun<'_>, evaluations: &[Task]) -> Result<Self> {
         let recipe = run.task.recipe();
-        let output = recipe.output.clone();
-        let Some(outcome) = read_outcome(&output)? else {
-            return Err(Error::failed(output.display(), "the run is not over"));
+        let output: &PathBuf = &recipe.output;
+        let Some(outcome) = read_outcome(output)? else {
+            return Err(Error::failed(output.display(), "the run is not finished"));
         };
-        let mut others = BTreeMap::new();
-        for (name, task) in run.cell.tested_on.iter().zip(answers) {
-            if let Work::Answer { out, .. } = &task.work {
-                others.insert(name.clone(), Answers::read(out)?);
+        let mut other_tests = BTreeMap::new();
+        for (name, task) in run.experiment.other_test_sets.iter().zip(evaluations) {
+            if let TaskKind::Evaluate { out, .. } = &task.kind {
+                other_tests.insert(name.clone(), TestPredictions::read(out)?);
             }
         }
         Ok(Self {
             seed: run.seed,
             address: run.task.address.clone(),
-            history: History::read(&output, &recipe.train)?,
-            own: Answers::read(&output.join("predictions.jsonl"))?,
+            other_build: run.task.other_build.clone(),
+            history: TrainingHistory::read(output, &recipe.train)?,
+            own_test: TestPredictions::read(&output.join("predictions.jsonl"))?,
             outcome,
-            output,
-            others,
+            other_tests,
         })
     }
 }
 
-impl Answers {
-    /// Those in the file `seeing`, and those in the file beside it that is called so and `_blind`.
-    fn read(seeing: &std::path::Path) -> Result<Self> {
-        let stem = seeing.file_stem().unwrap_or_default().to_string_lossy();
-        let blind = seeing.with_file_name(format!("{stem}_blind.jsonl"));
+impl TestPredictions {
+    /// Reads the predictions at `path`, and the image-shuffled ones next to it, `NAME_blind.jsonl`.
+    fn read(path: &Path) -> Result<Self> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let shuffled = path.with_file_name(format!("{stem}_blind.jsonl"));
         Ok(Self {
-            seeing: read_predictions(seeing)?,
-            blind: blind.exists().then(|| read_predictions(&blind)).transpose()?,
+            predictions: read_predictions(path)?,
+            image_shuffled: shuffled.exists().then(|| read_predictions(&shuffled)).transpose()?,
         })
     }
 }
 
-/// The answers of several seeds as one set: its score is the mean of theirs (but for BLEU, which is of a
-/// set: it is that of all seeds' texts), and a resample draws all answers about an image together, whichever
-/// seed gave them.
-pub fn pooled<'p>(seeds: impl IntoIterator<Item = (u64, &'p [Prediction])>) -> Vec<Prediction> {
-    let mut pool = Vec::new();
-    for (seed, predictions) in seeds {
-        pool.extend(predictions.iter().map(|p| Prediction { run: seed, ..p.clone() }));
-    }
-    pool
-}
-
-/// The scores of several runs on one test split.
-pub struct Scored {
-    /// The seeds' answers as one set.
-    pub pool: Vec<Prediction>,
-    /// Its scores.
-    pub all: Scores,
-    /// Each seed's.
-    pub by_seed: Vec<Scores>,
-    /// Those of the answers without looking.
-    pub blind: Option<Scores>,
-}
-
-impl Scored {
-    /// Scores the answers of several seeds.
-    pub fn new<'p>(answers: impl IntoIterator<Item = (u64, &'p Answers)>) -> Self {
-        let answers: Vec<_> = answers.into_iter().collect();
-        let pool = pooled(answers.iter().map(|(seed, a)| (*seed, &a.seeing[..])));
-        let blind: Option<Vec<_>> =
-            answers.iter().map(|(seed, a)| Some((*seed, a.blind.as_deref()?))).collect();
-        let none = MajorityBaseline::none();
-        let score = |predictions: &[Prediction]| score(predictions, Some(&none));
-        let blind = blind.filter(|blind| !blind.is_empty()).map(|blind| score(&pooled(blind)));
-        Self {
-            all: score(&pool),
-            by_seed: answers.iter().map(|(_, a)| score(&a.seeing)).collect(),
-            blind,
-            pool,
-        }
-    }
-
-    /// Standard deviation over the seeds, of the population that they are drawn from; none of one seed.
-    pub fn deviation(&self, metric: Metric) -> Option<f64> {
-        let values: Option<Vec<f64>> =
-            self.by_seed.iter().map(|scores| Some(scores.get(metric)?.value)).collect();
-        let values = values.filter(|values| values.len() > 1)?;
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        Some((values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt())
-    }
+/// The mean of a value over the runs that have it.
+pub fn mean(runs: &[RunResults], value: impl Fn(&RunResults) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = runs.iter().filter_map(value).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

@@ -1,50 +1,50 @@
-//! A table, and how it is written in Markdown, LaTeX, CSV and HTML.
+//! Tables, written as Markdown, LaTeX, CSV and HTML.
 
 use std::fmt::Write as _;
 
-use super::differences::Mark;
-use super::html::escaped;
+use super::html::escape;
+use super::paired_comparison::Mark;
 
-/// A table.
+/// A table with a caption.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// What its files are called.
+    /// The name of its files, without extension.
     pub name: String,
-    /// What it shows.
+    /// The caption.
     pub caption: String,
-    /// Names of the columns.
+    /// The headings of the columns.
     pub head: Vec<String>,
-    /// As many entries as there are columns.
+    /// The rows, with one entry per column.
     pub rows: Vec<Vec<Entry>>,
 }
 
 /// An entry of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// Words.
+    /// Text.
     Text(String),
-    /// A number of things.
+    /// A count.
     Count(usize),
-    /// A number with so many digits behind the point.
+    /// A number, and how many decimal places are shown.
     Real(f64, usize),
     /// A score.
-    Score(Score),
-    /// Nothing.
+    Score(ScoreEntry),
+    /// No value.
     Empty,
 }
 
-/// A score, in the unit in which it is printed.
+/// A score, in the unit in which it is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Score {
-    /// Mean over the seeds.
+pub struct ScoreEntry {
+    /// The mean over seeds.
     pub value: f64,
-    /// Standard deviation over the seeds.
+    /// The standard deviation over seeds.
     pub deviation: Option<f64>,
-    /// 95 % interval.
+    /// The 95 % interval.
     pub interval: Option<(f64, f64)>,
-    /// The score without looking at the images.
-    pub blind: Option<f64>,
-    /// How it stands among the others.
+    /// The image-shuffled score.
+    pub image_shuffled: Option<f64>,
+    /// Its mark among the methods of the column.
     pub mark: Mark,
 }
 
@@ -54,19 +54,22 @@ impl From<&str> for Entry {
     }
 }
 
-/// Between the mean and the deviation, and after a score that is tied.
+/// The signs of a text format.
 struct Signs {
+    /// Between a score and its deviation.
     plus_minus: &'static str,
+    /// After a score with [`Mark::Tied`].
     tied: &'static str,
+    /// Before and after a score with [`Mark::Best`].
     bold: (&'static str, &'static str),
 }
 
 impl Entry {
-    /// As text that people read.
+    /// The entry as plain text.
     fn text(&self, signs: &Signs) -> String {
-        let Score { value, deviation, interval, blind, mark } = match self {
+        let ScoreEntry { value, deviation, interval, image_shuffled, mark } = match self {
             Self::Text(text) => return text.clone(),
-            Self::Count(n) => return grouped(*n),
+            Self::Count(n) => return group_digits(*n),
             Self::Real(value, digits) => return format!("{value:.digits$}"),
             Self::Empty => return String::new(),
             Self::Score(score) => *score,
@@ -85,8 +88,8 @@ impl Entry {
         if let Some((lo, hi)) = interval {
             let _ = write!(text, " [{lo:.1}, {hi:.1}]");
         }
-        if let Some(blind) = blind {
-            let _ = write!(text, "; blind {blind:.1}");
+        if let Some(shuffled) = image_shuffled {
+            let _ = write!(text, "; image-shuffled {shuffled:.1}");
         }
         text
     }
@@ -97,12 +100,12 @@ impl Entry {
 }
 
 impl Table {
-    /// Whether column `i` holds words, which are flush left.
-    fn is_text(&self, i: usize) -> bool {
+    /// Whether column `i` holds text, which is aligned left.
+    fn is_text_column(&self, i: usize) -> bool {
         self.rows.iter().any(|row| row.get(i).is_some_and(Entry::is_text))
     }
 
-    /// Without columns that have a name and nothing else.
+    /// Removes the columns that have no entries.
     pub fn without_empty_columns(mut self) -> Self {
         let empty = |entry: &Entry| match entry {
             Entry::Text(text) => text.is_empty(),
@@ -117,13 +120,13 @@ impl Table {
         self
     }
 
-    /// For Markdown.
+    /// Writes the table as Markdown.
     pub fn markdown(&self) -> String {
         let signs = Signs { plus_minus: "±", tied: " ≈", bold: ("**", "**") };
         let cell = |text: &str| text.replace('|', "\\|");
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let rule = (0..self.head.len())
-            .map(|i| if self.is_text(i) { "---".to_owned() } else { "---:".to_owned() });
+            .map(|i| if self.is_text_column(i) { "---".to_owned() } else { "---:".to_owned() });
         let mut text = format!("{}\n\n", self.caption);
         text += &line(self.head.iter().map(|name| cell(name)).collect());
         text += &line(rule.collect());
@@ -133,15 +136,15 @@ impl Table {
         text
     }
 
-    /// For LaTeX, with the package booktabs.
+    /// Writes the table as LaTeX, for the package booktabs.
     pub fn latex(&self) -> String {
         let signs = Signs { plus_minus: "±", tied: "≈", bold: ("\u{1}", "\u{2}") };
         let cell = |text: &str| {
-            let text = latex(text);
+            let text = escape_latex(text);
             text.replace('\u{1}', "\\textbf{").replace('\u{2}', "}")
         };
         let columns: String =
-            (0..self.head.len()).map(|i| if self.is_text(i) { 'l' } else { 'r' }).collect();
+            (0..self.head.len()).map(|i| if self.is_text_column(i) { 'l' } else { 'r' }).collect();
         let line = |cells: Vec<String>| format!("    {} \\\\\n", cells.join(" & "));
         let mut text = format!(
             "\\begin{{table}}\n  \\centering\n  \\caption{{{}}}\n  \\label{{tab:{}}}\n  \
@@ -157,50 +160,28 @@ impl Table {
         text + "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
     }
 
-    /// For programs: every part of a score has a column of its own.
+    /// Writes the table as CSV, with a column for every part of a score.
     pub fn csv(&self) -> String {
-        let scores =
-            |i: usize| self.rows.iter().any(|row| matches!(row.get(i), Some(Entry::Score(_))));
+        let is_score = |entry: Option<&Entry>| matches!(entry, Some(Entry::Score(_)));
+        let has_scores: Vec<bool> = (0..self.head.len())
+            .map(|i| self.rows.iter().any(|row| is_score(row.get(i))))
+            .collect();
         let mut head = Vec::new();
-        for (i, name) in self.head.iter().enumerate() {
+        for (name, &has_scores) in self.head.iter().zip(&has_scores) {
             head.push(name.clone());
-            if scores(i) {
-                let parts = ["deviation", "low", "high", "blind", "mark"];
-                head.extend(parts.map(|part| format!("{name} {part}")));
+            if has_scores {
+                head.extend(SCORE_PARTS.map(|part| format!("{name} {part}")));
             }
         }
         let mut text = csv_line(head);
         for row in &self.rows {
             let mut cells = Vec::new();
-            for (i, entry) in row.iter().enumerate() {
-                let show = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.4}"));
+            for (entry, &has_scores) in row.iter().zip(&has_scores) {
+                cells.push(entry.csv());
                 match entry {
-                    Entry::Text(words) => cells.push(words.clone()),
-                    Entry::Count(n) => cells.push(n.to_string()),
-                    Entry::Real(value, _) => cells.push(value.to_string()),
-                    Entry::Empty => cells.push(String::new()),
-                    Entry::Score(score) => {
-                        let mark = match score.mark {
-                            Mark::None => "",
-                            Mark::Best => "best",
-                            Mark::Tied => "tied",
-                        };
-                        let interval = score.interval;
-                        cells.extend(
-                            [
-                                Some(score.value),
-                                score.deviation,
-                                interval.map(|i| i.0),
-                                interval.map(|i| i.1),
-                                score.blind,
-                            ]
-                            .map(show),
-                        );
-                        cells.push(mark.to_owned());
-                    }
-                }
-                if scores(i) && !matches!(entry, Entry::Score(_)) {
-                    cells.extend(std::iter::repeat_n(String::new(), 5));
+                    Entry::Score(score) => cells.extend(score.csv_parts()),
+                    _ if has_scores => cells.extend(SCORE_PARTS.map(|_| String::new())),
+                    _ => {}
                 }
             }
             text += &csv_line(cells);
@@ -208,15 +189,15 @@ impl Table {
         text
     }
 
-    /// For a page: it scrolls by itself where it is too wide.
+    /// Writes the table as HTML. It scrolls horizontally where it is too wide.
     pub fn html(&self) -> String {
-        let class = |i: usize| if self.is_text(i) { "" } else { " class=\"n\"" };
+        let class = |i: usize| if self.is_text_column(i) { "" } else { " class=\"n\"" };
         let mut text = format!(
             "<figure class=\"table\"><figcaption>{}</figcaption><div class=\"scroll\" tabindex=\"0\"><table><thead><tr>",
-            escaped(&self.caption)
+            escape(&self.caption)
         );
         for (i, name) in self.head.iter().enumerate() {
-            let _ = write!(text, "<th{}>{}</th>", class(i), escaped(name));
+            let _ = write!(text, "<th{}>{}</th>", class(i), escape(name));
         }
         text += "</tr></thead><tbody>\n";
         for row in &self.rows {
@@ -230,18 +211,56 @@ impl Table {
     }
 }
 
+/// The columns of a CSV file that follow a score.
+const SCORE_PARTS: [&str; 5] = ["deviation", "low", "high", "blind", "mark"];
+
+/// A number in a CSV file; empty if there is none.
+fn csv_number(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| format!("{value:.4}"))
+}
+
+impl ScoreEntry {
+    /// The cells of [`SCORE_PARTS`].
+    fn csv_parts(&self) -> [String; 5] {
+        let mark = match self.mark {
+            Mark::None => "",
+            Mark::Best => "best",
+            Mark::Tied => "tied",
+        };
+        [
+            csv_number(self.deviation),
+            csv_number(self.interval.map(|i| i.0)),
+            csv_number(self.interval.map(|i| i.1)),
+            csv_number(self.image_shuffled),
+            mark.to_owned(),
+        ]
+    }
+}
+
 impl Entry {
+    /// The entry in a CSV file; of a score, its value.
+    fn csv(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Count(n) => n.to_string(),
+            Self::Real(value, _) => value.to_string(),
+            Self::Score(score) => csv_number(Some(score.value)),
+            Self::Empty => String::new(),
+        }
+    }
+
+    /// The entry in an HTML table.
     fn html(&self) -> String {
         let Self::Score(score) = self else {
             let none = Signs { plus_minus: "±", tied: "", bold: ("", "") };
-            return escaped(&self.text(&none));
+            return escape(&self.text(&none));
         };
         let value = match score.mark {
             Mark::None => format!("{:.1}", score.value),
             Mark::Best => format!("<strong>{:.1}</strong>", score.value),
             Mark::Tied => {
                 format!(
-                    "{:.1}<span class=\"tied\" title=\"not distinguishable\"> ≈</span>",
+                    "{:.1}<span class=\"tied\" title=\"not significantly different (p ≥ 0.05, Holm)\"> ≈</span>",
                     score.value
                 )
             }
@@ -249,7 +268,7 @@ impl Entry {
         let deviation = score.deviation.map(|d| format!(" <small>± {d:.1}</small>"));
         let mut below = Vec::new();
         below.extend(score.interval.map(|(lo, hi)| format!("{lo:.1} to {hi:.1}")));
-        below.extend(score.blind.map(|blind| format!("blind {blind:.1}")));
+        below.extend(score.image_shuffled.map(|shuffled| format!("image-shuffled {shuffled:.1}")));
         let below = match below.is_empty() {
             true => String::new(),
             false => format!("<small class=\"below\">{}</small>", below.join("<br>")),
@@ -258,8 +277,8 @@ impl Entry {
     }
 }
 
-/// A count with its thousands apart.
-pub fn grouped(n: usize) -> String {
+/// Writes a count with separators between thousands.
+fn group_digits(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -279,8 +298,8 @@ fn csv_line(cells: Vec<String>) -> String {
     cells.into_iter().map(quoted).collect::<Vec<_>>().join(",") + "\n"
 }
 
-/// What LaTeX takes for more than a letter, as that letter.
-fn latex(text: &str) -> String {
+/// Escapes text for LaTeX.
+fn escape_latex(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
@@ -304,14 +323,14 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let score = Score {
+        let score = ScoreEntry {
             value: 57.64,
             deviation: Some(0.43),
             interval: Some((55.1, 60.25)),
-            blind: Some(39.2),
+            image_shuffled: Some(39.2),
             mark: Mark::Best,
         };
-        let tied = Score { value: 57.0, mark: Mark::Tied, ..Score::default() };
+        let tied = ScoreEntry { value: 57.0, mark: Mark::Tied, ..ScoreEntry::default() };
         Table {
             name: "t".into(),
             caption: "A & b".into(),
@@ -328,13 +347,13 @@ mod tests {
     fn markdown_aligns_numbers_and_marks_the_best() {
         let text = table().markdown();
         assert!(text.contains("| method | n | all |\n| --- | ---: | ---: |\n"), "{text}");
-        let best = "| layer_norm | 1,234,567 | **57.6** ± 0.4 [55.1, 60.2]; blind 39.2 |";
+        let best = "| layer_norm | 1,234,567 | **57.6** ± 0.4 [55.1, 60.2]; image-shuffled 39.2 |";
         assert!(text.contains(best), "{text}");
         assert!(text.contains("| a\\|b, \"c\" | 0.31 | 57.0 ≈ |"), "{text}");
     }
 
     #[test]
-    fn latex_is_escaped() {
+    fn latex_is_escape() {
         let text = table().latex();
         assert!(text.contains("\\caption{A \\& b}"), "{text}");
         assert!(text.contains("layer\\_norm & 1,234,567 & \\textbf{57.6} $\\pm$ 0.4"), "{text}");

@@ -1,360 +1,401 @@
-//! The tables of a study. Every one has the best constant answer and, beside every score, the score
-//! without looking at the images.
+//! The tables of a study. Every table of scores has the majority answer as a baseline and, with every
+//! score, the image-shuffled score.
 
 use std::collections::BTreeMap;
 
-use super::results::{CellResults, Results, Scored};
-use super::scoring::{Scoring, headline_name, mean, score_of, scored};
-use super::select::at_an_end;
-use super::table::{Entry, Score, Table};
+use super::group_scores::{GroupScores, metric_label};
+use super::rate_selection::is_at_edge;
+use super::results::{ExperimentResults, Results, mean};
+use super::seed_scores::SeedScores;
+use super::table::{Entry, ScoreEntry, Table};
+use super::{Study, TestSet};
 use crate::Result;
 use crate::data::Split;
-use crate::metrics::{MajorityBaseline, Metric, compare};
+use crate::metrics::{Difference, MajorityBaseline, Metric, compare};
 
-/// The tables, section by section.
+/// The name of the baseline in the column of methods.
+const MAJORITY: &str = "majority answer";
+
+/// Makes the tables of a study.
 pub struct Tables<'r> {
     results: &'r Results<'r>,
-    /// The best constants of each test set's training split, where it has one.
-    constants: BTreeMap<String, Option<MajorityBaseline>>,
+    /// The baseline of each test set's training split, where it has one.
+    baselines: BTreeMap<String, Option<MajorityBaseline>>,
 }
 
 impl<'r> Tables<'r> {
-    /// Opens the test sets' data for their best constants.
+    /// Reads the training splits of all test sets for their majority answers.
     pub fn new(results: &'r Results<'r>) -> Result<Self> {
         let study = results.study;
-        let own = study.cells.iter().map(|cell| cell.data_set.as_str());
-        let names = own.chain(study.test_sets.iter().map(|set| set.name.as_str()));
-        let mut constants = BTreeMap::new();
-        for name in names {
-            if constants.contains_key(name) {
-                continue;
+        let own = study.experiments.iter().map(|experiment| experiment.data_set.as_str());
+        let mut baselines = BTreeMap::new();
+        for name in own.chain(study.test_sets.iter().map(|set| set.name.as_str())) {
+            if !baselines.contains_key(name) {
+                baselines.insert(name.to_owned(), read_baseline(study, name)?);
             }
-            let dataset = study.test_data(name)?.open()?.dataset;
-            let mut answers = Vec::new();
-            for i in 0..dataset.len() {
-                let example = dataset.get(i)?;
-                if example.split == Split::Train {
-                    answers.push((example.answer, example.answer_type));
-                }
-            }
-            let answers = answers.iter().map(|(answer, kind)| (answer.as_str(), *kind));
-            let found = (answers.len() > 0).then(|| MajorityBaseline::from_training(answers));
-            constants.insert(name.to_owned(), found);
         }
-        Ok(Self { results, constants })
+        Ok(Self { results, baselines })
     }
 
-    /// The scores of a group of cells on their own test split.
-    pub fn own(&self, group: &[&'r CellResults<'r>]) -> Result<Scoring<'r>> {
-        let constants = self.constants.get(&group[0].cell.data_set).and_then(Option::as_ref);
-        Scoring::new(group, &self.results.study.seeds, constants, false, |run| Some(&run.own))
+    fn baseline(&self, test_set: &str) -> Option<&MajorityBaseline> {
+        self.baselines.get(test_set).and_then(Option::as_ref)
     }
 
-    /// What tuning costs and what it gives: the table of a model and a data set.
-    pub fn main(&self, scoring: &Scoring<'r>) -> Table {
-        let (data_set, model) = names(scoring);
-        let first = scoring.cells.first().map(|cell| &cell.results.runs[0]);
-        let n = first.map_or(0, |run| run.own.seeing.len());
-        let overlap = first.and_then(|run| run.outcome.test.as_ref()?.overlap.as_ref()?.warning());
-        let mut head: Vec<String> = ["method", "trained", "%", "peak MB", "s a step", "s an epoch"]
-            .map(str::to_owned)
-            .into();
-        head.extend(scoring.measures.iter().map(|(_, name, _)| (*name).to_owned()));
-        let mut constant = vec![Entry::from("best constant")];
-        constant.extend(std::iter::repeat_n(Entry::Empty, 5));
-        constant.extend(scoring.constant_row());
-        let mut rows = vec![constant];
-        for (i, cell) in scoring.cells.iter().enumerate() {
-            let runs = &cell.results.runs;
-            let outcome = &runs[0].outcome;
-            let real = |value: Option<f64>, digits| {
-                value.map_or(Entry::Empty, |value| Entry::Real(value, digits))
-            };
-            let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
-            let mut row = vec![
-                Entry::Text(cell.results.cell.method.clone()),
-                Entry::Count(outcome.trained),
-                Entry::Real(percent, if percent < 1.0 && percent > 0.0 { 4 } else { 1 }),
-                real(mean(runs, |run| Some(run.outcome.peak_memory_bytes? as f64 / 1e6)), 0),
-                real(mean(runs, |run| run.history.step_seconds), 3),
-                real(mean(runs, |run| run.history.epoch_seconds), 1),
-            ];
-            row.extend(scoring.row(i));
+    /// Scores a group of experiments on their own test split.
+    pub fn score_group(&self, group: &[&'r ExperimentResults<'r>]) -> Result<GroupScores<'r>> {
+        let baseline = self.baseline(&group[0].experiment.data_set);
+        let seeds = &self.results.study.seeds;
+        GroupScores::new(group, seeds, baseline, false, |run| Some(&run.own_test))
+    }
+
+    /// The costs and scores of each method on one model and data set.
+    pub fn costs_and_scores(&self, scores: &GroupScores<'r>) -> Table {
+        let (data_set, model) = group_names(scores);
+        let mut head: Vec<String> =
+            ["method", "trained", "% of model", "peak MB", "s/step", "s/epoch"]
+                .map(str::to_owned)
+                .into();
+        head.extend(scores.columns.iter().map(|column| column.heading.to_owned()));
+        let mut majority = vec![Entry::from(MAJORITY)];
+        majority.extend(std::iter::repeat_n(Entry::Empty, 5));
+        majority.extend(scores.majority_row());
+        let mut rows = vec![majority];
+        for (i, experiment) in scores.experiments.iter().enumerate() {
+            let mut row = cost_entries(experiment.results);
+            row.extend(scores.row(i));
             rows.push(row);
         }
+        let first = scores.experiments.first().map(|experiment| &experiment.results.runs[0]);
+        let n = first.map_or(0, |run| run.own_test.predictions.len());
+        let overlap = first.and_then(|run| run.outcome.test.as_ref()?.overlap.as_ref()?.warning());
         let caption = format!(
-            "{}: what tuning takes and what it gives, on {n} test {}, mean ± standard deviation over \
-             seeds, 95 % interval.{}",
-            title(&data_set, &model),
-            match scoring.headline() {
+            "{}: the cost of tuning and its scores, on {n} test {}; mean ± standard deviation over seeds, \
+             95 % interval.{}",
+            heading(&data_set, &model),
+            match scores.primary_metric() {
                 Metric::Report(_) =>
-                    "reports; scores times 100, BLEU of all seeds' reports as one set",
-                _ => "questions; exact match in per cent",
+                    "reports, scores times 100, BLEU over the reports of all seeds as one set",
+                _ => "questions, exact match in percent",
             },
             overlap.map(|warning| format!(" Caution: {warning}.")).unwrap_or_default()
         );
         Table { name: file_name(["results", &model, &data_set]), caption, head, rows }
     }
 
-    /// What the marks of a group's table rest on.
-    pub fn duels(&self, scoring: &Scoring<'r>) -> Table {
-        let (data_set, model) = names(scoring);
-        let head =
-            ["measure", "highest", "against", "difference", "p", "told apart"].map(str::to_owned);
-        let method = |i: usize| Entry::Text(scoring.cells[i].results.cell.method.clone());
+    /// The significance tests behind the marks of a group's table.
+    pub fn comparisons(&self, scores: &GroupScores<'r>) -> Table {
+        let (data_set, model) = group_names(scores);
+        let head = ["metric", "highest", "compared with", "difference", "p (Holm)", "significant"];
+        let method =
+            |i: usize| Entry::Text(scores.experiments[i].results.experiment.method.clone());
         let mut rows = Vec::new();
-        for ((_, name, _), (_, duels)) in scoring.measures.iter().zip(&scoring.marks) {
-            for duel in duels {
-                let interval = duel.difference.interval.map(|i| (100.0 * i.lo, 100.0 * i.hi));
-                let value = 100.0 * duel.difference.value;
+        for column in &scores.columns {
+            for comparison in &column.comparisons {
                 rows.push(vec![
-                    Entry::from(*name),
-                    method(duel.best),
-                    method(duel.other),
-                    Entry::Score(Score { value, interval, ..Score::default() }),
-                    Entry::Real(duel.p, 3),
-                    Entry::from(if duel.told() { "yes" } else { "no" }),
+                    Entry::from(column.heading),
+                    method(comparison.best),
+                    method(comparison.other),
+                    difference_entry(&comparison.difference),
+                    Entry::Real(comparison.p, 3),
+                    Entry::from(if comparison.is_significant() { "yes" } else { "no" }),
                 ]);
             }
         }
         let caption = format!(
-            "{}: the highest of each column against the others, question by question; p is corrected for \
-             the methods of the column (Holm).",
-            title(&data_set, &model)
+            "{}: the highest score of each column compared with the others, question by question. Significant \
+             means p < 0.05 after Holm's correction for the methods of the column.",
+            heading(&data_set, &model)
         );
-        Table {
-            name: file_name(["differences", &model, &data_set]),
-            caption,
-            head: head.into(),
-            rows,
-        }
+        let name = file_name(["differences", &model, &data_set]);
+        Table { name, caption, head: head.map(str::to_owned).into(), rows }
     }
 
-    /// How the outcomes of one model's runs do on every test set; none where there is but one.
-    pub fn matrix(&self, model: &str) -> Result<Option<Table>> {
-        let study = self.results.study;
-        let cells: Vec<&CellResults<'_>> =
-            self.results.cells.iter().filter(|cell| cell.cell.model == model).collect();
-        let mut columns: Vec<&str> = Vec::new();
-        let own = cells.iter().map(|cell| cell.cell.data_set.as_str());
-        for name in own.chain(study.test_sets.iter().map(|set| set.name.as_str())) {
-            let asked = |cell: &&CellResults<'_>| {
-                cell.cell.data_set == name || cell.cell.tested_on.iter().any(|other| other == name)
-            };
-            if !columns.contains(&name) && cells.iter().any(asked) {
-                columns.push(name);
-            }
-        }
+    /// The scores of one model's experiments on every test set; `None` if there is only one.
+    pub fn generalization(&self, model: &str) -> Result<Option<Table>> {
+        let experiments: Vec<&ExperimentResults<'_>> =
+            self.results.experiments.iter().filter(|e| e.experiment.model == model).collect();
+        let columns = self.tested_sets(&experiments);
         if columns.len() < 2 {
             return Ok(None);
         }
-        let groups = self.results.groups();
-        let groups: Vec<_> = groups.iter().filter(|group| group[0].cell.model == model).collect();
-        let mut constants = vec![Entry::from("best constant"), Entry::Empty];
-        let mut rows: Vec<Vec<Entry>> = cells
+        let mut majority = vec![Entry::from(MAJORITY), Entry::Empty];
+        let mut rows: Vec<Vec<Entry>> = experiments
             .iter()
-            .map(|c| vec![Entry::Text(c.cell.data_set.clone()), Entry::Text(c.cell.method.clone())])
+            .map(|results| {
+                [&results.experiment.data_set, &results.experiment.method]
+                    .map(|name| Entry::from(name.as_str()))
+                    .into()
+            })
             .collect();
+        let groups = self.results.groups();
+        let groups: Vec<_> =
+            groups.iter().filter(|group| group[0].experiment.model == model).collect();
         for column in &columns {
-            let mut constant = Entry::Empty;
-            let mut first = 0;
+            let mut column_majority = Entry::Empty;
+            let mut start = 0;
             for group in &groups {
-                let of_set = self.constants.get(*column).and_then(Option::as_ref);
-                let scoring = Scoring::new(group, &study.seeds, of_set, true, |run| {
-                    if run_is_of(group, column) { Some(&run.own) } else { run.others.get(*column) }
+                let is_own = group[0].experiment.data_set == *column;
+                let (seeds, baseline) = (&self.results.study.seeds, self.baseline(column));
+                let scores = GroupScores::new(group, seeds, baseline, true, |run| {
+                    if is_own { Some(&run.own_test) } else { run.other_tests.get(*column) }
                 })?;
-                for (i, row) in rows[first..first + group.len()].iter_mut().enumerate() {
-                    let entry = scoring.cells.get(i).and_then(|_| scoring.row(i).next());
+                for (i, row) in rows[start..start + group.len()].iter_mut().enumerate() {
+                    let entry = scores.experiments.get(i).and_then(|_| scores.row(i).next());
                     row.push(entry.unwrap_or(Entry::Empty));
                 }
-                first += group.len();
-                if let Some(entry) = scoring.constant_row().next() {
-                    constant = entry;
+                start += group.len();
+                if let Some(entry) = scores.majority_row().next() {
+                    column_majority = entry;
                 }
             }
-            constants.push(constant);
+            majority.push(column_majority);
         }
-        rows.insert(0, constants);
+        rows.insert(0, majority);
         let mut head = vec!["trained on".to_owned(), "method".to_owned()];
         head.extend(columns.iter().map(|name| format!("tested on {name}")));
         let caption = format!(
-            "{}: from what was trained on to what was not; exact match of answers in per cent, CIDEr of \
-             reports times 100.",
-            title("Generalisation", model)
+            "{}: scores on the data that a model was tuned on and on other data; exact match of answers in \
+             percent, CIDEr of reports times 100.",
+            heading("Generalization", model)
         );
-        Ok(Some(Table { name: file_name(["generalisation", model]), caption, head, rows }))
+        Ok(Some(Table { name: file_name(["generalization", model]), caption, head, rows }))
     }
 
-    /// What tuning makes the models forget of what they could do; none where no set is their own task.
-    pub fn forgetting(&self) -> Result<Option<Table>> {
-        let study = self.results.study;
-        let mut rows = Vec::new();
-        for set in study.test_sets.iter().filter(|set| set.own_task) {
-            let constants = self.constants.get(&set.name).and_then(Option::as_ref);
-            for group in self.results.groups() {
-                let scoring = Scoring::new(&group, &study.seeds, constants, true, |run| {
-                    run.others.get(&set.name)
-                })?;
-                let Some(base) = scoring.cells.iter().find(|c| !c.results.cell.trains()) else {
-                    continue;
-                };
-                let place = |text: &str, method: &str| {
-                    [&set.name, &group[0].cell.model, text, method].map(|t| Entry::from(t as &str))
-                };
-                let mut constant: Vec<Entry> =
-                    place(&group[0].cell.data_set, "best constant").into();
-                constant.extend(scoring.constant_row());
-                constant.push(Entry::Empty);
-                rows.push(constant);
-                for (i, cell) in scoring.cells.iter().enumerate() {
-                    let mut row: Vec<Entry> =
-                        place(&cell.results.cell.data_set, &cell.results.cell.method).into();
-                    row.extend(scoring.row(i));
-                    let change = compare(&cell.pool, &base.pool)?;
-                    row.push(
-                        match change.get(scoring.headline()).filter(|_| cell.results.cell.trains())
-                        {
-                            Some(change) => Entry::Score(Score {
-                                value: 100.0 * change.value,
-                                interval: change.interval.map(|i| (100.0 * i.lo, 100.0 * i.hi)),
-                                ..Score::default()
-                            }),
-                            None => Entry::Empty,
-                        },
-                    );
-                    rows.push(row);
-                }
+    /// The names of the sets on which one of these experiments was tested, its own data set included.
+    fn tested_sets(&self, experiments: &[&'r ExperimentResults<'r>]) -> Vec<&'r str> {
+        let mut names: Vec<&str> = Vec::new();
+        let own = experiments.iter().map(|results| results.experiment.data_set.as_str());
+        let test_sets = self.results.study.test_sets.iter().map(|set| set.name.as_str());
+        for name in own.chain(test_sets) {
+            let is_tested = |results: &&ExperimentResults<'_>| {
+                let experiment = results.experiment;
+                experiment.data_set == name
+                    || experiment.other_test_sets.iter().any(|other| other == name)
+            };
+            if !names.contains(&name) && experiments.iter().any(is_tested) {
+                names.push(name);
             }
         }
-        let head =
-            ["own task", "model", "tuned on", "method", "overall", "change"].map(str::to_owned);
+        names
+    }
+
+    /// What tuning makes the models forget of their own task; `None` if no test set is their own task.
+    pub fn forgetting(&self) -> Result<Option<Table>> {
+        let mut rows = Vec::new();
+        for set in self.results.study.test_sets.iter().filter(|set| set.own_task) {
+            for group in self.results.groups() {
+                rows.extend(self.forgetting_rows(set, &group)?);
+            }
+        }
+        let head = ["own task", "model", "tuned on", "method", "overall", "change"];
         let caption =
-            "Forgetting: what the models could do before, after they were tuned to something else; \
-             exact match of answers in per cent, CIDEr of reports times 100."
+            "Forgetting: the scores on the base models' own task after they were tuned on other data, and the \
+             change from the base model; exact match of answers in percent, CIDEr of reports times 100."
                 .to_owned();
-        let table = Table { name: "forgetting".into(), caption, head: head.into(), rows };
+        let head = head.map(str::to_owned).into();
+        let table = Table { name: "forgetting".into(), caption, head, rows };
         Ok((!table.rows.is_empty()).then(|| table.without_empty_columns()))
     }
 
-    /// How few training examples do; none where no cell was trained on a part of them.
-    pub fn efficiency(&self, group: &[&'r CellResults<'r>]) -> Result<Option<Table>> {
+    /// The rows of one test set and group; none if the group has no method that trains nothing.
+    fn forgetting_rows(
+        &self,
+        set: &TestSet,
+        group: &[&ExperimentResults<'_>],
+    ) -> Result<Vec<Vec<Entry>>> {
+        let (seeds, baseline) = (&self.results.study.seeds, self.baseline(&set.name));
+        let scores =
+            GroupScores::new(group, seeds, baseline, true, |run| run.other_tests.get(&set.name))?;
+        let base = scores.experiments.iter().find(|exp| !exp.results.experiment.trains());
+        let Some(base) = base else { return Ok(Vec::new()) };
+        let experiment = group[0].experiment;
+        let labels = |method: &str| {
+            [&set.name, &experiment.model, &experiment.data_set, method]
+                .map(|text: &str| Entry::from(text))
+        };
+        let mut majority: Vec<Entry> = labels(MAJORITY).into();
+        majority.extend(scores.majority_row());
+        majority.push(Entry::Empty);
+        let mut rows = vec![majority];
+        for (i, scored) in scores.experiments.iter().enumerate() {
+            let experiment = scored.results.experiment;
+            let mut row: Vec<Entry> = labels(&experiment.method).into();
+            row.extend(scores.row(i));
+            let change = compare(&scored.pool, &base.pool)?;
+            let change = change.get(scores.primary_metric()).filter(|_| experiment.trains());
+            row.push(change.map_or(Entry::Empty, difference_entry));
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// The scores with fractions of the training examples; `None` if no experiment was trained on them.
+    pub fn data_efficiency(&self, group: &[&'r ExperimentResults<'r>]) -> Result<Option<Table>> {
         let fractions = &self.results.study.fractions;
-        let group: Vec<_> = group.iter().copied().filter(|cell| !cell.parts.is_empty()).collect();
+        let group: Vec<_> =
+            group.iter().copied().filter(|results| !results.fraction_runs.is_empty()).collect();
         if group.is_empty() {
             return Ok(None);
         }
-        let scoring = self.own(&group)?;
-        let (data_set, model) = names(&scoring);
-        let headline = scoring.headline();
-        let constant = scoring.measures.iter().find(|(metric, ..)| *metric == headline);
-        let constant =
-            constant.and_then(|(_, _, constant)| *constant).map_or(Entry::Empty, |value| {
-                Entry::Score(Score { value: 100.0 * value, ..Score::default() })
-            });
-        let mut rows = vec![vec![Entry::from("best constant")]];
-        rows[0].extend(std::iter::repeat_n(constant, fractions.len() + 1));
-        for cell in &scoring.cells {
-            let mut row = vec![Entry::Text(cell.results.cell.method.clone())];
-            let entry =
-                |scored: &Scored| score_of(scored, headline).map_or(Entry::Empty, Entry::Score);
+        let scores = self.score_group(&group)?;
+        let (data_set, model) = group_names(&scores);
+        let primary = scores.primary_metric();
+        let entry = |scores: &SeedScores| scores.entry(primary).map_or(Entry::Empty, Entry::Score);
+        let mut rows = vec![vec![Entry::from(MAJORITY)]];
+        rows[0].extend(std::iter::repeat_n(scores.primary_majority(), fractions.len() + 1));
+        for experiment in &scores.experiments {
+            let mut row = vec![Entry::Text(experiment.results.experiment.method.clone())];
             for fraction in fractions {
-                let part = cell.results.parts.iter().find(|(of, _)| of == fraction);
-                row.push(part.map_or(Entry::Empty, |(_, runs)| entry(&scored(runs))));
+                let runs = experiment.results.fraction_runs.iter().find(|(of, _)| of == fraction);
+                let scores = runs.map(|(_, runs)| SeedScores::of_own_test(runs));
+                row.push(scores.as_ref().map_or(Entry::Empty, entry));
             }
-            row.push(entry(&cell.scored));
+            row.push(entry(&experiment.scores));
             rows.push(row);
         }
         let mut head = vec!["method".to_owned()];
-        head.extend(fractions.iter().map(|part| format!("{:.0} %", 100.0 * part)));
+        head.extend(fractions.iter().map(|fraction| format!("{:.0} %", 100.0 * fraction)));
         head.push("all".to_owned());
         let caption = format!(
-            "{}: parts of the training images, and all of them; {}. The learning rate is the one chosen \
-             with all of them.",
-            title(&data_set, &model),
-            headline_name(headline),
+            "{}: scores after tuning on a fraction of the training images; {}. The learning rate is the one \
+             selected with all images.",
+            heading(&data_set, &model),
+            metric_label(primary),
         );
         Ok(Some(Table { name: file_name(["efficiency", &model, &data_set]), caption, head, rows }))
     }
 
-    /// The rates that were tried; none where there was no choice.
-    pub fn rates(&self) -> Option<Table> {
-        let head = ["model", "data", "method", "rate", "validation", "chosen", "at an end"];
+    /// The candidate learning rates; `None` if there was no choice.
+    pub fn learning_rates(&self) -> Option<Table> {
+        let head = ["model", "data", "method", "rate", "validation", "selected", "at the edge"];
         let mark = |is: bool| Entry::from(if is { "yes" } else { "" });
         let mut rows = Vec::new();
-        for CellResults { cell, tried, .. } in
-            self.results.cells.iter().filter(|c| c.tried.len() > 1)
-        {
-            for one in tried {
-                rows.push(vec![
-                    Entry::from(cell.model.as_str()),
-                    Entry::from(cell.data_set.as_str()),
-                    Entry::from(cell.method.as_str()),
-                    Entry::Text(format!("{:.0e}", one.rate)),
-                    match (&one.value, &one.failed) {
+        for results in self.results.experiments.iter().filter(|results| results.trials.len() > 1) {
+            for trial in &results.trials {
+                let mut row = experiment_entries(results);
+                row.extend([
+                    Entry::Text(format!("{:.0e}", trial.learning_rate)),
+                    match (&trial.value, &trial.failure) {
                         (Some(value), _) => Entry::Real(*value, 3),
-                        (None, failed) => {
-                            let cause = failed.as_deref().unwrap_or_default();
-                            Entry::Text(cause.lines().next().unwrap_or_default().to_owned())
+                        (None, failure) => {
+                            let cause = failure.as_deref().unwrap_or_default();
+                            Entry::from(cause.lines().next().unwrap_or_default())
                         }
                     },
-                    mark(one.chosen),
-                    mark(one.chosen && at_an_end(tried)),
+                    mark(trial.selected),
+                    mark(trial.selected && is_at_edge(&results.trials)),
                 ]);
+                rows.push(row);
             }
         }
-        let caption = "Learning rates, chosen by the validation examples alone. Where the best is at \
-                       an end of those tried, a better one may lie beyond.";
+        let caption = "Learning rates, selected by the validation split alone. If the selected one is at the \
+                       edge of the candidates, a better one may lie outside.";
         let head = head.map(str::to_owned).into();
         let table = Table { name: "rates".into(), caption: caption.into(), head, rows };
         (!table.rows.is_empty()).then(|| table.without_empty_columns())
     }
 
-    /// Every run that is reported.
+    /// All reported runs.
     pub fn runs(&self) -> Table {
-        let head =
-            ["model", "data", "method", "seed", "rate", "part", "epoch kept", "seconds", "address"];
+        let head = [
+            "model",
+            "data",
+            "method",
+            "seed",
+            "rate",
+            "fraction",
+            "best epoch",
+            "seconds",
+            "address",
+        ];
         let mut rows = Vec::new();
-        for cell in &self.results.cells {
-            let whole = cell.runs.iter().map(|run| (1.0, run));
-            let parts =
-                cell.parts.iter().flat_map(|(part, runs)| runs.iter().map(move |run| (*part, run)));
-            let rate = cell.tried.iter().find(|tried| tried.chosen).map(|tried| tried.rate);
-            for (part, run) in whole.chain(parts) {
-                rows.push(vec![
-                    Entry::from(cell.cell.model.as_str()),
-                    Entry::from(cell.cell.data_set.as_str()),
-                    Entry::from(cell.cell.method.as_str()),
+        for results in &self.results.experiments {
+            let full = results.runs.iter().map(|run| (1.0, run));
+            let on_fractions = results
+                .fraction_runs
+                .iter()
+                .flat_map(|(fraction, runs)| runs.iter().map(move |run| (*fraction, run)));
+            let selected = results.trials.iter().find(|trial| trial.selected);
+            let rate = selected.filter(|_| results.experiment.trains());
+            for (fraction, run) in full.chain(on_fractions) {
+                let mut row = experiment_entries(results);
+                row.extend([
                     Entry::Count(run.seed as usize),
-                    rate.filter(|_| cell.cell.trains())
-                        .map_or(Entry::Empty, |rate| Entry::Text(format!("{rate:.0e}"))),
-                    Entry::Real(f64::from(part), 2),
+                    rate.map_or(Entry::Empty, |trial| {
+                        Entry::Text(format!("{:.0e}", trial.learning_rate))
+                    }),
+                    Entry::Real(f64::from(fraction), 2),
                     Entry::Count(run.outcome.best_epoch),
                     Entry::Real(run.outcome.seconds, 1),
                     Entry::Text(run.address.clone()),
                 ]);
+                rows.push(row);
             }
         }
         let head = head.map(str::to_owned).into();
-        let caption = "The runs that are reported.".to_owned();
+        let caption = "The reported runs.".to_owned();
         Table { name: "runs".into(), caption, head, rows }.without_empty_columns()
     }
 }
 
-fn run_is_of(group: &[&CellResults<'_>], name: &str) -> bool {
-    group[0].cell.data_set == name
+fn read_baseline(study: &Study, name: &str) -> Result<Option<MajorityBaseline>> {
+    let dataset = study.test_data(name)?.open()?.dataset;
+    let mut answers = Vec::new();
+    for i in 0..dataset.len() {
+        let example = dataset.get(i)?;
+        if example.split == Split::Train {
+            answers.push((example.answer, example.answer_type));
+        }
+    }
+    let answers = answers.iter().map(|(answer, kind)| (answer.as_str(), *kind));
+    Ok((answers.len() > 0).then(|| MajorityBaseline::from_training(answers)))
 }
 
-fn names(scoring: &Scoring<'_>) -> (String, String) {
-    let cell = scoring.cells.first().map(|cell| cell.results.cell);
-    cell.map(|cell| (cell.data_set.clone(), cell.model.clone())).unwrap_or_default()
+/// The method, its trained parameters, memory and times.
+fn cost_entries(results: &ExperimentResults<'_>) -> Vec<Entry> {
+    let (runs, outcome) = (&results.runs, &results.runs[0].outcome);
+    let real =
+        |value: Option<f64>, digits| value.map_or(Entry::Empty, |value| Entry::Real(value, digits));
+    let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
+    vec![
+        Entry::Text(results.experiment.method.clone()),
+        Entry::Count(outcome.trained),
+        Entry::Real(percent, if percent < 1.0 && percent > 0.0 { 4 } else { 1 }),
+        real(mean(runs, |run| Some(run.outcome.peak_memory_bytes? as f64 / 1e6)), 0),
+        real(mean(runs, |run| run.history.step_seconds), 3),
+        real(mean(runs, |run| run.history.epoch_seconds), 1),
+    ]
 }
 
-/// What a heading calls a model's part of the study.
-pub fn title(of: &str, model: &str) -> String {
-    if model.is_empty() { of.to_owned() } else { format!("{of}, {model}") }
+/// The names of model, data set and method.
+fn experiment_entries(results: &ExperimentResults<'_>) -> Vec<Entry> {
+    let experiment = results.experiment;
+    [&experiment.model, &experiment.data_set, &experiment.method]
+        .map(|name| Entry::from(name.as_str()))
+        .into()
 }
 
-/// A file's name of these parts, as far as there are any.
+/// A difference of scores, times 100.
+fn difference_entry(difference: &Difference) -> Entry {
+    Entry::Score(ScoreEntry {
+        value: 100.0 * difference.value,
+        interval: difference.interval.map(|i| (100.0 * i.lo, 100.0 * i.hi)),
+        ..ScoreEntry::default()
+    })
+}
+
+/// The names of the data set and the model of a group.
+fn group_names(scores: &GroupScores<'_>) -> (String, String) {
+    let first = scores.experiments.first().map(|scored| scored.results.experiment);
+    first.map(|first| (first.data_set.clone(), first.model.clone())).unwrap_or_default()
+}
+
+/// The heading of a model's part of the study: the subject, and the model if there are several.
+pub fn heading(subject: &str, model: &str) -> String {
+    if model.is_empty() { subject.to_owned() } else { format!("{subject}, {model}") }
+}
+
+/// A file name of the parts that are not empty.
 pub fn file_name<const N: usize>(parts: [&str; N]) -> String {
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
     let parts = parts.iter().filter(|part| !part.is_empty());

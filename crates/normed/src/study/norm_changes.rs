@@ -1,4 +1,4 @@
-//! How far tuning moved the norms of each block.
+//! How much tuning changed the norms of each block.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use crate::train::Outcome;
 use crate::tuning::ModelDiff;
 use crate::weights::{BaseCheck, load_adapter};
 
-/// For each block with norms, the mean over its gains of the length of their change, over the length of
-/// what they were. None where no norm moved, or nothing was trained.
-pub fn changes(
+/// For each block with norms, the relative change of its gains: the L2 norm of the change divided by the L2
+/// norm of the original, averaged over the block's norms. `None` if no norm changed or nothing was trained.
+pub fn norm_changes(
     recipe: &Recipe,
     outcome: &Outcome,
 ) -> Result<Option<BTreeMap<(Tower, usize), f64>>> {
@@ -30,6 +30,6 @@ pub fn changes(
         }
     }
     let changes: BTreeMap<_, _> =
-        sums.into_iter().map(|(place, (sum, n))| (place, sum / n as f64)).collect();
+        sums.into_iter().map(|(block, (sum, n))| (block, sum / n as f64)).collect();
     Ok(changes.values().any(|&change| change > 0.0).then_some(changes))
 }

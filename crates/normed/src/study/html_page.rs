@@ -1,24 +1,24 @@
-//! The page that a report is: one file, no script, no request.
+//! The page of a report: one file without scripts and without requests.
 
-use super::html::escaped;
+use super::html::escape;
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = include_str!("html_page.css");
 
-/// A whole page of these sections, each a heading and what stands below it.
-pub fn page(name: &str, lead: &str, sections: &[(String, String)]) -> String {
+/// Renders a page with these sections, each a heading and its HTML content.
+pub fn render_page(name: &str, lead: &str, sections: &[(String, String)]) -> String {
     let links: String = sections
         .iter()
         .enumerate()
-        .map(|(i, (heading, _))| format!("<a href=\"#s{i}\">{}</a>\n", escaped(heading)))
+        .map(|(i, (heading, _))| format!("<a href=\"#s{i}\">{}</a>\n", escape(heading)))
         .collect();
     let body: String = sections
         .iter()
         .enumerate()
         .map(|(i, (heading, content))| {
-            format!("<section id=\"s{i}\"><h2>{}</h2>\n{content}</section>\n", escaped(heading))
+            format!("<section id=\"s{i}\"><h2>{}</h2>\n{content}</section>\n", escape(heading))
         })
         .collect();
-    let title = escaped(name);
+    let title = escape(name);
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

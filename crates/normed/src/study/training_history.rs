@@ -1,4 +1,4 @@
-//! How a run went, read from its events.jsonl.
+//! The step times and validation values of a run, read from its events.jsonl.
 
 use std::path::Path;
 
@@ -9,39 +9,40 @@ use crate::files::{TABLE_LIMIT, read_text};
 use crate::metrics::Metric;
 use crate::recipe::TrainSpec;
 
-/// How a run went.
+/// The step times and validation values of a run.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct History {
-    /// Median over the steps.
+pub struct TrainingHistory {
+    /// Median seconds per step.
     pub step_seconds: Option<f64>,
-    /// Seconds of an epoch's steps; evaluations not counted.
+    /// Seconds per epoch, without evaluations.
     pub epoch_seconds: Option<f64>,
-    /// Of each evaluation on the validation examples.
+    /// The evaluations on the validation split.
     pub validations: Vec<Validation>,
 }
 
-/// An evaluation on the validation examples.
+/// An evaluation on the validation split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Validation {
-    /// After this epoch.
+    /// The epoch after which it took place.
     pub epoch: usize,
-    /// Nats a token.
+    /// The loss, in nats per token.
     pub loss: f64,
-    /// Of generated texts, where some were generated: [`Metric::primary`].
+    /// The primary metric of generated texts, where texts were generated: [`Metric::primary`].
     pub score: Option<f64>,
 }
 
-impl History {
-    /// That of the run in `directory`, whose steps are made as `spec` says.
+impl TrainingHistory {
+    /// Reads the history of the run in `directory`, which was trained with `spec`.
     pub fn read(directory: &Path, spec: &TrainSpec) -> Result<Self> {
         let path = directory.join("events.jsonl");
         let text = read_text(&path, TABLE_LIMIT)?;
-        Ok(Self::of(&text, spec.examples_per_step()))
+        Ok(Self::parse(&text, spec.examples_per_step()))
     }
 
-    fn of(events: &str, examples: usize) -> Self {
+    /// `examples` is the number of examples per step.
+    fn parse(events: &str, examples: usize) -> Self {
         let (mut seconds, mut last_epoch, mut history) = (Vec::new(), 0, Self::default());
-        // Every line was written by a run; one that is broken tells nothing.
+        // A kill can cut a line short; such a line is skipped.
         for event in events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let epoch = event["epoch"].as_u64().unwrap_or(0) as usize;
             match event["event"].as_str() {
@@ -53,8 +54,8 @@ impl History {
                 }
                 Some("evaluated") if event["of"] == "validation" => {
                     let Some(loss) = event["loss"].as_f64() else { continue };
-                    let headline = |reports| event[Metric::primary(reports).name()].as_f64();
-                    let score = headline(false).or_else(|| headline(true));
+                    let primary = |reports| event[Metric::primary(reports).name()].as_f64();
+                    let score = primary(false).or_else(|| primary(true));
                     history.validations.push(Validation { epoch, loss, score });
                 }
                 _ => {}
@@ -83,12 +84,12 @@ mod tests {
 {"event":"step_done","step":3,"epoch":2,"loss":3.0,"examples_per_second":4.0}
 {"event":"evaluated","of":"test_after","epoch":2,"loss":9.0}
 "#;
-        let history = History::of(events, 8);
+        let history = TrainingHistory::parse(events, 8);
         assert_eq!((history.step_seconds, history.epoch_seconds), (Some(2.0), Some(3.0)));
         let want = Validation { epoch: 1, loss: 2.5, score: Some(0.5) };
         assert_eq!(history.validations, [want]);
-        let report = History::of(&events.replace("exact_match", "cider"), 8);
+        let report = TrainingHistory::parse(&events.replace("exact_match", "cider"), 8);
         assert_eq!(report.validations, history.validations);
-        assert_eq!(History::of("", 8), History::default());
+        assert_eq!(TrainingHistory::parse("", 8), TrainingHistory::default());
     }
 }
