@@ -207,7 +207,8 @@ impl Kernel for AmxBf16 {
 }
 
 /// Multiplies a whole tile: the sums are in tmm0 to tmm3, the left factor in tmm4 and tmm5, the right one
-/// in tmm6 and tmm7.
+/// in tmm6 and tmm7. Rows of the sums and of the right panel are `stride` bytes apart, rows of the left
+/// panel `left_stride` bytes.
 ///
 /// # Safety
 /// - The tiles must be configured on this thread ([`ConfiguredTiles`]).
@@ -230,25 +231,25 @@ unsafe fn multiply_whole(
             asm!(
                 $($start,)*
                 "2:",
-                "tileloadd tmm6, [{right} + {wide}]",
-                "tileloadd tmm4, [{left} + {narrow}]",
+                "tileloadd tmm6, [{right} + {stride}]",
+                "tileloadd tmm4, [{left} + {left_stride}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{left} + {narrow} + 1024]",
+                "tileloadd tmm5, [{left} + {left_stride} + 1024]",
                 "tdpbf16ps tmm2, tmm5, tmm6",
-                "tileloadd tmm7, [{right} + {wide} + 64]",
+                "tileloadd tmm7, [{right} + {stride} + 64]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {left}, 2048",
                 "add {right}, 2048",
                 "dec {blocks}",
                 "jnz 2b",
-                "tilestored [{upper} + {wide}], tmm0",
-                "tilestored [{upper} + {wide} + 64], tmm1",
-                "tilestored [{lower} + {wide}], tmm2",
-                "tilestored [{lower} + {wide} + 64], tmm3",
+                "tilestored [{upper} + {stride}], tmm0",
+                "tilestored [{upper} + {stride} + 64], tmm1",
+                "tilestored [{lower} + {stride}], tmm2",
+                "tilestored [{lower} + {stride} + 64], tmm3",
                 left = inout(reg) left => _, right = inout(reg) right => _,
                 blocks = inout(reg) blocks => _, upper = in(reg) sums, lower = in(reg) lower,
-                narrow = in(reg) 4 * TILE, wide = in(reg) 4 * SIDE,
+                left_stride = in(reg) 4 * TILE, stride = in(reg) 4 * SIDE,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
@@ -260,10 +261,10 @@ unsafe fn multiply_whole(
     unsafe {
         if resume {
             multiply!(
-                "tileloadd tmm0, [{upper} + {wide}]",
-                "tileloadd tmm1, [{upper} + {wide} + 64]",
-                "tileloadd tmm2, [{lower} + {wide}]",
-                "tileloadd tmm3, [{lower} + {wide} + 64]"
+                "tileloadd tmm0, [{upper} + {stride}]",
+                "tileloadd tmm1, [{upper} + {stride} + 64]",
+                "tileloadd tmm2, [{lower} + {stride}]",
+                "tileloadd tmm3, [{lower} + {stride} + 64]"
             );
         } else {
             multiply!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3");
@@ -290,20 +291,20 @@ unsafe fn multiply_upper_half(
             asm!(
                 $($start,)*
                 "2:",
-                "tileloadd tmm4, [{left} + {narrow}]",
-                "tileloadd tmm6, [{right} + {wide}]",
+                "tileloadd tmm4, [{left} + {left_stride}]",
+                "tileloadd tmm6, [{right} + {stride}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm7, [{right} + {wide} + 64]",
+                "tileloadd tmm7, [{right} + {stride} + 64]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "add {left}, 2048",
                 "add {right}, 2048",
                 "dec {blocks}",
                 "jnz 2b",
-                "tilestored [{sums} + {wide}], tmm0",
-                "tilestored [{sums} + {wide} + 64], tmm1",
+                "tilestored [{sums} + {stride}], tmm0",
+                "tilestored [{sums} + {stride} + 64], tmm1",
                 left = inout(reg) left => _, right = inout(reg) right => _,
                 blocks = inout(reg) blocks => _, sums = in(reg) sums,
-                narrow = in(reg) 4 * TILE, wide = in(reg) 4 * SIDE,
+                left_stride = in(reg) 4 * TILE, stride = in(reg) 4 * SIDE,
                 out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
             )
@@ -313,8 +314,8 @@ unsafe fn multiply_upper_half(
     unsafe {
         if resume {
             multiply!(
-                "tileloadd tmm0, [{sums} + {wide}]",
-                "tileloadd tmm1, [{sums} + {wide} + 64]"
+                "tileloadd tmm0, [{sums} + {stride}]",
+                "tileloadd tmm1, [{sums} + {stride} + 64]"
             );
         } else {
             multiply!("tilezero tmm0", "tilezero tmm1");
