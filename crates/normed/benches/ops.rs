@@ -190,7 +190,7 @@ impl Operation {
         let mut params = Parameters::new();
         let run = declare(&mut params.scope(Tower::Vision, ""));
         for (_, p) in params.iter_mut() {
-            p.set(ramp(&p.shape.clone()));
+            p.set(ramp(p.shape()));
         }
         params.set_precision(precision);
         Self { params, input: ramp(shape).to_precision(input), run, counts }

@@ -149,7 +149,7 @@ fn adapters_change_nothing_at_the_start_and_what_stands_before_tokens_does() {
             let moved =
                 logits(&case).data().iter().zip(before.data()).any(|(a, b)| (a - b).abs() > 1e-3);
             assert!(moved, "{what} does nothing");
-            case.params.unplug();
+            case.params.unplug_all();
             assert_eq!(logits(&case).data(), before.data(), "{what} cannot be taken out");
         }
     }
@@ -182,7 +182,7 @@ fn gradients_are_those_of_differences_whatever_is_computed_again() {
                         loss
                     };
                     let numeric = (at(step) - at(-step)) / f64::from(2.0 * step);
-                    let name = &case.params.get(id).name;
+                    let name = &case.params.get(id).name();
                     let off = (numeric - f64::from(analytic[i])).abs() / scale;
                     assert!(off < 1e-2, "{what}: {name}[{i}]: {} {numeric}", analytic[i]);
                 }
@@ -191,11 +191,11 @@ fn gradients_are_those_of_differences_whatever_is_computed_again() {
                 let mut again = Gradients::new();
                 loss(&case, recompute, Some(&mut again));
                 for &id in &trained {
-                    let what = format!("{what}, {recompute:?}: {}", case.params.get(id).name);
+                    let what = format!("{what}, {recompute:?}: {}", case.params.get(id).name());
                     assert_close(&what, &of(&again, id), &of(&gradients, id));
                 }
             }
-            case.params.unplug();
+            case.params.unplug_all();
         }
     }
 }
@@ -216,7 +216,7 @@ fn a_cache_begins_with_what_stands_before_the_tokens() {
             let largest = wide.data().iter().fold(0.0f32, |m, x| m.max(x.abs()));
             let off = wide.data().iter().zip(narrow.data()).map(|(a, b)| (a - b).abs());
             assert!(off.fold(0.0, f32::max) < 0.1 * largest, "{what} in bf16");
-            case.params.unplug();
+            case.params.unplug_all();
         }
     }
 }
@@ -239,11 +239,11 @@ fn what_is_saved_is_loaded_to_the_bit() {
             };
             save_adapter(&place, &case.params, &card).unwrap();
             let added = case.params.iter().filter(|(_, p)| p.is_added()).count();
-            case.params.unplug();
+            case.params.unplug_all();
             let read = load_adapter(&place, &mut case.params, BaseCheck::Is("a hash")).unwrap();
             assert_eq!((read.set.len(), read.warnings.len()), (added, 0), "{what}");
             assert_eq!(logits(&case).data(), wanted.data(), "{what}");
-            case.params.unplug();
+            case.params.unplug_all();
             let error = load_adapter(&place, &mut case.params, BaseCheck::Is("other")).unwrap_err();
             assert!(error.to_string().contains("trained on the base"), "{error}");
             for (from, to) in [

@@ -134,7 +134,12 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     let mut gradients = Gradients::new();
     g.backward(y.gradient_slot(), Tensor::new(y.shape(), seed), &mut gradients);
     for (id, parameter) in loaded.params.iter() {
-        assert_eq!(gradients.param(id).is_some(), parameter.trained, "{name}: {}", parameter.name);
+        assert_eq!(
+            gradients.param(id).is_some(),
+            parameter.is_trained(),
+            "{name}: {}",
+            parameter.name()
+        );
     }
 
     // Only they change.
@@ -148,11 +153,11 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     }
     let after = values(&loaded.params);
     for (((_, parameter), a), b) in loaded.params.iter().zip(&before).zip(&after) {
-        assert!(parameter.trained || a == b, "{name}: {} changed", parameter.name);
+        assert!(parameter.is_trained() || a == b, "{name}: {} changed", parameter.name());
     }
     assert!(before != after, "{name}: nothing changed");
     // Further than three steps go, so that no factor is near 0.
-    for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.trained) {
+    for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.is_trained()) {
         for (i, x) in parameter.value_mut().data_mut().iter_mut().enumerate() {
             *x += 0.1 * ((id.index() * 31 + i) as f32).sin();
         }

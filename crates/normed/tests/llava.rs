@@ -114,10 +114,9 @@ fn a_llava_is_made_trained_further_and_tuned() {
     assert_eq!(outcome.total, total);
     let ended = models::load(&root.join("further/model"), None).unwrap();
     for tower in [Tower::Vision, Tower::Projector, Tower::Decoder] {
-        let moved =
-            made.params.iter().zip(ended.params.iter()).any(|((_, a), (_, b))| {
-                a.role.tower == tower && a.value().data() != b.value().data()
-            });
+        let moved = made.params.iter().zip(ended.params.iter()).any(|((_, a), (_, b))| {
+            a.role().tower == tower && a.value().data() != b.value().data()
+        });
         assert!(moved, "{tower:?}");
     }
 
@@ -201,7 +200,7 @@ fn own_layout(made: &LoadedModel, dir: &Path) {
     let config = models::read_config(&made.dir).unwrap();
     let (mut own, mut tower) = (Vec::new(), Vec::new());
     for (_, p) in made.params.iter() {
-        let saved = made.config.saved_name(&p.name);
+        let saved = made.config.saved_name(p.name());
         let rename = |from: &str, to: &str| Some(format!("{to}{}", saved.strip_prefix(from)?));
         if let Some(name) = rename("vision_tower.", "") {
             tower.push((name, p.value()));

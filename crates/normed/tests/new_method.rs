@@ -46,7 +46,7 @@ fn form(role: &Role, options: &Options) -> Option<Form> {
 }
 
 fn initial_value(params: &Parameters, added: &AddedParameter, _: u64) -> Tensor {
-    let shape = &params.get(added.id).shape;
+    let shape = params.get(added.id).shape();
     Tensor::new(shape, vec![1.0; shape.iter().product()])
 }
 
@@ -85,12 +85,12 @@ fn a_method_of_one_file_is_read_trained_saved_and_loaded() {
         load_adapter(&recipe.output.join("adapter"), &mut model.params, BaseCheck::Is(&hash));
     assert_eq!(adapter.unwrap().set.len(), model.params.len() - own);
     let queries = model.params.iter().take(own).filter(|(_, p)| {
-        p.role.module == Module::Attention(AttentionProjection::Query)
-            && p.role.kind == ParamKind::Weight
+        p.role().module == Module::Attention(AttentionProjection::Query)
+            && p.role().kind == ParamKind::Weight
     });
     assert_eq!(queries.count(), model.params.len() - own);
     for (_, p) in model.params.iter().skip(own) {
-        assert!(p.value().data().iter().any(|x| *x != 1.0), "{} did not move", p.name);
+        assert!(p.value().data().iter().any(|x| *x != 1.0), "{} did not move", p.name());
     }
     assert!(outcome.steps > 0);
 }

@@ -45,12 +45,12 @@ fn read() -> Golden {
         let tensors = SafeTensors::deserialize(&file).unwrap();
         let names = tensors.names();
         let mut expected: Vec<_> = names.iter().filter_map(|n| n.strip_prefix("model.")).collect();
-        let mut declared: Vec<_> = params.iter().map(|(_, p)| p.name.clone()).collect();
+        let mut declared: Vec<_> = params.iter().map(|(_, p)| p.name().to_owned()).collect();
         expected.sort_unstable();
         declared.sort_unstable();
         assert_eq!(declared, expected);
         for (_, p) in params.iter_mut() {
-            p.set(floats(&tensors, &format!("model.{}", p.name)));
+            p.set(floats(&tensors, &format!("model.{}", p.name())));
         }
         batch(&tensors, &config, record.searches[0].answers.len())
     };
@@ -121,10 +121,10 @@ fn loss_and_norm_gradients_are_transformers() {
         let tensors = SafeTensors::deserialize(&golden.file).unwrap();
         for (id, p) in golden.params.iter() {
             let ours = gradients.param(id);
-            assert_eq!(ours.is_some(), trained.contains(&id), "{towers:?} trained: {}", p.name);
+            assert_eq!(ours.is_some(), trained.contains(&id), "{towers:?} trained: {}", p.name());
             if let Some(ours) = ours {
-                let theirs = floats(&tensors, &format!("grad.{}", p.name));
-                assert_close(&p.name, ours.data(), theirs.data());
+                let theirs = floats(&tensors, &format!("grad.{}", p.name()));
+                assert_close(p.name(), ours.data(), theirs.data());
             }
         }
     }
@@ -146,7 +146,7 @@ fn bf16_stays_close() {
     let tensors = SafeTensors::deserialize(&golden.file).unwrap();
     let (mut error, mut norm) = (0.0, 0.0);
     for (id, p) in golden.params.trained() {
-        let theirs = floats(&tensors, &format!("grad.{}", p.name));
+        let theirs = floats(&tensors, &format!("grad.{}", p.name()));
         for (a, b) in gradients.param(id).unwrap().data().iter().zip(theirs.data()) {
             error += f64::from((a - b) * (a - b));
             norm += f64::from(b * b);
@@ -165,7 +165,7 @@ fn frozen_towers_below_record_nothing() {
         train_norms(&mut golden.params, towers);
         let mut g = Graph::training(&golden.params);
         golden.model.forward(&mut g, &golden.batch, Mode::Evaluate).unwrap();
-        g.recorded()
+        g.recorded_operations()
     };
     let [all, text, decoder, none] =
         [&Tower::ALL[..], &[Tower::Text, Tower::Decoder], &[Tower::Decoder], &[]]
@@ -260,7 +260,8 @@ fn prefixes_and_prompts_are_those_of_a_plain_reference() {
         let short = method.with("length", 3).unwrap();
         let rule = Rule { towers: Some(vec![Tower::Text, Tower::Decoder]), ..Rule::new(short) };
         Tuning::One(rule).apply(&mut golden.params).unwrap();
-        let added: Vec<_> = golden.params.trained().map(|(id, p)| (id, p.name.clone())).collect();
+        let added: Vec<_> =
+            golden.params.trained().map(|(id, p)| (id, p.name().to_owned())).collect();
         for (id, name) in &added {
             let value = floats(&theirs, &format!("{method}.value.{name}"));
             golden.params.get_mut(*id).set(value);

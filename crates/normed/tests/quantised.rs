@@ -83,7 +83,7 @@ fn codes_and_statistics_are_those_of_bitsandbytes() {
             if name != "large" {
                 for (matrix, part) in [(&four, "nf4"), (&eight, "int8")] {
                     let mut elements = vec![0.0; rows * cols];
-                    matrix.factor().widen(0, &mut elements);
+                    matrix.factor().copy_to_f32(0, &mut elements);
                     close(&elements, &floats(part), 1e-6);
                 }
             }
@@ -165,7 +165,7 @@ fn check_distance(quantised: &LoadedModel, base: &LoadedModel, to: Quantization)
     };
     for ((_, q), (_, b)) in quantised.params.iter().zip(base.params.iter()) {
         let (got, want) = (q.value().to_precision(Precision::F32), b.value());
-        assert_eq!(q.quantization(), q.role.is_quantizable().then_some(to), "{}", q.name);
+        assert_eq!(q.quantization(), q.role().is_quantizable().then_some(to), "{}", q.name());
         let largest = want.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
         let farthest = if q.quantization().is_some() { 0.51 * gap * largest } else { 0.0 };
         assert_close(&got, want, farthest);
@@ -359,7 +359,7 @@ fn half_precision_stays_in_its_file_where_bf16_is_wanted() {
     let mut half = 0;
     for (_, p) in narrow.params.iter() {
         half += usize::from(p.value().is_f16());
-        assert_eq!(p.value().is_f16(), p.role.is_linear_weight(), "{}", p.name);
+        assert_eq!(p.value().is_f16(), p.role().is_linear_weight(), "{}", p.name());
     }
     assert!(half > 48);
     assert!(wide.params.iter().all(|(_, p)| !p.value().is_f16()));

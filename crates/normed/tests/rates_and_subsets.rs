@@ -37,13 +37,13 @@ fn parameter_groups_have_their_own_learning_rate() {
         let tuned = read_safetensors(&file).unwrap();
         let mut sums = BTreeMap::new();
         for (_, p) in base.params.iter() {
-            let (module, leaf) = p.name.rsplit_once('.').unwrap();
+            let (module, leaf) = p.name().rsplit_once('.').unwrap();
             let key = format!("base_model.model.{module}.ln_tuning_layers.{leaf}");
             let Some(stored) = tuned.tensors.get(&key) else { continue };
             let (new, old) = (stored.to_tensor().unwrap(), p.value());
             let sum: f32 = new.data().iter().zip(old.data()).map(|(a, b)| (a - b).abs()).sum();
-            let kind = if matches!(p.role.module, Module::Norm(_)) { "norms" } else { "rest" };
-            let side = if p.role.tower == Tower::Vision { "vision" } else { "text" };
+            let kind = if matches!(p.role().module, Module::Norm(_)) { "norms" } else { "rest" };
+            let side = if p.role().tower == Tower::Vision { "vision" } else { "text" };
             let entry = sums.entry(format!("{side} {kind}")).or_insert((0.0, 0));
             *entry = (entry.0 + f64::from(sum), entry.1 + p.len());
         }

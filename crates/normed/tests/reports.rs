@@ -149,5 +149,5 @@ fn a_plan_counts_every_image() {
     let [both, one] = [of(&both), of(&one)];
     assert!(both.needs.activations > one.needs.activations);
     // The vision tower has twice as many operations.
-    assert!(both.work.products as f64 > 1.3 * one.work.products as f64);
+    assert!(both.work.product_flops as f64 > 1.3 * one.work.product_flops as f64);
 }

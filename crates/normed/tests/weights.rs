@@ -43,7 +43,7 @@ fn all_three_forms_hold_the_same_weights() {
         assert_eq!(original.content_hash, hugging_face.content_hash);
         assert_eq!(original.params.len(), hugging_face.params.len());
         for ((_, a), (_, b)) in original.params.iter().zip(hugging_face.params.iter()) {
-            assert_eq!((&a.name, a.value().data()), (&b.name, b.value().data()));
+            assert_eq!((&a.name(), a.value().data()), (&b.name(), b.value().data()));
         }
     }
 }
@@ -83,9 +83,9 @@ fn every_name_translates_both_ways() {
         weights::read_safetensors(&golden("weights/original_safetensors/model.safetensors"));
     let original = original.unwrap().tensors;
     for (_, parameter) in params.iter() {
-        let name = weights::to_original(&parameter.name);
+        let name = weights::to_original(parameter.name());
         assert!(original.contains_key(&name), "{name}");
-        assert_eq!(weights::to_hugging_face(&name), parameter.name);
+        assert_eq!(weights::to_hugging_face(&name), parameter.name());
     }
 }
 
@@ -145,8 +145,7 @@ fn an_untied_output_matrix_is_an_error() {
     let mut other = loaded.params.get(loaded.params.find(table).unwrap()).value().clone();
     let second = "text_decoder.cls.predictions.decoder.weight";
     let write = |other: &Tensor| {
-        let mut list: Vec<_> =
-            loaded.params.iter().map(|(_, p)| (p.name.as_str(), p.value())).collect();
+        let mut list: Vec<_> = loaded.params.iter().map(|(_, p)| (p.name(), p.value())).collect();
         list.push((second, other));
         weights::write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
     };
@@ -168,7 +167,7 @@ fn shards_are_one_model() {
             .params
             .iter()
             .filter(|(id, _)| id.index() % 3 == shard)
-            .map(|(_, p)| (p.name.as_str(), p.value()))
+            .map(|(_, p)| (p.name(), p.value()))
             .collect();
         let path = dir.path().join(&file);
         weights::write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
@@ -185,7 +184,7 @@ fn shards_of_torch_are_one_model() {
     let (shards, whole) = (load("torch_shards"), load("hugging_face"));
     assert_eq!(shards.content_hash, whole.content_hash);
     for ((_, a), (_, b)) in shards.params.iter().zip(whole.params.iter()) {
-        assert_eq!((&a.name, a.value().data()), (&b.name, b.value().data()));
+        assert_eq!((&a.name(), a.value().data()), (&b.name(), b.value().data()));
     }
 
     let dir = copy_of("torch_shards");

@@ -61,8 +61,8 @@ fn a_parameter_has_the_value_that_peft_gave_it() {
 /// Trains `chosen` in name: changes every element.
 fn change(loaded: &mut LoadedModel, chosen: impl Fn(&normed::tensor::Parameter) -> bool) {
     for (id, parameter) in loaded.params.iter_mut() {
-        parameter.trained = chosen(parameter);
-        if parameter.trained {
+        parameter.set_trained(chosen(parameter));
+        if parameter.is_trained() {
             for (i, x) in parameter.value_mut().data_mut().iter_mut().enumerate() {
                 *x += 0.3 * ((id.index() * 31 + i) as f32).sin();
             }
@@ -84,14 +84,14 @@ fn card(hash: &str) -> AdapterCard<'_> {
 fn what_is_saved_is_loaded_again() {
     type Choice = fn(&normed::tensor::Parameter) -> bool;
     let choices: [(&str, Choice); 6] = [
-        ("norms", |p| matches!(p.role.module, Module::Norm(_))),
+        ("norms", |p| matches!(p.role().module, Module::Norm(_))),
         ("full", |_| true),
-        ("head", |p| p.role.module == Module::Head),
+        ("head", |p| p.role().module == Module::Head),
         ("attention", |p| {
-            matches!(p.role.module, Module::Attention(_)) && !p.name.contains("key.bias")
+            matches!(p.role().module, Module::Attention(_)) && !p.name().contains("key.bias")
         }),
-        ("embeddings", |p| matches!(p.role.module, Module::Embedding(_))),
-        ("class", |p| p.name.ends_with("class_embedding") && p.role.tower == Tower::Vision),
+        ("embeddings", |p| matches!(p.role().module, Module::Embedding(_))),
+        ("class", |p| p.name().ends_with("class_embedding") && p.role().tower == Tower::Vision),
     ];
     for (name, chosen) in choices {
         let mut loaded = base();
@@ -108,8 +108,8 @@ fn what_is_saved_is_loaded_again() {
         let read = load_adapter(&dir, &mut again.params, BaseCheck::Is(&hash)).unwrap();
         assert!(read.warnings.is_empty());
         for ((id, a), (_, b)) in again.params.iter().zip(loaded.params.iter()) {
-            assert_eq!(a.value().data(), b.value().data(), "{name}: {}", a.name);
-            assert!(!b.trained || read.set.contains(&id), "{name}: {}", a.name);
+            assert_eq!(a.value().data(), b.value().data(), "{name}: {}", a.name());
+            assert!(!b.is_trained() || read.set.contains(&id), "{name}: {}", a.name());
         }
     }
 }
@@ -118,7 +118,7 @@ fn what_is_saved_is_loaded_again() {
 fn the_config_has_the_keys_that_peft_writes() {
     let dir = tempfile::tempdir().unwrap();
     let mut loaded = base();
-    change(&mut loaded, |p| matches!(p.role.module, Module::Norm(_)));
+    change(&mut loaded, |p| matches!(p.role().module, Module::Norm(_)));
     save_adapter(dir.path(), &loaded.params, &card("hash")).unwrap();
     let read = |dir: &Path| -> serde_json::Value {
         serde_json::from_slice(&fs::read(dir.join("adapter_config.json")).unwrap()).unwrap()
@@ -145,7 +145,7 @@ fn the_config_has_the_keys_that_peft_writes() {
 fn another_base_is_an_error_unless_any_will_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut loaded = base();
-    change(&mut loaded, |p| matches!(p.role.module, Module::Norm(_)));
+    change(&mut loaded, |p| matches!(p.role().module, Module::Norm(_)));
     save_adapter(dir.path(), &loaded.params, &card("0123456789abcdef")).unwrap();
     let error = load_adapter(dir.path(), &mut loaded.params, BaseCheck::Is("fedcba9876543210"))
         .unwrap_err();
@@ -178,7 +178,7 @@ fn complaint(from: &str, edit: impl FnOnce(&mut BTreeMap<String, Tensor>)) -> St
     let error = load_adapter(dir.path(), &mut loaded.params, BaseCheck::Skip).unwrap_err();
     let before = base();
     for ((_, a), (_, b)) in loaded.params.iter().zip(before.params.iter()) {
-        assert_eq!(a.value().data(), b.value().data(), "{} was changed all the same", a.name);
+        assert_eq!(a.value().data(), b.value().data(), "{} was changed all the same", a.name());
     }
     error.to_string()
 }

@@ -32,7 +32,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         ExportFormat::Safetensors => {
             let tensors: Vec<_> = (set.iter())
                 .map(|&id| loaded.params.get(id))
-                .map(|p| (p.name.as_str(), p.value()))
+                .map(|p| (p.name(), p.value()))
                 .collect();
             let metadata = BTreeMap::from([
                 ("base_content_sha256".to_owned(), loaded.content_hash.to_string()),
@@ -42,7 +42,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         }
         ExportFormat::Peft => {
             for &id in &set {
-                loaded.params.get_mut(id).trained = true;
+                loaded.params.get_mut(id).set_trained(true);
             }
             let readme = adapter.join("README.md");
             let readme = if readme.is_file() {

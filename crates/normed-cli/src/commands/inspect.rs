@@ -180,18 +180,18 @@ fn prompt_text(rule: &PromptRule, image_tokens: usize) -> String {
 fn inert_by_reason(model: &ModelDeclaration) -> BTreeMap<&str, BTreeMap<String, Vec<&str>>> {
     let mut reasons: BTreeMap<&str, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
     for (_, parameter) in model.params.iter() {
-        let Some(reason) = parameter.inert else { continue };
-        let pattern = match parameter.role.layer {
-            Some(layer) => parameter.name.replacen(&format!(".{layer}."), ".*.", 1),
-            None => parameter.name.clone(),
+        let Some(reason) = parameter.inert_reason() else { continue };
+        let pattern = match parameter.role().layer {
+            Some(layer) => parameter.name().replacen(&format!(".{layer}."), ".*.", 1),
+            None => parameter.name().to_owned(),
         };
         let names = reasons.entry(reason).or_default().entry(pattern).or_default();
-        names.push(&parameter.name);
+        names.push(parameter.name());
     }
     reasons
 }
 
 /// The parameters that cannot affect the loss, each with the reason.
 fn inert(model: &ModelDeclaration) -> impl Iterator<Item = (&str, &'static str)> {
-    model.params.iter().filter_map(|(_, p)| Some((p.name.as_str(), p.inert?)))
+    model.params.iter().filter_map(|(_, p)| Some((p.name(), p.inert_reason()?)))
 }

@@ -66,9 +66,9 @@ fn details(estimate: &CostEstimate) -> String {
     ];
     let rows = rows.map(|(name, n)| vec![name.to_owned(), bytes(n)]);
     let work = [
-        ("per step: multiply-adds of matrix products", scaled(estimate.work.products)),
-        ("multiply-adds of attention", scaled(estimate.work.attention)),
-        ("elements of other operations", scaled(estimate.work.elements)),
+        ("per step: multiply-adds of matrix products", scaled(estimate.work.product_flops)),
+        ("multiply-adds of attention", scaled(estimate.work.attention_flops)),
+        ("elements of other operations", scaled(estimate.work.elementwise)),
     ];
     let work = work.map(|(name, n)| vec![name.to_owned(), n]);
     format!("{}\n\n{}", columns(&rows, 1), columns(&work, 1))

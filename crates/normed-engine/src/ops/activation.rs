@@ -43,7 +43,7 @@ fn activate_with(g: &mut Graph<'_>, x: &Var, f: impl ActivationFn) -> Var {
 
 /// Multiplies `dy` by the derivative at `x`, in place.
 fn backward<T: Element>(f: impl ActivationFn, x: &Tensor, dy: &mut Tensor) {
-    dy.count_in_place(Operation::Pass(x.len()));
+    dy.count_in_place(Operation::Elementwise(x.len()));
     if dy.is_planned() {
         return;
     }
@@ -141,7 +141,7 @@ fn sigmoid(x: f32) -> f32 {
 /// The activation function of every element.
 pub(super) fn apply<T: Element>(f: impl ActivationFn, x: &Tensor) -> Tensor {
     let mut y = T::empty_like(x, x.shape());
-    y.count(Operation::Pass(x.len()));
+    y.count(Operation::Elementwise(x.len()));
     if y.is_planned() {
         return y;
     }

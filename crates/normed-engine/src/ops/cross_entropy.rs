@@ -37,7 +37,7 @@ pub fn cross_entropy(
     let input = logits.gradient_slot();
     let mut rows = logits.value.reshape(&[labels.len(), width]);
     let mut position_losses = vec![0.0; labels.len()];
-    rows.count_in_place(Operation::Pass(rows.len()));
+    rows.count_in_place(Operation::Elementwise(rows.len()));
     if !rows.is_planned() {
         losses(rows.data_mut(), &mut position_losses, labels, label_smoothing);
     }
@@ -47,7 +47,7 @@ pub fn cross_entropy(
         let factor = seed.data()[0];
         let mut d = rows;
         if factor != 1.0 {
-            d.count_in_place(Operation::Pass(d.len()));
+            d.count_in_place(Operation::Elementwise(d.len()));
             if !d.is_planned() {
                 d.data_mut().iter_mut().for_each(|d| *d *= factor);
             }

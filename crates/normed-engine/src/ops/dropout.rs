@@ -43,7 +43,7 @@ impl DropoutStream {
     }
 
     fn apply_in<T: Element>(&self, x: &mut Tensor) {
-        x.count_in_place(Operation::Pass(x.len()));
+        x.count_in_place(Operation::Elementwise(x.len()));
         if x.is_planned() {
             return;
         }
@@ -60,7 +60,7 @@ impl DropoutStream {
 
     /// Multiplies each example of `x [B, ..]` by one factor, that of its element 0.
     fn apply_to_examples(&self, x: &mut Tensor) {
-        x.count_in_place(Operation::Pass(x.len()));
+        x.count_in_place(Operation::Elementwise(x.len()));
         if x.is_planned() {
             return;
         }

@@ -23,7 +23,7 @@ pub fn embedding(
     let channels = w.width();
     let shape = [ids.len() / width, width, channels];
     let mut out = w.empty_like(&shape, Precision::F32);
-    out.count(Operation::Pass(ids.len() * channels));
+    out.count(Operation::Elementwise(ids.len() * channels));
     if !out.is_planned() {
         let rows = out.data_mut().chunks_exact_mut(channels).zip(ids);
         for (i, (out, &id)) in rows.enumerate() {
@@ -42,7 +42,7 @@ pub fn embedding(
     g.record(out, train_words || train_positions, move |dy, gradients| {
         let mut scatter = |id: ParamId, table: &Tensor, row_of: &dyn Fn(usize) -> usize| {
             let mut dt = dy.zeros_like(table.shape());
-            dt.count(Operation::Pass(dy.len()));
+            dt.count(Operation::Elementwise(dy.len()));
             if !dt.is_planned() {
                 let sums = dt.data_mut();
                 for (i, dy) in dy.data().chunks_exact(channels).enumerate() {

@@ -89,7 +89,7 @@ pub fn swiglu(g: &mut Graph<'_>, gate: &Var, up: &Var) -> Var {
 
 /// Replaces `gate` and `up` by their gradients: `d ∘ up ∘ silu'(gate)` and `d ∘ silu(gate)`.
 fn swiglu_gradients<T: Element>(d: &Tensor, gate: &mut Tensor, up: &mut Tensor) {
-    gate.count(Operation::Pass(d.len()));
+    gate.count(Operation::Elementwise(d.len()));
     if gate.is_planned() {
         return;
     }
@@ -198,7 +198,7 @@ fn biased_product(layer: &LinearLayer, x: &Tensor, epilogue: impl Fn(usize, usiz
 /// `silu(gate) ∘ up`.
 fn product_of<T: Element>([gate, up]: &[Tensor; 2]) -> Tensor {
     let mut y = T::empty_like(gate, gate.shape());
-    y.count(Operation::Pass(gate.len()));
+    y.count(Operation::Elementwise(gate.len()));
     if y.is_planned() {
         return y;
     }

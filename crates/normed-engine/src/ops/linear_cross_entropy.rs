@@ -54,9 +54,9 @@ fn in_chunks(
     let mut at = 0;
     for labels in labels.chunks((max_logits / vocab_size).max(1)) {
         let n = labels.len();
-        let x = rows.range(at..at + n);
+        let x = rows.slice(at..at + n);
         let mut logits = layer.forward(&x, Precision::F32, Output::F32);
-        logits.count_in_place(Operation::Pass(logits.len()));
+        logits.count_in_place(Operation::Elementwise(logits.len()));
         if !logits.is_planned() {
             losses(logits.data_mut(), &mut position_losses[at..at + n], labels, label_smoothing);
         }
@@ -91,7 +91,7 @@ fn in_chunks(
 
 /// Copies `part` to the elements of `whole` from index `at` on.
 fn copy_into<T: Element>(part: &Tensor, whole: &mut Tensor, at: usize) {
-    whole.count_in_place(Operation::Pass(part.len()));
+    whole.count_in_place(Operation::Elementwise(part.len()));
     if !whole.is_planned() {
         T::slice_mut(whole)[at..][..part.len()].copy_from_slice(T::slice(part));
     }
@@ -100,7 +100,7 @@ fn copy_into<T: Element>(part: &Tensor, whole: &mut Tensor, at: usize) {
 /// `factor * x`, computed in place.
 fn times<T: Element>(mut x: Tensor, factor: f32) -> Tensor {
     if factor != 1.0 {
-        x.count_in_place(Operation::Pass(x.len()));
+        x.count_in_place(Operation::Elementwise(x.len()));
         if !x.is_planned() {
             T::slice_mut(&mut x).iter_mut().for_each(|x| *x = T::from_f32(x.to_f32() * factor));
         }
@@ -136,7 +136,7 @@ mod tests {
         let (mut params, id) = random_parameters(&[&[7, 5], &[11, 5]]);
         for trained in [[true, true], [true, false], [false, true], [false, false]] {
             for (&id, trained) in id.iter().zip(trained) {
-                params.get_mut(id).trained = trained;
+                params.get_mut(id).set_trained(trained);
             }
             let (sum, position_losses, gradients) = results(&params, &id, 7 * 11);
             assert_eq!(gradients.each_ref().map(Option::is_some), trained);

@@ -84,7 +84,7 @@ pub fn merged_row_norms(g: &Graph<'_>, weight: ParamId, path: LowRank) -> Vec<f3
     // ‖w‖² + 2 s b·(A w) + s² b·(A Aᵀ b), for the rows w of W and b of B.
     let aw = w.forward(&a, Precision::F32, Output::F32);
     let mut norms = a.empty_like(&[out], Precision::F32);
-    norms.count(Operation::Pass(out * inner));
+    norms.count(Operation::Elementwise(out * inner));
     if norms.is_planned() {
         return vec![1.0; out];
     }
@@ -99,7 +99,7 @@ pub fn merged_row_norms(g: &Graph<'_>, weight: ParamId, path: LowRank) -> Vec<f3
     let scale = f64::from(path.scale);
     for_each_row(norms.data_mut(), 1, |o, norm| {
         let mut w = vec![0.0; inner];
-        factor.widen(o * inner, &mut w);
+        factor.copy_to_f32(o * inner, &mut w);
         let b = &b[o * rank..][..rank];
         let mut square = dot(&w, &w);
         for (i, bi) in b.iter().enumerate() {
@@ -243,7 +243,7 @@ fn backward<T: Element>(
 
 /// `s x`, computed in place. For values with few columns.
 fn scaled(mut x: Tensor, s: f32) -> Tensor {
-    x.count_in_place(Operation::Pass(x.len()));
+    x.count_in_place(Operation::Elementwise(x.len()));
     if !x.is_planned() {
         x.data_mut().iter_mut().for_each(|x| *x *= s);
     }
@@ -254,7 +254,7 @@ fn scaled(mut x: Tensor, s: f32) -> Tensor {
 fn transposed(b: &Tensor) -> Tensor {
     let (out, rank) = (b.shape()[0], b.len() / b.shape()[0]);
     let mut to = b.empty_like(&[rank, out], Precision::F32);
-    to.count(Operation::Pass(b.len()));
+    to.count(Operation::Elementwise(b.len()));
     if !to.is_planned() {
         let b = b.data();
         for (i, to) in to.data_mut().iter_mut().enumerate() {

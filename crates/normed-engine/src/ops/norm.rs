@@ -74,7 +74,7 @@ fn norm<const CENTERED: bool>(
         x.value.width(),
         norm.weight.len(),
         "the width of a norm's input and that of {}",
-        g.param(weight).name
+        g.param(weight).name()
     );
     let trained_weight = Some(weight).filter(|&id| g.needs_gradient_of(id));
     let trained_bias = bias.filter(|&id| g.needs_gradient_of(id));
@@ -104,7 +104,7 @@ impl<const CENTERED: bool> Norm<CENTERED> {
     /// The output alone.
     fn forward<T: Element>(&self, x: &Tensor) -> Tensor {
         let mut y = T::empty_like(x, x.shape());
-        y.count(Operation::Pass(x.len()));
+        y.count(Operation::Elementwise(x.len()));
         if y.is_planned() {
             return y;
         }
@@ -137,7 +137,7 @@ impl<const CENTERED: bool> Norm<CENTERED> {
     fn forward_keeping_in<K: Element, T: Element>(&self, x: &Tensor) -> (Tensor, Tensor, Tensor) {
         let (mut y, mut normalized) = (T::empty_like(x, x.shape()), K::empty_like(x, x.shape()));
         let mut roots = x.empty_like(&[x.rows()], Precision::F32);
-        y.count(Operation::Pass(x.len()));
+        y.count(Operation::Elementwise(x.len()));
         if y.is_planned() {
             return (y, normalized, roots);
         }
@@ -254,7 +254,7 @@ impl<const CENTERED: bool> Kept<CENTERED> {
         );
         for (id, start) in [(self.trained_weight, 0), (self.trained_bias, width)] {
             if let Some(id) = id {
-                gradients.add_param(id, sums.copied(start, &[width]));
+                gradients.add_param(id, sums.copy_elements(start, &[width]));
             }
         }
     }
@@ -285,7 +285,7 @@ impl<const CENTERED: bool> Kept<CENTERED> {
             Some(so_far) => (so_far, true),
             None => (dy.empty_like(dy.shape(), Precision::F32), false),
         };
-        dx.count_in_place(Operation::Pass(dy.len()));
+        dx.count_in_place(Operation::Elementwise(dy.len()));
         if !dx.is_planned() {
             let roots = self.roots.data();
             for_each_row(

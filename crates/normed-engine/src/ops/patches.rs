@@ -18,7 +18,7 @@ pub fn extract_patches(pixels: &Tensor, patch: usize) -> Tensor {
     let (rows, cols) = (h / patch, w / patch);
     let width = channels * patch * patch;
     let mut out = pixels.empty_like(&[b, rows * cols, width], Precision::F32);
-    out.count(Operation::Pass(pixels.len()));
+    out.count(Operation::Elementwise(pixels.len()));
     if out.is_planned() {
         return out;
     }
@@ -53,10 +53,10 @@ pub fn prepend_class_and_add_positions(
         p.len(),
         (n + 1) * width,
         "{} has not one position embedding for each of {n} patches and the class token",
-        g.param(positions).name
+        g.param(positions).name()
     );
     let mut out = x.value.empty_like(&[b, n + 1, width], Precision::F32);
-    out.count(Operation::Pass(b * (n + 1) * width));
+    out.count(Operation::Elementwise(b * (n + 1) * width));
     if !out.is_planned() {
         for_each_row(out.data_mut(), width, |i, row| {
             let (image, t) = (i / (n + 1), i % (n + 1));
@@ -81,7 +81,7 @@ pub fn prepend_class_and_add_positions(
                 }
             });
             if train_class {
-                gradients.add_param(class, dp.copied(0, c.shape()));
+                gradients.add_param(class, dp.copy_elements(0, c.shape()));
             }
             if train_positions {
                 gradients.add_param(positions, dp.reshape(p.shape()));
@@ -89,7 +89,7 @@ pub fn prepend_class_and_add_positions(
         }
         if input.needs_gradient() {
             let mut dx = dy.empty_like(&[b, n, width], Precision::F32);
-            dx.count(Operation::Pass(b * n * width));
+            dx.count(Operation::Elementwise(b * n * width));
             if !dx.is_planned() {
                 for_each_row(dx.data_mut(), n * width, |i, row| {
                     row.copy_from_slice(&dy.data()[(i * (n + 1) + 1) * width..][..n * width]);

@@ -65,7 +65,7 @@ impl Layout {
 
     fn forward<T: Element>(self, rows: &Tensor, x: &Tensor) -> Tensor {
         let mut y = T::empty_like(x, &[self.sequences, self.prepended + self.length, self.width]);
-        y.count(Operation::Pass(y.len()));
+        y.count(Operation::Elementwise(y.len()));
         if y.is_planned() {
             return y;
         }
@@ -84,7 +84,7 @@ impl Layout {
     fn rows_gradient<T: Element>(self, dy: &Tensor) -> Tensor {
         let mut d = dy.zeros_like(&[self.prepended, self.row_width]);
         let [before, own] = self.parts();
-        d.count_in_place(Operation::Pass(self.sequences * before));
+        d.count_in_place(Operation::Elementwise(self.sequences * before));
         if d.is_planned() {
             return d;
         }
@@ -101,7 +101,7 @@ impl Layout {
     fn x_gradient<T: Element>(self, dy: &Tensor) -> Tensor {
         let mut d = T::empty_like(dy, &[self.sequences, self.length, self.width]);
         let [before, own] = self.parts();
-        d.count(Operation::Pass(d.len()));
+        d.count(Operation::Elementwise(d.len()));
         if d.is_planned() {
             return d;
         }

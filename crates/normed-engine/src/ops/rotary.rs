@@ -39,7 +39,7 @@ impl RotaryTable {
 
     /// Rotates `x` in place, by the angles times `sign`.
     fn rotate<T: Element>(&self, x: &mut Tensor, sign: f32) {
-        x.count_in_place(Operation::Pass(x.len()));
+        x.count_in_place(Operation::Elementwise(x.len()));
         if x.is_planned() {
             return;
         }

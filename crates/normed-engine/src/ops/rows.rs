@@ -42,7 +42,7 @@ pub fn assemble_rows(
         let each = || rows.iter().zip(dy.data().chunks_exact(channels));
         if train {
             let mut dw = dy.zeros_like(w.shape());
-            dw.count(Operation::Pass(dy.len()));
+            dw.count(Operation::Elementwise(dy.len()));
             if !dw.is_planned() {
                 let sums = dw.data_mut();
                 for (row, dy) in each() {
@@ -56,7 +56,7 @@ pub fn assemble_rows(
         }
         if input.needs_gradient() {
             let mut dx = dy.zeros_like(&shape);
-            dx.count(Operation::Pass(dx.len()));
+            dx.count(Operation::Elementwise(dx.len()));
             if !dx.is_planned() {
                 let dx = dx.data_mut();
                 for (row, dy) in each() {
@@ -74,7 +74,7 @@ pub fn assemble_rows(
 fn assemble(table: &Tensor, value: Option<&Tensor>, rows: &[RowSource], width: usize) -> Tensor {
     let channels = table.width();
     let mut out = table.empty_like(&[rows.len() / width, width, channels], Precision::F32);
-    out.count(Operation::Pass(out.len()));
+    out.count(Operation::Elementwise(out.len()));
     if out.is_planned() {
         return out;
     }
@@ -109,9 +109,9 @@ pub fn select_rows(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -
     let (input, shape) = (x.gradient_slot(), x.shape().to_vec());
     g.record(out, input.needs_gradient(), move |dy, gradients| {
         let mut dx = dy.zeros_like(&shape);
-        dx.count(Operation::Pass(dx.len()));
+        dx.count(Operation::Elementwise(dx.len()));
         if !dx.is_planned() {
-            let sums: &mut Vec<f32> = dx.data_mut();
+            let sums: &mut [f32] = dx.data_mut();
             for (dy, &row) in dy.data().chunks_exact(channels).zip(&rows) {
                 let sums = &mut sums[row * channels..][..channels];
                 sums.iter_mut().zip(dy).for_each(|(s, d)| *s += d);
@@ -124,7 +124,7 @@ pub fn select_rows(g: &mut Graph<'_>, x: &Var, rows: Vec<usize>, width: usize) -
 /// The forward pass of [`select_rows`].
 fn select<T: Element>(x: &Tensor, rows: &[usize], shape: &[usize]) -> Tensor {
     let mut out = T::empty_like(x, shape);
-    out.count(Operation::Pass(out.len()));
+    out.count(Operation::Elementwise(out.len()));
     if !out.is_planned() {
         let channels = x.width();
         for (out, &row) in T::slice_mut(&mut out).chunks_exact_mut(channels).zip(rows) {

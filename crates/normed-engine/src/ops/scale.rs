@@ -94,7 +94,7 @@ impl Factors {
         residual: Option<&Tensor>,
     ) -> Tensor {
         let mut y = Y::empty_like(x, x.shape());
-        y.count(Operation::Pass(x.len()));
+        y.count(Operation::Elementwise(x.len()));
         if y.is_planned() {
             return y;
         }
@@ -132,7 +132,7 @@ impl Factors {
             Precision::Bf16 => product_sums::<half::bf16, X>(dy, x),
         };
         if let Some(inverse) = &self.inverse {
-            sums.count_in_place(Operation::Pass(inverse.len()));
+            sums.count_in_place(Operation::Elementwise(inverse.len()));
             if !sums.is_planned() {
                 sums.data_mut().iter_mut().zip(inverse).for_each(|(sum, n)| *sum *= n);
             }

@@ -229,7 +229,7 @@ pub(super) fn sum_rows(
     const BLOCK: usize = 64;
     let mut total = x.zeros_like(&[width]);
     let mut partial = x.empty_like(&[rows.div_ceil(BLOCK), width], Precision::F32);
-    total.count(Operation::Pass(rows * width));
+    total.count(Operation::Elementwise(rows * width));
     if total.is_planned() {
         return total;
     }

@@ -34,7 +34,7 @@ pub(crate) fn random_parameters(shapes: &[&[usize]]) -> (Parameters, Vec<ParamId
         .collect();
     for (i, &id) in ids.iter().enumerate() {
         let parameter = params.get_mut(id);
-        parameter.trained = true;
+        parameter.set_trained(true);
         let n = parameter.len();
         parameter.set(Tensor::new(shapes[i], random_values(n, 100 + i as u64)));
     }
@@ -80,7 +80,7 @@ pub(crate) fn check_gradients(
             };
             let numeric = (at(params, step) - at(params, -step)) / f64::from(2.0 * step);
             let error = (numeric - f64::from(analytic.data()[i])).abs() / f64::from(scale);
-            let name = &params.get(id).name;
+            let name = params.get(id).name();
             assert!(
                 error < tolerance,
                 "{name}[{i}]: backward gives {}, finite differences give {numeric}",
@@ -90,7 +90,7 @@ pub(crate) fn check_gradients(
     }
     for &only in &ids {
         for &id in &ids {
-            params.get_mut(id).trained = id == only;
+            params.get_mut(id).set_trained(id == only);
         }
         let alone = self::gradients(params, &f);
         for &id in &ids {
@@ -100,13 +100,17 @@ pub(crate) fn check_gradients(
         assert!(a.data() == b.data(), "the gradient depends on which other parameters are trained");
     }
     for &id in &ids {
-        params.get_mut(id).trained = false;
+        params.get_mut(id).set_trained(false);
     }
     let mut graph = Graph::training(params);
     f(&mut graph);
-    assert_eq!(graph.recorded(), 0, "an operation was recorded although nothing is trained");
+    assert_eq!(
+        graph.recorded_operations(),
+        0,
+        "an operation was recorded although nothing is trained"
+    );
     for &id in &ids {
-        params.get_mut(id).trained = true;
+        params.get_mut(id).set_trained(true);
     }
     params.set_precision(Precision::Bf16);
     let in_bf16 = self::gradients(params, &f);

@@ -1,5 +1,7 @@
-//! What values take and what operations do, counted: for a pass that is only planned, or to hold a
-//! plan to the pass itself.
+//! Counting the memory of values and the arithmetic of operations.
+//!
+//! A [`Meter`] serves a pass over planned values, which computes nothing and only counts; and it serves
+//! a real pass, to check that the plan was right.
 
 use std::ops::{Add, Mul, Sub};
 use std::sync::Arc;
@@ -7,8 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::Serialize;
 
-/// Counts the bytes of the values that claim them, and the work of the operations on these values.
-/// Clones count together.
+/// Counts the bytes of the values that claim them, and the arithmetic of the operations on those
+/// values. Clones share their counts.
 #[derive(Debug, Clone, Default)]
 pub struct Meter(Arc<Counts>);
 
@@ -16,79 +18,85 @@ pub struct Meter(Arc<Counts>);
 struct Counts {
     live: AtomicUsize,
     peak: AtomicUsize,
-    products: AtomicU64,
-    packed: AtomicU64,
-    attention: AtomicU64,
-    elements: AtomicU64,
-    /// The largest need so far of products and of attentions: both keep what they work in.
+    product_flops: AtomicU64,
+    packed_elements: AtomicU64,
+    attention_flops: AtomicU64,
+    elementwise: AtomicU64,
+    /// The largest scratch memory so far of a product and of an attention, in bytes. Each of the two
+    /// keeps its scratch memory from one call to the next.
     scratch: [AtomicUsize; 2],
 }
 
-/// Work that was counted.
+/// The arithmetic of operations, as counted by a [`Meter`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Work {
+pub struct OperationCounts {
     /// Floating-point operations of matrix products.
-    pub products: u64,
-    /// Elements of their right factors, packed once a product: most of the time where rows are few.
-    pub packed: u64,
-    /// Floating-point operations of the products inside attentions.
-    pub attention: u64,
-    /// Elements that everything else passes over.
-    pub elements: u64,
+    #[serde(rename = "products")]
+    pub product_flops: u64,
+    /// Elements of right factors, packed once for each product. With few rows this takes most of a
+    /// product's time.
+    #[serde(rename = "packed")]
+    pub packed_elements: u64,
+    /// Floating-point operations of the matrix products inside attentions.
+    #[serde(rename = "attention")]
+    pub attention_flops: u64,
+    /// Elements that all other operations pass over.
+    #[serde(rename = "elements")]
+    pub elementwise: u64,
 }
 
-/// What an operation does to a value.
+/// The arithmetic and the scratch memory of one operation.
 #[derive(Debug, Clone, Copy)]
 pub enum Operation {
     /// A matrix product.
     Product {
         /// Floating-point operations.
         flop: usize,
-        /// Elements of the right factor.
+        /// Elements of the right factor, which are packed.
         packed: usize,
-        /// The bytes that it works in.
+        /// Scratch memory in bytes.
         scratch: usize,
     },
-    /// A direction of an attention.
+    /// The forward or the backward of an attention.
     Attention {
-        /// Floating-point operations of its products.
+        /// Floating-point operations of its matrix products.
         flop: usize,
-        /// The bytes that it works in.
+        /// Scratch memory in bytes.
         scratch: usize,
     },
-    /// A pass over so many elements.
-    Pass(usize),
+    /// Any other operation: the number of elements that it passes over.
+    Elementwise(usize),
 }
 
 impl Meter {
-    /// Nothing counted yet.
+    /// A meter on which nothing is counted yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Bytes claimed now.
-    pub fn live(&self) -> usize {
+    /// The bytes that values claim at present.
+    pub fn live_bytes(&self) -> usize {
         self.0.live.load(Ordering::Relaxed)
     }
 
-    /// The most bytes that were claimed at a time.
-    pub fn peak(&self) -> usize {
+    /// The most bytes that values have claimed at one time.
+    pub fn peak_bytes(&self) -> usize {
         self.0.peak.load(Ordering::Relaxed)
     }
 
-    /// Bytes that operations work in, kept from one to the next and claimed by no value.
-    pub fn scratch(&self) -> usize {
+    /// The scratch memory of operations in bytes. No value claims it.
+    pub fn scratch_bytes(&self) -> usize {
         self.0.scratch.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// The work done so far.
-    pub fn work(&self) -> Work {
+    /// The arithmetic counted so far.
+    pub fn operation_counts(&self) -> OperationCounts {
         let counts = &*self.0;
-        Work {
-            products: counts.products.load(Ordering::Relaxed),
-            packed: counts.packed.load(Ordering::Relaxed),
-            attention: counts.attention.load(Ordering::Relaxed),
-            elements: counts.elements.load(Ordering::Relaxed),
+        OperationCounts {
+            product_flops: counts.product_flops.load(Ordering::Relaxed),
+            packed_elements: counts.packed_elements.load(Ordering::Relaxed),
+            attention_flops: counts.attention_flops.load(Ordering::Relaxed),
+            elementwise: counts.elementwise.load(Ordering::Relaxed),
         }
     }
 
@@ -103,22 +111,22 @@ impl Meter {
         let [of_products, of_attention] = &counts.scratch;
         match operation {
             Operation::Product { flop, packed, scratch } => {
-                counts.products.fetch_add(flop as u64, Ordering::Relaxed);
-                counts.packed.fetch_add(packed as u64, Ordering::Relaxed);
+                counts.product_flops.fetch_add(flop as u64, Ordering::Relaxed);
+                counts.packed_elements.fetch_add(packed as u64, Ordering::Relaxed);
                 of_products.fetch_max(scratch, Ordering::Relaxed);
             }
             Operation::Attention { flop, scratch } => {
-                counts.attention.fetch_add(flop as u64, Ordering::Relaxed);
+                counts.attention_flops.fetch_add(flop as u64, Ordering::Relaxed);
                 of_attention.fetch_max(scratch, Ordering::Relaxed);
             }
-            Operation::Pass(elements) => {
-                counts.elements.fetch_add(elements as u64, Ordering::Relaxed);
+            Operation::Elementwise(elements) => {
+                counts.elementwise.fetch_add(elements as u64, Ordering::Relaxed);
             }
         }
     }
 }
 
-/// Bytes on a meter, until it is dropped.
+/// Bytes claimed on a meter until the claim is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     meter: Meter,
@@ -126,14 +134,14 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// So many bytes on the same meter.
-    pub fn beside(&self, bytes: usize) -> Self {
-        self.meter.claim(bytes)
+    /// The number of bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
-    /// As many bytes once more.
-    pub fn again(&self) -> Self {
-        self.meter.claim(self.bytes)
+    /// A further claim of `bytes` on the same meter.
+    pub fn claim(&self, bytes: usize) -> Self {
+        self.meter.claim(bytes)
     }
 
     pub fn count(&self, operation: Operation) {
@@ -147,41 +155,77 @@ impl Drop for Claim {
     }
 }
 
-impl Sub for Work {
+impl Sub for OperationCounts {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
         Self {
-            products: self.products - other.products,
-            packed: self.packed - other.packed,
-            attention: self.attention - other.attention,
-            elements: self.elements - other.elements,
+            product_flops: self.product_flops - other.product_flops,
+            packed_elements: self.packed_elements - other.packed_elements,
+            attention_flops: self.attention_flops - other.attention_flops,
+            elementwise: self.elementwise - other.elementwise,
         }
     }
 }
 
-impl Add for Work {
+impl Add for OperationCounts {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
         Self {
-            products: self.products + other.products,
-            packed: self.packed + other.packed,
-            attention: self.attention + other.attention,
-            elements: self.elements + other.elements,
+            product_flops: self.product_flops + other.product_flops,
+            packed_elements: self.packed_elements + other.packed_elements,
+            attention_flops: self.attention_flops + other.attention_flops,
+            elementwise: self.elementwise + other.elementwise,
         }
     }
 }
 
-impl Mul<u64> for Work {
+impl Mul<u64> for OperationCounts {
     type Output = Self;
 
     fn mul(self, times: u64) -> Self {
         Self {
-            products: self.products * times,
-            packed: self.packed * times,
-            attention: self.attention * times,
-            elements: self.elements * times,
+            product_flops: self.product_flops * times,
+            packed_elements: self.packed_elements * times,
+            attention_flops: self.attention_flops * times,
+            elementwise: self.elementwise * times,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_live_until_they_are_dropped() {
+        let meter = Meter::new();
+        let first = meter.claim(100);
+        let second = first.claim(30);
+        assert_eq!((meter.live_bytes(), meter.peak_bytes(), second.bytes()), (130, 130, 30));
+        drop(first);
+        assert_eq!((meter.live_bytes(), meter.peak_bytes()), (30, 130));
+        drop(second);
+        assert_eq!((meter.live_bytes(), meter.peak_bytes()), (0, 130));
+    }
+
+    #[test]
+    fn arithmetic_adds_up_and_scratch_memory_is_the_largest() {
+        let meter = Meter::new();
+        for scratch in [7, 5] {
+            meter.count(Operation::Product { flop: 10, packed: 3, scratch });
+            meter.count(Operation::Attention { flop: 2, scratch: 2 * scratch });
+            meter.clone().count(Operation::Elementwise(4));
+        }
+        let counts = meter.operation_counts();
+        let once = OperationCounts {
+            product_flops: 10,
+            packed_elements: 3,
+            attention_flops: 2,
+            elementwise: 4,
+        };
+        assert_eq!(meter.scratch_bytes(), 7 + 14);
+        assert_eq!((counts, counts - once, once + once), (once * 2, once, once * 2));
     }
 }

@@ -1,16 +1,18 @@
-//! Memory that large values leave behind, for the values that come after them: a step then allocates
-//! nothing that the step before did not. Fresh memory costs a page fault for every 4 KiB.
+//! A pool of the memory of dropped values, for the values that come after them.
+//!
+//! A training step makes values of the same sizes as the step before. Fresh memory from the operating
+//! system costs a page fault for every 4 KiB, which the pool avoids.
 
 use std::sync::{Mutex, PoisonError};
 
 use half::bf16;
 
-/// Smaller ones are the allocator's, in bytes.
+/// The smallest vector that is pooled, in bytes; smaller ones are left to the allocator.
 const SMALLEST: usize = 1 << 15;
 
-/// What a value can be made of.
+/// A type of element, with a pool of its own.
 pub(super) trait Pooled: Copy + Default + Send + 'static {
-    /// What was given back, the longest ago first.
+    /// The free vectors, the oldest first.
     fn pool() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
@@ -28,7 +30,7 @@ impl Pooled for bf16 {
     }
 }
 
-/// `len` numbers, whatever they are.
+/// A vector of `len` elements with unspecified values.
 pub(super) fn take<T: Pooled>(len: usize) -> Vec<T> {
     if len * size_of::<T>() >= SMALLEST {
         let mut pool = T::pool().lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,29 +42,31 @@ pub(super) fn take<T: Pooled>(len: usize) -> Vec<T> {
             return data;
         }
         drop(pool);
-        // What nobody asked for makes room: the pools never add to the largest need so far.
+        // None fits. Free as much as is allocated now, so that the pools never hold memory beyond the
+        // largest need so far.
         let wanted = len * size_of::<T>();
-        let room = let_go::<T>(wanted);
-        if room < wanted {
-            let_go::<f32>(wanted - room);
-            let_go::<bf16>(wanted - room);
+        let freed = free_oldest::<T>(wanted);
+        if freed < wanted {
+            free_oldest::<f32>(wanted - freed);
+            free_oldest::<bf16>(wanted - freed);
         }
     }
     vec![T::default(); len]
 }
 
-/// Frees what was given back the longest ago, `wanted` bytes if there are so many; how many it was.
-fn let_go<T: Pooled>(wanted: usize) -> usize {
+/// Frees the oldest vectors of a pool until at least `wanted` bytes are freed or the pool is empty.
+/// Returns the number of bytes.
+fn free_oldest<T: Pooled>(wanted: usize) -> usize {
     let mut pool = T::pool().lock().unwrap_or_else(PoisonError::into_inner);
-    let mut room = 0;
-    while room < wanted && !pool.is_empty() {
-        room += pool.remove(0).capacity() * size_of::<T>();
+    let mut freed = 0;
+    while freed < wanted && !pool.is_empty() {
+        freed += pool.remove(0).capacity() * size_of::<T>();
     }
-    room
+    freed
 }
 
-/// Takes back what [`take`] gave, or any other vector.
-pub(super) fn give<T: Pooled>(data: Vec<T>) {
+/// Adds a vector to the pool, whether it came from [`take`] or not.
+pub(super) fn give_back<T: Pooled>(data: Vec<T>) {
     if data.capacity() * size_of::<T>() >= SMALLEST {
         T::pool().lock().unwrap_or_else(PoisonError::into_inner).push(data);
     }
@@ -73,17 +77,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_back_is_taken_again() {
-        // Lengths that no other test's values have.
+    fn memory_is_reused() {
+        // A length that no other test uses.
         const LEN: usize = 1_000_003;
         let fresh = take::<f32>(LEN);
         let address = fresh.as_ptr();
         assert!(fresh.iter().all(|&x| x == 0.0));
-        give(fresh);
+        give_back(fresh);
         let again = take::<f32>(LEN - 5);
         assert_eq!((again.as_ptr(), again.len()), (address, LEN - 5));
-        give(again);
-        // Much larger than what is asked for: not taken, but let go for the room it had.
+        give_back(again);
+        // Too small for what is asked for: it is freed, not used.
         let large = take::<f32>(2 * LEN);
         assert!(large.iter().all(|&x| x == 0.0));
         let pool = f32::pool().lock().unwrap();

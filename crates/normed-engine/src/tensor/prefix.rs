@@ -1,93 +1,65 @@
-//! The socket of keys and values: what stands before those of a self-attention.
-//!
-//! An attention's socket is the weight that makes its keys. Keys and values of all blocks come from one
-//! table of virtual tokens where a projection makes them (Li & Liang 2021, arXiv 2101.00190, section 4.3;
-//! PEFT's `PrefixEncoder`), whose last layer lies here in parts, a block's in each; without a projection
-//! each block has its part of the table (Liu et al. 2021, arXiv 2110.07602, section 3).
+//! The sockets of self-attentions, for prefix tuning: virtual keys and values before an attention's
+//! own. [`plug`](super::plug) explains sockets.
 
-use super::{AddedKind, Module, ParamId, ParamKind, Parameter, Parameters, Role};
-
-/// Where the keys and values of a prefix come from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum PrefixKv {
-    /// A table `[P, 2C]`: a block's keys, and its values beside them.
-    Table(ParamId),
-    /// `tanh(E W₁ᵀ + b₁) W₂ᵀ + b₂`, `[P, 2C]`.
-    Projected {
-        /// `E [P, C]`, of all blocks.
-        table: ParamId,
-        /// `W₁ [C, C]` and `b₁`, of all blocks.
-        first: [ParamId; 2],
-        /// `W₂ [2C, C]` and `b₂`, of this one.
-        second: [ParamId; 2],
-    },
-}
-
-impl PrefixKv {
-    /// The table of virtual tokens.
-    pub fn table(self) -> ParamId {
-        match self {
-            Self::Table(table) | Self::Projected { table, .. } => table,
-        }
-    }
-
-    /// All its parameters; of several blocks, some are the same.
-    pub fn parameters(self) -> Vec<ParamId> {
-        match self {
-            Self::Table(table) => vec![table],
-            Self::Projected { table, first, second } => {
-                [&[table], &first[..], &second[..]].concat()
-            }
-        }
-    }
-}
+use super::parameter::{ParamId, Parameter};
+use super::parameters::Parameters;
+use super::plug::PrefixKv;
+use super::role::{AddedKind, Module, ParamKind, Role};
 
 impl Parameters {
-    /// What stands before the keys that this weight makes, and their values.
+    /// The virtual keys and values of the self-attention whose key projection has this weight.
     pub fn prefix(&self, key: ParamId) -> Option<PrefixKv> {
         self.prefixes.get(&key).copied()
     }
 
-    /// All prefixes, by the keys' weights.
+    /// All virtual keys and values, with the weights of the key projections.
     pub fn prefixes(&self) -> impl ExactSizeIterator<Item = (ParamId, PrefixKv)> {
         self.prefixes.iter().map(|(&key, &prefix)| (key, prefix))
     }
 
-    /// Plugs `length` virtual tokens into the attentions with these keys, all of one tower and width,
-    /// where there must be none yet. What that adds has no values yet.
+    /// Plugs `length` virtual tokens into the self-attentions whose key projections have the weights
+    /// `keys`, which are of one tower and one width. The new parameters have no values yet.
+    ///
+    /// # Panics
+    /// If one of the attentions has a prefix already.
     pub fn plug_prefix(&mut self, keys: &[ParamId], length: usize, projection: bool) {
         let Some(&some) = keys.first() else { return };
-        let (role, width) = (self.get(some).role, self.get(some).shape[0]);
+        let (role, width) = (self.get(some).role(), self.get(some).shape()[0]);
         let shared = Role { layer: None, ..role };
         let name = |part: &str| format!("prefix_encoder.{}.{part}", role.tower);
-        let both = |params: &mut Self, role: Role, part: &str, [out, inner]: [usize; 2]| {
-            let weight = (AddedKind::PrefixProjection, ParamKind::Weight);
-            let bias = (AddedKind::PrefixProjection, ParamKind::Bias);
-            [
-                params.add_prefix(name(&format!("{part}.weight")), &[out, inner], role, weight),
-                params.add_prefix(name(&format!("{part}.bias")), &[out], role, bias),
-            ]
+        let linear = |params: &mut Self, role: Role, part: &str, [out, inner]: [usize; 2]| {
+            let mut add = |what: &str, shape: &[usize], kind| {
+                let name = name(&format!("{part}.{what}"));
+                params.add_prefix(name, shape, role, AddedKind::PrefixProjection, kind)
+            };
+            [add("weight", &[out, inner], ParamKind::Weight), add("bias", &[out], ParamKind::Bias)]
         };
-        let table = (AddedKind::PrefixTable, ParamKind::Weight);
-        let beginning = projection.then(|| {
-            let tokens = self.add_prefix(name("embedding.weight"), &[length, width], shared, table);
-            (tokens, both(self, shared, "transform.0", [width, width]))
+        let table = |params: &mut Self, name: String, role: Role, shape: [usize; 2]| {
+            params.add_prefix(name, &shape, role, AddedKind::PrefixTable, ParamKind::Weight)
+        };
+        let shared_part = projection.then(|| {
+            let tokens = table(self, name("embedding.weight"), shared, [length, width]);
+            (tokens, linear(self, shared, "transform.0", [width, width]))
         });
         for (i, &key) in keys.iter().enumerate() {
-            let role = Role { ..self.get(key).role };
-            let prefix = match beginning {
+            let role = self.get(key).role();
+            let prefix = match shared_part {
                 Some((table, first)) => {
                     let part = format!("transform.2.{i}");
-                    let second = both(self, role, &part, [2 * width, width]);
+                    let second = linear(self, role, &part, [2 * width, width]);
                     PrefixKv::Projected { table, first, second }
                 }
                 None => {
-                    let part = name(&format!("embedding.{i}.weight"));
-                    PrefixKv::Table(self.add_prefix(part, &[length, 2 * width], role, table))
+                    let name = name(&format!("embedding.{i}.weight"));
+                    PrefixKv::Table(table(self, name, role, [length, 2 * width]))
                 }
             };
             let before = self.prefixes.insert(key, prefix);
-            assert!(before.is_none(), "{} has a prefix", self.get(key).name);
+            assert!(
+                before.is_none(),
+                "the attention of {} has a prefix already",
+                self.get(key).name()
+            );
         }
     }
 
@@ -96,12 +68,76 @@ impl Parameters {
         name: String,
         shape: &[usize],
         role: Role,
-        (part, term): (AddedKind, ParamKind),
+        added: AddedKind,
+        kind: ParamKind,
     ) -> ParamId {
-        self.push(Parameter::new(
-            name,
-            shape,
-            Role { module: Module::Added(part), kind: term, ..role },
-        ))
+        let role = Role { module: Module::Added(added), kind, ..role };
+        self.push(Parameter::new(name, shape, role))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::role::{AttentionProjection, Tower};
+
+    fn keys() -> (Parameters, [ParamId; 2]) {
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Decoder, "");
+        let keys = [0, 1].map(|i| {
+            let key = Module::Attention(AttentionProjection::Key);
+            scope.layer("layer", i).declare("key.weight", &[4, 4], key, ParamKind::Weight)
+        });
+        (params, keys)
+    }
+
+    fn added(params: &Parameters) -> Vec<(&str, &[usize], Option<usize>)> {
+        params.iter().skip(2).map(|(_, p)| (p.name(), p.shape(), p.role().layer)).collect()
+    }
+
+    #[test]
+    fn each_block_has_a_table_of_its_own() {
+        let (mut params, keys) = keys();
+        params.plug_prefix(&keys, 3, false);
+        assert_eq!(
+            added(&params),
+            [
+                ("prefix_encoder.decoder.embedding.0.weight", &[3, 8][..], Some(0)),
+                ("prefix_encoder.decoder.embedding.1.weight", &[3, 8], Some(1)),
+            ]
+        );
+        let tables = keys.map(|key| params.prefix(key).unwrap().table().index());
+        assert_eq!(tables, [2, 3]);
+    }
+
+    #[test]
+    fn a_projection_shares_its_table_and_first_layer() {
+        let (mut params, keys) = keys();
+        params.plug_prefix(&keys, 3, true);
+        assert_eq!(
+            added(&params),
+            [
+                ("prefix_encoder.decoder.embedding.weight", &[3, 4][..], None),
+                ("prefix_encoder.decoder.transform.0.weight", &[4, 4], None),
+                ("prefix_encoder.decoder.transform.0.bias", &[4], None),
+                ("prefix_encoder.decoder.transform.2.0.weight", &[8, 4], Some(0)),
+                ("prefix_encoder.decoder.transform.2.0.bias", &[8], Some(0)),
+                ("prefix_encoder.decoder.transform.2.1.weight", &[8, 4], Some(1)),
+                ("prefix_encoder.decoder.transform.2.1.bias", &[8], Some(1)),
+            ]
+        );
+        let indices = |key| -> Vec<_> {
+            params.prefix(key).unwrap().parameters().into_iter().map(ParamId::index).collect()
+        };
+        assert_eq!(indices(keys[0]), [2, 3, 4, 5, 6]);
+        assert_eq!(indices(keys[1]), [2, 3, 4, 7, 8]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the attention of layer.1.key.weight has a prefix already")]
+    fn an_attention_takes_one_prefix() {
+        let (mut params, keys) = keys();
+        params.plug_prefix(&keys[1..], 3, false);
+        params.plug_prefix(&keys[1..], 3, true);
     }
 }

@@ -1,174 +1,198 @@
-//! Sockets: where the parameters that a tuning method adds act on a model, which knows nothing of them.
-//!
-//! A linear layer's socket is its weight. A layer asks the parameters whether something is plugged in
-//! there, and computes with it: so every model takes every method. What is added is declared among the
-//! parameters, under the names that PEFT gives it, and counted, trained and saved as they are.
+//! The sockets of linear layers: putting plugs in, and finding them. [`plug`](super::plug) explains
+//! both words.
 
-use super::{AddedKind, Module, ParamId, ParamKind, Parameter, Parameters, Role};
-
-/// The largest rank, bottleneck width or number of virtual tokens that recipes and adapter files may ask for.
-pub const MAX_ADDED_SIZE: usize = 1 << 14;
-
-/// What is plugged into a linear layer `y = x Wᵀ + b`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Plug {
-    /// A side path of low rank.
-    LowRank(LowRank),
-    /// A factor for each channel.
-    ChannelScale(ChannelScale),
-    /// A small network behind or beside the sublayer that the layer ends.
-    Bottleneck(Bottleneck),
-}
-
-/// LoRA (Hu et al. 2021, arXiv 2106.09685, eq. 3): `y += s (x Aᵀ) Bᵀ`; and with a magnitude, DoRA (Liu et
-/// al. 2024, arXiv 2402.09353, eq. 5).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LowRank {
-    /// `A [r, in]`, or a kernel as the weight is one.
-    pub a: ParamId,
-    /// `B [out, r]`.
-    pub b: ParamId,
-    /// `[out]`: what the norms of the rows of `W + s B A` are set to, if to anything.
-    pub magnitude: Option<ParamId>,
-    /// `s`.
-    pub scale: f32,
-    /// What PEFT calls it: `s` is this over `r`, or over its root.
-    pub alpha: f32,
-    /// Whether over its root.
-    pub use_rslora: bool,
-    /// At what rate elements of `x` are dropped in training on their way through `A`.
-    pub dropout: f32,
-}
-
-/// IA3 (Liu et al. 2022, arXiv 2205.05638, section 3.3): channels of the input or the output, its bias
-/// included, are multiplied.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ChannelScale {
-    /// `[1, in]` or `[out, 1]`.
-    pub vector: ParamId,
-    /// Whether the input's channels are multiplied.
-    pub input: bool,
-}
-
-/// An adapter (Houlsby et al. 2019, arXiv 1902.00751, section 2.1): `y += gelu(z Dᵀ + d) Uᵀ + u`, where `z`
-/// is `y` itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bottleneck {
-    /// `D [r, C]` and `d`.
-    pub down: [ParamId; 2],
-    /// `U [C, r]` and `u`.
-    pub up: [ParamId; 2],
-    /// Whether `z` is what goes into the sublayer instead.
-    pub parallel: bool,
-}
-
-/// What a [`LowRank`] is to be like.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LowRankConfig {
-    /// `r`.
-    pub rank: usize,
-    /// See [`LowRank::alpha`].
-    pub alpha: f32,
-    /// See [`LowRank::use_rslora`].
-    pub use_rslora: bool,
-    /// See [`LowRank::dropout`].
-    pub dropout: f32,
-    /// Whether it has a magnitude.
-    pub has_magnitude: bool,
-}
-
-impl LowRankConfig {
-    /// `s`.
-    pub fn scale(self) -> f32 {
-        let rank = self.rank as f32;
-        self.alpha / if self.use_rslora { rank.sqrt() } else { rank }
-    }
-}
+use super::parameter::{ParamId, Parameter};
+use super::parameters::Parameters;
+use super::plug::{Bottleneck, ChannelScale, LowRank, LowRankConfig, Plug};
+use super::role::{AddedKind, Module, ParamKind, Role};
 
 impl Parameters {
-    /// What is plugged into the linear layer with this weight.
+    /// The plug of the linear layer with this weight.
     pub fn plug(&self, weight: ParamId) -> Option<Plug> {
         self.plugs.get(&weight).copied()
     }
 
-    /// All that is plugged in, by the layers' weights.
+    /// Every plug of a linear layer, with the layer's weight.
     pub fn plugs(&self) -> impl ExactSizeIterator<Item = (ParamId, Plug)> {
-        self.plugs.iter().map(|(&weight, &delta)| (weight, delta))
+        self.plugs.iter().map(|(&weight, &plug)| (weight, plug))
     }
 
-    /// Plugs a side path of low rank into the linear layer with this weight, in whose socket there must be
-    /// nothing. Its parameters have no values yet.
-    pub fn plug_low_rank(&mut self, weight: ParamId, shape: LowRankConfig) -> LowRank {
-        let LowRankConfig { rank, alpha, use_rslora, dropout, has_magnitude } = shape;
-        let scale = shape.scale();
-        let (out, inner) = self.get(weight).shape.split_at(1);
+    /// Plugs LoRA or DoRA into the linear layer with this weight. The new parameters have no values
+    /// yet.
+    ///
+    /// # Panics
+    /// If the layer has a plug already.
+    pub fn plug_low_rank(&mut self, weight: ParamId, config: LowRankConfig) -> LowRank {
+        let LowRankConfig { rank, alpha, use_rslora, dropout, has_magnitude } = config;
+        let scale = config.scale();
+        let (out, inner) = self.get(weight).shape().split_at(1);
         let (out, kernel) = (out[0], inner.len() > 1);
         let a_shape = [&[rank], inner].concat();
-        // A convolution's side path is one of two convolutions, the second over single points.
+        // A convolution's low-rank path is two convolutions, the second with a kernel of one point.
         let b_shape = if kernel { vec![out, rank, 1, 1] } else { vec![out, rank] };
-        let delta = LowRank {
-            a: self.add(weight, "lora_A.weight", &a_shape, AddedKind::LoraA),
-            b: self.add(weight, "lora_B.weight", &b_shape, AddedKind::LoraB),
-            magnitude: has_magnitude
-                .then(|| self.add(weight, "lora_magnitude_vector", &[out], AddedKind::Magnitude)),
+        let plug = LowRank {
+            a: self.add(weight, "lora_A.weight", &a_shape, AddedKind::LoraA, ParamKind::Weight),
+            b: self.add(weight, "lora_B.weight", &b_shape, AddedKind::LoraB, ParamKind::Weight),
+            magnitude: has_magnitude.then(|| {
+                let (name, added) = ("lora_magnitude_vector", AddedKind::Magnitude);
+                self.add(weight, name, &[out], added, ParamKind::Weight)
+            }),
             scale,
             alpha,
             use_rslora,
             dropout,
         };
-        self.insert_plug(weight, Plug::LowRank(delta));
-        delta
+        self.insert_plug(weight, Plug::LowRank(plug));
+        plug
     }
 
-    /// Plugs factors of the input's or the output's channels into the linear layer with this weight, in
-    /// whose socket there must be nothing. They have no values yet.
+    /// Plugs IA3 into the linear layer with this weight: a factor for each channel of its input, or of
+    /// its output. The new parameter has no value yet.
+    ///
+    /// # Panics
+    /// If the layer has a plug already.
     pub fn plug_channel_scale(&mut self, weight: ParamId, input: bool) -> ChannelScale {
-        let shape = &self.get(weight).shape;
+        let shape = self.get(weight).shape();
         let shape = if input { [1, shape[1..].iter().product()] } else { [shape[0], 1] };
-        let vector = self.add(weight, "ia3_l", &shape, AddedKind::Ia3);
-        let delta = ChannelScale { vector, input };
-        self.insert_plug(weight, Plug::ChannelScale(delta));
-        delta
+        let vector = self.add(weight, "ia3_l", &shape, AddedKind::Ia3, ParamKind::Weight);
+        let plug = ChannelScale { vector, input };
+        self.insert_plug(weight, Plug::ChannelScale(plug));
+        plug
     }
 
-    /// Plugs an adapter with `bottleneck` channels inside into the linear layer with this weight, in whose
-    /// socket there must be nothing. Its parameters have no values yet.
+    /// Plugs an adapter with `bottleneck` inner channels into the linear layer with this weight, which
+    /// ends a sublayer. The new parameters have no values yet.
+    ///
+    /// # Panics
+    /// If the layer has a plug already.
     pub fn plug_bottleneck(&mut self, weight: ParamId, bottleneck: usize, parallel: bool) {
-        let width = self.get(weight).shape[0];
+        let width = self.get(weight).shape()[0];
         let mut layer = |name: &str, [out, inner]: [usize; 2]| {
-            let part = AddedKind::Bottleneck;
-            let bias = format!("adapter.{name}.bias");
-            let matrix = self.add(weight, &format!("adapter.{name}.weight"), &[out, inner], part);
-            let bias = self.add(weight, &bias, &[out], part);
-            self.get_mut(bias).role.kind = ParamKind::Bias;
-            [matrix, bias]
+            let mut add = |what: &str, shape: &[usize], kind| {
+                let name = format!("adapter.{name}.{what}");
+                self.add(weight, &name, shape, AddedKind::Bottleneck, kind)
+            };
+            [add("weight", &[out, inner], ParamKind::Weight), add("bias", &[out], ParamKind::Bias)]
         };
         let down = layer("down_proj", [bottleneck, width]);
         let up = layer("up_proj", [width, bottleneck]);
         self.insert_plug(weight, Plug::Bottleneck(Bottleneck { down, up, parallel }));
     }
 
-    /// Takes everything out of all sockets, and away what methods added.
-    pub fn unplug(&mut self) {
+    /// Empties all sockets, and removes every parameter that a tuning method added.
+    pub fn unplug_all(&mut self) {
         self.plugs.clear();
         self.prefixes.clear();
         self.soft_prompts.clear();
-        // They were declared last.
-        let first = self.list.iter().position(Parameter::is_added).unwrap_or(self.list.len());
-        self.list.truncate(first);
+        // Added parameters are declared after all others.
+        let first = self.iter().position(|(_, p)| p.is_added()).unwrap_or(self.len());
+        self.truncate(first);
     }
 
-    fn insert_plug(&mut self, weight: ParamId, delta: Plug) {
-        let before = self.plugs.insert(weight, delta);
-        assert!(before.is_none(), "{} is taken", self.get(weight).name);
+    fn insert_plug(&mut self, weight: ParamId, plug: Plug) {
+        let before = self.plugs.insert(weight, plug);
+        assert!(before.is_none(), "the layer of {} has a plug already", self.get(weight).name());
     }
 
-    /// Declares a parameter beside `weight`, in the module that has it.
-    fn add(&mut self, weight: ParamId, name: &str, shape: &[usize], part: AddedKind) -> ParamId {
-        let Parameter { name: beside, role, .. } = self.get(weight);
-        let module = beside.strip_suffix(".weight").unwrap_or(beside);
-        let role = Role { module: Module::Added(part), kind: ParamKind::Weight, ..*role };
+    /// Declares a parameter in the module that has `weight`.
+    fn add(
+        &mut self,
+        weight: ParamId,
+        name: &str,
+        shape: &[usize],
+        added: AddedKind,
+        kind: ParamKind,
+    ) -> ParamId {
+        let beside = self.get(weight);
+        let module = beside.name().strip_suffix(".weight").unwrap_or(beside.name());
+        let role = Role { module: Module::Added(added), kind, ..beside.role() };
         let parameter = Parameter::new(format!("{module}.{name}"), shape, role);
         self.push(parameter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::role::Tower;
+
+    const CONFIG: LowRankConfig =
+        LowRankConfig { rank: 4, alpha: 8.0, use_rslora: false, dropout: 0.0, has_magnitude: true };
+
+    fn layer(shape: &[usize]) -> (Parameters, ParamId) {
+        let mut params = Parameters::new();
+        let mut scope = params.scope(Tower::Text, "encoder.fc");
+        let weight = scope.declare("weight", shape, Module::Fc1, ParamKind::Weight);
+        (params, weight)
+    }
+
+    fn names_and_shapes(params: &Parameters) -> Vec<(&str, &[usize])> {
+        params.iter().skip(1).map(|(_, p)| (p.name(), p.shape())).collect()
+    }
+
+    #[test]
+    fn added_parameters_have_names_and_shapes_of_peft() {
+        let (mut params, weight) = layer(&[3, 5]);
+        let plug = params.plug_low_rank(weight, CONFIG);
+        assert_eq!((params.plug(weight), plug.scale), (Some(Plug::LowRank(plug)), 2.0));
+        assert_eq!(
+            names_and_shapes(&params),
+            [
+                ("encoder.fc.lora_A.weight", &[4, 5][..]),
+                ("encoder.fc.lora_B.weight", &[3, 4]),
+                ("encoder.fc.lora_magnitude_vector", &[3]),
+            ]
+        );
+        assert!(params.iter().skip(1).all(|(_, p)| p.is_added() && !p.is_trained()));
+
+        params.unplug_all();
+        assert_eq!((params.len(), params.plugs().len()), (1, 0));
+        params.plug_channel_scale(weight, false);
+        assert_eq!(names_and_shapes(&params), [("encoder.fc.ia3_l", &[3, 1][..])]);
+
+        params.unplug_all();
+        params.plug_bottleneck(weight, 2, true);
+        assert_eq!(
+            names_and_shapes(&params),
+            [
+                ("encoder.fc.adapter.down_proj.weight", &[2, 3][..]),
+                ("encoder.fc.adapter.down_proj.bias", &[2]),
+                ("encoder.fc.adapter.up_proj.weight", &[3, 2]),
+                ("encoder.fc.adapter.up_proj.bias", &[3]),
+            ]
+        );
+        let kinds: Vec<_> = params.iter().skip(1).map(|(_, p)| p.role().kind).collect();
+        use ParamKind::{Bias, Weight};
+        assert_eq!(kinds, [Weight, Bias, Weight, Bias]);
+    }
+
+    #[test]
+    fn a_kernel_has_kernels_beside_it() {
+        let (mut params, weight) = layer(&[6, 3, 2, 2]);
+        params.plug_low_rank(weight, LowRankConfig { has_magnitude: false, ..CONFIG });
+        assert_eq!(
+            names_and_shapes(&params),
+            [
+                ("encoder.fc.lora_A.weight", &[4, 3, 2, 2][..]),
+                ("encoder.fc.lora_B.weight", &[6, 4, 1, 1]),
+            ]
+        );
+        params.unplug_all();
+        params.plug_channel_scale(weight, true);
+        assert_eq!(names_and_shapes(&params), [("encoder.fc.ia3_l", &[1, 12][..])]);
+    }
+
+    #[test]
+    fn scale_divides_by_the_rank_or_by_its_root() {
+        assert_eq!(CONFIG.scale(), 2.0);
+        assert_eq!(LowRankConfig { use_rslora: true, ..CONFIG }.scale(), 4.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "the layer of encoder.fc.weight has a plug already")]
+    fn a_socket_takes_one_plug() {
+        let (mut params, weight) = layer(&[3, 5]);
+        params.plug_channel_scale(weight, true);
+        params.plug_low_rank(weight, CONFIG);
     }
 }

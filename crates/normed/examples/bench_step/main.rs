@@ -89,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn save(path: &Path, params: &Parameters, gradients: &Gradients) -> normed::Result<()> {
     let trained = params.trained();
     let tensors: Vec<(&str, &Tensor)> = trained
-        .filter_map(|(id, p)| gradients.param(id).map(|gradient| (p.name.as_str(), gradient)))
+        .filter_map(|(id, p)| gradients.param(id).map(|gradient| (p.name(), gradient)))
         .collect();
     write_safetensors(path, &tensors, Precision::F32, &BTreeMap::new())
 }

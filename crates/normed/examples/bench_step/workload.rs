@@ -103,7 +103,7 @@ fn fill_added(params: &mut Parameters, path: &Path) -> Result<(), Box<dyn Error>
     let added = read_safetensors(path)?;
     for (name, stored) in &added.tensors {
         let tensor = stored.to_tensor().ok_or_else(|| format!("{name} is quantized"))?;
-        let id = params.iter().find(|(_, p)| p.name == *name).map(|(id, _)| id);
+        let id = params.iter().find(|(_, p)| p.name() == *name).map(|(id, _)| id);
         params.get_mut(id.ok_or_else(|| format!("no parameter has the name {name}"))?).set(tensor);
     }
     Ok(())

@@ -119,7 +119,7 @@ impl Images {
         };
         let mut start = 0;
         let each = self.sizes.iter().zip(lengths).map(|(&size, length)| {
-            let values = self.tensor().range(start..start + length);
+            let values = self.tensor().slice(start..start + length);
             start += length;
             let values = match &self.values {
                 ImageValues::Pixels(_) => ImageValues::Pixels(values),
@@ -140,13 +140,13 @@ fn join(parts: &[&Tensor]) -> Tensor {
     let mut joined = parts[0].empty_like(&shape, parts[0].precision());
     match joined.precision() {
         Precision::F32 => {
-            let mut rest = joined.data_mut().as_mut_slice();
+            let mut rest = joined.data_mut();
             for part in parts {
                 rest = copy(rest, part.data());
             }
         }
         Precision::Bf16 => {
-            let mut rest = joined.bf16_data_mut().as_mut_slice();
+            let mut rest = joined.bf16_data_mut();
             for part in parts {
                 match part.elements() {
                     Elements::Bf16(part) => rest = copy(rest, part),
@@ -155,7 +155,7 @@ fn join(parts: &[&Tensor]) -> Tensor {
             }
         }
     }
-    parts.iter().for_each(|part| part.let_go());
+    parts.iter().for_each(|part| part.release_pages());
     joined
 }
 

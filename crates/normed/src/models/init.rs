@@ -21,22 +21,24 @@ pub fn initialize(params: &mut Parameters, seed: u64) {
     let mut list: Vec<_> = params.iter_mut().map(|(_, p)| p).collect();
     list.par_iter_mut().for_each(|p| {
         let n = p.len();
-        let data = match (p.role.module, p.role.kind) {
+        let data = match (p.role().module, p.role().kind) {
             (_, ParamKind::Bias) => vec![0.0; n],
             (Module::Norm(_), ParamKind::Weight) => vec![1.0; n],
             (Module::Embedding(EmbeddingKind::Patch), ParamKind::Weight) => {
-                random_normal(n, matrix_deviation(p), seed, &p.name)
+                random_normal(n, matrix_deviation(p), seed, p.name())
             }
-            (Module::Embedding(_), ParamKind::Weight) => random_normal(n, DEVIATION, seed, &p.name),
-            (_, ParamKind::Weight) => random_normal(n, matrix_deviation(p), seed, &p.name),
+            (Module::Embedding(_), ParamKind::Weight) => {
+                random_normal(n, DEVIATION, seed, p.name())
+            }
+            (_, ParamKind::Weight) => random_normal(n, matrix_deviation(p), seed, p.name()),
         };
-        p.set(Tensor::new(&p.shape.clone(), data));
+        p.set(Tensor::new(p.shape(), data));
     });
 }
 
 /// The standard deviation of a matrix `[out, in..]`.
 fn matrix_deviation(p: &Parameter) -> f32 {
-    let inputs: usize = p.shape[1..].iter().product();
+    let inputs: usize = p.shape()[1..].iter().product();
     DEVIATION * (WIDTH / inputs as f32).sqrt()
 }
 
@@ -44,8 +46,8 @@ fn matrix_deviation(p: &Parameter) -> f32 {
 pub(super) fn hash_parameters(params: &Parameters) -> String {
     let mut hash = Sha256::new();
     for (_, p) in params.iter() {
-        hash.update((p.name.len() as u64).to_le_bytes());
-        hash.update(&p.name);
+        hash.update((p.name().len() as u64).to_le_bytes());
+        hash.update(p.name());
         hash.update((p.len() as u64).to_le_bytes());
         for block in p.value().data().chunks(1 << 12) {
             hash.update(block.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());

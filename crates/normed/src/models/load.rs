@@ -71,7 +71,7 @@ impl UnloadedModel {
     /// files, or if they hold it in another form.
     pub fn stored_precision(&self, dir: &Path, parameter: &Parameter) -> Option<Precision> {
         let checkpoint = self.config.open_weights(dir, self.layout).ok()?;
-        let name = self.config.stored_name(self.layout, &parameter.name);
+        let name = self.config.stored_name(self.layout, parameter.name());
         checkpoint.tensors.get(&name)?.precision()
     }
 

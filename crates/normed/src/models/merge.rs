@@ -64,7 +64,7 @@ pub fn merge(
     let params = &loaded.params;
     let mut changed = BTreeMap::new();
     for parameter in set.into_iter().map(|id| params.get(id)).filter(|p| !p.is_added()) {
-        changed.insert(parameter.name.clone(), parameter.value().to_precision(Precision::F32));
+        changed.insert(parameter.name().to_owned(), parameter.value().to_precision(Precision::F32));
     }
     multiply_out(params, &mut changed)?;
     let checkpoint = loaded.config.open_weights(dir, loaded.layout)?;
@@ -95,7 +95,8 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
     for (weight, delta) in params.plugs() {
         let layer = params.get(weight);
         if let Some(to) = layer.quantization() {
-            let cause = format!("`{}` is quantised to {to}, and an adapter changes it", layer.name);
+            let cause =
+                format!("`{}` is quantised to {to}, and an adapter changes it", layer.name());
             return Err(Error::invalid("merge", cause).with_remedy(
                 "merge into the model that was quantised, and quantise what comes of it",
             ));
@@ -103,8 +104,8 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
         let Some(merged) = ops::merge_plug(params, weight, delta) else {
             return Err(beside("an adapter behind or beside a sublayer"));
         };
-        changed.insert(layer.name.clone(), merged.weight);
-        let bias = layer.name.strip_suffix("weight").map(|module| format!("{module}bias"));
+        changed.insert(layer.name().to_owned(), merged.weight);
+        let bias = layer.name().strip_suffix("weight").map(|module| format!("{module}bias"));
         let bias = bias.and_then(|name| Some((params.find(&name)?, name)));
         if let (Some((bias, name)), Some(factors)) = (bias, merged.bias_factors) {
             let mut value = params.get(bias).value().to_precision(Precision::F32);

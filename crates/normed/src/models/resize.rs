@@ -19,12 +19,12 @@ pub(super) fn resize_positions(
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
     for ((_, new), (_, old)) in params.iter_mut().zip(old.iter()) {
-        let value = match (new.shape == old.shape, is_position_table(new)) {
+        let value = match (new.shape() == old.shape(), is_position_table(new)) {
             (true, _) => old.value().clone(),
             (false, true) => interpolate(new, old)?,
             (false, false) => {
-                let cause = format!("is {:?}, and would have to be {:?}", old.shape, new.shape);
-                return Err(Error::invalid(&old.name, cause)
+                let cause = format!("is {:?}, and would have to be {:?}", old.shape(), new.shape());
+                return Err(Error::invalid(old.name(), cause)
                     .with_remedy("keep the checkpoint's own image_size"));
             }
         };
@@ -34,8 +34,8 @@ pub(super) fn resize_positions(
 }
 
 fn is_position_table(parameter: &Parameter) -> bool {
-    parameter.role.tower == Tower::Vision
-        && parameter.role.module == Module::Embedding(EmbeddingKind::Position)
+    parameter.role().tower == Tower::Vision
+        && parameter.role().module == Module::Embedding(EmbeddingKind::Position)
 }
 
 fn interpolate(new: &Parameter, old: &Parameter) -> Result<Tensor> {
@@ -44,9 +44,9 @@ fn interpolate(new: &Parameter, old: &Parameter) -> Result<Tensor> {
     let side = (new.len() / width - 1).isqrt();
     let positions = positions.reshape(&[1, rows, width]);
     let positions = weights::interpolate_positions(&positions, side).ok_or_else(|| {
-        Error::invalid(&old.name, format!("{:?} is not a square grid of positions", old.shape))
+        Error::invalid(old.name(), format!("{:?} is not a square grid of positions", old.shape()))
     })?;
-    Ok(positions.reshape(&new.shape.clone()))
+    Ok(positions.reshape(new.shape()))
 }
 
 #[cfg(test)]

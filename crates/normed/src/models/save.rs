@@ -22,7 +22,7 @@ pub fn save(loaded: &LoadedModel, dir: &Path, bf16: bool) -> Result<()> {
     let mut config = loaded.config.to_hugging_face()?;
     config["dtype"] = json!(dtype_name(precision));
     save_all_but_weights(loaded, dir, &config)?;
-    let saved = |(_, p): (_, &Parameter)| loaded.config.saved_name(&p.name);
+    let saved = |(_, p): (_, &Parameter)| loaded.config.saved_name(p.name());
     let names: Vec<_> = loaded.params.iter().map(saved).collect();
     let values = loaded.params.iter().map(|(_, p)| p.value());
     let tensors: Vec<_> = names.iter().map(String::as_str).zip(values).collect();

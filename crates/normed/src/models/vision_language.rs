@@ -92,7 +92,7 @@ pub(super) fn is_frozen(
     attention_dropout: f64,
 ) -> bool {
     let drops = mode != Mode::Evaluate && attention_dropout > 0.0 || drop_path(mode) > 0.0;
-    !drops && encoder.iter().all(|&id| !params.get(id).trained)
+    !drops && encoder.iter().all(|&id| !params.get(id).is_trained())
 }
 
 /// The rate of stochastic depth in the last block of the image encoder.

@@ -6,7 +6,7 @@ use crate::tensor::{Graph, PrefixKv, Var};
 
 /// The number of prefix keys before those of the layer `key`; 0 without a prefix.
 pub(super) fn prefix_length(g: &Graph<'_>, key: &Linear) -> usize {
-    g.prefix(key.weight).map_or(0, |prefix| g.param(prefix.table()).shape[0])
+    g.prefix(key.weight).map_or(0, |prefix| g.param(prefix.table()).shape()[0])
 }
 
 /// Keys and values `[B, P + T, C]`: those of the prefix, if there is one, and then `k` and `v` `[B, T, C]`, the

@@ -5,7 +5,7 @@ use crate::tensor::{Graph, ParamId, Var};
 
 /// The number of virtual tokens before those that `table` embeds; 0 without a prompt.
 pub fn prompt_length(g: &Graph<'_>, table: ParamId) -> usize {
-    g.soft_prompt(table).map_or(0, |tokens| g.param(tokens).shape[0])
+    g.soft_prompt(table).map_or(0, |tokens| g.param(tokens).shape()[0])
 }
 
 /// Embeddings `[B, P + T, C]`: the virtual tokens, if there are any, and then `x [B, T, C]`, the embeddings that

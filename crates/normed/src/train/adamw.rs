@@ -46,9 +46,9 @@ impl AdamW {
     pub fn new(params: &Parameters, spec: &TrainSpec) -> Self {
         let zeros = |id, p: &Parameter| Moments {
             id,
-            factor: lr_factor(&p.role, spec),
-            first: p.value().zeros_like(&p.shape),
-            second: p.value().zeros_like(&p.shape),
+            factor: lr_factor(&p.role(), spec),
+            first: p.value().zeros_like(p.shape()),
+            second: p.value().zeros_like(p.shape()),
         };
         let moments = params.trained().map(|(id, p)| zeros(id, p)).collect();
         Self {
@@ -89,7 +89,7 @@ impl AdamW {
             };
             let parameter = params.get_mut(*id);
             let value = parameter.value_mut();
-            value.count_in_place(Operation::Pass(3 * gradient.len()));
+            value.count_in_place(Operation::Elementwise(3 * gradient.len()));
             if value.is_planned() {
                 moved.push(true);
                 continue;
@@ -127,7 +127,7 @@ fn decays(parameter: &Parameter) -> bool {
     if let Some(training) = parameter.added_training() {
         return training.decays;
     }
-    let Role { module, kind, .. } = parameter.role;
+    let Role { module, kind, .. } = parameter.role();
     let vector = matches!(module, Module::Norm(_) | Module::Embedding(EmbeddingKind::Class));
     kind == ParamKind::Weight && !vector
 }
@@ -145,8 +145,8 @@ mod tests {
         scope.declare("gain", &[2], Module::Norm(NormPosition::Final), ParamKind::Weight);
         for (_, p) in params.iter_mut() {
             let n = p.len();
-            p.trained = true;
-            p.set(Tensor::new(&p.shape.clone(), [0.5, -1.5, 2.0, 1.0][..n].to_vec()));
+            p.set_trained(true);
+            p.set(Tensor::new(p.shape(), [0.5, -1.5, 2.0, 1.0][..n].to_vec()));
         }
         params
     }
@@ -155,7 +155,7 @@ mod tests {
         let mut gradients = Gradients::new();
         for (id, p) in params.iter() {
             let g = (0..p.len()).map(|i| (i as f32 - 1.2) * [1.0, -0.5, 3.0][step]).collect();
-            gradients.add_param(id, Tensor::new(&p.shape, g));
+            gradients.add_param(id, Tensor::new(p.shape(), g));
         }
         gradients
     }

@@ -56,7 +56,7 @@ impl Alarm {
         let missed = |flags: &[bool]| -> Vec<String> {
             let missed = params.trained().zip(flags).filter(|(_, ok)| !**ok).map(|((_, p), _)| p);
             let late = missed.filter(|p| !(is_first_change && starts_without_gradient(p)));
-            late.map(|p| p.name.clone()).collect()
+            late.map(|p| p.name().to_owned()).collect()
         };
         let unreached = missed(&self.reached);
         if !unreached.is_empty() {
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_cut_graph_is_named_at_step_20_or_at_the_end() {
         for (steps, at) in [(30, 20), (7, 7)] {
-            let cut = |params: &mut Parameters| parameter(params, "norm.loose").trained = true;
+            let cut = |params: &mut Parameters| parameter(params, "norm.loose").set_trained(true);
             let (step, error) = train(steps, cut, 0.01).unwrap_err();
             assert_eq!((step, error.exit_code()), (at, 1));
             assert!(
@@ -152,7 +152,7 @@ mod tests {
     fn what_starts_without_gradient_is_excused_for_one_step() {
         let plant = |params: &mut Parameters| {
             let p = parameter(params, "norm.loose");
-            p.trained = true;
+            p.set_trained(true);
             p.set_added_training(AddedTraining { decays: false, starts_without_gradient: true });
         };
         train(1, plant, 0.01).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     fn steps_that_round_away_are_named() {
         let far = |params: &mut Parameters| {
             let p = parameter(params, "norm.bias");
-            p.set(Tensor::new(&p.shape.clone(), vec![1e9; p.len()]));
+            p.set(Tensor::new(p.shape(), vec![1e9; p.len()]));
         };
         let (step, error) = train(30, far, 1e-6).unwrap_err();
         assert_eq!(step, 20);

@@ -113,11 +113,11 @@ impl State {
         let mut tensors: Vec<(String, &Tensor)> = Vec::new();
         for (i, (_, p)) in params.trained().enumerate() {
             let moments = &self.optimizer.moments[i];
-            tensors.push((key("value", &p.name), p.value()));
-            tensors.push((key("first", &p.name), &moments.first));
-            tensors.push((key("second", &p.name), &moments.second));
+            tensors.push((key("value", p.name()), p.value()));
+            tensors.push((key("first", p.name()), &moments.first));
+            tensors.push((key("second", p.name()), &moments.second));
             if let Some(best) = self.best.get(i) {
-                tensors.push((key("best", &p.name), best));
+                tensors.push((key("best", p.name()), best));
             }
         }
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
@@ -169,11 +169,11 @@ impl State {
             Self { progress: header.progress, optimizer: self.optimizer.clone(), best: Vec::new() };
         state.optimizer.steps = header.optimizer_steps;
         for ((id, p), moments) in params.trained().zip(&mut state.optimizer.moments) {
-            values.push((id, take("value", &p.name, &p.shape)?));
-            moments.first = take("first", &p.name, &p.shape)?;
-            moments.second = take("second", &p.name, &p.shape)?;
+            values.push((id, take("value", p.name(), p.shape())?));
+            moments.first = take("first", p.name(), p.shape())?;
+            moments.second = take("second", p.name(), p.shape())?;
             if state.progress.best.is_some() {
-                state.best.push(take("best", &p.name, &p.shape)?);
+                state.best.push(take("best", p.name(), p.shape())?);
             }
         }
         for (id, value) in values {

@@ -17,7 +17,8 @@ pub(super) fn unread_bytes(
     tokens: usize,
 ) -> usize {
     let params = &declared.params;
-    let tables = params.iter().map(|(_, p)| p).filter(|p| is_looked_up(params, p) && !p.trained);
+    let tables =
+        params.iter().map(|(_, p)| p).filter(|p| is_looked_up(params, p) && !p.is_trained());
     tables
         .filter(|table| declared.stored_precision(dir, table) == Some(precision))
         .map(|table| (table.len() * precision.size()).saturating_sub(tokens * MAPPED_PER_READ))
@@ -27,11 +28,13 @@ pub(super) fn unread_bytes(
 /// Whether a parameter is an embedding table that is not the head's matrix as well, of which a product
 /// would read every row.
 fn is_looked_up(params: &Parameters, p: &Parameter) -> bool {
-    let is_table = p.role.module == Module::Embedding(EmbeddingKind::Token);
+    let is_table = p.role().module == Module::Embedding(EmbeddingKind::Token);
     let is_its_head = |head: &Parameter| {
-        head.role.module == Module::Head && head.role.tower == p.role.tower && head.shape == p.shape
+        head.role().module == Module::Head
+            && head.role().tower == p.role().tower
+            && head.shape() == p.shape()
     };
-    is_table && (p.role.tower != Tower::Decoder || params.iter().any(|(_, h)| is_its_head(h)))
+    is_table && (p.role().tower != Tower::Decoder || params.iter().any(|(_, h)| is_its_head(h)))
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl FeatureCache {
             return Err(invalid("its features have another shape or precision"));
         }
         let hash = self.begin_checksum(list, sizes).chain_update(stored.bytes()).finalize();
-        features.let_go();
+        features.release_pages();
         if hex(&hash) != *sum {
             return Err(invalid("its checksum is wrong"));
         }

@@ -157,7 +157,7 @@ fn fingerprint_encoder(
     let mut hash = Sha256::new();
     for id in encoder.parameters(params) {
         let parameter = params.get(id);
-        hash.update(format!("{} {:?}\n", parameter.name, parameter.shape));
+        hash.update(format!("{} {:?}\n", parameter.name(), parameter.shape()));
         hash_elements(&mut hash, parameter.value());
     }
     hash.update(format!("{image_processor:?} {:?}\n", params.precision()));

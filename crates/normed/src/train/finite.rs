@@ -27,7 +27,7 @@ pub(super) fn check_loss(loss: &CrossEntropy, examples: &[PreparedExample]) -> R
 pub(super) fn check_gradients(params: &Parameters, norms: &[f64]) -> Result<()> {
     let trained = params.trained().zip(norms);
     let bad: Vec<String> =
-        trained.filter(|(_, n)| !n.is_finite()).map(|((_, p), _)| p.name.clone()).collect();
+        trained.filter(|(_, n)| !n.is_finite()).map(|((_, p), _)| p.name().to_owned()).collect();
     if bad.is_empty() {
         return Ok(());
     }

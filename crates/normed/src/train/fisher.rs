@@ -122,7 +122,7 @@ pub(super) fn rank_norms(
             if !square.is_finite() {
                 let cause =
                     "the gradient is not finite, so its Fisher information cannot be estimated";
-                return Err(Error::diverged(&parameter.name, cause).into());
+                return Err(Error::diverged(parameter.name(), cause).into());
             }
             squares[id.index()] += square / examples as f64;
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::ops::{self, AttentionSpec, Output};
 use crate::tensor::{
-    Gradients, Graph, Meter, Module, NormPosition, ParamId, ParamKind, Parameters, Precision,
-    Tensor, Tower, Var, Work,
+    Gradients, Graph, Meter, Module, NormPosition, OperationCounts, ParamId, ParamKind, Parameters,
+    Precision, Tensor, Tower, Var,
 };
 
 /// How long the operations are timed, at least.
@@ -81,23 +81,23 @@ impl MachineSpeed {
         let [(of_many, long), (of_few, short), (of_attention, attending), (of_pass, passing)] =
             timed.map(TimedOperation::median);
         // Packing costs the same for many rows as for few. Noise can make either difference negative.
-        let flop = of_many.products - of_few.products;
+        let flop = of_many.product_flops - of_few.product_flops;
         let each = (long - short).max(long / 10.0) / flop as f64;
-        let packing = (short - each * of_few.products as f64).max(short / 10.0);
+        let packing = (short - each * of_few.product_flops as f64).max(short / 10.0);
         Self {
             products: 1.0 / each,
-            packed: of_few.packed as f64 / packing,
-            attention: of_attention.attention as f64 / attending,
-            elements: of_pass.elements as f64 / passing,
+            packed: of_few.packed_elements as f64 / packing,
+            attention: of_attention.attention_flops as f64 / attending,
+            elements: of_pass.elementwise as f64 / passing,
         }
     }
 
     /// Estimated seconds for `work`.
-    pub fn seconds(&self, work: Work) -> f64 {
-        work.products as f64 / self.products
-            + work.packed as f64 / self.packed
-            + work.attention as f64 / self.attention
-            + work.elements as f64 / self.elements
+    pub fn seconds(&self, work: OperationCounts) -> f64 {
+        work.product_flops as f64 / self.products
+            + work.packed_elements as f64 / self.packed
+            + work.attention_flops as f64 / self.attention
+            + work.elementwise as f64 / self.elements
     }
 }
 
@@ -135,10 +135,10 @@ impl BenchmarkModel {
         let qkv = input("qkv", &[1, tokens, 3 * channels]);
         params.set_precision(precision);
         for (_, p) in params.iter_mut() {
-            p.trained = p.role.module == norm;
+            p.set_trained(p.role().module == norm);
             let values = (0..p.len()).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
-            let value = Tensor::new(&p.shape.clone(), values);
-            p.set(if p.trained { value } else { value.into_precision(precision) });
+            let value = Tensor::new(p.shape(), values);
+            p.set(if p.is_trained() { value } else { value.into_precision(precision) });
         }
         Self { params, matrices, gain, shift, many, few, qkv }
     }
@@ -148,13 +148,13 @@ impl BenchmarkModel {
 struct TimedOperation<'a> {
     input: ParamId,
     operation: &'a dyn Fn(&mut Graph<'_>, ParamId) -> Var,
-    work: Work,
+    work: OperationCounts,
     seconds: Vec<f64>,
 }
 
 impl<'a> TimedOperation<'a> {
     fn new(input: ParamId, operation: &'a dyn Fn(&mut Graph<'_>, ParamId) -> Var) -> Self {
-        Self { input, operation, work: Work::default(), seconds: Vec::new() }
+        Self { input, operation, work: OperationCounts::default(), seconds: Vec::new() }
     }
 
     /// Times the operation once, forward and backward.
@@ -168,12 +168,12 @@ impl<'a> TimedOperation<'a> {
         let seed = y.value.zeros_like(y.shape()).to_precision(y.value.precision());
         g.backward(y.gradient_slot(), seed, &mut Gradients::new());
         self.seconds.push(began.elapsed().as_secs_f64());
-        self.work = meter.work();
+        self.work = meter.operation_counts();
     }
 
     /// The operation's work, and the median of its times. Not the minimum, since other load on the machine
     /// slows down a run as well.
-    fn median(mut self) -> (Work, f64) {
+    fn median(mut self) -> (OperationCounts, f64) {
         self.seconds.sort_by(f64::total_cmp);
         (self.work, self.seconds[self.seconds.len() / 2])
     }

@@ -21,7 +21,7 @@ pub(super) fn lr_factor(role: &Role, spec: &TrainSpec) -> f64 {
 /// Fails if the recipe sets a learning rate for a group in which nothing is trained.
 pub(super) fn check_group_lrs(params: &Parameters, spec: &TrainSpec) -> Result<()> {
     let trains =
-        |has: &dyn Fn(&Role) -> bool| params.trained().any(|(_, parameter)| has(&parameter.role));
+        |has: &dyn Fn(&Role) -> bool| params.trained().any(|(_, parameter)| has(&parameter.role()));
     let norm = |role: &Role| matches!(role.module, Module::Norm(_));
     let unused = |key: &str, cause: &str| {
         Err(Error::invalid(key, format!("no trained parameter uses this learning rate: {cause}"))
@@ -55,7 +55,7 @@ mod tests {
             scope.declare("norm", &[1], Module::Norm(NormPosition::Ffn), ParamKind::Weight);
             scope.declare("fc1", &[1, 1], Module::Fc1, ParamKind::Weight);
         }
-        params.iter_mut().zip(trained).for_each(|((_, p), trained)| p.trained = trained);
+        params.iter_mut().zip(trained).for_each(|((_, p), trained)| p.set_trained(trained));
         params
     }
 
@@ -65,7 +65,7 @@ mod tests {
         let factors = |vision_lr, norm_lr| {
             let spec = TrainSpec { lr: 1e-2, vision_lr, norm_lr, ..TrainSpec::default() };
             let of = |role: &Role| (1e3 * lr_factor(role, &spec)).round();
-            params.iter().map(|(_, p)| of(&p.role)).collect::<Vec<_>>()
+            params.iter().map(|(_, p)| of(&p.role())).collect::<Vec<_>>()
         };
         assert_eq!(factors(None, None), [1e3; 4]);
         assert_eq!(factors(Some(1e-3), None), [100.0, 100.0, 1e3, 1e3]);

@@ -10,7 +10,7 @@ use super::simulation::{BatchShape, MemoryNeeds, SimulatedCost, Simulation};
 use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{
-    EmbeddingKind, Module, ParamKind, Parameters, Precision, Recompute, Tower, Work,
+    EmbeddingKind, Module, OperationCounts, ParamKind, Parameters, Precision, Recompute, Tower,
 };
 use crate::{Error, Result};
 
@@ -48,7 +48,7 @@ pub struct CostEstimate {
     /// Memory in bytes, for the longest batches of the data.
     pub needs: MemoryNeeds,
     /// Operations per optimizer step, for batches of average length.
-    pub work: Work,
+    pub work: OperationCounts,
     /// Seconds per optimizer step.
     pub step_seconds: f64,
     /// Seconds of the run, validation included; absent if the data cannot be read.
@@ -304,17 +304,17 @@ impl Estimator<'_> {
 /// Sizes for the measurement of this machine's speed: the largest feed-forward network of the model, with
 /// as many rows as an image has tokens.
 fn benchmark_sizes(params: &Parameters) -> BenchmarkSizes {
-    let weights = || params.iter().map(|(_, p)| p).filter(|p| p.role.kind == ParamKind::Weight);
-    let first = weights().filter(|p| matches!(p.role.module, Module::Fc1 | Module::Gate));
-    let [inner, channels] = match first.max_by_key(|p| p.len()).map(|p| p.shape.as_slice()) {
+    let weights = || params.iter().map(|(_, p)| p).filter(|p| p.role().kind == ParamKind::Weight);
+    let first = weights().filter(|p| matches!(p.role().module, Module::Fc1 | Module::Gate));
+    let [inner, channels] = match first.max_by_key(|p| p.len()).map(|p| p.shape()) {
         Some(&[inner, channels]) => [inner, channels],
         _ => [64, 64],
     };
     let positions = weights().find(|p| {
         let part = Module::Embedding(EmbeddingKind::Position);
-        p.role.tower == Tower::Vision && p.role.module == part
+        p.role().tower == Tower::Vision && p.role().module == part
     });
-    let tokens = positions.map_or(64, |p| p.len() / p.shape.last().copied().unwrap_or(1).max(1));
+    let tokens = positions.map_or(64, |p| p.len() / p.shape().last().copied().unwrap_or(1).max(1));
     let heads = if channels % 64 == 0 { channels / 64 } else { 1 };
     let rows = tokens.clamp(256, 2048);
     BenchmarkSizes { rows, channels, inner, heads, tokens, parameters: params.element_count() }

@@ -8,7 +8,7 @@ use crate::data::{Batch, ImageSize, Images, MAX_BATCHES_IN_MEMORY, TokenRows};
 use crate::models::{GenerationConfig, Model};
 use crate::nn::Mode;
 use crate::recipe::TrainSpec;
-use crate::tensor::{Gradients, Graph, Meter, Parameters, Precision, Tensor, Work};
+use crate::tensor::{Gradients, Graph, Meter, OperationCounts, Parameters, Precision, Tensor};
 
 /// The shape of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -92,11 +92,11 @@ pub(super) struct SimulatedCost {
     /// Memory of values and of the operations' workspace.
     pub needs: MemoryNeeds,
     /// Operations of a training step.
-    pub step: Work,
+    pub step: OperationCounts,
     /// Operations of the evaluation of one batch.
-    pub evaluation: Work,
+    pub evaluation: OperationCounts,
     /// Operations of encoding a batch's images once for the feature cache; none if it is not used.
-    pub encoding: Work,
+    pub encoding: OperationCounts,
     /// Bytes of a batch's image features; 0 if the feature cache is not used.
     pub features: usize,
 }
@@ -107,9 +107,9 @@ impl Simulation<'_> {
     pub fn run(&self) -> Result<SimulatedCost> {
         let meter = &Meter::new();
         let mut params = self.params.clone();
-        params.plan(self.precision, meter);
+        params.plan_values(self.precision, meter);
         let mut cost = SimulatedCost::default();
-        cost.needs.weights = meter.live();
+        cost.needs.weights = meter.live_bytes();
         let optimizer = &mut AdamW::new(&params, self.spec);
         let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
         if let Some(shape) = self.training {
@@ -132,7 +132,7 @@ impl Simulation<'_> {
         }
         drop(best);
         let MemoryNeeds { weights, optimizer, data, activations, .. } = cost.needs;
-        cost.needs.peak = meter.peak() + meter.scratch();
+        cost.needs.peak = meter.peak_bytes() + meter.scratch_bytes();
         let named = weights + optimizer + data + activations;
         cost.needs.workspace = cost.needs.peak.saturating_sub(named);
         Ok(cost)
@@ -151,10 +151,10 @@ impl Simulation<'_> {
         let mut batch = shape.batch(self.spec.batch_size, self.model.image_token_id(), meter);
         let encoder = self.model.frozen_encoder(params, mode).filter(|_| self.caches_features);
         if let Some(encoder) = encoder {
-            let before = meter.work();
+            let before = meter.operation_counts();
             batch.images = encoder.encode(params, &batch.images)?;
             let bytes = batch.images.tensor().bytes();
-            (cost.encoding, cost.features) = (meter.work() - before, bytes);
+            (cost.encoding, cost.features) = (meter.operation_counts() - before, bytes);
         }
         let images = batch.images.tensor();
         let same_size = |_| images.empty_like(images.shape(), images.precision());
@@ -174,23 +174,23 @@ impl Simulation<'_> {
         let spec = self.spec;
         let mut gradients = Gradients::new();
         // The first micro-batch has no gradients to add to; all others cost the same.
-        let (mut counted, mut last) = (Work::default(), Work::default());
+        let (mut counted, mut last) = (OperationCounts::default(), OperationCounts::default());
         let mut left = spec.grad_accum_steps as u64;
         for batch in micro_batches {
-            let (live, work) = (meter.live(), meter.work());
+            let (live, work) = (meter.live_bytes(), meter.operation_counts());
             let forward = |_: &_| {
-                cost.needs.activations = meter.live() - live;
+                cost.needs.activations = meter.live_bytes() - live;
                 Ok(())
             };
             accumulate(self.model, params, batch, (spec, noise(spec, 0)), forward, &mut gradients)?;
-            last = meter.work() - work;
+            last = meter.operation_counts() - work;
             counted = counted + last;
             left -= 1;
         }
-        let before = meter.work();
+        let before = meter.operation_counts();
         optimizer.update(params, &gradients, 1.0, 0.0);
-        cost.step = counted + last * left + (meter.work() - before);
-        cost.needs.optimizer = meter.live() - cost.needs.weights;
+        cost.step = counted + last * left + (meter.operation_counts() - before);
+        cost.needs.optimizer = meter.live_bytes() - cost.needs.weights;
         Ok(())
     }
 
@@ -202,8 +202,8 @@ impl Simulation<'_> {
         batch: &Batch,
         tokens: usize,
         meter: &Meter,
-    ) -> Result<Work> {
-        let start = meter.work();
+    ) -> Result<OperationCounts> {
+        let start = meter.operation_counts();
         let mut g = Graph::inference(params);
         drop(self.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?);
         let (examples, beams) = (batch.keys.len(), self.rule.num_beams);
@@ -212,11 +212,11 @@ impl Simulation<'_> {
         let spread: Vec<_> = (0..examples * beams).map(|row| row / beams).collect();
         decoding.reorder(&spread);
         drop(logits);
-        let before = meter.work();
+        let before = meter.operation_counts();
         if self.rule.max_new_tokens > 1 {
             decoding.step(&vec![0; spread.len()]);
         }
-        let each = meter.work() - before;
+        let each = meter.operation_counts() - before;
         Ok(before - start + each * tokens.saturating_sub(1) as u64)
     }
 }
@@ -321,7 +321,7 @@ mod tests {
     }
 
     /// Makes the steps and an evaluation, and meters them.
-    fn run_for_real(simulation: &Simulation<'_>) -> (Meter, Work) {
+    fn run_for_real(simulation: &Simulation<'_>) -> (Meter, OperationCounts) {
         let (meter, spec) = (Meter::new(), simulation.spec);
         let of = simulation.evaluation.unwrap();
         let mut params = simulation.params.clone();
@@ -329,7 +329,7 @@ mod tests {
         for (_, p) in params.iter_mut() {
             // A copy: the model keeps its own.
             let precision = p.value().precision();
-            let mut value = p.value().empty_like(&p.shape, precision);
+            let mut value = p.value().empty_like(p.shape(), precision);
             match precision {
                 Precision::F32 => value.data_mut().copy_from_slice(p.value().data()),
                 Precision::Bf16 => value = p.value().clone(),
@@ -351,16 +351,16 @@ mod tests {
         };
         let mut optimizer = AdamW::new(&params, spec);
         let best: Vec<_> = params.trained().map(|(_, p)| p.value().clone()).collect();
-        let mut work = Work::default();
+        let mut work = OperationCounts::default();
         if simulation.training.is_some() {
             let (batch, _others) = batch();
             for _ in 0..2 {
-                let before = meter.work();
+                let before = meter.operation_counts();
                 let batches = (0..spec.grad_accum_steps).map(|_| Ok((batch.clone(), vec![])));
                 let options = StepOptions { spec, seed: 0, lr: 1e-3 };
                 train_step(simulation.model, &mut params, &mut optimizer, batches, options)
                     .unwrap();
-                work = meter.work() - before;
+                work = meter.operation_counts() - before;
             }
         }
         let (batch, _others) = batch();
@@ -393,7 +393,11 @@ mod tests {
                     let planned = simulation.run().unwrap();
                     let (meter, work) = run_for_real(&simulation);
                     let what = format!("{kind} {} {recompute:?} {precision:?}", method.name());
-                    assert_eq!(planned.needs.peak, meter.peak() + meter.scratch(), "{what}");
+                    assert_eq!(
+                        planned.needs.peak,
+                        meter.peak_bytes() + meter.scratch_bytes(),
+                        "{what}"
+                    );
                     assert_eq!(planned.step, work, "{what}");
                 }
             }
@@ -422,20 +426,20 @@ mod tests {
             };
             4 * EXAMPLES * rows * elements
         };
-        let matrices = loaded.1.iter().filter(|(_, p)| p.role.is_matmul_operand());
-        let want: usize = matrices.map(|(_, p)| products(&p.role, &p.name, p.len())).sum();
-        assert_eq!(planned.step.products, want as u64);
+        let matrices = loaded.1.iter().filter(|(_, p)| p.role().is_matmul_operand());
+        let want: usize = matrices.map(|(_, p)| products(&p.role(), p.name(), p.len())).sum();
+        assert_eq!(planned.step.product_flops, want as u64);
         assert!(
             loaded
                 .1
                 .iter()
-                .all(|(_, p)| p.role.kind == ParamKind::Weight || !p.role.is_matmul_operand())
+                .all(|(_, p)| p.role().kind == ParamKind::Weight || !p.role().is_matmul_operand())
         );
         // Two products forward and five backward, of `channels` a score.
         let scores = 3 * image * image
             + 2 * (question * question + question * image)
             + 2 * (answer * answer + answer * question);
-        assert_eq!(planned.step.attention, (14 * EXAMPLES * 16 * scores) as u64);
+        assert_eq!(planned.step.attention_flops, (14 * EXAMPLES * 16 * scores) as u64);
     }
 
     #[test]
@@ -445,7 +449,7 @@ mod tests {
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };
             let done = simulation(&loaded, Precision::Bf16, &spec, &rule, SHAPE).run().unwrap();
-            (done.needs.activations, done.step.products)
+            (done.needs.activations, done.step.product_flops)
         });
         assert!(needs.windows(2).all(|pair| pair[0].0 > pair[1].0), "{needs:?}");
         assert!(needs.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{needs:?}");

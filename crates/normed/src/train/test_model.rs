@@ -60,7 +60,7 @@ impl TestModel {
         scope.declare("norm.loose", &[WIDTH], norm, ParamKind::Weight);
         crate::models::initialize(&mut params, 7);
         for (_, p) in params.iter_mut() {
-            p.trained = p.name != "norm.loose";
+            p.set_trained(p.name() != "norm.loose");
         }
         (model, params)
     }

@@ -111,7 +111,7 @@ impl Form {
     /// The parameters of this form that are plugged into the socket of `socket`. (Blocks share some of a prefix.)
     pub(super) fn added(self, params: &Parameters, socket: ParamId) -> Vec<AddedParameter> {
         use AddedPiece as P;
-        let inputs = |id: ParamId| params.get(id).shape[1..].iter().product::<usize>();
+        let inputs = |id: ParamId| params.get(id).shape()[1..].iter().product::<usize>();
         let added = |(id, piece, fan_in)| AddedParameter { id, piece, socket, fan_in };
         let list: Vec<(ParamId, P, usize)> = match self {
             Self::Prompt { .. } => {
@@ -133,7 +133,7 @@ impl Form {
                 match params.plug(socket) {
                     None => Vec::new(),
                     Some(Plug::LowRank(path)) => {
-                        let rank = params.get(path.a).shape[0];
+                        let rank = params.get(path.a).shape()[0];
                         let matrices =
                             [(path.a, P::LowRankA, inputs(path.a)), (path.b, P::LowRankB, rank)];
                         let magnitude = path.magnitude.map(|id| (id, P::Magnitude, 0));

@@ -42,11 +42,11 @@ impl NormChange {
         }
         let distance = square.sqrt();
         Self {
-            tower: a.role.tower,
-            layer: a.role.layer,
+            tower: a.role().tower,
+            layer: a.role().layer,
             place,
-            term: a.role.kind,
-            name: a.name.clone(),
+            term: a.role().kind,
+            name: a.name().to_owned(),
             elements: a.len(),
             relative: (own > 0.0).then(|| distance / own.sqrt()),
             distance,
@@ -72,25 +72,25 @@ impl ModelDiff {
     pub fn between(a: &Parameters, b: &Parameters) -> Result<Self> {
         let (mut norms, mut others) = (Vec::new(), Vec::new());
         for (_, before) in a.iter() {
-            let after = b.find(&before.name).map(|id| b.get(id));
-            let after = after.filter(|after| after.shape == before.shape);
-            match (before.role.module, after) {
+            let after = b.find(before.name()).map(|id| b.get(id));
+            let after = after.filter(|after| after.shape() == before.shape());
+            match (before.role().module, after) {
                 (Module::Norm(place), Some(after)) => {
                     norms.push(NormChange::new(before, after, place))
                 }
                 (Module::Norm(_), None) => {
                     let cause =
                         "only the first model has this norm, or its shape differs in the second";
-                    return Err(Error::invalid(&before.name, cause).with_remedy(
+                    return Err(Error::invalid(before.name(), cause).with_remedy(
                         "compare two tunings of one base, or a tuning with its base",
                     ));
                 }
                 (_, Some(after)) if same(before.value(), after.value()) => {}
-                _ => others.push(before.name.clone()),
+                _ => others.push(before.name().to_owned()),
             }
         }
-        let new = b.iter().map(|(_, p)| &p.name).filter(|name| a.find(name).is_none());
-        others.extend(new.cloned());
+        let new = b.iter().map(|(_, p)| p.name()).filter(|name| a.find(name).is_none());
+        others.extend(new.map(str::to_owned));
         Ok(Self { norms, others })
     }
 }
@@ -122,7 +122,7 @@ mod tests {
         let part = Module::Embedding(EmbeddingKind::Token);
         scope.declare("table", &[1, 1], part, ParamKind::Weight);
         for ((_, p), values) in params.iter_mut().zip([&weight[..], &bias, &[table]]) {
-            p.set(Tensor::new(&p.shape.clone(), values.to_vec()));
+            p.set(Tensor::new(p.shape(), values.to_vec()));
         }
         params
     }

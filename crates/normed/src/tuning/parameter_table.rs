@@ -102,10 +102,12 @@ impl ParameterTable {
         let row = |tower, role| {
             let here = || {
                 let all = params.iter().map(|(_, p)| p);
-                all.filter(move |p| p.role.tower == tower && LayerKind::of(p.role.module) == role)
+                all.filter(move |p| {
+                    p.role().tower == tower && LayerKind::of(p.role().module) == role
+                })
             };
             let parameters = here().map(|p| p.len()).sum();
-            let trained = here().filter(|p| p.trained).map(|p| p.len()).sum();
+            let trained = here().filter(|p| p.is_trained()).map(|p| p.len()).sum();
             ParameterRow { tower, role, parameters, trained, percent: percent(trained, parameters) }
         };
         let rows =

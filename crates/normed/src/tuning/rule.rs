@@ -62,10 +62,10 @@ impl Rule {
     /// The first method or part that selects nothing, and why.
     pub(super) fn check(&self, params: &Parameters) -> Result<(), String> {
         let check = |what: String, selects: &dyn Fn(&Role) -> bool| {
-            let selected = || params.iter().map(|(_, p)| p).filter(|p| selects(&p.role));
+            let selected = || params.iter().map(|(_, p)| p).filter(|p| selects(&p.role()));
             match selected().next() {
                 None => Err(format!("the model has no {what}")),
-                Some(_) if selected().all(|p| p.inert.is_some()) => {
+                Some(_) if selected().all(|p| p.inert_reason().is_some()) => {
                     Err(format!("no {what} affects the loss"))
                 }
                 Some(_) => Ok(()),
@@ -116,8 +116,8 @@ impl Rule {
     /// For an error: the blocks where the rule applies, and how many there are.
     fn describe_layers(&self, params: &Parameters, tower: Option<Tower>) -> String {
         let Some(layers) = self.layers else { return String::new() };
-        let is_here = |p: &&Parameter| tower.is_none_or(|tower| p.role.tower == tower);
-        let blocks = params.iter().map(|(_, p)| p).filter(is_here).filter_map(|p| p.role.layer);
+        let is_here = |p: &&Parameter| tower.is_none_or(|tower| p.role().tower == tower);
+        let blocks = params.iter().map(|(_, p)| p).filter(is_here).filter_map(|p| p.role().layer);
         let count = blocks.max().map_or(0, |last| last + 1);
         format!(", layers {layers} (there are {count} blocks)")
     }

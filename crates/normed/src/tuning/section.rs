@@ -93,7 +93,7 @@ impl Tuning {
     /// If a rule selects nothing in one of its towers or by one of its `also` (unless its method is `none`), if a
     /// selected parameter is quantized, or if two forms would share a socket.
     pub fn apply(&self, params: &mut Parameters) -> Result<Selection> {
-        params.unplug();
+        params.unplug_all();
         let rules = self.rules();
         for (place, rule) in &rules {
             check_layers(place, rule, params)?;
@@ -106,15 +106,15 @@ impl Tuning {
         let (mut inert, mut inert_elements) = (Vec::new(), 0);
         let mut plugs: Vec<Placement> = Vec::new();
         for (id, parameter) in params.iter_mut() {
-            let role = parameter.role;
+            let role = parameter.role();
             let is_selected = rules.iter().any(|(_, rule)| rule.trains(&role));
             let forms = rules.iter().flat_map(|(_, rule)| rule.forms(&role));
             let forms: Vec<Placement> = forms.map(|(method, form)| (id, method, form)).collect();
-            parameter.trained = is_selected && parameter.inert.is_none();
-            match parameter.inert {
+            parameter.set_trained(is_selected);
+            match parameter.inert_reason() {
                 None => plugs.extend(forms),
                 Some(why) if is_selected || !forms.is_empty() => {
-                    inert.push((parameter.name.clone(), why.to_owned()));
+                    inert.push((parameter.name().to_owned(), why.to_owned()));
                     inert_elements += if is_selected { parameter.len() } else { 0 };
                 }
                 Some(_) => {}
@@ -134,7 +134,7 @@ impl Tuning {
         let rules = self.rules();
         let mut done = HashSet::new();
         let sockets: Vec<(ParamId, Role)> =
-            params.iter().filter(|(_, p)| !p.is_added()).map(|(id, p)| (id, p.role)).collect();
+            params.iter().filter(|(_, p)| !p.is_added()).map(|(id, p)| (id, p.role())).collect();
         for (socket, role) in sockets {
             for (method, form) in rules.iter().flat_map(|(_, rule)| rule.forms(&role)) {
                 let Some(additions) = &method.description().adds else { continue };
@@ -174,7 +174,7 @@ impl Tuning {
 /// Refuses a range of blocks for a method whose form comes before all blocks.
 fn check_layers(place: &str, rule: &Rule, params: &Parameters) -> Result<()> {
     let everywhere = Rule { layers: None, ..rule.clone() };
-    let mut forms = params.iter().flat_map(|(_, p)| everywhere.forms(&p.role));
+    let mut forms = params.iter().flat_map(|(_, p)| everywhere.forms(&p.role()));
     match forms.find(|(_, form)| form.precedes_blocks()) {
         Some((method, _)) if rule.layers.is_some() => {
             let cause = format!("{rule}: {method} comes before all blocks of a tower, not in some");
@@ -190,7 +190,7 @@ fn check_quantized(params: &Parameters) -> Result<()> {
         return Ok(());
     };
     let to = quantized.quantization().map_or("", Quantization::name);
-    let cause = format!("`{}` cannot be trained: it is quantized to {to}", quantized.name);
+    let cause = format!("`{}` cannot be trained: it is quantized to {to}", quantized.name());
     Err(Error::invalid("tuning", cause).with_remedy(
         "train LayerNorms or LoRA, which leave quantized matrices frozen, or start from the model before \
          `normed quantize`",
@@ -202,18 +202,18 @@ fn plug_in(params: &mut Parameters, plugs: &[Placement]) -> Result<()> {
     let (prefixes, others): (Vec<Placement>, Vec<Placement>) =
         plugs.iter().partition(|(_, _, form)| form.is_prefix());
     if let Some(pair) = others.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        let name = &params.get(pair[0].0).name;
+        let name = &params.get(pair[0].0).name();
         let cause = format!("both {} and {} would adapt `{name}`", pair[0].1, pair[1].1);
         return Err(
             Error::invalid("tuning", cause).with_remedy("give them different targets or towers")
         );
     }
     if let Some(pair) = prefixes.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        let tower = params.get(pair[0].0).role.tower;
+        let tower = params.get(pair[0].0).role().tower;
         let cause = format!("both {} and {} would add a prefix to {tower}", pair[0].1, pair[1].1);
         return Err(Error::invalid("tuning", cause).with_remedy("give them different towers"));
     }
-    let tower = |plug: &Placement| params.get(plug.0).role.tower;
+    let tower = |plug: &Placement| params.get(plug.0).role().tower;
     let by_tower = prefixes.chunk_by(|a, b| tower(a) == tower(b)).map(<[Placement]>::to_vec);
     let by_tower: Vec<_> = by_tower.collect();
     for group in others.chunks(1).chain(by_tower.iter().map(Vec::as_slice)) {
@@ -224,7 +224,7 @@ fn plug_in(params: &mut Parameters, plugs: &[Placement]) -> Result<()> {
             sockets.iter().flat_map(|&socket| form.added(params, socket)).collect::<Vec<_>>()
         {
             let parameter = params.get_mut(added.id);
-            parameter.trained = true;
+            parameter.set_trained(true);
             if let Some(additions) = &method.description().adds {
                 parameter.set_added_training((additions.training)(&added));
             }
@@ -287,9 +287,9 @@ mod tests {
 
     fn trained(tuning: &Tuning) -> Result<Vec<String>> {
         let mut params = toy(2);
-        params.iter_mut().for_each(|(_, p)| p.trained = true); // apply must freeze them first
+        params.iter_mut().for_each(|(_, p)| p.set_trained(true)); // apply must freeze them first
         let selection = tuning.apply(&mut params)?;
-        let names: Vec<_> = params.trained().map(|(_, p)| p.name.clone()).collect();
+        let names: Vec<_> = params.trained().map(|(_, p)| p.name().to_owned()).collect();
         assert_eq!(selection.trained, names.len());
         assert_eq!(selection.total, params.len());
         Ok(names)
@@ -367,11 +367,11 @@ mod tests {
         let rule =
             Rule { also: vec![ExtraPart::Projector], ..rule(Method::LAYER_NORM, Tower::Decoder) };
         Tuning::One(rule).apply(&mut params).unwrap();
-        let names: Vec<_> = params.trained().map(|(_, p)| p.name.as_str()).collect();
+        let names: Vec<_> = params.trained().map(|(_, p)| p.name()).collect();
         assert_eq!(names.len(), 4);
         assert_eq!(names.last(), Some(&"projector.linear"));
         Tuning::new(Method::LAYER_NORM).apply(&mut params).unwrap();
-        assert!(params.trained().all(|(_, p)| p.role.tower != Tower::Projector));
+        assert!(params.trained().all(|(_, p)| p.role().tower != Tower::Projector));
     }
 
     #[test]
@@ -395,7 +395,7 @@ mod tests {
             names,
             ["vision.layer.0.key_bias", "text.layer.0.key_bias", "decoder.layer.0.key_bias"]
         );
-        assert!(params.iter().all(|(_, p)| !(p.trained && p.inert.is_some())));
+        assert!(params.iter().all(|(_, p)| !(p.is_trained() && p.inert_reason().is_some())));
         assert!(Tuning::new(Method::FFN).apply(&mut params).unwrap().inert.is_empty());
     }
 

@@ -69,14 +69,14 @@ impl Tuning {
 
 fn norm_candidates(keep: Fraction, rule: &Rule, params: &Parameters) -> NormCandidates {
     let mut norms: Vec<CandidateNorm> = Vec::new();
-    for (id, parameter) in params.trained().filter(|(_, p)| rule.trains(&p.role)) {
-        let Module::Norm(place) = parameter.role.module else { continue };
-        let (tower, layer) = (parameter.role.tower, parameter.role.layer);
+    for (id, parameter) in params.trained().filter(|(_, p)| rule.trains(&p.role())) {
+        let Module::Norm(place) = parameter.role().module else { continue };
+        let (tower, layer) = (parameter.role().tower, parameter.role().layer);
         // A block has one norm for each place.
         match norms.iter_mut().find(|n| (n.tower, n.layer, n.place) == (tower, layer, place)) {
             Some(norm) => norm.params.push(id),
             None => {
-                let module = parameter.name.rsplit_once('.').map_or("", |(module, _)| module);
+                let module = parameter.name().rsplit_once('.').map_or("", |(module, _)| module);
                 let (name, params) = (module.to_owned(), vec![id]);
                 norms.push(CandidateNorm { name, tower, layer, place, params });
             }
@@ -162,7 +162,7 @@ impl NormRanking {
                 ));
             };
             for &id in &norm.params {
-                params.get_mut(id).trained = row.kept;
+                params.get_mut(id).set_trained(row.kept);
             }
         }
         Ok(())
@@ -236,7 +236,7 @@ mod tests {
             (3, 4 * 4 + 8)
         );
         // By the mean over elements: a wide norm with a larger sum comes after a narrow one.
-        let squares = |id: ParamId| match params.get(id).name.as_str() {
+        let squares = |id: ParamId| match params.get(id).name() {
             "vision.layer.1.f.weight" => 8.0,
             "decoder.layer.0.a.bias" => 5.0,
             "decoder.layer.1.f.weight" => 2.0,

@@ -24,7 +24,7 @@ pub fn load_parameters(
     let mut statistics = BTreeSet::new();
     let mut values = Vec::with_capacity(params.len());
     for (_, parameter) in params.iter() {
-        let name = show(&parameter.name);
+        let name = show(parameter.name());
         match find_value(parameter, checkpoint, &name, &mut problems) {
             Some(Found::Plain(value)) => values.push(value),
             Some(Found::Quantized(matrix)) => {
@@ -60,13 +60,13 @@ fn find_value(
     name: &str,
     problems: &mut Problems,
 ) -> Option<Found> {
-    let Some(stored) = checkpoint.tensors.get(&parameter.name) else {
+    let Some(stored) = checkpoint.tensors.get(parameter.name()) else {
         problems.missing.push(name.to_owned());
         return None;
     };
-    if let Some(found) = find_quantized(checkpoint, &parameter.name, &parameter.shape) {
+    if let Some(found) = find_quantized(checkpoint, parameter.name(), parameter.shape()) {
         let problem = match found {
-            Ok(matrix) if parameter.role.is_linear_weight() => {
+            Ok(matrix) if parameter.role().is_linear_weight() => {
                 return Some(Found::Quantized(matrix));
             }
             Ok(_) => format!("`{name}` is quantized, which only matrices of linear layers can be"),
@@ -75,7 +75,7 @@ fn find_value(
         problems.quantized.push(problem);
         return None;
     }
-    let (file, model) = (stored.shape(), &parameter.shape);
+    let (file, model) = (stored.shape(), parameter.shape());
     if file != model {
         problems.different.push(format!("{name} {file:?} instead of {model:?}"));
         return None;

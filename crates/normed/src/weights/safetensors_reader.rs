@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use crate::tensor::MappedFile;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
@@ -56,7 +56,7 @@ pub fn read_safetensors(path: &Path) -> Result<Checkpoint> {
 }
 
 /// The header, and the position where the data start.
-fn parse_header(map: &Arc<Mmap>) -> Result<(Header, usize), String> {
+fn parse_header(map: &Arc<MappedFile>) -> Result<(Header, usize), String> {
     let length = map.first_chunk::<LENGTH_BYTES>().ok_or("it is shorter than a header")?;
     let length = u64::from_le_bytes(*length);
     let end = usize::try_from(length)

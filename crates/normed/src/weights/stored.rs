@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use memmap2::Mmap;
 use safetensors::Dtype;
 
-use crate::tensor::{Bytes, Precision, Tensor};
+use crate::tensor::{Bytes, MappedFile, Precision, Tensor};
 use crate::{Error, Result};
 
 /// The tensors of a checkpoint, by name.
@@ -31,7 +30,7 @@ pub struct Stored {
     shape: Vec<usize>,
     /// Strides in elements; none if the elements are dense and row-major.
     strides: Option<Vec<usize>>,
-    map: Arc<Mmap>,
+    map: Arc<MappedFile>,
     /// Offset of the first element in the file, in bytes.
     offset: usize,
 }
@@ -39,7 +38,7 @@ pub struct Stored {
 impl Stored {
     /// Dense, row-major elements at byte `offset`; none if they are not all inside the file.
     pub(super) fn dense(
-        map: &Arc<Mmap>,
+        map: &Arc<MappedFile>,
         offset: usize,
         dtype: Dtype,
         shape: Vec<usize>,
@@ -57,7 +56,7 @@ impl Stored {
     /// Elements at byte `offset` with these strides; none if one is outside of `[offset, end)`, or if there are
     /// more elements than the range holds (with a stride of 0 there could be any number).
     pub(super) fn strided(
-        map: &Arc<Mmap>,
+        map: &Arc<MappedFile>,
         offset: usize,
         end: usize,
         dtype: Dtype,
@@ -142,18 +141,9 @@ impl Stored {
 
     /// Releases the memory of the mapped elements. They are read again when they are needed again.
     pub(super) fn release_pages(&self) {
-        #[cfg(unix)]
         if self.strides.is_none() {
             let bytes = self.shape.iter().product::<usize>() * element_size(self.dtype);
-            // SAFETY: the map is a read-only map of a file, so that dropped pages are read again with the
-            // same contents. The call is a hint: its result changes no value.
-            let _ = unsafe {
-                self.map.unchecked_advise_range(
-                    memmap2::UncheckedAdvice::DontNeed,
-                    self.offset,
-                    bytes,
-                )
-            };
+            self.map.release_pages(self.offset..self.offset + bytes);
         }
     }
 
@@ -196,7 +186,7 @@ impl std::fmt::Debug for Stored {
 ///
 /// # Errors
 /// If it cannot be opened or mapped, or is not a regular file.
-pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
+pub(super) fn map_file(path: &Path) -> Result<Arc<MappedFile>> {
     let file = File::open(path).map_err(|e| Error::io(path, &e))?;
     let kind = file.metadata().map_err(|e| Error::io(path, &e))?;
     if !kind.is_file() {
@@ -204,7 +194,7 @@ pub(super) fn map_file(path: &Path) -> Result<Arc<Mmap>> {
     }
     // SAFETY: the map is only read. No program that maps files can protect itself from a process that truncates
     // or changes them; normed itself replaces files by renaming, which does not affect maps of the old file.
-    let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, &e))?;
+    let map = unsafe { MappedFile::map(&file) }.map_err(|e| Error::io(path, &e))?;
     Ok(Arc::new(map))
 }
 
@@ -229,7 +219,7 @@ fn decode<const N: usize, T>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> Ve
 mod tests {
     use super::*;
 
-    fn map_of(bytes: &[u8]) -> Arc<Mmap> {
+    fn map_of(bytes: &[u8]) -> Arc<MappedFile> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         map_file(file.path()).unwrap()

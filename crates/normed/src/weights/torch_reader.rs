@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use crate::tensor::MappedFile;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::stored::{Checkpoint, Stored, map_file};
@@ -43,7 +43,7 @@ pub fn read_torch(path: &Path) -> Result<Checkpoint> {
     Ok(Checkpoint { path: path.to_owned(), tensors, metadata: BTreeMap::new() })
 }
 
-fn read_archive(map: &Arc<Mmap>) -> Result<BTreeMap<String, Stored>, String> {
+fn read_archive(map: &Arc<MappedFile>) -> Result<BTreeMap<String, Stored>, String> {
     let entries = list_entries(map)?;
     let mut pickles = entries.keys().filter_map(|name| name.strip_suffix("data.pkl"));
     let (Some(root), None) = (pickles.next(), pickles.next()) else {
@@ -78,7 +78,7 @@ fn read_archive(map: &Arc<Mmap>) -> Result<BTreeMap<String, Stored>, String> {
 }
 
 /// The byte range of each entry in the file.
-fn list_entries(map: &Arc<Mmap>) -> Result<BTreeMap<String, Range<usize>>, String> {
+fn list_entries(map: &Arc<MappedFile>) -> Result<BTreeMap<String, Range<usize>>, String> {
     let bytes: &[u8] = map;
     let mut archive =
         ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("not a PyTorch file: {e}"))?;

@@ -130,8 +130,10 @@ pub fn assert_reports(
 pub fn train_norms(params: &mut Parameters, towers: &[Tower]) -> Vec<ParamId> {
     let mut trained = Vec::new();
     for (id, p) in params.iter_mut() {
-        p.trained = matches!(p.role.module, Module::Norm(_)) && towers.contains(&p.role.tower);
-        if p.trained {
+        p.set_trained(
+            matches!(p.role().module, Module::Norm(_)) && towers.contains(&p.role().tower),
+        );
+        if p.is_trained() {
             trained.push(id);
         }
     }

@@ -36,7 +36,7 @@ impl KvCache {
             "{rows} more rows do not fit a cache of {capacity}"
         );
         for (cache, new) in [(&mut self.keys, keys), (&mut self.values, values)] {
-            cache.count_in_place(Operation::Pass(new.len()));
+            cache.count_in_place(Operation::Elementwise(new.len()));
             if cache.is_planned() {
                 continue;
             }
@@ -62,7 +62,7 @@ impl KvCache {
                 unreachable!("`new` makes three dimensions")
             };
             let mut moved = cache.empty_like(&[from.len(), capacity, width], cache.precision());
-            moved.count(Operation::Pass(moved.len()));
+            moved.count(Operation::Elementwise(moved.len()));
             if !moved.is_planned() {
                 let each = capacity * width;
                 for (to, &b) in from.iter().enumerate() {

@@ -28,6 +28,6 @@ impl<'a> Sequences<'a> {
     /// The rows `from..from + rows` of one head, `[rows, dim]`, in sequence `b`.
     pub fn head(&self, b: usize, from: usize, rows: usize, head: usize, dim: usize) -> Matrix<'a> {
         let start = b * self.batch_stride + from * self.stride + self.offset + head * dim;
-        Matrix::new(self.data.elements().after(start), rows, dim, self.stride)
+        Matrix::new(self.data.elements().skip(start), rows, dim, self.stride)
     }
 }

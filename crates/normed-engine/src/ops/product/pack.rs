@@ -108,7 +108,7 @@ fn pack_rows<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, out: 
     for row in 0..height {
         for from in (0..m.cols()).step_by(RUN) {
             let part = (m.cols() - from).min(RUN);
-            m.data().widen((first + row) * m.stride() + from, &mut run[..part]);
+            m.data().copy_to_f32((first + row) * m.stride() + from, &mut run[..part]);
             run[part..].fill(0.0);
             let words = out[from / per_word * width + row..].iter_mut().step_by(width);
             for (out, x) in words.zip(run.chunks_exact(per_word)) {
@@ -129,7 +129,7 @@ fn pack_columns<const PAIRS: bool>(m: Matrix<'_>, first: usize, width: usize, ou
         for (i, run) in runs[..per_word].iter_mut().enumerate() {
             let k = per_word * w + i;
             if k < m.cols() {
-                m.data().widen(k * m.stride() + first, &mut run[..height]);
+                m.data().copy_to_f32(k * m.stride() + first, &mut run[..height]);
             } else {
                 run[..height].fill(0.0);
             }

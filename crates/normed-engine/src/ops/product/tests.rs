@@ -225,7 +225,7 @@ fn f16_and_quantized_factors_are_packed_like_their_f32_values() {
             ];
             for factor in factors {
                 let mut in_f32 = vec![0.0; rows * cols];
-                factor.widen(0, &mut in_f32);
+                factor.copy_to_f32(0, &mut in_f32);
                 let original = Matrix::new(factor, rows, cols, cols);
                 let converted = Matrix::dense(&in_f32, rows, cols);
                 assert_packed_alike(kernel, original, converted);

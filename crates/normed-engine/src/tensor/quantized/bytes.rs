@@ -1,48 +1,39 @@
-//! Bytes, in memory or in a mapped file.
+//! Bytes in memory or in a mapped file.
 
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use crate::tensor::mapped::MappedFile;
 
-/// Cloning is cheap.
+/// Bytes in memory or in a mapped file. Cloning is cheap.
 #[derive(Clone)]
-pub struct Bytes(Place);
+pub struct Bytes(Storage);
 
 #[derive(Clone)]
-enum Place {
+enum Storage {
     Owned(Arc<[u8]>),
-    Mapped { map: Arc<Mmap>, range: Range<usize> },
+    Mapped { file: Arc<MappedFile>, range: Range<usize> },
 }
 
 impl Bytes {
-    /// A range of a mapped file; None if it is not inside it.
-    pub fn mapped(map: &Arc<Mmap>, range: Range<usize>) -> Option<Self> {
-        let inside = range.start <= range.end && range.end <= map.len();
-        inside.then(|| Self(Place::Mapped { map: Arc::clone(map), range }))
+    /// A range of a mapped file. `None` if it is not inside the file.
+    pub fn mapped(file: &Arc<MappedFile>, range: Range<usize>) -> Option<Self> {
+        let inside = range.start <= range.end && range.end <= file.len();
+        inside.then(|| Self(Storage::Mapped { file: Arc::clone(file), range }))
     }
 
-    /// Lets the memory go that mapped bytes take: they are read again if they are needed again.
-    pub fn let_go(&self) {
-        #[cfg(unix)]
-        if let Place::Mapped { map, range } = &self.0 {
-            // SAFETY: the map is of a file and read-only, so that nothing is lost. It is a hint: what
-            // becomes of it changes no value.
-            let _ = unsafe {
-                map.unchecked_advise_range(
-                    memmap2::UncheckedAdvice::DontNeed,
-                    range.start,
-                    range.len(),
-                )
-            };
+    /// Releases the memory of mapped bytes. They are read from their file again when needed.
+    pub fn release_pages(&self) {
+        if let Storage::Mapped { file, range } = &self.0 {
+            file.release_pages(range.clone());
         }
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Place::Owned(bytes.into()))
+        Self(Storage::Owned(bytes.into()))
     }
 }
 
@@ -51,8 +42,8 @@ impl Deref for Bytes {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Place::Owned(bytes) => bytes,
-            Place::Mapped { map, range } => &map[range.clone()],
+            Storage::Owned(bytes) => bytes,
+            Storage::Mapped { file, range } => &file[range.clone()],
         }
     }
 }

@@ -268,15 +268,15 @@ mod tests {
         Llava::declare(&config, &mut params);
         let norms = |tower, live: bool| -> usize {
             let norm = |p: &crate::tensor::Parameter| {
-                matches!(p.role.module, Module::Norm(_)) && p.role.tower == tower
+                matches!(p.role().module, Module::Norm(_)) && p.role().tower == tower
             };
             let all = params.iter().map(|(_, p)| p).filter(|p| norm(p));
-            all.filter(|p| !live || p.inert.is_none()).map(|p| p.len()).sum()
+            all.filter(|p| !live || p.inert_reason().is_none()).map(|p| p.len()).sum()
         };
         assert_eq!((norms(Tower::Decoder, false), norms(Tower::Decoder, true)), (266_240, 266_240));
         assert_eq!((norms(Tower::Vision, false), norms(Tower::Vision, true)), (102_400, 96_256));
         let count = |tower| -> usize {
-            params.iter().filter(|(_, p)| p.role.tower == tower).map(|(_, p)| p.len()).sum()
+            params.iter().filter(|(_, p)| p.role().tower == tower).map(|(_, p)| p.len()).sum()
         };
         assert_eq!(count(Tower::Decoder), 7_241_732_096);
         assert_eq!(count(Tower::Vision), 303_507_456);
@@ -304,7 +304,7 @@ mod tests {
         );
         let mut params = Parameters::new();
         Llava::declare(&config, &mut params);
-        let projector = params.iter().filter(|(_, p)| p.role.tower == Tower::Projector);
+        let projector = params.iter().filter(|(_, p)| p.role().tower == Tower::Projector);
         assert_eq!(projector.map(|(_, p)| p.len()).sum::<usize>(), 4_198_400);
         let error = config.to_hugging_face().unwrap_err().to_string();
         assert!(error.contains("one linear layer"), "{error}");

@@ -301,8 +301,8 @@ mod tests {
         Tower::ALL.map(|tower| {
             params
                 .iter()
-                .filter(|(_, p)| p.role.tower == tower)
-                .filter(|(_, p)| !norms || matches!(p.role.module, Module::Norm(_)))
+                .filter(|(_, p)| p.role().tower == tower)
+                .filter(|(_, p)| !norms || matches!(p.role().module, Module::Norm(_)))
                 .map(|(_, p)| p.len())
                 .sum()
         })

@@ -184,10 +184,10 @@ fn fill_text(params: &mut Parameters, heads: usize, words: usize, dir: &Path) ->
             _ => checkpoint.get(name).cloned(),
         };
         match value {
-            Some(value) if value.len() == p.len() => p.set(value.reshape(&p.shape.clone())),
+            Some(value) if value.len() == p.len() => p.set(value.reshape(p.shape())),
             _ => {
                 let theirs = checkpoint.get(name).map(Tensor::shape);
-                wrong.push(format!("{name} is {theirs:?}, not {:?}", p.shape));
+                wrong.push(format!("{name} is {theirs:?}, not {:?}", p.shape()));
             }
         }
     }
@@ -203,15 +203,15 @@ fn fill_text(params: &mut Parameters, heads: usize, words: usize, dir: &Path) ->
 /// The name that a BERT has for a parameter of a text tower. None for what a BERT cannot fill: it has no
 /// cross-attention, and its prediction head is not one for answers.
 fn bert_name(p: &Parameter) -> Option<&str> {
-    let tower = match p.role.tower {
+    let tower = match p.role().tower {
         Tower::Vision | Tower::Projector => return None,
         Tower::Text => "text_encoder.",
         Tower::Decoder => "text_decoder.bert.",
     };
-    match p.role.module {
+    match p.role().module {
         Module::Head | Module::CrossAttention(_) => None,
         Module::Norm(NormPosition::Head | NormPosition::CrossAttention) => None,
-        _ => p.name.strip_prefix(tower),
+        _ => p.name().strip_prefix(tower),
     }
 }
 
@@ -256,12 +256,12 @@ fn position_rows(len: usize, checkpoint: &BTreeMap<String, Tensor>, name: &str) 
 fn fill_vision(params: &mut Parameters, image_size: usize, dir: &Path) -> Result<()> {
     let donor = load(dir, Some(image_size))?.params;
     let mut wrong = Vec::new();
-    for (_, p) in params.iter_mut().filter(|(_, p)| p.role.tower == Tower::Vision) {
-        match donor.find(&p.name).map(|id| donor.get(id).value()) {
-            Some(value) if value.shape() == p.shape => p.set(value.clone()),
+    for (_, p) in params.iter_mut().filter(|(_, p)| p.role().tower == Tower::Vision) {
+        match donor.find(p.name()).map(|id| donor.get(id).value()) {
+            Some(value) if value.shape() == p.shape() => p.set(value.clone()),
             other => {
                 let theirs = other.map(Tensor::shape);
-                wrong.push(format!("{} is {theirs:?}, not {:?}", p.name, p.shape));
+                wrong.push(format!("{} is {theirs:?}, not {:?}", p.name(), p.shape()));
             }
         }
     }

@@ -223,7 +223,8 @@ impl Clip {
 
     /// The parameters that its states depend on.
     pub fn parameters(params: &Parameters) -> Vec<ParamId> {
-        let read = |p: &Parameter| p.role.tower == Tower::Vision && p.inert != Some(ABOVE);
+        let read =
+            |p: &Parameter| p.role().tower == Tower::Vision && p.inert_reason() != Some(ABOVE);
         params.iter().filter(|(_, p)| read(p)).map(|(id, _)| id).collect()
     }
 }

@@ -50,10 +50,10 @@ fn initial_value(params: &Parameters, added: &AddedParameter, seed: u64) -> Tens
     let parameter = params.get(added.id);
     match added.piece {
         AddedPiece::DownWeight => {
-            let values = random_normal(parameter.len(), 0.02, seed, &parameter.name);
-            Tensor::new(&parameter.shape, values)
+            let values = random_normal(parameter.len(), 0.02, seed, parameter.name());
+            Tensor::new(parameter.shape(), values)
         }
-        _ => Tensor::zeros(&parameter.shape),
+        _ => Tensor::zeros(parameter.shape()),
     }
 }
 

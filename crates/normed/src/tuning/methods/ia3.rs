@@ -43,7 +43,7 @@ fn form(role: &Role, options: &Options) -> Option<Form> {
 /// Ones, so that the model's output does not change.
 fn ones(params: &Parameters, added: &AddedParameter, _: u64) -> Tensor {
     let parameter = params.get(added.id);
-    Tensor::new(&parameter.shape, vec![1.0; parameter.len()])
+    Tensor::new(parameter.shape(), vec![1.0; parameter.len()])
 }
 
 /// Scales are near 1: weight decay would pull them to 0.

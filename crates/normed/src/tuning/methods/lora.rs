@@ -95,14 +95,14 @@ fn initial_value(params: &Parameters, added: &AddedParameter, seed: u64) -> Tens
     match (added.piece, params.plug(added.socket)) {
         (AddedPiece::LowRankA, _) => {
             let bound = 1.0 / (added.fan_in as f32).sqrt();
-            let values = random_uniform(parameter.len(), bound, seed, &parameter.name);
-            Tensor::new(&parameter.shape, values)
+            let values = random_uniform(parameter.len(), bound, seed, parameter.name());
+            Tensor::new(parameter.shape(), values)
         }
         (AddedPiece::Magnitude, Some(Plug::LowRank(path))) => {
             let norms = ops::merged_row_norms(&Graph::inference(params), added.socket, path);
-            Tensor::new(&parameter.shape, norms)
+            Tensor::new(parameter.shape(), norms)
         }
-        _ => Tensor::zeros(&parameter.shape),
+        _ => Tensor::zeros(parameter.shape()),
     }
 }
 

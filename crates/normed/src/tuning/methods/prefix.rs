@@ -51,13 +51,13 @@ fn form(role: &Role, options: &Options) -> Option<Form> {
 pub(super) fn initial_value(params: &Parameters, added: &AddedParameter, seed: u64) -> Tensor {
     let parameter = params.get(added.id);
     let values = match added.piece {
-        AddedPiece::PrefixTable => random_normal(parameter.len(), 1.0, seed, &parameter.name),
+        AddedPiece::PrefixTable => random_normal(parameter.len(), 1.0, seed, parameter.name()),
         _ => {
             let bound = 1.0 / (added.fan_in as f32).sqrt();
-            random_uniform(parameter.len(), bound, seed, &parameter.name)
+            random_uniform(parameter.len(), bound, seed, parameter.name())
         }
     };
-    Tensor::new(&parameter.shape, values)
+    Tensor::new(parameter.shape(), values)
 }
 
 /// Tables and weights decay, biases do not.

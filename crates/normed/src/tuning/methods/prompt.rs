@@ -37,14 +37,14 @@ fn form(role: &Role, options: &Options) -> Option<Form> {
 /// `SAMPLE_VOCAB`).
 fn sampled_tokens(params: &Parameters, added: &AddedParameter, seed: u64) -> Tensor {
     let (words, prompt) = (params.get(added.socket), params.get(added.id));
-    let (vocab_size, width) = (words.shape[0], words.shape[1]);
-    let drawn = random_uniform(prompt.shape[0], 0.5, seed, &prompt.name);
+    let (vocab_size, width) = (words.shape()[0], words.shape()[1]);
+    let drawn = random_uniform(prompt.shape()[0], 0.5, seed, prompt.name());
     let mut values = vec![0.0; prompt.len()];
     for (row, x) in values.chunks_exact_mut(width).zip(drawn) {
         let token = ((x + 0.5) * vocab_size as f32) as usize;
-        words.value().factor().widen(token.min(vocab_size - 1) * width, row);
+        words.value().factor().copy_to_f32(token.min(vocab_size - 1) * width, row);
     }
-    Tensor::new(&prompt.shape, values)
+    Tensor::new(prompt.shape(), values)
 }
 
 /// A table decays.

@@ -43,7 +43,7 @@ impl LayerAdapter {
         params: &Parameters,
     ) -> Result<PluggedTensors, String> {
         let layer = params.get(weight);
-        let (out, inner) = layer.shape.split_at(1);
+        let (out, inner) = layer.shape().split_at(1);
         let is_convolution = inner.len() > 1;
         let shape = vector.shape();
         let input = !is_convolution && shape == [1, inner[0]];
@@ -55,7 +55,7 @@ impl LayerAdapter {
             true => Ok(PluggedTensors::Scale { input, vector }),
             false => {
                 let wanted = format!("a vector of {out:?} or {inner:?}");
-                Err(wrong_shape(&layer.name, PeftParameter::Scale, shape, &wanted))
+                Err(wrong_shape(layer.name(), PeftParameter::Scale, shape, &wanted))
             }
         }
     }
@@ -67,8 +67,8 @@ impl LayerAdapter {
         params: &Parameters,
     ) -> Result<PluggedTensors, String> {
         let layer = params.get(weight);
-        let module = module_of(&layer.name);
-        let (out, inner) = layer.shape.split_at(1);
+        let module = module_of(layer.name());
+        let (out, inner) = layer.shape().split_at(1);
         let config = config.low_rank(module)?;
         let mut take = |parameter: PeftParameter, wanted: &[usize]| {
             let suffix = parameter.suffix();
@@ -80,7 +80,7 @@ impl LayerAdapter {
                 _ => tensor.shape() == wanted,
             };
             let wrong =
-                || wrong_shape(&layer.name, parameter, tensor.shape(), &format!("{wanted:?}"));
+                || wrong_shape(layer.name(), parameter, tensor.shape(), &format!("{wanted:?}"));
             if fits { Ok(tensor) } else { Err(wrong()) }
         };
         let a = take(PeftParameter::LowRankA, &[&[config.rank], inner].concat())?;
@@ -112,7 +112,7 @@ impl LayerAdapter {
         let mut ids = Vec::with_capacity(values.len());
         for (id, value) in values {
             let parameter = params.get_mut(id);
-            parameter.set(value.reshape(&parameter.shape.clone()));
+            parameter.set(value.reshape(parameter.shape()));
             ids.push(id);
         }
         ids

@@ -95,8 +95,7 @@ pub(super) fn save(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> R
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     write_atomically(&dir.join("README.md"), |out| out.write_all(card.readme.as_bytes()))?;
     write_atomically(&dir.join(CONFIG), |out| writeln!(out, "{config:#}"))?;
-    let tensors: BTreeMap<_, _> =
-        params.trained().map(|(_, p)| (p.name.as_str(), p.value())).collect();
+    let tensors: BTreeMap<_, _> = params.trained().map(|(_, p)| (p.name(), p.value())).collect();
     let tensors: Vec<_> = tensors.into_iter().collect();
     let metadata = BTreeMap::from([(BASE_HASH.to_owned(), card.base_hash.to_owned())]);
     write_safetensors(&dir.join(WEIGHTS), &tensors, Precision::F32, &metadata)
@@ -104,8 +103,8 @@ pub(super) fn save(dir: &Path, params: &Parameters, card: &AdapterCard<'_>) -> R
 
 impl PluggedForms {
     fn of(params: &Parameters) -> Self {
-        let name = |id: ParamId| params.get(id).name.clone();
-        let shape = |id: ParamId| &params.get(id).shape;
+        let name = |id: ParamId| params.get(id).name().to_owned();
+        let shape = |id: ParamId| params.get(id).shape();
         let socket = |(weight, delta)| match delta {
             Plug::LowRank(path) => LayerForm::LowRank {
                 weight: name(weight),
@@ -126,7 +125,7 @@ impl PluggedForms {
         };
         let mut prefixes: BTreeMap<_, PrefixForm> = BTreeMap::new();
         for (key, prefix) in params.prefixes() {
-            let plug = prefixes.entry(params.get(key).role.tower).or_insert_with(|| PrefixForm {
+            let plug = prefixes.entry(params.get(key).role().tower).or_insert_with(|| PrefixForm {
                 keys: Vec::new(),
                 length: shape(prefix.table())[0],
                 projection: matches!(prefix, PrefixKv::Projected { .. }),
@@ -172,7 +171,7 @@ impl PluggedForms {
                     params.plug_low_rank(id, shape);
                 }
                 LayerForm::ChannelScale { input, .. } => {
-                    if input && params.get(id).shape.len() > 2 {
+                    if input && params.get(id).shape().len() > 2 {
                         return Err(format!(
                             "{weight} is a convolution, whose input cannot be scaled"
                         ));
@@ -181,7 +180,7 @@ impl PluggedForms {
                 }
                 LayerForm::Bottleneck { channels, parallel, .. } => {
                     check_size(channels)?;
-                    if !params.get(id).role.is_sublayer_output() {
+                    if !params.get(id).role().is_sublayer_output() {
                         return Err(format!("{weight} does not end a sublayer"));
                     }
                     params.plug_bottleneck(id, channels, parallel);
@@ -200,13 +199,13 @@ impl PluggedForms {
                 keys.iter().map(|key| linear_weight(params, key)).collect::<Result<Vec<_>, _>>()?;
             let is_alike = |&id: &ParamId| {
                 let (one, first) = (params.get(id), params.get(ids[0]));
-                let keys = one.role.is_key_weight() && one.shape == first.shape;
-                keys && one.role.tower == first.role.tower
+                let keys = one.role().is_key_weight() && one.shape() == first.shape();
+                keys && one.role().tower == first.role().tower
             };
             if !ids.iter().all(|id| is_alike(id) && taken.insert(*id)) {
                 return Err("the keys of a prefix differ in tower or width".to_owned());
             }
-            if ids.first().is_some_and(|&id| !towers.insert(params.get(id).role.tower)) {
+            if ids.first().is_some_and(|&id| !towers.insert(params.get(id).role().tower)) {
                 return Err("a tower has two prefixes".to_owned());
             }
             params.plug_prefix(&ids, *length, *projection);
@@ -217,7 +216,7 @@ impl PluggedForms {
     fn plug_prompts(&self, params: &mut Parameters) -> Result<(), String> {
         for PromptForm { table, length } in &self.prompts {
             check_size(*length)?;
-            let id = params.find(table).filter(|&id| params.get(id).role.is_token_embedding());
+            let id = params.find(table).filter(|&id| params.get(id).role().is_token_embedding());
             let id =
                 id.ok_or_else(|| format!("the model has no table of token embeddings {table}"))?;
             if params.soft_prompt(id).is_some() {
@@ -240,7 +239,7 @@ fn check_size(size: usize) -> Result<(), String> {
 
 /// The weight of a linear layer with this name.
 fn linear_weight(params: &Parameters, name: &str) -> Result<ParamId, String> {
-    let id = params.find(name).filter(|&id| params.get(id).role.is_linear_weight());
+    let id = params.find(name).filter(|&id| params.get(id).role().is_linear_weight());
     id.ok_or_else(|| format!("the model has no linear layer with the weight {name}"))
 }
 
@@ -266,8 +265,9 @@ pub(super) fn load(
             Err(problem) => problems.push(problem),
         }
     }
-    let missing = tuned.iter().filter(|(_, p)| p.is_added() && !file.tensors.contains_key(&p.name));
-    problems.extend(missing.map(|(_, p)| format!("{} is missing", p.name)));
+    let missing =
+        tuned.iter().filter(|(_, p)| p.is_added() && !file.tensors.contains_key(p.name()));
+    problems.extend(missing.map(|(_, p)| format!("{} is missing", p.name())));
     if !problems.is_empty() {
         return Err(does_not_fit(&weights, &problems));
     }
@@ -279,7 +279,7 @@ pub(super) fn load(
 /// Sets the parameter `name` to a stored value.
 fn set_value(params: &mut Parameters, name: &str, stored: &Stored) -> Result<ParamId, String> {
     let id = params.find(name).ok_or_else(|| format!("{name} is unexpected"))?;
-    let shape = &params.get(id).shape;
+    let shape = params.get(id).shape();
     if stored.shape() != shape {
         return Err(format!("{name} is {:?} instead of {shape:?}", stored.shape()));
     }

@@ -115,7 +115,7 @@ impl AdapterTensors {
         let is_finite = value.data().iter().all(|x| x.is_finite());
         match destination {
             Destination::Base { name, id, in_module } => {
-                let shape = &params.get(id).shape;
+                let shape = params.get(id).shape();
                 if in_module {
                     self.in_modules.insert(name.clone());
                 }
@@ -143,17 +143,17 @@ impl AdapterTensors {
         };
         let mut missing: BTreeSet<_> = params
             .iter()
-            .map(|(_, parameter)| peft_name(&parameter.name))
+            .map(|(_, parameter)| peft_name(parameter.name()))
             .filter(|name| is_wanted(module_of(name)) && !self.in_modules.contains(*name))
             .map(str::to_owned)
             .collect();
         if !has_copies {
             let adapted = params
                 .iter()
-                .filter(|(_, p)| p.role.is_linear_weight() && config.adapts(module_of(&p.name)));
+                .filter(|(_, p)| p.role().is_linear_weight() && config.adapts(module_of(p.name())));
             let missing_layers = adapted.filter(|(id, _)| !self.added.contains_key(id));
             let name = config.peft_type.name();
-            missing.extend(missing_layers.map(|(_, p)| format!("{name} {}", module_of(&p.name))));
+            missing.extend(missing_layers.map(|(_, p)| format!("{name} {}", module_of(p.name()))));
         }
         missing.extend(unknown_modules(config, params));
         missing
@@ -200,7 +200,7 @@ fn find_destination(key: &str, config: &Config, params: &Parameters) -> Option<D
     let added = known.filter_map(|p| Some((key.strip_suffix(p.suffix())?, p))).next();
     if let Some((module, parameter)) = added {
         let weight = params.find(&format!("{module}.weight"))?;
-        let has_socket = params.get(weight).role.is_linear_weight();
+        let has_socket = params.get(weight).role().is_linear_weight();
         return has_socket.then_some(Destination::Added(weight, parameter));
     }
     if config.saves_whole(module_of(key)) {
@@ -219,7 +219,7 @@ fn first_name<'n>(name: &'n str, params: &Parameters) -> &'n str {
 fn unknown_modules(config: &Config, params: &Parameters) -> Vec<String> {
     let tied = tied(params);
     let seconds = tied.iter().map(|(second, _)| module_of(second));
-    let known = params.iter().map(|(_, p)| module_of(peft_name(&p.name)));
+    let known = params.iter().map(|(_, p)| module_of(peft_name(p.name())));
     let known: BTreeSet<_> = known.chain(seconds).collect();
     let is_known = |entry: &str| {
         let ends_with_entry = |module: &str| {

@@ -61,21 +61,21 @@ impl VirtualTokens {
     /// The sockets in the only language model: the weights that make keys, or the table of token embeddings. Empty
     /// if the model has a text encoder as well.
     fn sockets(self, params: &Parameters) -> Vec<ParamId> {
-        if params.iter().any(|(_, p)| p.role.tower == Tower::Text) {
+        if params.iter().any(|(_, p)| p.role().tower == Tower::Text) {
             return Vec::new();
         }
         let is_socket = |p: &Parameter| match self {
-            Self::Prefix => p.role.is_key_weight(),
-            Self::Prompt => p.role.is_token_embedding(),
+            Self::Prefix => p.role().is_key_weight(),
+            Self::Prompt => p.role().is_token_embedding(),
         };
-        let decoder = |p: &Parameter| p.role.tower == Tower::Decoder;
+        let decoder = |p: &Parameter| p.role().tower == Tower::Decoder;
         let all = params.iter().filter(|(_, p)| decoder(p) && is_socket(p));
         all.map(|(id, _)| id).collect()
     }
 
     /// Elements of a virtual token in the adapter's tensor.
     fn width(self, params: &Parameters, sockets: &[ParamId]) -> usize {
-        let shape = |id: &ParamId| &params.get(*id).shape;
+        let shape = |id: &ParamId| params.get(*id).shape();
         match self {
             Self::Prefix => sockets.iter().map(|key| 2 * shape(key)[0]).sum(),
             Self::Prompt => sockets.iter().map(|table| shape(table)[1]).sum(),
@@ -228,7 +228,7 @@ pub(super) fn load(
     let plugged = kind.plug(params, &sockets, length);
     let mut first = 0;
     for &id in &plugged {
-        let own = params.get(id).shape[1];
+        let own = params.get(id).shape()[1];
         let rows = table.data().chunks_exact(width).flat_map(|row| &row[first..first + own]);
         let value = Tensor::new(&[length, own], rows.copied().collect());
         params.get_mut(id).set(value);

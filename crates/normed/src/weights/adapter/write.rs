@@ -147,11 +147,11 @@ impl Contents {
     fn add_plugged(&mut self, params: &Parameters) -> Result<()> {
         for (weight, delta) in params.plugs() {
             let layer = params.get(weight);
-            let module = module_of(&layer.name);
+            let module = module_of(layer.name());
             if self.saved_whole.iter().any(|whole| whole == module || is_within(module, whole)) {
                 return Err(refused(&format!("`{module}` is both trained and adapted")));
             }
-            let is_convolution = layer.shape.len() > 2;
+            let is_convolution = layer.shape().len() > 2;
             let mut insert = |parameter: PeftParameter, tensor: Tensor| {
                 self.tensors.insert(format!("{PREFIX}{module}{}", parameter.suffix()), tensor);
             };
@@ -206,12 +206,12 @@ impl Contents {
             return;
         }
         let norm = params.iter().find(|(_, p)| {
-            let name = p.name.as_str();
+            let name = p.name();
             let outside = !self.saved_whole.iter().any(|module| is_within(name, module));
-            matches!(p.role.module, Module::Norm(_)) && outside
+            matches!(p.role().module, Module::Norm(_)) && outside
         });
         if let Some((_, norm)) = norm {
-            let module = module_of(&norm.name);
+            let module = module_of(norm.name());
             self.targets.insert(module.to_owned());
             self.add(named, module, true);
         }
@@ -221,18 +221,20 @@ impl Contents {
     fn add_biases(&mut self, params: &Parameters, named: &PeftParameters<'_>) -> Result<()> {
         if self.low_rank.is_empty() {
             let carries = |p: &&Parameter| {
-                let kept = |whole: &String| is_within(&p.name, whole);
-                p.role.is_linear_weight()
-                    && p.shape.len() == 2
+                let kept = |whole: &String| is_within(p.name(), whole);
+                p.role().is_linear_weight()
+                    && p.shape().len() == 2
                     && !self.saved_whole.iter().any(kept)
             };
             let layer = params.iter().map(|(_, p)| p).find(carries);
             let layer =
                 layer.ok_or_else(|| refused("biases are trained, and no layer is frozen"))?;
-            let module = module_of(&layer.name);
+            let module = module_of(layer.name());
             let key = |parameter: PeftParameter| format!("{PREFIX}{module}{}", parameter.suffix());
-            self.tensors.insert(key(PeftParameter::LowRankA), Tensor::zeros(&[1, layer.shape[1]]));
-            self.tensors.insert(key(PeftParameter::LowRankB), Tensor::zeros(&[layer.shape[0], 1]));
+            self.tensors
+                .insert(key(PeftParameter::LowRankA), Tensor::zeros(&[1, layer.shape()[1]]));
+            self.tensors
+                .insert(key(PeftParameter::LowRankB), Tensor::zeros(&[layer.shape()[0], 1]));
             let shape = LowRankConfig {
                 rank: 1,
                 alpha: 1.0,
@@ -285,11 +287,11 @@ fn peft_parameters(params: &Parameters) -> PeftParameters<'_> {
     let tied = tied(params);
     let mut named = BTreeMap::new();
     for (_, parameter) in params.iter().filter(|(_, p)| !p.is_added()) {
-        let entry = (parameter.trained, parameter.value());
-        named.insert(peft_name(&parameter.name), entry);
-        let second = tied.iter().find(|(_, first)| *first == parameter.name);
+        let entry = (parameter.is_trained(), parameter.value());
+        named.insert(peft_name(parameter.name()), entry);
+        let second = tied.iter().find(|(_, first)| *first == parameter.name());
         if let Some(&(second, _)) = second
-            && parameter.trained
+            && parameter.is_trained()
         {
             named.insert(second, entry);
         }
@@ -304,16 +306,16 @@ fn peft_parameters(params: &Parameters) -> PeftParameters<'_> {
 /// output bias is one of them, since PEFT then needs whole modules. Alone it is a changed copy, whose matrix PEFT
 /// takes from the base.
 fn biases_without_weights(params: &Parameters) -> BTreeSet<&str> {
-    let is_norm = |p: &&Parameter| matches!(p.role.module, Module::Norm(_));
+    let is_norm = |p: &&Parameter| matches!(p.role().module, Module::Norm(_));
     let beside_frozen: Vec<_> = trained_biases(params, Some(false)).collect();
     let others = beside_frozen.iter().any(|p| !is_norm(p));
     let mut alone = BTreeSet::new();
     if others {
-        alone.extend(beside_frozen.iter().map(|p| peft_name(&p.name)));
+        alone.extend(beside_frozen.iter().map(|p| peft_name(p.name())));
     }
     if others || params.plugs().len() > 0 {
         let beside_none = trained_biases(params, None).filter(|p| !is_norm(p));
-        alone.extend(beside_none.map(|p| peft_name(&p.name)));
+        alone.extend(beside_none.map(|p| peft_name(p.name())));
     }
     alone
 }
@@ -325,15 +327,15 @@ fn trained_biases(
     weight_trained: Option<bool>,
 ) -> impl Iterator<Item = &Parameter> {
     params.iter().map(|(_, p)| p).filter(move |p| {
-        let weight = || params.find(&format!("{}.weight", module_of(&p.name)));
-        let trained = || weight().map(|id| params.get(id).trained);
-        p.trained && p.role.kind == ParamKind::Bias && trained() == weight_trained
+        let weight = || params.find(&format!("{}.weight", module_of(p.name())));
+        let trained = || weight().map(|id| params.get(id).is_trained());
+        p.is_trained() && p.role().kind == ParamKind::Bias && trained() == weight_trained
     })
 }
 
 fn config_of(params: &Parameters, path: LowRank) -> LowRankConfig {
     LowRankConfig {
-        rank: params.get(path.a).shape[0],
+        rank: params.get(path.a).shape()[0],
         alpha: path.alpha,
         use_rslora: path.use_rslora,
         dropout: path.dropout,

@@ -65,8 +65,8 @@ impl QuantizationConfig {
     /// here, transformers still leaves some of them as they are.
     pub fn mark_parameters(&self, params: &mut Parameters) {
         for (_, parameter) in params.iter_mut() {
-            let module = parameter.name.strip_suffix(".weight").unwrap_or(&parameter.name);
-            if parameter.role.is_quantizable() && !self.skips(module) {
+            let module = parameter.name().strip_suffix(".weight").unwrap_or(parameter.name());
+            if parameter.role().is_quantizable() && !self.skips(module) {
                 parameter.expect_quantized(self.to);
             }
         }

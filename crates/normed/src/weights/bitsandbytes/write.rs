@@ -57,12 +57,12 @@ pub fn write_quantized(
     let (mut matrices, mut before) = (0, 0);
     for (_, parameter) in params.iter() {
         before += parameter.value().bytes();
-        let name = &saved_name(&parameter.name);
-        let [rows, cols] = match (parameter.role.is_quantizable(), parameter.shape.as_slice()) {
+        let name = &saved_name(parameter.name());
+        let [rows, cols] = match (parameter.role().is_quantizable(), parameter.shape()) {
             (true, &[rows, cols]) if rows * cols > 0 => [rows, cols],
             _ => {
-                if parameter.role.is_matmul_operand() {
-                    skip.extend(parameter.name.strip_suffix(".weight").map(str::to_owned));
+                if parameter.role().is_matmul_operand() {
+                    skip.extend(parameter.name().strip_suffix(".weight").map(str::to_owned));
                 }
                 groups.push(dense(name, parameter));
                 continue;
@@ -87,7 +87,7 @@ pub fn write_quantized(
 fn dense<'p>(name: &str, parameter: &'p Parameter) -> TensorGroup<'p> {
     let value = parameter.value();
     let (dtype, _) = type_of(value);
-    let entry = TensorEntry::new(name, dtype, &parameter.shape, value.bytes());
+    let entry = TensorEntry::new(name, dtype, parameter.shape(), value.bytes());
     TensorGroup::new(vec![entry], move |out| {
         match value.factor() {
             Factor::F32(data) => write_elements(out, data, f32::to_le_bytes)?,
@@ -95,10 +95,10 @@ fn dense<'p>(name: &str, parameter: &'p Parameter) -> TensorGroup<'p> {
             Factor::F16(data) => write_elements(out, data, f16::to_le_bytes)?,
             Factor::Int8(_) | Factor::Nf4(_) => {
                 let cause = "it is quantized already";
-                return Err(WriteError::Tensor(Error::invalid(&parameter.name, cause)));
+                return Err(WriteError::Tensor(Error::invalid(parameter.name(), cause)));
             }
         }
-        value.let_go();
+        value.release_pages();
         Ok(())
     })
 }
@@ -122,15 +122,18 @@ fn quantize(
 ) -> Result<QuantizedMatrix, WriteError> {
     let value = parameter.value();
     if value.quantization().is_some() {
-        return Err(WriteError::Tensor(Error::invalid(&parameter.name, "it is quantized already")));
+        return Err(WriteError::Tensor(Error::invalid(
+            parameter.name(),
+            "it is quantized already",
+        )));
     }
     let matrix = QuantizedMatrix::quantize(value.factor(), rows, cols, to).ok_or_else(|| {
         WriteError::Tensor(
-            Error::invalid(&parameter.name, "it has a value that is not finite")
+            Error::invalid(parameter.name(), "it has a value that is not finite")
                 .with_remedy("the checkpoint is damaged, or its training diverged"),
         )
     })?;
-    value.let_go();
+    value.release_pages();
     Ok(matrix)
 }
 
@@ -171,7 +174,7 @@ fn nf4<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> Te
             unreachable!("it was quantized to this above")
         };
         let (_, dtype) = type_of(parameter.value());
-        write_nf4(out, four, dtype, &parameter.shape)?;
+        write_nf4(out, four, dtype, parameter.shape())?;
         Ok(())
     })
 }
