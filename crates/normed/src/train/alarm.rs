@@ -130,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_silent_where_all_is_well() {
+    fn a_run_that_learns_passes() {
         train(30, |_| {}, 0.01).unwrap();
     }
 
     #[test]
-    fn a_cut_graph_is_named_at_step_20_or_at_the_end() {
+    fn a_parameter_without_a_gradient_is_named_at_step_20_or_at_the_end() {
         for (steps, at) in [(30, 20), (7, 7)] {
             let cut = |params: &mut Parameters| parameter(params, "norm.loose").set_trained(true);
             let (step, error) = train(steps, cut, 0.01).unwrap_err();
@@ -149,7 +149,7 @@ mod tests {
 
     /// As LoRA's `A`: after the first step its partner has changed, and it must have a gradient.
     #[test]
-    fn what_starts_without_gradient_is_excused_for_one_step() {
+    fn a_parameter_that_starts_without_a_gradient_is_excused_for_one_step() {
         let plant = |params: &mut Parameters| {
             let p = parameter(params, "norm.loose");
             p.set_trained(true);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_round_away_are_named() {
+    fn a_parameter_that_never_changes_is_named() {
         let far = |params: &mut Parameters| {
             let p = parameter(params, "norm.bias");
             p.set(Tensor::new(p.shape(), vec![1e9; p.len()]));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nan_stops_at_once_and_names_its_example() {
+    fn a_loss_that_is_not_finite_names_its_example_at_once() {
         // Token 5 is an input of examples 4 and 5, and not of 6.
         let plant = |params: &mut Parameters| {
             parameter(params, "words").value_mut().data_mut()[5 * 8] = f32::NAN;

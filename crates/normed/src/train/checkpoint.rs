@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn another_runs_checkpoint_is_refused() {
+    fn a_checkpoint_of_another_run_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
         let (params, state) = state();

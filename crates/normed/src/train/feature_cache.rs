@@ -111,7 +111,7 @@ impl FeatureCache {
 
     /// Writes the `features` of the images with these hashes to a file, and holds them.
     pub fn add(&mut self, images: &[ImageHash], features: &Images) -> Result<()> {
-        let (sizes, features) = (sizes_text(features), features.tensor());
+        let (sizes, features) = (format_sizes(features), features.tensor());
         let list = images.iter().map(|p| hex(p)).collect::<Vec<_>>().join(" ");
         let name = format!("{}.{EXTENSION}", hex(&Sha256::digest(&list)));
         let path = self.directory.join(&name);
@@ -199,14 +199,14 @@ impl ImageFeatures for FeatureCache {
     }
 }
 
-/// The sizes of images and the numbers of their features, `HEIGHTxWIDTHxCOUNT` each.
-fn sizes_text(images: &Images) -> String {
+/// Formats the sizes of images and the numbers of their features as `HEIGHTxWIDTHxCOUNT`, separated by spaces.
+fn format_sizes(images: &Images) -> String {
     let ImageValues::Features { counts, .. } = &images.values else { return String::new() };
     let one = |(size, count): (&ImageSize, _)| format!("{}x{}x{count}", size.height, size.width);
     images.sizes.iter().zip(counts).map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// What [`sizes_text`] wrote; none if it is something else.
+/// Parses text that [`format_sizes`] wrote; none if it is damaged.
 fn parse_sizes(text: &str) -> Option<Vec<(ImageSize, usize)>> {
     let one = |text: &str| {
         let mut numbers = text.split('x').map(str::parse);
@@ -267,7 +267,7 @@ mod tests {
         drawn(level).content_hash().unwrap()
     }
 
-    /// Writes the features of images 1 and 2, which have as many as their level: each is twice the level.
+    /// Writes the features of images 1 and 2: one and two vectors, whose elements are the image's level.
     fn write(directory: &Path, precision: Precision) -> PathBuf {
         let mut cache = open(directory, "p", &like(precision), &[1, 2]);
         let values = [1.0; 2].into_iter().chain([2.0; 4]).collect();
@@ -351,7 +351,7 @@ mod tests {
             values: ImageValues::Features { features: Tensor::zeros(&[1, 4]), counts: vec![1] },
         };
         refused("another shape", "p", &wide, &|_| {});
-        // The sizes exchanged.
+        // A size is changed.
         refused("checksum", "p", &like(Precision::F32), &|path| {
             rewrite(path, &|b| {
                 let at = b.windows(6).position(|w| w == b"8x16x2").unwrap();

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_micro_batch_changes_nothing_but_rounding() {
+    fn micro_batches_affect_the_result_only_by_rounding() {
         // Answers of 1 to 4 tokens: a mean of micro-batch means would differ.
         let spec = TrainSpec { dropout: Some(0.2), ..TrainSpec::default() };
         let (whole, _) = train(12, 4, &spec);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_and_clips() {
+    fn steps_learn_and_clip_the_gradient() {
         let spec = TrainSpec { label_smoothing: 0.0, weight_decay: 0.0, ..TrainSpec::default() };
         let (_, losses) = train(12, 60, &spec);
         assert!(losses[0] > 2.0 && losses[59] < 0.1, "{losses:?}");
