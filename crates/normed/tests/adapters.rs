@@ -261,7 +261,7 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
         (vec![Method::FFN.into(), lora.clone()], "is both trained and adapted"),
         (
             vec![Method::BITFIT.into(), Method::IA3.into()],
-            "biases of linear layers are trained beside IA3",
+            "biases of linear layers are trained together with IA3",
         ),
     ] {
         let error = refused(methods).unwrap_err();

@@ -135,7 +135,7 @@ fn stir(params: &mut Parameters) {
 }
 
 #[test]
-fn adapters_change_nothing_at_the_start_and_what_stands_before_tokens_does() {
+fn new_adapters_change_nothing_and_new_prefixes_do() {
     for mut case in cases() {
         let before = logits(&case);
         for (what, tuning) in tunings(&case) {
@@ -201,7 +201,7 @@ fn gradients_are_those_of_differences_whatever_is_computed_again() {
 }
 
 #[test]
-fn a_cache_begins_with_what_stands_before_the_tokens() {
+fn a_cache_begins_with_prefix_and_prompt() {
     for mut case in cases() {
         for (what, tuning) in tunings(&case) {
             tuning.apply(&mut case.params).unwrap();

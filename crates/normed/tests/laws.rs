@@ -120,7 +120,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     tuning.apply(&mut loaded.params).unwrap();
     tuning.initialize(&mut loaded.params, 3);
 
-    // The output is what it was, but for what stands before tokens or keys: it is drawn.
+    // The output does not change, except with prefixes and prompts, whose values are random.
     let params = &loaded.params;
     let precedes = params.prefixes().len() > 0 || params.soft_prompts().len() > 0;
     if !precedes {

@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn names_differ_and_defaults_are_values_of_their_keys() {
         for (i, method) in BUILT_IN.iter().enumerate() {
-            assert!(!BUILT_IN[..i].contains(method), "{method} comes twice");
+            assert!(!BUILT_IN[..i].contains(method), "{method} is listed twice");
             let MethodDescription { keys, summary, adapter_types, .. } = method.description();
             assert!(summary.ends_with('.'), "{method}: {summary}");
             assert_eq!(adapter_types.is_empty(), *method == Method::NONE, "{method}");

@@ -92,7 +92,7 @@ impl Contents {
         let peft_type = match (has(true), has(false)) {
             (true, true) => return Err(refused("LoRA and IA3 are in one model")),
             (false, true) if !alone.is_empty() => {
-                return Err(refused("biases of linear layers are trained beside IA3"));
+                return Err(refused("biases of linear layers are trained together with IA3"));
             }
             (false, true) => PeftType::Ia3,
             (false, false) if alone.is_empty() => PeftType::LnTuning,
@@ -307,15 +307,15 @@ fn peft_parameters(params: &Parameters) -> PeftParameters<'_> {
 /// takes from the base.
 fn biases_without_weights(params: &Parameters) -> BTreeSet<&str> {
     let is_norm = |p: &&Parameter| matches!(p.role().module, Module::Norm(_));
-    let beside_frozen: Vec<_> = trained_biases(params, Some(false)).collect();
-    let others = beside_frozen.iter().any(|p| !is_norm(p));
+    let with_frozen_weight: Vec<_> = trained_biases(params, Some(false)).collect();
+    let others = with_frozen_weight.iter().any(|p| !is_norm(p));
     let mut alone = BTreeSet::new();
     if others {
-        alone.extend(beside_frozen.iter().map(|p| peft_name(p.name())));
+        alone.extend(with_frozen_weight.iter().map(|p| peft_name(p.name())));
     }
     if others || params.plugs().len() > 0 {
-        let beside_none = trained_biases(params, None).filter(|p| !is_norm(p));
-        alone.extend(beside_none.map(|p| peft_name(p.name())));
+        let without_weight = trained_biases(params, None).filter(|p| !is_norm(p));
+        alone.extend(without_weight.map(|p| peft_name(p.name())));
     }
     alone
 }

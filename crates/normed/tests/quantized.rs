@@ -22,7 +22,7 @@ mod tiny;
 mod weights_common;
 use weights_common::{assert_close, golden, kept, logits};
 
-fn quantised(dir: &Path, to: Quantization, output: &Path) -> QuantizedModel {
+fn quantized(dir: &Path, to: Quantization, output: &Path) -> QuantizedModel {
     quantize(dir, to, output, &mut |_, _| {}).unwrap()
 }
 
@@ -112,13 +112,13 @@ fn what_transformers_saved_is_loaded_and_answers_alike() {
 
 /// Leaves its directories where `bnb_golden.py --check` can read them.
 #[test]
-fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
+fn a_quantized_model_computes_as_its_dequantized_matrices() {
     for to in Quantization::ALL {
         for name in ["hugging_face", "original_pth"] {
             let base = golden("weights").join(name);
-            let dir = kept(&format!("quantised_{name}_{to}"));
+            let dir = kept(&format!("quantized_{name}_{to}"));
             let _ = fs::remove_dir_all(&dir);
-            let made = quantised(&base, to, &dir);
+            let made = quantized(&base, to, &dir);
             assert_eq!(made.matrices, 48);
             for precision in [Precision::F32, Precision::Bf16] {
                 let loaded = load(&dir, precision);
@@ -158,12 +158,12 @@ fn what_is_quantised_loads_and_multiplies_as_the_matrices_that_it_stands_for() {
 }
 
 /// No element is farther from what it was than half the widest gap between two codes.
-fn check_distance(quantised: &LoadedModel, base: &LoadedModel, to: Quantization) {
+fn check_distance(quantized: &LoadedModel, base: &LoadedModel, to: Quantization) {
     let gap = match to {
         Quantization::Int8 => 1.0 / 127.0,
         Quantization::Nf4 => 1.0 - 0.696,
     };
-    for ((_, q), (_, b)) in quantised.params.iter().zip(base.params.iter()) {
+    for ((_, q), (_, b)) in quantized.params.iter().zip(base.params.iter()) {
         let (got, want) = (q.value().to_precision(Precision::F32), b.value());
         assert_eq!(q.quantization(), q.role().is_quantizable().then_some(to), "{}", q.name());
         let largest = want.data().iter().fold(0.0f32, |a, x| a.max(x.abs()));
@@ -173,7 +173,7 @@ fn check_distance(quantised: &LoadedModel, base: &LoadedModel, to: Quantization)
 }
 
 #[test]
-fn a_directory_is_quantised_once_and_never_overwritten() {
+fn a_directory_is_quantized_once_and_never_overwritten() {
     let root = tempfile::tempdir().unwrap();
     let (base, once) = (golden("weights/hugging_face"), root.path().join("once"));
     let fails = |dir: &Path, output: &Path, cause: &str| {
@@ -181,7 +181,7 @@ fn a_directory_is_quantised_once_and_never_overwritten() {
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.to_string().contains(cause), "{error}");
     };
-    quantised(&base, Quantization::Int8, &once);
+    quantized(&base, Quantization::Int8, &once);
     fails(&base, &once, "is there already");
     fails(&once, &root.path().join("twice"), "is quantised already, to int8");
     fails(&root.path().join("nowhere"), &root.path().join("x"), "config.json");
@@ -232,12 +232,12 @@ fn rewrite(dir: &Path, change: impl FnOnce(&mut BTreeMap<String, Raw>)) {
 const MATRIX: &str = "text_encoder.encoder.layer.1.output.dense.weight";
 const STATE: &str = "quant_state.bitsandbytes__nf4";
 
-/// Loading a model, quantised to `to` and then changed, fails with this cause, which names the tensor.
+/// Loading a model, quantized to `to` and then changed, fails with this cause, which names the tensor.
 #[track_caller]
 fn spoilt(to: Quantization, cause: &str, change: impl FnOnce(&mut BTreeMap<String, Raw>)) {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("model");
-    quantised(&golden("weights/hugging_face"), to, &dir);
+    quantized(&golden("weights/hugging_face"), to, &dir);
     rewrite(&dir, change);
     let Err(error) = models::load_as_stored(&dir, None) else { panic!("it loads") };
     assert_eq!(error.exit_code(), 2);
@@ -260,7 +260,7 @@ fn state(tensors: &mut BTreeMap<String, Raw>, key: &str, value: Value) {
 }
 
 #[test]
-fn what_is_wrong_with_a_quantised_matrix_is_named() {
+fn an_error_names_what_is_wrong_with_a_quantized_matrix() {
     let nf4 = Quantization::Nf4;
     for missing in ["absmax", "nested_absmax", "quant_map", "nested_quant_map", STATE] {
         let cause = format!("{}` is missing", part(missing));
@@ -315,10 +315,10 @@ fn what_is_wrong_with_a_quantised_matrix_is_named() {
 }
 
 #[test]
-fn maxima_that_are_not_quantised_are_read() {
+fn absmax_in_f32_is_read() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("model");
-    quantised(&golden("weights/hugging_face"), Quantization::Nf4, &dir);
+    quantized(&golden("weights/hugging_face"), Quantization::Nf4, &dir);
     let before = logits(&load(&dir, Precision::F32));
     let matrix = {
         let loaded = load(&dir, Precision::F32);
@@ -373,23 +373,23 @@ fn half_precision_stays_in_its_file_where_bf16_is_wanted() {
         }
     }
     assert_close(&logits(&narrow), &logits(&rounded), 0.0);
-    quantised(root.path(), Quantization::Nf4, &root.path().join("nf4"));
+    quantized(root.path(), Quantization::Nf4, &root.path().join("nf4"));
 }
 
 fn recipe(root: &Path, settings: &[&str]) -> Recipe {
     let mut settings: Vec<_> = settings.iter().map(|s| (*s).to_owned()).collect();
-    settings.push(format!("model=\"{}\"", root.join("quantised").display()));
+    settings.push(format!("model=\"{}\"", root.join("quantized").display()));
     let mut recipe = Recipe::open(&root.join("recipe.toml"), &settings).unwrap();
     recipe.output = root.join("run");
     recipe
 }
 
 #[test]
-fn a_run_trains_norms_beside_quantised_matrices() {
+fn a_run_trains_norms_of_a_quantized_model() {
     for (to, precision) in [(Quantization::Nf4, "bf16"), (Quantization::Int8, "f32")] {
         let root = tempfile::tempdir().unwrap();
         tiny::make(root.path(), "method = \"layer_norm\"", "epochs = 2");
-        let made = quantised(&root.path().join("base"), to, &root.path().join("quantised"));
+        let made = quantized(&root.path().join("base"), to, &root.path().join("quantized"));
         let recipe = recipe(root.path(), &[&format!("precision=\"{precision}\"")]);
         let weights = plan(&recipe).unwrap().estimates[0].needs.weights;
         let mut loaded = recipe.open_base().unwrap();
@@ -406,24 +406,24 @@ fn a_run_trains_norms_beside_quantised_matrices() {
     }
 }
 
-/// What is plugged in beside quantised matrices gets the gradients that it gets beside the matrices that
+/// What is plugged into quantized matrices gets the same gradients as with the matrices that
 /// they stand for, and a run trains it.
 #[test]
-fn what_is_added_trains_beside_quantised_matrices() {
+fn added_parameters_train_in_a_quantized_model() {
     for to in [Quantization::Nf4, Quantization::Int8] {
         let root = tempfile::tempdir().unwrap();
         tiny::make(root.path(), "method = \"layer_norm\"", "epochs = 2");
-        quantised(&root.path().join("base"), to, &root.path().join("quantised"));
+        quantized(&root.path().join("base"), to, &root.path().join("quantized"));
         let dir = root.path().join("wider");
-        quantised(&golden("weights/hugging_face"), to, &dir);
+        quantized(&golden("weights/hugging_face"), to, &dir);
         for method in [Method::PREFIX, Method::P_TUNING_V2, Method::PROMPT, Method::ADAPTER] {
             let mut found = Vec::new();
-            for dequantised in [false, true] {
+            for dequantized in [false, true] {
                 let mut loaded = models::load_as_stored(&dir, None).unwrap();
                 let mut matrices = 0;
                 for (_, p) in loaded.params.iter_mut().filter(|(_, p)| p.quantization().is_some()) {
                     matrices += 1;
-                    if dequantised {
+                    if dequantized {
                         p.set(p.value().to_precision(Precision::F32));
                     }
                 }
@@ -471,10 +471,10 @@ fn what_is_added_trains_beside_quantised_matrices() {
 }
 
 #[test]
-fn to_train_a_quantised_matrix_is_an_error() {
+fn to_train_a_quantized_matrix_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     tiny::make(root.path(), "method = \"ffn\"", "epochs = 1");
-    quantised(&root.path().join("base"), Quantization::Nf4, &root.path().join("quantised"));
+    quantized(&root.path().join("base"), Quantization::Nf4, &root.path().join("quantized"));
     let recipe = recipe(root.path(), &[]);
     let options = RunOptions::default();
     for error in [plan(&recipe).err(), run(&recipe, &options, &mut |_| {}).err()] {
