@@ -407,7 +407,7 @@ fn a_run_trains_norms_of_a_quantized_model() {
 }
 
 /// What is plugged into quantized matrices gets the same gradients as with the matrices that
-/// they stand for, and a run trains it.
+/// they approximate, and a run trains it.
 #[test]
 fn added_parameters_train_in_a_quantized_model() {
     for to in [Quantization::Nf4, Quantization::Int8] {
