@@ -119,7 +119,7 @@ fn a_run_takes_model_and_data_by_their_names() {
     let read = |name: &str| fs::read_to_string(here.join("run").join(name)).unwrap();
     let events = read("events.jsonl");
     for expected in
-        ["no `answer_type`: 4 answers that are yes or no count as CLOSED", "1 of 3 test pictures"]
+        ["no `answer_type`: 4 answers that are yes or no are taken for CLOSED", "1 of 3 test images"]
     {
         assert!(events.contains(expected), "{events}");
     }

@@ -298,8 +298,8 @@ fn path_vqa_as_pickled() {
     let image = dir.path().join("images/val/val_0261.jpg");
     assert_eq!(rows[3].images, [normed::data::ImageSource::File(image)]);
     let warned = |text: &str| opened.warnings.iter().any(|warning| warning.contains(text));
-    assert!(warned("3 answers that are yes or no count as CLOSED, the other 4 as OPEN"));
-    assert!(warned("1 answers are empty, and kept; the first: "), "{:?}", opened.warnings);
+    assert!(warned("3 answers that are yes or no are taken for CLOSED, the other 4 for OPEN"));
+    assert!(warned("1 answers are empty; they are kept. The first: "), "{:?}", opened.warnings);
 
     // JSON stands for the pickle.
     let json = json!([{"image": "val_0261", "question": "Is it?", "answer": "no"}]).to_string();
@@ -311,7 +311,7 @@ fn path_vqa_as_pickled() {
     for (bytes, cause) in [
         (&b"\x80\x02cos\nsystem\n"[..], "`os.system` is not allowed in plain data"),
         (b"\x80\x02}.", "holds no list of rows"),
-        (b"\x80\x02]K\x01a.", "val_qa.pkl: row 1: is no dict"),
+        (b"\x80\x02]K\x01a.", "val_qa.pkl: row 1 is not a dict"),
         (b"\x80\x02]}a.", "val_qa.pkl: row 1: `image` is missing"),
         (b"\x80\x02]}(X\x05\0\0\0image]ua.", "row 1: `image` is a list"),
         (b"\x80\x02]", "ends early"),

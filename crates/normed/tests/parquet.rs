@@ -91,8 +91,8 @@ fn what_is_made_up_or_odd_is_said() {
         .collect();
     assert_eq!(closed, ["yes", "No", "yes.", "no"]);
     for expected in [
-        "no `answer_type`: 4 answers that are yes or no count as CLOSED, the other 7 as OPEN",
-        "1 answers are empty, and kept; the first: ",
+        "no `answer_type`: 4 answers that are yes or no are taken for CLOSED, the other 7 for OPEN",
+        "1 answers are empty; they are kept. The first: ",
         "e5bc3d208bb4deeb.parquet: row 3",
     ] {
         let said = opened.warnings.iter().any(|warning| warning.contains(expected));

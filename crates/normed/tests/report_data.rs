@@ -195,11 +195,11 @@ fn what_is_wrong_with_the_tables_is_said() {
     };
     let text = said("uid,impression\n1,a\n", PROJECTIONS);
     assert!(
-        text.contains("indiana_reports.csv:1: there is no column `findings`; there are: uid"),
+        text.contains("indiana_reports.csv:1: it has no column `findings`; its columns are uid"),
         "{text}"
     );
     let text = said(REPORTS, "uid,file\n1,a\n");
-    assert!(text.contains("indiana_projections.csv:1: there is no column `filename`"), "{text}");
+    assert!(text.contains("indiana_projections.csv:1: it has no column `filename`"), "{text}");
     let text = said(REPORTS, "uid,filename,projection\n1,a.png,Oblique\n");
     assert!(text.contains("csv:2: `projection` is `Oblique`"), "{text}");
     let text = said("uid,findings\n1,a,b\n", PROJECTIONS);

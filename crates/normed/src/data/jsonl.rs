@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, gather, jsonl_rows, study};
+use super::rows::{CheckedRow, Fields, collect_examples, jsonl_rows, study_example};
 use super::{Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of};
 use crate::{Error, Result};
 
@@ -37,7 +37,7 @@ pub(super) fn open(
     let example = if task.is_vqa() { example } else { report };
     let rows: Vec<CheckedRow> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();
-    gather(rows, reading, warnings)
+    collect_examples(rows, reading, warnings)
 }
 
 /// The keys of a question; others whose values are texts or numbers are its attributes.
@@ -66,7 +66,7 @@ fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
     Ok(Example {
         group: fields.optional_text("group")?,
         attributes: fields.other_attributes(&REPORT_KEYS),
-        ..study(fields.text("id")?, images, &views, fields.text("report")?, fields.split()?)
+        ..study_example(fields.text("id")?, images, &views, fields.text("report")?, fields.split()?)
     })
 }
 

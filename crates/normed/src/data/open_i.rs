@@ -1,10 +1,10 @@
-//! Open-i's chest X-rays (Demner-Fushman et al. 2016, JAMIA 23:304) as they are handed on in two tables:
+//! Open-i's chest X-rays (Demner-Fushman et al. 2016, JAMIA 23:304) in two tables, as published on Kaggle:
 //! `indiana_reports.csv` (`uid`, `findings`, `impression`) and `indiana_projections.csv` (`uid`, `filename`,
 //! `projection`: Frontal or Lateral).
 //!
-//! A study is its frontal views, then its lateral ones, in the order of the table. `XXXX`, which stands for
-//! what was removed to protect patients, stays. The data set has no splits: studies are drawn in the order
-//! of a hash, a tenth to validate, a fifth to test, as many as R2Gen's.
+//! A study has its frontal images first, then its lateral ones, each in the order of the table. `XXXX`, which
+//! replaces text that was removed to protect patients, stays. The data set has no splits: studies are assigned in
+//! the order of a hash, 10 % for validation and 20 % for testing, as in R2Gen's splits.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,30 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, Row, gather, root, study};
+use super::rows::{CheckedRow, Fields, Row, collect_examples, dataset_directory, study_example};
 use super::{Example, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::{Error, Result};
 
-/// What the two tables are called.
+/// The file names of the two tables.
 const REPORTS: &str = "indiana_reports.csv";
 const PROJECTIONS: &str = "indiana_projections.csv";
 
-/// Where pictures are looked for: the directories that they are handed on in.
+/// The directories in which images are looked for.
 const IMAGES: [&str; 3] = ["images/images_normalized", "images_normalized", "images"];
 
-/// What is read, and how it is divided.
+/// What is read, and how the splits are made.
 pub(super) struct Options {
     /// Whether a report is the findings and the impression, not the findings alone.
     pub impression: bool,
-    /// Another seed, other splits.
+    /// Random seed of the splits.
     pub split_seed: u64,
     pub reading: ReadOptions,
 }
 
 /// Opens the two tables in `directory`, or in `$NORMED_DATA/open_i`.
 pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<OpenedDataset> {
-    let directory = root(directory, "open_i")?;
+    let directory = dataset_directory(directory, "open_i")?;
     let images = images(&directory)?;
     let mut views: BTreeMap<String, Vec<(bool, String)>> = BTreeMap::new();
     for row in csv_rows(&directory.join(PROJECTIONS), &["uid", "filename", "projection"])? {
@@ -63,19 +63,19 @@ pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<Opened
     let rows = csv_rows(&reports, columns)?;
     let rows = rows.into_iter().map(|row| row.check(|f| example(f, options, &images, &views)));
     let mut rows: Vec<CheckedRow> = rows.collect();
-    divide(&mut rows, options.split_seed);
-    gather(rows, options.reading, Vec::new())
+    assign_splits(&mut rows, options.split_seed);
+    collect_examples(rows, options.reading, Vec::new())
 }
 
 fn images(directory: &Path) -> Result<PathBuf> {
     let found = IMAGES.iter().map(|name| directory.join(name)).find(|path| path.is_dir());
     found.ok_or_else(|| {
-        let cause = format!("there is none of {}", IMAGES.join(", "));
-        Error::invalid(directory.display(), cause).with_remedy("the pictures are expected there")
+        let cause = format!("it has none of the directories {}", IMAGES.join(", "));
+        Error::invalid(directory.display(), cause).with_remedy("put the images into one of them")
     })
 }
 
-/// The rows of a table, each with its line, which must have these columns.
+/// Reads the rows of a table, which must have these columns.
 fn csv_rows(path: &Path, columns: &[&str]) -> Result<Vec<Row>> {
     let bytes = read_bounded(path, TABLE_LIMIT)?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
@@ -86,8 +86,8 @@ fn csv_rows(path: &Path, columns: &[&str]) -> Result<Vec<Row>> {
     let name = |name: &str| name.trim_start_matches('\u{feff}').trim().to_owned();
     let head: Vec<String> = head.iter().map(name).collect();
     if let Some(missing) = columns.iter().find(|column| !head.iter().any(|h| h == *column)) {
-        let cause = format!("there is no column `{missing}`; there are: {}", head.join(", "));
-        return Err(wrong(1, cause).with_remedy("the table is Open-i's as published on Kaggle"));
+        let cause = format!("it has no column `{missing}`; its columns are {}", head.join(", "));
+        return Err(wrong(1, cause).with_remedy("use the table as published on Kaggle"));
     }
     let mut rows = Vec::new();
     for record in reader.records() {
@@ -109,20 +109,20 @@ fn example(
 ) -> Result<Example, String> {
     let uid = fields.text("uid")?;
     let mut report = fields.text("findings").map_err(|_| format!("study {uid} has no findings"))?;
-    // Some have findings and no impression.
+    // Some studies have no impression.
     if options.impression
         && let Some(impression) = fields.optional_text("impression")?
     {
         report = format!("{report} {impression}");
     }
     let views =
-        views.get(&uid).ok_or_else(|| format!("study {uid} has no picture in {PROJECTIONS}"))?;
+        views.get(&uid).ok_or_else(|| format!("study {uid} has no image in {PROJECTIONS}"))?;
     let views: Vec<String> = views.iter().map(|(_, file)| file.clone()).collect();
-    Ok(study(format!("open-i-{uid}"), images, &views, report, Split::Train))
+    Ok(study_example(format!("open-i-{uid}"), images, &views, report, Split::Train))
 }
 
-/// Gives the studies that can be read their splits.
-fn divide(rows: &mut [CheckedRow], seed: u64) {
+/// Assigns splits to the studies that can be read.
+fn assign_splits(rows: &mut [CheckedRow], seed: u64) {
     let mut studies: Vec<_> = rows.iter_mut().filter_map(|row| row.example.as_mut().ok()).collect();
     let draw =
         |id: &str| Sha256::new().chain_update(seed.to_le_bytes()).chain_update(id).finalize();

@@ -1,8 +1,8 @@
-//! PathVQA (He et al., arXiv 2003.10286) in its native layout: 32,795 questions about pictures of
-//! pathology, split by picture into train, val and test.
+//! PathVQA (He et al., arXiv 2003.10286) in its native layout: 32,795 questions about pathology images, split by
+//! image into train, val and test.
 //!
-//! `images/train/train_0422.jpg` is a picture, `qas/train/train_qa.pkl` a pickled list of rows `{"image":
-//! "train_0422", "question", "answer"}`; the same as JSON, `train_qa.json`, is read, too. There are no
+//! `images/train/train_0422.jpg` is an image, `qas/train/train_qa.pkl` a pickled list of rows `{"image":
+//! "train_0422", "question", "answer"}`; a JSON file `train_qa.json` with the same rows is read, too. There are no
 //! answer types.
 
 use std::path::Path;
@@ -10,22 +10,25 @@ use std::path::Path;
 use serde_json::Map;
 
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, Row, derived_types, empty_answers, gather, json_rows, root};
+use super::rows::{
+    CheckedRow, Fields, Row, collect_examples, dataset_directory, derived_types_warning,
+    empty_answers_warning, json_rows,
+};
 use super::{AnswerType, Attributes, Example, ImageSource, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
 
-/// The most bytes of text in a pickle's rows: one string in it can stand in any number of them.
+/// Limit of the text in a pickle's rows, in bytes: one string of a pickle can be in any number of rows.
 const MAX_TEXT: usize = 256 << 20;
 
-/// Splits, and what they are called there.
+/// The splits, and their names in the layout.
 const SPLITS: [(Split, &str); 3] =
     [(Split::Train, "train"), (Split::Validate, "val"), (Split::Test, "test")];
 
 /// Opens `root`, or `$NORMED_DATA/pvqa`.
 pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<OpenedDataset> {
-    let directory = root(directory, "pvqa")?;
+    let directory = dataset_directory(directory, "pvqa")?;
     let mut rows: Vec<CheckedRow> = Vec::new();
     for (split, name) in SPLITS {
         let images = directory.join("images").join(name);
@@ -37,17 +40,20 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
         };
         rows.extend(read.into_iter().enumerate().map(check));
     }
-    let made = |row: &CheckedRow| row.example.as_ref().ok().map(|example| example.answer_type);
-    let types: Vec<AnswerType> = rows.iter().filter_map(made).collect();
+    let answer_type =
+        |row: &CheckedRow| row.example.as_ref().ok().map(|example| example.answer_type);
+    let types: Vec<AnswerType> = rows.iter().filter_map(answer_type).collect();
     let closed = types.iter().filter(|kind| **kind == AnswerType::Closed).count();
-    let warnings =
-        derived_types(types.len(), closed).into_iter().chain(empty_answers(&rows)).collect();
-    gather(rows, reading, warnings)
+    let warnings = derived_types_warning(types.len(), closed)
+        .into_iter()
+        .chain(empty_answers_warning(&rows))
+        .collect();
+    collect_examples(rows, reading, warnings)
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result<Example, String> {
     let image_name = fields.text("image")?;
-    let answer = fields.any_text("answer")?;
+    let answer = fields.text_or_empty("answer")?;
     Ok(Example {
         id: id.to_owned(),
         images: vec![ImageSource::File(images.join(format!("{image_name}.jpg")))],
@@ -61,23 +67,27 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result
     })
 }
 
-/// The rows of a pickled list of dicts of texts.
+/// Reads the rows of a pickled list of dicts.
 fn pickled_rows(path: &Path) -> Result<Vec<Row>> {
     let bytes = read_bounded(path, TABLE_LIMIT).map_err(|e| {
-        e.with_remedy("PathVQA's directory holds images/{train,val,test} and qas/{train,val,test}")
+        e.with_remedy(
+            "PathVQA's directory contains images/{train,val,test} and qas/{train,val,test}",
+        )
     })?;
     let wrong = |cause: String| {
         Error::invalid(path.display(), cause).with_remedy(
-            "it must be a list of dicts with image, question and answer; JSON is read, too",
+            "the file must be a list of dicts with image, question and answer; or convert it to JSON",
         )
     };
     let (pickle, root) = Pickle::parse(&bytes).map_err(wrong)?;
-    let Value::List(rows) = root else { return Err(wrong("holds no list of rows".into())) };
+    let Value::List(rows) = root else { return Err(wrong("it holds no list of rows".into())) };
     let mut text = 0;
     let mut read = Vec::new();
     for (i, &row) in pickle.lists[rows].iter().enumerate() {
         let place = format!("{}: row {}", path.display(), i + 1);
-        let Value::Dict(row) = row else { return Err(wrong(format!("row {}: is no dict", i + 1))) };
+        let Value::Dict(row) = row else {
+            return Err(wrong(format!("row {} is not a dict", i + 1)));
+        };
         let mut fields = Map::new();
         for &(key, value) in &pickle.dicts[row] {
             let (Some(key), value) = (pickle.text(key), json(&pickle, value)) else { continue };
@@ -95,7 +105,7 @@ fn pickled_rows(path: &Path) -> Result<Vec<Row>> {
     Ok(read)
 }
 
-/// A text or a number; what else a row has is not needed, and is a mistake where it is.
+/// A text or a number as JSON. Other values become an empty list or object, which no field accepts.
 fn json(pickle: &Pickle, value: Value) -> serde_json::Value {
     match value {
         Value::None => serde_json::Value::Null,

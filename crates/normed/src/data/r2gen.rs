@@ -1,18 +1,21 @@
-//! IU X-Ray and MIMIC-CXR as R2Gen (Chen et al. 2020, arXiv 2010.16056) and most of what followed read
-//! them: `annotation.json`, `{"train": [..], "val": [..], "test": [..]}`, each study an `id`, its
-//! `image_path`, a list, and its `report`; pictures are in `images/` beside it. IU X-Ray has 2,069, 296 and
-//! 590 studies of two views.
+//! IU X-Ray and MIMIC-CXR in the layout of R2Gen (Chen et al. 2020, arXiv 2010.16056).
 //!
-//! Reports are cleaned by R2Gen's rules, which scores of papers rest on: in lower case, without most
-//! punctuation, sentences parted by ` . `. `XXXX`, which stands for what was removed to protect patients,
-//! stays (as `xxxx`), since a model of these reports writes it, too.
+//! `annotation.json` holds `{"train": [..], "val": [..], "test": [..]}`. Each study has an `id`, an `image_path` (a
+//! list) and a `report`; images are in the directory `images` next to the file. IU X-Ray has 2,069 training, 296
+//! validation and 590 test studies of two images.
+//!
+//! Reports are cleaned by R2Gen's rules, as published scores assume: in lower case, without most punctuation,
+//! sentences separated by ` . `. `XXXX`, which replaces text that was removed to protect patients, stays (as
+//! `xxxx`).
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, Row, gather, json_object, root, study};
+use super::rows::{
+    CheckedRow, Fields, Row, collect_examples, dataset_directory, json_object, study_example,
+};
 use super::{Example, OpenedDataset, Split};
 use crate::{Error, Result};
 
@@ -21,12 +24,12 @@ use crate::{Error, Result};
 pub(super) enum Cleaning {
     /// IU X-Ray's.
     Iu,
-    /// MIMIC-CXR's: blanks that stand for names are closed up first, too.
+    /// MIMIC-CXR's: the blanks in place of names are shortened first.
     Mimic,
 }
 
 impl Cleaning {
-    /// What the data set is called.
+    /// The name of the data set's directory.
     fn name(self) -> &'static str {
         match self {
             Self::Iu => "iu_xray",
@@ -34,16 +37,16 @@ impl Cleaning {
         }
     }
 
-    /// A report as R2Gen's vocabulary sees it, a blank between tokens.
+    /// Cleans a report; its tokens are separated by blanks.
     fn clean(self, report: &str) -> String {
         let mut text = report.to_owned();
         if self == Self::Mimic {
             text = text.replace('\n', " ");
-            again(&mut text, "__", "_", 7);
-            again(&mut text, "  ", " ", 6);
-            again(&mut text, "..", ".", 8);
+            replace_repeatedly(&mut text, "__", "_", 7);
+            replace_repeatedly(&mut text, "  ", " ", 6);
+            replace_repeatedly(&mut text, "..", ".", 8);
         } else {
-            again(&mut text, "..", ".", 3);
+            replace_repeatedly(&mut text, "..", ".", 3);
         }
         text = text.replace("1. ", "");
         for number in 2..=5 {
@@ -59,43 +62,43 @@ impl Cleaning {
     }
 }
 
-fn again(text: &mut String, from: &str, to: &str, times: usize) {
+fn replace_repeatedly(text: &mut String, from: &str, to: &str, times: usize) {
     for _ in 0..times {
         *text = text.replace(from, to);
     }
 }
 
-/// Quotes, slashes and what stands in R2Gen's regular expression, in which `:-[` is a range.
+/// Whether cleaning removes `c`: quotes, slashes and R2Gen's regular expression, in which `:-[` is a range.
 fn is_dropped(c: char) -> bool {
     "\"/\\'.,?;*!%^&_+()]{}".contains(c) || (':'..='[').contains(&c)
 }
 
-/// Opens `annotation.json` in `directory`, or in the data set's own in `$NORMED_DATA`.
+/// Opens `annotation.json` in `directory`, or in the data set's directory in `$NORMED_DATA`.
 pub(super) fn open(
     cleaning: Cleaning,
     directory: Option<&Path>,
     reading: ReadOptions,
 ) -> Result<OpenedDataset> {
-    let directory = root(directory, cleaning.name())?;
+    let directory = dataset_directory(directory, cleaning.name())?;
     let (path, images) = (directory.join("annotation.json"), directory.join("images"));
     let annotation = json_object(&path)?;
     let mut rows = Vec::new();
     for (key, split) in [("train", Split::Train), ("val", Split::Validate), ("test", Split::Test)] {
         let studies = studies(&path, &annotation, key)?;
         rows.extend(studies.iter().enumerate().map(|(i, study)| {
-            let row = Row::of(format!("{}: {key}[{i}]", path.display()), study);
+            let row = Row::from_value(format!("{}: {key}[{i}]", path.display()), study);
             row.check(|fields| example(fields, cleaning, &images, split))
         }));
     }
     let rows: Vec<CheckedRow> = rows;
-    gather(rows, reading, Vec::new())
+    collect_examples(rows, reading, Vec::new())
 }
 
 fn studies<'a>(path: &Path, annotation: &'a Map<String, Value>, key: &str) -> Result<&'a [Value]> {
     let found = annotation.get(key).and_then(Value::as_array);
     found.map(Vec::as_slice).ok_or_else(|| {
-        Error::invalid(path.display(), format!("has no list `{key}`"))
-            .with_remedy("R2Gen's layout is {\"train\": [{\"id\", \"image_path\": [..], \"report\"}], \"val\": .., \"test\": ..}")
+        Error::invalid(path.display(), format!("it has no list `{key}`"))
+            .with_remedy("the expected layout is R2Gen's: {\"train\": [{\"id\", \"image_path\": [..], \"report\"}], \"val\": .., \"test\": ..}")
     })
 }
 
@@ -107,12 +110,12 @@ fn example(
 ) -> Result<Example, String> {
     let report = cleaning.clean(&fields.text("report")?);
     if !report.contains(char::is_alphanumeric) {
-        return Err("`report` has no words that cleaning leaves".to_owned());
+        return Err("`report` has no words left after cleaning".to_owned());
     }
     let views = fields.texts("image_path")?;
-    // MIMIC-CXR's studies of one patient.
+    // The patient, in MIMIC-CXR.
     let group = fields.optional_text("subject_id")?;
-    Ok(Example { group, ..study(fields.text("id")?, images, &views, report, split) })
+    Ok(Example { group, ..study_example(fields.text("id")?, images, &views, report, split) })
 }
 
 #[cfg(test)]

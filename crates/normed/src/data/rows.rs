@@ -1,4 +1,4 @@
-//! Rows of annotation files: read, checked, and the broken ones stopped at or left out.
+//! Rows of annotation files: read and checked. A broken row stops the run or is skipped.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -16,49 +16,49 @@ use super::{
 use crate::files::{TABLE_LIMIT, read_text};
 use crate::{Error, Result};
 
-/// One row of a file, its fields not yet looked at.
+/// One row of a file, whose fields are not checked yet.
 pub(super) struct Row {
-    /// File and line.
+    /// File and line of the row.
     pub place: String,
-    /// What stands before each cause: the row's number where a line can hold more than one.
+    /// Prefix of each cause: the number of the row, where a line can hold several rows.
     pub prefix: String,
-    /// A JSON object, or why it is none.
+    /// The fields, or why the row has none.
     fields: Result<Map<String, Value>, String>,
 }
 
-/// What came of a row: an example, or why it cannot be one.
+/// A checked row: an example, or the cause why it is broken.
 pub(super) struct CheckedRow {
     pub place: String,
     pub example: Result<Example, String>,
 }
 
 impl Row {
-    /// A row whose fields are read already.
+    /// A row with these fields.
     pub fn new(place: String, fields: Map<String, Value>) -> Self {
         Self { place, prefix: String::new(), fields: Ok(fields) }
     }
 
-    /// The fields of a JSON value that should be an object.
-    pub fn of(place: String, value: &Value) -> Self {
+    /// A row whose fields are those of a JSON object.
+    pub fn from_value(place: String, value: &Value) -> Self {
         let fields = match value {
             Value::Object(fields) => Ok(fields.clone()),
-            other => Err(no_object(other)),
+            other => Err(not_an_object(other)),
         };
         Self { place, prefix: String::new(), fields }
     }
 
-    /// The fields of `json`, a JSON object.
+    /// A row whose fields are in `json`, the text of a JSON object.
     fn parse(place: String, prefix: String, json: &str) -> Self {
         let fields = match serde_json::from_str(json) {
             Ok(Value::Object(fields)) => Ok(fields),
-            Ok(other) => Err(no_object(&other)),
+            Ok(other) => Err(not_an_object(&other)),
             // Its own line number would be within the row.
-            Err(error) => Err(format!("not JSON: column {}: {error}", error.column())),
+            Err(error) => Err(format!("is not JSON: column {}: {error}", error.column())),
         };
         Self { place, prefix, fields }
     }
 
-    /// Makes an example by `make`, with the row's place beside what is wrong with it.
+    /// Makes an example of the row by `make`, whose error is the cause why the row is broken.
     pub fn check(self, make: impl FnOnce(&Fields<'_>) -> Result<Example, String>) -> CheckedRow {
         let example = match &self.fields {
             Ok(fields) => make(&Fields(fields)),
@@ -68,24 +68,24 @@ impl Row {
         CheckedRow { place: self.place, example }
     }
 
-    /// The JSON object as it was written.
+    /// The fields of the row, or an error that names its place.
     pub fn into_object(self) -> Result<Map<String, Value>> {
         let Self { place, prefix, fields } = self;
         fields.map_err(|cause| Error::invalid(place, format!("{prefix}{cause}")))
     }
 
-    /// The row's fields, if it is an object.
+    /// The fields of the row, if it has any.
     pub fn fields(&self) -> Option<Fields<'_>> {
         self.fields.as_ref().ok().map(Fields)
     }
 }
 
-/// The fields of one row. `Err` says what is wrong with a field, and names it.
+/// The fields of one row. Each error names the field and what is wrong with it.
 pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// A text, or a number as text, that may be empty.
-    pub fn any_text(&self, key: &str) -> Result<String, String> {
+    /// The text, or the number as text, under `key`. It may be empty.
+    pub fn text_or_empty(&self, key: &str) -> Result<String, String> {
         match self.0.get(key) {
             None | Some(Value::Null) => Err(format!("`{key}` is missing")),
             Some(Value::String(text)) => Ok(text.clone()),
@@ -94,13 +94,13 @@ impl Fields<'_> {
         }
     }
 
-    /// A text, or a number as text, with something in it.
+    /// The text, or the number as text, under `key`, which must not be empty.
     pub fn text(&self, key: &str) -> Result<String, String> {
-        let text = self.any_text(key)?;
+        let text = self.text_or_empty(key)?;
         if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text) }
     }
 
-    /// A list of texts with something in them, one at least.
+    /// The list of texts under `key`, at least one, none of them empty.
     pub fn texts(&self, key: &str) -> Result<Vec<String>, String> {
         match self.0.get(key) {
             None | Some(Value::Null) => Err(format!("`{key}` is missing")),
@@ -108,7 +108,7 @@ impl Fields<'_> {
                 let text =
                     |value: &Value| match value.as_str().filter(|text| !text.trim().is_empty()) {
                         Some(text) => Ok(text.to_owned()),
-                        None => Err(format!("`{key}` has {value} in it, where a text should be")),
+                        None => Err(format!("`{key}` holds {value}, where a text is expected")),
                     };
                 list.iter().map(text).collect()
             }
@@ -125,7 +125,7 @@ impl Fields<'_> {
         }
     }
 
-    /// As [`Fields::text`], where the key may be absent or null.
+    /// As [`Fields::text`]; `None` if the key is absent or null.
     pub fn optional_text(&self, key: &str) -> Result<Option<String>, String> {
         match self.0.get(key) {
             None | Some(Value::Null) => Ok(None),
@@ -133,19 +133,19 @@ impl Fields<'_> {
         }
     }
 
-    /// Attributes by our names, each read from a key that may be absent: `(name, key)`.
+    /// Attributes, each given as `(name, key)`; those whose key is absent are left out.
     pub fn attributes<const N: usize>(&self, keys: [(&str, &str); N]) -> Attributes {
         let read = |(name, key): (&str, &str)| Some((name.to_owned(), self.text(key).ok()?));
         keys.into_iter().filter_map(read).collect()
     }
 
-    /// Every text or number that is under none of these keys.
+    /// All texts and numbers under other keys than these, as attributes.
     pub fn other_attributes(&self, keys: &[&str]) -> Attributes {
         let others = self.0.keys().filter(|key| !keys.contains(&key.as_str()));
         others.filter_map(|key| Some((key.clone(), self.text(key).ok()?))).collect()
     }
 
-    /// `split`, test where it is absent.
+    /// The split under `split`; the test split if the key is absent.
     pub fn split(&self) -> Result<Split, String> {
         match self.optional_text("split")? {
             None => Ok(Split::Test),
@@ -154,7 +154,7 @@ impl Fields<'_> {
         }
     }
 
-    /// `answer_type`, blanks and case aside.
+    /// The answer type under `answer_type`; case and surrounding blanks do not matter.
     pub fn answer_type(&self) -> Result<AnswerType, String> {
         let text = self.text("answer_type")?;
         match text.trim().to_uppercase().as_str() {
@@ -165,7 +165,7 @@ impl Fields<'_> {
     }
 }
 
-fn no_object(value: &Value) -> String {
+fn not_an_object(value: &Value) -> String {
     format!("the row is {}, not an object", kind(value))
 }
 
@@ -180,7 +180,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The rows of a JSON file that is one list, each with the line that it starts on.
+/// Reads the rows of a JSON file that holds one list. The place of each is the line where it starts.
 pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
     let text = read_text(path, TABLE_LIMIT)?;
     let raw: Vec<&RawValue> = serde_json::from_str(&text)
@@ -197,14 +197,14 @@ pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// A JSON file that is one object.
+/// Reads a JSON file that holds one object.
 pub(super) fn json_object(path: &Path) -> Result<Map<String, Value>> {
     serde_json::from_str(&read_text(path, TABLE_LIMIT)?)
         .map_err(|error| Error::invalid(format!("{}:{}", path.display(), error.line()), error))
 }
 
-/// A study and its report; `views` are the files of its pictures in `images`.
-pub(super) fn study(
+/// The example of a study and its report; `views` are the files of its images, in the directory `images`.
+pub(super) fn study_example(
     id: String,
     images: &Path,
     views: &[String],
@@ -215,7 +215,7 @@ pub(super) fn study(
         id,
         images: views.iter().map(|view| ImageSource::File(images.join(view))).collect(),
         image_name: views.join(" "),
-        question: String::new(), // the prompt's place
+        question: String::new(), // the task puts its prompt here
         answer: report,
         answer_type: AnswerType::Report,
         split,
@@ -224,7 +224,7 @@ pub(super) fn study(
     }
 }
 
-/// The rows of a file of JSON lines; blank lines are passed over.
+/// Reads the rows of a JSON Lines file; blank lines are skipped.
 pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
     let text = read_text(path, TABLE_LIMIT)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
@@ -234,21 +234,21 @@ pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
     Ok(lines.map(row).collect())
 }
 
-/// The rows that can be used; others stop the run or are left out, as `on_bad_example` says.
+/// Collects the examples of the rows. A broken row is an error or is skipped, as `on_bad_example` says.
 ///
-/// An id must be unique, and a picture's file must exist and start as a picture does. When broken
-/// rows are to be left out, every picture is decoded here, so that none can stop the run later.
-pub(super) fn gather(
+/// Ids must be unique, and image files must exist and have the header of an image. If broken rows are
+/// skipped, every image is decoded here, so that none can stop the run later.
+pub(super) fn collect_examples(
     rows: Vec<CheckedRow>,
     reading: ReadOptions,
     warnings: Vec<String>,
 ) -> Result<OpenedDataset> {
-    let broken = broken_pictures(&rows, reading);
+    let broken = find_broken_images(&rows, reading);
     let mut first_place: HashMap<String, String> = HashMap::new();
     let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
     for CheckedRow { place, example } in rows {
         let checked = example.and_then(|example| {
-            if let Some(cause) = files(&example).find_map(|path| broken.get(path)) {
+            if let Some(cause) = image_files(&example).find_map(|path| broken.get(path)) {
                 return Err(cause.clone());
             }
             if let Some(first) = first_place.get(&example.id) {
@@ -263,14 +263,14 @@ pub(super) fn gather(
             (Err(cause), OnBadExample::Skip) => skipped.push(format!("{place}: {cause}")),
             (Err(cause), OnBadExample::Stop) => {
                 return Err(Error::invalid(place, cause).with_remedy(
-                    "mend the row, or leave such rows out: on_bad_example = \"skip\"",
+                    "correct the row, or skip broken rows: on_bad_example = \"skip\"",
                 ));
             }
         }
     }
     if examples.is_empty() {
         let cause = match skipped.first() {
-            Some(first) => format!("all {} rows are broken; the first: {first}", skipped.len()),
+            Some(first) => format!("all {} rows are broken. The first: {first}", skipped.len()),
             None => "there are no rows".into(),
         };
         return Err(Error::invalid("data", cause));
@@ -278,55 +278,59 @@ pub(super) fn gather(
     Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings })
 }
 
-/// Why pictures cannot be used, by file.
-fn broken_pictures(rows: &[CheckedRow], reading: ReadOptions) -> HashMap<PathBuf, String> {
+/// The causes why image files cannot be used, by file.
+fn find_broken_images(rows: &[CheckedRow], reading: ReadOptions) -> HashMap<PathBuf, String> {
     let files: HashSet<&Path> =
-        rows.iter().filter_map(|row| row.example.as_ref().ok()).flat_map(files).collect();
+        rows.iter().filter_map(|row| row.example.as_ref().ok()).flat_map(image_files).collect();
     let check = |path: &&Path| {
         let checked = match reading.on_bad_example {
             OnBadExample::Stop => Image::check_header(path, &reading.image),
             OnBadExample::Skip => Image::decode(path, &reading.image).map(drop),
         };
-        checked.err().map(|error| (path.to_path_buf(), format!("picture {error}")))
+        checked.err().map(|error| (path.to_path_buf(), format!("image {error}")))
     };
     files.par_iter().filter_map(check).collect()
 }
 
-/// The files of an example's pictures.
-fn files(example: &Example) -> impl Iterator<Item = &Path> {
+/// The files of an example's images.
+fn image_files(example: &Example) -> impl Iterator<Item = &Path> {
     example.images.iter().filter_map(|image| match image {
         ImageSource::File(path) => Some(path.as_path()),
         _ => None,
     })
 }
 
-/// A warning where a data set has no answer types, and `closed` of `all` rows got one for their answer.
-pub(super) fn derived_types(all: usize, closed: usize) -> Option<String> {
+/// The warning that a data set has no answer types, so that `closed` of `all` answers are taken for closed.
+pub(super) fn derived_types_warning(all: usize, closed: usize) -> Option<String> {
     (all > 0).then(|| {
         format!(
-            "the data has no `answer_type`: {closed} answers that are yes or no count as CLOSED, the \
-             other {} as OPEN; figures of open and closed questions are not those of the data's authors",
+            "the data has no `answer_type`: {closed} answers that are yes or no are taken for CLOSED, the \
+             other {} for OPEN. Scores of open and closed questions may differ from published ones",
             all - closed
         )
     })
 }
 
-/// A warning where answers are empty: published sets have some, and count them.
-pub(super) fn empty_answers(rows: &[CheckedRow]) -> Option<String> {
+/// The warning that answers are empty, if any are. Published data sets have some, and score them.
+pub(super) fn empty_answers_warning(rows: &[CheckedRow]) -> Option<String> {
     let is_empty = |row: &&CheckedRow| {
         row.example.as_ref().is_ok_and(|example| example.answer.trim().is_empty())
     };
     let mut empty = rows.iter().filter(is_empty);
     let first = empty.next()?;
-    Some(format!("{} answers are empty, and kept; the first: {}", 1 + empty.count(), first.place))
+    Some(format!(
+        "{} answers are empty; they are kept. The first: {}",
+        1 + empty.count(),
+        first.place
+    ))
 }
 
-/// The directory of the data set called `name`: `root`, else `name` in `$NORMED_DATA`.
-pub(super) fn root(root: Option<&Path>, name: &str) -> Result<PathBuf> {
-    root_from(root, std::env::var_os("NORMED_DATA").as_deref(), name)
+/// The directory of the data set `name`: `root` if given, else `name` in `$NORMED_DATA`.
+pub(super) fn dataset_directory(root: Option<&Path>, name: &str) -> Result<PathBuf> {
+    directory_from(root, std::env::var_os("NORMED_DATA").as_deref(), name)
 }
 
-fn root_from(
+fn directory_from(
     root: Option<&Path>,
     variable: Option<&std::ffi::OsStr>,
     name: impl AsRef<Path> + Display,
@@ -334,12 +338,11 @@ fn root_from(
     match (root, variable) {
         (Some(root), _) => Ok(root.to_owned()),
         (None, Some(data)) if !data.is_empty() => Ok(Path::new(data).join(name)),
-        _ => Err(Error::invalid("data", format!("where {name} is has not been said")).with_remedy(
-            format!(
-                "set `data.root` in the recipe to its directory, or the environment variable \
-             NORMED_DATA to the directory that holds `{name}`"
-            ),
-        )),
+        _ => Err(Error::invalid("data", format!("the directory of {name} is not known"))
+            .with_remedy(format!(
+                "set `data.root` in the recipe to the directory, or the environment variable \
+             NORMED_DATA to the directory that contains `{name}`"
+            ))),
     }
 }
 
@@ -352,7 +355,7 @@ mod tests {
     use crate::data::image::decode::tests::write_image_that_panics;
 
     #[test]
-    fn a_row_of_a_list_knows_its_line() {
+    fn rows_of_a_list_have_their_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rows.json");
         fs::write(&path, "\u{feff}[\n  {\"a\": 1,\n   \"b\": \"x\"}, {\"a\": 2},\n\n 7]").unwrap();
@@ -385,7 +388,11 @@ mod tests {
             ["broken.png", "good.png"].map(row).into_iter().collect::<Vec<_>>()
         };
         let read = |on_bad_example| {
-            gather(rows(), ReadOptions { on_bad_example, ..ReadOptions::default() }, Vec::new())
+            collect_examples(
+                rows(),
+                ReadOptions { on_bad_example, ..ReadOptions::default() },
+                Vec::new(),
+            )
         };
         let opened = read(OnBadExample::Skip).unwrap();
         assert_eq!(opened.dataset.len(), 1);
@@ -401,12 +408,12 @@ mod tests {
     }
 
     #[test]
-    fn fields_say_what_is_wrong_with_them() {
+    fn fields_name_their_errors() {
         let json = r#"{"i": 4, "t": "x", "e": " ", "l": [], "n": null, "answer_type": "CLOSED "}"#;
         let row = Row::parse("f:1".into(), String::new(), json);
         let fields = row.fields().unwrap();
         assert_eq!(fields.text("i").unwrap(), "4");
-        assert_eq!(fields.any_text("e").unwrap(), " ");
+        assert_eq!(fields.text_or_empty("e").unwrap(), " ");
         assert_eq!(fields.text("e").unwrap_err(), "`e` is empty");
         assert_eq!(fields.text("l").unwrap_err(), "`l` is a list, not a text or a number");
         assert_eq!(fields.text("n").unwrap_err(), "`n` is missing");
@@ -416,13 +423,13 @@ mod tests {
     }
 
     #[test]
-    fn where_data_is() {
+    fn the_directory_is_given_or_from_the_environment() {
         let env = |text: &'static str| Some(std::ffi::OsStr::new(text));
         let given = Path::new("/given");
-        assert_eq!(root_from(Some(given), env("/data"), "slake").unwrap(), given);
-        assert_eq!(root_from(None, env("/data"), "slake").unwrap(), Path::new("/data/slake"));
+        assert_eq!(directory_from(Some(given), env("/data"), "slake").unwrap(), given);
+        assert_eq!(directory_from(None, env("/data"), "slake").unwrap(), Path::new("/data/slake"));
         for absent in [None, env("")] {
-            let error = root_from(None, absent, "slake").unwrap_err().to_string();
+            let error = directory_from(None, absent, "slake").unwrap_err().to_string();
             assert!(error.contains("data.root") && error.contains("NORMED_DATA"), "{error}");
         }
     }

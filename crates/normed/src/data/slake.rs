@@ -1,23 +1,23 @@
-//! SLAKE (Liu et al., ISBI 2021) in its native layout: English and Chinese questions about 642
-//! pictures. In English, 4,919 to train with, 1,053 to validate, 1,061 to test.
+//! SLAKE (Liu et al., ISBI 2021) in its native layout: English and Chinese questions about 642 images. In English,
+//! 4,919 training, 1,053 validation and 1,061 test questions.
 //!
-//! Within a language no picture is in two splits; across the languages many are.
+//! Within a language no image is in two splits; across the languages many are.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, gather, json_rows, root};
+use super::rows::{CheckedRow, Fields, collect_examples, dataset_directory, json_rows};
 use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::{Error, Result};
 
-/// Opens `root`, or `$NORMED_DATA/slake`; rows in another language than `lang` are passed over.
+/// Opens `root`, or `$NORMED_DATA/slake`; rows in another language than `lang` are left out.
 pub(super) fn open(
     directory: Option<&Path>,
     lang: Option<&str>,
     reading: ReadOptions,
 ) -> Result<OpenedDataset> {
-    let directory = root(directory, "slake")?;
+    let directory = dataset_directory(directory, "slake")?;
     let images = directory.join("imgs");
     let (mut rows, mut warnings, mut languages) = (Vec::new(), Vec::new(), BTreeSet::new());
     for split in [Split::Train, Split::Validate, Split::Test] {
@@ -38,17 +38,18 @@ pub(super) fn open(
     }
     if let Some(lang) = lang.filter(|&lang| !languages.contains(lang)) {
         let there: Vec<_> = languages.into_iter().collect();
-        let cause = format!("no question is in `{lang}`; there are: {}", there.join(", "));
+        let cause =
+            format!("no question is in the language `{lang}`; there are {}", there.join(", "));
         return Err(Error::invalid("data.lang", cause));
     }
     if lang.is_none() && languages.len() > 1 {
         warnings.push(
             "`lang` is not set: questions in all languages are read, and the languages share \
-             pictures across splits; lang = \"en\" has splits that share none"
+             images across splits. With lang = \"en\" no image is in two splits"
                 .into(),
         );
     }
-    gather(rows, reading, warnings)
+    collect_examples(rows, reading, warnings)
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, String> {
@@ -59,8 +60,8 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
         images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
-        // One training answer is empty as published (qid 1622); the official count includes it.
-        answer: fields.any_text("answer")?,
+        // One published training answer is empty (qid 1622); the official count includes it.
+        answer: fields.text_or_empty("answer")?,
         answer_type: fields.answer_type()?,
         split,
         group: None,
@@ -72,10 +73,13 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
     })
 }
 
-/// A warning where an answer is empty.
+/// The warning that an answer is empty.
 fn empty_answer(row: &CheckedRow, prefix: &str) -> Option<String> {
     let example = row.example.as_ref().ok()?;
     example.answer.trim().is_empty().then(|| {
-        format!("{}: {prefix}`answer` is empty; kept, as the official split counts it", row.place)
+        format!(
+            "{}: {prefix}`answer` is empty. The row is kept, as in the official split",
+            row.place
+        )
     })
 }

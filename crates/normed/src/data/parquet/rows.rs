@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use super::shard::{Column, ParquetImage, Shard};
 use crate::data::content_hash::hash_of_file;
 use crate::data::read_options::ReadOptions;
-use crate::data::rows::{CheckedRow, Row, derived_types, empty_answers, gather};
+use crate::data::rows::{
+    CheckedRow, Row, collect_examples, derived_types_warning, empty_answers_warning,
+};
 use crate::data::{
     AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
 };
@@ -30,9 +32,11 @@ pub(in crate::data) fn open(root: &Path, reading: ReadOptions) -> Result<OpenedD
         rows.read(split, &Arc::new(Shard::open(&path)?))?;
     }
     let (all, closed) = rows.derived;
-    let warnings =
-        derived_types(all, closed).into_iter().chain(empty_answers(&rows.checked)).collect();
-    gather(rows.checked, rows.reading, warnings)
+    let warnings = derived_types_warning(all, closed)
+        .into_iter()
+        .chain(empty_answers_warning(&rows.checked))
+        .collect();
+    collect_examples(rows.checked, rows.reading, warnings)
 }
 
 /// What is read so far.
@@ -116,7 +120,7 @@ impl Rows {
         };
         let checked = row.check(|fields| {
             let (picture, image_name) = picture?;
-            let answer = fields.any_text("answer")?;
+            let answer = fields.text_or_empty("answer")?;
             Ok(Example {
                 id,
                 images: vec![ImageSource::Parquet(picture)],
