@@ -118,9 +118,10 @@ fn a_run_takes_model_and_data_by_their_names() {
     assert!(text.contains("encoder: 6 images in the cache"), "{text}");
     let read = |name: &str| fs::read_to_string(here.join("run").join(name)).unwrap();
     let events = read("events.jsonl");
-    for expected in
-        ["no `answer_type`: 4 answers that are yes or no are taken for CLOSED", "1 of 3 test images"]
-    {
+    for expected in [
+        "no `answer_type`: 4 answers that are yes or no are taken for CLOSED",
+        "1 of 3 test images",
+    ] {
         assert!(events.contains(expected), "{events}");
     }
     assert!(read("recipe.toml").contains(&*snapshot(here, "models--org--base").to_string_lossy()));

@@ -1,35 +1,35 @@
-//! From values to gray levels.
+//! Maps values to gray levels: DICOM's VOI functions and simple ranges.
 
 use super::options::Window;
 
-/// Which level a value becomes.
+/// How values become gray levels from 0 to 255.
 ///
-/// The first three are DICOM's (PS3.3 C.11.2.1.2 and C.11.2.1.3), with 0 to 255 as the output's range.
+/// The first three mappings are DICOM's (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum GrayMapping {
-    /// C.11.2.1.2.1: a window over whole numbers, half of each on either side of it.
+    /// LINEAR, C.11.2.1.2.1: a window over whole numbers, each of which reaches half a unit to either side.
     Linear { center: f64, width: f64 },
-    /// C.11.2.1.3.2: a window over real numbers.
+    /// LINEAR_EXACT, C.11.2.1.3.2: a window over real numbers.
     LinearExact { center: f64, width: f64 },
-    /// C.11.2.1.3.1.
+    /// SIGMOID, C.11.2.1.3.1.
     Sigmoid { center: f64, width: f64 },
-    /// From black to white. What is all alike is black.
+    /// Linear between two values. All values are black if both are equal.
     Between { low: f64, high: f64 },
-    /// An entry a value, from `first` on; values before and behind have the first and the last. Entries
-    /// go up to `most`.
+    /// A look-up table that starts at the value `first`, whose entries go up to `most`. Values outside of it
+    /// have the first or the last entry.
     Table { first: f64, entries: Vec<u16>, most: f64 },
 }
 
 impl GrayMapping {
-    /// The same, if a window is one.
+    /// The same mapping, if its window or table is valid.
     pub fn validated(self) -> Result<Self, String> {
         let wrong = |width: f64, least: &str| {
             Err(format!(
-                "its window is {width} wide, and must be {least}; data.image.window says another"
+                "its window is {width} wide and must be {least}. Choose another window in data.image.window"
             ))
         };
         match self {
-            // Also not a number.
+            // NaN is invalid, too.
             Self::Linear { width, .. } if width < 1.0 || width.is_nan() => {
                 wrong(width, "1 or more")
             }
@@ -45,8 +45,8 @@ impl GrayMapping {
         }
     }
 
-    /// What `window` says of `values`; what the file says itself is for the caller to know, and so are
-    /// windows in numbers.
+    /// The mapping of `values` by their percentiles, or by their range. The caller handles windows in numbers
+    /// and those of the file.
     pub fn for_window(window: Window, values: impl Iterator<Item = f64>) -> Self {
         match window {
             Window::Percentiles => {
@@ -62,10 +62,10 @@ impl GrayMapping {
         }
     }
 
-    /// From 0 to 255.
+    /// The gray level of the value `x`, from 0 to 255.
     pub fn to_gray(&self, x: f64) -> u8 {
         let part = match self {
-            // A width of 1 is a threshold, and never divided by.
+            // A width of 1 is a threshold; it must not become a division by 0.
             Self::Linear { center, width } if *width <= 1.0 => f64::from(x > center - 0.5),
             Self::Linear { center, width } => (x - (center - 0.5)) / (width - 1.0) + 0.5,
             Self::LinearExact { center, width } => (x - center) / width + 0.5,
@@ -73,7 +73,7 @@ impl GrayMapping {
             Self::Between { low, high } if low < high => (x - low) / (high - low),
             Self::Between { .. } => 0.0,
             Self::Table { first, entries, most } => {
-                // Beyond the ends `as` stops there.
+                // Casts saturate beyond the ends.
                 let i = ((x - first) as usize).min(entries.len().saturating_sub(1));
                 entries.get(i).map_or(0.0, |&entry| f64::from(entry) / most)
             }
@@ -82,7 +82,7 @@ impl GrayMapping {
     }
 }
 
-/// Between the two nearest of `sorted`, as numpy's default.
+/// The quantile `part` of `sorted`, interpolated linearly as numpy does by default.
 fn quantile(sorted: &[f64], part: f64) -> f64 {
     let at = part * sorted.len().saturating_sub(1) as f64;
     let (below, rest) = (at as usize, at.fract());
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_are_dicoms() {
+    fn windows_are_those_of_dicom() {
         // The standard's own example of C.11.2.1.2.1: c = 2048, w = 4096 maps 0 to black, 4095 to white.
         let linear = GrayMapping::Linear { center: 2048.0, width: 4096.0 };
         assert_eq!([-1.0, 0.0, 4095.0, 9e9].map(|x| linear.to_gray(x)), [0, 0, 255, 255]);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_of_the_values() {
+    fn ranges_are_those_of_the_values() {
         let values = || (0..=200).map(f64::from);
         assert_eq!(
             GrayMapping::for_window(Window::Range, values()),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn no_window_is_an_error() {
+    fn an_invalid_window_is_an_error() {
         for curve in [
             GrayMapping::Linear { center: 0.0, width: 0.0 },
             GrayMapping::Linear { center: 0.0, width: f64::NAN },

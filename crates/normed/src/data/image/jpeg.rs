@@ -1,10 +1,10 @@
 //! Whether a JPEG file is whole.
 
-/// Whether a JPEG file goes on to its end-of-image marker. The decoder fills what is missing of a
-/// cut file with gray and says nothing, so that half a scan would pass for a whole one.
+/// Whether a JPEG file has its end-of-image marker. The decoder silently fills the missing part of a truncated
+/// file with gray, so that half a scan would pass for a whole one.
 ///
-/// Segments are walked by their lengths, since a thumbnail within one has an end marker of its own;
-/// within a scan's data, 0xFF before 0x00 or a restart marker (0xD0 to 0xD7) is no segment (ITU T.81,
+/// Segments are skipped by their lengths, since a thumbnail in one has an end marker of its own. Within the
+/// data of a scan, 0xFF before 0x00 or a restart marker (0xD0 to 0xD7) is no segment (ITU T.81,
 /// B.1.1).
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
@@ -15,7 +15,7 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
                 let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
                 at += 2 + usize::from(u16::from_be_bytes([high, low]));
             }
-            // A scan's data, a restart, or padding.
+            // The data of a scan, a restart marker, or padding.
             _ => at += 1,
         }
     }

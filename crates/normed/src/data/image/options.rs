@@ -1,59 +1,60 @@
-//! What of a DICOM file or a NIfTI volume becomes a picture: which frame or slice, and which of its
-//! values are black and white.
+//! Options for DICOM files and NIfTI volumes: which frame or slice becomes the image, and which values are
+//! black and white.
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// The `[data.image]` section of a recipe. Of files that are pictures already (JPEG, PNG, BMP, TIFF) it
-/// says nothing.
+/// How DICOM files and NIfTI volumes become images: the `[data.image]` section of a recipe.
+///
+/// The options do not apply to JPEG, PNG, BMP and TIFF files.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct ImageOptions {
     /// Which values become black and white.
     pub window: Window,
-    /// Of a DICOM file with several frames, or of a NIfTI volume of four dimensions.
+    /// Which frame of a DICOM file, or which volume of a four-dimensional NIfTI file.
     pub frame: SliceIndex,
-    /// The plane that a volume is cut in.
+    /// The plane of the slices of a volume.
     pub axis: Axis,
-    /// Of a volume, along that axis: from the feet, the back or the left on.
+    /// Which slice of a volume, counted from the feet, the back or the left.
     pub slice: SliceIndex,
 }
 
 impl ImageOptions {
-    /// Whether it is what stands where a recipe says nothing.
+    /// Whether these are the default options.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// SHA-256 over `image` and how it is looked at.
+    /// SHA-256 over the hash of an image, `image`, and these options.
     pub fn hash(&self, image: &[u8]) -> [u8; 32] {
         let Self { window, frame, axis, slice } = self;
-        let how = format!("viewed {window:?} {frame:?} {axis:?} {slice:?} ");
-        Sha256::new().chain_update(how).chain_update(image).finalize().into()
+        let options = format!("viewed {window:?} {frame:?} {axis:?} {slice:?} ");
+        Sha256::new().chain_update(options).chain_update(image).finalize().into()
     }
 }
 
-/// Which values become black and white.
+/// Which values become black and white: the VOI window.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Window {
-    /// What the file says: DICOM's first window or, without one, its VOI LUT; NIfTI's `cal_min` to
-    /// `cal_max`. Where it says nothing, [`Window::Range`].
+    /// The window in the file: DICOM's first window, or else its VOI LUT; NIfTI's `cal_min` to `cal_max`.
+    /// [`Window::Range`] if the file has none.
     #[default]
     Header,
-    /// The least and the largest value of the frame or slice.
+    /// From the smallest to the largest value of the frame or slice.
     Range,
-    /// Its 0.5th and its 99.5th percentile.
+    /// From the 0.5th to the 99.5th percentile of the frame or slice.
     Percentiles,
-    /// A centre and a width, in the values after the file's rescaling (Hounsfield units of a CT).
+    /// A center and a width, in rescaled values (Hounsfield units of a CT).
     At {
-        /// What becomes gray.
+        /// The value that becomes middle gray.
         center: f32,
-        /// From black to white.
+        /// The distance between black and white.
         width: f32,
     },
 }
 
 impl Window {
-    /// The windows that have names.
+    /// The windows that have a name in recipes.
     pub const NAMED: [(&str, Self); 3] =
         [("header", Self::Header), ("range", Self::Range), ("percentiles", Self::Percentiles)];
 }
@@ -70,25 +71,27 @@ impl Serialize for Window {
     }
 }
 
-/// One of several, counted from 0.
+/// Which slice or frame of several, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SliceIndex {
-    /// Number `n / 2` of `n`.
+    /// The middle one: number `n / 2` of `n`.
     #[default]
     Middle,
-    /// This one.
+    /// The one with this number.
     At(usize),
 }
 
 impl SliceIndex {
-    /// Its number among `n`, which are called `what` where there are too few.
-    pub(super) fn of(self, n: usize, what: &str) -> Result<usize, String> {
+    /// The number of the chosen one among `n`. `what` is their name in errors.
+    pub(super) fn resolve(self, n: usize, what: &str) -> Result<usize, String> {
         match self {
             Self::Middle => Ok(n / 2),
             Self::At(i) if i < n => Ok(i),
             Self::At(i) => {
                 let last = n.saturating_sub(1);
-                Err(format!("has no {what} {i}: its {what}s are 0 to {last} (see data.image)"))
+                Err(format!(
+                    "has no {what} {i}: its {what}s are 0 to {last}. Choose another in data.image"
+                ))
             }
         }
     }
@@ -103,15 +106,15 @@ impl Serialize for SliceIndex {
     }
 }
 
-/// A plane through a body.
+/// An anatomical plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Axis {
-    /// Across: head and feet are in front of it and behind.
+    /// Across the body, as in most CT and MR images.
     #[default]
     Axial,
-    /// As a face is seen from the front.
+    /// Seen from the front.
     Coronal,
-    /// As it is seen from the side.
+    /// Seen from the side.
     Sagittal,
 }

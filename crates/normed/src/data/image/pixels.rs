@@ -1,17 +1,29 @@
 //! An image in memory.
 
-/// A decoded picture, 8 bits a channel.
+/// A decoded image: RGB with 8 bits per channel.
+///
+/// ```
+/// use normed::data::{Image, ImageOptions, Window};
+///
+/// // The lung window of a CT: Hounsfield units from -1350 to 150.
+/// let lung = Window::At { center: -600.0, width: 1500.0 };
+/// let options = ImageOptions { window: lung, ..ImageOptions::default() };
+/// # std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+/// let image = Image::decode("tests/golden/medical/ct.dcm".as_ref(), &options)?;
+/// assert_eq!(image.rgb.len(), 3 * image.width * image.height);
+/// # Ok::<(), normed::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// In pixels.
+    /// Width in pixels.
     pub width: usize,
-    /// In pixels.
+    /// Height in pixels.
     pub height: usize,
-    /// `[height, width, 3]`.
+    /// The channel values `[height, width, 3]`, row-major.
     pub rgb: Vec<u8>,
 }
 
-/// Three equal channels.
+/// RGB with three equal channels.
 pub(super) fn gray(levels: impl Iterator<Item = u8>) -> Vec<u8> {
     levels.flat_map(|level| [level; 3]).collect()
 }

@@ -19,16 +19,16 @@ use crate::data::{
 use crate::files::hex;
 use crate::{Error, Result};
 
-/// How deep directories are looked into.
-const DEPTH: usize = 4;
+/// How many levels of directories are searched.
+const MAX_DEPTH: usize = 4;
 
-/// Opens the parquet files in `root`, or `root` itself, each in the split that its name says.
+/// Opens the parquet files in `root`, or the file `root`. The split of each file is in its name.
 ///
-/// Rows are read, pictures are hashed, and their headers looked at: a picture is read again from its
-/// file when it is needed.
-pub(in crate::data) fn open(root: &Path, reading: ReadOptions) -> Result<OpenedDataset> {
-    let mut rows = Rows { reading, ..Rows::default() };
-    for (split, path) in shards(root)? {
+/// Rows are read, images are hashed and their headers checked. An image is read again from its file when it is
+/// needed.
+pub(in crate::data) fn open(root: &Path, options: ReadOptions) -> Result<OpenedDataset> {
+    let mut rows = RowReader { options, ..RowReader::default() };
+    for (split, path) in find_shards(root)? {
         rows.read(split, &Arc::new(Shard::open(&path)?))?;
     }
     let (all, closed) = rows.derived;
@@ -36,23 +36,23 @@ pub(in crate::data) fn open(root: &Path, reading: ReadOptions) -> Result<OpenedD
         .into_iter()
         .chain(empty_answers_warning(&rows.checked))
         .collect();
-    collect_examples(rows.checked, rows.reading, warnings)
+    collect_examples(rows.checked, rows.options, warnings)
 }
 
-/// What is read so far.
+/// The rows read so far.
 #[derive(Default)]
-struct Rows {
-    reading: ReadOptions,
+struct RowReader {
+    options: ReadOptions,
     checked: Vec<CheckedRow>,
-    /// Rows of each split.
+    /// Number of rows of each split.
     counts: HashMap<Split, usize>,
-    /// Each picture where it was seen first, or why it cannot be used.
-    pictures: HashMap<[u8; 32], Result<Arc<ParquetImage>, String>>,
-    /// Rows whose answer type is derived: all of them, and those that are closed.
+    /// Each image where it was found first, or why it cannot be used.
+    images: HashMap<[u8; 32], Result<Arc<ParquetImage>, String>>,
+    /// How many answer types are derived, and how many of these are closed.
     derived: (usize, usize),
 }
 
-impl Rows {
+impl RowReader {
     fn read(&mut self, split: Split, shard: &Arc<Shard>) -> Result<()> {
         let image = shard.require(&["image.bytes", "image"])?;
         let question = shard.require(&["question"])?;
@@ -68,16 +68,15 @@ impl Rows {
                 ("group", group.as_ref()),
             ] {
                 let Some(column) = column else { continue };
-                shard.each(&row_group, column, |i, value| {
+                shard.for_each(&row_group, column, |i, value| {
                     let text = value.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
                     texts[i].insert(key.to_owned(), text.map_or(Value::Null, Value::String));
                 })?;
             }
             let mut images = Vec::with_capacity(row_group.rows);
-            shard.each(&row_group, &image, |i, value| {
-                images.push(
-                    value.map(|bytes| self.picture(shard, &image, row_group.index, i, bytes)),
-                );
+            shard.for_each(&row_group, &image, |i, value| {
+                images
+                    .push(value.map(|bytes| self.image(shard, &image, row_group.index, i, bytes)));
             })?;
             for (i, (fields, hash)) in texts.into_iter().zip(images).enumerate() {
                 let place = shard.place(row_group.first + i);
@@ -87,8 +86,8 @@ impl Rows {
         Ok(())
     }
 
-    /// The hash of the picture in `bytes`, which is looked at if it is new.
-    fn picture(
+    /// The hash of the image in `bytes`, which is checked if it is new.
+    fn image(
         &mut self,
         shard: &Arc<Shard>,
         column: &Column,
@@ -97,10 +96,10 @@ impl Rows {
         bytes: &[u8],
     ) -> [u8; 32] {
         let hash = hash_of_file(bytes);
-        self.pictures.entry(hash).or_insert_with(|| {
-            match self.reading.on_bad_example {
-                OnBadExample::Stop => Image::check_bytes(bytes, &self.reading.image)?,
-                OnBadExample::Skip => Image::from_bytes(bytes, &self.reading.image).map(drop)?,
+        self.images.entry(hash).or_insert_with(|| {
+            match self.options.on_bad_example {
+                OnBadExample::Stop => Image::check_bytes(bytes, &self.options.image)?,
+                OnBadExample::Skip => Image::from_bytes(bytes, &self.options.image).map(drop)?,
             }
             Ok(Arc::new(ParquetImage::new(shard.clone(), column.clone(), (group, row), hash)))
         });
@@ -111,19 +110,19 @@ impl Rows {
         let count = self.counts.entry(split).or_default();
         let id = format!("{}-{count}", split.name());
         *count += 1;
-        let picture = match image {
+        let image = match image {
             None => Err("`image` is missing".to_owned()),
-            Some(hash) => match &self.pictures[&hash] {
-                Ok(picture) => Ok((picture.clone(), hex(&hash))),
+            Some(hash) => match &self.images[&hash] {
+                Ok(image) => Ok((image.clone(), hex(&hash))),
                 Err(cause) => Err(format!("`image` {cause}")),
             },
         };
         let checked = row.check(|fields| {
-            let (picture, image_name) = picture?;
+            let (image, image_name) = image?;
             let answer = fields.text_or_empty("answer")?;
             Ok(Example {
                 id,
-                images: vec![ImageSource::Parquet(picture)],
+                images: vec![ImageSource::Parquet(image)],
                 image_name,
                 question: fields.text("question")?,
                 answer_type: if typed {
@@ -131,7 +130,7 @@ impl Rows {
                 } else {
                     AnswerType::derived(&answer)
                 },
-                // Published sets have some empty ones, and count them.
+                // Published data sets have some empty answers, and score them.
                 answer,
                 split,
                 group: fields.optional_text("group")?,
@@ -146,16 +145,16 @@ impl Rows {
     }
 }
 
-/// The parquet files in `root` and the split of each, in the order of splits and names.
-fn shards(root: &Path) -> Result<Vec<(Split, PathBuf)>> {
+/// The parquet files in `root` and their splits, ordered by split and name.
+fn find_shards(root: &Path) -> Result<Vec<(Split, PathBuf)>> {
     let mut paths = Vec::new();
     if fs::metadata(root).map_err(|e| Error::io(root, &e))?.is_file() {
         paths.push(root.to_owned());
     } else {
-        walk(root, DEPTH, &mut paths)?;
+        find_files(root, MAX_DEPTH, &mut paths)?;
     }
     if paths.is_empty() {
-        return Err(Error::invalid(root.display(), "there is no parquet file in it"));
+        return Err(Error::invalid(root.display(), "it contains no parquet file"));
     }
     let mut shards: Vec<(Split, PathBuf)> = Vec::new();
     for path in paths {
@@ -166,17 +165,20 @@ fn shards(root: &Path) -> Result<Vec<(Split, PathBuf)>> {
             below
         };
         let split = split_of(below).ok_or_else(|| {
-            Error::invalid(path.display(), "its name says no split").with_remedy(
-                "train, validation or test is to be a part of it, as in train-00000.parquet",
+            Error::invalid(path.display(), "its name contains no split").with_remedy(
+                "rename it: train, validation or test must be a part of the name, as in train-00000.parquet",
             )
         })?;
         let other =
             |(known, other): &&(Split, PathBuf)| *known == split && other.parent() != path.parent();
         if let Some((_, other)) = shards.iter().find(other) {
-            let cause = format!("is of the split `{}`, as is {}", split.name(), other.display());
-            return Err(Error::invalid(path.display(), cause).with_remedy(
-                "if these are two data sets, name the directory of one in data.root",
-            ));
+            let cause = format!(
+                "it belongs to the split `{}`, as does {}, which is in another directory",
+                split.name(),
+                other.display()
+            );
+            return Err(Error::invalid(path.display(), cause)
+                .with_remedy("if these are two data sets, set data.root to the directory of one"));
         }
         shards.push((split, path));
     }
@@ -184,7 +186,7 @@ fn shards(root: &Path) -> Result<Vec<(Split, PathBuf)>> {
     Ok(shards)
 }
 
-fn walk(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<()> {
+fn find_files(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<()> {
     let at = |e| Error::io(directory, &e);
     for entry in fs::read_dir(directory).map_err(at)? {
         let entry = entry.map_err(at)?;
@@ -194,7 +196,7 @@ fn walk(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<()> 
         }
         if path.is_dir() {
             if depth > 1 {
-                walk(&path, depth - 1, paths)?;
+                find_files(&path, depth - 1, paths)?;
             }
         } else if path.extension().is_some_and(|extension| extension == "parquet") {
             paths.push(path);
@@ -203,8 +205,8 @@ fn walk(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<()> 
     Ok(())
 }
 
-/// The split that a path's words name, the file's own before those of its directories: what the
-/// `datasets` library goes by.
+/// The split that is named in a path, as the `datasets` library finds it: in the file's name, or else in the names
+/// of its directories.
 fn split_of(path: &Path) -> Option<Split> {
     let word = |word: &str| match word.to_lowercase().as_str() {
         "train" | "training" => Some(Split::Train),
@@ -223,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_the_split() {
+    fn the_split_is_in_the_name() {
         for (path, split) in [
             ("data/train-00000-of-00001-eb8844602202be60.parquet", Some(Split::Train)),
             ("data/validation-00001-of-00002.parquet", Some(Split::Validate)),
@@ -246,18 +248,21 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let found = shards(dir.path()).unwrap();
+        let found = find_shards(dir.path()).unwrap();
         let names: Vec<_> =
             found.iter().map(|(_, path)| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["train-0.parquet", "train-1.parquet", "test.parquet"]);
-        assert_eq!(shards(&dir.path().join("a/test.parquet")).unwrap()[0].0, Split::Test);
+        assert_eq!(find_shards(&dir.path().join("a/test.parquet")).unwrap()[0].0, Split::Test);
 
         fs::create_dir(dir.path().join("c")).unwrap();
         fs::write(dir.path().join("c/train.parquet"), "").unwrap();
-        let error = shards(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("of the split `train`") && error.contains("data.root"), "{error}");
+        let error = find_shards(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("belongs to the split `train`") && error.contains("data.root"),
+            "{error}"
+        );
         fs::rename(dir.path().join("c/train.parquet"), dir.path().join("c/x.parquet")).unwrap();
-        let error = shards(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("x.parquet: its name says no split"), "{error}");
+        let error = find_shards(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("x.parquet: its name contains no split"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! One parquet file: its columns of bytes, read through or one value at a time.
+//! One parquet file: its columns of bytes, read as a whole or one value at a time.
 
 use std::fmt;
 use std::fs::File;
@@ -11,12 +11,12 @@ use parquet::data_type::ByteArray;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::page::{self, Dictionary};
+use super::page::{Dictionary, decode_dictionary, decode_values};
 use crate::data::content_hash::hash_of_file;
 use crate::data::{Image, ImageOptions};
 use crate::{Error, Result};
 
-/// A parquet file whose footer is read.
+/// A parquet file, whose footer is read and checked.
 pub(super) struct Shard {
     path: PathBuf,
     metadata: ParquetMetaData,
@@ -27,16 +27,16 @@ pub(super) struct Shard {
 pub(super) struct Column {
     index: usize,
     name: String,
-    /// The definition level of a value that is there.
+    /// The definition level of a value that is not null.
     defined: i16,
 }
 
-/// Some rows that are stored together.
+/// Rows that are stored together.
 pub(super) struct RowGroup {
     pub index: usize,
-    /// How many.
+    /// Number of rows.
     pub rows: usize,
-    /// The first one's number in the file.
+    /// Number of the first row in the file.
     pub first: usize,
 }
 
@@ -45,7 +45,7 @@ impl Shard {
         let file = File::open(path).map_err(|e| Error::io(path, &e))?;
         let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
         let damaged = |cause: &str| {
-            Error::invalid(path.display(), format!("is no whole parquet file: {cause}"))
+            Error::invalid(path.display(), format!("is not a complete parquet file: {cause}"))
                 .with_remedy(DAMAGED)
         };
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
@@ -56,15 +56,15 @@ impl Shard {
                 let end = start.checked_add(column.compressed_size());
                 start >= 0 && end.is_some_and(|end| start <= end && end.cast_unsigned() <= length)
             });
-            // More rows than bytes would be a claim that only fills the memory.
+            // A file cannot have more rows than bytes: such a claim would fill the memory.
             if group.num_rows() < 0 || group.num_rows().cast_unsigned() > length || !chunks {
-                return Err(damaged("its footer describes what is not in it"));
+                return Err(damaged("its footer describes data that it does not have"));
             }
         }
         Ok(Self { path: path.to_owned(), metadata })
     }
 
-    /// The column with the first of `names` that there is.
+    /// Finds the column with the first of `names` that exists.
     pub fn find(&self, names: &[&str]) -> Result<Option<Column>> {
         let schema = self.metadata.file_metadata().schema_descr();
         let found = names.iter().find_map(|name| {
@@ -76,13 +76,13 @@ impl Shard {
             |cause: String| Error::invalid(self.path.display(), format!("`{name}` {cause}"));
         if column.physical_type() != Type::BYTE_ARRAY || column.max_rep_level() > 0 {
             let kind = if column.max_rep_level() > 0 { "a list" } else { "numbers" };
-            return Err(wrong(format!("is {kind}, not text or bytes")));
+            return Err(wrong(format!("is {kind}; text or bytes are expected")));
         }
         for group in self.metadata.row_groups() {
             let compression = group.column(index).compression();
             if !matches!(compression, Compression::UNCOMPRESSED | Compression::SNAPPY) {
                 return Err(wrong(format!(
-                    "is compressed by {compression}, which is not read here"
+                    "is compressed by {compression}, which is not supported"
                 ))
                 .with_remedy("write the file again with snappy, pyarrow's default"));
             }
@@ -90,18 +90,20 @@ impl Shard {
         Ok(Some(Column { index, name, defined: column.max_def_level() }))
     }
 
-    /// The same, where it is a mistake that there is none.
+    /// As [`Shard::find`]; it is an error if none of them exists.
     pub fn require(&self, names: &[&str]) -> Result<Column> {
         self.find(names)?.ok_or_else(|| {
             let schema = self.metadata.file_metadata().schema_descr();
             let there: Vec<_> = schema.columns().iter().map(|c| c.path().string()).collect();
-            let cause = format!("there is no column `{}`", names[names.len() - 1]);
-            Error::invalid(self.path.display(), cause)
-                .with_remedy(format!("there are {}; rename what is meant", there.join(", ")))
+            let cause = format!("it has no column `{}`", names[names.len() - 1]);
+            Error::invalid(self.path.display(), cause).with_remedy(format!(
+                "its columns are {}; rename the one that is meant",
+                there.join(", ")
+            ))
         })
     }
 
-    /// All rows, as they are stored together.
+    /// The row groups of the file, in order.
     pub fn row_groups(&self) -> impl Iterator<Item = RowGroup> {
         let mut first = 0;
         self.metadata.row_groups().iter().enumerate().map(move |(index, group)| {
@@ -111,13 +113,13 @@ impl Shard {
         })
     }
 
-    /// File and row, counted from 1.
+    /// The file and the number of a row, counted from 1, for messages.
     pub fn place(&self, row: usize) -> String {
         format!("{}: row {}", self.path.display(), row + 1)
     }
 
-    /// Gives `take` each row's value in `column`, none where it is null.
-    pub fn each(
+    /// Calls `take` with each row's value in `column`, `None` where it is null.
+    pub fn for_each(
         &self,
         group: &RowGroup,
         column: &Column,
@@ -134,8 +136,13 @@ impl Shard {
         Ok(())
     }
 
-    /// The value in `column` of one row of a group; of the pages before it only headers are read.
-    fn value(&self, group: usize, column: &Column, mut row: usize) -> Result<Option<ByteArray>> {
+    /// Reads the value of one row in `column`; of the pages before it only the headers are read.
+    fn read_value(
+        &self,
+        group: usize,
+        column: &Column,
+        mut row: usize,
+    ) -> Result<Option<ByteArray>> {
         let mut pages = self.pages(group, column)?;
         row -= pages.skip(row)?;
         let mut values = pages.read(self.metadata.row_group(group).num_rows() as usize)?;
@@ -147,7 +154,7 @@ impl Shard {
     }
 
     fn pages<'a>(&'a self, group: usize, column: &'a Column) -> Result<Pages<'a>> {
-        // A handle of its own: clones of one share their position, and threads read at a time.
+        // A file handle of its own: clones share their position, and several threads read at a time.
         let file = File::open(&self.path).map_err(|e| Error::io(&self.path, &e))?;
         let metadata = self.metadata.row_group(group);
         let chunk = metadata.column(column.index);
@@ -163,7 +170,7 @@ impl Shard {
     }
 }
 
-/// The pages of a column in a row group, one after another.
+/// The pages of a column in a row group, in order.
 struct Pages<'a> {
     shard: &'a Shard,
     group: usize,
@@ -173,17 +180,17 @@ struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// The values of the next page, `most` at most and at least one.
-    fn read(&mut self, most: usize) -> Result<Vec<Option<ByteArray>>> {
+    /// Reads the values of the next page: at least one, at most `max_rows`.
+    fn read(&mut self, max_rows: usize) -> Result<Vec<Option<ByteArray>>> {
         loop {
             let page = self.reader.get_next_page().map_err(|error| self.broken(error))?;
             let Some(page) = page else { return Err(self.broken("ends before its last row")) };
             let read = match &page {
-                Page::DictionaryPage { .. } => page::dictionary(&page).map(|dictionary| {
+                Page::DictionaryPage { .. } => decode_dictionary(&page).map(|dictionary| {
                     self.dictionary = Some(dictionary);
                     Vec::new()
                 }),
-                _ => page::values(&page, self.column.defined, self.dictionary.as_ref(), most),
+                _ => decode_values(&page, self.column.defined, self.dictionary.as_ref(), max_rows),
             };
             let values = read.map_err(|cause| self.broken(cause))?;
             if !values.is_empty() {
@@ -192,24 +199,25 @@ impl Pages<'_> {
         }
     }
 
-    /// Passes over the pages that end before `row`. How many rows that is.
+    /// Skips the pages that end before `row`. Returns the number of skipped rows.
     fn skip(&mut self, row: usize) -> Result<usize> {
-        let mut passed = 0;
+        let mut skipped = 0;
         loop {
             let next = self.reader.peek_next_page().map_err(|error| self.broken(error))?;
-            // Without lists, a value is a row.
+            // Without lists, each value is one row.
             let rows = next.and_then(|page| if page.is_dict { None } else { page.num_levels });
             match rows {
-                Some(rows) if rows <= row - passed => {
+                Some(rows) if rows <= row - skipped => {
                     self.reader.skip_next_page().map_err(|error| self.broken(error))?;
-                    passed += rows;
+                    skipped += rows;
                 }
-                Some(_) => return Ok(passed),
-                // The dictionary is needed by what comes; an end is found out by who reads on.
+                Some(_) => return Ok(skipped),
+                // Later pages need the dictionary. At the end, the next read fails.
                 None => {
                     let page = self.reader.get_next_page().map_err(|error| self.broken(error))?;
-                    let Some(page) = page else { return Ok(passed) };
-                    let dictionary = page::dictionary(&page).map_err(|cause| self.broken(cause))?;
+                    let Some(page) = page else { return Ok(skipped) };
+                    let dictionary =
+                        decode_dictionary(&page).map_err(|cause| self.broken(cause))?;
                     self.dictionary = Some(dictionary);
                 }
             }
@@ -221,10 +229,10 @@ impl Pages<'_> {
     }
 }
 
-const DAMAGED: &str = "the file is damaged or cut short: `normed fetch ORG/NAME --dataset` holds it to its checksum \
-     and fetches it anew";
+const DAMAGED: &str = "the file is damaged or cut short: `normed fetch ORG/NAME --dataset` checks it against its checksum \
+     and downloads it again";
 
-/// A picture that is read from a parquet file whenever it is needed.
+/// An image in a parquet file, which is read whenever its pixels are needed.
 pub struct ParquetImage {
     shard: Arc<Shard>,
     column: Column,
@@ -243,18 +251,23 @@ impl ParquetImage {
         Self { shard, column, group, row, hash }
     }
 
-    /// What it was when the data set was opened: [`content_hash`](crate::data::ImageSource::content_hash).
+    /// Its [`content_hash`](crate::data::ImageSource::content_hash) when the data set was opened.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
     }
 
-    /// Reads and decodes it. To be another than when the data set was opened is an error.
+    /// Reads and decodes the image.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, if the image cannot be decoded, or if it has changed since the data set was
+    /// opened.
     pub fn decode(&self, view: &ImageOptions) -> Result<Image> {
-        let bytes = self.shard.value(self.group, &self.column, self.row)?;
+        let bytes = self.shard.read_value(self.group, &self.column, self.row)?;
         let bytes = bytes.as_ref().map(ByteArray::data).unwrap_or_default();
         if hash_of_file(bytes) != self.hash {
-            return Err(Error::failed(self.place(), "is not what it was: the file has changed")
-                .with_remedy("start again, with nobody writing to the file"));
+            return Err(Error::failed(self.place(), "the file has changed since the run started")
+                .with_remedy("start again, and do not write to the file during a run"));
         }
         Image::from_bytes(bytes, view).map_err(|cause| Error::invalid(self.place(), cause))
     }
@@ -271,7 +284,7 @@ impl fmt::Debug for ParquetImage {
     }
 }
 
-/// The same content is the same picture, wherever it is.
+/// Images with the same content are equal, wherever they are.
 impl PartialEq for ParquetImage {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash

@@ -1,7 +1,7 @@
-//! The elements of a DICOM data set: tags and the bytes of their values, in little endian.
+//! The elements of a DICOM data set: tags, and the bytes of their values, in little endian (PS3.5 chapter 7 and
+//! annex A).
 //!
-//! After PS3.5 chapter 7 and annex A. Read here, as nothing is made for a value before it is known to be
-//! in the file: a length is a claim.
+//! Nothing is allocated for a value before its bytes are known to be in the file: a length is only a claim.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +13,19 @@ const ITEM_END: Tag = (0xfffe, 0xe00d);
 const SEQUENCE_END: Tag = (0xfffe, 0xe0dd);
 pub(super) const PIXEL_DATA: Tag = (0x7fe0, 0x0010);
 
-/// Where a length is not said, and an end marker comes instead.
+/// The length of a value that is not stated: an end marker follows the value instead.
 const UNDEFINED: u32 = u32::MAX;
 
-/// How deep sequences may lie in one another.
+/// Maximum depth of nested sequences.
 const DEEPEST: usize = 64;
 
-/// What stands under a tag.
+/// The value under a tag.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Element<'a> {
     pub value: &'a [u8],
-    /// Whether elements within it say what kind of value they have.
+    /// Whether elements nested in it state their value representation.
     explicit: bool,
-    /// Whether its end is marked, not counted.
+    /// Whether an end marker ends it, instead of a length.
     pub undefined: bool,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct Element<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Elements<'a>(BTreeMap<Tag, Element<'a>>);
 
-/// The head of an element: its tag, the length of its value, and whether what is in it is explicit.
+/// The header of an element: its tag, the length of its value, and whether nested elements are explicit.
 struct Head {
     tag: Tag,
     length: u32,
     explicit: bool,
 }
 
-/// Bytes that are read from the front.
+/// A position in the bytes of a file.
 #[derive(Clone, Copy)]
 struct Cursor<'a> {
     bytes: &'a [u8],
@@ -48,7 +48,7 @@ struct Cursor<'a> {
 }
 
 fn broken(cause: &str) -> String {
-    format!("is no whole DICOM file: {cause}")
+    format!("is not a complete DICOM file: {cause}")
 }
 
 impl<'a> Cursor<'a> {
@@ -58,7 +58,7 @@ impl<'a> Cursor<'a> {
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.first_chunk().ok_or_else(|| broken("it breaks off"))?;
+        let taken = rest.first_chunk().ok_or_else(|| broken("it ends early"))?;
         self.at += N;
         Ok(*taken)
     }
@@ -73,12 +73,12 @@ impl<'a> Cursor<'a> {
 
     fn slice(&mut self, length: u32, tag: Tag) -> Result<&'a [u8], String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        // Where it does not fit, the file has fewer bytes in any case.
+        // If the length does not fit in memory, the file has fewer bytes in any case.
         let slice = rest.get(..usize::try_from(length).unwrap_or(usize::MAX)).ok_or_else(|| {
             let (group, element) = tag;
             let there = rest.len();
             format!(
-                "is cut short: ({group:04x},{element:04x}) has {length} bytes, of which {there} are there"
+                "is cut short: ({group:04x},{element:04x}) should have {length} bytes, and {there} are left"
             )
         })?;
         self.at += slice.len();
@@ -91,7 +91,7 @@ impl<'a> Cursor<'a> {
 
     fn head(&mut self, explicit: bool) -> Result<Head, String> {
         let tag = self.tag()?;
-        // Items and their ends have no kind of value in either syntax.
+        // Items and their end markers have no value representation in either syntax.
         if !explicit || tag.0 == ITEM.0 {
             return Ok(Head { tag, length: self.u32()?, explicit });
         }
@@ -103,15 +103,14 @@ impl<'a> Cursor<'a> {
                 self.u32()?
             }
             _ if kind.iter().all(u8::is_ascii_uppercase) => self.u16()?.into(),
-            _ => return Err(broken("there is no element")),
+            _ => return Err(broken("an element has no valid header")),
         };
-        // Of a kind that its writer did not know, in a sequence as implicit data sets have it (PS3.5,
-        // 6.2.2, note 4).
+        // UN: sequences in it are encoded as in implicit data sets (PS3.5, 6.2.2, note 4).
         Ok(Head { tag, length, explicit: &kind != b"UN" })
     }
 
-    /// Passes over what is in a sequence, or in an item, whose end is marked, and over the mark.
-    fn pass(&mut self, explicit: bool) -> Result<(), String> {
+    /// Skips the content of a sequence or an item up to its end marker, and the marker.
+    fn skip(&mut self, explicit: bool) -> Result<(), String> {
         let mut within = vec![explicit];
         while let Some(&explicit) = within.last() {
             let head = self.head(explicit)?;
@@ -120,7 +119,7 @@ impl<'a> Cursor<'a> {
             } else if head.length == UNDEFINED {
                 within.push(head.explicit);
                 if within.len() > DEEPEST {
-                    return Err(broken("sequences lie too deep in one another"));
+                    return Err(broken("its sequences are nested too deeply"));
                 }
             } else {
                 self.slice(head.length, head.tag)?;
@@ -131,8 +130,8 @@ impl<'a> Cursor<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// Reads `bytes` to their end, or to the first element whose tag `wanted` does not take; where that
-    /// is. Nothing is read behind the pixels, which come last.
+    /// Reads the elements of `bytes` up to the end, or up to the first tag that is not `wanted`. Returns
+    /// them and the position where reading stopped. The pixels are the last element that is read.
     pub fn read(
         bytes: &'a [u8],
         explicit: bool,
@@ -141,7 +140,7 @@ impl<'a> Elements<'a> {
         let mut cursor = Cursor { bytes, at: 0 };
         let mut elements = Self::default();
         while !cursor.is_at_end() {
-            // What is not wanted may be of another syntax: of it no more than the tag is read.
+            // An element that is not wanted may have another syntax: only its tag is read.
             let mut ahead = cursor;
             if !wanted(ahead.tag()?) {
                 break;
@@ -150,7 +149,7 @@ impl<'a> Elements<'a> {
             let undefined = head.length == UNDEFINED;
             let value = if undefined {
                 let begin = cursor.at;
-                cursor.pass(head.explicit)?;
+                cursor.skip(head.explicit)?;
                 &bytes[begin..cursor.at]
             } else {
                 cursor.slice(head.length, head.tag)?
@@ -168,19 +167,19 @@ impl<'a> Elements<'a> {
         self.0.get(&tag).copied()
     }
 
-    /// The text under `tag`, without the blanks and zeros that fill it up.
+    /// The text under `tag`, without padding.
     pub fn text(&self, tag: Tag) -> Option<&'a str> {
         let text = str::from_utf8(self.get(tag)?.value).ok()?;
         Some(text.trim_matches([' ', '\0'])).filter(|text| !text.is_empty())
     }
 
-    /// The first of the numbers that are written as text under `tag`; the others are behind backslashes.
+    /// The first number under `tag`, where numbers are text separated by backslashes.
     pub fn number(&self, tag: Tag) -> Option<f64> {
         let first = self.text(tag)?.split('\\').next()?;
         first.trim().parse().ok().filter(|number: &f64| number.is_finite())
     }
 
-    /// The numbers of two bytes under `tag`.
+    /// The 16-bit numbers under `tag`.
     pub fn words(&self, tag: Tag) -> Option<Vec<u16>> {
         let (words, _) = self.get(tag)?.value.as_chunks::<2>();
         Some(words.iter().map(|&word| u16::from_le_bytes(word)).collect())
@@ -191,13 +190,13 @@ impl<'a> Elements<'a> {
         let Some(sequence) = self.get(tag) else { return Ok(None) };
         let mut items = Items::of(&sequence);
         let Some(item) = items.nth(n) else { return Ok(None) };
-        // An end marker has no place in an item, and is none of its elements.
+        // End markers are not elements of the item.
         let (elements, _) = Self::read(item?, sequence.explicit, |tag| tag.0 != ITEM.0)?;
         Ok(Some(elements))
     }
 }
 
-/// The contents of the items in a sequence, or of the fragments that pixels lie in.
+/// Iterates over the contents of the items in a sequence, or of the fragments of compressed pixels.
 pub(super) struct Items<'a> {
     cursor: Cursor<'a>,
     explicit: bool,
@@ -220,11 +219,11 @@ impl<'a> Items<'a> {
             }
             ITEM if head.length == UNDEFINED => {
                 let begin = self.cursor.at;
-                self.cursor.pass(self.explicit)?;
+                self.cursor.skip(self.explicit)?;
                 Ok(Some(&self.cursor.bytes[begin..self.cursor.at]))
             }
             ITEM => self.cursor.slice(head.length, head.tag).map(Some),
-            _ => Err(broken("an item of a sequence is missing")),
+            _ => Err(broken("a sequence lacks an item")),
         }
     }
 }

@@ -1,7 +1,4 @@
-//! DICOM files as pictures: the gray or colored pixels of one frame, in 8 bits.
-//!
-//! Chapters are those of the standard (PS3.3, PS3.5, 2024). Pixels become one to one those of the
-//! picture: their aspect ratio, overlays and pixel padding change nothing.
+//! One frame of a DICOM file as an image.
 
 use super::color::Palette;
 use super::elements::{Elements, PIXEL_DATA, Tag};
@@ -32,33 +29,34 @@ const MODALITY_LUT: Tag = (0x0028, 0x3000);
 const VOI_LUT: Tag = (0x0028, 0x3010);
 const LUT_DESCRIPTOR: Tag = (0x0028, 0x3002);
 const LUT_DATA: Tag = (0x0028, 0x3006);
-/// Of enhanced multi-frame files: what is said of all frames, of each, and where windows and rescaling
-/// lie in it.
+/// Enhanced multi-frame files: the functional groups of all frames and of each frame, and the groups of windows
+/// and of rescaling.
 const SHARED: Tag = (0x5200, 0x9229);
 const PER_FRAME: Tag = (0x5200, 0x9230);
 const FRAME_VOI: Tag = (0x0028, 0x9132);
 const FRAME_TRANSFORMATION: Tag = (0x0028, 0x9145);
 
-/// Whether `bytes` begin as a DICOM file does (PS3.10, 7.1).
+/// Whether `bytes` start as a DICOM file does (PS3.10, 7.1).
 pub(in crate::data::image) fn is_dicom(bytes: &[u8]) -> bool {
     bytes.get(128..132) == Some(b"DICM")
 }
 
-/// Whether a file is one that [`read`] takes; pixels are not decoded.
-pub(in crate::data::image) fn check(bytes: &[u8], view: &ImageOptions) -> Result<(), String> {
-    DicomFile::open(bytes, view).map(drop)
+/// Checks that [`read`] supports a file; pixels are not decoded.
+pub(in crate::data::image) fn check(bytes: &[u8], options: &ImageOptions) -> Result<(), String> {
+    DicomFile::open(bytes, options).map(drop)
 }
 
-/// The frame of a DICOM file that `view` names.
-pub(in crate::data::image) fn read(bytes: &[u8], view: &ImageOptions) -> Result<Image, String> {
-    let image = DicomFile::open(bytes, view)?;
-    let stored = image.stored()?;
+/// The frame of a DICOM file that `options` name.
+pub(in crate::data::image) fn read(bytes: &[u8], options: &ImageOptions) -> Result<Image, String> {
+    let image = DicomFile::open(bytes, options)?;
+    let stored = image.stored_values()?;
     let rgb = match image.photometric {
         Photometric::Monochrome { inverted } => {
-            let modality = image.modality()?;
-            let curve = image.curve(view.window, stored.iter().map(|&v| modality.value(v)))?;
+            let modality = image.modality_transform()?;
+            let mapping =
+                image.gray_mapping(options.window, stored.iter().map(|&v| modality.apply(v)))?;
             let flip = if inverted { 255 } else { 0 };
-            gray(stored.iter().map(|&v| curve.to_gray(modality.value(v)) ^ flip))
+            gray(stored.iter().map(|&v| mapping.to_gray(modality.apply(v)) ^ flip))
         }
         Photometric::Palette => Palette::read(&image.elements)?.colors(&stored),
         Photometric::Rgb => color::rgb(&stored, image.shape.bits_stored),
@@ -67,7 +65,7 @@ pub(in crate::data::image) fn read(bytes: &[u8], view: &ImageOptions) -> Result<
     Ok(Image { width: image.shape.columns, height: image.shape.rows, rgb })
 }
 
-/// What samples mean (C.7.6.3.1.2), once they are decoded.
+/// The meaning of decoded samples (C.7.6.3.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Photometric {
     Monochrome { inverted: bool },
@@ -76,19 +74,19 @@ enum Photometric {
     YbrFull,
 }
 
-/// A file whose header is read, and what is chosen of it.
+/// A file whose header is read, and the chosen frame.
 struct DicomFile<'a> {
     elements: Elements<'a>,
     syntax: Syntax,
     photometric: Photometric,
     shape: Shape,
     frames: usize,
-    /// The one that becomes a picture.
+    /// The frame that becomes the image.
     frame: usize,
 }
 
 impl<'a> DicomFile<'a> {
-    fn open(bytes: &'a [u8], view: &ImageOptions) -> Result<Self, String> {
+    fn open(bytes: &'a [u8], options: &ImageOptions) -> Result<Self, String> {
         let body = bytes.get(132..).unwrap_or_default();
         let (meta, at) = Elements::read(body, true, |(group, _)| group == 2)?;
         let syntax = meta.text(TRANSFER_SYNTAX).ok_or("its transfer syntax is missing")?;
@@ -100,19 +98,19 @@ impl<'a> DicomFile<'a> {
             words.ok_or_else(|| format!("its {name} is missing"))
         };
         if elements.get(PIXEL_DATA).is_none() {
-            return Err("has no pixels (7FE0,0010): only pictures in whole numbers are read".into());
+            return Err("has no pixels (7FE0,0010); floating-point pixels are not supported".into());
         }
         let name = elements.text(PHOTOMETRIC).ok_or("its PhotometricInterpretation is missing")?;
         let (photometric, samples) = match name {
             "MONOCHROME1" => (Photometric::Monochrome { inverted: true }, 1),
             "MONOCHROME2" => (Photometric::Monochrome { inverted: false }, 1),
             "PALETTE COLOR" => (Photometric::Palette, 1),
-            // What JPEG 2000 does to colors its decoder undoes.
+            // The decoder of JPEG 2000 reverses its color transform.
             "RGB" | "YBR_ICT" | "YBR_RCT" => (Photometric::Rgb, 3),
             "YBR_FULL" | "YBR_FULL_422" => (Photometric::YbrFull, 3),
             other => {
                 return Err(format!(
-                    "its PhotometricInterpretation is {other}, which is not read here; convert it to RGB \
+                    "its PhotometricInterpretation is {other}, which is not supported; convert it to RGB \
                      or MONOCHROME2"
                 ));
             }
@@ -131,9 +129,9 @@ impl<'a> DicomFile<'a> {
         check_shape(&shape, word(SAMPLES_PER_PIXEL, "SamplesPerPixel")?, name)?;
         let frames = match elements.get(FRAMES) {
             None => 1.0,
-            Some(_) => elements.number(FRAMES).ok_or("its NumberOfFrames is no number")?,
+            Some(_) => elements.number(FRAMES).ok_or("its NumberOfFrames is not a number")?,
         };
-        // More frames than bytes are a claim that nothing stands behind.
+        // A file cannot have more frames than bytes.
         if !(1.0..=bytes.len() as f64).contains(&frames) {
             return Err(format!(
                 "claims {frames} frames, which cannot be in {} bytes",
@@ -141,9 +139,9 @@ impl<'a> DicomFile<'a> {
             ));
         }
         let frames = frames as usize;
-        let frame = view.frame.of(frames, "frame")?;
+        let frame = options.frame.resolve(frames, "frame")?;
         let image = Self { elements, syntax, photometric, shape, frames, frame };
-        // Whether the frame is there is found out by looking for it.
+        // Fails if the frame is not in the file.
         image.frame_bytes()?;
         if photometric == Photometric::Palette {
             Palette::read(&image.elements)?;
@@ -151,9 +149,9 @@ impl<'a> DicomFile<'a> {
         Ok(image)
     }
 
-    /// What the frame's samples are stored in.
+    /// The bytes that hold the samples of the frame.
     fn frame_bytes(&self) -> Result<std::borrow::Cow<'a, [u8]>, String> {
-        // It is there: see `open`.
+        // `open` has checked that the element exists.
         let pixels = self.elements.get(PIXEL_DATA).ok_or("has no pixels")?;
         match self.syntax.is_compressed() {
             true => frames::fragments(&pixels, self.frame, self.frames),
@@ -161,16 +159,16 @@ impl<'a> DicomFile<'a> {
         }
     }
 
-    /// The stored values of the frame, each pixel's samples together (PS3.5, 8.1.1).
-    fn stored(&self) -> Result<Vec<i32>, String> {
+    /// The stored values of the frame, the samples of each pixel adjacent (PS3.5, 8.1.1).
+    fn stored_values(&self) -> Result<Vec<i32>, String> {
         let bytes = self.frame_bytes()?;
         let samples = self.syntax.decode(&bytes, &self.shape)?;
         Ok(stored::values(samples, &self.shape))
     }
 
-    /// What `tag` in the functional group `within` says of the frame: where the file says nothing of it
-    /// as a whole, its own group, else the shared one (C.7.6.16).
-    fn with<T>(
+    /// Reads a property of the frame: from the file as a whole, or else from the functional group `within` of
+    /// the frame, or else from the shared one (C.7.6.16).
+    fn read_property<T>(
         &self,
         within: Tag,
         read: impl Fn(&Elements<'a>) -> Result<Option<T>, String>,
@@ -188,37 +186,38 @@ impl<'a> DicomFile<'a> {
         Ok(None)
     }
 
-    /// From stored values to those that windows are said in (C.11.1).
-    fn modality(&self) -> Result<Modality, String> {
+    /// The modality transform: from stored values to those that windows are given in (C.11.1).
+    fn modality_transform(&self) -> Result<ModalityTransform, String> {
         if let Some(item) = self.elements.item(MODALITY_LUT, 0)? {
             let (first, entries, _) = self.table(&item, self.shape.signed)?;
-            return Ok(Modality::Table { first, entries });
+            return Ok(ModalityTransform::Table { first, entries });
         }
         let rescale = |e: &Elements<'a>| {
             Ok((e.get(SLOPE).is_some() || e.get(INTERCEPT).is_some())
                 .then(|| (e.number(SLOPE).unwrap_or(1.0), e.number(INTERCEPT).unwrap_or(0.0))))
         };
-        let (slope, intercept) = self.with(FRAME_TRANSFORMATION, rescale)?.unwrap_or((1.0, 0.0));
-        Ok(Modality::Rescale { slope, intercept })
+        let (slope, intercept) =
+            self.read_property(FRAME_TRANSFORMATION, rescale)?.unwrap_or((1.0, 0.0));
+        Ok(ModalityTransform::Rescale { slope, intercept })
     }
 
-    /// From these values to levels (C.11.2).
-    fn curve(
+    /// The mapping from these values to gray levels (C.11.2).
+    fn gray_mapping(
         &self,
         window: Window,
         values: impl Iterator<Item = f64>,
     ) -> Result<GrayMapping, String> {
-        let said = match window {
+        let mapping = match window {
             Window::At { center, width } => {
                 Some(GrayMapping::Linear { center: center.into(), width: width.into() })
             }
             Window::Header => self.voi()?,
             Window::Range | Window::Percentiles => None,
         };
-        said.map_or_else(|| Ok(GrayMapping::for_window(window, values)), GrayMapping::validated)
+        mapping.map_or_else(|| Ok(GrayMapping::for_window(window, values)), GrayMapping::validated)
     }
 
-    /// The file's first window; its VOI LUT, if it has no window.
+    /// The mapping in the file: its first window, or else its VOI LUT.
     fn voi(&self) -> Result<Option<GrayMapping>, String> {
         let window = |e: &Elements<'a>| {
             let Some((center, width)) = e.number(WINDOW_CENTER).zip(e.number(WINDOW_WIDTH)) else {
@@ -228,12 +227,12 @@ impl<'a> DicomFile<'a> {
                 "LINEAR" => Ok(Some(GrayMapping::Linear { center, width })),
                 "LINEAR_EXACT" => Ok(Some(GrayMapping::LinearExact { center, width })),
                 "SIGMOID" => Ok(Some(GrayMapping::Sigmoid { center, width })),
-                other => {
-                    Err(format!("its VOILUTFunction is {other}; data.image.window says another"))
-                }
+                other => Err(format!(
+                    "its VOILUTFunction is {other}, which is not supported. Choose a window in data.image.window"
+                )),
             }
         };
-        if let Some(curve) = self.with(FRAME_VOI, window)? {
+        if let Some(curve) = self.read_property(FRAME_VOI, window)? {
             return Ok(Some(curve));
         }
         let Some(item) = self.elements.item(VOI_LUT, 0)? else { return Ok(None) };
@@ -243,31 +242,33 @@ impl<'a> DicomFile<'a> {
         Ok(Some(GrayMapping::Table { first, entries, most }))
     }
 
-    /// The first value mapped, the entries and their bits of a look-up table (C.11.1.1).
+    /// A look-up table (C.11.1.1): the first mapped value, the entries, and their number of bits.
     fn table(&self, item: &Elements<'a>, signed: bool) -> Result<(f64, Vec<u16>, u32), String> {
         let (descriptor, data) = item
             .words(LUT_DESCRIPTOR)
             .zip(item.get(LUT_DATA))
             .ok_or("its look-up table has no LUTDescriptor or no LUTData")?;
         let &[length, first, bits] = descriptor.as_slice() else {
-            return Err("its look-up table has no whole LUTDescriptor".into());
+            return Err("its look-up table has an incomplete LUTDescriptor".into());
         };
         let first = if signed { f64::from(first as i16) } else { f64::from(first) };
         if !(8..=16).contains(&bits) {
-            return Err(format!("its look-up table has entries of {bits} bits, and not 8 to 16"));
+            return Err(format!(
+                "its look-up table has entries of {bits} bits; 8 to 16 are supported"
+            ));
         }
         Ok((first, stored::entries(data.value, length)?, bits.into()))
     }
 }
 
-/// Stored values in units (C.11.1).
-enum Modality {
+/// From stored values to units such as Hounsfield's (C.11.1).
+enum ModalityTransform {
     Rescale { slope: f64, intercept: f64 },
     Table { first: f64, entries: Vec<u16> },
 }
 
-impl Modality {
-    fn value(&self, stored: i32) -> f64 {
+impl ModalityTransform {
+    fn apply(&self, stored: i32) -> f64 {
         let x = f64::from(stored);
         match self {
             Self::Rescale { slope, intercept } => slope * x + intercept,

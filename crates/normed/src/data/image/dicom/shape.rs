@@ -2,21 +2,21 @@
 
 use crate::data::image::limits::{MAX_DECODED_BYTES, MAX_SIDE};
 
-/// The extents of a frame and the form of its samples.
+/// The size of a frame, and the form of its samples.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub rows: usize,
     pub columns: usize,
-    /// 1 or 3 a pixel.
+    /// Samples per pixel, 1 or 3.
     pub samples: usize,
     /// 8 or 16.
     pub bits_allocated: u16,
     pub bits_stored: u16,
     pub high_bit: u16,
     pub signed: bool,
-    /// Each sample of all pixels after the other, not each pixel.
+    /// Whether the samples are stored plane by plane, not pixel by pixel.
     pub planar: bool,
-    /// One Cb and Cr for two pixels that lie side by side.
+    /// Whether two adjacent pixels share Cb and Cr (4:2:2).
     pub halved: bool,
 }
 
@@ -26,7 +26,8 @@ impl Shape {
     }
 }
 
-/// Whether the header describes a picture that can be in memory.
+/// Checks that the header describes an image that fits into memory. `said` is its SamplesPerPixel, `name` its
+/// PhotometricInterpretation.
 pub(super) fn check_shape(shape: &Shape, said: u16, name: &str) -> Result<(), String> {
     let Shape { rows, columns, samples, bits_allocated, bits_stored, high_bit, .. } = *shape;
     if rows == 0 || columns == 0 {

@@ -1,11 +1,10 @@
-//! Stored values: the bits of samples that count.
+//! Stored values: the bits of a sample that are used.
 
 use super::shape::Shape;
 
-/// Cuts the stored bits out of `samples`, and gives them their sign (PS3.5, 8.1.1): the others may hold
-/// an overlay.
+/// Extracts the stored bits of `samples`, with their sign (PS3.5, 8.1.1). The other bits may hold an overlay.
 pub(super) fn values(mut samples: Vec<i32>, shape: &Shape) -> Vec<i32> {
-    // From 1 to 16, and no more than up to the high bit: see `check_shape`.
+    // 1 to 16 bits, up to the high bit: see `check_shape`.
     let bits = u32::from(shape.bits_stored);
     let below = u32::from(shape.high_bit) + 1 - bits;
     let sign: u32 = if shape.signed { 1 << (bits - 1) } else { 0 };
@@ -27,8 +26,8 @@ pub(super) fn samples(bytes: &[u8], bits_allocated: u16) -> Vec<i32> {
     }
 }
 
-/// The entries of a look-up table, `length` of them, where 0 means 65,536: words, or bytes if there are
-/// not as many words.
+/// The `length` entries of a look-up table; a length of 0 stands for 65,536. Entries are words, or bytes where
+/// there are not enough words.
 pub(super) fn entries(data: &[u8], length: u16) -> Result<Vec<u16>, String> {
     let length = if length == 0 { 1 << 16 } else { usize::from(length) };
     let bits = if data.len() >= 2 * length { 16 } else { 8 };
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_stored_bits_count() {
+    fn only_the_stored_bits_are_used() {
         let shape = |bits_stored, high_bit, signed| Shape {
             rows: 1,
             columns: 4,

@@ -1,4 +1,4 @@
-//! What is wrong with a NIfTI file that cannot be read to its end.
+//! Causes of errors in NIfTI files that end early or cannot be read.
 
 use std::io;
 
@@ -10,5 +10,5 @@ pub(super) fn broken(error: &io::Error) -> String {
 }
 
 pub(super) fn cut_short() -> String {
-    "is cut short: it has fewer voxels than its header says".into()
+    "is cut short: it has fewer voxels than its header states".into()
 }

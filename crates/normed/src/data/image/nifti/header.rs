@@ -1,4 +1,4 @@
-//! What a header says, in both versions.
+//! The header of a NIfTI file, version 1 or 2.
 
 use std::io::Read;
 
@@ -6,11 +6,11 @@ use super::errors::broken;
 use super::orientation::{Affine, Direction, orientation};
 use crate::data::image::limits::MAX_SIDE;
 
-/// The length of a header, by which its version and the order of its bytes are told.
+/// The length of the header in bytes, which identifies the version and the byte order.
 const VERSION_1: i32 = 348;
 const VERSION_2: i32 = 540;
 
-/// Which version a header is of, and the order of its bytes.
+/// The version and the byte order of a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     version: i32,
@@ -32,14 +32,14 @@ impl Layout {
     }
 }
 
-/// Numbers at places of a header.
+/// The numbers of a header by their offsets.
 struct Fields<'a> {
     layout: Layout,
     bytes: &'a [u8],
 }
 
 impl Fields<'_> {
-    /// The bytes at `at`, the lowest first. The header was read whole.
+    /// The bytes at the offset `at`, in little-endian order. The whole header was read.
     fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut bytes = [0; N];
         bytes.copy_from_slice(&self.bytes[at..at + N]);
@@ -70,24 +70,24 @@ impl Fields<'_> {
     }
 }
 
-/// What a header says.
+/// The fields of a header.
 #[derive(Debug)]
 pub(super) struct Header {
     pub big_endian: bool,
-    /// Of the three axes of the volume, then the number of volumes.
+    /// The lengths of the three voxel axes, then the number of volumes.
     pub shape: [usize; 4],
     pub kind: VoxelType,
-    /// From the header's end to the first voxel, in bytes.
+    /// The number of bytes between the header and the first voxel.
     pub gap: u64,
     pub slope: f64,
     pub inter: f64,
     pub cal_min: f64,
     pub cal_max: f64,
-    /// By voxel axis, what it is of the body's.
+    /// The direction of each voxel axis in the body.
     pub orientation: [Direction; 3],
 }
 
-/// Voxel types by their codes.
+/// The number type of the voxels.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum VoxelType {
     U8,
@@ -120,10 +120,10 @@ impl VoxelType {
                     32 | 1792 | 2048 => "complex numbers",
                     128 | 2304 => "colors",
                     1536 => "floating-point numbers of 128 bits",
-                    _ => "of a kind not known",
+                    _ => "of an unknown type",
                 };
                 return Err(format!(
-                    "its voxels are {kind} (datatype {code}), which are not read here; save them as float32"
+                    "its voxels are {kind} (datatype {code}), which are not supported; save them as float32"
                 ));
             }
         })
@@ -138,7 +138,7 @@ impl VoxelType {
         }
     }
 
-    /// The number in the first bytes of `voxel`, the lowest first.
+    /// The number in the first bytes of `voxel`, in little-endian order.
     pub fn number(self, voxel: [u8; 8]) -> f64 {
         let [a, b, c, d, ..] = voxel;
         match self {
@@ -161,7 +161,7 @@ impl Header {
         let mut bytes = vec![0; VERSION_1 as usize];
         file.read_exact(&mut bytes).map_err(|e| broken(&e))?;
         let layout = Layout::of(&bytes)
-            .ok_or("is compressed by gzip, and what is in it is no NIfTI volume")?;
+            .ok_or("is compressed by gzip, and is not a NIfTI volume when decompressed")?;
         if layout.version == VERSION_2 {
             bytes.resize(VERSION_2 as usize, 0);
             file.read_exact(&mut bytes[VERSION_1 as usize..]).map_err(|e| broken(&e))?;
@@ -173,18 +173,20 @@ impl Header {
         let first = f.layout.version == VERSION_1;
         let magic = if first { 344 } else { 4 };
         if f.bytes[magic..].starts_with(b"ni") {
-            return Err("is half of a pair of .hdr and .img; save it as one .nii file".into());
+            return Err(
+                "is one of a pair of .hdr and .img files; save the volume as one .nii file".into(),
+            );
         }
         let dim = |i: usize| if first { f.i16(40 + 2 * i) } else { f.i64(16 + 8 * i) };
         let pixdim = |i: usize| if first { f.f32(76 + 4 * i) } else { f.f64(104 + 8 * i) };
         let axes = dim(0);
         if !(2..=7).contains(&axes) {
-            return Err(format!("has {axes} dimensions, and not 2 to 7"));
+            return Err(format!("has {axes} dimensions; 2 to 7 are allowed"));
         }
         let length = |i: usize| if i as i64 <= axes { dim(i) } else { 1 };
         let said: Vec<_> = (1..=axes as usize).map(|i| dim(i).to_string()).collect();
         if (5..=7).any(|i| length(i) != 1) {
-            return Err(format!("has {} values, in more than four dimensions", said.join(" x ")));
+            return Err(format!("has {} values in more than four dimensions", said.join(" x ")));
         }
         let shape = [1, 2, 3, 4].map(|i| usize::try_from(length(i)).unwrap_or(0));
         let side = shape[..3].iter().copied().max().unwrap_or(0);
@@ -198,18 +200,18 @@ impl Header {
         let offset = if first { f.f32(108) } else { f.i64(168) as f64 };
         let gap = offset - f64::from(f.layout.version);
         if !(0.0..9e15).contains(&gap) {
-            return Err(format!("its voxels begin at byte {offset}, which is within its header"));
+            return Err(format!("its voxels start at byte {offset}, which is within its header"));
         }
         let (slope, inter, cal_max, cal_min) = match first {
             true => (f.f32(112), f.f32(116), f.f32(124), f.f32(128)),
             false => (f.f64(176), f.f64(184), f.f64(192), f.f64(200)),
         };
-        // A slope of 0 says that there is none (nifti1.h, "data scaling"); nibabel takes others that
-        // are no numbers for the same.
+        // A slope of 0 means no scaling (nifti1.h, "data scaling"); so does one that is not finite, as in
+        // nibabel.
         let is_scaled = slope != 0.0 && slope.is_finite();
         let (slope, inter) = if is_scaled { (slope, inter) } else { (1.0, 0.0) };
         if !inter.is_finite() {
-            return Err("its scl_inter is no number".into());
+            return Err("its scl_inter is not a finite number".into());
         }
         Ok(Self {
             big_endian: f.layout.big_endian,
@@ -225,8 +227,8 @@ impl Header {
     }
 }
 
-/// The header's best, as nibabel picks it: sform, else qform, else voxels that go from right to left,
-/// from back to front, from feet to head.
+/// The affine that nibabel would use: sform, else qform, else voxel axes that run from right to left, from back
+/// to front, from feet to head.
 fn affine(
     f: &Fields<'_>,
     first: bool,
@@ -253,9 +255,9 @@ fn affine(
         false => [352, 360, 368].map(|at| f.f64(at)),
     };
     let rest = 1.0 - (b * b + c * c + d * d);
-    // What rounding leaves below 0 is 0; more is no rotation.
+    // Slightly below 0 is rounding; further below it is not a rotation.
     if rest.is_nan() || rest < -1e-5 {
-        return Err("its quaternion is no rotation".into());
+        return Err("its quaternion is not a rotation".into());
     }
     let a = rest.max(0.0).sqrt();
     let z = if handedness == -1.0 { -z } else { z };

@@ -1,8 +1,7 @@
-//! NIfTI volumes, of versions 1 and 2, gzipped or not: one slice as a picture.
+//! NIfTI volumes of versions 1 and 2, gzipped or not: one slice as an image.
 //!
-//! Fields and their places after nifti1.h and nifti2.h. Voxel axes are called by the axes of the body
-//! that they are nearest to, as nibabel's `as_closest_canonical` does; voxels become pixels one to one,
-//! whatever their size.
+//! Fields and their offsets follow nifti1.h and nifti2.h. Each voxel axis is assigned to the nearest axis of the
+//! body, as nibabel's `as_closest_canonical` does. Each voxel becomes one pixel: slices are not resampled.
 
 mod errors;
 mod header;

@@ -1,10 +1,10 @@
-//! Which way voxel axes go.
+//! The directions of the voxel axes in the body.
 
-/// Three columns: where a step along each voxel axis leads, to the right, to the front, to the head.
+/// Three columns: the step along each voxel axis in the coordinates right, front, head.
 pub(super) type Affine = [[f64; 3]; 3];
 
-/// What a voxel axis is of the body's: which (0 from left to right, 1 from back to front, 2 from feet to
-/// head), and whether it goes the other way.
+/// The axis of the body that a voxel axis runs along (0 from left to right, 1 from back to front, 2 from feet to
+/// head), and whether it runs the other way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Direction {
     pub body: usize,
@@ -15,7 +15,7 @@ pub(super) struct Direction {
 /// affine, the axes with the largest component first.
 pub(super) fn orientation(affine: &Affine) -> Result<[Direction; 3], String> {
     let mut rotation =
-        rotation(affine).ok_or("its affine is singular: axes of it have no direction")?;
+        rotation(affine).ok_or("its affine matrix is singular: its axes have no direction")?;
     let steepest = |column: &[f64; 3]| column.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     let mut order = [0, 1, 2];
     order.sort_by(|&i, &j| steepest(&rotation[j]).total_cmp(&steepest(&rotation[i])));

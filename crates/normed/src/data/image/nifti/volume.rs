@@ -13,35 +13,37 @@ use crate::data::image::pixels::{Image, gray};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Whether `bytes` begin as a NIfTI file does, or as what was compressed by gzip does: no other picture
-/// is.
+/// Whether `bytes` start as a NIfTI file or a gzip file does: no other supported image is compressed by gzip.
 pub(in crate::data::image) fn is_nifti(bytes: &[u8]) -> bool {
     bytes.starts_with(&GZIP) || Layout::of(bytes).is_some()
 }
 
-/// Whether a file's header is one that [`read`] takes; voxels are not read.
-pub(in crate::data::image) fn check(file: impl Read, view: &ImageOptions) -> Result<(), String> {
+/// Checks that [`read`] supports a file; voxels are not read.
+pub(in crate::data::image) fn check(file: impl Read, options: &ImageOptions) -> Result<(), String> {
     let mut file = uncompressed(file)?;
     let header = Header::read(&mut file)?;
-    Cut::new(&header, view).map(drop)
+    SlicePosition::new(&header, options).map(drop)
 }
 
-/// The slice that `view` names.
-pub(in crate::data::image) fn read(file: impl Read, view: &ImageOptions) -> Result<Image, String> {
+/// Reads the slice that `options` choose.
+pub(in crate::data::image) fn read(
+    file: impl Read,
+    options: &ImageOptions,
+) -> Result<Image, String> {
     let mut file = uncompressed(file)?;
     let header = Header::read(&mut file)?;
-    let cut = Cut::new(&header, view)?;
-    let (width, height) = (cut.columns.length, cut.rows.length);
-    let values = cut.read(&header, file)?;
-    let strange = values.iter().filter(|value| !value.is_finite()).count();
-    if strange > 0 {
+    let slice = SlicePosition::new(&header, options)?;
+    let (width, height) = (slice.columns.length, slice.rows.length);
+    let values = slice.read(&header, file)?;
+    let not_finite = values.iter().filter(|value| !value.is_finite()).count();
+    if not_finite > 0 {
         return Err(format!(
-            "{strange} of the slice's {} values are no numbers, or infinite; put numbers in their place: \
+            "{not_finite} of the slice's {} values are NaN or infinite; replace them by numbers: \
              numpy.nan_to_num, or fslmaths IN -nan OUT",
             values.len()
         ));
     }
-    let curve = match view.window {
+    let mapping = match options.window {
         Window::At { center, width } => {
             GrayMapping::LinearExact { center: center.into(), width: width.into() }.validated()?
         }
@@ -50,10 +52,10 @@ pub(in crate::data::image) fn read(file: impl Read, view: &ImageOptions) -> Resu
         }
         window => GrayMapping::for_window(window, values.iter().copied()),
     };
-    Ok(Image { width, height, rgb: gray(values.iter().map(|&value| curve.to_gray(value))) })
+    Ok(Image { width, height, rgb: gray(values.iter().map(|&value| mapping.to_gray(value))) })
 }
 
-/// What is in a file, decompressed if its first bytes say that it needs to be.
+/// The content of a file, decompressed if it is a gzip file.
 fn uncompressed<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, String> {
     let mut first = [0; 2];
     file.read_exact(&mut first).map_err(|e| broken(&e))?;
@@ -61,35 +63,35 @@ fn uncompressed<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Stri
     Ok(if first == GZIP { Box::new(GzDecoder::new(file)) } else { Box::new(file) })
 }
 
-/// A side of a slice: the voxel axis that lies along it.
+/// A side of the image: the voxel axis along it.
 struct Side {
     axis: usize,
     length: usize,
-    /// Whether the picture begins where the voxels end.
+    /// Whether the image starts at the end of the voxel axis.
     reversed: bool,
 }
 
-/// Where a slice lies among the voxels.
-struct Cut {
+/// The position of a slice in the volume.
+struct SlicePosition {
     columns: Side,
     rows: Side,
-    /// The third voxel axis, and the number along it.
+    /// The voxel axis across the slice, and the number of the slice along it.
     across: usize,
     at: usize,
     volume: usize,
 }
 
-impl Cut {
-    fn new(header: &Header, view: &ImageOptions) -> Result<Self, String> {
-        // The body's axes of a picture's columns and rows, and the one across. Pictures begin at the
-        // right, the front and the head, where the body's axes end.
-        let (columns, rows, across) = match view.axis {
+impl SlicePosition {
+    fn new(header: &Header, options: &ImageOptions) -> Result<Self, String> {
+        // The body axes of the image's columns and rows, and the one across. Images start at the right, the
+        // front and the head, where the body axes end.
+        let (columns, rows, across) = match options.axis {
             Axis::Axial => (0, 1, 2),
             Axis::Coronal => (0, 2, 1),
             Axis::Sagittal => (1, 2, 0),
         };
         let axis_of = |body: usize| {
-            // Each axis of the body is that of one voxel axis: see `orientation`.
+            // Each body axis belongs to exactly one voxel axis: see `orientation`.
             header.orientation.iter().position(|direction| direction.body == body).unwrap_or(0)
         };
         let side = |body: usize| {
@@ -99,36 +101,39 @@ impl Cut {
         };
         let (columns, rows, across) = (side(columns), side(rows), axis_of(across));
         if (columns.length * rows.length * size_of::<f64>()) as u64 > MAX_DECODED_BYTES {
-            return Err(format!("has a slice of {} x {} pixels", columns.length, rows.length));
+            return Err(format!(
+                "has slices of {} x {} pixels, which are too large",
+                columns.length, rows.length
+            ));
         }
-        // Whatever the slice, a stored plane is in memory at a time.
+        // One stored plane is in memory at a time, whatever the plane of the slice.
         let [x, y, ..] = header.shape;
         if (x * y * header.kind.bytes()) as u64 > MAX_DECODED_BYTES {
-            return Err(format!("has planes of {x} x {y} voxels"));
+            return Err(format!("has planes of {x} x {y} voxels, which are too large"));
         }
         let slices = header.shape[across];
-        let at = view.slice.of(slices, "slice")?;
+        let at = options.slice.resolve(slices, "slice")?;
         let at = if header.orientation[across].reversed { slices - 1 - at } else { at };
-        let volume = view.frame.of(header.shape[3], "frame")?;
+        let volume = options.frame.resolve(header.shape[3], "frame")?;
         Ok(Self { columns, rows, across, at, volume })
     }
 
-    /// The slice's values, row by row. Of the voxels before it nothing is kept.
+    /// Reads the values of the slice, row by row. Voxels before it are skipped.
     fn read(&self, header: &Header, mut file: impl Read) -> Result<Vec<f64>, String> {
         let [x, y, z, _] = header.shape;
         let size = header.kind.bytes();
         let plane = (x * y * size) as u64;
         let before = plane.saturating_mul(z as u64).saturating_mul(self.volume as u64);
-        pass(&mut file, header.gap)?;
-        pass(&mut file, before)?;
+        skip(&mut file, header.gap)?;
+        skip(&mut file, before)?;
         let mut values: Vec<f64> = Vec::new();
         let mut bytes = Vec::new();
-        // Plane by plane as they are stored, of which a slice is one, or has a row of each.
+        // Planes are read in stored order: a slice is one of them, or has one row of each.
         let planes = if self.across == 2 { self.at..self.at + 1 } else { 0..z };
-        pass(&mut file, plane.saturating_mul(planes.start as u64))?;
+        skip(&mut file, plane.saturating_mul(planes.start as u64))?;
         for _ in planes {
             bytes.clear();
-            // No more is made than there is to read.
+            // Memory grows with what is read, not with what the header claims.
             let read = (&mut file).take(plane).read_to_end(&mut bytes).map_err(|e| broken(&e))?;
             if (read as u64) < plane {
                 return Err(cut_short());
@@ -148,13 +153,13 @@ impl Cut {
                 _ => values.extend((0..x * y).map(|i| voxel(i % x, i / x))),
             }
         }
-        Ok(self.turned(&values))
+        Ok(self.to_pixel_order(&values))
     }
 
-    /// From the order of the voxels to that of pixels.
-    fn turned(&self, values: &[f64]) -> Vec<f64> {
+    /// Reorders values from the order of the voxels to that of the pixels.
+    fn to_pixel_order(&self, values: &[f64]) -> Vec<f64> {
         let (columns, rows) = (&self.columns, &self.rows);
-        // Of the two voxel axes that are left, the one that comes first is stored closest together.
+        // Of the two voxel axes in the slice, the first varies fastest in the file.
         let (column_step, row_step) =
             if columns.axis < rows.axis { (1, columns.length) } else { (rows.length, 1) };
         let place = |side: &Side, i: usize| if side.reversed { side.length - 1 - i } else { i };
@@ -166,8 +171,8 @@ impl Cut {
     }
 }
 
-/// Reads over `length` bytes.
-fn pass(file: &mut impl Read, length: u64) -> Result<(), String> {
-    let passed = io::copy(&mut file.take(length), &mut io::sink()).map_err(|e| broken(&e))?;
-    if passed < length { Err(cut_short()) } else { Ok(()) }
+/// Skips `length` bytes.
+fn skip(file: &mut impl Read, length: u64) -> Result<(), String> {
+    let skipped = io::copy(&mut file.take(length), &mut io::sink()).map_err(|e| broken(&e))?;
+    if skipped < length { Err(cut_short()) } else { Ok(()) }
 }
