@@ -121,8 +121,8 @@ fn broken_files_are_errors_with_path_and_cause() {
     let path = dir.path().join("scan.png");
     assert!(refused(&path).contains("no such file"));
     for (content, cause) in [
-        (b"".as_slice(), "not a picture"),
-        (b"<html>404</html>", "not a picture"),
+        (b"".as_slice(), "not a supported image"),
+        (b"<html>404</html>", "not a supported image"),
         (b"GIF89a\x01\0\x01\0\0\0\0;", "cannot be decoded"),
     ] {
         fs::write(&path, content).unwrap();

@@ -184,7 +184,7 @@ fn a_tokenizer_that_lacks_what_the_config_names_is_refused() {
     let refused =
         |spec: PromptSpec| PromptRule::open(dir.path(), &tokenizer, spec).unwrap_err().to_string();
     let text = refused(spec(None, ImagePlaceholder::Token(700)));
-    assert!(text.contains("`<image>` has no id; config.json says 700"), "{text}");
+    assert!(text.contains("`<image>` has no id, but config.json says 700"), "{text}");
     let chat = Some(TemplateName::Chat);
     let text = refused(spec(chat, ImagePlaceholder::Between { start_end: false }));
     assert!(text.contains("no chat_template"), "{text}");
@@ -202,7 +202,7 @@ fn a_tokenizer_that_lacks_what_the_config_names_is_refused() {
 /// An answer behind a prompt is what it is by itself, with Mistral's tokenizer.
 #[test]
 #[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
-fn answers_of_vqa_rad_are_tokenised_by_themselves_real_data() {
+fn answers_of_vqa_rad_are_tokenized_by_themselves_real_data() {
     let data = real_data();
     let tokenizer = Tokenizer::open_causal(&data.join("tokenizers/mistral")).unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -334,7 +334,7 @@ fn what_is_wrong_is_named() {
     assert_eq!(error.exit_code(), 2);
     let error = error.to_string();
     for part in
-        ["example `0-CLOSED`", "(4 of them the picture's)", "has 320 positions", "nothing is cut"]
+        ["example `0-CLOSED`", "(4 of them for images)", "has 320 positions", "truncates neither"]
     {
         assert!(error.contains(part), "{error}");
     }

@@ -121,12 +121,12 @@ fn a_dicom_file_that_lies_is_an_error() {
     refused(&with("ct.dcm", ROWS, &[0xff, 0xff]), "beyond the limit of 16384 a side");
     refused(
         &with("ct.dcm", COLUMNS, &[0, 0x10]),
-        "is cut short: its pixels take 172032 bytes, of which 1092 are there",
+        "is cut short: its pixels should have 172032 bytes, and 1092 are left",
     );
     for (name, cause) in [
         ("rle.dcm", "RLE frame is cut short"),
-        ("lossless_16.dcm", "another number than the file's header says"),
-        ("j2k.dcm", "another number than the file's header says"),
+        ("lossless_16.dcm", "another size than the file's header states"),
+        ("j2k.dcm", "another size than the file's header states"),
     ] {
         let mut bytes = with(name, ROWS, &[0, 0x20]);
         let at = bytes.windows(4).rposition(|window| window == COLUMNS).unwrap();
@@ -137,7 +137,7 @@ fn a_dicom_file_that_lies_is_an_error() {
     let frames = with("frames.dcm", [0x28, 0, 8, 0], b"5 ");
     refused(
         &with("frames.dcm", [0x28, 0, 8, 0], b"9 "),
-        "is cut short: its pixels take 864 bytes, of which 480 are there",
+        "is cut short: its pixels should have 864 bytes, and 480 are left",
     );
     let at = frames.windows(4).rposition(|window| window == [0x28, 0, 8, 0]).unwrap();
     let mut more = frames[..at + 6].to_vec();
@@ -145,7 +145,7 @@ fn a_dicom_file_that_lies_is_an_error() {
     more.extend(b"1000000000");
     more.extend(&frames[at + 10..]);
     refused(&more, "claims 1000000000 frames");
-    refused(&with("frames.dcm", [0x28, 0, 8, 0], b"x "), "NumberOfFrames is no number");
+    refused(&with("frames.dcm", [0x28, 0, 8, 0], b"x "), "NumberOfFrames is not a number");
     let view = ImageOptions { frame: SliceIndex::At(5), ..ImageOptions::default() };
     refused_as(&file("frames.dcm"), &view, "has no frame 5: its frames are 0 to 4");
 
@@ -154,9 +154,9 @@ fn a_dicom_file_that_lies_is_an_error() {
     let mut bytes = whole.clone();
     let at = bytes.windows(4).rposition(|window| window == [0xe0, 0x7f, 0x10, 0]).unwrap();
     bytes[at + 8..at + 12].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
-    refused(&bytes, "(7fe0,0010) has 4294967294 bytes, of which 1092 are there");
+    refused(&bytes, "(7fe0,0010) should have 4294967294 bytes, and 1092 are left");
     refused(&whole[..whole.len() - 1], "is cut short");
-    refused(&whole[..at + 3], "breaks off");
+    refused(&whole[..at + 3], "ends early");
     refused(&whole[..at], "has no pixels");
     refused(&whole[..132], "transfer syntax is missing");
     for name in ["rle.dcm", "baseline.dcm", "lossless_12.dcm", "j2k.dcm", "fragments.dcm"] {
@@ -179,7 +179,7 @@ fn what_is_not_read_of_dicom_is_named_with_a_remedy() {
     let at = bytes.windows(4).rposition(|window| window == [0x28, 0, 2, 0x12]).unwrap();
     let mut without = bytes.clone();
     without[at + 2] = 9; // the green table is called something else
-    refused(&without, "is PALETTE COLOR without its colour tables");
+    refused(&without, "is PALETTE COLOR, but has no color tables");
     refused(
         &with("eight.dcm", [0x28, 0, 4, 0], b"MONOCHROMEX "),
         "PhotometricInterpretation is MONOCHROMEX",
@@ -189,7 +189,7 @@ fn what_is_not_read_of_dicom_is_named_with_a_remedy() {
     refused(&with("ct.dcm", [0x28, 0, 1, 1], &[13, 0]), "BitsStored 13 and HighBit 11");
     refused(
         &with("eight.dcm", [0x28, 0, 0x51, 0x10], b"0.5 "),
-        "is 0.5 wide, and must be 1 or more",
+        "is 0.5 wide and must be 1 or more",
     );
     refused(&with("sigmoid.dcm", [0x28, 0, 0x51, 0x10], b"-1"), "data.image.window");
     refused(&with("sigmoid.dcm", [0x28, 0, 0x56, 0x10], b"SIGMOID2"), "VOILUTFunction is SIGMOID2");
@@ -208,7 +208,7 @@ fn a_volume_that_lies_is_an_error() {
     let largest = [0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f];
     refused(&changed("ras.nii", 42, &largest), "has 32767 x 32767 x 32767 voxels");
     let large = [0, 0x40, 0, 0x40, 0, 0x40];
-    refused(&changed("ras.nii", 42, &large), "has a slice of 16384 x 16384 pixels");
+    refused(&changed("ras.nii", 42, &large), "has slices of 16384 x 16384 pixels");
     // Of this the coronal slice is one row of 16384 pixels.
     let coronal = ImageOptions { axis: Axis::Coronal, ..ImageOptions::default() };
     let flat = [0, 0x40, 0, 0x40, 1, 0];
@@ -219,15 +219,18 @@ fn a_volume_that_lies_is_an_error() {
     refused(&changed("ras.nii", 42, &[0xff, 0xff]), "has -1 x 6 x 7 voxels");
     refused(&changed("ras.nii", 40, &[9, 0]), "has 9 dimensions");
     refused(&changed("ras.nii", 70, &[32, 0]), "its voxels are complex numbers (datatype 32)");
-    refused(&changed("ras.nii", 70, &[128, 0]), "colours");
+    refused(&changed("ras.nii", 70, &[128, 0]), "colors");
     refused(&changed("ras.nii", 108, &0.0_f32.to_le_bytes()), "within its header");
     refused(&changed("ras.nii", 108, &f32::NAN.to_le_bytes()), "within its header");
     refused(&changed("ras.nii", 108, &1e12_f32.to_le_bytes()), "is cut short");
-    refused(&changed("ras.nii", 344, b"ni1\0"), "half of a pair");
-    refused(&changed("ras.nii", 280, &[0; 16]), "its affine is singular");
-    refused(&changed("ras.nii", 280, &f32::NAN.to_le_bytes()), "its affine is singular");
-    refused(&changed("rotated_q.nii", 256, &2.0_f32.to_le_bytes()), "is no rotation");
-    refused(&changed("scaled.nii", 116, &f32::INFINITY.to_le_bytes()), "scl_inter is no number");
+    refused(&changed("ras.nii", 344, b"ni1\0"), "one of a pair");
+    refused(&changed("ras.nii", 280, &[0; 16]), "its affine matrix is singular");
+    refused(&changed("ras.nii", 280, &f32::NAN.to_le_bytes()), "its affine matrix is singular");
+    refused(&changed("rotated_q.nii", 256, &2.0_f32.to_le_bytes()), "is not a rotation");
+    refused(
+        &changed("scaled.nii", 116, &f32::INFINITY.to_le_bytes()),
+        "scl_inter is not a finite number",
+    );
     let whole = file("ras.nii");
     let middle = 352 + 3 * 30 * 2;
     refused(&whole[..middle + 59], "is cut short");
@@ -240,7 +243,7 @@ fn a_volume_that_lies_is_an_error() {
     assert!(Image::from_bytes(&float, &ImageOptions::default()).is_ok());
     let at = float.len() - 4;
     float[at..].copy_from_slice(&f32::NAN.to_le_bytes());
-    refused(&float, "1 of the slice's 4 values are no numbers");
+    refused(&float, "1 of the slice's 4 values are NaN or infinite");
     refused(&float, "numpy.nan_to_num");
 
     // What lies behind the slice is not read.

@@ -118,7 +118,7 @@ fn types_groups_and_plain_bytes_are_read_where_they_are() {
     assert!(rows.iter().all(|row| row.images[0].load().is_ok()));
     assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
     let one = open(&spec(golden("parquet/typed/train/0000.parquet")));
-    assert!(one.map(drop).unwrap_err().to_string().contains("says no split"));
+    assert!(one.map(drop).unwrap_err().to_string().contains("contains no split"));
 }
 
 /// A copy of the golden test shard alone, its bytes changed.
@@ -145,20 +145,20 @@ fn broken_files_are_named() {
     let (_dir, path) = changed(|bytes| bytes.truncate(bytes.len() / 2));
     let text = failure(&path);
     assert!(
-        text.contains("test.parquet: is no whole parquet file") && text.contains("fetch"),
+        text.contains("test.parquet: is not a complete parquet file") && text.contains("fetch"),
         "{text}"
     );
     let (_dir, path) = changed(Vec::clear);
-    assert!(failure(&path).contains("is no whole parquet file"));
+    assert!(failure(&path).contains("is not a complete parquet file"));
     let (_dir, path) = changed(|bytes| replace(bytes, b"answer", b"remark"));
     let text = failure(&path);
-    assert!(text.contains("there is no column `answer`"), "{text}");
+    assert!(text.contains("it has no column `answer`"), "{text}");
     assert!(text.contains("image.bytes, image.path, question, remark"), "{text}");
     let text = failure(golden("parquet/zstd"));
     assert!(text.contains("ZSTD") && text.contains("snappy"), "{text}");
     assert!(failure("/nowhere").contains("no such file or directory"));
     let empty = tempfile::tempdir().unwrap();
-    assert!(failure(empty.path()).contains("there is no parquet file in it"));
+    assert!(failure(empty.path()).contains("it contains no parquet file"));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_file_that_changes_is_found_out() {
     bytes[at + alpha.len() - 1] ^= 1;
     fs::write(&path, bytes).unwrap();
     let text = row.images[0].load().unwrap_err().to_string();
-    assert!(text.contains("row 1: is not what it was"), "{text}");
+    assert!(text.contains("row 1: the file has changed"), "{text}");
     fs::remove_file(&path).unwrap();
     assert!(row.images[0].load().unwrap_err().to_string().contains("no such file"));
 }

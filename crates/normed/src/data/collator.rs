@@ -238,7 +238,7 @@ pub(super) mod tests {
     use crate::data::example::tests::example;
     use crate::data::{AnswerType, ImageSize, ImageValues, QuestionRule};
 
-    /// Tokens 5 to 9 are `is it normal ? no`; pictures have 2 pixels a side.
+    /// Tokens 5 to 9 are `is it normal ? no`; images have 2 pixels a side.
     pub fn collator(max_question_tokens: usize) -> Collator {
         let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[DEC]\nis\nit\nnormal\n?\nno\n";
         let tokenizer = Tokenizer::from_words(Path::new("words"), words).unwrap();
@@ -285,7 +285,7 @@ pub(super) mod tests {
         }
     }
 
-    /// An example with a picture of its own color.
+    /// An example with an image of its own color.
     pub fn drawn(id: &str, question: &str, answer: &str, color: u8) -> Example {
         let picture = Image { width: 3, height: 3, rgb: vec![color; 27] };
         Example {
@@ -364,7 +364,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The pictures of a study stand one behind the other, as pixels and as states.
+    /// The images of a study follow one another, as pixel values and as features.
     #[test]
     fn a_study_has_several_pictures() {
         let mut two = drawn("two", "?", "no", 7);

@@ -1,8 +1,8 @@
-//! Pillow's bicubic resize, bit for bit (`Resample.c`): the checkpoints were trained on its output.
+//! Pillow's bicubic resize, bit for bit (`Resample.c`): checkpoints were trained on its output.
 //!
 //! Two passes, along rows and then along columns. Each output is a weighted sum of the inputs within
 //! reach: `w(x) = (a + 2)|x|^3 - (a + 3)|x|^2 + 1` up to 1 and `a|x|^3 - 5a|x|^2 + 8a|x| - 4a` up to
-//! 2 (Keys 1981, a = -0.5), stretched by the scale when the picture shrinks (no aliasing). Weights
+//! 2 (Keys 1981, a = -0.5), stretched by the scale when the image shrinks (no aliasing). Weights
 //! have 22 binary places, and each pass rounds to 8 bits. Faster crates keep fewer places: they are
 //! off by one level in up to a fifth of the values.
 
@@ -15,17 +15,17 @@ const REACH: f64 = 2.0;
 /// Binary places of a weight: 32 bits less 8 of the pixel, a sign, and one for sums above 1.
 const PLACES: u32 = 22;
 
-/// The picture at `width` x `height`.
-pub(crate) fn bicubic(picture: &Image, width: usize, height: usize) -> Image {
-    bicubic_part(picture, (width, 0..width), (height, 0..height))
+/// The image at `width` x `height`.
+pub(crate) fn bicubic(image: &Image, width: usize, height: usize) -> Image {
+    bicubic_part(image, (width, 0..width), (height, 0..height))
 }
 
-/// Of the picture at a width and a height the part of these columns and rows; the rest is not made.
+/// Of the image at a width and a height the part of these columns and rows; the rest is not made.
 ///
 /// Pillow 13 begins with the columns where the height shrinks by more than twice what the width does;
 /// older ones always begin with the rows. As each pass rounds, the order shows (a few levels at most).
 pub(crate) fn bicubic_part(
-    picture: &Image,
+    image: &Image,
     (width, across): (usize, Range<usize>),
     (height, down): (usize, Range<usize>),
 ) -> Image {
@@ -44,11 +44,11 @@ pub(crate) fn bicubic_part(
         Image { width: p.width, height: down.len(), rgb }
     };
     let shrinks = |from: usize, to: usize| from as i64 - to as i64;
-    let (less_high, less_wide) = (shrinks(picture.height, height), shrinks(picture.width, width));
+    let (less_high, less_wide) = (shrinks(image.height, height), shrinks(image.width, width));
     if less_high > 0 && less_high > 2 * less_wide {
-        rows(columns(picture.clone()))
+        rows(columns(image.clone()))
     } else {
-        columns(rows(picture.clone()))
+        columns(rows(image.clone()))
     }
 }
 
@@ -152,11 +152,11 @@ mod tests {
     #[test]
     fn a_part_is_of_the_whole() {
         let rgb: Vec<u8> = (0..3 * 11 * 17).map(|i| (i * i / 7) as u8).collect();
-        let picture = Image { width: 11, height: 17, rgb };
+        let image = Image { width: 11, height: 17, rgb };
         for (width, height) in [(23, 40), (11, 17), (6, 7), (11, 30), (2, 17)] {
-            let whole = bicubic(&picture, width, height);
+            let whole = bicubic(&image, width, height);
             let (across, down) = (1..width, 3..height - 2);
-            let part = bicubic_part(&picture, (width, across.clone()), (height, down.clone()));
+            let part = bicubic_part(&image, (width, across.clone()), (height, down.clone()));
             let rows = whole.rgb.chunks(3 * width).skip(3).take(down.len());
             let cut: Vec<u8> = rows.flat_map(|row| &row[3..]).copied().collect();
             assert_eq!((part.width, part.height), (across.len(), down.len()));
@@ -165,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn one_colour_stays() {
-        let picture = Image { width: 9, height: 4, rgb: [7, 130, 255].repeat(36) };
-        assert_eq!(bicubic(&picture, 5, 31).rgb, [7, 130, 255].repeat(155));
+    fn one_color_stays() {
+        let image = Image { width: 9, height: 4, rgb: [7, 130, 255].repeat(36) };
+        assert_eq!(bicubic(&image, 5, 31).rgb, [7, 130, 255].repeat(155));
     }
 }

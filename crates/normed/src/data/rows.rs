@@ -117,7 +117,7 @@ impl Fields<'_> {
         }
     }
 
-    /// The names of an example's pictures: `image`, or `images`, a list.
+    /// The names of an example's images: under `image`, or `images`, a list.
     pub fn views(&self) -> Result<Vec<String>, String> {
         match self.0.get("image") {
             None if self.0.contains_key("images") => self.texts("images"),

@@ -1,9 +1,9 @@
 //! What a phantom is made of, by name: modalities, regions, organs, places, sides, kinds of lesion.
 //!
 //! Sides are the patient's, as radiologists say them: the patient's left lies on the right of the
-//! picture. Coordinates are fractions of the picture's side, `x` to the right and `y` down.
+//! image. Coordinates are fractions of the image's side, `x` to the right and `y` down.
 
-/// How the picture was taken.
+/// How the image was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Modality {
     /// A projection: soft edges, ribs over the lungs.
@@ -30,9 +30,9 @@ pub enum Region {
 /// A side of the patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// On the right of the picture.
+    /// On the right of the image.
     Left,
-    /// On the left of the picture.
+    /// On the left of the image.
     Right,
 }
 

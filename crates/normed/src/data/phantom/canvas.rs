@@ -3,7 +3,7 @@
 use super::anatomy::Ellipse;
 use super::random::RandomStream;
 
-/// Grey values `[side, side]`, nominally 0 (black) to 1 (white), and a gentle warp that makes the
+/// Gray values `[side, side]`, nominally 0 (black) to 1 (white), and a gentle warp that makes the
 /// outlines drawn on it uneven.
 pub struct Canvas {
     /// In pixels.

@@ -1,4 +1,4 @@
-//! From a scene to a picture: each modality has its own tones, edges, texture and noise.
+//! Draws a scene as an image: each modality has its own tones, edges, texture and noise.
 
 use super::anatomy::{Ellipse, LesionKind, Location, Modality, Region};
 use super::canvas::{Canvas, waves};
@@ -7,8 +7,8 @@ use super::scene::{Lesion, Scene};
 use super::site::Site;
 use crate::data::Image;
 
-/// How bright tissues are in one modality, and how they look.
-struct Tone {
+/// The brightness and the look of tissues in one modality.
+struct TissueLook {
     outside: f32,
     skin: f32,
     body: f32,
@@ -28,7 +28,8 @@ struct Tone {
     speckle: f32,
 }
 
-impl Tone {
+impl TissueLook {
+    // A table of constants, one block per modality.
     fn of(modality: Modality) -> Self {
         match modality {
             Modality::Radiograph => Self {
@@ -99,64 +100,64 @@ impl Tone {
     }
 }
 
-/// The picture of `scene` as `site` takes it, `size` pixels wide and high.
+/// The image of `scene` as `site` takes it, `size` pixels wide and high.
 pub fn draw(scene: &Scene, site: &Site, size: usize, random: &mut RandomStream) -> Image {
-    let tone = Tone::of(scene.modality);
-    let mut canvas = Canvas::new(size, tone.outside, random);
+    let look = TissueLook::of(scene.modality);
+    let mut canvas = Canvas::new(size, look.outside, random);
     match scene.region {
-        Region::Chest => chest(&mut canvas, scene, &tone),
-        Region::Abdomen => abdomen(&mut canvas, scene, &tone),
-        Region::Head => head(&mut canvas, scene, &tone),
+        Region::Chest => chest(&mut canvas, scene, &look),
+        Region::Abdomen => abdomen(&mut canvas, scene, &look),
+        Region::Head => head(&mut canvas, scene, &look),
     }
-    canvas.modulate(&waves(size, 4, random), tone.texture);
-    canvas.modulate(&waves(size, 17, random), tone.texture);
+    canvas.modulate(&waves(size, 4, random), look.texture);
+    canvas.modulate(&waves(size, 17, random), look.texture);
     for lesion in &scene.lesions {
         stamp_lesion(&mut canvas, scene.kind, lesion);
     }
-    canvas.map(|_, _, gray| gray * (1.0 + tone.speckle * random.normal()));
+    canvas.map(|_, _, gray| gray * (1.0 + look.speckle * random.normal()));
     if scene.modality == Modality::Ultrasound {
         fan(&mut canvas);
     }
-    site.expose(&mut canvas, random);
+    site.render(&mut canvas, random);
     let rgb = canvas.gray.iter().flat_map(|gray| [(gray * 255.0).round() as u8; 3]).collect();
     Image { width: size, height: size, rgb }
 }
 
-/// The trunk: a projection fills the picture, a slice is an ellipse with a rim of fat.
-fn trunk(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
+/// The trunk: a projection fills the image, a slice is an ellipse with a rim of fat.
+fn trunk(canvas: &mut Canvas, scene: &Scene, look: &TissueLook) {
     let whole = Ellipse { x: 0.5, y: 0.52, rx: 0.48, ry: 0.45 }.moved(scene.shift);
     match scene.modality {
         Modality::Radiograph => {
             let torso = Ellipse { x: 0.5, y: 0.62, rx: 0.54, ry: 0.62 }.moved(scene.shift);
-            canvas.fill(torso, tone.body, 0.04);
-            spine_shadow(canvas, scene, tone);
+            canvas.fill(torso, look.body, 0.04);
+            spine_shadow(canvas, scene, look);
         }
         Modality::Ct | Modality::Mri => {
-            canvas.fill(whole, tone.skin, tone.soft);
-            canvas.fill(whole.scaled(0.91), tone.body, tone.soft);
+            canvas.fill(whole, look.skin, look.soft);
+            canvas.fill(whole.scaled(0.91), look.body, look.soft);
             let spine = Ellipse { x: 0.5, y: 0.87, rx: 0.07, ry: 0.06 }.moved(scene.shift);
-            canvas.fill(spine, tone.bone, tone.soft);
-            canvas.fill(spine.scaled(0.4), tone.fluid, tone.soft);
+            canvas.fill(spine, look.bone, look.soft);
+            canvas.fill(spine.scaled(0.4), look.fluid, look.soft);
         }
-        Modality::Ultrasound => canvas.map(|_, _, _| tone.body),
+        Modality::Ultrasound => canvas.map(|_, _, _| look.body),
     }
 }
 
 /// The spine of a projection: a band of vertebrae.
-fn spine_shadow(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
+fn spine_shadow(canvas: &mut Canvas, scene: &Scene, look: &TissueLook) {
     let middle = 0.5 + scene.shift.0;
     canvas.map(|x, y, gray| {
         let across = ((0.075 - (x - middle).abs()) / 0.03).clamp(0.0, 1.0);
         let disc = if (y * 9.0).fract() < 0.25 { 0.15 } else { 0.45 };
-        gray + across * disc * (tone.bone - gray)
+        gray + across * disc * (look.bone - gray)
     });
 }
 
-fn chest(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
-    trunk(canvas, scene, tone);
+fn chest(canvas: &mut Canvas, scene: &Scene, look: &TissueLook) {
+    trunk(canvas, scene, look);
     let lungs = [Location::LeftLung, Location::RightLung].map(|p| p.outline().moved(scene.shift));
     for lung in lungs {
-        canvas.fill(lung, tone.lung, tone.soft);
+        canvas.fill(lung, look.lung, look.soft);
     }
     match scene.modality {
         Modality::Radiograph => {
@@ -164,55 +165,55 @@ fn chest(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
                 for rib in 0..5 {
                     let y = lung.y - 0.16 + 0.13 * rib as f32;
                     let arc = Ellipse { x: lung.x, y, rx: 0.22, ry: 0.10 };
-                    canvas.stroke(arc, 0.022, tone.bone, 0.13);
+                    canvas.stroke(arc, 0.022, look.bone, 0.13);
                 }
             }
         }
         Modality::Ct | Modality::Mri => {
             let cage = Ellipse { x: 0.5, y: 0.51, rx: 0.41, ry: 0.38 }.moved(scene.shift);
-            canvas.stroke(cage, 0.02, tone.bone, 0.6);
+            canvas.stroke(cage, 0.02, look.bone, 0.6);
         }
         Modality::Ultrasound => {
             for lung in lungs {
-                canvas.stroke(lung, 0.02, tone.bone, 0.5);
+                canvas.stroke(lung, 0.02, look.bone, 0.5);
             }
         }
     }
     let heart = scene.main_ellipse();
-    canvas.fill(heart, tone.heart, tone.soft);
+    canvas.fill(heart, look.heart, look.soft);
     if scene.modality == Modality::Ultrasound {
-        canvas.stroke(heart, 0.03, tone.bone, 0.8);
+        canvas.stroke(heart, 0.03, look.bone, 0.8);
     }
 }
 
-fn abdomen(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
-    trunk(canvas, scene, tone);
+fn abdomen(canvas: &mut Canvas, scene: &Scene, look: &TissueLook) {
+    trunk(canvas, scene, look);
     for kidney in [Location::LeftKidney, Location::RightKidney] {
         let outline = kidney.outline().moved(scene.shift);
-        canvas.fill(outline, tone.kidney, tone.soft);
+        canvas.fill(outline, look.kidney, look.soft);
         // The renal sinus opens towards the middle.
         let inwards = if outline.x < 0.5 { 0.085 } else { -0.085 };
         let sinus = Ellipse { x: outline.x + inwards, rx: 0.04, ry: 0.05, ..outline };
-        canvas.fill(sinus, tone.body, tone.soft);
+        canvas.fill(sinus, look.body, look.soft);
     }
     let spleen = Location::Spleen.outline().moved(scene.shift);
     let liver = scene.main_ellipse();
-    for (organ, level) in [(spleen, tone.spleen), (liver, tone.liver)] {
-        canvas.fill(organ, level, tone.soft);
+    for (organ, level) in [(spleen, look.spleen), (liver, look.liver)] {
+        canvas.fill(organ, level, look.soft);
         if scene.modality == Modality::Ultrasound {
-            canvas.stroke(organ, 0.02, tone.bone, 0.5);
+            canvas.stroke(organ, 0.02, look.bone, 0.5);
         }
     }
 }
 
-fn head(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
+fn head(canvas: &mut Canvas, scene: &Scene, look: &TissueLook) {
     let whole = Ellipse { x: 0.5, y: 0.5, rx: 0.44, ry: 0.48 }.moved(scene.shift);
     if scene.modality == Modality::Ultrasound {
-        canvas.map(|_, _, _| 0.5 * tone.body);
+        canvas.map(|_, _, _| 0.5 * look.body);
     }
-    canvas.fill(whole, tone.skin, tone.soft);
-    canvas.fill(whole.scaled(0.95), tone.bone, tone.soft);
-    canvas.fill(whole.scaled(0.87), tone.brain, tone.soft);
+    canvas.fill(whole, look.skin, look.soft);
+    canvas.fill(whole.scaled(0.95), look.bone, look.soft);
+    canvas.fill(whole.scaled(0.87), look.brain, look.soft);
     // The fissure between the hemispheres.
     let middle = 0.5 + scene.shift.0;
     canvas
@@ -220,7 +221,7 @@ fn head(canvas: &mut Canvas, scene: &Scene, tone: &Tone) {
     let pair = scene.main_ellipse();
     for side in [-1.0, 1.0] {
         let x = pair.x + side * 0.55 * pair.rx;
-        canvas.fill(Ellipse { x, rx: 0.45 * pair.rx, ..pair }, tone.fluid, tone.soft.min(0.03));
+        canvas.fill(Ellipse { x, rx: 0.45 * pair.rx, ..pair }, look.fluid, look.soft.min(0.03));
     }
 }
 

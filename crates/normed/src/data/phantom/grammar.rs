@@ -2,7 +2,7 @@
 
 use crate::data::AnswerType;
 
-/// What a question is about.
+/// The topic of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     Modality,
@@ -33,7 +33,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Topics that every scene answers, and whose answers depend on no lesion.
+    /// Topics that have an answer in every scene, which does not depend on lesions.
     pub const GENERAL: &[Self] = &[
         Self::Modality,
         Self::Region,
@@ -66,7 +66,8 @@ impl Topic {
         Self::Half,
     ];
 
-    /// How it is asked; `{a}` and `{b}` stand for names.
+    /// The phrasings of a question on this topic; `{a}` and `{b}` stand for names.
+    // A table of texts, one arm per topic.
     pub fn phrasings(self) -> &'static [&'static str] {
         match self {
             Self::Modality => &[
@@ -214,7 +215,7 @@ impl Topic {
         }
     }
 
-    /// Open, or yes, no and choices.
+    /// Whether answers on this topic are open or closed.
     pub fn answer_type(self) -> AnswerType {
         match self {
             Self::Modality

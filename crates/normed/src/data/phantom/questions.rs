@@ -2,7 +2,7 @@
 //!
 //! Two things keep the answers balanced. Where a question names something, chance decides first
 //! whether the answer is to be yes or no (or which of two options is the true one), and the name is
-//! chosen to match. And a question that a picture cannot answer, or may answer only sometimes to keep
+//! chosen to match. And a question that an image cannot answer, or may answer only sometimes to keep
 //! its answers even, gives way to one from [`Topic::GENERAL`], whose answers are even in every scene.
 
 use super::anatomy::{LesionKind, Location, Modality, Organ, Region, Side};
@@ -12,12 +12,12 @@ use super::scene::Scene;
 use super::words::{BOTH, LOWER, NO, NUMBERS, UPPER, YES, is_the};
 use crate::data::AnswerType;
 
-/// One question about a scene.
+/// A question about a scene.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// As asked.
+    /// The text of the question.
     pub text: String,
     /// The true answer.
     pub answer: String,
@@ -25,10 +25,10 @@ pub struct Question {
     pub answer_type: AnswerType,
 }
 
-/// How many questions are asked about each picture.
+/// How many questions are asked about each image.
 pub const QUESTIONS_PER_IMAGE: usize = 4;
 
-/// The questions about a scene, each on another topic.
+/// Asks four questions about a scene, each on another topic.
 pub fn questions(scene: &Scene, random: &mut RandomStream) -> [Question; QUESTIONS_PER_IMAGE] {
     let mut used = Vec::with_capacity(QUESTIONS_PER_IMAGE);
     std::array::from_fn(|_| {
@@ -52,7 +52,7 @@ pub fn questions(scene: &Scene, random: &mut RandomStream) -> [Question; QUESTIO
     })
 }
 
-/// What goes into a phrasing, and the answer.
+/// The names that fill a phrasing, and the answer.
 struct Filled {
     a: &'static str,
     b: &'static str,
@@ -65,7 +65,9 @@ const NO_LESION: f32 = 0.25;
 /// those one in three has one lesion, the others are on one side half of the time.
 const ONE_SIDE: f32 = 0.5;
 
-/// The names and the answer; `None` where `scene` cannot answer, or must not to keep the balance.
+/// Chooses the names in a question on `topic`, and its answer. `None` if `scene` has no answer, or if asking would
+/// unbalance the answers.
+// One arm per topic: the function is a table, and is read as one.
 fn fill(topic: Topic, scene: &Scene, random: &mut RandomStream) -> Option<Filled> {
     let open = |answer| Filled { a: "", b: "", answer };
     let about = |a, answer| Filled { a, b: "", answer };
@@ -152,7 +154,7 @@ fn fill(topic: Topic, scene: &Scene, random: &mut RandomStream) -> Option<Filled
         Topic::AbnormalOrgan => open(abnormal_organ(scene, random)?.name()),
         Topic::Half => {
             let [lesion] = scene.lesions.as_slice() else { return None };
-            // Near the middle the answer would be a matter of taste.
+            // Near the middle the answer would not be clear.
             const CLEAR: f32 = 0.06;
             let below = lesion.y - 0.5;
             only_if(below.abs() > CLEAR)?;
@@ -185,7 +187,7 @@ fn pick_place(scene: &Scene, affected: bool, random: &mut RandomStream) -> Optio
     (!places.is_empty()).then(|| random.pick(&places))
 }
 
-/// One of `all` that is not `this`; `all` holds `this` once and others besides.
+/// A random one of `all` that is not `this`.
 fn other<T: Copy + PartialEq>(all: &[T], this: T, random: &mut RandomStream) -> T {
     loop {
         let drawn = random.pick(all);

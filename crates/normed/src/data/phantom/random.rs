@@ -3,23 +3,23 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a stream is for: streams with different purposes never share numbers, so that a change to
-/// how a picture is drawn changes no question.
+/// The purpose of a stream. Streams with different purposes share no numbers, so that a change in how images are
+/// drawn changes no question.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
     /// The anatomy.
     Scene,
     /// The questions.
     Ask,
-    /// Texture and noise of the picture.
+    /// Texture and noise of the image.
     Draw,
 }
 
-/// One stream of random numbers.
+/// A stream of random numbers.
 pub struct RandomStream(ChaCha8Rng);
 
 impl RandomStream {
-    /// The stream of picture `index` of split number `split` for one purpose.
+    /// The stream of image `index` of split number `split` for one purpose.
     pub fn new(seed: u64, split: u64, index: u64, purpose: Purpose) -> Self {
         let mut key = [0; 32];
         for (bytes, word) in key.chunks_exact_mut(8).zip([seed, split, index, purpose as u64]) {
@@ -54,7 +54,7 @@ impl RandomStream {
     }
 
     /// About normal, mean 0 and deviation 1: the sum of four bytes, centerd and scaled. Cheap, and
-    /// bounded by 3.5, which is all that the noise of a picture needs.
+    /// bounded by 3.5, which is all that the noise of an image needs.
     pub fn normal(&mut self) -> f32 {
         let sum: u32 = self.0.next_u32().to_le_bytes().into_iter().map(u32::from).sum();
         // The variance of one uniform byte is (256^2 - 1) / 12, of four 4 times that.

@@ -1,4 +1,4 @@
-//! What one phantom shows: the anatomy and the lesions, from which picture, questions and report follow.
+//! A scene: the anatomy and the lesions of one phantom, from which its image, questions and report follow.
 
 use super::anatomy::{Ellipse, LesionKind, Location, Modality, Region, Side};
 use super::random::RandomStream;
@@ -6,37 +6,37 @@ use super::random::RandomStream;
 /// One lesion.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lesion {
-    /// The organ, and the part of it.
+    /// The location in an organ.
     pub place: Location,
     /// The center.
     pub x: f32,
     /// The center.
     pub y: f32,
-    /// Half of its longest extent.
+    /// Half of its largest extent.
     pub radius: f32,
-    /// How it is turned, in radians.
+    /// Its rotation in radians.
     pub angle: f32,
 }
 
-/// All that is to be seen in one picture.
+/// All that one image shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scene {
-    /// How it was taken.
+    /// The modality.
     pub modality: Modality,
-    /// What was taken.
+    /// The body region.
     pub region: Region,
     /// Whether the region's [`Region::main_organ`] is enlarged.
     pub enlarged: bool,
-    /// What the lesions are; of no meaning where there are none.
+    /// The kind of all lesions; without meaning if there are none.
     pub kind: LesionKind,
     /// 0 to 3 lesions, all of the same kind.
     pub lesions: Vec<Lesion>,
-    /// How far the patient lies from the middle.
+    /// The offset of the patient from the middle.
     pub shift: (f32, f32),
 }
 
 impl Scene {
-    /// Lesions of one picture keep at least this much apart.
+    /// Lesions of one image keep at least this much apart.
     const GAP: f32 = 0.03;
     /// Lesions have their centers in this part of an organ's outline.
     const CORE: f32 = 0.68;

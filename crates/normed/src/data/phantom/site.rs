@@ -1,25 +1,26 @@
-//! Where a picture was taken: what one site's machines do to every picture.
+//! Where an image was taken: what one site's machines do to every image.
 
 use super::canvas::{Canvas, waves};
 use super::random::RandomStream;
 use crate::data::PhantomDomain;
 
-/// A site's rendering, applied in the order of the fields to a picture in 0..1. Patients and
-/// questions are the same everywhere, so what a model loses from one site to another is owed to this
-/// alone. Strengths are the same for every picture of a site, as a scanner's are.
+/// The rendering of a site, applied to an image in 0..1 in the order of the fields.
+///
+/// Patients and questions are the same at every site, so that a model's loss from one site to another is due to
+/// the rendering alone. Strengths are the same for every image of a site, as those of a scanner.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Site {
     /// Share of a 3x3 binomial blur that is mixed in, 0 to 1.
     pub blur: f32,
     /// Exponent: above 1 darkens the middle grays, below 1 lightens them.
     pub gamma: f32,
-    /// Relative strength of a slow brightness drift over the picture, another one in each picture.
+    /// Relative strength of a slow brightness drift over the image, another one in each image.
     pub bias_field: f32,
     /// Contrast about middle gray.
     pub gain: f32,
     /// Brightness added.
     pub offset: f32,
-    /// Black and white change places, as in DICOM's MONOCHROME1.
+    /// Whether black and white are exchanged, as in DICOM's MONOCHROME1.
     pub invert: bool,
     /// Deviation of the noise added to each pixel.
     pub noise: f32,
@@ -28,7 +29,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// What base models are trained on.
+    /// The site that base models are trained on.
     pub const SOURCE: Self = Self {
         blur: 0.0,
         gamma: 1.0,
@@ -40,9 +41,9 @@ impl Site {
         collimator: 0.0,
     };
 
-    /// The other site: a flatter, lighter, softer and noisier picture. The strength of the shift is
+    /// The other site: a flatter, lighter, softer and noisier image. The strength of the shift is
     /// set here and nowhere else. It was chosen with a vision transformer of 0.6 M parameters that
-    /// reads modality, region, count, kind, sides and enlargement off the picture: its mean accuracy
+    /// reads modality, region, count, kind, sides and enlargement off the image: its mean accuracy
     /// falls from 0.975 to 0.75, and 300 steps on its LayerNorms alone bring back 0.95. (A stronger
     /// shift, inverted and at a gain of 0.65, left 0.37, which LayerNorms raised to 0.43 only.)
     pub const SHIFTED: Self = Self {
@@ -64,8 +65,8 @@ impl Site {
         }
     }
 
-    /// Makes of an ideal picture what this site's machine shows.
-    pub fn expose(&self, canvas: &mut Canvas, random: &mut RandomStream) {
+    /// Renders an ideal image as the machines of this site show it.
+    pub fn render(&self, canvas: &mut Canvas, random: &mut RandomStream) {
         if self.blur > 0.0 {
             blur(canvas, self.blur);
         }
@@ -110,7 +111,7 @@ mod tests {
 
     const SIDE: usize = 16;
 
-    /// Does nothing to a picture.
+    /// Does nothing to an image.
     const PLAIN: Site = Site { noise: 0.0, ..Site::SOURCE };
 
     /// A bright square on dark ground, exposed.
@@ -119,7 +120,7 @@ mod tests {
         let mut canvas = Canvas::new(SIDE, 0.0, &mut random);
         let inside = |t: f32| (0.25..0.75).contains(&t);
         canvas.map(|x, y, _| if inside(x) && inside(y) { 0.8 } else { 0.2 });
-        site.expose(&mut canvas, &mut random);
+        site.render(&mut canvas, &mut random);
         canvas.gray
     }
 

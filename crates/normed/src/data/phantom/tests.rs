@@ -1,4 +1,4 @@
-//! Whole phantoms: the same every time, true, balanced, and shifted in nothing but the picture.
+//! Whole phantoms: the same every time, true, balanced, and shifted in nothing but the image.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ fn phantom(domain: PhantomDomain, seed: u64) -> Phantom {
     Phantom::new(domain, [400, 80, 80], seed).unwrap()
 }
 
-/// Scenes and their questions, as many as statistics need; no picture is drawn.
+/// Scenes and their questions, as many as statistics need; no image is drawn.
 fn scenes(count: u64) -> impl Iterator<Item = (Scene, [Question; QUESTIONS_PER_IMAGE])> {
     (0..count).map(|i| {
         let scene = Scene::draw(&mut RandomStream::new(3, 0, i, Purpose::Scene));
@@ -92,7 +92,7 @@ fn the_domains_differ_in_pixels_alone() {
     }
 }
 
-/// As many pictures as reports, the same ones as the questions'; the words are spelt by the vocabulary.
+/// Reports are about the same images as questions, one each; the vocabulary has all their words.
 #[test]
 fn reports_are_of_the_same_pictures() {
     let (questions, reports) =
@@ -148,7 +148,7 @@ fn answer(text: &str, scene: &Scene) -> String {
     let here =
         |place: Option<&Location>| lesions.iter().any(|l| place.is_none_or(|&p| p == l.place));
     let on = |side: Side| {
-        // Seen in the picture, not looked up: the patient's left is on the right.
+        // Seen in the image, not looked up: the patient's left is on the right.
         lesions.iter().any(|l| (l.x > 0.5) == (side == Side::Left))
     };
     let open = text.starts_with("what ")
@@ -297,7 +297,7 @@ fn the_vocabulary_holds_every_word_once() {
     let known: BTreeSet<&str> = vocabulary.iter().map(String::as_str).collect();
     assert_eq!(known.len(), vocabulary.len(), "a token twice");
     assert_eq!(vocabulary[0], "[PAD]");
-    // Any other lower-case text can be spelt: punctuation stands alone, words continue.
+    // Any other lower-case text can be written: punctuation stands alone, words continue.
     for c in ('!'..='~').filter(|c| !c.is_ascii_uppercase()) {
         assert!(known.contains(String::from(c).as_str()), "{c}");
         assert!(c.is_ascii_punctuation() || known.contains(format!("##{c}").as_str()), "##{c}");

@@ -7,7 +7,7 @@ use super::grammar::Topic;
 use super::report;
 use super::words::{BOTH, LOWER, NO, NUMBERS, UPPER, YES, is_the};
 
-/// Tokens with a part of their own, in the order of their ids. The text layout decides which it uses.
+/// The special tokens, in the order of their ids. The model's text rule decides which are used.
 const SPECIAL: [&str; 7] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"];
 
 /// The lines of a WordPiece vocab.txt: the special tokens, every printable ASCII character, the

@@ -15,7 +15,7 @@ pub const LOWER: &str = "lower";
 /// Counts as answers; a scene has at most three lesions.
 pub const NUMBERS: [&str; 4] = ["zero", "one", "two", "three"];
 
-/// How a question about an organ begins.
+/// The start of a question about an organ.
 pub fn is_the(organ: Organ) -> &'static str {
     match organ {
         Organ::Lung => "are the lungs",

@@ -1,4 +1,4 @@
-//! A checkpoint's `chat_template`: Jinja, as transformers renders it.
+//! A checkpoint's `chat_template`: a Jinja template, rendered as transformers does.
 
 use std::path::Path;
 
@@ -12,30 +12,30 @@ use super::placeholder::IMAGE_TEXT;
 use crate::files::{CONFIG_LIMIT, read_json, read_text};
 use crate::{Error, Result};
 
-/// What a template may do at most: one that loops without end fails.
+/// Limit of a template's steps: one that loops endlessly fails.
 const FUEL: u64 = 1_000_000;
-/// Stand for a question and an answer where the template itself is looked at.
+/// A question and an answer for examining the template.
 const QUESTION: &str = "Is there an abnormality?";
 const ANSWER: &str = "Unremarkable";
 
 /// A chat template, compiled.
 #[derive(Debug, Clone)]
 pub(super) struct ChatTemplate {
-    /// The file that it comes from.
+    /// The file of the template.
     place: String,
     source: String,
     environment: Environment<'static>,
-    /// The special tokens that a template may name, `bos_token` say.
+    /// The special tokens that a template may use, such as `bos_token`.
     tokens: Map<String, Value>,
     content: Content,
 }
 
-/// What a message holds: the template takes the one or the other.
+/// The content of a message: a template supports one or the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// A list of parts, a picture and a text.
+    /// A list of parts: images and a text.
     Parts,
-    /// Text, the picture's place written out in it.
+    /// Text with `<image>` in it.
     Text,
 }
 
@@ -46,13 +46,14 @@ impl PartialEq for ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// That of the checkpoint in `dir`. `tokens` are the special tokens that it may name.
+    /// Reads the chat template of the checkpoint in `dir`, if it has one. `tokens` are the special tokens that it
+    /// may use.
     pub(super) fn open(dir: &Path, tokens: &[(&str, String)]) -> Result<Option<Self>> {
-        let found = source(dir)?;
+        let found = find_chat_template(dir)?;
         found.map(|(place, source)| Self::new(&place, &source, tokens)).transpose()
     }
 
-    /// Compiles `source`, and finds out what kind of messages it takes.
+    /// Compiles `source`, and finds out which kind of content it supports.
     pub(super) fn new(place: &str, source: &str, tokens: &[(&str, String)]) -> Result<Self> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -72,7 +73,7 @@ impl ChatTemplate {
             tokens: tokens.iter().map(token).collect(),
             content: Content::Parts,
         };
-        // A template for text writes a list of parts as it is, keys and all.
+        // A template that supports only text prints a list of parts with its keys.
         let shows_both = |text: String| {
             text.matches(IMAGE_TEXT).count() == 1
                 && text.contains(QUESTION)
@@ -82,30 +83,29 @@ impl ChatTemplate {
             template.content = Content::Text;
             let text = template.prompt(QUESTION, 1)?;
             if !shows_both(text) {
-                let cause =
-                    "chat_template: a prompt from it lacks the question or the picture's place";
+                let cause = "chat_template: its prompts lack the question or the image";
                 return Err(Error::invalid(place, cause).with_remedy(
-                    "`template` names another one: simple, vicuna_v1 or mistral_instruct",
+                    "choose another template: simple, vicuna_v1 or mistral_instruct",
                 ));
             }
         }
         Ok(template)
     }
 
-    /// A user's message, and the opening of the assistant's.
-    pub(super) fn prompt(&self, question: &str, pictures: usize) -> Result<String> {
-        self.render(json!([self.asked(question, pictures)]), true)
+    /// Renders a user's message and the start of the assistant's answer.
+    pub(super) fn prompt(&self, question: &str, images: usize) -> Result<String> {
+        self.render(json!([self.user_message(question, images)]), true)
     }
 
-    /// What the template puts between the assistant's opening and words, and what behind them. Where
-    /// it writes whole conversations otherwise than prompts, a space stands before words that follow
-    /// others, and nothing is known of their end.
+    /// The text between a prompt and an answer, and the text after the answer. If the template renders whole
+    /// conversations otherwise than prompts, a space is put before the answer, and nothing after it.
     pub(super) fn around_answer(&self) -> (String, String) {
-        let answered = match self.content {
+        let answer = match self.content {
             Content::Parts => json!([{"type": "text", "text": ANSWER}]),
             Content::Text => json!(ANSWER),
         };
-        let messages = json!([self.asked(QUESTION, 1), {"role": "assistant", "content": answered}]);
+        let messages =
+            json!([self.user_message(QUESTION, 1), {"role": "assistant", "content": answer}]);
         let prompt = self.prompt(QUESTION, 1).unwrap_or_default();
         let whole = self.render(messages, false).unwrap_or_default();
         let around = whole.strip_prefix(&prompt).and_then(|rest| rest.split_once(ANSWER));
@@ -116,14 +116,14 @@ impl ChatTemplate {
         }
     }
 
-    fn asked(&self, question: &str, pictures: usize) -> Value {
+    fn user_message(&self, question: &str, images: usize) -> Value {
         let content = match self.content {
             Content::Parts => {
-                let mut parts = vec![json!({"type": "image"}); pictures];
+                let mut parts = vec![json!({"type": "image"}); images];
                 parts.push(json!({"type": "text", "text": question}));
                 Value::Array(parts)
             }
-            Content::Text => json!(format!("{IMAGE_TEXT}\n").repeat(pictures) + question),
+            Content::Text => json!(format!("{IMAGE_TEXT}\n").repeat(images) + question),
         };
         json!({"role": "user", "content": content})
     }
@@ -138,9 +138,9 @@ impl ChatTemplate {
     }
 }
 
-/// The `chat_template` of the checkpoint in `dir`, and the file that it is in: chat_template.jinja, or
-/// else chat_template.json, processor_config.json or tokenizer_config.json.
-pub(in crate::data) fn source(dir: &Path) -> Result<Option<(String, String)>> {
+/// Finds the `chat_template` of the checkpoint in `dir`: in chat_template.jinja, chat_template.json,
+/// processor_config.json or tokenizer_config.json. Returns the file and the template.
+pub(in crate::data) fn find_chat_template(dir: &Path) -> Result<Option<(String, String)>> {
     let jinja = dir.join("chat_template.jinja");
     if jinja.is_file() {
         let source = read_text(&jinja, CONFIG_LIMIT)?;
@@ -161,14 +161,14 @@ pub(in crate::data) fn source(dir: &Path) -> Result<Option<(String, String)>> {
                 default.and_then(|template| template["template"].as_str())
             }
         };
-        let cause = "chat_template is neither text nor a list with one that is `default`";
+        let cause = "chat_template is neither a text nor a list that contains `default`";
         let source = source.ok_or_else(|| Error::invalid(path.display(), cause))?;
         return Ok(Some((path.display().to_string(), source.to_owned())));
     }
     Ok(None)
 }
 
-/// `{% generation %}` marks what an assistant says for transformers, and does nothing to the text.
+/// Removes the tags `{% generation %}`, which mark the assistant's text for transformers and do not change it.
 fn without_generation_tags(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source;
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_around_an_answer_is_asked_of_the_template() {
+    fn the_text_around_an_answer_is_that_of_the_template() {
         let around = |assistant: &str, opening: &str| {
             let source = format!(
                 "{{% for m in messages %}}{{% if m.role == 'user' %}}[{{{{ m.content }}}}]{{% else %}}\
@@ -248,8 +248,8 @@ mod tests {
                 "{% for a in range(9999) %}{% for b in range(9999) %}.{% endfor %}{% endfor %}",
                 "fuel",
             ),
-            ("{{ messages[0].role }}", "lacks the question"),
-            ("<image>{{ messages[0].content }}", "lacks the question"),
+            ("{{ messages[0].role }}", "lack the question"),
+            ("<image>{{ messages[0].content }}", "lack the question"),
         ] {
             let error = template(source).unwrap_err();
             assert_eq!(error.exit_code(), 2);

@@ -9,32 +9,32 @@ use super::template::{Template, TemplateName};
 use crate::data::{IMAGE_TOKEN, Tokenizer};
 use crate::{Error, Result};
 
-/// The question of [`PromptRule::sample_prompt`].
+/// The question in [`PromptRule::sample_prompt`].
 const SAMPLE: &str = "Is there evidence of a pneumothorax?";
 
-/// What a prompt is made by, as a checkpoint's config.json says it.
+/// What a checkpoint's config.json says about prompts.
 #[derive(Debug, Clone)]
 pub struct PromptSpec {
-    /// The template that is asked for.
+    /// The template that the user chose, if any.
     pub template: Option<TemplateName>,
-    /// `model_type` of the language model, `llama` or `mistral`: decides where nothing else does.
+    /// The `model_type` of the language model, `llama` or `mistral`: the last resort for choosing a template.
     pub language_model: String,
-    /// How the picture stands in the text.
+    /// What stands for an image in the text.
     pub image: ImagePlaceholder,
-    /// The positions that there are, `max_position_embeddings`.
+    /// The number of positions of the model, `max_position_embeddings`.
     pub context: usize,
-    /// What ends an answer, `eos_token_id`, one or several. The first closes answers that are learnt,
-    /// unless a chat template closes them otherwise.
+    /// The tokens that end an answer, `eos_token_id`. The first ends training answers, unless a chat template
+    /// ends them otherwise.
     pub eos_token_ids: Vec<u32>,
-    /// Fills short rows, if the config has a say; the tokenizer's, or what ends an answer, if not.
+    /// The token that pads short rows; if absent, the tokenizer's, or else the first end token.
     pub pad_token_id: Option<u32>,
 }
 
-/// How a causal language model is asked: a template, filled in and tokenised. Nothing is ever cut.
+/// How a decoder-only language model is prompted: a template is filled in and tokenized. Nothing is truncated.
 ///
-/// What a data set says cannot pass for what the template says. `<image>` in a question, where
-/// conversations written for LLaVA put the picture, is left out, as LLaVA-Med's evaluation does; all
-/// other special tokens, and all in an answer, are read as the characters that they are written in.
+/// Text of a data set cannot be mistaken for text of the template. `<image>` in a question, where conversations
+/// written for LLaVA put the image, is removed, as in LLaVA-Med's evaluation. All other special tokens in a
+/// question or an answer are tokenized as plain characters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PromptRule {
     template: Template,
@@ -44,26 +44,30 @@ pub struct PromptRule {
     end_tokens: Vec<u32>,
     pad: u32,
     guard: SpecialTokenGuard,
-    /// What every prompt ends with, and its tokens: an answer is tokenised behind it.
+    /// The end of every prompt, and its tokens: an answer is tokenized after it.
     tail: (String, Vec<u32>),
-    /// What stands between a prompt and an answer.
+    /// The text between a prompt and an answer.
     lead: String,
     sample: SamplePrompt,
 }
 
-/// A prompt to look at.
+/// A sample prompt, for the user to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SamplePrompt {
-    /// With `<image>` in the picture's place.
+    /// The text, with `<image>` in the place of the image.
     pub text: String,
-    /// With [`IMAGE_TOKEN`] in the picture's place.
+    /// The token ids, with [`IMAGE_TOKEN`] in the place of the image.
     pub ids: Vec<u32>,
-    /// How many of them are special.
+    /// How many of the tokens are special.
     special: usize,
 }
 
 impl PromptRule {
-    /// The rule of the checkpoint in `dir`, whose tokenizer is `tokenizer`.
+    /// Reads the prompt rule of the checkpoint in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// If the checkpoint has no suitable template, or if tokenizer and config.json do not fit each other.
     pub fn open(dir: &Path, tokenizer: &Tokenizer, spec: PromptSpec) -> Result<Self> {
         let chat = match spec.template {
             None | Some(TemplateName::Chat) => {
@@ -82,12 +86,12 @@ impl PromptRule {
         {
             let found =
                 tokenizer.id(IMAGE_TEXT).map_or("no id".into(), |id| format!("the id {id}"));
-            return Err(wrong(format!("`{IMAGE_TEXT}` has {found}; config.json says {id}")));
+            return Err(wrong(format!("`{IMAGE_TEXT}` has {found}, but config.json says {id}")));
         }
         if spec.image == (ImagePlaceholder::Between { start_end: true })
             && let Some(token) = IM_START_END.into_iter().find(|t| tokenizer.id(t).is_none())
         {
-            return Err(wrong(format!("lacks `{token}`, which mm_use_im_start_end asks for")));
+            return Err(wrong(format!("it lacks `{token}`, which mm_use_im_start_end requires")));
         }
         let (lead, close) = template.around_answer();
         let closing = tokenizer.encode(&close).first().copied();
@@ -98,8 +102,8 @@ impl PromptRule {
             end_tokens.insert(0, closing);
         }
         let Some(&end) = end_tokens.first() else {
-            return Err(wrong("nothing says which token end_tokens an answer".into())
-                .with_remedy("config.json's eos_token_id names it"));
+            return Err(wrong("the token that ends an answer is not known".into())
+                .with_remedy("set eos_token_id in config.json"));
         };
         let mut rule = Self {
             template,
@@ -123,51 +127,56 @@ impl PromptRule {
         let ids = rule.tokens(tokenizer, None, &text);
         if ids.iter().filter(|&&id| id == IMAGE_TOKEN).count() != 1 || ids.ends_with(&[IMAGE_TOKEN])
         {
-            let cause = "a prompt must hold the picture once, and text behind it";
+            let cause = "a prompt must contain the image once, and text after it";
             return Err(Error::invalid("template", cause));
         }
-        let special = rule.special(tokenizer, &ids);
+        let special = rule.count_special(tokenizer, &ids);
         rule.sample = SamplePrompt { text, ids, special };
         Ok(rule)
     }
 
-    /// The template's name.
+    /// The name of the template.
     pub fn template(&self) -> TemplateName {
         self.template.name()
     }
 
-    /// The positions that there are.
+    /// The number of positions of the model.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Closes an answer that is learnt.
+    /// The token that ends a training answer.
     pub fn end_token(&self) -> u32 {
         self.end_tokens[0]
     }
 
-    /// What a generated answer ends with, any of them.
+    /// The tokens that end a generated answer.
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
     }
 
-    /// Fills short rows.
+    /// The token that pads short rows.
     pub fn pad_token(&self) -> u32 {
         self.pad
     }
 
-    /// What ends an answer besides a token: this text in it.
+    /// The text that ends an answer, besides the end tokens.
     pub fn stop(&self) -> Option<&'static str> {
         self.template.stop()
     }
 
-    /// A prompt to look at.
+    /// A sample prompt, for the user to check.
     pub fn sample_prompt(&self) -> &SamplePrompt {
         &self.sample
     }
 
-    /// The tokens of a prompt about so many images, with one [`IMAGE_TOKEN`] each. `place` names the
+    /// Tokenizes a prompt about `images` images, each of which becomes one [`IMAGE_TOKEN`]. `place` names the
     /// question in errors.
+    ///
+    /// # Errors
+    ///
+    /// If the template cannot be rendered or does not hold all images; if the question spells a special token
+    /// even when it is escaped.
     pub fn prompt(
         &self,
         tokenizer: &Tokenizer,
@@ -176,35 +185,40 @@ impl PromptRule {
         images: usize,
     ) -> Result<Vec<u32>> {
         let question = question.replace(IMAGE_TEXT, "");
-        let (question, mark) = self.guard.disarm(place, question.trim())?;
+        let (question, mark) = self.guard.escape(place, question.trim())?;
         let ids = self.tokens(tokenizer, mark, &self.text(&question, images)?);
         let special = match images {
             1 => self.sample.special,
             several => {
                 let sample = self.tokens(tokenizer, None, &self.text(SAMPLE, several)?);
-                self.special(tokenizer, &sample)
+                self.count_special(tokenizer, &sample)
             }
         };
-        if self.special(tokenizer, &ids) != special {
-            return Err(self.guard.pierced(place, "question"));
+        if self.count_special(tokenizer, &ids) != special {
+            return Err(self.guard.error(place, "question"));
         }
         let places = ids.iter().filter(|&&id| id == IMAGE_TOKEN).count();
         if places != images {
-            let cause = format!("the template has {places} places for {images} images");
-            return Err(Error::invalid(place, cause).with_remedy(
-                "`template` names another one: simple, vicuna_v1 or mistral_instruct",
-            ));
+            let cause = format!(
+                "the template has places for {places} images, and the example has {images}"
+            );
+            return Err(Error::invalid(place, cause)
+                .with_remedy("choose another template: simple, vicuna_v1 or mistral_instruct"));
         }
         Ok(ids)
     }
 
-    /// The tokens of an answer, as they follow those of a prompt; the end is not among them.
+    /// Tokenizes an answer as it follows a prompt, without the end token. `place` names the answer in errors.
+    ///
+    /// # Errors
+    ///
+    /// If the answer spells a special token even when it is escaped.
     pub fn answer(&self, tokenizer: &Tokenizer, place: &str, answer: &str) -> Result<Vec<u32>> {
         let answer = answer.trim();
         if answer.is_empty() {
             return Ok(Vec::new());
         }
-        let (answer, mark) = self.guard.disarm(place, answer)?;
+        let (answer, mark) = self.guard.escape(place, answer)?;
         let encode = |text: &str| encode(tokenizer, mark, text);
         let (Self { lead, .. }, (tail, before)) = (self, &self.tail);
         let joint = encode(&format!("{tail}{lead}{answer}"));
@@ -212,8 +226,8 @@ impl PromptRule {
             Some(ids) => ids.to_vec(),
             None => encode(&format!("{lead}{answer}")),
         };
-        if self.special(tokenizer, &ids) > 0 {
-            return Err(self.guard.pierced(place, "answer"));
+        if self.count_special(tokenizer, &ids) > 0 {
+            return Err(self.guard.error(place, "answer"));
         }
         Ok(ids)
     }
@@ -222,6 +236,7 @@ impl PromptRule {
     /// context. The pair is the number of images and the positions that they take.
     ///
     /// # Errors
+    ///
     /// If they do not fit.
     pub fn check_length(
         &self,
@@ -236,13 +251,12 @@ impl PromptRule {
         }
         let prompt = prompt - images + image_tokens;
         let cause = format!(
-            "the prompt takes {prompt} tokens ({image_tokens} of them the picture's) and the answer \
+            "the prompt takes {prompt} tokens ({image_tokens} of them for images) and the answer \
              {answer}; the model has {} positions",
             self.context,
         );
         Err(Error::invalid(place, cause).with_remedy(
-            "shorten the question or the answer, or leave the example out: nothing is cut, since what \
-             is cut would be missing from what is learnt",
+            "shorten the question or the answer, or remove the example: normed truncates neither",
         ))
     }
 
@@ -252,7 +266,7 @@ impl PromptRule {
         self.context.checked_sub(prompt - images + image_tokens)
     }
 
-    /// What a generated answer says: up to the template's stop, without space around it.
+    /// The text of a generated answer: up to the template's stop text, without surrounding blanks.
     pub fn answer_text(&self, decoded: &str) -> String {
         let stop = self.stop().and_then(|stop| decoded.split_once(stop));
         stop.map_or(decoded, |(answer, _)| answer).trim().to_owned()
@@ -269,7 +283,7 @@ impl PromptRule {
         })
     }
 
-    /// The tokens of a prompt's text, which holds `<image>` once a picture.
+    /// Tokenizes a prompt's text, which contains `<image>` once per image.
     fn tokens(&self, tokenizer: &Tokenizer, mark: Option<char>, text: &str) -> Vec<u32> {
         let mut ids = match self.image {
             ImagePlaceholder::Between { .. } => {
@@ -289,13 +303,13 @@ impl PromptRule {
         ids
     }
 
-    /// How many of `ids` are special, the picture's place among them.
-    fn special(&self, tokenizer: &Tokenizer, ids: &[u32]) -> usize {
+    /// How many of `ids` are special tokens or image placeholders.
+    fn count_special(&self, tokenizer: &Tokenizer, ids: &[u32]) -> usize {
         ids.iter().filter(|&&id| id == IMAGE_TOKEN || tokenizer.is_special(id)).count()
     }
 }
 
-/// The tokens of `text`, from which the mark, if there is one, is left out.
+/// Tokenizes `text`; an escape mark in it splits tokens and is left out.
 fn encode(tokenizer: &Tokenizer, mark: Option<char>, text: &str) -> Vec<u32> {
     match mark {
         Some(mark) => tokenizer.encode_without(mark, text),

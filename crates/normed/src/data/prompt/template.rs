@@ -1,4 +1,4 @@
-//! What stands around a picture and a question.
+//! Prompt templates: the text around an image and a question.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,25 +6,25 @@ use super::chat::ChatTemplate;
 use super::placeholder::IMAGE_TEXT;
 use crate::{Error, Result};
 
-/// The name of a template: what a recipe's `template` may say.
+/// The name of a prompt template, as in a recipe's `template`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TemplateName {
     /// The checkpoint's own `chat_template`.
     Chat,
-    /// LLaVA-Med 1.0's, over LLaMA.
+    /// LLaVA-Med 1.0's, for LLaMA.
     Simple,
-    /// Vicuna's, of LLaVA 1.5.
+    /// Vicuna's, as in LLaVA 1.5.
     VicunaV1,
-    /// Mistral's, of LLaVA-Med 1.5 and LLaVA 1.6.
+    /// Mistral's, as in LLaVA-Med 1.5 and LLaVA 1.6.
     MistralInstruct,
 }
 
 impl TemplateName {
-    /// Every one.
+    /// All templates.
     pub const ALL: [Self; 4] = [Self::Chat, Self::Simple, Self::VicunaV1, Self::MistralInstruct];
 
-    /// What a recipe calls it.
+    /// The name in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
@@ -35,32 +35,32 @@ impl TemplateName {
     }
 }
 
-/// Where a template comes from.
+/// A template: the checkpoint's own, or one of LLaVA's conversation modes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Template {
     Chat(Box<ChatTemplate>),
-    ConversationMode(&'static ConversationMode),
+    Conversation(&'static ConversationMode),
 }
 
-/// A conversation mode of LLaVA's: `before picture \n question after`, or the picture last.
+/// A conversation mode of LLaVA: `before image \n question after`, or the image last.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ConversationMode {
     name: TemplateName,
     before: &'static str,
     after: &'static str,
-    picture_first: bool,
-    /// What ends an answer besides the end token, in its text.
+    image_first: bool,
+    /// Text that ends an answer, besides the end token.
     stop: Option<&'static str>,
 }
 
-/// As LLaVA-Med 1.0's evaluation writes it, up to and with the name of whom it wants to speak.
+/// As in LLaVA-Med 1.0's evaluation, up to and including the name of the assistant.
 static SIMPLE: ConversationMode = ConversationMode {
     name: TemplateName::Simple,
     before: "A chat between a curious human and an artificial intelligence assistant. The assistant \
              gives helpful, detailed, and polite answers to the human's questions.###Human: Hi!\
              ###Assistant: Hi there!  How can I help you today?\n###Human: ",
     after: "###Assistant:",
-    picture_first: false,
+    image_first: false,
     stop: Some("###"),
 };
 
@@ -69,7 +69,7 @@ static VICUNA_V1: ConversationMode = ConversationMode {
     before: "A chat between a curious user and an artificial intelligence assistant. The assistant \
              gives helpful, detailed, and polite answers to the user's questions. USER: ",
     after: " ASSISTANT:",
-    picture_first: true,
+    image_first: true,
     stop: None,
 };
 
@@ -77,24 +77,24 @@ static MISTRAL_INSTRUCT: ConversationMode = ConversationMode {
     name: TemplateName::MistralInstruct,
     before: "[INST] ",
     after: " [/INST]",
-    picture_first: true,
+    image_first: true,
     stop: None,
 };
 
 impl Template {
-    /// The one that is asked for, else the checkpoint's own, else that of its kind of language model
-    /// (config.json's `model_type`).
+    /// Chooses the template: the one that is `requested`, or else the checkpoint's own, or else the usual one of
+    /// the language model (config.json's `model_type`).
     pub(super) fn choose(
-        asked: Option<TemplateName>,
+        requested: Option<TemplateName>,
         chat: Option<ChatTemplate>,
         language_model: &str,
     ) -> Result<Self> {
-        let mode = match (asked, chat) {
+        let mode = match (requested, chat) {
             (None | Some(TemplateName::Chat), Some(chat)) => return Ok(Self::Chat(Box::new(chat))),
             (Some(TemplateName::Chat), None) => {
                 return Err(Error::invalid("template", "the checkpoint has no chat_template")
                     .with_remedy(
-                        "name a conversation mode: simple, vicuna_v1 or mistral_instruct",
+                        "choose another template: simple, vicuna_v1 or mistral_instruct",
                     ));
             }
             (Some(TemplateName::Simple), _) => &SIMPLE,
@@ -104,53 +104,52 @@ impl Template {
                 "llama" => &VICUNA_V1,
                 "mistral" => &MISTRAL_INSTRUCT,
                 other => {
-                    let cause =
-                        format!("the checkpoint has no chat_template, and `{other}` no usual one");
+                    let cause = format!(
+                        "the checkpoint has no chat_template, and no template is known for `{other}`"
+                    );
                     return Err(Error::invalid("template", cause)
-                        .with_remedy("name one: simple, vicuna_v1 or mistral_instruct"));
+                        .with_remedy("choose one: simple, vicuna_v1 or mistral_instruct"));
                 }
             },
         };
-        Ok(Self::ConversationMode(mode))
+        Ok(Self::Conversation(mode))
     }
 
     pub(super) fn name(&self) -> TemplateName {
         match self {
             Self::Chat(_) => TemplateName::Chat,
-            Self::ConversationMode(mode) => mode.name,
+            Self::Conversation(mode) => mode.name,
         }
     }
 
-    /// The text of a prompt about so many pictures, the place of each in it as `<image>`.
-    pub(super) fn prompt(&self, question: &str, pictures: usize) -> Result<String> {
+    /// The text of a prompt about `images` images, each of which is `<image>` in it.
+    pub(super) fn prompt(&self, question: &str, images: usize) -> Result<String> {
         match self {
-            Self::Chat(chat) => chat.prompt(question, pictures),
-            Self::ConversationMode(ConversationMode {
-                before, after, picture_first: true, ..
-            }) => {
-                let places = format!("{IMAGE_TEXT}\n").repeat(pictures);
+            Self::Chat(chat) => chat.prompt(question, images),
+            Self::Conversation(ConversationMode { before, after, image_first: true, .. }) => {
+                let places = format!("{IMAGE_TEXT}\n").repeat(images);
                 Ok(format!("{before}{places}{question}{after}"))
             }
-            Self::ConversationMode(ConversationMode { before, after, .. }) => {
-                let places = format!("\n{IMAGE_TEXT}").repeat(pictures);
+            Self::Conversation(ConversationMode { before, after, .. }) => {
+                let places = format!("\n{IMAGE_TEXT}").repeat(images);
                 Ok(format!("{before}{question}{places}{after}"))
             }
         }
     }
 
-    /// What stands between a prompt and an answer, and what behind the answer closes it.
+    /// The text between a prompt and an answer, and the text after the answer.
     pub(super) fn around_answer(&self) -> (String, String) {
         match self {
             Self::Chat(chat) => chat.around_answer(),
-            Self::ConversationMode(_) => (" ".to_owned(), String::new()),
+            Self::Conversation(_) => (" ".to_owned(), String::new()),
         }
     }
 
-    /// What ends an answer besides the end token, in its text.
+    /// Text that ends an answer, besides the end token.
     pub(super) fn stop(&self) -> Option<&'static str> {
         match self {
             Self::Chat(_) => None,
-            Self::ConversationMode(mode) => mode.stop,
+            Self::Conversation(mode) => mode.stop,
         }
     }
 }
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_comes_first_and_the_kind_of_model_last() {
+    fn the_requested_template_comes_first_and_the_kind_of_model_last() {
         use TemplateName::*;
         assert_eq!(chosen(Some(Simple), true, "mistral").unwrap(), Simple);
         assert_eq!(chosen(Some(VicunaV1), true, "mistral").unwrap(), VicunaV1);

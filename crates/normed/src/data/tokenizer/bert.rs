@@ -1,4 +1,4 @@
-//! BERT's word pieces, from tokenizer.json or vocab.txt.
+//! BERT's WordPiece tokenizer, from tokenizer.json or vocab.txt.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use super::encode::{SpecialTokenIds, Tokenizer};
 use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
 use crate::{Error, Result};
 
-/// The token of a word that the vocabulary cannot spell.
+/// The token of a word that is not in the vocabulary.
 const UNKNOWN: &str = "[UNK]";
 /// BERT's special tokens: skipped by [`Tokenizer::decode`].
 const SPECIAL: [&str; 5] = [UNKNOWN, "[SEP]", "[PAD]", "[CLS]", "[MASK]"];
 
-/// The keys of tokenizer_config.json that say how vocab.txt is to be used.
+/// The keys of tokenizer_config.json that apply to vocab.txt.
 #[derive(Serialize, Deserialize)]
 #[serde(default)]
 struct TokenizerConfig {
@@ -42,8 +42,12 @@ impl Default for TokenizerConfig {
 }
 
 impl Tokenizer {
-    /// Reads BERT's tokenizer.json, or else vocab.txt (with tokenizer_config.json where there is
-    /// one), in `dir`.
+    /// Reads the WordPiece tokenizer in `dir`: tokenizer.json, or else vocab.txt with an optional
+    /// tokenizer_config.json.
+    ///
+    /// # Errors
+    ///
+    /// If `dir` has neither file, if a file is damaged, or if the tokenizer is not BERT's.
     pub fn open(dir: &Path) -> Result<Self> {
         let (json, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
         if json.is_file() {
@@ -51,10 +55,8 @@ impl Tokenizer {
         } else if vocab.is_file() {
             Self::from_vocab(&vocab, &dir.join("tokenizer_config.json"))
         } else {
-            Err(Error::invalid(dir.display(), "holds neither tokenizer.json nor vocab.txt")
-                .with_remedy(
-                    "a model directory needs one of them; copy it from where the model came from",
-                ))
+            Err(Error::invalid(dir.display(), "it contains neither tokenizer.json nor vocab.txt")
+                .with_remedy("copy one of them from where the model comes from"))
         }
     }
 
@@ -67,7 +69,11 @@ impl Tokenizer {
                 return Err(wrong(&format!("`{}` is not in the vocabulary", model.unk_token)));
             }
             ModelWrapper::WordPiece(_) => {}
-            _ => return Err(wrong(&"the model is not WordPiece; only BERT's is supported")),
+            _ => {
+                return Err(wrong(
+                    &"the model is not WordPiece, the only kind that is supported for BERT",
+                ));
+            }
         }
         if !matches!(inner.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_))) {
             return Err(wrong(&"the normalizer is not BertNormalizer"));
@@ -80,10 +86,10 @@ impl Tokenizer {
             None => _ = inner.with_decoder(Some(WordPieceDecoder::default())),
             Some(_) => return Err(wrong(&"the decoder is not WordPiece")),
         }
-        // Sentence encoders' files pad and cut by themselves; here the collator does.
+        // Files of sentence encoders also pad and truncate, which here is the collator's part.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| wrong(&e))?;
-        Ok(Self::bert(inner))
+        Ok(Self::with_bert_config(inner))
     }
 
     fn from_vocab(path: &Path, config: &Path) -> Result<Self> {
@@ -93,8 +99,21 @@ impl Tokenizer {
         Self::build(path, &bytes, &config)
     }
 
-    /// A tokenizer over `words`, a token a line as in vocab.txt, that treats text as
-    /// bert-base-uncased does; `place` names it in errors.
+    /// A WordPiece tokenizer with the vocabulary `words`, one token per line as in vocab.txt, which treats text
+    /// as bert-base-uncased does. `place` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// If `[UNK]` is missing, or a token is there twice.
+    ///
+    /// ```
+    /// use normed::data::Tokenizer;
+    ///
+    /// let tokenizer = Tokenizer::from_words("vocab.txt".as_ref(), "[UNK]\nlung\n##s\nclear\n")?;
+    /// assert_eq!(tokenizer.encode("Lungs clear"), [1, 2, 3]);
+    /// assert_eq!(tokenizer.decode(&[1, 2, 3]), "lungs clear");
+    /// # Ok::<(), normed::Error>(())
+    /// ```
     pub fn from_words(place: &Path, words: &str) -> Result<Self> {
         Self::build(place, words.as_bytes(), &TokenizerConfig::default())
     }
@@ -102,11 +121,11 @@ impl Tokenizer {
     fn build(path: &Path, bytes: &[u8], config: &TokenizerConfig) -> Result<Self> {
         let vocab = WordPiece::read_bytes(bytes).map_err(|e| Error::invalid(path.display(), e))?;
         if !vocab.contains_key(UNKNOWN) {
-            return Err(Error::invalid(path.display(), format!("`{UNKNOWN}` is not in it")));
+            return Err(Error::invalid(path.display(), format!("it lacks the token `{UNKNOWN}`")));
         }
         let lines = bytes.split_inclusive(|&b| b == b'\n').count();
         if vocab.len() != lines {
-            let cause = format!("{lines} lines hold {} different tokens", vocab.len());
+            let cause = format!("its {lines} lines contain {} different tokens", vocab.len());
             return Err(Error::invalid(path.display(), cause));
         }
         let special: Vec<_> = SPECIAL
@@ -130,11 +149,11 @@ impl Tokenizer {
             .with_pre_tokenizer(Some(BertPreTokenizer))
             .with_decoder(Some(WordPieceDecoder::default()));
         inner.add_special_tokens(&special);
-        Ok(Self::bert(inner))
+        Ok(Self::with_bert_config(inner))
     }
 
-    /// With the configuration that says what its normalizer does.
-    fn bert(inner: tokenizers::Tokenizer) -> Self {
+    /// Completes the tokenizer with the configuration that describes its normalizer.
+    fn with_bert_config(inner: tokenizers::Tokenizer) -> Self {
         let mut config = TokenizerConfig::default();
         if let Some(NormalizerWrapper::BertNormalizer(rule)) = inner.get_normalizer() {
             config.do_lower_case = rule.lowercase;
@@ -169,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn tokenizer_config_is_heard() {
+    fn tokenizer_config_is_applied() {
         let dir = vocab_dir();
         fs::write(dir.path().join("tokenizer_config.json"), r#"{"do_lower_case": false}"#).unwrap();
         let tokenizer = Tokenizer::open(dir.path()).unwrap();
@@ -209,7 +228,7 @@ mod tests {
         };
         assert!(Tokenizer::open(dir.path()).unwrap_err().to_string().contains("neither"));
         assert!(refused("vocab.txt", "a\nb\n").contains("[UNK]"));
-        assert!(refused("vocab.txt", "[UNK]\na\na\n").contains("3 lines hold 2"));
+        assert!(refused("vocab.txt", "[UNK]\na\na\n").contains("3 lines contain 2"));
         assert!(refused("tokenizer.json", "{").contains("tokenizer.json"));
         let bpe = r#"{"version": "1.0", "added_tokens": [],
             "model": {"type": "BPE", "vocab": {}, "merges": []}}"#;

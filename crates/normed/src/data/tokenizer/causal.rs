@@ -1,4 +1,4 @@
-//! The tokenizer of a causal language model: byte pairs, from tokenizer.json or tokenizer.model.
+//! The BPE tokenizer of a decoder-only language model, from tokenizer.json or tokenizer.model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,27 +12,29 @@ use crate::data::prompt::chat;
 use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
 use crate::{Error, Result};
 
-/// Holds settings, named tokens, added tokens.
+/// The file of settings, special tokens and added tokens.
 const CONFIG: &str = "tokenizer_config.json";
-/// Where older files name their tokens.
+/// The file of special tokens in older checkpoints.
 const SPECIAL: &str = "special_tokens_map.json";
-/// Where older files hold added tokens.
+/// The file of added tokens in older checkpoints.
 const ADDED: &str = "added_tokens.json";
 
 impl Tokenizer {
-    /// Reads the tokenizer of a causal language model in `dir`: tokenizer.json with a BPE model
-    /// (LLaMA's and Mistral's with byte fallback, GPT-2's and Llama 3's over bytes), or else
-    /// tokenizer.model, SentencePiece's; with what tokenizer_config.json, special_tokens_map.json and
-    /// added_tokens.json say beside it.
+    /// Reads the tokenizer of a decoder-only language model in `dir`: tokenizer.json with a BPE model (LLaMA's and
+    /// Mistral's with byte fallback, GPT-2's and Llama 3's over bytes), or else SentencePiece's tokenizer.model.
+    /// tokenizer_config.json, special_tokens_map.json and added_tokens.json are read, too.
     ///
-    /// An absent `legacy` in tokenizer_config.json is true for tokenizer.model, as for transformers
-    /// up to version 4: text behind a special token begins with a space then, as text at the start
-    /// does. tokenizer.json says itself what it does.
+    /// An absent `legacy` in tokenizer_config.json is true for tokenizer.model, as in transformers up to version
+    /// 4: text after a special token then starts with a space, as text at the start does.
+    ///
+    /// # Errors
+    ///
+    /// If `dir` has neither file, if a file is damaged, or if the tokenizer has steps that are not supported.
     pub fn open_causal(dir: &Path) -> Result<Self> {
         let (json, model) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
         let config = read_if_present(&dir.join(CONFIG))?.unwrap_or_else(|| json!({}));
         let Value::Object(config) = config else {
-            return Err(Error::invalid(dir.join(CONFIG).display(), "is no JSON object"));
+            return Err(Error::invalid(dir.join(CONFIG).display(), "is not a JSON object"));
         };
         let flag = |key| config.get(key).and_then(Value::as_bool);
         let (mut inner, path) = if json.is_file() {
@@ -44,22 +46,21 @@ impl Tokenizer {
             let piece = SentencePiece::open(&model)?;
             (piece.tokenizer(legacy.unwrap_or(true), prefix.unwrap_or(true))?, model)
         } else {
-            let cause = "holds neither tokenizer.json nor tokenizer.model";
-            return Err(Error::invalid(dir.display(), cause).with_remedy(
-                "a language model's directory needs one of them; copy it from where the model came from",
-            ));
+            let cause = "it contains neither tokenizer.json nor tokenizer.model";
+            return Err(Error::invalid(dir.display(), cause)
+                .with_remedy("copy one of them from where the model comes from"));
         };
         check_steps(&inner).map_err(|cause| Error::invalid(path.display(), cause))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::invalid(path.display(), e))?;
         let mut tokenizer =
             Self { inner, config: Value::Null, special_ids: SpecialTokenIds::default() };
-        tokenizer.name(dir, config)?;
+        tokenizer.add_declared_tokens(dir, config)?;
         Ok(tokenizer)
     }
 
-    /// Adds the tokens that the files beside the vocabulary declare, and looks up those they name.
-    fn name(&mut self, dir: &Path, mut config: Map<String, Value>) -> Result<()> {
+    /// Adds the tokens that the other files declare, and finds the ids of the special tokens.
+    fn add_declared_tokens(&mut self, dir: &Path, mut config: Map<String, Value>) -> Result<()> {
         let special = read_if_present(&dir.join(SPECIAL))?.unwrap_or_default();
         let name = |key: &str| content(&config, key).or_else(|| content(special.as_object()?, key));
         let names = SPECIAL_TOKEN_KEYS.map(|key| (key, name(key)));
@@ -73,10 +74,10 @@ impl Tokenizer {
             *id = self.id(name);
             match *id {
                 Some(id) => self.add(CONFIG, AddedToken::from(name.as_str(), true), id)?,
-                // transformers gives it a new id, which the model then has no row for.
+                // transformers would give it a new id, for which the model has no embedding.
                 None if *key == "pad_token" => {}
                 None => {
-                    let cause = format!("{key} is `{name}`, which the vocabulary lacks");
+                    let cause = format!("{key} is `{name}`, which is not in the vocabulary");
                     return Err(Error::invalid(dir.join(CONFIG).display(), cause));
                 }
             }
@@ -85,21 +86,23 @@ impl Tokenizer {
         let class = config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
         let bos = match config.get("add_bos_token").and_then(Value::as_bool) {
             Some(adds) => bos.filter(|_| adds),
-            None if class.contains("Llama") => bos.or_else(|| self.first()),
-            None => self.first().filter(|first| bos.is_none_or(|bos| bos == *first)),
+            None if class.contains("Llama") => bos.or_else(|| self.leading_special_token()),
+            None => {
+                self.leading_special_token().filter(|first| bos.is_none_or(|bos| bos == *first))
+            }
         };
         self.special_ids = SpecialTokenIds { bos, eos, pad };
-        if let Some((_, source)) = chat::source(dir)? {
+        if let Some((_, source)) = chat::find_chat_template(dir)? {
             config.insert("chat_template".into(), source.into());
         }
-        // What is saved is tokenizer.json; other classes would change what it says.
+        // `save` writes tokenizer.json; other classes would interpret it differently.
         config.insert("tokenizer_class".into(), "PreTrainedTokenizerFast".into());
         self.config = config.into();
         Ok(())
     }
 
-    /// The special token that the file's own post-processor puts before a text.
-    fn first(&self) -> Option<u32> {
+    /// The special token that the post-processor of the file puts before a text, if any.
+    fn leading_special_token(&self) -> Option<u32> {
         let encoding = self.inner.encode_fast("a", true).ok()?;
         encoding.get_ids().first().copied().filter(|&id| self.is_special(id))
     }
@@ -110,7 +113,7 @@ fn read_if_present(path: &Path) -> Result<Option<Value>> {
     path.is_file().then(|| read_json(path)).transpose()
 }
 
-/// The tokens that files declare with an id: id, file, token.
+/// Tokens that files declare with an id: the file and the token by the id.
 type Declared = BTreeMap<u32, (&'static str, AddedToken)>;
 
 fn declared(dir: &Path, config: &Map<String, Value>, special: &Value) -> Result<Declared> {
@@ -126,14 +129,16 @@ fn declared(dir: &Path, config: &Map<String, Value>, special: &Value) -> Result<
         .collect();
     for (token, id) in added.as_object().into_iter().flatten() {
         let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
-        let id = id.ok_or_else(|| wrong(ADDED, format!("the id of `{token}` is no number")))?;
+        let id = id.ok_or_else(|| wrong(ADDED, format!("the id of `{token}` is not a number")))?;
         let token = AddedToken::from(token.as_str(), names.contains(&token.as_str()));
         declared.insert(id, (ADDED, token));
     }
     let decoder = config.get("added_tokens_decoder").and_then(Value::as_object);
     for (id, token) in decoder.into_iter().flatten() {
         let number = id.parse::<u32>();
-        let id = number.map_err(|_| wrong(CONFIG, format!("added token `{id}` is no number")))?;
+        let id = number.map_err(|_| {
+            wrong(CONFIG, format!("the id `{id}` of an added token is not a number"))
+        })?;
         let token = serde_json::from_value(token.clone());
         let token = token.map_err(|e| wrong(CONFIG, format!("added token {id}: {e}")))?;
         declared.insert(id, (CONFIG, token));
@@ -141,7 +146,7 @@ fn declared(dir: &Path, config: &Map<String, Value>, special: &Value) -> Result<
     Ok(declared)
 }
 
-/// A named token, written plainly or as an object with its `content`.
+/// The special token under `key`: a text, or an object with a `content`.
 fn content(map: &Map<String, Value>, key: &str) -> Option<String> {
     map.get(key).and_then(spelling).map(str::to_owned)
 }
@@ -150,20 +155,22 @@ fn spelling(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token["content"].as_str())
 }
 
-/// Lets only what cannot fail, and is the same at every call.
+/// Checks that every step of the tokenizer is supported: it cannot fail, and is deterministic.
 fn check_steps(inner: &tokenizers::Tokenizer) -> Result<(), String> {
     let ModelWrapper::BPE(model) = inner.get_model() else {
-        return Err("the model is not BPE; a causal language model's is".into());
+        return Err(
+            "the model is not BPE, the only kind that is supported for language models".into()
+        );
     };
     if model.dropout.is_some_and(|dropout| dropout > 0.0) {
-        return Err("the model drops merges at random (dropout)".into());
+        return Err("the model drops merges at random (dropout), which is not supported".into());
     }
     if let Some(unknown) = &model.unk_token
         && inner.token_to_id(unknown).is_none()
     {
-        return Err(format!("`{unknown}`, for what cannot be spelt, is not in the vocabulary"));
+        return Err(format!("its unknown token `{unknown}` is not in the vocabulary"));
     }
-    let decoder = inner.get_decoder().ok_or("there is no decoder")?;
+    let decoder = inner.get_decoder().ok_or("it has no decoder")?;
     let parts = match decoder {
         DecoderWrapper::Sequence(parts) => parts.get_decoders(),
         one => std::slice::from_ref(one),
@@ -176,7 +183,7 @@ fn check_steps(inner: &tokenizers::Tokenizer) -> Result<(), String> {
             | DecoderWrapper::Metaspace(_)
             | DecoderWrapper::Replace(_) => {}
             DecoderWrapper::Strip(strip) if strip.stop == 0 => {}
-            _ => return Err("the decoder has a step that byte pairs have not".into()),
+            _ => return Err("the decoder has a step that is not supported".into()),
         }
     }
     Ok(())
@@ -267,7 +274,10 @@ mod tests {
         refused(&[("tokenizer.json", "{")], "tokenizer.json");
         let json = |from: &str, to: &str| BYTES.replace(from, to);
         let other = r#""type": "BPE", "unk_token": "?""#;
-        refused(&[("tokenizer.json", &json(r#""type": "BPE""#, other))], "`?`, for what cannot");
+        refused(
+            &[("tokenizer.json", &json(r#""type": "BPE""#, other))],
+            "unknown token `?` is not in the vocabulary",
+        );
         let other = r#""type": "BPE", "dropout": 0.5"#;
         refused(&[("tokenizer.json", &json(r#""type": "BPE""#, other))], "at random");
         let strip = json(
@@ -280,13 +290,13 @@ mod tests {
             "vocab": {"a": 0}, "unk_token": "a"}}"#;
         refused(&[("tokenizer.json", words)], "not BPE");
         let json = ("tokenizer.json", BYTES);
-        refused(&[json, (CONFIG, "[]")], "no JSON object");
+        refused(&[json, (CONFIG, "[]")], "not a JSON object");
         refused(
             &[json, (CONFIG, r#"{"eos_token": "</s>"}"#)],
-            "`</s>`, which the vocabulary lacks",
+            "`</s>`, which is not in the vocabulary",
         );
-        refused(&[json, (ADDED, r#"{"<image>": 7}"#)], "the next free one is 4");
-        refused(&[json, (ADDED, r#"{"<image>": 2}"#)], "should have the id 2 of `no`");
-        refused(&[json, (ADDED, r#"{"<image>": "x"}"#)], "is no number");
+        refused(&[json, (ADDED, r#"{"<image>": 7}"#)], "the next free id is 4");
+        refused(&[json, (ADDED, r#"{"<image>": 2}"#)], "its id 2 belongs to `no`");
+        refused(&[json, (ADDED, r#"{"<image>": "x"}"#)], "is not a number");
     }
 }

@@ -1,8 +1,8 @@
-//! tokenizer.model, SentencePiece's file, as the tokenizer.json that says the same.
+//! Converts tokenizer.model, SentencePiece's file, to an equivalent tokenizer.json.
 //!
-//! SentencePiece joins the pair of neighbours whose joint piece has the highest score. A tokenizer.json
-//! has a list of pairs in that order instead: every way to split every piece into two others, ordered by
-//! the piece's score, as transformers' converter orders them.
+//! SentencePiece merges the pair of neighbors whose merged piece has the highest score. A tokenizer.json lists pairs
+//! in that order instead: every way to split every piece into two others, ordered by the score of the piece, as
+//! transformers' converter does.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ use serde_json::{Value, json};
 use crate::files::{TOKENIZER_LIMIT, read_bounded};
 use crate::{Error, Result};
 
-/// What SentencePiece writes in the place of a space.
+/// SentencePiece's symbol for a space.
 const SPACE: &str = "▁";
-/// `trainer_spec.model_type` of byte pairs.
+/// The `trainer_spec.model_type` of BPE.
 const BPE: i32 = 2;
 
-/// The fields that are needed of sentencepiece_model.proto's `ModelProto`.
+/// The fields of sentencepiece_model.proto's `ModelProto` that are needed.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SentencePiece {
     #[prost(message, repeated, tag = "1")]
@@ -74,28 +74,29 @@ impl SentencePiece {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let bytes = read_bounded(path, TOKENIZER_LIMIT)?;
         let wrong = |cause: String| {
-            Error::invalid(path.display(), cause)
-                .with_remedy("tokenizer.json is read in its place, if there is one")
+            Error::invalid(path.display(), cause).with_remedy(
+                "convert it to tokenizer.json with transformers, which is read instead",
+            )
         };
         let model = Self::decode(bytes.as_slice())
-            .map_err(|e| wrong(format!("is not SentencePiece's: {e}")))?;
+            .map_err(|e| wrong(format!("is not a SentencePiece model: {e}")))?;
         model.check().map_err(wrong)?;
         Ok(model)
     }
 
-    /// Whether it is of LLaMA's kind.
+    /// Checks that the model is of LLaMA's kind.
     fn check(&self) -> Result<(), String> {
         let trainer = self.trainer_spec.clone().unwrap_or_default();
         let normalizer = self.normalizer_spec.clone().unwrap_or_default();
         if self.pieces.is_empty() {
-            return Err("is not SentencePiece's: there are no pieces".into());
+            return Err("is not a SentencePiece model: it has no pieces".into());
         }
         if trainer.model_type() != BPE {
             let kind = trainer.model_type();
-            return Err(format!("model_type is {kind}; only {BPE}, byte pairs, is supported"));
+            return Err(format!("model_type is {kind}; only {BPE} (BPE) is supported"));
         }
         if !normalizer.precompiled_charsmap().is_empty() {
-            return Err("text is normalised by a table, which is not supported".into());
+            return Err("it normalizes text by a table, which is not supported".into());
         }
         if normalizer.remove_extra_whitespaces() {
             return Err("remove_extra_whitespaces is set, which is not supported".into());
@@ -103,14 +104,14 @@ impl SentencePiece {
         self.unknown().map(drop)
     }
 
-    /// The token of what cannot be spelt.
+    /// The token of unknown text.
     fn unknown(&self) -> Result<&str, String> {
         let piece = self.pieces.iter().find(|piece| piece.kind() == PieceKind::Unknown);
-        piece.map(Piece::piece).ok_or_else(|| "no piece stands for what is unknown".into())
+        piece.map(Piece::piece).ok_or_else(|| "it has no piece for unknown text".into())
     }
 
-    /// The tokenizer. `legacy` puts a space before every text between special tokens, and not only
-    /// before the first; `prefix` says whether a space is put anywhere.
+    /// Converts the model. With `prefix` a space is put before text: with `legacy` before every text between
+    /// special tokens, otherwise only before the first.
     pub(super) fn tokenizer(&self, legacy: bool, prefix: bool) -> Result<tokenizers::Tokenizer> {
         let json = self.tokenizer_json(legacy, prefix);
         serde_json::from_value(json).map_err(|e| Error::invalid("tokenizer.model", e))
@@ -159,7 +160,7 @@ impl SentencePiece {
         })
     }
 
-    /// Control pieces are special tokens; what a user defined is found in text before all else.
+    /// Added tokens: control pieces, which are special, and user-defined pieces, which are matched first.
     fn added_tokens(&self) -> Vec<Value> {
         let kinds = [PieceKind::Unknown, PieceKind::Control, PieceKind::UserDefined];
         let pieces = self.pieces.iter().enumerate();
@@ -173,7 +174,7 @@ impl SentencePiece {
             .collect()
     }
 
-    /// Puts the token that begins a text before it, for those who read what is saved.
+    /// The post-processor that puts the BOS token before a text, for other programs that read the saved file.
     fn post_processor(&self, bos: i32) -> Option<Value> {
         let bos = usize::try_from(bos).ok().filter(|&id| id < self.pieces.len())?;
         let token = self.pieces[bos].piece();
@@ -187,20 +188,20 @@ impl SentencePiece {
         }))
     }
 
-    /// Pairs in the order in which they are joined: by the joint piece's score, the longer left part
-    /// first, then the longer right one. No text spells a control piece, so none is a part or a whole.
+    /// Pairs in the order in which they are merged: by the score of the merged piece, then the longer left part
+    /// first, then the longer right part. Control pieces take no part, since no text spells them.
     fn merges(&self) -> Vec<[&str; 2]> {
-        let spelt =
+        let is_text =
             |piece: &&Piece| !matches!(piece.kind(), PieceKind::Control | PieceKind::Unknown);
         let ids: HashMap<&str, usize> = self
             .pieces
             .iter()
             .enumerate()
-            .filter(|(_, piece)| spelt(piece))
+            .filter(|(_, piece)| is_text(piece))
             .map(|(id, piece)| (piece.piece(), id))
             .collect();
         let mut merges = Vec::new();
-        for piece in self.pieces.iter().filter(spelt) {
+        for piece in self.pieces.iter().filter(is_text) {
             let whole = piece.piece();
             let mut splits: Vec<_> = whole
                 .char_indices()
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_joined_by_the_score_of_what_they_make() {
+    fn pairs_are_merged_by_the_score_of_the_merged_piece() {
         let merges = [["aa", "b"], ["a", "ab"], ["a", "b"], ["a", "a"], ["s", ">"]];
         assert_eq!(model().merges(), merges);
     }
@@ -292,9 +293,9 @@ mod tests {
             SentencePiece::open(&path).unwrap_err().to_string()
         };
         assert!(refused(b"").contains("no pieces"));
-        assert!(refused(b"AQ== 0\nAg== 1\n").contains("not SentencePiece's"));
+        assert!(refused(b"AQ== 0\nAg== 1\n").contains("not a SentencePiece model"));
         let bytes = model().encode_to_vec();
-        assert!(refused(&bytes[..bytes.len() - 3]).contains("not SentencePiece's"));
+        assert!(refused(&bytes[..bytes.len() - 3]).contains("not a SentencePiece model"));
         fs::write(&path, &bytes).unwrap();
         assert_eq!(SentencePiece::open(&path).unwrap(), model());
         let with = |change: fn(&mut SentencePiece)| {
