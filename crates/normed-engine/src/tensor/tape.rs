@@ -127,8 +127,11 @@ pub struct DropoutSeeds {
 ///
 /// // Multiplies by a parameter of one element.
 /// fn scale(g: &mut Graph<'_>, x: &Var, id: ParamId) -> Var {
-///     let (factor, slot, trained) = (g.param(id).value().data()[0], x.gradient_slot(), g.needs_gradient_of(id));
-///     let scaled = |x: &Tensor, by: f32| Tensor::new(x.shape(), x.data().iter().map(|x| x * by).collect());
+///     let factor = g.param(id).value().data()[0];
+///     let (slot, trained) = (x.gradient_slot(), g.needs_gradient_of(id));
+///     let scaled = |x: &Tensor, factor: f32| {
+///         Tensor::new(x.shape(), x.data().iter().map(|x| x * factor).collect())
+///     };
 ///     let y = scaled(&x.value, factor);
 ///     let kept = trained.then(|| x.value.clone());
 ///     g.record(y, x.needs_gradient() || trained, move |dy, gradients| {
