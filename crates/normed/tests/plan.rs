@@ -99,7 +99,7 @@ fn the_fastest_setting_that_fits_is_chosen() {
     let text = error.to_string();
     assert_eq!(error.exit_code(), 2);
     assert!(
-        text.contains("the smallest peak possible is") && text.contains("what helps"),
+        text.contains("the smallest possible peak is") && text.contains("use one of these"),
         "{text}"
     );
     assert!(!dir.path().join("run").exists());

@@ -1,10 +1,10 @@
 //! The model card of an adapter: README.md with its base model, its training and its scores.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::Path;
 
 use super::event::{Outcome, TestScores};
+use crate::files::{CONFIG_LIMIT, read_text};
 use crate::metrics::Scores;
 use crate::recipe::Recipe;
 
@@ -85,17 +85,12 @@ fn scores_table(test: &TestScores, reports: bool) -> String {
 
 /// The license in the base model's own card, if it has one.
 fn read_license(base: &Path) -> Option<String> {
-    let mut text = String::new();
-    let card = std::fs::File::open(base.join("README.md")).ok()?;
-    card.take(CARD_LIMIT).read_to_string(&mut text).ok()?;
+    let text = read_text(&base.join("README.md"), CONFIG_LIMIT).ok()?;
     let front = text.strip_prefix("---")?.split("\n---").next()?;
     let name = front.lines().find_map(|line| line.strip_prefix("license:"))?.trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
 }
-
-/// Bytes of a model card that are searched for its license.
-const CARD_LIMIT: u64 = 1 << 16;
 
 fn show(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))

@@ -1,8 +1,12 @@
 //! The peak memory of this process.
 
+use std::path::Path;
+
+use crate::files::{CONFIG_LIMIT, read_text};
+
 /// The largest resident set of this process so far, in bytes; none where the system does not report it.
 pub fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = read_text(Path::new("/proc/self/status"), CONFIG_LIMIT).ok()?;
     parse_peak(&status)
 }
 
