@@ -130,7 +130,7 @@ fn inspect_says_what_of_a_llava_no_loss_can_move() {
     fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
     let text = stdout(dir.path(), &["inspect", ".", "--method", "layer_norm"]);
     for expected in [
-        "LlavaMistralForCausalLM, LLaVA's own layout: a picture of 336 x 336 is 576 tokens",
+        "LlavaMistralForCausalLM, LLaVA's own layout: an image of 336 x 336 takes 576 tokens",
         "102,400   96,256",
         "266,240  266,240",
         "stands above the layer whose states",
@@ -533,6 +533,7 @@ fn a_panic_is_reported_in_one_line() {
     let output = command(Path::new("."), &["inspect", "."])
         .env("NORMED_TEST_PANIC", "1")
         .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
