@@ -537,7 +537,7 @@ mod tests {
             b.views = vec![2];
             b.images = Images::concat(&[&b.images, &b.images]);
         });
-        refused("a number of pictures an example", &|b| b.views = vec![]);
+        refused("the number of images of each example", &|b| b.views = vec![]);
         refused("has 0 images", &|b| b.input_ids.ids[1] = 3);
         refused("has 2 images", &|b| b.input_ids.ids[2] = IMAGE_TOKEN);
         refused("must not end with an image", &|b| b.decoder_input_ids.ids[0] = IMAGE_TOKEN);

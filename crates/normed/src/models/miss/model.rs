@@ -615,8 +615,8 @@ mod tests {
         refused("not [5, 12]", &|b| b.images = states(5, &[5, 8]));
         refused("not 5 each", &|b| b.images = states(4, &[4, 12]));
         refused("have 2 images, the batch holds 1", &|b| b.views = vec![2]);
-        refused("a number of pictures an example", &|b| b.views = vec![0]);
-        refused("a number of pictures an example", &|b| b.views = vec![1, 1]);
+        refused("the number of images of each example", &|b| b.views = vec![0]);
+        refused("the number of images of each example", &|b| b.views = vec![1, 1]);
         refused("input_ids holds token 20", &|b| b.input_ids.ids[1] = 20);
         refused("decoder_input_ids holds token 99", &|b| b.decoder_input_ids.ids[1] = 99);
         refused("labels holds token 20", &|b| b.labels[1] = 20);
