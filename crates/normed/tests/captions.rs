@@ -53,7 +53,7 @@ fn check(part: &str, captions: &[Caption]) {
 }
 
 #[test]
-fn texts_that_are_hard_to_tokenise_score_as_the_tools_score_them() {
+fn texts_that_are_hard_to_tokenize_score_as_the_tools_score_them() {
     check("hard", &read_captions(&golden("captions/hard.jsonl")).expect("a golden file"));
 }
 

@@ -1,7 +1,7 @@
-//! Which characters are words, which stand alone, and which are left out.
+//! Which characters form words, which are tokens of their own, and which are omitted.
 
-/// Symbols and punctuation that are tokens of their own, as ranges; sorted. What is neither a letter
-/// nor here nor named by a rule is left out.
+/// The ranges of symbols and punctuation that are tokens of their own, sorted. A character that is neither
+/// a letter, nor in a range, nor named by a rule is omitted.
 const KEPT: [(char, char); 69] = [
     ('!', '/'),
     (':', '@'),
@@ -80,24 +80,24 @@ pub(super) fn is_kept(c: char) -> bool {
     after > 0 && c <= KEPT[after - 1].1
 }
 
-/// Letters, the marks above and below them, and the hyphen that shows only where a line is broken.
+/// Whether `c` is a letter, a combining mark or a soft hyphen.
 pub(super) fn is_letter(c: char) -> bool {
     let circled = matches!(c, '\u{24b6}'..='\u{24e9}' | '\u{2160}'..='\u{2188}');
     let mark = matches!(c, '\u{2c2}'..='\u{36f}' | '\u{483}'..='\u{487}' | '\u{ad}');
     c < '\u{10000}' && !circled && (c.is_alphabetic() || mark)
 }
 
-/// Letters and the digits of all scripts.
+/// Whether `c` is a letter or a digit of any script.
 pub(super) fn is_alnum(c: char) -> bool {
     is_letter(c) || c.is_ascii_digit() || matches!(c, '\u{660}'..='\u{669}' | '\u{6f0}'..='\u{6f9}')
 }
 
-/// What joins the parts of a compound.
+/// Whether `c` joins the parts of a compound.
 pub(super) fn is_hyphen(c: char) -> bool {
     matches!(c, '-' | '_' | '\u{58a}' | '\u{2010}' | '\u{2011}')
 }
 
-/// A straight or curly apostrophe.
+/// Whether `c` is a straight or curly apostrophe.
 pub(super) fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '\u{92}' | '\u{2019}')
 }

@@ -1,36 +1,39 @@
-//! Tokens as Stanford's PTBTokenizer 3.4.1 makes them, the one that the COCO caption tools call, in
-//! lower case: words parted from punctuation as in the Penn Treebank.
+//! Tokenizes text like Stanford's PTBTokenizer 3.4.1, which the COCO caption tools call, in lower case.
+//! Words are separated from punctuation as in the Penn Treebank.
 //!
-//! Written from what that program does, string by string, not from its source. At each place the
-//! rule that reaches furthest wins. What a rule must see may lie on the next line: captions of one
-//! call are one text, and at the end of one `A.` is a letter and a full stop if the next starts with
-//! `The`.
+//! It was written from that program's output, not from its source. At each position the match with the
+//! longest reach wins. A rule may examine the next line: all captions of one call form one text. At the end
+//! of a caption, `A.` is a letter and a full stop if the next caption starts with `The`.
 
 mod characters;
 mod rules;
+mod symbol_rules;
+mod token_match;
+mod word_rules;
 mod words;
 
-use rules::{Form, longest};
+use rules::longest_match;
+use token_match::Form;
 
-/// What the COCO caption tools drop after tokenisation. Brackets are not among them: the tools look
-/// for `-LRB-`, and the tokenizer writes `-lrb-`.
+/// The tokens that the COCO caption tools remove. Brackets are not removed: the tools look for `-LRB-`, but
+/// the tokenizer writes `-lrb-`.
 const PUNCTUATION: [&str; 13] =
     ["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"];
 
-/// The tokens of each of some captions of one call, without punctuation.
+/// Tokenizes the captions of one call, without punctuation; one list of tokens per caption.
 ///
-/// A token may hold a no-break space, as `1 1/2` does: of the tools' metrics some take it for one
-/// word and some for two.
+/// A token may contain a no-break space, such as `1 1/2`. Some of the tools' metrics count it as one word and
+/// some as two.
 pub(super) fn tokenize<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<Vec<String>> {
     let mut text: Vec<char> = Vec::new();
     for caption in captions {
-        // Whatever else would end a line is a blank: one caption is one line.
-        text.extend(caption.chars().map(|c| if breaks_line(c) { ' ' } else { c }));
+        // Every caption is one line: line breaks inside become spaces.
+        text.extend(caption.chars().map(|c| if is_line_break(c) { ' ' } else { c }));
         text.push('\n');
     }
     let mut lines = Vec::new();
     let (mut line, mut at) = (Vec::new(), 0);
-    // The last line has no end in the tools' file.
+    // The tools' file has no line break after the last line.
     let all = &text[..text.len().saturating_sub(1)];
     while at < text.len() {
         match text[at] {
@@ -40,8 +43,8 @@ pub(super) fn tokenize<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<V
             }
             c if c.is_whitespace() => at += 1,
             _ => {
-                let found = longest(&all[at..]);
-                push(&mut line, &all[at..at + found.len], found.form);
+                let found = longest_match(&all[at..]);
+                push_token(&mut line, &all[at..at + found.len], found.form);
                 at += found.len;
             }
         }
@@ -49,20 +52,20 @@ pub(super) fn tokenize<'a>(captions: impl IntoIterator<Item = &'a str>) -> Vec<V
     lines
 }
 
-fn breaks_line(c: char) -> bool {
+fn is_line_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-fn push(line: &mut Vec<String>, found: &[char], form: Form) {
+fn push_token(line: &mut Vec<String>, found: &[char], form: Form) {
     let mut text = String::with_capacity(found.len());
     match form {
-        Form::LeftOut => return,
-        Form::As(means) => text.push_str(means),
-        Form::Plain => text.extend(found),
-        Form::Straight => {
+        Form::Omitted => return,
+        Form::Replaced(by) => text.push_str(by),
+        Form::Unchanged => text.extend(found),
+        Form::StraightApostrophes => {
             text.extend(found.iter().map(|&c| if characters::is_apostrophe(c) { '\'' } else { c }));
         }
-        Form::Named => {
+        Form::BracketsByName => {
             for &c in found {
                 match c {
                     '(' => text.push_str("-lrb-"),
