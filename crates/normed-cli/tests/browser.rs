@@ -1,7 +1,7 @@
-//! A study's report in a real browser: it asks for nothing, says nothing on the console, and fits a
-//! screen and a telephone. Needs bash and Chromium, which `.ci/run` installs.
+//! The report of a study in a real browser: it makes no requests, logs nothing on the console, and fits a
+//! desktop screen and a phone. This needs bash and Chromium, which `.ci/run` installs.
 //!
-//! `NORMED_REPORT` names a report to look at in the place of one that is made here.
+//! `NORMED_REPORT` names a report to check instead of one that is made here.
 
 #[allow(dead_code)] // what only the library's own tests use
 #[path = "../../normed/tests/tiny/mod.rs"]
@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// What goes beyond the window, tables that scroll by themselves aside.
+/// Finds elements that extend beyond the window, except inside tables that scroll.
 const OVERFLOW: &str = "(() => {
     document.querySelectorAll('details').forEach(d => d.open = true);
     const page = document.documentElement, width = page.clientWidth, wrong = [];
@@ -28,7 +28,7 @@ const OVERFLOW: &str = "(() => {
     return wrong.slice(0, 5);
 })()";
 
-/// A browser, spoken to over pipes in the Chrome DevTools Protocol.
+/// A browser, controlled over pipes by the Chrome DevTools Protocol.
 struct Browser {
     process: Child,
     to: ChildStdin,
@@ -40,7 +40,7 @@ struct Browser {
 
 impl Browser {
     fn start(profile: &Path) -> Self {
-        // The protocol speaks over descriptors 3 and 4.
+        // The protocol uses file descriptors 3 and 4.
         let script = "exec timeout 90 chromium --headless --no-sandbox --disable-gpu --disable-quic \
                       --no-first-run --disable-background-networking --disable-component-update \
                       --disable-sync --remote-debugging-pipe --user-data-dir=\"$0\" \
@@ -71,7 +71,7 @@ impl Browser {
     fn read(&mut self) -> Value {
         let mut bytes = Vec::new();
         self.from.read_until(0, &mut bytes).unwrap();
-        assert_eq!(bytes.pop(), Some(0), "the browser has gone; is chromium installed?");
+        assert_eq!(bytes.pop(), Some(0), "the browser has exited; is chromium installed?");
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -93,7 +93,7 @@ impl Browser {
         }
     }
 
-    /// Everything that is wrong with a page in a window of this width.
+    /// All problems of a page in a window of this width.
     fn problems(&mut self, page: &Path, width: u32) -> Vec<String> {
         self.events.clear();
         self.call(
@@ -131,14 +131,14 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have gone by itself.
+        // It may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The report of a small study with pictures in it.
-fn report(root: &Path) -> PathBuf {
+/// Makes the report of a small study, with images in it.
+fn make_report(root: &Path) -> PathBuf {
     tiny::make(root, "method = \"none\"", "");
     let study = "output = \"out\"\npictures = \"all\"\nseeds = [1, 2]\n\
                  [recipe]\nmodel = \"base\"\nprecision = \"f32\"\n[recipe.train]\nepochs = 2\n\
@@ -160,11 +160,11 @@ fn report(root: &Path) -> PathBuf {
 
 #[test]
 #[ignore = "needs Chromium"]
-fn a_report_asks_for_nothing_and_fits() {
+fn a_report_makes_no_requests_and_fits() {
     let dir = tempfile::tempdir().unwrap();
     let report = match std::env::var_os("NORMED_REPORT") {
         Some(path) => fs::canonicalize(path).unwrap(),
-        None => report(dir.path()),
+        None => make_report(dir.path()),
     };
     let mut browser = Browser::start(&dir.path().join("profile"));
     for width in [1280, 390] {
@@ -172,7 +172,7 @@ fn a_report_asks_for_nothing_and_fits() {
         assert!(problems.is_empty(), "at {width} pixels: {problems:#?}");
     }
 
-    // What looks for problems finds them.
+    // The checks find planted problems.
     let wrong = dir.path().join("wrong.html");
     for (body, expected) in [
         ("<img src=\"http://127.0.0.1:9/a.png\">", "requestWillBeSent"),

@@ -1,4 +1,4 @@
-//! Asks git which commit a directory is at.
+//! Finds the commit of a directory with git.
 
 use std::path::Path;
 use std::process::Command;

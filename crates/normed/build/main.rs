@@ -1,4 +1,4 @@
-//! Tells the library which sources it is built from: `normed::build` holds the answer.
+//! Gives the library its version, commit and source hash, as constants in `normed::build`.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ fn main() {
     set("FULL_VERSION", &full);
 }
 
-/// The commit and its date that whoever builds names, where there is no repository to ask.
+/// The commit and its date from the environment, for builds without a repository.
 fn given_commit() -> Option<(String, String)> {
     Some((std::env::var("NORMED_COMMIT").ok()?, std::env::var("NORMED_COMMIT_DATE").ok()?))
 }

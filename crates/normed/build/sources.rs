@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Modules of the library that no number of a run depends on: they fetch files, whose content counts by
-/// itself, or show results.
+/// The modules of the library on which no result depends. They show results, or fetch files, whose content
+/// is hashed where it is used.
 const NO_RESULTS: [&str; 6] = ["study", "plot", "hub", "error.rs", "build.rs", "lib.rs"];
 
 /// The hash of the sources in `roots` and of the packages in the lock file, if there is one: 32
@@ -21,7 +21,7 @@ pub fn hash(roots: &[&Path], lock: &Path) -> Result<String, String> {
         collect(root, &mut files)?;
         files.sort();
         for path in files {
-            // `/` on every machine.
+            // With `/` on every system.
             let parts = path.strip_prefix(root).map_err(|e| e.to_string())?.components();
             let name: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy()).collect();
             if NO_RESULTS.contains(&&*name[0]) {
@@ -49,7 +49,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// All files below `directory`, but those of unit tests.
+/// All files below `directory`, except unit tests.
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("{}: {e}", directory.display());
     for entry in std::fs::read_dir(directory).map_err(failed)? {
@@ -91,7 +91,7 @@ fn write_code(hash: &mut Fnv, tokens: TokenStream) {
     }
 }
 
-/// What an attribute says that stands at the front of `tokens`, without blanks.
+/// The content of an attribute at the start of `tokens`, without white space.
 fn attribute(tokens: &[TokenTree]) -> Option<String> {
     match &tokens[attribute_length(tokens).checked_sub(1)?] {
         TokenTree::Group(group) => {
@@ -101,7 +101,7 @@ fn attribute(tokens: &[TokenTree]) -> Option<String> {
     }
 }
 
-/// The number of tokens of the attribute at the front of `tokens`: of `#[…]` two, of `#![…]` three.
+/// The number of tokens of the attribute at the start of `tokens`: two for `#[…]`, three for `#![…]`, else 0.
 fn attribute_length(tokens: &[TokenTree]) -> usize {
     let is =
         |i: usize, c: char| matches!(tokens.get(i), Some(TokenTree::Punct(p)) if p.as_char() == c);
@@ -117,8 +117,8 @@ fn is_word(token: Option<&TokenTree>, word: &str) -> bool {
     matches!(token, Some(TokenTree::Ident(name)) if name == word)
 }
 
-/// The packages of a `Cargo.lock` that the library and the engine are built with, each as its entry.
-/// Packages of the workspace are left out: their sources count, not their version.
+/// The entries of the packages in a `Cargo.lock` on which the library and the engine depend. Packages of the
+/// workspace are left out: their sources are hashed instead.
 fn packages(lock: &str) -> BTreeSet<&str> {
     let value = |line: &str| line.split('"').nth(1).map(str::to_owned);
     let field = |entry: &str, key: &str| {
@@ -152,7 +152,7 @@ fn packages(lock: &str) -> BTreeSet<&str> {
     used
 }
 
-/// The hash FNV-1a of 128 bits, without a package for it: it tells sources apart and keeps no secret.
+/// The 128-bit hash FNV-1a. It needs no package, and no cryptographic strength is needed here.
 struct Fnv(u128);
 
 impl Fnv {

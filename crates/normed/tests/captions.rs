@@ -1,4 +1,4 @@
-//! Scores of generated texts against pycocoevalcap's (reference/make_caption_goldens.py).
+//! Caption scores compared with those of pycocoevalcap (reference/make_caption_goldens.py).
 
 mod data_common;
 
@@ -12,20 +12,20 @@ fn expected(part: &str) -> Value {
     all[part].clone()
 }
 
-fn near(place: &str, found: f64, want: &Value) {
+fn assert_near(place: &str, found: f64, want: &Value) {
     let want = want.as_f64().expect("a number");
     assert!((found - want).abs() < 1e-6, "{place}: {found}, not {want}");
 }
 
-fn agree(part: &str, scores: &CaptionScores) {
+fn assert_agree(part: &str, scores: &CaptionScores) {
     let expected = expected(part);
     assert_eq!(scores.scores.len(), 7);
     for (metric, score) in &scores.scores {
         let place = format!("{part}, {}", metric.name());
-        near(&place, score.value, &expected["scores"][metric.name()]);
+        assert_near(&place, score.value, &expected["scores"][metric.name()]);
         let items = expected["items"][metric.name()].as_array().into_iter().flatten();
         for (i, (item, want)) in scores.items.iter().zip(items).enumerate() {
-            near(&format!("{place}, text {i}"), item[metric], want);
+            assert_near(&format!("{place}, text {i}"), item[metric], want);
         }
     }
 }
@@ -39,14 +39,17 @@ fn pair(id: usize, prediction: &str, reference: &str) -> Caption {
     }
 }
 
-/// Without METEOR's tables, which no machine has by itself, and with them where NORMED_METEOR_DATA names an
-/// installed pycocoevalcap.
+/// Checks the scores without METEOR's tables, and also with them if NORMED_METEOR_DATA names an installed
+/// pycocoevalcap.
 fn check(part: &str, captions: &[Caption]) {
-    agree(part, &score_captions(captions, None).expect("no tables are read"));
+    assert_agree(part, &score_captions(captions, None).expect("no tables are read"));
     match std::env::var_os("NORMED_METEOR_DATA") {
         Some(dir) => {
             let data = MeteorData::open(dir.as_ref()).expect("METEOR's tables");
-            agree(part, &score_captions(captions, Some(&data)).expect("METEOR's paraphrases"));
+            assert_agree(
+                part,
+                &score_captions(captions, Some(&data)).expect("METEOR's paraphrases"),
+            );
         }
         None => eprintln!("METEOR of {part} is not tested: NORMED_METEOR_DATA is not set"),
     }
@@ -58,7 +61,7 @@ fn texts_that_are_hard_to_tokenize_score_as_the_tools_score_them() {
 }
 
 #[test]
-fn what_is_no_table_of_meteors_is_named() {
+fn an_error_names_the_missing_table_of_meteor() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let open = || MeteorData::open(dir.path()).expect_err("no tables").to_string();
     let error = open();

@@ -1,4 +1,4 @@
-//! Scores against those that reference/make_metric_goldens.py computes with code of its own.
+//! Scores compared with those that reference/make_metric_goldens.py computes independently.
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ fn expected(part: &str) -> Value {
     all[part].clone()
 }
 
-/// The same keys, texts and nulls; numbers to 1e-12.
-fn agree(place: &str, found: &Value, want: &Value) {
+/// Asserts equal keys, texts and nulls, and numbers that agree to 1e-12.
+fn assert_agree(place: &str, found: &Value, want: &Value) {
     match (found, want) {
         (Value::Object(f), Value::Object(w)) => {
             let keys = |o: &serde_json::Map<String, Value>| {
@@ -27,7 +27,7 @@ fn agree(place: &str, found: &Value, want: &Value) {
             };
             assert_eq!(keys(f), keys(w), "{place}");
             for (key, want) in w {
-                agree(&format!("{place}.{key}"), &f[key], want);
+                assert_agree(&format!("{place}.{key}"), &f[key], want);
             }
         }
         (Value::Number(f), Value::Number(w)) => {
@@ -57,7 +57,7 @@ fn scores_equal_the_reference() {
         [("with_training_constants", Some(&constants)), ("with_own_constants", None)]
     {
         let found = serde_json::to_value(score(&predictions, constants)).expect("JSON");
-        agree(part, &found["scores"], &expected(part));
+        assert_agree(part, &found["scores"], &expected(part));
     }
 }
 
@@ -67,5 +67,5 @@ fn differences_equal_the_reference() {
         .map(|name| read_predictions(&golden(name)).expect("a golden file"));
     let found = serde_json::to_value(compare(&first, &second).expect("the same examples"));
     let found = found.expect("JSON");
-    agree("first_less_second", &found["differences"], &expected("first_less_second"));
+    assert_agree("first_less_second", &found["differences"], &expected("first_less_second"));
 }

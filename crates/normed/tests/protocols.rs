@@ -1,4 +1,4 @@
-//! Answers under the rules of papers, one by one, against these papers' own code
+//! The protocols of papers, compared answer by answer with the papers' own code
 //! (reference/make_protocol_goldens.py).
 
 mod data_common;
@@ -10,7 +10,7 @@ use normed::metrics::{Protocol, read_answers, score_protocols};
 use serde_json::Value;
 
 #[test]
-fn each_answer_earns_what_the_papers_code_gives_it() {
+fn each_answer_has_the_score_of_the_papers_code() {
     let path = golden("protocols/answers.jsonl");
     let answers = read_answers(&path).expect("a golden file");
     let text = std::fs::read_to_string(&path).expect("a golden file");

@@ -142,7 +142,7 @@ mod tests {
         write_predictions(&path, &written[..1]).expect("written");
         write_predictions(&path, &written).expect("overwritten");
         assert_eq!(read_predictions(&path).expect("read"), written);
-        // Nothing temporary is left beside it.
+        // No temporary file is left.
         assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 1);
     }
 

@@ -105,7 +105,7 @@ mod tests {
         "low lung volumes. the heart is normal.",
     ];
 
-    /// 40 reports of 20 patients; `text` says what the model wrote of report i.
+    /// 40 reports of 20 patients; `text(i)` is the prediction for report i.
     fn reports(run: u64, text: impl Fn(usize) -> &'static str) -> Vec<Prediction> {
         let report = |i: usize| Prediction {
             id: i.to_string(),

@@ -20,8 +20,8 @@ const DIGITS: usize = 20;
 
 /// Makes the tasks of a study with their addresses.
 ///
-/// An address has two parts. The first is a hash of the resolved recipe, in which the weights of the base
-/// model and the rows of the data stand in place of their paths. Images count by their names and by how
+/// An address has two parts. The first is a hash of the resolved recipe, in which hashes of the base
+/// model's weights and of the data's rows replace their paths. Images count by their names and by how
 /// they are converted. The second is the start of [`SOURCE_HASH`](crate::build::SOURCE_HASH): if code
 /// changes that results depend on, stored outcomes are not used again by mistake.
 pub struct Addresses<'a> {

@@ -9,8 +9,8 @@ pub(super) const METRICS: &[ProtocolMetric] = &[ProtocolMetric {
     credit,
 }];
 
-fn yes_or_no(said: &AnswerTexts) -> Option<bool> {
-    match said.written.as_str() {
+fn yes_or_no(answer: &AnswerTexts) -> Option<bool> {
+    match answer.written.as_str() {
         "yes" | "Yes" => Some(true),
         "no" | "No" => Some(false),
         _ => None,
