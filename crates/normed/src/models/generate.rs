@@ -1,5 +1,5 @@
-//! Generation: greedy and beam search, as transformers' `generate(do_sample=False)`; and answers that are
-//! drawn.
+//! Generating answers: greedy search and beam search as in transformers' `generate(do_sample=False)`, and
+//! sampling.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,41 @@ use crate::data::{Batch, StopRule};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 
-/// The generated tokens of each example, without end tokens, behind the first of its decoder's tokens. An
-/// example's answer does not depend on the others in the batch.
+/// The generated tokens of each example, without end tokens. An example's answer does not depend on the others
+/// in the batch. Of the batch's answers, only the first decoder token of each example is read.
+///
+/// ```
+/// use normed::data::{Image, ImageSource, StopRule};
+/// use normed::models::{self, GenerationConfig};
+///
+/// # fn main() -> normed::Result<()> {
+/// let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
+/// let loaded = models::load(dir.as_ref(), None)?;
+/// # let example = normed::data::Example {
+/// #     id: "1".into(),
+/// #     images: vec![ImageSource::Drawn(Image { width: 64, height: 64, rgb: vec![90; 3 * 64 * 64] }.into())],
+/// #     image_name: "a gray square".into(),
+/// #     question: "is there a nodule?".into(),
+/// #     answer: String::new(),
+/// #     answer_type: normed::data::AnswerType::Closed,
+/// #     split: normed::data::Split::Test,
+/// #     group: None,
+/// #     attributes: Default::default(),
+/// # };
+/// // `example` holds an image and a question about it.
+/// let collator = loaded.collator();
+/// let batch = collator.batch(&[collator.prepare(&example)?], 0);
+/// let stop = loaded.text_rule.stop_rule(&loaded.tokenizer);
+/// let config = GenerationConfig::default();
+/// let answers = models::generate(&*loaded.model, &loaded.params, &batch, &config, stop)?;
+/// println!("{}", loaded.text_rule.answer_text(&loaded.tokenizer, &answers[0]));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If a setting is out of range, if the batch was not made for the model, or if it has no room for that many
+/// tokens.
 pub fn generate(
     model: &dyn Model,
     params: &Parameters,
@@ -22,14 +55,13 @@ pub fn generate(
 ) -> Result<Vec<Vec<u32>>> {
     rule.validate()?;
     let mut decoding = model.start_decoding(params, batch, rule.max_new_tokens)?;
-    // The first column of what goes into the decoder.
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
     let new = |(b, (row, &key)): (usize, (&[u32], &u64))| {
         let prompt = if model.is_decoder_only() { batch.input_ids.row(b) } else { &[] };
-        Search::new(row[0], prompt, ending, Sampler::new(rule, key))
+        BeamSearch::new(row[0], prompt, ending, Sampler::new(rule, key))
     };
     let mut searches: Vec<_> = first.zip(&batch.keys).enumerate().map(new).collect();
-    // The examples that still go on; each has one row a running beam.
+    // The examples that are not finished; each has one row for each running beam.
     let mut open: Vec<usize> = (0..searches.len()).collect();
     while !open.is_empty() {
         let last = open.iter().flat_map(|&e| searches[e].last_tokens()).collect::<Vec<_>>();
@@ -47,21 +79,21 @@ pub fn generate(
         });
         decoding.reorder(&from);
     }
-    Ok(searches.into_iter().map(Search::answer).collect())
+    Ok(searches.into_iter().map(BeamSearch::answer).collect())
 }
 
-/// The search of one example. Greedy search is a beam search with one beam that stops at its first
-/// end, and so is drawing, but for how that beam goes on; with more beams, scores are sums of log-probabilities
-/// divided by `length ^ length_penalty`.
-struct Search<'e> {
+/// The search for one example's answer. Greedy search is a beam search with one beam; sampling is the same, but
+/// draws the next token. With more beams, a finished beam's score is the sum of its log-probabilities divided by
+/// `length ^ length_penalty`.
+struct BeamSearch<'e> {
     start: u32,
-    /// What stands before `start` in the same row.
+    /// The tokens before `start` in the same row.
     prompt: &'e [u32],
     ending: StopRule<'e>,
-    /// Where tokens are drawn.
+    /// Draws tokens, if they are sampled.
     sampler: Option<Sampler>,
     running: Vec<Hypothesis>,
-    /// The best that have ended, best first, at most as many as beams.
+    /// The best finished beams, best first; at most `num_beams`.
     finished: Vec<Hypothesis>,
     length: usize,
 }
@@ -72,40 +104,40 @@ struct Hypothesis {
     score: f32,
 }
 
-/// One way to go on: beam `beam` followed by `token`.
+/// A possible continuation: beam `beam` followed by `token`.
 #[derive(Debug, Clone, Copy)]
-struct Continuation {
+struct Candidate {
     beam: usize,
     token: u32,
     score: f32,
 }
 
-impl<'e> Search<'e> {
+impl<'e> BeamSearch<'e> {
     fn new(start: u32, prompt: &'e [u32], ending: StopRule<'e>, sampler: Option<Sampler>) -> Self {
         let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
         Self { start, prompt, ending, sampler, running, finished: Vec::new(), length: 0 }
     }
 
-    /// What each running beam feeds next.
+    /// The token that each running beam feeds next.
     fn last_tokens(&self) -> impl Iterator<Item = u32> {
         self.running.iter().map(|beam| beam.tokens.last().copied().unwrap_or(self.start))
     }
 
-    /// Takes one row of logits a running beam; gives the beam that each beam running from now on
-    /// went on from, none if the search is over.
+    /// Reads one row of logits for each running beam. Gives, for each beam that runs from now on, the beam that it
+    /// continues; nothing if the search is over.
     fn advance<'l>(
         &mut self,
         logits: impl Iterator<Item = &'l mut [f32]>,
         rule: &GenerationConfig,
     ) -> Vec<usize> {
         let beams = rule.num_beams;
-        // Twice as many as beams: as many as beams may end here, the others go on.
+        // Twice as many candidates as beams: even if `num_beams` of them end here, as many continue.
         let (running, before) = (&self.running, (self.prompt, self.start));
         let rows = running.iter().zip(logits).map(|(beam, row)| {
             if beams > 1 {
                 log_softmax(row);
             }
-            penalise(row, before, &beam.tokens, rule.repetition_penalty);
+            penalize(row, before, &beam.tokens, rule.repetition_penalty);
             row
         });
         let best = match &mut self.sampler {
@@ -116,10 +148,10 @@ impl<'e> Search<'e> {
                     }
                     &*row
                 });
-                best_continuations(running, rows, 2 * beams)
+                best_candidates(running, rows, 2 * beams)
             }
             Some(sampler) => {
-                let drawn = |(beam, row): (usize, &mut [f32])| Continuation {
+                let drawn = |(beam, row): (usize, &mut [f32])| Candidate {
                     beam,
                     token: sampler.next(row),
                     score: 0.0,
@@ -129,7 +161,7 @@ impl<'e> Search<'e> {
         };
         self.length += 1;
         let last = self.length == rule.max_new_tokens;
-        let normaliser = f64::from(self.length as u32).powf(f64::from(rule.length_penalty)) as f32;
+        let normalizer = f64::from(self.length as u32).powf(f64::from(rule.length_penalty)) as f32;
         let mut running = Vec::with_capacity(beams);
         let mut origins = Vec::with_capacity(beams);
         for (rank, next) in best.into_iter().enumerate() {
@@ -140,7 +172,7 @@ impl<'e> Search<'e> {
                 ends = self.ending.has_stop_text(&tokens);
             }
             if (ends || last) && rank < beams {
-                let score = next.score / normaliser;
+                let score = next.score / normalizer;
                 let at = self.finished.partition_point(|f| f.score >= score);
                 self.finished.insert(at, Hypothesis { tokens, score });
                 self.finished.truncate(beams);
@@ -150,18 +182,18 @@ impl<'e> Search<'e> {
             }
         }
         self.running = running;
-        if self.is_over(beams, normaliser) {
+        if self.is_over(beams, normalizer) {
             origins.clear();
         }
         origins
     }
 
-    /// Whether no running beam can be expected to do better than what has ended: transformers'
-    /// heuristic for `early_stopping=False` takes the best beam's score at its present length.
-    fn is_over(&self, beams: usize, normaliser: f32) -> bool {
+    /// Whether no running beam is expected to beat the finished ones. As transformers' heuristic for
+    /// `early_stopping=False`, this compares the best running beam's score at its present length.
+    fn is_over(&self, beams: usize, normalizer: f32) -> bool {
         let Some(best) = self.running.first() else { return true };
         let worst = self.finished.last().filter(|_| self.finished.len() == beams);
-        worst.is_some_and(|worst| best.score / normaliser <= worst.score)
+        worst.is_some_and(|worst| best.score / normalizer <= worst.score)
     }
 
     fn answer(self) -> Vec<u32> {
@@ -169,33 +201,34 @@ impl<'e> Search<'e> {
     }
 }
 
-/// Makes less likely what stands in the prompt, behind it, or in what was generated.
-fn penalise(row: &mut [f32], (prompt, start): (&[u32], u32), generated: &[u32], penalty: f32) {
+/// Applies the repetition penalty to the tokens of the prompt, the start token and the generated tokens.
+fn penalize(row: &mut [f32], (prompt, start): (&[u32], u32), generated: &[u32], penalty: f32) {
     if penalty == 1.0 {
         return;
     }
-    let said: BTreeSet<u32> = prompt.iter().chain([&start]).chain(generated).copied().collect();
-    for token in said {
-        // A picture's place in a prompt is no word.
+    let repeated: BTreeSet<u32> = prompt.iter().chain([&start]).chain(generated).copied().collect();
+    for token in repeated {
+        // The id of an image's place is outside the vocabulary.
         if let Some(score) = row.get_mut(token as usize) {
             *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
         }
     }
 }
 
-/// The `n` best continuations of `beams` by log-probabilities, one row a beam; best first, ties in order.
-fn best_continuations<'l>(
+/// The `n` best continuations of `beams` by log-probabilities, given one row for each beam; best first, ties in
+/// order.
+fn best_candidates<'l>(
     beams: &[Hypothesis],
     rows: impl Iterator<Item = &'l [f32]>,
     n: usize,
-) -> Vec<Continuation> {
-    let mut best: Vec<Continuation> = Vec::with_capacity(n + 1);
+) -> Vec<Candidate> {
+    let mut best: Vec<Candidate> = Vec::with_capacity(n + 1);
     for (beam, (hypothesis, row)) in beams.iter().zip(rows).enumerate() {
         for (token, log_probability) in (0..).zip(row) {
             let score = hypothesis.score + log_probability;
             if best.len() < n || best.last().is_some_and(|worst| score > worst.score) {
                 let at = best.partition_point(|c| c.score >= score);
-                best.insert(at, Continuation { beam, token, score });
+                best.insert(at, Candidate { beam, token, score });
                 best.truncate(n);
             }
         }
@@ -220,7 +253,7 @@ mod tests {
             ..GenerationConfig::default()
         };
         let row = |p: [f32; 3]| p.map(f32::ln).to_vec();
-        let mut search = Search::new(0, &[], StopRule { tokens: &[2], stop: None }, None);
+        let mut search = BeamSearch::new(0, &[], StopRule { tokens: &[2], stop: None }, None);
         let mut steps = [
             vec![row([0.5, 0.1, 0.4])],
             vec![row([0.2, 0.2, 0.6]), row([1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0])],
@@ -245,7 +278,7 @@ mod tests {
         for temperature in [0.0, 0.1] {
             let rule = GenerationConfig { temperature, ..GenerationConfig::default() };
             let ending = StopRule { tokens: &[3], stop: Some(("human", &tokenizer)) };
-            let mut search = Search::new(0, &[], ending, Sampler::new(&rule, 0));
+            let mut search = BeamSearch::new(0, &[], ending, Sampler::new(&rule, 0));
             for (token, goes_on) in [(5, true), (6, false)] {
                 let mut row = vec![0.0; 7];
                 row[token] = 9.0;

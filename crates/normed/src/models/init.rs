@@ -7,11 +7,11 @@ use crate::tensor::{
     EmbeddingKind, Module, ParamKind, Parameter, Parameters, Tensor, random_normal,
 };
 
-/// Standard deviation of tables, and of matrices with [`WIDTH`] inputs, as in BERT and BLIP's ViT.
+/// The standard deviation of tables, and of matrices with [`WIDTH`] inputs, as in BERT and BLIP's ViT.
 const DEVIATION: f32 = 0.02;
 
-/// The width that [`DEVIATION`] belongs to. Narrower matrices start larger, so that their outputs are
-/// as large: a base of 128 channels that starts at 0.02 never learns to look at the picture.
+/// The width that [`DEVIATION`] belongs to. Narrower matrices start larger, so that their outputs have the same
+/// size: a model of 128 channels that starts at 0.02 never learns to use the image.
 const WIDTH: f32 = 768.0;
 
 /// Gives every parameter a value. Embedding tables are normal with standard deviation 0.02, matrices with

@@ -1,4 +1,4 @@
-//! A base and an adapter as one plain model: nothing beside its layers, nothing that only PEFT reads.
+//! Merging an adapter into its base model: the result is a plain model, which needs no PEFT.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,20 +15,20 @@ use crate::tensor::{Parameters, Precision, Tensor};
 use crate::weights::{self, BaseCheck, LoadedAdapter};
 use crate::{Error, Result, ops};
 
-/// What [`merge`] made.
+/// The result of [`merge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergedModel {
-    /// The directory.
+    /// Its directory.
     pub output: PathBuf,
-    /// Tensors that are not the base's.
+    /// Tensors that differ from the base's.
     pub changed: usize,
-    /// Tensors in all.
+    /// All tensors.
     pub tensors: usize,
-    /// What a user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// Files of the base's directory that hold its weights in some form, or say where they are.
+/// Extensions of files that hold weights in some form. They are not copied.
 const WEIGHTS: [&str; 12] = [
     "safetensors",
     "bin",
@@ -44,12 +44,16 @@ const WEIGHTS: [&str; 12] = [
     "tflite",
 ];
 
-/// Writes to `output`, a directory in Hugging Face's layout that must not exist, the model in `dir` with
-/// `adapter` in its weights: paths and factors multiplied out, changed copies in the place of the originals.
-/// Every tensor keeps its type, and all other files of the base come along. An adapter of another base is an
-/// error, and so is one that was merged already: that changed the base's hash.
+/// Merges `adapter` into the model in `dir`, and writes the result to `output` in Hugging Face's layout: low-rank
+/// paths and scaling vectors are multiplied into the weights, changed parameters replace the originals. Every
+/// tensor keeps its type, and all other files of the base are copied.
 ///
-/// The directory is there whole, or not at all. `on_done` is told how many tensors of how many are written.
+/// `output` appears when it is complete, or not at all. `on_done` gets the number of tensors that are written, and
+/// the number of all.
+///
+/// # Errors
+/// If `output` exists; if a file cannot be read or written; if the adapter belongs to another base, or was merged
+/// already (which changed the base's hash); or if it adds something that a plain model cannot have.
 pub fn merge(
     dir: &Path,
     adapter: &Path,
@@ -70,7 +74,7 @@ pub fn merge(
     let checkpoint = loaded.config.open_weights(dir, loaded.layout)?;
     if majority_precision(params) == Precision::Bf16 {
         warnings.push(
-            "the base is in half precision, and so is what was merged into it: answers may differ in rounding"
+            "the base is in half precision, so the merged weights are too: answers may differ in rounding"
                 .to_owned(),
         );
     }
@@ -84,25 +88,25 @@ pub fn merge(
     Ok(MergedModel { output: output.to_owned(), changed: changed.len(), tensors: of, warnings })
 }
 
-/// Adds to `changed` what layers with something in their sockets are without it.
+/// Adds to `changed` the weights of layers into which something is plugged, with it multiplied in.
 fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> Result<()> {
     if params.prefixes().len() > 0 {
-        return Err(beside("a prefix"));
+        return Err(not_mergeable("a prefix"));
     }
     if params.soft_prompts().len() > 0 {
-        return Err(beside("a prompt"));
+        return Err(not_mergeable("a prompt"));
     }
     for (weight, delta) in params.plugs() {
         let layer = params.get(weight);
         if let Some(to) = layer.quantization() {
             let cause =
-                format!("`{}` is quantised to {to}, and an adapter changes it", layer.name());
+                format!("`{}` is quantized to {to}, and the adapter changes it", layer.name());
             return Err(Error::invalid("merge", cause).with_remedy(
-                "merge into the model that was quantised, and quantise what comes of it",
+                "merge into the original model, and quantize the result",
             ));
         }
         let Some(merged) = ops::merge_plug(params, weight, delta) else {
-            return Err(beside("an adapter behind or beside a sublayer"));
+            return Err(not_mergeable("a bottleneck adapter"));
         };
         changed.insert(layer.name().to_owned(), merged.weight);
         let bias = layer.name().strip_suffix("weight").map(|module| format!("{module}bias"));
@@ -116,13 +120,16 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
     Ok(())
 }
 
-/// What has no place in a plain model.
-fn beside(what: &str) -> Error {
-    Error::invalid("merge", format!("{what} is no change of the model's own weights"))
-        .with_remedy("keep it beside the base: `--adapter` of evaluate and predict")
+/// The error for an addition that a plain model cannot have.
+fn not_mergeable(what: &str) -> Error {
+    Error::invalid(
+        "merge",
+        format!("{what} cannot be merged: it does not change the model's own weights"),
+    )
+    .with_remedy("keep the adapter, and pass it as `--adapter` to evaluate and predict")
 }
 
-/// All that belongs to a model but the weights: the base's own files, where they are Hugging Face's.
+/// Writes all files of the model but the weights: copies of the base's own if they are in Hugging Face's layout.
 fn write_config_and_tokenizer(loaded: &LoadedModel, dir: &Path, output: &Path) -> Result<()> {
     if loaded.layout == Layout::Original {
         let dtype = dtype_name(majority_precision(&loaded.params));
@@ -137,7 +144,7 @@ fn write_config_and_tokenizer(loaded: &LoadedModel, dir: &Path, output: &Path) -
         };
         let extension = path.extension().unwrap_or_default().to_string_lossy();
         let is_weights = WEIGHTS.contains(&&*extension) || name.ends_with(".index.json");
-        // A cache of the hub's has links to files.
+        // In the hub's cache, files are links.
         if path.is_file() && !is_weights && !name.starts_with('.') {
             fs::copy(&path, output.join(&name)).map_err(|e| Error::io(&path, &e))?;
         }

@@ -1,4 +1,4 @@
-//! A directory that is there whole, or not at all.
+//! Writing a directory that appears when it is complete, or not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,20 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// A directory under way, beside the place that it will have.
+/// A directory that is being written, under a temporary name beside its final one.
 pub(super) struct NewDirectory {
     output: PathBuf,
     unfinished: TempDir,
 }
 
 impl NewDirectory {
-    /// Begins what will be `output`, which must not exist.
+    /// Starts the directory that will be `output`.
+    ///
+    /// # Errors
+    /// If `output` exists, or if nothing can be written beside it.
     pub fn create(output: &Path) -> Result<Self> {
         if output.symlink_metadata().is_ok() {
-            return Err(Error::invalid(output.display(), "is there already")
+            return Err(Error::invalid(output.display(), "exists already")
                 .with_remedy("name another directory, or remove it"));
         }
         let parent = match output.parent() {
@@ -33,17 +36,19 @@ impl NewDirectory {
         Ok(Self { output: output.to_owned(), unfinished })
     }
 
-    /// Where to write.
+    /// The path to write to.
     pub fn path(&self) -> &Path {
         self.unfinished.path()
     }
 
-    /// Gives it its name.
+    /// Gives the directory its final name.
+    ///
+    /// # Errors
+    /// If `output` has appeared meanwhile, and is not empty.
     pub fn commit(self) -> Result<()> {
         let Self { output, unfinished } = self;
-        // A directory that appeared meanwhile stays as it is, unless it is empty.
         fs::rename(unfinished.path(), &output).map_err(|e| Error::io(&output, &e))?;
-        let _ = unfinished.keep(); // it has its name now: there is nothing to remove
+        let _ = unfinished.keep(); // it was renamed: there is nothing to remove
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! A model's directory again, its linear layers' matrices in 8 or 4 bits.
+//! Quantizing a model: a copy of its directory with the matrices of linear layers in 8 or 4 bits.
 
 use std::path::{Path, PathBuf};
 
@@ -12,30 +12,32 @@ use crate::tensor::{Parameters, Precision, Quantization};
 use crate::weights::{self, QuantizationReport};
 use crate::{Error, Result};
 
-/// Bytes of a file at most, but for one of a single larger tensor.
+/// The largest size of a file in bytes; a single larger tensor gets a file of its own.
 const LARGEST_FILE: usize = 4 << 30;
 
-/// What [`quantize`] made.
+/// The result of [`quantize`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuantizedModel {
-    /// The directory.
+    /// Its directory.
     pub output: PathBuf,
-    /// Matrices that were quantised.
+    /// Matrices that were quantized.
     pub matrices: usize,
-    /// Bytes of all parameters as they were.
+    /// Bytes of all parameters before.
     pub before: usize,
-    /// And as they are now.
+    /// Bytes of all parameters after.
     pub after: usize,
 }
 
-/// Reads the model in `dir` and writes it to `output`, a directory that must not exist, in Hugging Face's
-/// layout, or in that of the model's own code where the other has no room for it; the matrices of its linear
-/// layers quantised to `to`: attention and feed-forward projections of all towers, and what stands between
-/// them. Embeddings, norms, biases and the prediction head stay as they are, as they do in transformers.
-/// Matrices are read, quantised and written one after the other; `on_done` is told how many parameters of how
-/// many are written.
+/// Copies the model in `dir` to `output`, with the matrices of its linear layers quantized to `to`: those of
+/// attention, feed-forward networks and the projector, in all towers. Embeddings, norms, biases and the
+/// prediction head stay as they are, as in transformers. The copy is in Hugging Face's layout, or in that of the
+/// model's own code if Hugging Face's cannot express it.
 ///
-/// The directory is there whole, or not at all.
+/// Matrices are read, quantized and written one by one; `on_done` gets the number of parameters that are
+/// written, and the number of all. `output` appears when it is complete, or not at all.
+///
+/// # Errors
+/// If `output` exists, if the model is quantized already, or if a file cannot be read or written.
 pub fn quantize(
     dir: &Path,
     to: Quantization,
@@ -45,8 +47,8 @@ pub fn quantize(
     let new = NewDirectory::create(output)?;
     let loaded = load_as_stored(dir, None)?;
     if let Some(done) = loaded.params.iter().find_map(|(_, p)| p.quantization()) {
-        return Err(Error::invalid(dir.display(), format!("is quantised already, to {done}"))
-            .with_remedy("quantise the model that it was made of"));
+        return Err(Error::invalid(dir.display(), format!("is quantized already, to {done}"))
+            .with_remedy("quantize the model that it was made from"));
     }
     let LoadedModel { config, params, .. } = &loaded;
     let layout = config.output_layout(loaded.layout)?;
@@ -74,7 +76,7 @@ pub fn quantize(
     Ok(QuantizedModel { output: output.to_owned(), matrices, before, after })
 }
 
-/// The precision that a computation with these weights would be in: f32 if most of them are.
+/// The precision of most weights: f32 if at least half of the elements are f32.
 pub(super) fn majority_precision(params: &Parameters) -> Precision {
     let (mut all, mut wide) = (0, 0);
     for (_, p) in params.iter() {

@@ -1,6 +1,6 @@
-//! Tokens that are drawn: softmax at a temperature, over the most likely tokens that together have at
-//! least the probability `top_p` (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751), as
-//! transformers' `TemperatureLogitsWarper` and `TopPLogitsWarper`, in that order.
+//! Sampling tokens: softmax at a temperature over the most likely tokens whose probabilities sum to at least
+//! `top_p` (nucleus sampling, Holtzman et al. 2020, arXiv 1904.09751), as by transformers'
+//! `TemperatureLogitsWarper` and `TopPLogitsWarper`, in that order.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::generation_config::GenerationConfig;
 
-/// Draws the tokens of one example. What it draws depends on the rule, the example's key and the logits
-/// alone: not on its batch, nor on threads.
+/// Draws the tokens of one example. They depend on the settings, the example's key and the logits alone: not on
+/// the batch or on threads.
 pub(super) struct Sampler {
     temperature: f32,
     top_p: f64,
@@ -17,7 +17,7 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    /// None where `rule` draws nothing.
+    /// None if `rule` does not sample: its temperature is 0.
     pub fn new(rule: &GenerationConfig, key: u64) -> Option<Self> {
         let seed = Sha256::new()
             .chain_update("sampling")
@@ -30,7 +30,7 @@ impl Sampler {
         })
     }
 
-    /// The next token, by `logits [V]`.
+    /// Draws the next token, given `logits [V]`.
     pub fn next(&mut self, logits: &[f32]) -> u32 {
         let kept = nucleus(logits, self.temperature, self.top_p);
         let mass: f64 = kept.iter().map(|(_, p)| p).sum();
@@ -41,13 +41,13 @@ impl Sampler {
                 return token;
             }
         }
-        // Rounding alone leads here; a row of a vocabulary is never empty.
+        // Only rounding leads here. A row of logits is never empty.
         kept.last().map_or(0, |&(token, _)| token)
     }
 }
 
-/// The tokens that may be drawn and their probabilities before the others were left out, most likely
-/// first, equals in order. A token is left out if those above it have `top_p` without it.
+/// The tokens that may be drawn, and their probabilities before the others are excluded; most likely first, ties
+/// in order. A token is excluded if the more likely ones sum to `top_p` already.
 fn nucleus(logits: &[f32], temperature: f32, top_p: f64) -> Vec<(u32, f64)> {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weight = |x: f32| (f64::from(x - top) / f64::from(temperature)).exp();
@@ -56,7 +56,7 @@ fn nucleus(logits: &[f32], temperature: f32, top_p: f64) -> Vec<(u32, f64)> {
     tokens.sort_by(|(_, a): &(u32, f64), (_, b)| b.total_cmp(a));
     let mut above = 0.0;
     let kept = tokens.iter().take_while(|(_, p)| {
-        // As transformers, which leaves the step out at 1; else rounding would keep tokens out.
+        // transformers skips the filter at 1; otherwise rounding would exclude tokens.
         let keep = above < top_p || top_p >= 1.0;
         above += p;
         keep

@@ -1,5 +1,5 @@
-//! A checkpoint that was published as what it adds to another: LLaVA-Med 1.0's is a difference to
-//! LLaMA's, whose licence did not allow more.
+//! Applying a weight delta: LLaVA-Med 1.0 was published as the difference to LLaMA, whose license did not allow
+//! publishing the whole.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,32 +14,35 @@ use crate::tensor::{Precision, Tensor};
 use crate::weights::{self, Checkpoint, Stored};
 use crate::{Error, Result};
 
-/// Tables, to which the delta's tokenizer may have added rows.
+/// Tables to which the delta's tokenizer may have added rows.
 const TABLES: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
 
-/// What the base does not have: the delta holds it whole.
+/// Parts that the base lacks: the delta holds them whole.
 const NEW: [&str; 2] = ["model.mm_projector.", "model.vision_tower."];
 
-/// Bytes of a file, about: what is in memory at a time.
-const FILE: usize = 1 << 30;
+/// The approximate size of a file in bytes, which is in memory at a time.
+const FILE_SIZE: usize = 1 << 30;
 
-/// What was written.
+/// The result of [`apply_delta`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeltaApplied {
-    /// Tensors that are a sum.
+    /// Tensors that are the sum of both.
     pub summed: usize,
-    /// Tensors that the delta has alone.
+    /// Tensors that only the delta has.
     pub new: usize,
-    /// Rows that tables have more than the base's.
+    /// Rows that the delta adds to a table.
     pub added_rows: usize,
-    /// Files of weights.
+    /// Files of weights that were written.
     pub files: usize,
 }
 
-/// Writes to `out`, which is made if need be, the model that `delta` makes of `base`: sums of weights in
-/// half precision as LLaVA's `apply_delta.py` computes them, rounded to `precision`; the rest of the
-/// directory is the delta's. The index of the weights comes last, so that a directory with one is
+/// Adds the weights of `delta` to those of `base`, and writes the model to the directory `out`. Sums are computed
+/// in half precision, as by LLaVA's `apply_delta.py`, and rounded to `precision`. The config, the tokenizer and
+/// other files are the delta's. The index of the weights is written last, so that a directory with one is
 /// complete.
+///
+/// # Errors
+/// If a file cannot be read or written, or if the two do not belong together.
 pub fn apply_delta(
     base: &Path,
     delta: &Path,
@@ -48,16 +51,16 @@ pub fn apply_delta(
 ) -> Result<DeltaApplied> {
     let (base, delta_dir) = (open_weight_files(base)?, delta);
     let delta = open_weight_files(delta_dir)?;
-    let sums = pair(&base, &delta)?;
+    let sums = pair_tensors(&base, &delta)?;
     fs::create_dir_all(out).map_err(|e| Error::io(out, &e))?;
-    copy_beside(delta_dir, out, precision)?;
+    copy_other_files(delta_dir, out, precision)?;
     let mut files: Vec<Vec<&Sum<'_>>> = Vec::new();
     let mut room = 0;
     for sum in &sums {
         let bytes = sum.delta.shape().iter().product::<usize>() * precision.size();
         if files.is_empty() || bytes > room {
             files.push(Vec::new());
-            room = FILE;
+            room = FILE_SIZE;
         }
         room = room.saturating_sub(bytes);
         files.last_mut().expect("pushed above").push(sum);
@@ -83,15 +86,15 @@ pub fn apply_delta(
     Ok(DeltaApplied { summed: sums.len() - new, new, added_rows, files: files.len() })
 }
 
-/// A tensor of the delta, and what it is added to.
+/// A tensor of the delta, and the base's tensor that it is added to.
 struct Sum<'a> {
     name: &'a str,
     delta: &'a Stored,
     base: Option<&'a Stored>,
 }
 
-/// Every tensor of the delta with its base. Fails if they do not belong together.
-fn pair<'a>(base: &'a Checkpoint, delta: &'a Checkpoint) -> Result<Vec<Sum<'a>>> {
+/// Every tensor of the delta with the base's.
+fn pair_tensors<'a>(base: &'a Checkpoint, delta: &'a Checkpoint) -> Result<Vec<Sum<'a>>> {
     let computed = |name: &str| name.ends_with(".rotary_emb.inv_freq");
     let mut wrong = Vec::new();
     let mut sums = Vec::new();
@@ -109,20 +112,22 @@ fn pair<'a>(base: &'a Checkpoint, delta: &'a Checkpoint) -> Result<Vec<Sum<'a>>>
         sums.push(Sum { name, delta: stored, base: found });
     }
     let lacks = |name: &&String| !computed(name) && !delta.tensors.contains_key(*name);
-    wrong.extend(base.tensors.keys().filter(lacks).map(|name| format!("{name} is not in it")));
+    wrong.extend(
+        base.tensors.keys().filter(lacks).map(|name| format!("{name} is not in the delta")),
+    );
     if wrong.is_empty() {
         return Ok(sums);
     }
     let more = wrong.len().saturating_sub(5);
     wrong.truncate(5);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let cause = format!("it is no delta to {}: {}{more}", base.path.display(), wrong.join("; "));
+    let cause = format!("it is not a delta to {}: {}{more}", base.path.display(), wrong.join("; "));
     Err(Error::invalid(delta.path.display(), cause).with_remedy(
-        "the base must be the model that the delta was made from, in Hugging Face's layout",
+        "use the model that the delta was made from, in Hugging Face's layout, as the base",
     ))
 }
 
-/// Whether a tensor of the base can be added: of the same shape or, of tables, with fewer rows.
+/// Whether a tensor of the base can be added: it has the same shape or, if it is a table, fewer rows.
 fn fits(name: &str, base: &[usize], delta: &[usize]) -> bool {
     base == delta
         || TABLES.contains(&name) && matches!((base, delta), ([b, c], [d, e]) if b <= d && c == e)
@@ -152,8 +157,8 @@ impl Sum<'_> {
     }
 }
 
-/// Copies what stands beside the delta's weights: its config, tokenizer and the like.
-fn copy_beside(delta: &Path, out: &Path, precision: Precision) -> Result<()> {
+/// Copies the delta's other files: its config, its tokenizer and so on.
+fn copy_other_files(delta: &Path, out: &Path, precision: Precision) -> Result<()> {
     for entry in fs::read_dir(delta).map_err(|e| Error::io(delta, &e))? {
         let path = entry.map_err(|e| Error::io(delta, &e))?.path();
         let Some(name) = path.file_name() else { continue };
@@ -168,7 +173,7 @@ fn copy_beside(delta: &Path, out: &Path, precision: Precision) -> Result<()> {
         }
         let mut config: Value = read_json(&path)?;
         if !config.is_object() {
-            return Err(Error::invalid(path.display(), "it is no object of keys"));
+            return Err(Error::invalid(path.display(), "expected a JSON object"));
         }
         config["torch_dtype"] = match precision {
             Precision::F32 => json!("float32"),
@@ -264,7 +269,7 @@ mod tests {
         };
         refused(&|_, delta| delta[2].1 = &[2], "model.norm.weight is [2], the base's [3]");
         refused(&|_, delta| delta[0].1 = &[1, 3], "model.embed_tokens.weight is [1, 3]");
-        refused(&|_, delta| _ = delta.remove(2), "model.norm.weight is not in it");
+        refused(&|_, delta| _ = delta.remove(2), "model.norm.weight is not in the delta");
         refused(&|base, _| _ = base.remove(2), "model.norm.weight is not in the base");
     }
 }

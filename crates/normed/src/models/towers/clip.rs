@@ -1,5 +1,5 @@
-//! CLIP's vision transformer (Radford et al. 2021, arXiv 2103.00020, section 2.4), as far as the layer
-//! whose states a language model reads.
+//! CLIP's vision transformer (Radford et al. 2021, arXiv 2103.00020, section 2.4), up to the layer whose states
+//! a language model reads.
 
 use serde_json::{Value, json};
 
@@ -12,34 +12,34 @@ use crate::tensor::{
 };
 use crate::{Error, Result};
 
-/// Why what stands above the feature layer is never trained.
-const ABOVE: &str = "it stands above the layer whose states the language model reads";
+/// Why parameters above the feature layer are never trained.
+const ABOVE: &str = "it is above the layer whose states the language model reads";
 
-/// The image encoder's sizes.
+/// The configuration of a CLIP image encoder: the keys of transformers' `CLIPVisionConfig`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClipConfig {
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Width inside the feed-forward networks.
     pub intermediate_size: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub num_hidden_layers: usize,
-    /// Attention heads.
+    /// Attention heads of each block.
     pub num_attention_heads: usize,
-    /// Side of the picture in pixels.
+    /// Height and width of an image in pixels.
     pub image_size: usize,
-    /// Side of a patch in pixels.
+    /// Height and width of a patch in pixels.
     pub patch_size: usize,
-    /// Of the norms.
+    /// Epsilon of the norms.
     pub layer_norm_eps: f64,
-    /// Inside the feed-forward networks.
+    /// The activation inside the feed-forward networks.
     pub hidden_act: Activation,
-    /// Dropout of attention probabilities.
+    /// Dropout rate of attention probabilities.
     pub attention_dropout: f64,
 }
 
 impl ClipConfig {
-    /// OpenAI's ViT-L/14 for pictures `image_size` large: `clip-vit-large-patch14` for 224,
+    /// The config of OpenAI's ViT-L/14 for images of this size: `clip-vit-large-patch14` for 224,
     /// `clip-vit-large-patch14-336` for 336.
     pub fn large(image_size: usize) -> Self {
         Self {
@@ -56,6 +56,9 @@ impl ClipConfig {
     }
 
     /// Reads a `CLIPVisionConfig`; absent keys take its defaults.
+    ///
+    /// # Errors
+    /// If a key has a value that is not supported.
     pub(in crate::models) fn read(keys: &ConfigKeys) -> Result<Self> {
         keys.expect_one_of("model_type", &["clip_vision_model"])?;
         let hidden_act = match keys.get_or("hidden_act", "quick_gelu".to_owned())?.as_str() {
@@ -80,7 +83,7 @@ impl ClipConfig {
         })
     }
 
-    /// As transformers' `CLIPVisionConfig`.
+    /// The content of a `CLIPVisionConfig`.
     pub(in crate::models) fn to_json(&self) -> Value {
         json!({
             "model_type": "clip_vision_model",
@@ -100,7 +103,10 @@ impl ClipConfig {
         })
     }
 
-    /// Whether a model of these sizes can be.
+    /// Checks that a tower of these sizes can exist; `place` names the config file in errors.
+    ///
+    /// # Errors
+    /// If a size or a rate is out of range, or sizes do not divide as they must.
     pub(in crate::models) fn check(&self, place: &str) -> Result<()> {
         let place = &format!("{place}: vision_config");
         check_sizes(
@@ -125,13 +131,13 @@ impl ClipConfig {
         check_rates(place, eps, &[("attention_dropout", self.attention_dropout)])
     }
 
-    /// Patches in a picture; pixels beyond the last whole patch belong to none.
+    /// The number of patches of an image. Pixels after the last whole patch are ignored.
     pub fn num_patches(&self) -> usize {
         (self.image_size / self.patch_size).pow(2)
     }
 }
 
-/// The image encoder.
+/// The image encoder: its layers, without their values.
 #[derive(Debug, Clone)]
 pub struct Clip {
     class: ParamId,
@@ -139,16 +145,16 @@ pub struct Clip {
     patch: Linear,
     patch_size: usize,
     pre_norm: LayerNorm,
-    /// Up to the feature layer.
+    /// The blocks up to the feature layer.
     blocks: Vec<ClipBlock>,
-    /// Tokens of a picture, the class token's among them.
+    /// Tokens of an image, the class token included.
     tokens: usize,
     with_class: bool,
 }
 
 impl Clip {
-    /// Declares all that the checkpoint has, of which the first `layers` blocks are computed; states
-    /// are given on with the class token's or without.
+    /// Declares all parameters of the checkpoint. The first `layers` blocks are computed; the class token's state
+    /// is part of the output if `with_class`.
     pub fn declare(
         scope: &mut Scope<'_>,
         config: &ClipConfig,
@@ -192,13 +198,13 @@ impl Clip {
         Self { class, positions, patch, patch_size, pre_norm, blocks, tokens, with_class }
     }
 
-    /// States of a picture.
+    /// The number of states of an image.
     pub fn states(&self) -> usize {
         if self.with_class { self.tokens } else { self.tokens - 1 }
     }
 
-    /// `pixels [B, 3, H, W]` to the states `[B, N, C]` at the feature layer. Branches are dropped at a
-    /// rate that grows linearly from 0 in the first block to `drop_path` in the last.
+    /// `pixels [P, 3, H, W]` to states `[P, N, C]` at the feature layer, f32. Stochastic depth grows linearly from
+    /// rate 0 in the first block to `drop_path` in the last.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
@@ -221,7 +227,7 @@ impl Clip {
         ops::select_rows(g, &x, patches, self.states())
     }
 
-    /// The parameters that its states depend on.
+    /// The parameters that the output depends on.
     pub fn parameters(params: &Parameters) -> Vec<ParamId> {
         let read =
             |p: &Parameter| p.role().tower == Tower::Vision && p.inert_reason() != Some(ABOVE);

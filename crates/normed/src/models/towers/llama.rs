@@ -1,5 +1,5 @@
-//! LLaMA (Touvron et al. 2023, arXiv 2302.13971) and Mistral (Jiang et al. 2023, arXiv 2310.06825): one
-//! decoder, in which some sizes differ.
+//! LLaMA (Touvron et al. 2023, arXiv 2302.13971) and Mistral (Jiang et al. 2023, arXiv 2310.06825), which differ
+//! only in their config.
 
 use super::llama_config::LlamaConfig;
 use super::rope::Rope;
@@ -9,20 +9,20 @@ use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Parameters, Tower, Var,
 };
 
-/// A language model.
+/// A language model: its layers, without their values.
 #[derive(Debug, Clone)]
 pub struct Llama {
     embed_tokens: ParamId,
     layers: Vec<LlamaBlock>,
     norm: RmsNorm,
-    /// Over the table again, if they are tied.
+    /// Shares the embedding table's weight if the two are tied.
     lm_head: Linear,
     rope: Rope,
 }
 
 impl Llama {
-    /// Declares `prefix.embed_tokens`, `prefix.layers`, `prefix.norm`, and `lm_head` unless it is tied
-    /// to the table.
+    /// Declares `prefix.embed_tokens`, `prefix.layers`, `prefix.norm`, and `lm_head` unless it is tied to the
+    /// embedding table.
     pub fn declare(params: &mut Parameters, prefix: &str, config: &LlamaConfig) -> Self {
         let table = [config.vocab_size, config.hidden_size];
         let scope = &mut params.scope(Tower::Decoder, prefix);
@@ -45,7 +45,7 @@ impl Llama {
         Self { embed_tokens, layers, norm, lm_head, rope }
     }
 
-    /// The same with other rotations.
+    /// Replaces the rotary embedding.
     #[cfg(test)]
     pub(in crate::models) fn set_rope(
         &mut self,
@@ -56,7 +56,8 @@ impl Llama {
         self.rope = Rope::new(config, dim, context);
     }
 
-    /// What it reads: rows of its table and of `value [.., C]`, `[B, T, C]` with `T` of `width`.
+    /// The embeddings `[B, T, C]` that the model reads, in sequences of `T = width` rows, each from the embedding
+    /// table or from `value [.., C]`.
     pub fn embed(
         &self,
         g: &mut Graph<'_>,
@@ -67,18 +68,18 @@ impl Llama {
         ops::assemble_rows(g, self.embed_tokens, value, rows, width)
     }
 
-    /// How many virtual tokens open the sequences.
+    /// The number of virtual tokens at the start of sequences; 0 without prompt tuning.
     pub fn prompt_length(&self, g: &Graph<'_>) -> usize {
         nn::prompt_length(g, self.embed_tokens)
     }
 
-    /// What opens the sequences, `x [B, T, C]`, behind the virtual tokens: `[B, P + T, C]`.
+    /// Embeddings `[B, P + T, C]`: the virtual tokens, and then `x [B, T, C]`, the start of the sequences.
     pub fn prepend_prompt(&self, g: &mut Graph<'_>, x: Var) -> Var {
         nn::prepend_prompt(g, self.embed_tokens, x)
     }
 
-    /// `x [B, T, C] -> [B, T, C]`, to go into [`Llama::logits`]; sequence `b` is `lengths[b]` long, and
-    /// padded on the right.
+    /// The states `[B, T, C]` before the final norm, for [`Llama::logits`]. Sequence `b` of `x [B, T, C]` has
+    /// `lengths[b]` rows and is padded on the right.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
@@ -95,7 +96,8 @@ impl Llama {
         x
     }
 
-    /// As [`Llama::forward`], for the cache alone, in which each sequence has room for `room` more rows.
+    /// As [`Llama::forward`], but gives the caches of keys and values, one for each block, in which each sequence
+    /// has room for `room` more rows. No gradients.
     pub fn prefill(
         &self,
         g: &mut Graph<'_>,
@@ -117,7 +119,7 @@ impl Llama {
         caches
     }
 
-    /// One more token a sequence. Gives its logits `[B, 1, V]`.
+    /// Reads one more token of each sequence; gives the logits `[B, 1, V]` of the next.
     pub fn step(&self, g: &mut Graph<'_>, tokens: &[u32], caches: &mut [KvCache]) -> Var {
         let rows: Vec<_> = tokens.iter().map(|&id| RowSource::Table(id)).collect();
         let mut x = self.embed(g, None, &rows, 1);
@@ -129,13 +131,12 @@ impl Llama {
         self.logits(g, &x)
     }
 
-    /// How many keys of a prefix stand before those of the sequences, which begin at this position (as
-    /// behind a cache in transformers).
+    /// The number of prefix keys. Sequences start at this position, as they do after a cache in transformers.
     fn prefix_length(&self, g: &Graph<'_>) -> usize {
         self.layers.first().map_or(0, |layer| layer.prefix_length(g))
     }
 
-    /// As the cross-entropy of [`Llama::logits`].
+    /// The cross-entropy loss of [`Llama::logits`] of `x`.
     pub fn loss(
         &self,
         g: &mut Graph<'_>,
@@ -151,7 +152,7 @@ impl Llama {
         ops::linear_cross_entropy(g, &x, self.lm_head.weight, labels, label_smoothing)
     }
 
-    /// `[.., C] -> [.., V]`.
+    /// The logits `[.., V]` of states `x [.., C]`.
     pub fn logits(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let x = self.norm.forward_autocast(g, x);
         self.lm_head.forward(g, &x)

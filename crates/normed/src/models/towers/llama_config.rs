@@ -1,4 +1,4 @@
-//! A language model's sizes: the keys of transformers' `LlamaConfig` and `MistralConfig`, checked.
+//! A language model's configuration: the keys of transformers' `LlamaConfig` and `MistralConfig`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_
 use crate::nn::{AttentionShape, LlamaBlockConfig};
 use crate::{Error, Result};
 
-/// Whose config it is: absent keys mean other things in each.
+/// Whose config it is. Absent keys have different defaults in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LlamaKind {
@@ -19,7 +19,7 @@ pub enum LlamaKind {
 }
 
 impl LlamaKind {
-    /// The `model_type`.
+    /// The value of `model_type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
@@ -28,51 +28,54 @@ impl LlamaKind {
     }
 }
 
-/// A language model's sizes.
+/// The configuration of a language model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
     /// Whose keys it has.
     pub model_type: LlamaKind,
-    /// Rows of the table, of which a tokenizer may use fewer.
+    /// Rows of the embedding table; the tokenizer may have fewer tokens.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Width inside the feed-forward networks.
     pub intermediate_size: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub num_hidden_layers: usize,
-    /// AttentionShape of queries.
+    /// Query heads of each block.
     pub num_attention_heads: usize,
-    /// AttentionShape of keys and values.
+    /// Key and value heads of each block.
     pub num_key_value_heads: usize,
-    /// Elements of a head.
+    /// Width of a head.
     pub head_dim: usize,
-    /// The context, as the file says it.
+    /// The context length that the file states. See [`LlamaConfig::positions`].
     pub max_position_embeddings: usize,
-    /// Of the norms.
+    /// Epsilon of the norms.
     pub rms_norm_eps: f64,
-    /// How queries and keys are turned.
+    /// The rotary embedding of positions.
     pub rope_parameters: RopeConfig,
-    /// A token sees only so many, itself the last of them.
+    /// A token attends only to the last tokens, this many, itself included; to all if absent.
     pub sliding_window: Option<usize>,
-    /// Whether the head is the table.
+    /// Whether the prediction head is the embedding table.
     pub tie_word_embeddings: bool,
-    /// Whether the attention's projections have biases.
+    /// Whether the attention's linear layers have biases.
     pub attention_bias: bool,
-    /// Whether the feed-forward network's have.
+    /// Whether the feed-forward networks' linear layers have biases.
     pub mlp_bias: bool,
-    /// Dropout of attention probabilities.
+    /// Dropout rate of attention probabilities.
     pub attention_dropout: f64,
-    /// Opens a text.
+    /// The first token of a text.
     pub bos_token_id: Option<u32>,
-    /// Close an answer.
+    /// The tokens that end an answer.
     pub eos_token_id: Vec<u32>,
     /// Fills short rows.
     pub pad_token_id: Option<u32>,
 }
 
 impl LlamaConfig {
-    /// Reads the keys of a `kind`'s config; absent ones take its defaults.
+    /// Reads the keys of a config of this kind; absent keys take its defaults.
+    ///
+    /// # Errors
+    /// If a key has a value that is not supported.
     pub(in crate::models) fn read(keys: &ConfigKeys, kind: LlamaKind) -> Result<Self> {
         let mistral = kind == LlamaKind::Mistral;
         let pick = |of_llama, of_mistral| if mistral { of_mistral } else { of_llama };
@@ -88,7 +91,7 @@ impl LlamaConfig {
             (true, false) => Some(4096),
             (false, _) => None,
         };
-        // A pad token of -1 stands for none in old files.
+        // In old files a pad token of -1 means none.
         let token = |key| -> Result<Option<u32>> {
             Ok(keys.get::<i64>(key)?.and_then(|id| u32::try_from(id).ok()))
         };
@@ -119,7 +122,7 @@ impl LlamaConfig {
         })
     }
 
-    /// As transformers writes it.
+    /// The config as transformers writes it.
     pub(in crate::models) fn to_json(&self) -> Value {
         let mut json = json!({
             "model_type": self.model_type.name(),
@@ -153,7 +156,11 @@ impl LlamaConfig {
         json
     }
 
-    /// Whether a model of these sizes can be.
+    /// Checks that a language model of these sizes can exist; `place` names the config file in errors.
+    ///
+    /// # Errors
+    /// If a size or a rate is out of range, sizes do not divide as they must, or a token id is outside the
+    /// vocabulary.
     pub(in crate::models) fn check(&self, place: &str) -> Result<()> {
         let place = &format!("{place}: text_config");
         check_sizes(
@@ -172,28 +179,31 @@ impl LlamaConfig {
         )?;
         let kv_heads = ("num_key_value_heads", self.num_key_value_heads);
         check_multiple(place, ("num_attention_heads", self.num_attention_heads), kv_heads)?;
-        check_multiple(place, ("head_dim", self.head_dim), ("the two halves of a head:", 2))?;
+        check_multiple(place, ("head_dim", self.head_dim), ("the number of halves", 2))?;
         let eps = ("rms_norm_eps", self.rms_norm_eps);
         check_rates(place, eps, &[("attention_dropout", self.attention_dropout)])?;
         if self.eos_token_id.is_empty() {
-            return Err(Error::invalid(place, "eos_token_id names no token: no answer would end"));
+            return Err(Error::invalid(
+                place,
+                "eos_token_id names no token, so that no answer would end",
+            ));
         }
         let ids = self.eos_token_id.iter().chain(&self.bos_token_id).chain(&self.pad_token_id);
         match ids.copied().find(|&id| id as usize >= self.vocab_size) {
             None => Ok(()),
             Some(id) => {
-                let cause = format!("token {id} is outside {} tokens", self.vocab_size);
+                let cause = format!("token {id} is outside a vocabulary of {}", self.vocab_size);
                 Err(Error::invalid(place, cause))
             }
         }
     }
 
-    /// How many positions a sequence can have.
+    /// The number of positions that a sequence can have.
     pub fn positions(&self) -> usize {
         self.rope_parameters.positions(self.max_position_embeddings)
     }
 
-    /// A block's sizes.
+    /// The sizes of a block.
     pub fn block_config(&self) -> LlamaBlockConfig {
         LlamaBlockConfig {
             hidden: self.hidden_size,

@@ -1,21 +1,21 @@
-//! What makes a language model's tokens of an image encoder's states: one layer (Liu et al. 2023, arXiv
-//! 2304.08485, section 4.1) or two with GELU between (arXiv 2310.03744, section 3.3).
+//! The projector, which turns an image encoder's states into tokens of a language model: one linear layer (Liu et
+//! al. 2023, arXiv 2304.08485, section 4.1) or two with GELU between them (arXiv 2310.03744, section 3.3).
 
 use crate::nn::{Linear, Mlp};
 use crate::ops::Activation;
 use crate::tensor::{Graph, Module, Scope, Var};
 
-/// Which of them.
+/// The kinds of projector; names are those of LLaVA's `mm_projector_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProjectorKind {
-    /// LLaVA 1.0's, `linear`.
+    /// One linear layer, `linear`: LLaVA 1.0's.
     Linear,
-    /// LLaVA 1.5's, `mlp2x_gelu`.
+    /// Two linear layers, `mlp2x_gelu`: LLaVA 1.5's.
     Mlp2xGelu,
 }
 
 impl ProjectorKind {
-    /// Its layers.
+    /// The number of linear layers.
     pub fn layers(self) -> usize {
         match self {
             Self::Linear => 1,
@@ -24,7 +24,7 @@ impl ProjectorKind {
     }
 }
 
-/// A projector.
+/// A projector: its layers, without their values.
 #[derive(Debug, Clone)]
 pub enum Projector {
     /// `linear_1(x)`.
@@ -34,8 +34,8 @@ pub enum Projector {
 }
 
 impl Projector {
-    /// Declares `linear_1 [C', C]` and, where there are two, `linear_2 [C', C']`, under the names of
-    /// transformers' `LlavaMultiModalProjector`, with biases if it is to have them.
+    /// Declares `linear_1 [C', C]` and, if there are two layers, `linear_2 [C', C']`, as in transformers'
+    /// `LlavaMultiModalProjector`; with biases if `has_bias`. The pair is `C` and `C'`.
     pub fn declare(
         scope: &mut Scope<'_>,
         kind: ProjectorKind,
@@ -54,7 +54,7 @@ impl Projector {
         }
     }
 
-    /// `[B, N, C] -> [B, N, C']`, f32.
+    /// `[P, N, C']` for `x [P, N, C]`, in f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         match self {
             Self::Linear(layer) => layer.forward(g, x),

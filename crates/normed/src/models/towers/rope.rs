@@ -1,6 +1,5 @@
-//! By what angles a language model turns queries and keys at each position: the plain angles of Su et
-//! al. 2021 (arXiv 2104.09864), and those of models whose context was extended afterwards. Formulas
-//! and keys are transformers' (`modeling_rope_utils.py`).
+//! Rotary position embeddings (RoPE, Su et al. 2021, arXiv 2104.09864), and the variants that extend a model's
+//! context. Formulas and keys are those of transformers' `modeling_rope_utils.py`.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -11,53 +10,53 @@ use crate::models::config_keys::ConfigKeys;
 use crate::ops::RotaryTable;
 use crate::{Error, Result};
 
-/// The frequencies of positions, as config.json has them.
+/// The rotary embedding's settings, as config.json has them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RopeConfig {
-    /// The base of the wavelengths.
+    /// The base of the wavelengths, `theta`.
     pub rope_theta: f64,
-    /// How the context was extended.
+    /// How the context is extended.
     pub scaling: RopeScaling,
 }
 
-/// How a model's context was extended.
+/// How a model's context is extended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
-    /// Not at all.
+    /// It is not.
     Default,
     /// Positions are divided by the factor (Chen et al. 2023, arXiv 2306.15595).
     Linear {
-        /// How many times as long the context is.
+        /// The factor by which the context is longer.
         factor: f64,
     },
     /// The base grows with the length of the sequence, once that exceeds the original context.
     Dynamic {
-        /// By how much it grows.
+        /// How fast the base grows.
         factor: f64,
     },
-    /// Long wavelengths are divided by the factor, short ones are left (Llama 3.1).
+    /// Low frequencies are divided by the factor, high ones are kept (Llama 3.1).
     Llama3 {
-        /// How many times as long the context is.
+        /// The factor by which the context is longer.
         factor: f64,
-        /// The original context over this is the longest wavelength that is not fully divided.
+        /// The original context divided by this is the longest wavelength that is not fully divided.
         low_freq_factor: f64,
-        /// The original context over this is the longest wavelength that is left.
+        /// The original context divided by this is the longest wavelength that is kept.
         high_freq_factor: f64,
-        /// The original context.
+        /// The original context in tokens.
         original: usize,
     },
-    /// As `Llama3` with a ramp over the dimensions, and scores scaled besides (Peng et al. 2023,
-    /// arXiv 2309.00071).
+    /// As `Llama3`, with a ramp over the dimensions, and with scaled scores (Peng et al. 2023, arXiv
+    /// 2309.00071).
     Yarn {
-        /// How many times as long the context is.
+        /// The factor by which the context is longer.
         factor: f64,
-        /// What cosines and sines are multiplied by.
+        /// The factor of cosines and sines.
         attention_factor: f64,
-        /// Turns within the original context from which on a dimension is left.
+        /// Dimensions with at least this many turns within the original context are kept.
         beta_fast: f64,
-        /// Turns within the original context up to which a dimension is fully divided.
+        /// Dimensions with at most this many turns within the original context are fully divided.
         beta_slow: f64,
-        /// The original context.
+        /// The original context in tokens.
         original: usize,
         /// Whether the ramp starts and ends at whole dimensions.
         truncate: bool,
@@ -65,8 +64,11 @@ pub enum RopeScaling {
 }
 
 impl RopeConfig {
-    /// Reads `rope_parameters`, or the older `rope_theta` and `rope_scaling`, of a text config whose
-    /// context is `context` long.
+    /// Reads `rope_parameters`, or the older `rope_theta` and `rope_scaling`, of a config whose context has
+    /// `context` tokens.
+    ///
+    /// # Errors
+    /// If the kind of scaling is not supported, or a value is missing or out of range.
     pub(in crate::models) fn read(keys: &ConfigKeys, context: usize) -> Result<Self> {
         let outer = keys.get_or("rope_theta", 10_000.0)?;
         let section = match keys.section("rope_parameters")? {
@@ -83,7 +85,7 @@ impl RopeConfig {
         let partial =
             rope.get_or("partial_rotary_factor", keys.get_or("partial_rotary_factor", 1.0)?)?;
         if partial != 1.0 {
-            let cause = format!("partial_rotary_factor is {partial}; only whole heads are turned");
+            let cause = format!("partial_rotary_factor is {partial}; only 1 is supported");
             return Err(Error::invalid(&rope.place, cause));
         }
         let need = |key: &str| -> Result<f64> {
@@ -144,7 +146,7 @@ impl RopeConfig {
             }
             RopeScaling::Yarn { factor, original, .. } => (factor, original),
         };
-        // Up to a thousand times, where real models go to some tens.
+        // Real models extend the context by some tens at most.
         if !(1.0..=1000.0).contains(&factor) {
             return Err(Error::invalid(place, format!("factor is {factor}, not 1 to 1000")));
         }
@@ -156,7 +158,8 @@ impl RopeConfig {
         Ok(self)
     }
 
-    /// How far positions go, where config.json says `context`: some kinds say the original there.
+    /// The number of positions, given the `context` that config.json states: with some kinds of scaling it states
+    /// the original context.
     pub fn positions(&self, context: usize) -> usize {
         let times = |factor: f64, original: usize| (factor * original as f64) as usize;
         match self.scaling {
@@ -168,7 +171,7 @@ impl RopeConfig {
         }
     }
 
-    /// As config.json's `rope_parameters`.
+    /// The content of config.json's `rope_parameters`.
     pub(in crate::models) fn to_json(&self) -> Value {
         let mut json = match self.scaling {
             RopeScaling::Default => json!({ "rope_type": "default" }),
@@ -202,8 +205,8 @@ impl RopeConfig {
         json
     }
 
-    /// The frequencies of a head of `dim` elements in a sequence of `length`, and what cosines and
-    /// sines are multiplied by.
+    /// The frequencies of a head of width `dim` in a sequence of `length` tokens, and the factor of cosines and
+    /// sines.
     fn frequencies(&self, dim: usize, context: usize, length: usize) -> (Vec<f32>, f32) {
         let base = match self.scaling {
             RopeScaling::Dynamic { factor } if dim > 2 => {
@@ -259,7 +262,8 @@ impl RopeConfig {
     }
 }
 
-/// What scores are scaled by, in the square: `attention_factor`, or what `mscale` makes of the factor.
+/// The factor of cosines and sines, by whose square scores are scaled: `attention_factor`, or else computed from
+/// `mscale`.
 fn yarn_attention_factor(rope: &ConfigKeys, factor: f64) -> Result<f64> {
     if let Some(given) = rope.get("attention_factor")? {
         return Ok(given);
@@ -269,25 +273,25 @@ fn yarn_attention_factor(rope: &ConfigKeys, factor: f64) -> Result<f64> {
     Ok(if mscale != 0.0 && all != 0.0 { scale(mscale) / scale(all) } else { scale(1.0) })
 }
 
-/// The rotations of one model.
+/// The rotary embedding of one model.
 #[derive(Debug, Clone)]
 pub(in crate::models) struct Rope {
     config: RopeConfig,
     dim: usize,
     context: usize,
-    /// Of sequences inside the original context.
+    /// The frequencies of sequences inside the original context.
     base: Arc<[f32]>,
     scale: f32,
 }
 
 impl Rope {
-    /// For heads of `dim` elements, where config.json says that the context is `context` long.
+    /// The rotary embedding of heads of width `dim`, given the `context` that config.json states.
     pub fn new(config: &RopeConfig, dim: usize, context: usize) -> Self {
         let (base, scale) = config.frequencies(dim, context, context);
         Self { config: config.clone(), dim, context, base: base.into(), scale }
     }
 
-    /// Of sequences of `lengths`, each padded to `width`, the first at position `first`.
+    /// The rotations of sequences with these lengths, padded to `width`, that start at position `first`.
     pub fn rotation_for_sequences(
         &self,
         lengths: &[usize],
@@ -303,7 +307,7 @@ impl Rope {
         RotaryTable::new(rows, self.scale)
     }
 
-    /// Of one row a sequence, at its position there.
+    /// The rotations of one row of each sequence, at these positions.
     pub fn rotation_at(&self, positions: &[usize]) -> RotaryTable {
         let each: Vec<_> = positions.iter().map(|&p| (p, self.frequencies(p + 1))).collect();
         RotaryTable::new(each.iter().map(|(p, of)| (*p, &**of)), self.scale)
@@ -316,7 +320,7 @@ impl Rope {
         self.config.frequencies(self.dim, self.context, length).0.into()
     }
 
-    /// Whether a sequence of this length has the frequencies of short ones.
+    /// Whether a sequence of this length has the frequencies of sequences inside the original context.
     fn is_base(&self, length: usize) -> bool {
         length <= self.context || !matches!(self.config.scaling, RopeScaling::Dynamic { .. })
     }
