@@ -133,7 +133,7 @@ fn inspect_says_what_of_a_llava_no_loss_can_move() {
         "LlavaMistralForCausalLM, LLaVA's own layout: an image of 336 x 336 takes 576 tokens",
         "102,400   96,256",
         "266,240  266,240",
-        "stands above the layer whose states",
+        "is above the layer whose states",
         "model.vision_tower.encoder.layers.*.self_attn.k_proj.bias, 23 blocks",
         "model.vision_tower.encoder.layers.23.layer_norm1.bias",
     ] {

@@ -188,10 +188,7 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     assert!(forward(&again, batch).data() == tuned.data(), "{name}: saved");
     if precedes || name.contains("adapter") {
         let error = models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap_err();
-        assert!(
-            error.to_string().contains("no change of the model's own weights"),
-            "{name}: {error}"
-        );
+        assert!(error.to_string().contains("cannot be merged"), "{name}: {error}");
         return;
     }
     models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap();

@@ -1,5 +1,5 @@
-//! A small LLaVA from its making to its answers: made, trained further, tuned, quantised, asked; and what
-//! of its files and its questions is refused.
+//! A small LLaVA from a recipe to its answers: created, trained further, tuned, quantized, evaluated; and errors in
+//! its files and questions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ mod tiny;
 const LANGUAGE: &str = "{ hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 4, \
      num_key_value_heads = 2, intermediate_size = 24, max_position_embeddings = 320 }";
 
-/// What `tiny::make` writes, a tokenizer, and in the place of its recipe one that makes a LLaVA.
+/// Writes what `tiny::make` writes, a tokenizer, and recipes that create, train and tune a LLaVA.
 fn workplace(root: &Path) {
     tiny::make(root, "method = \"layer_norm\"", "epochs = 1\nmetric = \"last\"");
     let tokenizer = root.join("tokenizer");
@@ -54,7 +54,7 @@ fn recipe(root: &Path, name: &str, settings: &[&str]) -> Recipe {
     Recipe::open(&root.join(name), &settings).unwrap()
 }
 
-/// Follows the recipe `name` to its end, in `root/output`.
+/// Runs the recipe `name` in `root/output`.
 fn follow(root: &Path, name: &str, settings: &[&str], output: &str) -> Outcome {
     let recipe = Recipe { output: root.join(output), ..recipe(root, name, settings) };
     let options = RunOptions { test: true, ..RunOptions::default() };
@@ -84,14 +84,14 @@ fn answers(
 }
 
 #[test]
-fn a_llava_is_made_trained_further_and_tuned() {
+fn a_llava_is_created_trained_further_and_tuned() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     workplace(root);
     let planned = plan(&recipe(root, "make.toml", &[])).unwrap();
     let outcome = follow(root, "make.toml", &[], "made");
     assert_eq!((planned.trained, planned.total), (outcome.trained, outcome.total));
-    // Everything is trained, but for what stands above the feature layer and the key biases.
+    // Everything is trained except the layers above the feature layer and the key biases.
     assert!(outcome.trained < outcome.total && outcome.trained > outcome.total * 3 / 4);
     assert!(outcome.test.unwrap().before.is_none());
     let made = models::load(&root.join("made/model"), None).unwrap();
@@ -104,7 +104,7 @@ fn a_llava_is_made_trained_further_and_tuned() {
         (&json!(700), &json!(-2))
     );
 
-    // Where it goes on, it is what it was; where it ends, every tower has moved.
+    // Training continues from the same weights, and changes every tower.
     let further = recipe(root, "further.toml", &[]);
     let begun = further.open_base().unwrap();
     assert_eq!(begun.content_hash, made.content_hash);
@@ -123,15 +123,15 @@ fn a_llava_is_made_trained_further_and_tuned() {
     let outcome = follow(root, "tune.toml", &[], "tuned");
     let plan = plan(&recipe(root, "tune.toml", &[])).unwrap();
     assert_eq!(plan.trained, outcome.trained);
-    // CLIP's: one before two blocks of two, gain and bias; the language model's: two blocks of two, and one.
+    // CLIP: a norm before two blocks with two norms, weight and bias. Language model: two blocks with two, and one.
     assert_eq!(outcome.trained, (1 + 2 * 2) * 2 * 16 + (2 * 2 + 1) * 16);
     assert!(root.join("tuned/adapter/adapter_model.safetensors").is_file());
 }
 
-/// `nll` is over the answer's tokens and the closing one, and neither it nor an answer depends on the
-/// batch; a template that is asked for changes the prompt.
+/// `nll` covers the answer's tokens and the end token. Neither it nor an answer depends on the batch, and another
+/// template changes both.
 #[test]
-fn a_llava_is_asked() {
+fn answers_do_not_depend_on_the_batch_but_on_the_template() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     workplace(root);
@@ -187,13 +187,13 @@ fn a_llava_is_asked() {
     for template in [TemplateName::MistralInstruct, TemplateName::VicunaV1, TemplateName::Simple] {
         let other = answers(root, &tuned(Some(template)), &rule, 10);
         let same = own.iter().zip(&other).all(|(a, b)| a.nll == b.nll);
-        // What a Mistral is asked by where nothing is said.
+        // The default template of a Mistral.
         assert_eq!(same, template == TemplateName::MistralInstruct, "{template:?}");
     }
 }
 
-/// Writes the made model into `dir` as LLaVA's own code would have: its names and keys, two shards, the
-/// image encoder in a directory of its own.
+/// Writes the model into `dir` as LLaVA's own code does: with its names and keys, in two shards, and with the image
+/// encoder in a directory of its own.
 fn own_layout(made: &LoadedModel, dir: &Path) {
     let clip = dir.join("clip-tiny");
     fs::create_dir_all(&clip).unwrap();
@@ -237,10 +237,10 @@ fn own_layout(made: &LoadedModel, dir: &Path) {
     made.tokenizer.save(dir).unwrap();
 }
 
-/// LLaVA-Med's own layout has a place for the picture that Hugging Face's has not: what is quantised
-/// stays in it, and needs nothing of the directory that it was made from.
+/// A model in LLaVA-Med's own layout, which Hugging Face's cannot express, is quantized in the same layout, and the
+/// result does not need the original directory.
 #[test]
-fn what_is_in_llavas_own_layout_is_quantised_in_it() {
+fn a_model_in_llavas_own_layout_is_quantized_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     workplace(root);
@@ -258,20 +258,20 @@ fn what_is_in_llavas_own_layout_is_quantised_in_it() {
         fs::create_dir_all(root.join("moved")).unwrap();
         let written = quantize(&root.join("own"), to, &output, &mut |_, _| {}).unwrap();
         assert_eq!(written.matrices, 3 * 6 + 2 + 2 * 7);
-        let quantised = models::load(&output, None).unwrap();
+        let quantized = models::load(&output, None).unwrap();
         assert_eq!(
-            (quantised.layout, format!("{:?}", quantised.image_processor)),
+            (quantized.layout, format!("{:?}", quantized.image_processor)),
             (own.layout, format!("{:?}", own.image_processor))
         );
-        assert_eq!(quantised.text_rule, own.text_rule);
-        for (a, b) in likelihoods(&quantised).iter().zip(&wanted) {
+        assert_eq!(quantized.text_rule, own.text_rule);
+        for (a, b) in likelihoods(&quantized).iter().zip(&wanted) {
             assert!((a - b).abs() < 0.3 * b, "{a} for {b}");
         }
     }
     // A run that would have to save such a model whole says so before it begins.
     let further = recipe(root, "further.toml", &[&format!("init.from={:?}", root.join("own"))]);
     for error in [plan(&further).err(), further.open_base().err()] {
-        assert!(error.unwrap().to_string().contains("no token stands for the picture"));
+        assert!(error.unwrap().to_string().contains("no token stands for an image"));
     }
 }
 
@@ -319,7 +319,7 @@ fn what_is_wrong_is_named() {
     refused(&integers, &["of a different shape or type", "of type I32"]);
     refused(
         &|| fs::remove_dir_all(own.join("clip-tiny")).unwrap(),
-        &["there is no image encoder someone/clip-tiny", "normed fetch someone/clip-tiny --output"],
+        &["found no image encoder someone/clip-tiny", "normed fetch someone/clip-tiny --output"],
     );
     // Ids beyond the table; a padded one is as it should be.
     refused(&|| config("vocab_size", json!(700)), &["701 tokens, the model's table 700 rows"]);
@@ -339,5 +339,5 @@ fn what_is_wrong_is_named() {
         assert!(error.contains(part), "{error}");
     }
     // As many positions as the picture takes, or one more, are no context.
-    refused(&|| config("max_position_embeddings", json!(4)), &["a picture is 4 tokens"]);
+    refused(&|| config("max_position_embeddings", json!(4)), &["an image takes 4"]);
 }

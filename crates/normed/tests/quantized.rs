@@ -1,5 +1,4 @@
-//! QuantizedMatrix weights: against what bitsandbytes wrote (reference/bnb_golden.py), there and back, and in
-//! a run.
+//! Quantized weights: equal to those of bitsandbytes (reference/bnb_golden.py), saved and loaded, and in a run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +25,7 @@ fn quantized(dir: &Path, to: Quantization, output: &Path) -> QuantizedModel {
     quantize(dir, to, output, &mut |_, _| {}).unwrap()
 }
 
-/// Loaded as a run loads it.
+/// Loads a model as a run does.
 fn load(dir: &Path, precision: Precision) -> LoadedModel {
     let mut loaded = models::load_as_stored(dir, None).unwrap();
     loaded.params.set_precision(precision);
@@ -182,8 +181,8 @@ fn a_directory_is_quantized_once_and_never_overwritten() {
         assert!(error.to_string().contains(cause), "{error}");
     };
     quantized(&base, Quantization::Int8, &once);
-    fails(&base, &once, "is there already");
-    fails(&once, &root.path().join("twice"), "is quantised already, to int8");
+    fails(&base, &once, "exists already");
+    fails(&once, &root.path().join("twice"), "is quantized already, to int8");
     fails(&root.path().join("nowhere"), &root.path().join("x"), "config.json");
     fails(&base, &root.path().join("no/such/place"), "no such file or directory");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "something is left behind");

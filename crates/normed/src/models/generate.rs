@@ -131,40 +131,13 @@ impl<'e> BeamSearch<'e> {
         rule: &GenerationConfig,
     ) -> Vec<usize> {
         let beams = rule.num_beams;
-        // Twice as many candidates as beams: even if `num_beams` of them end here, as many continue.
-        let (running, before) = (&self.running, (self.prompt, self.start));
-        let rows = running.iter().zip(logits).map(|(beam, row)| {
-            if beams > 1 {
-                log_softmax(row);
-            }
-            penalize(row, before, &beam.tokens, rule.repetition_penalty);
-            row
-        });
-        let best = match &mut self.sampler {
-            None => {
-                let rows = rows.map(|row| {
-                    if beams == 1 {
-                        log_softmax(row);
-                    }
-                    &*row
-                });
-                best_candidates(running, rows, 2 * beams)
-            }
-            Some(sampler) => {
-                let drawn = |(beam, row): (usize, &mut [f32])| Candidate {
-                    beam,
-                    token: sampler.next(row),
-                    score: 0.0,
-                };
-                rows.enumerate().map(drawn).collect()
-            }
-        };
+        let candidates = self.candidates(logits, rule);
         self.length += 1;
         let last = self.length == rule.max_new_tokens;
         let normalizer = f64::from(self.length as u32).powf(f64::from(rule.length_penalty)) as f32;
         let mut running = Vec::with_capacity(beams);
         let mut origins = Vec::with_capacity(beams);
-        for (rank, next) in best.into_iter().enumerate() {
+        for (rank, next) in candidates.into_iter().enumerate() {
             let mut ends = self.ending.is_stop_token(next.token);
             let mut tokens = self.running[next.beam].tokens.clone();
             if !ends {
@@ -186,6 +159,43 @@ impl<'e> BeamSearch<'e> {
             origins.clear();
         }
         origins
+    }
+
+    /// The candidates for the next step: the most likely ones, or one that is drawn for the only beam.
+    fn candidates<'l>(
+        &mut self,
+        logits: impl Iterator<Item = &'l mut [f32]>,
+        rule: &GenerationConfig,
+    ) -> Vec<Candidate> {
+        let beams = rule.num_beams;
+        let (running, before) = (&self.running, (self.prompt, self.start));
+        let rows = running.iter().zip(logits).map(|(beam, row)| {
+            if beams > 1 {
+                log_softmax(row);
+            }
+            penalize(row, before, &beam.tokens, rule.repetition_penalty);
+            row
+        });
+        match &mut self.sampler {
+            None => {
+                let rows = rows.map(|row| {
+                    if beams == 1 {
+                        log_softmax(row);
+                    }
+                    &*row
+                });
+                // Twice as many candidates as beams: even if `num_beams` of them end here, as many continue.
+                best_candidates(running, rows, 2 * beams)
+            }
+            Some(sampler) => {
+                let drawn = |(beam, row): (usize, &mut [f32])| Candidate {
+                    beam,
+                    token: sampler.next(row),
+                    score: 0.0,
+                };
+                rows.enumerate().map(drawn).collect()
+            }
+        }
     }
 
     /// Whether no running beam is expected to beat the finished ones. As transformers' heuristic for

@@ -54,17 +54,7 @@ pub fn apply_delta(
     let sums = pair_tensors(&base, &delta)?;
     fs::create_dir_all(out).map_err(|e| Error::io(out, &e))?;
     copy_other_files(delta_dir, out, precision)?;
-    let mut files: Vec<Vec<&Sum<'_>>> = Vec::new();
-    let mut room = 0;
-    for sum in &sums {
-        let bytes = sum.delta.shape().iter().product::<usize>() * precision.size();
-        if files.is_empty() || bytes > room {
-            files.push(Vec::new());
-            room = FILE_SIZE;
-        }
-        room = room.saturating_sub(bytes);
-        files.last_mut().expect("pushed above").push(sum);
-    }
+    let files = split_into_files(&sums, precision);
     let mut map = BTreeMap::new();
     let mut total = 0;
     for (i, sums) in files.iter().enumerate() {
@@ -125,6 +115,23 @@ fn pair_tensors<'a>(base: &'a Checkpoint, delta: &'a Checkpoint) -> Result<Vec<S
     Err(Error::invalid(delta.path.display(), cause).with_remedy(
         "use the model that the delta was made from, in Hugging Face's layout, as the base",
     ))
+}
+
+/// The tensors of each file, in order: a file is full when the next tensor would exceed [`FILE_SIZE`].
+fn split_into_files<'s, 'a>(sums: &'s [Sum<'a>], precision: Precision) -> Vec<Vec<&'s Sum<'a>>> {
+    let (mut files, mut room): (Vec<Vec<_>>, usize) = (Vec::new(), 0);
+    for sum in sums {
+        let bytes = sum.delta.shape().iter().product::<usize>() * precision.size();
+        match files.last_mut() {
+            Some(file) if bytes <= room => file.push(sum),
+            _ => {
+                files.push(vec![sum]);
+                room = FILE_SIZE;
+            }
+        }
+        room = room.saturating_sub(bytes);
+    }
+    files
 }
 
 /// Whether a tensor of the base can be added: it has the same shape or, if it is a table, fewer rows.
