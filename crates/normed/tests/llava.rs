@@ -128,6 +128,30 @@ fn a_llava_is_created_trained_further_and_tuned() {
     assert!(root.join("tuned/adapter/adapter_model.safetensors").is_file());
 }
 
+/// With another image size an image takes another number of tokens, in a plan as in a run.
+#[test]
+fn an_image_takes_the_tokens_of_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    workplace(root);
+    let made = recipe(root, "make.toml", &[]).open_base().unwrap();
+    models::save(&made, &root.join("model"), false).unwrap();
+    for (size, tokens) in [(None, 4), (Some(24), 9)] {
+        let loaded = models::load(&root.join("model"), size).unwrap();
+        let planned = models::load_without_weights(&root.join("model"), size).unwrap();
+        for processor in [&loaded.image_processor, &planned.image_processor] {
+            assert_eq!(processor.num_tokens(processor.largest_size()), tokens);
+        }
+        let (collator, example) = (loaded.collator(), questions(root).get(0).unwrap());
+        let tokenized = collator.tokenize(&example).unwrap();
+        let words = tokenized.question.len() - 1 + tokenized.answer.len() + 1;
+        assert_eq!(collator.length(&example).unwrap(), words + tokens);
+        let batch = collator.batch(&[collator.prepare(&example).unwrap()], 0);
+        let mut g = Graph::inference(&loaded.params);
+        assert!(loaded.model.forward(&mut g, &batch, Mode::Evaluate).is_ok());
+    }
+}
+
 /// `nll` covers the answer's tokens and the end token. Neither it nor an answer depends on the batch, and another
 /// template changes both.
 #[test]

@@ -37,7 +37,7 @@ impl fmt::Display for ImageSize {
 pub struct Images {
     /// `[P]`: the size of each image's pixel values.
     pub sizes: Vec<ImageSize>,
-    /// What the model reads of them.
+    /// Their pixels, or the features computed from them.
     pub values: ImageValues,
 }
 

@@ -1,7 +1,7 @@
 //! Reading models from directories.
 //!
-//! Two layouts of every family are read: Hugging Face's, and that of the model's own code. Where a family
-//! keeps what is said by its [`ModelConfig`].
+//! Two layouts of every family are read: Hugging Face's, and that of the model's own code. A family's
+//! [`ModelConfig`] knows the files of both.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -49,10 +49,10 @@ mod tests {
         w.chunks(x.len()).zip(b).map(|(w, b)| row(w) + b).collect()
     }
 
-    /// Behind its layer or beside the sublayer, with a residual or none. A large `d` makes of GELU what it
-    /// is far from 0, the identity.
+    /// A sequential and a parallel adapter, with and without a residual. A large bias `d` keeps GELU far from 0,
+    /// where it is the identity.
     #[test]
-    fn it_adds_what_its_definition_says() {
+    fn the_output_follows_the_definition() {
         let (inner, width, rank) = (2, 3, 2);
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Text, "text");

@@ -285,7 +285,7 @@ mod tests {
         assert!(error.contains("no token stands for an image"), "{error}");
     }
 
-    /// LLaVA-Med 1.0: one linear layer of 4,198,400 parameters, 256 tokens a picture.
+    /// LLaVA-Med 1.0: one linear layer of 4,198,400 parameters, 256 tokens an image.
     #[test]
     fn llava_med_1_0_has_a_linear_projector() {
         let mut json = llava_med();
@@ -336,7 +336,7 @@ mod tests {
             let again = parse(&config.to_hugging_face().unwrap()).unwrap();
             assert_eq!(again, (config, layout));
         }
-        // llava-hf/llava-1.5-7b-hf names little beside the defaults.
+        // llava-hf/llava-1.5-7b-hf relies on most defaults.
         let (config, _) = parse(&json!({
             "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava",
             "text_config": { "model_type": "llama", "max_position_embeddings": 4096,

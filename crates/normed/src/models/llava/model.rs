@@ -262,7 +262,7 @@ mod tests {
         TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
     }
 
-    /// The examples with these keys; each key chooses the picture.
+    /// A batch of the examples with these keys; a key determines the image.
     fn batch(keys: &[u64], prompts: &[&[u32]], answers: &[&[u32]]) -> Batch {
         let pixel = |key: u64, i: u64| ((key * 31 + i * 17) % 23) as f32 / 11.0 - 1.0;
         let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
@@ -293,10 +293,10 @@ mod tests {
         a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * largest)
     }
 
-    /// Neither an example's place in the batch nor its mates' lengths move anything of it, where
-    /// frequencies depend on a sequence's own length too.
+    /// An example's results depend neither on its place in the batch nor on the others' lengths, also where rotary
+    /// frequencies depend on its own length.
     #[test]
-    fn an_example_does_not_depend_on_batch_mates() {
+    fn an_example_does_not_depend_on_the_batch() {
         let dynamic = json!({ "type": "dynamic", "factor": 4.0, "rope_theta": 10.0 });
         let (plain, params) = model();
         let mut stretched = plain.clone();
@@ -326,9 +326,9 @@ mod tests {
         assert_eq!(logits(&plain, &params, &one, Mode::Train(quiet)), still);
     }
 
-    /// States stand for pixels to the bit, whoever was in the batch that they were computed in.
+    /// Features that were computed before, image by image, give the same results as pixels, to the bit.
     #[test]
-    fn states_stand_for_pixels() {
+    fn features_give_the_results_of_pixels() {
         let (model, mut params) = model();
         for precision in [F32, Bf16] {
             params.set_precision(precision);
@@ -350,9 +350,9 @@ mod tests {
         }
     }
 
-    /// Each of a study's pictures stands in its own place, and whoever else is in the batch has its own.
+    /// Each image of a study has its own place in the prompt, whatever else is in the batch.
     #[test]
-    fn pictures_stand_in_their_places() {
+    fn each_image_has_its_place_in_the_prompt() {
         let (model, params) = model();
         let prompts: [&[u32]; 2] = [&[1, IMAGE_TOKEN, 4, IMAGE_TOKEN, 5], &[1, IMAGE_TOKEN, 7]];
         let answers: [&[u32]; 2] = [&[8, 4], &[3, 9]];
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(generate(&model, &params, &both, &rule, ending).unwrap().len(), 2);
     }
 
-    /// An answer is its example's own, whoever is in the batch; drawn ones are the seed's as well.
+    /// An answer depends on its example alone; a sampled one also on the seed.
     #[test]
     fn answers_do_not_depend_on_the_batch() {
         let (model, params) = model();
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_is_frozen_where_nothing_in_it_is_trained_or_random() {
+    fn the_encoder_is_frozen_if_nothing_in_it_is_trained_or_dropped() {
         let (mut model, mut params) = model();
         let train = |drop_path| Mode::Train(Noise { seed: 3, dropout: Some(0.5), drop_path });
         let frozen = |model: &Llava, params: &Parameters| {
@@ -466,8 +466,8 @@ mod tests {
         assert!(inert > 10 && moved < 1e-4, "{inert} inert parameters moved the output by {moved}");
     }
 
-    /// What is computed again in backward changes no gradient beyond the order of a few sums, with all
-    /// that is dropped, wherever training begins.
+    /// Recomputing activations in backward changes gradients only by the order of a few sums, with dropout, and
+    /// wherever the first trained layer is.
     #[test]
     fn recomputation_changes_no_gradient() {
         let (model, mut params) = model();
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn batches_of_another_model_are_errors() {
         let (model, params) = model();
         let good = batch(&[5], &[&[1, IMAGE_TOKEN, 2]], &[&[1, 9]]);
         let refused = |cause: &str, spoil: &dyn Fn(&mut Batch)| {

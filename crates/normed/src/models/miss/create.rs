@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(a.content_hash, b.content_hash);
         let c = NewMiss { seed: 4, ..new_miss(16) }.create().unwrap();
         assert_ne!(a.content_hash, c.content_hash);
-        // Six words, and [DEC] and [ENC] behind them.
+        // Six words, then [DEC] and [ENC].
         let rule = a.text_rule.as_question().unwrap();
         assert_eq!((a.tokenizer.len(), rule.decoder_start), (8, 6));
         assert_eq!((rule.question_start, rule.end, rule.pad), (2, 3, 0));

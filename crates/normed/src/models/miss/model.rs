@@ -337,7 +337,7 @@ mod tests {
         TokenRows { ids: rows.iter().flat_map(padded).collect(), lengths, width }
     }
 
-    /// The examples with these keys; each key chooses the picture.
+    /// A batch of the examples with these keys; a key determines the image.
     fn batch(keys: &[u64], questions: &[&[u32]], answers: &[&[u32]]) -> Batch {
         let pixel = |key: u64, i: u64| ((key * 31 + i * 17) % 23) as f32 / 11.0 - 1.0;
         let pixels = keys.iter().flat_map(|&key| (0..3 * 64).map(move |i| pixel(key, i))).collect();
@@ -367,8 +367,8 @@ mod tests {
         a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * largest)
     }
 
-    /// What is dropped of an example is its own: neither its place in the batch nor the padding that
-    /// longer mates bring moves it.
+    /// The dropout of an example depends neither on its place in the batch nor on the padding that longer examples
+    /// cause.
     #[test]
     fn noise_does_not_depend_on_batch_mates() {
         let (model, params) = model();
@@ -390,7 +390,7 @@ mod tests {
         assert!(!close(&logits(&model, &params, &one, Mode::Evaluate), &wanted));
     }
 
-    /// Each rate reaches its tower, and nothing else does anything.
+    /// Each rate acts in its tower, and there is no other noise.
     #[test]
     fn noise_of_rate_zero_is_none() {
         let (model, params) = model();
@@ -405,9 +405,9 @@ mod tests {
         assert!(noisy(0.0, 0.9));
     }
 
-    /// States stand for pixels to the bit, whoever was in the batch that they were computed in.
+    /// Features that were computed before, image by image, give the same results as pixels, to the bit.
     #[test]
-    fn states_stand_for_pixels() {
+    fn features_give_the_results_of_pixels() {
         let (model, mut params) = model();
         for precision in [F32, Bf16] {
             params.set_precision(precision);
@@ -430,7 +430,7 @@ mod tests {
         }
     }
 
-    /// Studies of one, two and three views: `[B, ..]` logits, whoever is in the batch.
+    /// A batch of studies with one, two and three views.
     fn studies(which: &[usize]) -> Batch {
         let all = [(7, 1), (8, 2), (9, 3)];
         let of = |&i: &usize| all[i];
@@ -444,7 +444,7 @@ mod tests {
         Batch { images, views, ..batch(&keys, &questions, &answers) }
     }
 
-    /// What stands for views that a study lacks is not seen, and every view is.
+    /// The padding of missing views is masked, and every view is read.
     #[test]
     fn a_study_does_not_depend_on_the_views_of_others() {
         let (model, mut params) = model();
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_is_frozen_where_nothing_in_it_is_trained_or_random() {
+    fn the_encoder_is_frozen_if_nothing_in_it_is_trained_or_dropped() {
         let (mut model, mut params) = model();
         let train = |drop_path| Mode::Train(Noise { seed: 3, dropout: Some(0.5), drop_path });
         let frozen = |model: &Miss, params: &Parameters| {
@@ -547,8 +547,8 @@ mod tests {
         assert!(inert > 0 && moved < 1e-4, "{inert} inert parameters moved the output by {moved}");
     }
 
-    /// What is computed again in backward changes no gradient beyond the order of a few sums, with all
-    /// that is dropped, wherever training begins.
+    /// Recomputing activations in backward changes gradients only by the order of a few sums, with dropout, and
+    /// wherever the first trained layer is.
     #[test]
     fn recomputation_changes_no_gradient() {
         let (model, mut params) = model();
@@ -594,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn batches_of_another_model_are_errors() {
         let (model, params) = model();
         let good = batch(&[5], &[&[3, 7, 2]], &[&[1, 9]]);
         let refused = |cause: &str, spoil: &dyn Fn(&mut Batch)| {

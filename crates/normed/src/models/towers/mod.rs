@@ -1,4 +1,5 @@
-//! The parts that models are composed of: image encoders, text towers, and what stands between them.
+//! The towers that models are composed of: image encoders, text encoders and decoders, language models, and the
+//! projector between an image encoder and a language model.
 
 mod bert;
 mod clip;
