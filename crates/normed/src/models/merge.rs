@@ -101,9 +101,8 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
         if let Some(to) = layer.quantization() {
             let cause =
                 format!("`{}` is quantized to {to}, and the adapter changes it", layer.name());
-            return Err(Error::invalid("merge", cause).with_remedy(
-                "merge into the original model, and quantize the result",
-            ));
+            return Err(Error::invalid("merge", cause)
+                .with_remedy("merge into the original model, and quantize the result"));
         }
         let Some(merged) = ops::merge_plug(params, weight, delta) else {
             return Err(not_mergeable("a bottleneck adapter"));
