@@ -8,7 +8,6 @@
 /// // The lung window of a CT: Hounsfield units from -1350 to 150.
 /// let lung = Window::At { center: -600.0, width: 1500.0 };
 /// let options = ImageOptions { window: lung, ..ImageOptions::default() };
-/// # std::env::set_current_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
 /// let image = Image::decode("tests/golden/medical/ct.dcm".as_ref(), &options)?;
 /// assert_eq!(image.rgb.len(), 3 * image.width * image.height);
 /// # Ok::<(), normed::Error>(())

@@ -74,6 +74,24 @@ enum Photometric {
     YbrFull,
 }
 
+impl Photometric {
+    /// The meaning of samples by the PhotometricInterpretation, and the number of samples per pixel.
+    fn from_name(name: &str) -> Result<(Self, usize), String> {
+        match name {
+            "MONOCHROME1" => Ok((Photometric::Monochrome { inverted: true }, 1)),
+            "MONOCHROME2" => Ok((Photometric::Monochrome { inverted: false }, 1)),
+            "PALETTE COLOR" => Ok((Photometric::Palette, 1)),
+            // The decoder of JPEG 2000 reverses its color transform.
+            "RGB" | "YBR_ICT" | "YBR_RCT" => Ok((Photometric::Rgb, 3)),
+            "YBR_FULL" | "YBR_FULL_422" => Ok((Photometric::YbrFull, 3)),
+            other => Err(format!(
+                "its PhotometricInterpretation is {other}, which is not supported; convert it to RGB \
+                 or MONOCHROME2"
+            )),
+        }
+    }
+}
+
 /// A file whose header is read, and the chosen frame.
 struct DicomFile<'a> {
     elements: Elements<'a>,
@@ -101,20 +119,7 @@ impl<'a> DicomFile<'a> {
             return Err("has no pixels (7FE0,0010); floating-point pixels are not supported".into());
         }
         let name = elements.text(PHOTOMETRIC).ok_or("its PhotometricInterpretation is missing")?;
-        let (photometric, samples) = match name {
-            "MONOCHROME1" => (Photometric::Monochrome { inverted: true }, 1),
-            "MONOCHROME2" => (Photometric::Monochrome { inverted: false }, 1),
-            "PALETTE COLOR" => (Photometric::Palette, 1),
-            // The decoder of JPEG 2000 reverses its color transform.
-            "RGB" | "YBR_ICT" | "YBR_RCT" => (Photometric::Rgb, 3),
-            "YBR_FULL" | "YBR_FULL_422" => (Photometric::YbrFull, 3),
-            other => {
-                return Err(format!(
-                    "its PhotometricInterpretation is {other}, which is not supported; convert it to RGB \
-                     or MONOCHROME2"
-                ));
-            }
-        };
+        let (photometric, samples) = Photometric::from_name(name)?;
         let shape = Shape {
             rows: word(ROWS, "Rows")?.into(),
             columns: word(COLUMNS, "Columns")?.into(),
