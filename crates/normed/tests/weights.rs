@@ -251,7 +251,10 @@ fn a_config_of_the_other_layout_is_an_error() {
     let dir = copy_of("original_safetensors");
     let config = golden("weights/hugging_face/config.json");
     fs::copy(config, dir.path().join("config.json")).unwrap();
-    load_fails(dir.path(), "the tensors have the original layout's names, but config.json is Hugging Face's");
+    load_fails(
+        dir.path(),
+        "the tensors have the original layout's names, but config.json is Hugging Face's",
+    );
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub struct ModelDeclaration {
 ///
 /// let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/phantom");
 /// let params = declare_model(dir.as_ref(), None)?.params;
-/// let norms = params.iter().filter(|(_, p)| matches!(p.role.module, Module::Norm(_)));
+/// let norms = params.iter().filter(|(_, p)| matches!(p.role().module, Module::Norm(_)));
 /// let count: usize = norms.map(|(_, p)| p.len()).sum();
 /// assert!(count * 50 < params.element_count(), "norms are a small part of the parameters");
 /// # Ok::<(), normed::Error>(())

@@ -210,8 +210,10 @@ impl SquareProcessor {
             do_convert_rgb: Some(true),
             ..ProcessorConfig::default()
         };
-        let json = json!(config);
-        write_atomically(&dir.join("preprocessor_config.json"), |out| writeln!(out, "{json:#}"))
+        let path = dir.join("preprocessor_config.json");
+        let text =
+            serde_json::to_string_pretty(&config).map_err(|e| Error::failed(path.display(), e))?;
+        write_atomically(&path, |out| writeln!(out, "{text}"))
     }
 }
 
