@@ -45,7 +45,8 @@ impl Progress {
             }
             _ if self.verbosity.quiet => {}
             Event::StepDone { step, total, epoch, loss, lr, examples_per_second, .. } => {
-                let state = format!("loss {loss:.3}, rate {lr:.1e}, {examples_per_second:.0}/s");
+                let state =
+                    format!("loss {loss:.3}, lr {lr:.1e}, {examples_per_second:.0} examples/s");
                 self.bar.set_position(*step as u64);
                 self.bar.set_message(state.clone());
                 let due = *step == 1 || step == total || step % total.div_ceil(LINES).max(1) == 0;

@@ -242,9 +242,9 @@ fn outcomes_of_another_build_are_computed_again_unless_they_are_accepted() {
 
     let text = run_study(dir.path(), &["--set", "accept_other_builds=true"]);
     for expected in [
-        "4 stored outcomes of another build (normed 0.1.9): accepted",
+        "4 stored results of another build (normed 0.1.9): accepted",
         "learning-rate selection: 0 of 4",
-        "7 stored outcomes of another build (normed 0.1.9): accepted",
+        "7 stored results of another build (normed 0.1.9): accepted",
         "runs: 0 of 7",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
@@ -254,9 +254,9 @@ fn outcomes_of_another_build_are_computed_again_unless_they_are_accepted() {
 
     let text = run_study(dir.path(), &[]);
     for expected in [
-        "4 stored outcomes of another build (normed 0.1.9): not used",
+        "4 stored results of another build (normed 0.1.9): not used",
         "learning-rate selection: 4 of 4",
-        "7 stored outcomes of another build (normed 0.1.9): not used",
+        "7 stored results of another build (normed 0.1.9): not used",
         "runs: 7 of 7",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");

@@ -53,8 +53,15 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
 /// Tables of the changes by tower, norm and term, and of the largest changes.
 fn as_text(found: &ModelDiff) -> String {
     let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
-    let mut rows =
-        vec![row(["tower", "norm", "term", "changed", "mean change", "largest", "largest step"])];
+    let mut rows = vec![row([
+        "tower",
+        "norm",
+        "parameter",
+        "changed",
+        "mean change",
+        "largest change",
+        "largest absolute",
+    ])];
     for (tower, place, term) in kinds() {
         let here: Vec<_> = select(&found.norms, tower, place, term).collect();
         if here.is_empty() {
@@ -83,7 +90,7 @@ fn as_text(found: &ModelDiff) -> String {
         let line =
             |m: &&NormChange| vec![percent(m.relative), format!("{:.2e}", m.max), m.name.clone()];
         let mut rows =
-            vec![vec!["change".to_owned(), "largest step".to_owned(), "norm".to_owned()]];
+            vec![vec!["change".to_owned(), "largest absolute".to_owned(), "norm".to_owned()]];
         rows.extend(most.iter().take(LISTED).map(line));
         text.push_str("\n\nlargest changes, relative to the norm's weights\n");
         text.push_str(&columns(&rows, 0));
@@ -173,7 +180,7 @@ fn select(
 
 fn term_name(term: ParamKind) -> &'static str {
     match term {
-        ParamKind::Weight => "gain",
+        ParamKind::Weight => "weight",
         ParamKind::Bias => "bias",
     }
 }

@@ -104,10 +104,10 @@ fn as_text(
     }
     for some in candidates {
         text.push_str(&format!(
-            "\n\nof {} norms a run trains the {} that matter most to its data; the frozen ones have at \
-             least {} parameters",
-            some.norms.len(),
+            "\n\na run trains the {} of {} norms with the largest Fisher information; at least {} parameters \
+             stay frozen",
             some.kept_count(),
+            some.norms.len(),
             grouped(some.fewest_dropped_elements(&model.params))
         ));
     }

@@ -76,8 +76,16 @@ fn details(estimate: &CostEstimate) -> String {
 
 /// All settings; the chosen one has a star.
 fn table(plan: &Plan) -> String {
-    let head =
-        ["", "recompute", "batch", "passes", "peak memory", "activations", "step time", "run time"];
+    let head = [
+        "",
+        "recompute",
+        "batch",
+        "accumulation",
+        "peak memory",
+        "activations",
+        "step time",
+        "run time",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for (i, estimate) in plan.estimates.iter().enumerate() {
         let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;

@@ -158,7 +158,7 @@ fn show(event: &StudyEvent<'_>) {
                 false => "not used; keep them with --set accept_other_builds=true",
             };
             print_out(format_args!(
-                "{outcomes} stored outcome{s} of another build (normed {}): {what}",
+                "{outcomes} stored result{s} of another build (normed {}): {what}",
                 versions.join(", normed "),
             ));
         }
@@ -195,7 +195,8 @@ fn done(task: &Task) -> String {
 
 /// The memory and time of a study.
 fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
-    let head = ["", "trained", "rate runs", "runs", "other tests", "peak memory", "time"];
+    let head =
+        ["", "trained", "learning-rate runs", "runs", "tests on other data", "peak memory", "time"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let unknown = || "-".to_owned();
     for one in estimates {
