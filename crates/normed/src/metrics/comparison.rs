@@ -218,7 +218,7 @@ mod tests {
         for (change, want) in [
             (0, "first set only"),
             (1, "another target"),
-            (2, "60 examples against 59"),
+            (2, "the first set has 60 examples, the second 59"),
             (3, "occurs twice"),
         ] {
             let mut b = a.clone();
