@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn latex_is_escape() {
+    fn latex_is_escaped() {
         let text = table().latex();
         assert!(text.contains("\\caption{A \\& b}"), "{text}");
         assert!(text.contains("layer\\_norm & 1,234,567 & \\textbf{57.6} $\\pm$ 0.4"), "{text}");

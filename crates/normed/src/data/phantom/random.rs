@@ -53,7 +53,7 @@ impl RandomStream {
         items[self.below(items.len())]
     }
 
-    /// About normal, mean 0 and deviation 1: the sum of four bytes, centerd and scaled. Cheap, and
+    /// About normal, mean 0 and deviation 1: the sum of four bytes, centered and scaled. Cheap, and
     /// bounded by 3.5, which is all that the noise of an image needs.
     pub fn normal(&mut self) -> f32 {
         let sum: u32 = self.0.next_u32().to_le_bytes().into_iter().map(u32::from).sum();

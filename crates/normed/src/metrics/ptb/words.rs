@@ -32,7 +32,7 @@ const CAPITAL_ONLY: &str = "ark az del ill la mass miss ore pa tex wash";
 const NUMBERED: &str = "art ca fig figs no nos op pp prop";
 
 /// Words that open a sentence: a full stop between a single letter and one of these ends a sentence.
-const OPENERS: &str = "A ExampleAttributes After An As At But Earlier He Her Here However If In It Last Many \
+const OPENERS: &str = "A About After An As At But Earlier He Her Here However If In It Last Many \
     More Now Once One Other Our She Since So Some Such That The Their Then There These They This \
     We What When While Yet You";
 

@@ -52,7 +52,7 @@ pub fn find_method(name: &str) -> Option<Method> {
     methods().into_iter().find(|method| method.name() == name)
 }
 
-/// Adds a method of an embedding program, for the rest of the process: recipes then find it by its name.
+/// Registers a method that a program defines which uses this library. From then on, recipes find it by its name.
 ///
 /// ```
 /// use normed::tensor::{AttentionProjection, Module};
@@ -70,7 +70,7 @@ pub fn find_method(name: &str) -> Option<Method> {
 /// };
 ///
 /// let values = register(&VALUES)?;
-/// let tuning = normed::recipe::read_tuning(&["method=values".to_owned()])?;
+/// let tuning = normed::recipe::parse_tuning(&["method=values".to_owned()])?;
 /// assert_eq!(tuning, Tuning::new(values));
 /// # Ok::<(), normed::Error>(())
 /// ```
@@ -98,7 +98,7 @@ pub fn register(description: &'static MethodDescription) -> Result<Method> {
     Ok(method)
 }
 
-/// By its name, as recipes write it.
+/// Reads a method by its name, as recipes write it.
 impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;

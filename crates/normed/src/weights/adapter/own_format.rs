@@ -140,7 +140,7 @@ impl PluggedForms {
         }
     }
 
-    /// PluggedForms everything in.
+    /// Plugs everything in.
     ///
     /// # Errors
     /// If the model has no such layers, or a size or number is out of range.

@@ -49,7 +49,7 @@ pub fn adapter_base(dir: &Path) -> Result<String> {
 /// let card = AdapterCard {
 ///     base: "models/phantom",
 ///     base_hash: &model.content_hash,
-///     base_class: model.config.base_class(),
+///     base_class: model.config.transformers_class(),
 ///     readme: "An example.",
 /// };
 /// save_adapter(out.path(), &model.params, &card)?;
