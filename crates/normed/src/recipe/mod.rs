@@ -1,4 +1,11 @@
 //! Recipes: TOML files that describe a run.
+//!
+//! - [`Recipe`]: everything that the result of a run depends on, read with all mistakes as one error;
+//! - [`Base`], [`InitSpec`]: an existing base model, or a new one;
+//! - [`TrainSpec`], [`CacheSpec`]: the sections `[train]` and `[cache]`. The sections `[data]`, `[tuning]` and
+//!   `[generate]` are [`DataSection`](crate::data::DataSection), [`Tuning`](crate::tuning::Tuning) and
+//!   [`GenerationConfig`](crate::models::GenerationConfig);
+//! - [`key_reference`]: the reference of all keys, written from the tables that recipes are read by.
 
 mod base;
 mod cache;

@@ -1,4 +1,11 @@
 //! Weights in files: reads and writes checkpoints and adapters. Nothing in a file is executed.
+//!
+//! - [`Checkpoint`]: the tensors of a file by name, mapped and not copied. [`read_safetensors`], [`read_torch`] and
+//!   [`read_sharded`] read one, [`load_parameters`] gives its values to a model;
+//! - [`load_adapter`], [`save_adapter`]: what a run trained, in the format of Python's `peft`;
+//! - [`write_safetensors`], [`write_merged`], [`write_quantized`]: writing checkpoints;
+//! - [`content_hash`]: identifies weights in whatever layout and format they are stored;
+//! - [`to_hugging_face`], [`to_original`] and their like: the names of tensors in different layouts.
 
 mod adapter;
 mod bitsandbytes;
