@@ -61,7 +61,7 @@ fn snapshot(dir: &Path, repo: &str) -> PathBuf {
 }
 
 #[test]
-fn a_fetch_shows_licence_sizes_path_and_what_is_next() {
+fn a_fetch_shows_license_sizes_path_and_what_is_next() {
     let (server, dir) = hub();
     let here = dir.path();
     let text = stdout(&server, here, &["fetch", "org/base"]);

@@ -96,8 +96,8 @@ fn a_model_comes_into_the_cache_as_python_has_it() {
     if cfg!(unix) {
         assert!(fs::read_link(snapshot.join(WEIGHTS)).unwrap().is_relative());
     }
-    let Event::Listed { licence, files, left_out, .. } = &events[0] else { panic!("{events:?}") };
-    assert_eq!(licence.as_deref(), Some("apache-2.0"));
+    let Event::Listed { license, files, left_out, .. } = &events[0] else { panic!("{events:?}") };
+    assert_eq!(license.as_deref(), Some("apache-2.0"));
     assert_eq!((files.len(), left_out.len()), (2, 1));
     assert_eq!(files[1].size, Some(3_000_000));
     server.requests();

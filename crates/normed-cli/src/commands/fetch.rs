@@ -114,11 +114,11 @@ impl Progress {
 
 /// The repository with its license, and the files to fetch with their sizes.
 fn listing(event: &Event) -> String {
-    let Event::Listed { id, commit, licence, gated, files, left_out } = event else {
+    let Event::Listed { id, commit, license, gated, files, left_out } = event else {
         return String::new();
     };
     let gated = if *gated { "; you have to accept its terms" } else { "" };
-    let license = license_named(licence.as_deref());
+    let license = license_named(license.as_deref());
     let row = |file: &ListedFile| {
         let size = file.size.map_or_else(|| "?".to_owned(), size);
         vec![format!("  {}", file.path), size]
@@ -159,7 +159,7 @@ fn summary(fetched: &Fetched) -> String {
         0 => "checksums verified".to_owned(),
         n => format!("{n} of them without a checksum to verify"),
     };
-    let license = license_named(online.licence.as_deref());
+    let license = license_named(online.license.as_deref());
     format!("{} file{s}, {}, {checked}\nlicense: {license}", online.files, size(online.bytes))
 }
 

@@ -232,7 +232,7 @@ fn timed_out() -> RequestError {
     RequestError::Temporary { cause, wait: None }
 }
 
-/// The failure that an I/O error of a connection stands for.
+/// The failure that an I/O error of a connection means: whether it may go away.
 pub(super) fn from_io(error: &io::Error) -> RequestError {
     use io::ErrorKind as Kind;
     match error.kind() {

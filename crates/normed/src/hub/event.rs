@@ -17,7 +17,7 @@ pub enum Event {
         /// The commit of the revision.
         commit: String,
         /// The license, as the card states it; none if it states nothing.
-        licence: Option<String>,
+        license: Option<String>,
         /// Whether terms must be accepted first.
         gated: bool,
         /// Files to fetch, unless they are here already.

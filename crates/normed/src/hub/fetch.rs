@@ -75,7 +75,7 @@ pub struct OnlineFetch {
     /// The commit of the revision.
     pub commit: String,
     /// The license, as the card states it.
-    pub licence: Option<String>,
+    pub license: Option<String>,
     /// Number of files.
     pub files: usize,
     /// Their size in bytes.
@@ -148,7 +148,7 @@ fn fetch_online(
     let client = Client::new(settings, &options.stop, options.first_wait)?;
     let listing =
         client.with_retries(id.as_str(), report, |_| (0, Listing::read(&client, repo)))?;
-    let Listing { commit, files, licence, gated } = listing;
+    let Listing { commit, files, license, gated } = listing;
     let (files, left_out) = select(id, kind, files, &options.include)?;
     let directory = match &options.output {
         Some(output) => output.clone(),
@@ -157,7 +157,7 @@ fn fetch_online(
     report(&Event::Listed {
         id: id.clone(),
         commit: commit.clone(),
-        licence: licence.clone(),
+        license: license.clone(),
         gated,
         files: files.clone(),
         left_out,
@@ -169,7 +169,7 @@ fn fetch_online(
         report(&Event::LittleSpace { needed, free });
     }
 
-    let mut online = OnlineFetch { commit, licence, files: files.len(), bytes: 0, unchecked: 0 };
+    let mut online = OnlineFetch { commit, license, files: files.len(), bytes: 0, unchecked: 0 };
     for ListedFile { path, .. } in &files {
         let commit = &online.commit;
         let remote = client

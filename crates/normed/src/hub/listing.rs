@@ -16,7 +16,7 @@ pub(super) struct Listing {
     pub commit: String,
     pub files: Vec<ListedFile>,
     /// The license, as the repository's card states it.
-    pub licence: Option<String>,
+    pub license: Option<String>,
     /// Whether its terms must be accepted first.
     pub gated: bool,
 }
@@ -79,7 +79,7 @@ impl Listing {
         Ok(Self {
             commit: info.sha,
             files: info.siblings.into_iter().map(file).collect(),
-            licence: licence(&info.card, &info.tags),
+            license: license(&info.card, &info.tags),
             gated: !matches!(info.gated, Value::Null | Value::Bool(false)),
         })
     }
@@ -92,7 +92,7 @@ fn is_inside(path: &str) -> bool {
 }
 
 /// The card's `license`, with `license_name` and `license_link` if it has them; else the license of the tags.
-fn licence(card: &Value, tags: &[String]) -> Option<String> {
+fn license(card: &Value, tags: &[String]) -> Option<String> {
     let text = |key: &str| match &card[key] {
         Value::String(text) => Some(text.clone()),
         Value::Array(several) => {
@@ -101,12 +101,12 @@ fn licence(card: &Value, tags: &[String]) -> Option<String> {
         _ => None,
     };
     let tagged = || Some(tags.iter().find_map(|tag| tag.strip_prefix("license:"))?.to_owned());
-    let mut licence = text("license").or_else(tagged).filter(|text| !text.is_empty())?;
+    let mut license = text("license").or_else(tagged).filter(|text| !text.is_empty())?;
     for more in ["license_name", "license_link"].into_iter().filter_map(text) {
-        licence.push_str(&format!(", {more}"));
+        license.push_str(&format!(", {more}"));
     }
     // It is shown on a terminal.
-    Some(licence.chars().filter(|c| !c.is_control()).take(200).collect())
+    Some(license.chars().filter(|c| !c.is_control()).take(200).collect())
 }
 
 #[cfg(test)]
@@ -126,16 +126,16 @@ mod tests {
         assert_eq!((listing.commit.as_str(), listing.gated), ("abc", true));
         assert_eq!(listing.files[0], ListedFile { path: "a/b.json".into(), size: Some(7) });
         assert_eq!(listing.files[1].size, None);
-        assert_eq!(listing.licence.unwrap(), "other, llama2, LICENSE");
+        assert_eq!(listing.license.unwrap(), "other, llama2, LICENSE");
     }
 
     #[test]
-    fn licences() {
+    fn licenses() {
         let tags = ["x", "license:mit"].map(str::to_owned);
-        assert_eq!(licence(&json!({ "license": ["a", "b"] }), &tags).unwrap(), "a, b");
-        assert_eq!(licence(&json!({ "license": "\u{1b}[31mred" }), &[]).unwrap(), "[31mred");
-        assert_eq!(licence(&Value::Null, &tags).unwrap(), "mit");
-        assert_eq!(licence(&Value::Null, &[]), None);
+        assert_eq!(license(&json!({ "license": ["a", "b"] }), &tags).unwrap(), "a, b");
+        assert_eq!(license(&json!({ "license": "\u{1b}[31mred" }), &[]).unwrap(), "[31mred");
+        assert_eq!(license(&Value::Null, &tags).unwrap(), "mit");
+        assert_eq!(license(&Value::Null, &[]), None);
     }
 
     #[test]

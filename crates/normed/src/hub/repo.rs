@@ -101,7 +101,7 @@ impl FromStr for RepoId {
     }
 }
 
-/// The arguments for a repository whose web address was pasted.
+/// The arguments of `normed fetch` for the repository at a web address.
 fn name_in_address(text: &str) -> Option<String> {
     let path = text.strip_prefix("https://").or(text.strip_prefix("http://"))?;
     let mut parts = path.split('/').skip(1).filter(|part| !part.is_empty()).peekable();

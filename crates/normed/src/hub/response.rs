@@ -58,7 +58,7 @@ impl RepoRevision<'_> {
         format!("normed fetch {}{dataset}", self.id)
     }
 
-    /// The error that a response without success stands for. `file` is the requested file, if any.
+    /// The error for a response that reports a failure. `file` is the requested file, if any.
     pub fn error_for(
         &self,
         status: StatusCode,

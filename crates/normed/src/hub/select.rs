@@ -65,7 +65,7 @@ fn is_about(path: &str) -> bool {
 
 /// Whether a file is needed of a model: configs, tokenizer and weights at the top of the repository. Weights are
 /// fetched once: safetensors rather than PyTorch files, and no second precision (`model.fp16.safetensors`)
-/// or second naming (`consolidated`) beside the usual files.
+/// or second naming (`consolidated`) next to the usual files.
 fn is_model_file(path: &str, all: &[String]) -> bool {
     if path.contains('/') {
         return false;
@@ -127,7 +127,7 @@ mod tests {
             "onnx/config.json",
             "training_args.bin",
             "trainer_state.json",
-            "picture.png",
+            "photo.png",
             "requirements.txt",
         ];
         for (weights, duplicates) in [
