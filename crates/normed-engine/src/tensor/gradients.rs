@@ -75,7 +75,7 @@ impl Gradients {
         InterruptedTape(std::mem::replace(&mut self.slots, slots))
     }
 
-    /// Ends the backward of a tape, and goes on with the interrupted one. Returns the gradients of the
+    /// Ends the backward of a tape, and resumes the interrupted one. Returns the gradients of the
     /// tape's values that nobody took.
     pub(super) fn end_tape(&mut self, interrupted: InterruptedTape) -> Vec<Option<Tensor>> {
         std::mem::replace(&mut self.slots, interrupted.0)

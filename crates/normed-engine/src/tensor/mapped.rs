@@ -57,7 +57,7 @@ impl Deref for MappedFile {
     }
 }
 
-/// A type of which every bit pattern is a value.
+/// A type for which every bit pattern is a valid value.
 ///
 /// # Safety
 /// That must be true.

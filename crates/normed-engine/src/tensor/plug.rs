@@ -29,11 +29,11 @@ pub const MAX_ADDED_SIZE: usize = 1 << 14;
 /// A plug of a linear layer `y = x Wᵀ + b`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Plug {
-    /// A low-rank path beside the layer: LoRA or DoRA.
+    /// A low-rank path parallel to the layer: LoRA or DoRA.
     LowRank(LowRank),
     /// A factor for each input or output channel: IA3.
     ChannelScale(ChannelScale),
-    /// A small network after or beside the sublayer that ends with this layer: an adapter.
+    /// A small network after, or parallel to, the sublayer that ends with this layer: an adapter.
     Bottleneck(Bottleneck),
 }
 

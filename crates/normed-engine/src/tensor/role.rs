@@ -1,8 +1,8 @@
-//! Roles: what a parameter is for, said by the layer that declares it.
+//! Roles: what a parameter is for, stated by the layer that declares it.
 //!
 //! A [`Role`] names the tower, the block, the module and whether the parameter is a weight or a bias.
 //! Tuning methods select parameters by role. Nothing is ever decided by a substring of a name:
-//! `"attention" in name` also matches the LayerNorm beside an attention.
+//! `"attention" in name` also matches the LayerNorm next to an attention.
 //!
 //! The vocabulary is that of transformer-based vision-language models. The engine computes nothing
 //! with it; it only uses [`Role::is_matmul_operand`] and [`Role::is_linear_weight`] to choose the

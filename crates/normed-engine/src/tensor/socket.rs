@@ -103,9 +103,9 @@ impl Parameters {
         added: AddedKind,
         kind: ParamKind,
     ) -> ParamId {
-        let beside = self.get(weight);
-        let module = beside.name().strip_suffix(".weight").unwrap_or(beside.name());
-        let role = Role { module: Module::Added(added), kind, ..beside.role() };
+        let sibling = self.get(weight);
+        let module = sibling.name().strip_suffix(".weight").unwrap_or(sibling.name());
+        let role = Role { module: Module::Added(added), kind, ..sibling.role() };
         let parameter = Parameter::new(format!("{module}.{name}"), shape, role);
         self.push(parameter)
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_has_kernels_beside_it() {
+    fn the_low_rank_path_of_a_convolution_is_convolutions() {
         let (mut params, weight) = layer(&[6, 3, 2, 2]);
         params.plug_low_rank(weight, LowRankConfig { has_magnitude: false, ..CONFIG });
         assert_eq!(

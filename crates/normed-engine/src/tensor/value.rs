@@ -133,8 +133,8 @@ impl Tensor {
         Self { shape: shape.to_vec(), data: Storage::Planned(Precision::F32), claim }
     }
 
-    /// The same value with its bytes claimed on `meter`. What operations make of it is claimed there
-    /// too.
+    /// The same value with its bytes claimed on `meter`. The outputs of operations on it claim
+    /// theirs there too.
     #[must_use]
     pub fn with_meter(mut self, meter: &Meter) -> Self {
         let bytes = self.bytes();
@@ -606,7 +606,7 @@ mod tests {
             let (slice, planned_slice) = (whole.slice(1..3), planned.slice(1..3));
             assert_eq!(meter.live_bytes(), (4 + 2) * 3 * precision.size());
             assert_eq!(meter.live_bytes(), plan.live_bytes());
-            // What is made of the slice is metered, too.
+            // The outputs of operations on the slice are metered, too.
             let made = slice.empty_like(&[5], Precision::F32);
             assert_eq!(meter.live_bytes(), (4 + 2) * 3 * precision.size() + 20);
             drop((whole, planned, made));
@@ -645,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_of_planned_values_is_planned() {
+    fn outputs_of_planned_values_are_planned() {
         let meter = Meter::new();
         let x = Tensor::planned(&[2, 3], Precision::Bf16, &meter);
         assert_eq!((x.bytes(), x.precision(), meter.live_bytes()), (12, Precision::Bf16, 12));

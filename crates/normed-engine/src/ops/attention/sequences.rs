@@ -6,7 +6,7 @@ use crate::tensor::Tensor;
 /// `B` sequences of `length` rows inside a tensor. The channels of a row start at `offset`.
 #[derive(Clone, Copy)]
 pub(super) struct Sequences<'a> {
-    /// The tensor, of which the sequences may be a part.
+    /// The tensor that contains the sequences.
     pub data: &'a Tensor,
     /// Rows of each sequence.
     pub length: usize,

@@ -13,8 +13,8 @@ pub(super) const QUERY_BLOCK: usize = 128;
 pub struct AttentionSpec {
     /// The number of query heads. The channels are divided among them.
     pub heads: usize,
-    /// The number of key and value heads, each of which serves as many query heads as the others
-    /// (grouped-query attention). As many as `heads` if absent.
+    /// The number of key and value heads. Each serves the same number of query heads (grouped-query
+    /// attention). As many as `heads` if absent.
     pub kv_heads: Option<usize>,
     /// Sliding window: of the keys that the rest of the mask lets a query attend to, only the last so
     /// many.

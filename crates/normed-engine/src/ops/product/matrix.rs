@@ -56,7 +56,7 @@ impl<'a> Matrix<'a> {
         self.cols
     }
 
-    /// The elements, of which the matrix may be a part.
+    /// The elements of the slice that contains the matrix.
     pub(super) fn data(&self) -> Factor<'a> {
         self.data
     }

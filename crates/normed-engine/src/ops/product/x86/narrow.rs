@@ -1,5 +1,5 @@
 //! Packing with AVX-512 of factors in f16, int8 and NF4: every element becomes f32 as
-//! [`Factor::widen`] makes it, and is rounded to bf16 from there if the words are pairs.
+//! [`Factor::copy_to_f32`] makes it, and is rounded to bf16 from there if the words are pairs.
 
 use std::arch::x86_64::*;
 use std::ops::Range;

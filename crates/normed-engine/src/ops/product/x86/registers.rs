@@ -155,7 +155,7 @@ unsafe fn column_bf16(
 ///
 /// # Safety
 /// - The processor must have AVX-512 (F, BW, VL, DQ), and bf16 if `PAIRS`.
-/// - `row` must be valid for reading `inner` elements, of which the words' first must be one. Without
+/// - `row` must be valid for reading `inner` elements, and the first of the words must start below `inner`. Without
 ///   `PAIRS`, all words must be below `inner`.
 #[inline(always)]
 pub(super) unsafe fn load_words_f32<const PAIRS: bool>(
