@@ -1,4 +1,4 @@
-//! The model families, and the config.json that each reads. Another family is a folder and a line here.
+//! The model families, and the config.json that each reads. A new family is a folder and a line here.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::model_config::ModelConfig;
 use crate::files::read_json;
 use crate::{Error, Result};
 
-/// Whether config.json's content is a family's.
+/// Whether the content of a config.json describes a model of the family.
 type Matches = fn(&Value) -> bool;
 
-/// Reads config.json's content: its place for errors, itself, and its directory.
+/// Reads the content of a config.json. The arguments are its place for errors, the content, and its directory.
 type Parse = fn(&str, &Value, &Path) -> Result<(Box<dyn ModelConfig>, Layout)>;
 
 /// Every family. The first that matches reads the file.
@@ -31,7 +31,7 @@ const FAMILIES: [(Matches, Parse); 2] = [
 
 /// A config.json that was read.
 pub(super) struct ConfigFile {
-    /// What it says.
+    /// The config of the model.
     pub config: Box<dyn ModelConfig>,
     /// The layout that it is in.
     pub layout: Layout,
@@ -59,8 +59,8 @@ impl ConfigFile {
         let family = FAMILIES.iter().find(|(matches, _)| matches(&json));
         let (_, parse) = family.ok_or_else(|| {
             Error::invalid(place, "not the config of a BLIP, MISS or LLaVA model").with_remedy(
-                "Hugging Face's has \"vision_config\" and \"text_config\"; beside a MISS in the \
-                 original layout put {\"vit\": \"base\", \"image_size\": 480}",
+                "in Hugging Face's layout it has \"vision_config\" and \"text_config\"; for a MISS in \
+                 the original layout, write {\"vit\": \"base\", \"image_size\": 480} into it",
             )
         })?;
         let (config, layout) = parse(place, &json, dir)?;

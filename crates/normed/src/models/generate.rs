@@ -11,7 +11,7 @@ use crate::data::{Batch, StopRule};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 
-/// The generated tokens of each example, without end tokens. An example's answer does not depend on the others
+/// Generates an answer for each example of a batch: its tokens, without end tokens. An example's answer does not depend on the others
 /// in the batch. Of the batch's answers, only the first decoder token of each example is read.
 ///
 /// ```
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(answer(1.0), [0]);
     }
 
-    /// As a template without a token of its own for it ends what it asks for.
+    /// Templates that have no end token for an answer end it with a text.
     #[test]
     fn an_answer_ends_with_a_text() {
         let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlung\nhuman\n";
@@ -289,11 +289,11 @@ mod tests {
             let rule = GenerationConfig { temperature, ..GenerationConfig::default() };
             let ending = StopRule { tokens: &[3], stop: Some(("human", &tokenizer)) };
             let mut search = BeamSearch::new(0, &[], ending, Sampler::new(&rule, 0));
-            for (token, goes_on) in [(5, true), (6, false)] {
+            for (token, continues) in [(5, true), (6, false)] {
                 let mut row = vec![0.0; 7];
                 row[token] = 9.0;
                 let origins = search.advance([row.as_mut_slice()].into_iter(), &rule);
-                assert_eq!(!origins.is_empty(), goes_on);
+                assert_eq!(!origins.is_empty(), continues);
             }
             assert_eq!(search.answer(), [5, 6]);
         }

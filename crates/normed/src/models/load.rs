@@ -19,7 +19,7 @@ use crate::weights::{self, ContentHash, QuantizationConfig};
 
 /// A model that is ready to run.
 pub struct LoadedModel {
-    /// Computes.
+    /// The layers, which compute.
     pub model: Box<dyn Model>,
     /// Its config.
     pub config: Box<dyn ModelConfig>,
@@ -50,7 +50,7 @@ impl LoadedModel {
 
 /// A model without its weights, which is enough to plan memory and time.
 pub struct UnloadedModel {
-    /// Computes.
+    /// The layers, which compute.
     pub model: Box<dyn Model>,
     /// Its config.
     pub config: Box<dyn ModelConfig>,
@@ -75,7 +75,7 @@ impl UnloadedModel {
         checkpoint.tensors.get(&name)?.precision()
     }
 
-    /// The model whose parameters have got their values, from `dir`.
+    /// The loaded model, once its parameters have their values from `dir`.
     pub(super) fn into_loaded(self, dir: PathBuf, content_hash: ContentHash) -> LoadedModel {
         let Self { model, config, params, tokenizer, image_processor, text_rule, layout } = self;
         LoadedModel {
@@ -92,19 +92,20 @@ impl UnloadedModel {
     }
 }
 
-/// What config.json alone says of a model.
+/// What config.json alone determines about a model.
 pub struct ModelDeclaration {
     /// Every parameter, without values.
     pub params: Parameters,
     /// The layout that config.json is in.
     pub layout: Layout,
-    /// How questions and answers become token ids; none if only a tokenizer can say it, and there is none.
+    /// How questions and answers become token ids; none if that depends on a
+    /// tokenizer and there is none.
     pub text_rule: Option<TextRule>,
     /// The most positions that an image takes in a prompt; 0 if images are not part of the prompt.
     pub max_image_tokens: usize,
     /// The class that config.json names.
     pub architecture: String,
-    /// A line for people: the layout, and how inputs and outputs are marked.
+    /// One line for the user: the layout, and how inputs and outputs are marked.
     pub summary: String,
 }
 

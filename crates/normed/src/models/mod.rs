@@ -1,6 +1,6 @@
 //! Models: what they compute, how they are read from a directory, how they generate answers.
 //!
-//! Training and generation know a model by the trait [`Model`], opening and saving by [`ModelConfig`]. A
+//! Training and generation use a model through the trait [`Model`], opening and saving through [`ModelConfig`]. A
 //! family of models is a folder that implements both ([`Miss`], [`Llava`]), made of the towers that families
 //! share; `families` lists them.
 

@@ -61,7 +61,7 @@ pub trait Model: Send + Sync {
     }
 }
 
-/// The image encoder of a model, which sees images and nothing else.
+/// A frozen image encoder: its output for an image depends on that image alone and can be cached.
 pub trait FrozenEncoder {
     /// The parameters that its output depends on.
     fn parameters(&self, params: &Parameters) -> Vec<ParamId>;

@@ -20,7 +20,7 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// The model's class in transformers, and the module of that class: adapters name both.
     fn transformers_class(&self) -> [&'static str; 2];
 
-    /// A line for people: the layout, and how inputs and outputs are marked.
+    /// One line for the user: the layout, and how inputs and outputs are marked.
     fn summary(&self, layout: Layout, rule: Option<&TextRule>) -> String;
 
     /// Declares the parameters; gives the model that computes with them.
@@ -98,7 +98,7 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
         self.to_hugging_face().map(|_| Layout::HuggingFace)
     }
 
-    /// Writes what a directory in the original layout holds beside config, weights and tokenizer.
+    /// Writes what a directory in the original layout holds besides config, weights and tokenizer.
     ///
     /// # Errors
     /// If a file cannot be written.

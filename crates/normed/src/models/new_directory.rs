@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// A directory that is being written, under a temporary name beside its final one.
+/// A directory that is being written, under a temporary name next to its final one.
 pub(super) struct NewDirectory {
     output: PathBuf,
     unfinished: TempDir,
@@ -17,7 +17,7 @@ impl NewDirectory {
     /// Starts the directory that will be `output`.
     ///
     /// # Errors
-    /// If `output` exists, or if nothing can be written beside it.
+    /// If `output` exists, or if nothing can be written next to it.
     pub fn create(output: &Path) -> Result<Self> {
         if output.symlink_metadata().is_ok() {
             return Err(Error::invalid(output.display(), "exists already")

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_values_are_blips() {
+    fn absent_keys_have_the_values_of_blip() {
         let nothing = tempfile::tempdir().unwrap();
         assert_eq!(
             SquareProcessor::open(nothing.path(), &CLASSES).unwrap(),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_heard_in_either_file() {
+    fn values_are_read_from_either_file() {
         let text = r#"{"image_processor_type": "BlipImageProcessorFast", "size": 480, "resample": 3,
             "image_mean": 0.5, "do_normalize": true, "image_std": [0.1, 0.2, 0.3], "new_key": {}}"#;
         let rule = open("preprocessor_config.json", text).unwrap();
@@ -325,13 +325,13 @@ mod tests {
         let raw =
             r#"{"size": {"height": 8, "width": 8}, "do_rescale": false, "do_normalize": false}"#;
         let rule = open("preprocessor_config.json", raw).unwrap();
-        let picture = Image { width: 8, height: 8, rgb: (0..192).collect() };
-        assert_eq!(rule.apply(&picture)[..3], [0.0, 3.0, 6.0]);
-        assert_eq!(rule.apply(&picture)[64], 1.0);
+        let image = Image { width: 8, height: 8, rgb: (0..192).collect() };
+        assert_eq!(rule.apply(&image)[..3], [0.0, 3.0, 6.0]);
+        assert_eq!(rule.apply(&image)[64], 1.0);
     }
 
     #[test]
-    fn clips_and_llavas_processors_are_told_apart() {
+    fn clip_and_llava_processors_are_distinguished() {
         let old = r#"{"crop_size": 224, "do_center_crop": true, "do_resize": true, "resample": 3,
             "feature_extractor_type": "CLIPFeatureExtractor", "size": 224}"#;
         assert_eq!(open("preprocessor_config.json", old).unwrap(), SquareProcessor::clip());
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_an_error() {
+    fn unsupported_settings_are_errors() {
         for (text, cause) in [
             (r#"{"size": {"height": 8, "width": 9}}"#, "only a square"),
             (r#"{"size": {"shortest_edge": 224}}"#, "only a square"),

@@ -57,7 +57,7 @@ pub fn quantize(
         Layout::HuggingFace => config.saved_name(name),
         Layout::Original => config.stored_name(layout, name),
     };
-    let QuantizationReport { config: quantisation, matrices, before, after } =
+    let QuantizationReport { config: quantization, matrices, before, after } =
         weights::write_quantized(new.path(), params, &name, to, LARGEST_FILE, &mut |done| {
             on_done(done, of);
         })?;
@@ -67,7 +67,7 @@ pub fn quantize(
         Layout::Original => read_config(dir)?,
     };
     file["dtype"] = json!(dtype);
-    file["quantization_config"] = quantisation.to_json(dtype);
+    file["quantization_config"] = quantization.to_json(dtype);
     save_all_but_weights(&loaded, new.path(), &file)?;
     if layout == Layout::Original {
         config.save_companion_files(new.path())?;

@@ -1,13 +1,13 @@
-//! What models of an image encoder and a text decoder have in common: the images that an encoder of one
-//! fixed size accepts, when its output can be cached, and checks of a batch's tokens.
+//! Code that all models with an image encoder and a text decoder share: the input of an encoder with a fixed
+//! image size, whether its output can be cached, and checks of a batch.
 
 use crate::data::{Batch, IGNORE_INDEX, IMAGE_TOKEN, ImageSize, ImageValues, Images, TokenRows};
 use crate::nn::Mode;
 use crate::tensor::{Graph, ParamId, Parameters, Tensor, Var};
 use crate::{Error, Result};
 
-/// The input and output of an image encoder that reads squares of one size, each of which gives the same
-/// number of features. An encoder that reads images at their own size has no use for it.
+/// The input and output sizes of an image encoder that reads squares of one size and gives the same number of
+/// features for each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SquareEncoder {
     /// Height and width of an image in pixels.
@@ -106,7 +106,7 @@ pub(super) fn drop_path(mode: Mode) -> f32 {
 /// Checks that every example has an image, and that the batch holds as many images as its examples have.
 ///
 /// # Errors
-/// If that is not so.
+/// If an example has no image, or if the two numbers differ.
 pub(super) fn check_images(batch: &Batch) -> Result<()> {
     let (expected, found) = (batch.count_images()?, batch.images.count());
     if expected == found {

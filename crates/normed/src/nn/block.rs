@@ -78,9 +78,9 @@ pub struct PostNormBlock {
 /// A block's cached keys and values while a batch is decoded.
 #[derive(Debug, Clone)]
 pub struct BlockCache {
-    /// Of the self-attention: the tokens so far.
+    /// The keys and values of the self-attention, for the tokens so far.
     pub own: KvCache,
-    /// Of the cross-attention: the source.
+    /// The keys and values of the cross-attention, for the source.
     pub cross: KvCache,
 }
 

@@ -1,5 +1,5 @@
-//! A linear layer that ends a sublayer, with an adapter plugged in: behind the sublayer (sequential) or beside
-//! it (parallel).
+//! A linear layer that ends a sublayer, with an adapter plugged in: after the sublayer (sequential) or
+//! parallel to it.
 
 use crate::ops::{self, Activation, Output};
 use crate::tensor::{Bottleneck, Graph, ParamId, Var};

@@ -1,10 +1,11 @@
-//! Layers, named as in the checkpoint.
+//! Layers: linear layers, norms, embeddings, attention, feed-forward networks, transformer blocks. Their
+//! parameters are named as in the checkpoint.
 //!
 //! A layer declares its parameters, each with its role in the model, and computes with operations of
 //! [`crate::ops`]. Most layers have two outputs: `forward` gives f32, for the residual stream and the norms;
 //! `forward_autocast` gives the run's precision (bf16 in a bf16 run), for products that would round to it
 //! anyway. Where a tuning method has plugged something in (LoRA, IA3, an adapter, a prefix, a prompt), the
-//! layer computes with it; models do not know.
+//! layer computes with it, and the model need not know of it.
 
 mod attention;
 mod block;

@@ -9,8 +9,8 @@ pub(super) fn prefix_length(g: &Graph<'_>, key: &Linear) -> usize {
     g.prefix(key.weight).map_or(0, |prefix| g.param(prefix.table()).shape()[0])
 }
 
-/// Keys and values `[B, P + T, C]`: those of the prefix, if there is one, and then `k` and `v` `[B, T, C]`, the
-/// former made by the layer `key`.
+/// The keys and values `[B, P + T, C]`: those of the prefix, if there is one, then `k` and `v` `[B, T, C]`. The
+/// layer `key` is the one that computed `k`.
 pub(super) fn prepend_prefix(g: &mut Graph<'_>, key: &Linear, [k, v]: [Var; 2]) -> [Var; 2] {
     let Some(prefix) = g.prefix(key.weight) else { return [k, v] };
     let rows = prefix_rows(g, prefix);

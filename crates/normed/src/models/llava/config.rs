@@ -7,9 +7,9 @@ use crate::{Error, Result};
 /// LLaVA's own (`mm_..`) where transformers has none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlavaConfig {
-    /// The image encoder's.
+    /// The config of the image encoder.
     pub vision_config: ClipConfig,
-    /// The language model's.
+    /// The config of the language model.
     pub text_config: LlamaConfig,
     /// The projector between them.
     pub mm_projector_type: ProjectorKind,
@@ -29,9 +29,9 @@ pub struct LlavaConfig {
 /// Which states of an image the language model reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeatureSelect {
-    /// Those of the patches.
+    /// The states of the patches.
     Default,
-    /// Those of the class token and the patches.
+    /// The states of the class token and of the patches.
     Full,
 }
 
@@ -41,7 +41,7 @@ impl LlavaConfig {
         self.vision_feature_select_strategy == FeatureSelect::Full
     }
 
-    /// The number of states of an image, each of which takes a position in the prompt.
+    /// The number of states of an image. Each takes a position in the prompt.
     pub fn image_tokens(&self) -> usize {
         self.vision_config.num_patches() + usize::from(self.keeps_class_token())
     }

@@ -1,4 +1,5 @@
-//! A LLaVA's config.json: Hugging Face's, and that of LLaVA's own code. Both are read; the former is written.
+//! The config.json of a LLaVA, in two layouts: Hugging Face's, and that of LLaVA's own code. Both are read, and
+//! the first is written.
 
 use std::path::Path;
 
@@ -114,7 +115,7 @@ impl LlavaConfig {
         })
     }
 
-    /// Reads the keys as LLaVA's `llava/model/llava_arch.py` and the builders beside it do.
+    /// Reads the keys as LLaVA's `llava/model/llava_arch.py` and the builders next to it do.
     fn from_original(keys: &ConfigKeys, kind: LlamaKind, dir: &Path) -> Result<Self> {
         let tower: String = keys.get("mm_vision_tower")?.ok_or_else(|| {
             Error::invalid(&keys.place, "mm_vision_tower, which names the image encoder, is absent")
@@ -254,7 +255,6 @@ mod tests {
         })
     }
 
-    /// The counts of paper.md.
     #[test]
     fn llava_med_has_the_known_counts() {
         let (config, layout) = parse(&llava_med()).unwrap();

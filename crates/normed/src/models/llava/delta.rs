@@ -20,7 +20,7 @@ const TABLES: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
 /// Parts that the base lacks: the delta holds them whole.
 const NEW: [&str; 2] = ["model.mm_projector.", "model.vision_tower."];
 
-/// The approximate size of a file in bytes, which is in memory at a time.
+/// The approximate size of a written file in bytes. One file is in memory at a time.
 const FILE_SIZE: usize = 1 << 30;
 
 /// The result of [`apply_delta`].
@@ -83,7 +83,7 @@ struct Sum<'a> {
     base: Option<&'a Stored>,
 }
 
-/// Every tensor of the delta with the base's.
+/// Pairs every tensor of the delta with the base's.
 fn pair_tensors<'a>(base: &'a Checkpoint, delta: &'a Checkpoint) -> Result<Vec<Sum<'a>>> {
     let computed = |name: &str| name.ends_with(".rotary_emb.inv_freq");
     let mut wrong = Vec::new();

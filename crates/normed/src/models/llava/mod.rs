@@ -1,4 +1,4 @@
-//! LLaVA, and LLaVA-Med with it: everything that this family alone has.
+//! The LLaVA family, to which LLaVA-Med belongs: its model, config and files, and how a new one is made.
 
 mod config;
 mod config_file;

@@ -124,7 +124,7 @@ impl Llava {
         })
     }
 
-    /// Dropout: in both towers of attention probabilities alone.
+    /// The dropout of a tower. In both towers, only attention probabilities are dropped.
     fn dropout(&self, keys: &[u64], mode: Mode, tower: Tower) -> DropoutStreams {
         let Mode::Train(noise) = mode else { return DropoutStreams::none() };
         let LlavaConfig { vision_config, text_config, .. } = &self.config;

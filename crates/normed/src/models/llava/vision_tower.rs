@@ -25,8 +25,9 @@ pub(super) struct VisionTower {
 }
 
 impl VisionTower {
-    /// Looks for the encoder that `mm_vision_tower` calls `tower`: at that path, seen from the working directory
-    /// and from the model's `dir`, and under the last part of its name in `dir` and beside it.
+    /// Looks for the encoder that `mm_vision_tower` calls `tower`: at that path, relative to the working
+    /// directory, to the model's `dir` or to the parent of `dir`; and under the last part of that path in `dir` and in
+    /// its parent.
     pub fn find(tower: &str, dir: &Path) -> Option<Self> {
         let is_there = |path: &PathBuf| path.join("config.json").is_file();
         places(tower, dir).into_iter().find(is_there).map(|dir| Self { dir })

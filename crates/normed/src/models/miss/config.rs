@@ -8,9 +8,9 @@ use crate::models::towers::{BertConfig, VitConfig};
 /// tower's, the decoder to states as wide as the text encoder's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MissConfig {
-    /// The image encoder's.
+    /// The config of the image encoder.
     pub vision_config: VitConfig,
-    /// The text encoder's and the decoder's.
+    /// The config that the text encoder and the decoder share.
     pub text_config: BertConfig,
 }
 

@@ -1,4 +1,4 @@
-//! MISS's config files: Hugging Face's config.json, and the small one beside a checkpoint in BLIP's own
+//! MISS's config files: Hugging Face's config.json, and the small one next to a checkpoint in BLIP's own
 //! layout. Both are read; the former is written.
 //!
 //! Absent keys take the defaults of the layout's own code: transformers' `configuration_blip.py`, or BLIP's
@@ -25,7 +25,7 @@ impl MissConfig {
     /// Reads config.json's content `json`; `place` names the file in errors.
     ///
     /// It is in Hugging Face's layout if it has a `vision_config`, a `text_config` or the model type `blip`;
-    /// in the original one if it has `vit` (`"base"` or `"large"`) or `image_size` beside the keys of BLIP's
+    /// in the original one if it has `vit` (`"base"` or `"large"`) or `image_size` in addition to the keys of BLIP's
     /// med_config.json.
     ///
     /// # Errors
@@ -36,10 +36,12 @@ impl MissConfig {
         } else if is_original(json) {
             (Self::from_original(&ConfigKeys::new(place, json)?)?, Layout::Original)
         } else {
-            return Err(Error::invalid(place, "not the config of a BLIP or MISS model").with_remedy(
-                "Hugging Face's has \"vision_config\" and \"text_config\"; beside a checkpoint in \
-                 the original layout put {\"vit\": \"base\", \"image_size\": 480}",
-            ));
+            return Err(Error::invalid(place, "not the config of a BLIP or MISS model")
+                .with_remedy(
+                    "in Hugging Face's layout it has \"vision_config\" and \"text_config\"; for a \
+                 checkpoint in the original layout, write {\"vit\": \"base\", \"image_size\": 480} \
+                 into it",
+                ));
         };
         config.check(place)?;
         Ok((config, layout))
@@ -308,7 +310,7 @@ mod tests {
         })
     }
 
-    /// The counts of paper.md, which reproduce the percentages that MILE published.
+    /// These counts reproduce the percentages that MILE published (arXiv 2403.06407).
     #[test]
     fn miss_base_has_the_known_counts() {
         let (config, layout) = parse(r#"{"vit": "base", "image_size": 480}"#).unwrap();

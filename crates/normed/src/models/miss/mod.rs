@@ -1,4 +1,5 @@
-//! MISS, which is BLIP's model for visual question answering: everything that this family alone has.
+//! The MISS family, which is BLIP's model for visual question answering: its model, config and files, and how a
+//! new one is made.
 
 mod config;
 mod config_file;

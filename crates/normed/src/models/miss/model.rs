@@ -435,11 +435,11 @@ mod tests {
         let all = [(7, 1), (8, 2), (9, 3)];
         let of = |&i: &usize| all[i];
         let keys: Vec<u64> = which.iter().map(|i| of(i).0).collect();
-        let pictures: Vec<u64> =
+        let image_keys: Vec<u64> =
             which.iter().map(of).flat_map(|(key, n)| (0..n).map(move |v| 10 * key + v)).collect();
         let questions: Vec<&[u32]> = which.iter().map(|_| &[3, 7, 2][..]).collect();
         let answers: Vec<&[u32]> = which.iter().map(|_| &[1, 9, 4][..]).collect();
-        let images = batch(&pictures, &questions, &answers).images;
+        let images = batch(&image_keys, &questions, &answers).images;
         let views = which.iter().map(|i| of(i).1 as usize).collect();
         Batch { images, views, ..batch(&keys, &questions, &answers) }
     }

@@ -8,13 +8,13 @@ use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_
 use crate::nn::{AttentionShape, LlamaBlockConfig};
 use crate::{Error, Result};
 
-/// Whose config it is. Absent keys have different defaults in each.
+/// The kind of a language model. Absent config keys have different defaults in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LlamaKind {
-    /// LLaMA's.
+    /// LLaMA.
     Llama,
-    /// Mistral's.
+    /// Mistral.
     Mistral,
 }
 
@@ -31,7 +31,7 @@ impl LlamaKind {
 /// The configuration of a language model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlamaConfig {
-    /// Whose keys it has.
+    /// LLaMA or Mistral, which decides the keys of the file and their defaults.
     pub model_type: LlamaKind,
     /// Rows of the embedding table; the tokenizer may have fewer tokens.
     pub vocab_size: usize,

@@ -22,7 +22,7 @@ pub struct RopeConfig {
 /// How a model's context is extended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
-    /// It is not.
+    /// The context is not extended.
     Default,
     /// Positions are divided by the factor (Chen et al. 2023, arXiv 2306.15595).
     Linear {
@@ -262,8 +262,8 @@ impl RopeConfig {
     }
 }
 
-/// The factor of cosines and sines, by whose square scores are scaled: `attention_factor`, or else computed from
-/// `mscale`.
+/// The factor of cosines and sines: `attention_factor`, or else computed from `mscale`. Scores are scaled by its
+/// square.
 fn yarn_attention_factor(rope: &ConfigKeys, factor: f64) -> Result<f64> {
     if let Some(given) = rope.get("attention_factor")? {
         return Ok(given);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn invalid_settings_are_refused() {
         for (text, cause) in [
             (r#"{"rope_scaling": {"rope_type": "longrope"}}"#, "rope_type is \"longrope\""),
             (r#"{"rope_scaling": {"type": "linear"}}"#, "linear needs factor"),
