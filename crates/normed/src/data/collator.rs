@@ -32,7 +32,7 @@ pub trait ImageFeatures: Send + Sync {
     /// The features of one image.
     ///
     /// # Errors
-    /// If they are not at hand.
+    /// If the features are not available.
     fn features(&self, image: &ImageSource) -> Result<Images>;
 }
 
@@ -287,9 +287,9 @@ pub(super) mod tests {
 
     /// An example with an image of its own color.
     pub fn drawn(id: &str, question: &str, answer: &str, color: u8) -> Example {
-        let picture = Image { width: 3, height: 3, rgb: vec![color; 27] };
+        let image = Image { width: 3, height: 3, rgb: vec![color; 27] };
         Example {
-            images: vec![ImageSource::Drawn(picture.into())],
+            images: vec![ImageSource::Drawn(image.into())],
             question: question.into(),
             answer: answer.into(),
             ..example(id, id)
@@ -326,15 +326,15 @@ pub(super) mod tests {
 
     impl ImageFeatures for Colors {
         fn features(&self, image: &ImageSource) -> Result<Images> {
-            let ImageSource::Drawn(picture) = image else { panic!("{image:?}") };
-            let features = Tensor::new(&[1, 2], vec![f32::from(picture.draw().rgb[0]), 1.0]);
+            let ImageSource::Drawn(drawn) = image else { panic!("{image:?}") };
+            let features = Tensor::new(&[1, 2], vec![f32::from(drawn.draw().rgb[0]), 1.0]);
             let values = ImageValues::Features { features, counts: vec![1] };
             Ok(Images { sizes: vec![ImageSize::square(2)], values })
         }
     }
 
     #[test]
-    fn states_stand_for_pictures() {
+    fn features_replace_pixels() {
         let collator = collator(5).with_features(Arc::new(Colors));
         let examples = [drawn("a", "?", "no", 7), drawn("b", "?", "no", 9)];
         let prepared: Vec<_> = examples.iter().map(|e| collator.prepare(e).unwrap()).collect();
@@ -366,7 +366,7 @@ pub(super) mod tests {
 
     /// The images of a study follow one another, as pixel values and as features.
     #[test]
-    fn a_study_has_several_pictures() {
+    fn a_study_has_several_images() {
         let mut two = drawn("two", "?", "no", 7);
         two.images.extend(drawn("", "", "", 9).images);
         let examples = [drawn("one", "?", "no", 1), two];

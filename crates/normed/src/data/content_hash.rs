@@ -15,7 +15,7 @@ pub(super) fn hash_of_file(bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(FILE).chain_update(bytes).finalize().into()
 }
 
-/// The same of the file at `path`, which is never in memory as a whole.
+/// The content hash of the image file at `path`, which is read piece by piece.
 pub(super) fn hash_of_file_at(path: &Path) -> Result<[u8; 32]> {
     let mut hash = Sha256::new().chain_update(FILE);
     hash_file(path, &mut hash)?;

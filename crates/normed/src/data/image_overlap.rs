@@ -10,7 +10,7 @@ use crate::Result;
 
 /// Two difference hashes that differ in at most this many bits are of similar images.
 const MAX_DIFFERENT_BITS: u32 = 8;
-/// Difference hashes with fewer bits set are of blank images, which tell nothing.
+/// Difference hashes with fewer bits set are of blank images, which resemble each other by chance.
 const MIN_SET_BITS: u32 = 16;
 /// Gray levels by which a cell must be lighter than its left neighbor: less is noise.
 const MIN_DIFFERENCE: f64 = 2.0;
@@ -82,7 +82,7 @@ impl ImageOverlap {
     }
 }
 
-/// By what an image is recognized.
+/// What identifies an image: its content, and how it looks.
 struct Fingerprint {
     name: String,
     content: [u8; 32],

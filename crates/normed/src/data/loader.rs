@@ -11,8 +11,8 @@ use crate::{Error, ErrorKind, Result};
 /// How many prepared batches wait to be used; one more is being prepared.
 const PREFETCHED: usize = 2;
 
-/// How many batches' pixels are in memory at most: one batch is in use, two wait, and one is being put
-/// together from its examples, whose pixels count once more.
+/// The largest number of batches whose pixels are in memory: one in use, two waiting, and one being assembled,
+/// which counts twice because its examples still hold their own pixels.
 pub const MAX_BATCHES_IN_MEMORY: usize = 1 + PREFETCHED + 2;
 
 /// A batch and its examples, without the examples' own pixels.
@@ -97,7 +97,7 @@ impl Drop for Loader {
         // Without a receiver the thread's next send fails, and it ends.
         self.batches = None;
         if let Some(thread) = self.thread.take() {
-            // A panic has nobody left to be told to.
+            // There is nobody left to report a panic to.
             let _ = thread.join();
         }
     }

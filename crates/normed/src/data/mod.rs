@@ -1,4 +1,5 @@
-//! Examples, and how they become batches. Host data only: nothing here knows of a model.
+//! Data: data sets of examples, image decoding, tokenizers, prompts, and the batches made from them. Nothing here
+//! depends on a model.
 
 mod batch;
 mod batch_plan;

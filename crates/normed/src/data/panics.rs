@@ -1,7 +1,7 @@
-//! Panics in the code of others, turned into errors.
+//! Panics in image decoders, turned into errors.
 //!
-//! Image decoders are crates of others. A damaged file may trip an assertion in one; that must end
-//! neither a thread nor a run, but be an error of the example that the image belongs to.
+//! Image decoders are crates that this project does not maintain. A damaged file may trip an assertion in
+//! one. That must not end a thread or a run: it is an error of the example that the image belongs to.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

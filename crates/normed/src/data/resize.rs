@@ -20,7 +20,7 @@ pub(crate) fn bicubic(image: &Image, width: usize, height: usize) -> Image {
     bicubic_part(image, (width, 0..width), (height, 0..height))
 }
 
-/// Of the image at a width and a height the part of these columns and rows; the rest is not made.
+/// The columns and rows of a part of the image at a new width and height; the rest is not computed.
 ///
 /// Pillow 13 begins with the columns where the height shrinks by more than twice what the width does;
 /// older ones always begin with the rows. As each pass rounds, the order shows (a few levels at most).
@@ -52,23 +52,23 @@ pub(crate) fn bicubic_part(
     }
 }
 
-/// What one output is made of: inputs from `first` on, one a weight.
+/// The inputs of one output: those from `first` on, one for each weight.
 struct Taps {
     first: usize,
     weights: Vec<i32>,
 }
 
-/// The taps over `from` inputs of those of `to` outputs that are `wanted`.
+/// The taps of the outputs `wanted`, of `to` outputs over `from` inputs.
 fn taps(from: usize, to: usize, wanted: Range<usize>) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
     let reach = REACH * stretch;
     let tap = |i: usize| {
-        let centre = (i as f64 + 0.5) * scale;
+        let center = (i as f64 + 0.5) * scale;
         // Casts truncate, and what is negative becomes 0.
-        let first = (centre - reach + 0.5) as usize;
-        let end = ((centre + reach + 0.5) as usize).min(from);
-        let weight = |x: usize| keys((x as f64 - centre + 0.5) * (1.0 / stretch));
+        let first = (center - reach + 0.5) as usize;
+        let end = ((center + reach + 0.5) as usize).min(from);
+        let weight = |x: usize| keys((x as f64 - center + 0.5) * (1.0 / stretch));
         let weights: Vec<f64> = (first..end).map(weight).collect();
         let sum: f64 = weights.iter().sum();
         let fixed = |w: &f64| {
@@ -80,7 +80,7 @@ fn taps(from: usize, to: usize, wanted: Range<usize>) -> Vec<Taps> {
     wanted.map(tap).collect()
 }
 
-/// Keys's cubic with a = -0.5.
+/// Keys' cubic kernel, with a = -0.5.
 fn keys(x: f64) -> f64 {
     const A: f64 = -0.5;
     let x = x.abs();

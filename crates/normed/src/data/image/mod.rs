@@ -1,4 +1,4 @@
-//! Images: decoded from files, and how DICOM files and NIfTI volumes become one.
+//! Decodes image files: JPEG, PNG, BMP, TIFF, one frame of a DICOM file, one slice of a NIfTI volume.
 
 pub(super) mod decode;
 mod dicom;

@@ -36,7 +36,7 @@ pub enum Side {
     Right,
 }
 
-/// What an organ is called.
+/// An organ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Organ {
     Lung,
@@ -138,7 +138,7 @@ impl Region {
         }
     }
 
-    /// The places on one side, as many as on the other, so that no side is favoured.
+    /// The places on one side, as many as on the other, so that no side is favored.
     pub fn places_on(self, side: Side) -> &'static [Location] {
         let (left, right) = self.places().split_at(self.places().len() / 2);
         match side {
@@ -147,7 +147,7 @@ impl Region {
         }
     }
 
-    /// What is to be seen in it.
+    /// The organs that an image of it shows.
     pub fn organs(self) -> &'static [Organ] {
         match self {
             Self::Chest => &[Organ::Lung, Organ::Heart],
@@ -191,7 +191,7 @@ impl Organ {
         }
     }
 
-    /// All that a body has of it.
+    /// The name for all that a body has of this organ, such as `lungs`.
     pub fn all_of_it(self) -> &'static str {
         match self {
             Self::Lung => "lungs",

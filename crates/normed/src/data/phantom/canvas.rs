@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_centred_where_it_is_put() {
+    fn a_stamp_is_centered_where_it_is_put() {
         let mut canvas = canvas();
         canvas.stamp((0.25, 0.75), 0.1, |dx, dy, _| (1.0, f32::from(dx.hypot(dy) < 0.1)));
         let (mut sum_x, mut sum_y, mut count) = (0.0, 0.0, 0.0);

@@ -279,7 +279,7 @@ fn stamp_lesion(canvas: &mut Canvas, kind: LesionKind, lesion: &Lesion) {
     }
 }
 
-/// What a bright lesion makes of the tissue below: clearly brighter, and never dim.
+/// The gray value of tissue under a bright lesion: clearly brighter than the tissue, and never dim.
 fn bright(gray: f32, more: f32) -> f32 {
     (gray + more).max(0.58)
 }

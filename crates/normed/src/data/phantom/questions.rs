@@ -122,7 +122,7 @@ fn fill(topic: Topic, scene: &Scene, random: &mut RandomStream) -> Option<Filled
             about(side.name(), yes_no(scene.lesions.iter().any(|l| l.place.side() == side)))
         }
         Topic::HasInPlace => {
-            // Where both sides are affected the chest has no place to say no of.
+            // If both sides of the chest are affected, it has no place for which the answer is no.
             only_if(count == 0 || scene.only_side().is_some())?;
             let truth = count > 0 && random.chance(0.5 * (NO_LESION + ONE_SIDE) / ONE_SIDE);
             about(pick_place(scene, truth, random)?.name(), yes_no(truth))

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_beside_it_are_heard() {
+    fn the_other_files_are_read() {
         let json = ("tokenizer.json", BYTES);
         let plain = open(&[json]).unwrap();
         assert_eq!((plain.encode("no<s>on"), plain.len()), (vec![2, 3, 1, 0], 4));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_makes_text_of_a_special_token() {
+    fn a_mark_turns_a_special_token_into_text() {
         let tokenizer = open(&[("tokenizer.json", BYTES)]).unwrap();
         assert_eq!(
             tokenizer.encode_without('\u{e000}', "n<\u{e000}s>o<s>\u{e000}no"),

@@ -73,8 +73,8 @@ impl Syntax {
     }
 }
 
-/// Decodes a frame by a crate of others, which may panic on a damaged one. What would be too large for
-/// the memory is looked for before.
+/// Calls `decode`, a decoder of another crate, which may panic on a damaged frame. Callers first refuse frames
+/// that would not fit into memory.
 fn guarded<T>(kind: &str, decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     panics::catch(decode).map_err(|cause| format!("its {kind} frame cannot be decoded: {cause}"))
 }
@@ -212,11 +212,11 @@ fn decode_jpeg(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
     // The caller converts colors. With RGB the decoder gives the samples as they are, those of a pixel
     // adjacent; with no color space it would give them row by row, component by component.
     decoder.set_color_transform(ColorTransform::RGB);
-    let said = |e: jpeg_decoder::Error| match e {
+    let describe = |e: jpeg_decoder::Error| match e {
         jpeg_decoder::Error::Unsupported(_) => format!("{e}; {REMEDY}"),
         _ => e.to_string(),
     };
-    decoder.read_info().map_err(said)?;
+    decoder.read_info().map_err(describe)?;
     let info = decoder.info().ok_or("it has no header")?;
     if (usize::from(info.width), usize::from(info.height)) != (shape.columns, shape.rows) {
         return Err(other_size(info.width.into(), info.height.into()));
@@ -232,7 +232,7 @@ fn decode_jpeg(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
     if shape.pixels() > frame.len().saturating_mul(most) {
         return Err("it has too few bytes for its number of pixels".into());
     }
-    let decoded = decoder.decode().map_err(said)?;
+    let decoded = decoder.decode().map_err(describe)?;
     let n = shape.pixels() * shape.samples;
     if decoded.len() == n {
         return Ok(samples(&decoded, 8));

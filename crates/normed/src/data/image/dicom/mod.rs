@@ -1,7 +1,7 @@
 //! DICOM files as images: the gray or color pixels of one frame, in 8 bits.
 //!
-//! Chapters are those of the standard (PS3.3, PS3.5, 2024). Pixels become one to one those of the
-//! image: their aspect ratio, overlays and pixel padding change nothing.
+//! Chapters are those of the standard (PS3.3, PS3.5, 2024). Each pixel becomes one pixel of the
+//! image: aspect ratio, overlays and pixel padding are ignored.
 
 mod color;
 mod elements;

@@ -26,9 +26,9 @@ impl Shape {
     }
 }
 
-/// Checks that the header describes an image that fits into memory. `said` is its SamplesPerPixel, `name` its
-/// PhotometricInterpretation.
-pub(super) fn check_shape(shape: &Shape, said: u16, name: &str) -> Result<(), String> {
+/// Checks that the header describes an image that fits into memory. `samples_per_pixel` and
+/// `name` are its SamplesPerPixel and PhotometricInterpretation.
+pub(super) fn check_shape(shape: &Shape, samples_per_pixel: u16, name: &str) -> Result<(), String> {
     let Shape { rows, columns, samples, bits_allocated, bits_stored, high_bit, .. } = *shape;
     if rows == 0 || columns == 0 {
         return Err(format!("has {columns} x {rows} pixels"));
@@ -40,8 +40,10 @@ pub(super) fn check_shape(shape: &Shape, said: u16, name: &str) -> Result<(), St
             MAX_DECODED_BYTES >> 20
         ));
     }
-    if usize::from(said) != samples {
-        return Err(format!("is {name} with {said} samples a pixel, and not {samples}"));
+    if usize::from(samples_per_pixel) != samples {
+        return Err(format!(
+            "is {name} with {samples_per_pixel} samples a pixel, and not {samples}"
+        ));
     }
     if bits_allocated != 8 && bits_allocated != 16 {
         return Err(format!("its samples take {bits_allocated} bits; only 8 and 16 are read"));

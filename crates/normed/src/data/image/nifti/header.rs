@@ -184,16 +184,16 @@ impl Header {
             return Err(format!("has {axes} dimensions; 2 to 7 are allowed"));
         }
         let length = |i: usize| if i as i64 <= axes { dim(i) } else { 1 };
-        let said: Vec<_> = (1..=axes as usize).map(|i| dim(i).to_string()).collect();
+        let lengths: Vec<_> = (1..=axes as usize).map(|i| dim(i).to_string()).collect();
         if (5..=7).any(|i| length(i) != 1) {
-            return Err(format!("has {} values in more than four dimensions", said.join(" x ")));
+            return Err(format!("has {} values in more than four dimensions", lengths.join(" x ")));
         }
         let shape = [1, 2, 3, 4].map(|i| usize::try_from(length(i)).unwrap_or(0));
         let side = shape[..3].iter().copied().max().unwrap_or(0);
         if shape.contains(&0) || side > MAX_SIDE as usize {
             return Err(format!(
                 "has {} voxels; each side must be from 1 to {MAX_SIDE}",
-                said.join(" x ")
+                lengths.join(" x ")
             ));
         }
         let kind = VoxelType::of(if first { f.i16(70) } else { f.i16(12) })?;
