@@ -187,7 +187,7 @@ mod tests {
             output: "no-such-directory".into(),
             seeds: vec![0],
             jobs: 1,
-            pictures: ReportImages::None,
+            report_images: ReportImages::None,
             accept_other_builds,
             experiments: vec![],
             test_sets: vec![],

@@ -18,7 +18,7 @@ pub struct Study {
     /// The number of runs at the same time; they share the threads equally.
     pub jobs: usize,
     /// Which example images the report shows.
-    pub pictures: ReportImages,
+    pub report_images: ReportImages,
     /// Whether outcomes that another build of normed stored count as done. Otherwise they are computed
     /// again.
     pub accept_other_builds: bool,

@@ -76,7 +76,7 @@ fn read_study(s: &Section<'_>, name: &str) -> Study {
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seeds,
         jobs: s.parse("jobs", &integer(JOBS)).unwrap_or(1),
-        pictures: s.get("pictures", one_of).unwrap_or_default(),
+        report_images: s.get("pictures", one_of).unwrap_or_default(),
         accept_other_builds: s.get("accept_other_builds", boolean).unwrap_or(false),
         experiments,
         test_sets: read_test_sets(s, &tables, name),

@@ -54,7 +54,7 @@ fn load_images(
     examples: &[ShownExample<'_>],
 ) -> Result<BTreeMap<String, Vec<String>>> {
     let mut urls = BTreeMap::new();
-    if study.pictures == ReportImages::None {
+    if study.report_images == ReportImages::None {
         return Ok(urls);
     }
     let shown: BTreeSet<&str> = examples.iter().map(|e| e.example.id.as_str()).collect();
@@ -62,7 +62,7 @@ fn load_images(
     for i in 0..dataset.len() {
         let Example { id, images, .. } = dataset.get(i)?;
         let is_drawn = |image: &ImageSource| matches!(image, ImageSource::Drawn(_));
-        let may_be_shown = study.pictures == ReportImages::All || images.iter().all(is_drawn);
+        let may_be_shown = study.report_images == ReportImages::All || images.iter().all(is_drawn);
         if may_be_shown && shown.contains(id.as_str()) {
             urls.insert(id, images.iter().map(thumbnail_url).collect::<Result<_>>()?);
         }
