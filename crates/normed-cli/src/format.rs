@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_part_them() {
+    fn words_are_quoted_where_a_shell_would_split_them() {
         assert_eq!(quoted(&"org/name@v1.5"), "org/name@v1.5");
         assert_eq!(quoted(&"it's"), r"'it'\''s'");
     }

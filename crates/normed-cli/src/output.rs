@@ -29,7 +29,7 @@ pub fn print_out(line: impl Display) {
     }
 }
 
-/// Prints a line to standard error. If even that fails, there is nobody left to tell.
+/// Prints a line to standard error. If even that fails, the line is lost.
 pub fn print_err(line: impl Display) {
     let _ = writeln!(stderr().lock(), "{line}");
 }

@@ -90,7 +90,7 @@ impl Progress {
     }
 }
 
-/// The lines that tell of an event, if any.
+/// The lines that report an event, if any.
 fn lines(event: &Event) -> Vec<String> {
     match event {
         Event::Started { output, resumed_at, train, validate, test, steps, epochs } => {

@@ -1,4 +1,4 @@
-//! What a path given to `diff` or `export` stands for: a model, a run, or an adapter with its base.
+//! Finds out what a path given to `diff` or `export` is: a model, a run, or an adapter with its base.
 
 use std::path::{Path, PathBuf};
 

@@ -3,8 +3,8 @@
 /// The version of the package, such as `0.2.0`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The newest commit that changes the library, in ten digits, with `-dirty` behind it if it was built
-/// from files that were not committed. `None` if it was built outside its repository and the variables
+/// The newest commit that changed the library: ten hexadecimal digits, followed by `-dirty` if it was
+/// built from files that were not committed. `None` if it was built outside its repository and the variables
 /// `NORMED_COMMIT` and `NORMED_COMMIT_DATE` were not set.
 pub const COMMIT: Option<&str> = option_env!("NORMED_BUILD_COMMIT");
 

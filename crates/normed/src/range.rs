@@ -54,7 +54,7 @@ impl<T: Copy + PartialOrd> Range<T> {
         Self { low: Bound::Unbounded, high: Bound::Unbounded }
     }
 
-    /// Whether `number` is in the range. What cannot be compared, as NaN, is in none.
+    /// Whether `number` is in the range. NaN is in no range.
     pub fn contains(&self, number: T) -> bool {
         let is_high_enough = match self.low {
             Bound::Included(low) => number >= low,

@@ -47,7 +47,7 @@ version = "4.0.0"
 source = "registry"
 "#;
 
-/// The hash of a tree of these files; `Cargo.lock` lies beside it.
+/// The hash of a tree of these files; `Cargo.lock` is next to it.
 fn hash(files: &[(&str, &str)]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let src = dir.path().join("src");

@@ -1,4 +1,4 @@
-//! DICOM and NIfTI as pictures: against pixels computed from what pydicom and nibabel wrote
+//! DICOM and NIfTI files as images: against pixels computed from what pydicom and nibabel wrote
 //! (reference/make_medical_image_goldens.py), and against files that lie.
 
 use std::collections::BTreeMap;

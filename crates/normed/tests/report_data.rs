@@ -249,7 +249,7 @@ fn lines_of_reports_have_one_picture_or_several() {
     }
 }
 
-/// Templated text over real pictures: it proves the path, and nothing about reports.
+/// Templated reports of real images test the pipeline, and say nothing about the quality of reports.
 #[test]
 #[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
 fn slake_s_templated_reports_are_read_real_data() {

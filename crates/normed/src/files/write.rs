@@ -1,4 +1,4 @@
-//! A writer that leaves a whole file, or what was there before.
+//! Atomic writing: a file is replaced as a whole, or left as it was.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -28,7 +28,7 @@ pub fn write_atomically(
     let attempt = || -> io::Result<()> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
-        // Readable by others as any new file is, within the umask; the crate's default is not.
+        // The permissions of any new file, within the umask; the crate's default is the owner's alone.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(dir)?;

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn confidence_that_is_wrong_has() {
+    fn wrong_confidence_has_an_error() {
         // Certain at 0.9, right in half; and bins do not make up for one another.
         let found =
             of(&[("yes", 0.9), ("no", 0.1), ("yes", 0.6), ("no", 0.55)]).expect("yes and no");

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<super::super::Scores>(&json).unwrap(), scores);
     }
 
-    /// What several runs wrote is one set whose CIDEr is the mean of theirs.
+    /// The reports of several runs, scored as one set, have the mean of the CIDEr of the runs.
     #[test]
     fn several_runs_have_the_references_of_one() {
         let cider = Metric::Report(CaptionMetric::Cider);

@@ -257,8 +257,8 @@ impl Axis {
     }
 }
 
-/// Formats a number in few characters: `12`, `0.35`, `7.7 k`, `2.5 M`. The digits suffice to tell apart
-/// two numbers that differ by a tenth of `length`.
+/// Formats a number in few characters: `12`, `0.35`, `7.7 k`, `2.5 M`. The digits suffice to
+/// distinguish two numbers that differ by a tenth of `length`.
 fn format_short(value: f64, length: f64) -> String {
     let (scaled, unit) = match value.abs() {
         a if a >= 1e9 => (value / 1e9, " G"),

@@ -19,7 +19,7 @@ impl Document {
     /// Reads the file at `path`, and overrides it by `key=value` settings.
     ///
     /// # Errors
-    /// If the file cannot be read, or has syntax errors: half a file says nothing about its keys.
+    /// If the file cannot be read, or has syntax errors; its keys are not checked then.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
         let text = read_text(path, CONFIG_LIMIT)?;
         let mistakes = Mistakes::default();

@@ -23,7 +23,7 @@ pub(crate) struct KeyDescription {
     pub name: &'static str,
     /// The accepted values: the text completes "must be ...".
     pub accepts: String,
-    /// What holds if the key is absent.
+    /// The value, or what happens, if the key is absent.
     pub default: String,
     /// What the key does, in one or two sentences.
     pub meaning: &'static str,

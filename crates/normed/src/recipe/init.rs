@@ -167,7 +167,7 @@ impl Default for TextSize {
 /// The sizes of a language model, named as in config.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LanguageSize {
-    /// Model whose config.json the new model has, and whose prompts it reads; `"mistral"` by default.
+    /// LLaMA or Mistral: decides the layout of config.json and the format of prompts; `"mistral"` by default.
     pub model_type: LlamaKind,
     /// Channels; a multiple of the heads.
     pub hidden_size: usize,

@@ -217,7 +217,7 @@ fn resolve_path(node: &Node, directory: &Path) -> Result<PathBuf, ValueError> {
     absolute.map_err(|error| ValueError::new(format!("{}: {error}", path.display())))
 }
 
-/// A path. If nothing is there, but something is at the same path below `$NORMED_DATA`, it is that.
+/// A path. If it does not exist, but the same path below `$NORMED_DATA` does, that one is used.
 pub(crate) fn path_or_data() -> Parser<PathBuf> {
     let parse = |node: &Node, directory: &Path| {
         let (path, text) = (resolve_path(node, directory)?, text(node)?);
@@ -260,7 +260,7 @@ pub(crate) fn directory() -> Parser<PathBuf> {
     path().try_map(|path| is_there(path, Path::is_dir, "directory")).accepting("a folder")
 }
 
-/// `path`, if something is there and it is of the right kind.
+/// `path`, if it exists and is of the right kind.
 pub(crate) fn is_there(
     path: PathBuf,
     is_right: fn(&Path) -> bool,

@@ -11,7 +11,7 @@ use crate::models::GenerationConfig;
 
 /// A count that is only compared with other counts.
 const COUNT: Range<usize> = Range::from_to(1, 1_000_000_000);
-/// A fraction of which something must be left.
+/// A fraction below 1, so that something is left.
 const FRACTION: Range<f32> = Range::from_to_less_than(0.0, 1.0);
 
 /// The keys of `[train]`. The function is long because the table is: one entry per key.

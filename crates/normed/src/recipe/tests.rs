@@ -151,7 +151,7 @@ fn how_pictures_are_looked_at_is_read() {
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_keys_are_named() {
     let error = complaint("", &[]);
     for missing in ["model: is missing", "data: this table is missing", "tuning: this table"] {
         assert!(error.contains(missing), "{error}");
@@ -232,7 +232,7 @@ fn impossible_values_are_refused() {
     }
 }
 
-/// Sizes that ended in a panic, an abort or minutes of silence.
+/// Without a limit, such sizes would panic, abort or compute for minutes.
 #[test]
 fn sizes_have_a_largest_value() {
     const HUGE: &str = "576460752303423488";

@@ -227,7 +227,7 @@ pub struct Outcome {
     pub test: Option<TestScores>,
     /// Seconds spent on the run by all its processes.
     pub seconds: f64,
-    /// Largest resident set of the last process in bytes; absent if the system does not tell.
+    /// Largest resident set of the last process in bytes; absent if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
 }
 

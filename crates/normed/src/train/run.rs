@@ -23,7 +23,7 @@ use crate::recipe::{Base, Recipe};
 use crate::tuning::Selection;
 use crate::weights::check_adapter;
 
-/// Options of a run beside its recipe. None of them changes the trained weights.
+/// Options of a run besides its recipe. None of them changes the trained weights.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Continue a run of the same recipe that was stopped or killed. If there is none yet, the run

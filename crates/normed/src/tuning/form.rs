@@ -22,17 +22,17 @@ pub enum Form {
         /// Whether it reads the input of the sublayer and not its output.
         parallel: bool,
     },
-    /// Virtual tokens, of which a self-attention sees keys and values. The socket is the weight that makes the
-    /// keys; all blocks of a tower share one prefix.
+    /// Virtual tokens: self-attentions attend to their keys and values. The socket is the weight that makes
+    /// the keys; all blocks of a tower share one prefix.
     Prefix {
-        /// Virtual tokens.
+        /// Number of virtual tokens.
         length: usize,
         /// Whether a network makes keys and values from the tokens; they are trained directly otherwise.
         projection: bool,
     },
     /// Virtual tokens before those of a tower. The socket is the table that embeds its tokens.
     Prompt {
-        /// Virtual tokens.
+        /// Number of virtual tokens.
         length: usize,
     },
 }
@@ -75,7 +75,7 @@ pub struct AddedParameter {
     pub piece: AddedPiece,
     /// The model's parameter whose socket it is plugged into.
     pub socket: ParamId,
-    /// Inputs of the linear layer that it belongs to; of a table or a vector, 0.
+    /// The number of inputs of the linear layer that it belongs to; 0 for a table or a vector.
     pub fan_in: usize,
 }
 

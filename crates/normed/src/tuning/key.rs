@@ -10,7 +10,7 @@ use crate::Range;
 
 /// A recipe key of a tuning method, such as `rank` of `lora`.
 ///
-/// [`fmt::Debug`] aside, a key is plain data: the recipe reader takes names and ranges from it, the writer
+/// A key is plain data: the recipe reader takes names and ranges from it, the writer
 /// takes defaults, and the manual prints its meaning.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -85,8 +85,8 @@ pub enum OptionValue {
 }
 
 impl Key {
-    /// The value that `value` is for this key, if it has the right type and is in range. A whole number may
-    /// stand for a number, and one name for a list.
+    /// Returns `value` as a value of this key, if it has the right type and is in range. A whole number is
+    /// accepted as a number, and one name as a list.
     pub fn accept(&self, value: OptionValue) -> Option<OptionValue> {
         use OptionValue as V;
         let is_known = |names: &[&str], name: &String| names.contains(&name.as_str());

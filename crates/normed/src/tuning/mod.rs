@@ -5,9 +5,9 @@
 //! A [`Method`] trains parameters of the model, or it plugs parameters of its own into the
 //! [sockets](crate::tensor::Plug) of layers, in one of the engine's [`Form`]s.
 //!
-//! A method is one file in `methods/`: its [`MethodDescription`]. The recipe reader takes its keys from there,
-//! the optimizer which of its parameters decay, the alarm which have no gradient in the first step. The registry
-//! ([`methods`], [`find_method`]) lists it; an embedding program adds its own by [`register`].
+//! A method is one file in `methods/`: its [`MethodDescription`]. It holds the recipe keys of the
+//! method, which of its parameters decay, and which have no gradient in the first step. The registry
+//! ([`methods`], [`find_method`]) lists all methods; a program that uses this library adds its own by [`register`].
 
 mod block_range;
 mod extra_part;

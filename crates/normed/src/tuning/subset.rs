@@ -35,7 +35,7 @@ impl CandidateNorm {
     }
 }
 
-/// The norms that one rule would train, of which it keeps a fraction.
+/// The norms that one rule would train. The rule keeps a fraction of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormCandidates {
     /// The fraction that is kept.

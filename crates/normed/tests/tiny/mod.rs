@@ -135,7 +135,7 @@ pub fn assert_same(a: &Path, b: &Path) {
     }
 }
 
-/// As [`make`], with `reports.jsonl` and `report.toml` besides: the pictures as studies of one view and of
+/// As [`make`], and also writes `reports.jsonl` and `report.toml`: the images as studies of one view and of
 /// two, each with a report of what it shows.
 #[allow(dead_code)]
 pub fn make_reports(root: &Path, tuning: &str, settings: &str) {

@@ -10,7 +10,7 @@ use normed::weights::read_safetensors;
 
 use crate::weights_common::golden;
 
-/// The tiny LLaVA of the parity tests with a tokenizer and an image rule beside it.
+/// The tiny LLaVA of the parity tests with a tokenizer and an image processor config.
 pub fn with_words(dir: &Path) {
     std::fs::create_dir_all(dir).unwrap();
     for file in ["config.json", "model.safetensors"] {

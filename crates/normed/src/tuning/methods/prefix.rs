@@ -1,5 +1,5 @@
-//! Prefix-tuning (Li & Liang 2021, arXiv 2101.00190): virtual tokens, of which every self-attention sees keys
-//! and values.
+//! Prefix-tuning (Li & Liang 2021, arXiv 2101.00190): virtual tokens, to whose keys and values every
+//! self-attention attends.
 
 use crate::Range;
 use crate::tensor::{
@@ -10,7 +10,7 @@ use crate::tuning::{
     MethodDescription, Options,
 };
 
-/// Virtual tokens of a prefix.
+/// The key for the number of virtual tokens of a prefix.
 pub(super) const LENGTH: Key = Key {
     name: "length",
     kind: KeyKind::Integer(Range::from_to(1, MAX_ADDED_SIZE)),
@@ -46,8 +46,8 @@ fn form(role: &Role, options: &Options) -> Option<Form> {
     role.is_key_weight().then_some(Form::Prefix { length, projection })
 }
 
-/// As PyTorch starts tables and linear layers, and so PEFT a prefix: a table is normal with deviation 1, a layer
-/// uniform within `1 / sqrt(in)`.
+/// PyTorch's initial values, which PEFT uses for prefixes: a table is normal with standard deviation 1, a linear
+/// layer uniform within `1 / sqrt(in)`.
 pub(super) fn initial_value(params: &Parameters, added: &AddedParameter, seed: u64) -> Tensor {
     let parameter = params.get(added.id);
     let values = match added.piece {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Whether an adapter must belong to the base.
+/// Which base an adapter must belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BaseCheck<'a> {
     /// The base has this [`content_hash`](crate::weights::content_hash). An adapter with another one is an error.
