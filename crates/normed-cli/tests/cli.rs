@@ -37,7 +37,7 @@ fn failure(dir: &Path, args: &[&str]) -> (String, Option<i32>) {
 }
 
 #[test]
-fn inspect_counts_a_model_of_which_only_the_config_is_there() {
+fn inspect_needs_only_the_config() {
     let dir = tempfile::tempdir().unwrap();
     let config = json!({
         "architectures": ["BlipForQuestionAnswering"],
@@ -120,7 +120,7 @@ fn inspect_counts_a_model_of_which_only_the_config_is_there() {
 
 /// LLaVA-Med 1.5, of which nothing but config.json is there.
 #[test]
-fn inspect_says_what_of_a_llava_no_loss_can_move() {
+fn inspect_lists_the_inert_parameters_of_a_llava() {
     let dir = tempfile::tempdir().unwrap();
     let config = json!({
         "architectures": ["LlavaMistralForCausalLM"], "model_type": "llava_mistral",
@@ -362,7 +362,7 @@ fn how_much_is_printed_can_be_chosen() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
+fn ctrl_c_finishes_the_step_saves_and_prints_how_to_continue() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), "method = \"layer_norm\"", "");
     let args = ["train", "recipe.toml", "--set", "train.epochs=30", "--output", "run"];
@@ -441,7 +441,7 @@ fn a_run_is_exported_and_compared() {
 }
 
 #[test]
-fn a_rate_is_found_and_drawn_and_no_run_is_made() {
+fn find_lr_plots_the_rate_and_makes_no_run() {
     let dir = tempfile::tempdir().unwrap();
     tiny::make(dir.path(), "method = \"layer_norm\"", "");
     let args = ["train", "recipe.toml", "--output", "runs/a", "--find-lr"];

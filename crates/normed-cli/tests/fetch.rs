@@ -158,7 +158,7 @@ fn mistakes_and_failures_have_their_exit_codes() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_leaves_what_the_next_fetch_goes_on_from() {
+fn ctrl_c_leaves_what_the_next_fetch_continues() {
     let (server, dir) = hub();
     // The first answer is cut, and the hub wants time before the next: enough to press Ctrl-C.
     let content = server.content("models/org/base", "model.safetensors");

@@ -147,7 +147,7 @@ fn what_is_saved_is_loaded_again_to_the_bit() {
         let mut loaded = adapted(name);
         let dir = golden("peft").join(name);
         let theirs = read_safetensors(&dir.join("adapter_model.safetensors")).unwrap();
-        // What of the model itself the adapter has.
+        // The model's own parameters that the adapter has.
         for key in theirs.tensors.keys().filter_map(|key| key.strip_prefix("base_model.model.")) {
             let own = key.replace(".ln_tuning_layers", "");
             let own = own.replace(".base_layer", "");
@@ -290,7 +290,7 @@ fn what_peft_has_no_form_for_is_refused_before_anything_is_trained() {
 
 /// Adapters of several methods together, left where `make_peft_goldens.py --check` can read them.
 #[test]
-fn unions_are_saved_and_loaded_again() {
+fn combined_methods_are_saved_and_loaded_again() {
     for (name, methods) in [
         ("norms_and_lora", vec![Method::LAYER_NORM, Method::LORA]),
         ("norms_and_ia3", vec![Method::LAYER_NORM, Method::IA3]),

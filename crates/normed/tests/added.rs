@@ -268,7 +268,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
 
 /// A run with each of them learns, and its adapter is what it tested.
 #[test]
-fn runs_train_them() {
+fn runs_train_added_parameters() {
     let dir = tempfile::tempdir().unwrap();
     for (i, tuning) in [
         "text.method = \"prefix\"\ndecoder.method = \"p_tuning_v2\"",

@@ -1,4 +1,4 @@
-//! Decoded pictures against Pillow's, pixel values against transformers' `BlipImageProcessorPil`
+//! Decoded images against Pillow's, pixel values against transformers' `BlipImageProcessorPil`
 //! (goldens by reference/make_image_goldens.py).
 
 use std::fs;
@@ -21,7 +21,7 @@ fn floats(view: &TensorView<'_>) -> Vec<f32> {
     view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-/// The largest difference in levels of 255, before normalisation.
+/// The largest difference in levels of 255, before normalization.
 fn difference(rule: &SquareProcessor, ours: &[f32], theirs: &[f32]) -> f32 {
     assert_eq!(ours.len(), theirs.len());
     let plane = ours.len() / 3;
@@ -58,7 +58,7 @@ fn pixel_values_are_clips_and_llavas() {
     }
 }
 
-/// The picture that reference/make_image_goldens.py draws by formula.
+/// The image that reference/make_image_goldens.py draws by formula.
 fn drawn(height: usize, width: usize) -> Image {
     let mut rgb = Vec::new();
     for y in 0..height {
@@ -70,7 +70,7 @@ fn drawn(height: usize, width: usize) -> Image {
 }
 
 #[test]
-fn a_large_picture_at_384_pixels() {
+fn a_large_image_at_384_pixels() {
     let bytes = fs::read(golden("image_rule.safetensors")).unwrap();
     let goldens = SafeTensors::deserialize(&bytes).unwrap();
     let rule = SquareProcessor::blip();
@@ -101,7 +101,7 @@ fn all_formats_and_modes_become_rgb() {
         let off = ours.rgb.iter().zip(&expected.rgb).map(|(a, b)| a.abs_diff(*b));
         let worst = off.max().unwrap();
         eprintln!("{name}: off by {worst} of 255");
-        // JPEG decoders may round the inverse cosine transform and the colours differently.
+        // JPEG decoders may round the inverse cosine transform and the colors differently.
         let lossy = name.ends_with(".jpg") && name != "a_png_called.jpg";
         assert!(worst <= if lossy { 4 } else { 0 }, "{name}: off by {worst} of 255");
     }

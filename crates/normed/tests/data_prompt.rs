@@ -94,10 +94,10 @@ fn prompts_and_answers_are_transformers_and_llavas() {
     }
 }
 
-/// A study's pictures each have their place, the words stay where they were, and nothing in them passes for
-/// a picture.
+/// A study's images each have their place, the words stay where they were, and nothing in them passes for
+/// a image.
 #[test]
-fn several_pictures_have_a_place_each() {
+fn several_images_have_a_place_each() {
     for case in cases() {
         let (tokenizer, rule) = case.open();
         let prompt = |question: &str, n| rule.prompt(&tokenizer, "here", question, n).unwrap();
@@ -114,7 +114,7 @@ fn several_pictures_have_a_place_each() {
     }
 }
 
-/// What was learnt, decoded, is the answer again.
+/// What was learned, decoded, is the answer again.
 #[test]
 fn answers_come_back() {
     for case in cases() {
@@ -130,10 +130,10 @@ fn answers_come_back() {
     }
 }
 
-/// A data set's text holds one picture and no control tokens, whatever it says; `<image>` is where
-/// conversations that were written for LLaVA put the picture.
+/// A data set's text holds one image and no control tokens, whatever it says; `<image>` is where
+/// conversations that were written for LLaVA put the image.
 #[test]
-fn a_question_cannot_speak_for_the_template() {
+fn a_question_cannot_imitate_the_template() {
     for case in cases() {
         let (tokenizer, rule) = case.open();
         let prompt = |question: &str| rule.prompt(&tokenizer, "here", question, 1).unwrap();
@@ -199,7 +199,7 @@ fn a_tokenizer_that_lacks_what_the_config_names_is_refused() {
     assert!(error.to_string().contains("eos_token_id"), "{error}");
 }
 
-/// An answer behind a prompt is what it is by itself, with Mistral's tokenizer.
+/// An answer after a prompt is what it is by itself, with Mistral's tokenizer.
 #[test]
 #[ignore = "needs real data: set NORMED_DATA and run with --include-ignored"]
 fn answers_of_vqa_rad_are_tokenized_by_themselves_real_data() {

@@ -35,7 +35,7 @@ fn failure(spec: &DataSpec) -> String {
 fn vqa_rad_as_published_real_data() {
     let data = real_data();
     let root = Some(data.join("vqa-rad"));
-    // `Skip` decodes every picture.
+    // `Skip` decodes every image.
     let opened = open(&DataSpec::VqaRad { root, on_bad_example: OnBadExample::Skip }).unwrap();
     assert!(opened.skipped.is_empty(), "{:?}", opened.skipped);
     let rows = examples(&opened);
@@ -94,7 +94,7 @@ fn the_same_rows_as_json_lines_real_data() {
     }
 }
 
-/// A directory with the picture `name` in it.
+/// A directory with the image `name` in it.
 fn with_picture(name: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let picture = dir.path().join(name);
@@ -103,7 +103,7 @@ fn with_picture(name: &str) -> (tempfile::TempDir, PathBuf) {
     (dir, picture)
 }
 
-/// What of the test split's pictures is in the training split.
+/// The images of the test split that are also in the training split.
 fn overlap(opened: &OpenedDataset) -> ImageOverlap {
     let of = |split| indices_of(&*opened.dataset, split).unwrap();
     let found = ImageOverlap::find(&*opened.dataset, &of(Split::Train), &of(Split::Test));
@@ -126,7 +126,7 @@ fn jsonl(dir: &Path, lines: &[String], on_bad_example: OnBadExample) -> DataSpec
 }
 
 #[test]
-fn quirks_are_survived() {
+fn quirks_of_rows_are_accepted() {
     let (dir, picture) = with_picture("a.jpg");
     let lines = [
         line("1", json!({"answer": 12, "answer_type": "CLOSED "})),
@@ -208,7 +208,7 @@ fn every_kind_of_broken_row_is_named_by_file_line_and_cause() {
 }
 
 #[test]
-fn a_broken_native_row_is_named_too() {
+fn broken_rows_of_native_layouts_are_named() {
     let (dir, _) = with_picture("VQA_RAD Image Folder/a.jpg");
     let row = |qid: Value, phrase_type: &str| {
         json!({"qid": qid, "phrase_type": phrase_type, "image_name": "a.jpg",
@@ -248,7 +248,7 @@ fn a_broken_native_row_is_named_too() {
 }
 
 /// PathVQA's layout with pickles that Python wrote (reference/make_medical_image_goldens.py), and its
-/// pictures.
+/// images.
 fn path_vqa() -> (tempfile::TempDir, DataSpec) {
     let dir = tempfile::tempdir().unwrap();
     for (split, pictures) in [
@@ -301,7 +301,7 @@ fn path_vqa_as_pickled() {
     assert!(warned("3 answers that are yes or no are taken for CLOSED, the other 4 for OPEN"));
     assert!(warned("1 answers are empty; they are kept. The first: "), "{:?}", opened.warnings);
 
-    // JSON stands for the pickle.
+    // JSON takes the place of the pickle.
     let json = json!([{"image": "val_0261", "question": "Is it?", "answer": "no"}]).to_string();
     fs::write(dir.path().join("qas/val/val_qa.json"), json).unwrap();
     assert_eq!(sizes(&examples(&open(&spec).unwrap())), [3, 1, 2]);

@@ -80,7 +80,7 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|name| !name.is_empty())
 }
 
-/// What stands behind each `crate::`, up to the end of the path or of the braces.
+/// What follows each `crate::`, up to the end of the path or of the braces.
 fn paths(code: &str) -> impl Iterator<Item = &str> {
     code.split("crate::").skip(1).map(|rest| {
         let mut depth = 0;

@@ -172,7 +172,7 @@ fn ten_gigabytes_there() {
 }
 
 #[test]
-fn values_that_are_no_numbers() {
+fn values_that_are_not_finite() {
     let file = read_safetensors(&golden("peft/layer_norm/adapter_model.safetensors")).unwrap();
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut tensors: BTreeMap<_, _> =

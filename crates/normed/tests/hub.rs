@@ -82,7 +82,7 @@ fn waits(events: &[Event]) -> usize {
 }
 
 #[test]
-fn a_model_comes_into_the_cache_as_python_has_it() {
+fn a_model_is_cached_in_pythons_layout() {
     let (server, _dir, settings) = hub();
     let (snapshot, events) = fetched(&settings, &options());
     assert_eq!(snapshot, settings.cache.join("models--org--name/snapshots").join(COMMIT));
@@ -116,7 +116,7 @@ fn a_model_comes_into_the_cache_as_python_has_it() {
 }
 
 #[test]
-fn a_cut_connection_is_gone_on_with_where_it_broke() {
+fn an_interrupted_download_is_resumed() {
     let (server, _dir, settings) = hub();
     server.faults(&server.content(MODEL, WEIGHTS), &[Fault::Cut(1_000_000), Fault::Cut(500_000)]);
     let (snapshot, events) = fetched(&settings, &options());
@@ -131,7 +131,7 @@ fn a_cut_connection_is_gone_on_with_where_it_broke() {
 }
 
 #[test]
-fn an_interrupted_fetch_leaves_what_the_next_goes_on_from() {
+fn an_interrupted_fetch_is_continued_by_the_next() {
     let (server, _dir, settings) = hub();
     let stop = Arc::new(AtomicBool::new(false));
     let options = FetchOptions { stop: Arc::clone(&stop), ..options() };
@@ -155,7 +155,7 @@ fn an_interrupted_fetch_leaves_what_the_next_goes_on_from() {
 }
 
 #[test]
-fn what_a_killed_fetch_leaves_is_used_or_thrown_away() {
+fn partial_files_of_a_killed_fetch_are_used_or_removed() {
     for (left, faults) in [
         (weights(), &[][..]), // killed before it got its name
         (weights()[..2_000_000].to_vec(), &[Fault::NoRange]), // a server that knows no parts
@@ -176,7 +176,7 @@ fn what_a_killed_fetch_leaves_is_used_or_thrown_away() {
 }
 
 #[test]
-fn what_arrives_altered_is_not_kept() {
+fn a_download_with_a_wrong_checksum_is_not_kept() {
     for name in [WEIGHTS, "config.json"] {
         let (server, _dir, settings) = hub();
         let large = server.content(MODEL, WEIGHTS);
@@ -194,7 +194,7 @@ fn what_arrives_altered_is_not_kept() {
 }
 
 #[test]
-fn what_was_damaged_on_the_disk_is_fetched_anew() {
+fn files_damaged_on_disk_are_fetched_again() {
     let (_server, _dir, settings) = hub();
     fetched(&settings, &options());
     let whole = blob(&settings, WEIGHTS);
@@ -207,7 +207,7 @@ fn what_was_damaged_on_the_disk_is_fetched_anew() {
 }
 
 #[test]
-fn a_busy_hub_is_waited_for_and_a_lasting_trouble_is_not() {
+fn temporary_failures_are_retried_and_permanent_ones_are_not() {
     let busy = Fault::Status(429, "retry-after: 0\r\n");
     let (server, _dir, settings) = hub();
     server.faults("/revision/main", &[busy.clone(), Fault::Status(503, "")]);
@@ -281,7 +281,7 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
-fn a_data_set_is_taken_for_a_model_but_once() {
+fn the_error_for_a_data_set_fetched_as_a_model_names_the_command() {
     let (server, _dir, settings) = hub();
     server.put("datasets/org/set", "data/train-0.parquet", b"PAR1", true);
     server.put("datasets/org/set", "README.md", b"# Set\n", false);
@@ -357,7 +357,7 @@ fn without_a_network_the_cache_is_named() {
 }
 
 #[test]
-fn a_directory_of_ones_own_has_plain_files() {
+fn an_output_directory_has_plain_files() {
     let (_server, dir, settings) = hub();
     let output = dir.path().join("mine");
     let include = vec!["*.json".into()];
@@ -374,7 +374,7 @@ fn a_directory_of_ones_own_has_plain_files() {
 }
 
 #[test]
-fn two_that_fetch_the_same_do_not_write_it_twice() {
+fn two_fetches_of_one_file_write_it_once() {
     let (server, _dir, settings) = hub();
     let both: Vec<_> = (0..2)
         .map(|_| {

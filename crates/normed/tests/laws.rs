@@ -52,7 +52,7 @@ fn rows() -> Vec<(String, Tuning)> {
     rows.into_iter().map(|(name, tuning)| (name.to_owned(), tuning)).chain(alone).collect()
 }
 
-/// The models, each with an example whose answer is to be learnt, in f32.
+/// The models, each with an example whose answer is to be learned, in f32.
 fn made() -> Vec<(PathBuf, Batch)> {
     let miss = golden("weights/hugging_face");
     let mut miss_batch = batch(&models::load(&miss, None).unwrap());

@@ -349,7 +349,7 @@ fn what_is_wrong_is_named() {
     refused(&|| config("vocab_size", json!(700)), &["701 tokens, the model's table 700 rows"]);
     assert!(made.tokenizer.len() == 701);
 
-    // Nothing is cut, and least of all the picture: too long is an error, in a run and in an answer.
+    // Nothing is truncated, and an image never is: a text that is too long is an error, in a run and in an answer.
     let long = "is it bright ".repeat(160);
     let rows = fs::read_to_string(root.join("data.jsonl")).unwrap();
     fs::write(root.join("data.jsonl"), rows.replacen("Is it bright?", &long, 1)).unwrap();
@@ -362,6 +362,6 @@ fn what_is_wrong_is_named() {
     {
         assert!(error.contains(part), "{error}");
     }
-    // As many positions as the picture takes, or one more, are no context.
+    // As many positions as the image takes, or one more, are no context.
     refused(&|| config("max_position_embeddings", json!(4)), &["an image takes 4"]);
 }

@@ -116,7 +116,7 @@ const ROWS: [u8; 4] = [0x28, 0, 0x10, 0];
 const COLUMNS: [u8; 4] = [0x28, 0, 0x11, 0];
 
 #[test]
-fn a_dicom_file_that_lies_is_an_error() {
+fn a_dicom_file_with_a_false_header_is_an_error() {
     refused(&with("ct.dcm", ROWS, &[0, 0]), "has 26 x 0 pixels");
     refused(&with("ct.dcm", ROWS, &[0xff, 0xff]), "beyond the limit of 16384 a side");
     refused(
@@ -203,7 +203,7 @@ fn changed(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_volume_that_lies_is_an_error() {
+fn a_volume_with_a_false_header_is_an_error() {
     refused(&changed("ras.nii", 42, &[0, 0]), "has 0 x 6 x 7 voxels");
     let largest = [0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f];
     refused(&changed("ras.nii", 42, &largest), "has 32767 x 32767 x 32767 voxels");
@@ -246,7 +246,7 @@ fn a_volume_that_lies_is_an_error() {
     refused(&float, "1 of the slice's 4 values are NaN or infinite");
     refused(&float, "numpy.nan_to_num");
 
-    // What lies behind the slice is not read.
+    // What follows the slice is not read.
     let gzipped = file("float.nii.gz");
     let whole = Image::from_bytes(&gzipped, &ImageOptions::default());
     for keep in 2..gzipped.len() {

@@ -33,7 +33,7 @@ struct Record {
     searches: Vec<Search>,
 }
 
-/// The picture stands in a prompt as null.
+/// The image is null in a prompt.
 #[derive(Deserialize)]
 struct Text {
     prompt: Vec<Option<u32>>,
@@ -111,7 +111,7 @@ fn parts(examples: &[Text]) -> TextParts {
     parts
 }
 
-/// Long texts with a penalty on what was said, the prompt counted, of one picture and of two.
+/// Long texts with a penalty on what was said, the prompt counted, of one image and of two.
 #[test]
 fn reports_are_transformers() {
     let Golden { model, params, batch, .. } = &read(KINDS[0]);

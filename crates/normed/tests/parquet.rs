@@ -37,7 +37,7 @@ fn rows_are_those_that_pyarrow_reads() {
     let rows = examples(&opened);
     let expected = fs::read_to_string(golden("parquet/rows.json")).unwrap();
     let expected: Vec<Value> = serde_json::from_str(&expected).unwrap();
-    // The golden pictures by what is in them.
+    // The golden images by what is in them.
     let pictures = fs::read_dir(golden("image_files")).unwrap().map(|entry| {
         let path = entry.unwrap().path();
         (sha256(&fs::read(&path).unwrap()), path)
@@ -51,7 +51,7 @@ fn rows_are_those_that_pyarrow_reads() {
             (&text(expected, "question"), &text(expected, "answer"))
         );
         let file = &pictures[expected["image"].as_str().unwrap()];
-        // Read again from its row group and page, it is the picture in the file.
+        // Read again from its row group and page, it is the image in the file.
         assert_eq!(
             row.images[0].load().unwrap(),
             Image::decode(file, &ImageOptions::default()).unwrap(),
@@ -71,7 +71,7 @@ fn text(row: &Value, key: &str) -> String {
 }
 
 #[test]
-fn one_picture_has_one_name_in_all_its_rows() {
+fn one_image_has_one_name_in_all_its_rows() {
     let rows = examples(&open(&spec(golden("parquet/vqa"))).unwrap());
     let name = |i: usize| rows[i].image_name.as_str();
     assert!(name(0) == name(2) && name(0) == name(3) && name(1) == name(6));
@@ -82,7 +82,7 @@ fn one_picture_has_one_name_in_all_its_rows() {
 }
 
 #[test]
-fn what_is_made_up_or_odd_is_said() {
+fn derived_answer_types_and_odd_rows_are_warned_about() {
     let opened = open(&spec(golden("parquet/vqa"))).unwrap();
     let closed: Vec<_> = examples(&opened)
         .iter()
@@ -162,7 +162,7 @@ fn broken_files_are_named() {
 }
 
 #[test]
-fn a_picture_that_is_none_is_named_by_its_row() {
+fn a_broken_image_is_named_by_its_row() {
     let png = b"\x89PNG\r\n\x1a\n";
     let grey = fs::read(golden("image_files/grey.png")).unwrap();
     let (_dir, path) = changed(|bytes| {
@@ -188,7 +188,7 @@ fn a_picture_that_is_none_is_named_by_its_row() {
 }
 
 #[test]
-fn a_file_that_changes_is_found_out() {
+fn a_changed_file_is_an_error() {
     let (_dir, path) = changed(|_| {});
     let row = open(&spec(&path)).unwrap().dataset.get(0).unwrap();
     assert!(row.images[0].load().is_ok());
@@ -206,7 +206,7 @@ fn a_file_that_changes_is_found_out() {
 
 /// Whatever is wrong with a file, it is an error or a row, and neither a panic nor a full memory.
 #[test]
-fn no_byte_can_do_harm() {
+fn no_damaged_byte_panics_or_fills_the_memory() {
     let shards: [&Path; 2] = [
         &golden("parquet/vqa/data/train-00000-of-00002-eb8844602202be60.parquet"),
         &golden("parquet/vqa/data/test-00000-of-00001-e5bc3d208bb4deeb.parquet"),
@@ -216,7 +216,7 @@ fn no_byte_can_do_harm() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("train.parquet");
         let mut wrong = 0;
-        // Every byte of the footer and of what surrounds it; of the pictures, some.
+        // Every byte of the footer and of what surrounds it; of the images, some.
         let footer = whole.len().saturating_sub(4000);
         let places = (0..whole.len()).filter(|i| *i >= footer || i % 37 == 0);
         for (n, i) in places.enumerate() {

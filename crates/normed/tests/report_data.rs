@@ -86,7 +86,7 @@ fn iu_xray_is_read_as_r2gen_has_it() {
 }
 
 #[test]
-fn what_is_wrong_with_an_annotation_is_said() {
+fn errors_of_an_annotation_are_named() {
     let said = |change: &dyn Fn(&mut Value)| {
         let mut annotation = annotation();
         change(&mut annotation);
@@ -188,7 +188,7 @@ fn studies_of_open_i_are_divided_by_a_seed() {
 }
 
 #[test]
-fn what_is_wrong_with_the_tables_is_said() {
+fn errors_of_the_tables_are_named() {
     let said = |reports: &str, projections: &str| {
         let (_dir, spec) = open_i(reports, projections);
         failure(&spec.into())
@@ -214,7 +214,7 @@ fn what_is_wrong_with_the_tables_is_said() {
 }
 
 #[test]
-fn lines_of_reports_have_one_picture_or_several() {
+fn rows_of_reports_have_one_image_or_several() {
     let dir = tempfile::tempdir().unwrap();
     ["a", "b"].iter().for_each(|name| picture(&dir.path().join(format!("{name}.png"))));
     let file = dir.path().join("reports.jsonl");

@@ -142,7 +142,7 @@ fn the_config_has_the_keys_that_peft_writes() {
 }
 
 #[test]
-fn another_base_is_an_error_unless_any_will_do() {
+fn another_base_is_an_error_unless_the_check_is_skipped() {
     let dir = tempfile::tempdir().unwrap();
     let mut loaded = base();
     change(&mut loaded, |p| matches!(p.role().module, Module::Norm(_)));
@@ -223,7 +223,7 @@ fn tied_tensors_that_would_differ_are_an_error() {
 }
 
 #[test]
-fn other_methods_are_turned_down() {
+fn unsupported_adapter_types_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = r#"{"peft_type": "BOFT", "r": 8}"#;
     fs::write(dir.path().join("adapter_config.json"), config).unwrap();

@@ -1,5 +1,5 @@
 //! A server on this machine that speaks the part of the hub's protocol that a download uses, and
-//! misbehaves when told to.
+//! misbehaves when asked to.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};

@@ -171,7 +171,7 @@ pub fn assert_close(what: &str, ours: &[f32], theirs: &[f32]) {
 }
 
 /// The loss curve of training as it is: every example a micro-batch of its own, so that the loss of
-/// an example and the normalisation over all of them are put to the test too. In bf16 losses may be off
+/// an example and the normalization over all of them are put to the test too. In bf16 losses may be off
 /// by a hundredth, in models as narrow as these.
 pub fn assert_steps(
     model: &dyn Model,

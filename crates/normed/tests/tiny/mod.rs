@@ -1,4 +1,4 @@
-//! A workplace for a run of a second or two: pictures with questions, a random base model, a recipe.
+//! A directory for a run of a second or two: images with questions, a random base model, a recipe.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[DEC]\n[ENC]\n\
                      is\nit\nbright\nhow\nmuch\nlight\nyes\nno\nlittle\nsome\na\nlot\n?\n";
 
-/// Writes `root/{data.jsonl,*.png,base/,recipe.toml}`: 24 pictures to train on, 6 to validate and 6
+/// Writes `root/{data.jsonl,*.png,base/,recipe.toml}`: 24 images to train on, 6 to validate and 6
 /// to test, two questions each. `settings` stand at the end of the recipe's `[train]`.
 pub fn make(root: &Path, tuning: &str, settings: &str) {
     let mut rows = String::new();
