@@ -46,7 +46,7 @@ impl SelfAttention {
     }
 
     /// LLaMA's self-attention: declares `q_proj`, `k_proj`, `v_proj` and `o_proj`, with biases if `has_bias`.
-    /// (The bias of keys is not inert here: rotation by position keeps it from cancelling.)
+    /// (The bias of keys is not inert here: rotation by position keeps it from canceling.)
     pub fn declare_llama(
         scope: &mut Scope<'_>,
         width: usize,

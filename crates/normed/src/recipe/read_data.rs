@@ -318,7 +318,9 @@ fn window() -> Parser<Window> {
     const WIDTH: Range<f32> = Range::at_least(1.0);
     let at = pair(number(Range::any())).try_map(|(center, width)| match WIDTH.contains(width) {
         true => Ok(Window::At { center, width }),
-        false => Err(ValueError::new(format!("the window's width must be {WIDTH}, is {width}"))),
+        false => {
+            Err(ValueError::new(format!("the window's width must be a number {WIDTH}, is {width}")))
+        }
     });
     let names = Window::NAMED.map(|(name, _)| name);
     let accepts = format!(

@@ -43,8 +43,7 @@ pub(super) fn init(s: &Section<'_>) -> InitSpec {
 
 /// The keys of `[init]` with `from`.
 pub(super) fn from_fields() -> Vec<Field<FromInit>> {
-    let meaning =
-        "A model to train further: every weight, the tokenizer and the rules are its own.";
+    let meaning = "A model to train further, with its weights, tokenizer and settings.";
     vec![
         Field::required("from", model(), meaning, |i: &mut FromInit| &mut i.from),
         save_bf16(|i| &mut i.save_bf16),
@@ -188,7 +187,7 @@ pub(super) fn language_fields() -> Vec<Field<LanguageSize>> {
         Field::new(
             "model_type",
             variant(),
-            "Model whose config.json the new model has, and whose prompts it reads.",
+            "LLaMA or Mistral: decides the layout of config.json and the format of prompts.",
             |l: &mut LanguageSize| &mut l.model_type,
         ),
         size("hidden_size", HIDDEN, "Channels; a multiple of the heads.", |l| &mut l.hidden_size),

@@ -137,7 +137,7 @@ fn how_pictures_are_looked_at_is_read() {
     assert_eq!(view, expected);
     for (setting, cause) in [
         ("window=percentile", "there is no \"percentile\"\n  hint: did you mean `percentiles`?"),
-        ("window=[40, 0.5]", "the window's width must be of at least 1, is 0.5"),
+        ("window=[40, 0.5]", "the window's width must be a number of at least 1, is 0.5"),
         ("window=[40]", "must be a list of two"),
         ("window=[nan, 400]", "must be a number of any size, is nan"),
         ("frame=last", "must be \"middle\" or a whole number from 0 to 1000000, is \"last\""),

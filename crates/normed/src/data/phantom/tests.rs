@@ -65,17 +65,17 @@ fn examples_are_a_function_of_seed_and_index() {
 fn ids_are_unique_and_splits_share_no_picture() {
     let phantom = phantom(PhantomDomain::Source, 1);
     let mut ids = BTreeSet::new();
-    let mut pictures: BTreeMap<Vec<u8>, (String, Split)> = BTreeMap::new();
+    let mut images: BTreeMap<Vec<u8>, (String, Split)> = BTreeMap::new();
     for i in 0..phantom.len() {
         let example = phantom.get(i).unwrap();
         assert!(ids.insert(example.id.clone()), "{} twice", example.id);
         let [ImageSource::Drawn(image)] = &example.images[..] else { panic!("not drawn") };
         let owner = (example.image_name, example.split);
-        let first = pictures.entry(image.draw().rgb).or_insert_with(|| owner.clone());
-        assert_eq!(*first, owner, "the same picture under two names");
+        let first = images.entry(image.draw().rgb).or_insert_with(|| owner.clone());
+        assert_eq!(*first, owner, "the same image under two names");
     }
-    assert_eq!(pictures.len(), phantom.len() / QUESTIONS_PER_IMAGE);
-    let splits = |wanted| pictures.values().filter(|(_, split)| *split == wanted).count();
+    assert_eq!(images.len(), phantom.len() / QUESTIONS_PER_IMAGE);
+    let splits = |wanted| images.values().filter(|(_, split)| *split == wanted).count();
     assert_eq!([splits(Split::Train), splits(Split::Validate), splits(Split::Test)], [100, 20, 20]);
 }
 
@@ -94,7 +94,7 @@ fn the_domains_differ_in_pixels_alone() {
 
 /// Reports are about the same images as questions, one each; the vocabulary has all their words.
 #[test]
-fn reports_are_of_the_same_pictures() {
+fn reports_are_of_the_same_images() {
     let (questions, reports) =
         (phantom(PhantomDomain::Source, 2), phantom(PhantomDomain::Source, 2).with_reports());
     let shifted = phantom(PhantomDomain::Shifted, 2).with_reports();

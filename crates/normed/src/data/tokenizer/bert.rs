@@ -160,7 +160,7 @@ impl Tokenizer {
             config.strip_accents = rule.strip_accents;
             config.tokenize_chinese_chars = rule.handle_chinese_chars;
         }
-        let config = serde_json::to_value(&config).expect("strings and flags serialise");
+        let config = serde_json::to_value(&config).expect("strings and flags serialize");
         Self { inner, config, special_ids: SpecialTokenIds::default() }
     }
 }

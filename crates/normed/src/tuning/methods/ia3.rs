@@ -13,7 +13,7 @@ const TARGETS: Key = Key {
     kind: KeyKind::SomeOf(&Target::NAMES),
     default: KeyDefault::Names(&["key", "value", "fc2"]),
     omit_default: false,
-    meaning: "The linear layers whose channels are scaled: the input of output and fc2, the output of others.",
+    meaning: "The linear layers to scale: the input channels of output and fc2, the output channels of all others.",
 };
 
 impl Method {
