@@ -12,7 +12,7 @@ use normed::{Error, Result};
 use crate::output::print_err;
 
 /// Where a model and its adapter are.
-pub struct Place {
+pub struct ModelLocation {
     /// The checkpoint's directory.
     pub base: PathBuf,
     /// What its recipe overrides.
@@ -21,10 +21,10 @@ pub struct Place {
     pub adapter: Option<PathBuf>,
 }
 
-impl Place {
+impl ModelLocation {
     /// Finds out what `path` is: a run, an adapter, a model, or a repository in the hub's cache. `model`
     /// replaces the base that an adapter names.
-    pub fn of(path: &Path, model: Option<&Path>) -> Result<Self> {
+    pub fn find(path: &Path, model: Option<&Path>) -> Result<Self> {
         let is_adapter = |dir: &Path| dir.join("adapter_config.json").is_file();
         let run = path.join("recipe.toml").is_file();
         let made = path.join("model");

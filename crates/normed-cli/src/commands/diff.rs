@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::DiffArgs;
 use crate::format::columns;
 use crate::output::print_out;
-use crate::tuned::Place;
+use crate::tuned::ModelLocation;
 
 /// How many norms the table lists.
 const LISTED: usize = 12;
@@ -20,7 +20,7 @@ const LISTED: usize = 12;
 /// Compares the norm layers of two models.
 pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     let [first, second] =
-        [&args.first, &args.second].map(|dir| Place::of(dir, args.model.as_deref()));
+        [&args.first, &args.second].map(|dir| ModelLocation::find(dir, args.model.as_deref()));
     let (first, second) = (first?, second?);
     let mut a = first.open_base()?;
     // Cloned parameters share their values; those that no adapter sets stay shared and are not compared.

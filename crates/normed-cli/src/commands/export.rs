@@ -11,12 +11,12 @@ use normed::{Error, Result};
 use crate::args::{ExportArgs, ExportFormat};
 use crate::format::grouped;
 use crate::output::print_out;
-use crate::tuned::Place;
+use crate::tuned::ModelLocation;
 
 /// Writes trained weights in another format.
 pub fn export(args: &ExportArgs) -> Result<ExitCode> {
-    let place = Place::of(&args.from, args.model.as_deref())?;
-    let Some(adapter) = &place.adapter else {
+    let location = ModelLocation::find(&args.from, args.model.as_deref())?;
+    let Some(adapter) = &location.adapter else {
         return Err(Error::invalid(args.from.display(), "is neither a run nor an adapter")
             .with_remedy(
                 "a model folder needs no export: its weights are plain safetensors already",
@@ -25,9 +25,9 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     if args.out.exists() {
         return Err(Error::invalid(args.out.display(), "exists already"));
     }
-    let mut loaded = place.open_base()?;
-    let set = place.adapt(&mut loaded.params, &loaded.content_hash)?;
-    let base = place.base.to_string_lossy();
+    let mut loaded = location.open_base()?;
+    let set = location.adapt(&mut loaded.params, &loaded.content_hash)?;
+    let base = location.base.to_string_lossy();
     match args.format {
         ExportFormat::Safetensors => {
             let tensors: Vec<_> = (set.iter())

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_link_leads_to_goes_first() {
+    fn headers_of_the_linked_content_take_precedence() {
         let all = headers(&[
             ("etag", "W/\"of-the-page\""),
             ("content-length", "12"),

@@ -126,7 +126,7 @@ fn a_single_mistake_has_its_remedy_as_a_hint() {
 }
 
 #[test]
-fn how_pictures_are_looked_at_is_read() {
+fn image_options_are_read() {
     let text = SMALL.replace("[tuning]", "[data.image]\nwindow = \"percentiles\"\n[tuning]");
     let view = open(&text, &["data.image.slice=7"]).unwrap().data.image;
     let expected = ImageOptions {
@@ -665,7 +665,7 @@ fn every_data_set_can_be_read() {
 }
 
 #[test]
-fn what_is_asked_is_in_the_data_section() {
+fn the_task_is_in_the_data_section() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("r.toml");
     let open = |data: &str, rest: &str| {

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_fail_is_refused() {
+    fn tokenizers_that_could_fail_are_refused() {
         let refused = |files: &[(&str, &str)], cause: &str| {
             let error = open(files).unwrap_err();
             assert_eq!(error.exit_code(), 2);

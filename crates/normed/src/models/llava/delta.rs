@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_belong_together_is_named() {
+    fn a_delta_to_another_base_is_an_error() {
         type Tensors = Vec<(&'static str, &'static [usize], f32)>;
         let refused = |spoil: &dyn Fn(&mut Tensors, &mut Tensors), cause: &str| {
             let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());

@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn how_far_positions_go() {
+    fn scaling_decides_the_number_of_positions() {
         let far = |text: &str| read(text).unwrap().positions(64);
         assert_eq!(far("{}"), 64);
         assert_eq!(far(r#"{"rope_scaling": {"type": "linear", "factor": 4.0}}"#), 256);

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_the_computation_is_refused() {
+    fn settings_that_change_the_computation_are_refused() {
         for (config, cause) in [
             (
                 r#"{"peft_type": "BOFT"}"#,
