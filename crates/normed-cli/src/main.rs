@@ -4,6 +4,8 @@
 //! Exit codes: 0, success; 1, a failure of the machine or of the run; 2, wrong input; 130, stopped by
 //! Ctrl-C with everything saved.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 mod answers;
 mod args;
 mod bug;

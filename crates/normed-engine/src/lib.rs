@@ -18,5 +18,7 @@
 //! It is a crate of its own so that its kernels are compiled once, with optimization, and not again at
 //! each change elsewhere.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod ops;
 pub mod tensor;

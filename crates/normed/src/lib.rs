@@ -71,6 +71,8 @@
 //!
 //! [`tensor`] and [`ops`] are the crate `normed-engine`.
 
+#![cfg_attr(not(test), warn(clippy::too_many_lines))]
+
 pub mod build;
 pub mod data;
 pub mod error;

@@ -1,8 +1,11 @@
-//! The arrows between the floors, read from the `crate::` paths in the sources; comments and tests
-//! may name what they like.
+//! The structure of the code: which floor may name which, no circles between files, and what only
+//! certain places may do. Sources are parsed, so that comments and strings may say what they like.
 
-use std::fs;
+mod source_tree;
+
 use std::path::{Path, PathBuf};
+
+use source_tree::{SourceFile, SourceTree};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
 const FLOORS: [(&str, &str); 15] = [
@@ -12,23 +15,26 @@ const FLOORS: [(&str, &str); 15] = [
     ("plot", ""),
     ("ops", "tensor"),
     ("nn", "tensor ops"),
-    ("weights", "tensor files pickle"),
+    ("weights", "files tensor pickle"),
     ("hub", "files"),
-    ("data", "tensor ops files pickle"), // of ops, the label that does not count
-    ("metrics", "files data"),           // of data, what kind of answer a question has
-    ("models", "tensor ops nn files weights data"),
+    ("data", "files tensor ops pickle"), // of ops, the label that does not count
+    ("metrics", "files data"),
+    ("models", "files tensor ops nn weights data"),
     ("tuning", "tensor ops nn"),
-    ("recipe", "tensor files hub data metrics models tuning"),
-    ("train", "tensor ops nn files weights data metrics models tuning recipe plot"),
-    ("study", "tensor files weights data metrics tuning recipe train plot"),
+    ("recipe", "files tensor hub data metrics models tuning"),
+    ("train", "files tensor ops nn weights data metrics models tuning recipe plot"),
+    ("study", "files tensor weights data metrics tuning recipe train plot"),
 ];
 
 /// What a floor may name of another, where that is not everything.
-const ONLY: [(&str, &str, &str); 2] =
-    [("data", "ops", "IGNORE_INDEX"), ("metrics", "data", "AnswerType")];
+const ONLY: [(&str, &str, &[&str]); 2] =
+    [("data", "ops", &["IGNORE_INDEX"]), ("metrics", "data", &["AnswerType"])];
 
-/// Models, methods and data sets: `train` knows their interfaces alone.
-const CONCRETE: [&str; 15] = [
+/// Modules at the root of the library that every floor may name.
+const GROUND: [&str; 3] = ["error", "build", "range"];
+
+/// Models, methods and data sets: `train` and `study` know their interfaces alone.
+const CONCRETE: [&str; 14] = [
     "Miss",
     "Llava",
     "Clip",
@@ -36,7 +42,6 @@ const CONCRETE: [&str; 15] = [
     "Vit",
     "Bert",
     "LayerNorm",
-    "Method",
     "VqaRad",
     "Slake",
     "Jsonl",
@@ -46,94 +51,114 @@ const CONCRETE: [&str; 15] = [
     "Vocab",
 ];
 
-/// The sources of the engine and those of what stands on it.
-fn crates() -> [PathBuf; 2] {
+/// What the engine must not know: formats, libraries and models.
+const FOREIGN_TO_THE_ENGINE: [&str; 9] =
+    ["peft", "lora", "llava", "blip", "clip", "bert", "recipe", "adapter_config", "huggingface"];
+
+fn sources(name: &str) -> PathBuf {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    ["normed-engine/src", "normed/src"].map(|sources| crates.join(sources))
+    crates.join(name).join("src")
 }
 
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut files = Vec::new();
-    for path in entries {
-        if path.is_dir() {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-            files.push(path);
-        }
-    }
-    files
+/// The floor that a path names, seen from a file of the library or the engine.
+fn floor_of(path: &[String]) -> Option<&str> {
+    let first =
+        if path[0] == "crate" || path[0] == "normed_engine" { path.get(1)? } else { return None };
+    FLOORS.iter().map(|(floor, _)| *floor).find(|floor| floor == first)
 }
 
-/// A source without its comments and without the tests at its foot.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    code.lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// The words of `text` that are names.
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|name| !name.is_empty())
-}
-
-/// What follows each `crate::`, up to the end of the path or of the braces.
-fn paths(code: &str) -> impl Iterator<Item = &str> {
-    code.split("crate::").skip(1).map(|rest| {
-        let mut depth = 0;
-        let end = rest.find(|c: char| {
-            depth += i32::from(c == '{') - i32::from(c == '}');
-            depth < 0 || depth == 0 && !(c.is_alphanumeric() || "_:}".contains(c))
-        });
-        &rest[..end.unwrap_or(rest.len())]
-    })
+fn floor(file: &SourceFile) -> Option<&str> {
+    file.module.get(1).map(String::as_str)
 }
 
 #[test]
-fn each_floor_knows_only_those_it_stands_on() {
-    let crates = crates();
-    let mut seen = 0;
-    for (floor, below) in FLOORS {
-        let src = crates.iter().find(|src| src.join(floor).is_dir()).unwrap();
-        for path in sources(&src.join(floor)) {
-            let code = code(&path);
-            for crate_path in paths(&code) {
-                for (other, _) in FLOORS.iter().filter(|(other, _)| *other != floor) {
-                    let named = names(crate_path).any(|name| name == *other);
-                    assert!(!named || below.contains(other), "{path:?}: crate::{crate_path}");
-                    seen += usize::from(named);
+fn each_floor_names_only_those_it_stands_on() {
+    let mut arrows = 0;
+    for tree in ["normed-engine", "normed"].map(|name| SourceTree::parse(&sources(name))) {
+        for file in tree.files() {
+            let Some(own) = floor(file).filter(|own| !GROUND.contains(own)) else { continue };
+            let rule = FLOORS.iter().find(|(floor, _)| *floor == own);
+            let (_, below) = rule.unwrap_or_else(|| panic!("{own} is on no list"));
+            for path in &file.paths {
+                let Some(other) = floor_of(path).filter(|other| *other != own) else { continue };
+                let shown = || format!("{}: {}", file.path.display(), path.join("::"));
+                assert!(below.split(' ').any(|floor| floor == other), "{}", shown());
+                if let Some((.., only)) =
+                    ONLY.iter().find(|(from, to, _)| (*from, *to) == (own, other))
+                {
+                    let name = path.get(2).map_or("", String::as_str);
+                    assert!(only.contains(&name), "{}", shown());
                 }
-                for (_, other, only) in ONLY.iter().filter(|(from, ..)| *from == floor) {
-                    let mut named = names(crate_path);
-                    if named.next() == Some(other) {
-                        assert!(named.all(|name| name == *only), "{path:?}: crate::{crate_path}");
-                    }
-                }
+                arrows += 1;
             }
         }
     }
-    assert!(seen > 50, "only {seen} arrows found: the scan is blind");
+    assert!(arrows > 300, "only {arrows} arrows found: the scan is blind");
 }
 
 #[test]
-fn the_library_never_prints() {
-    for path in crates().iter().flat_map(|src| sources(src)) {
-        let code = code(&path);
-        for print in ["println!", "print!", "dbg!", "stdout()", "stderr()"] {
-            assert!(!code.contains(print), "{path:?} has {print}");
+fn no_files_name_each_other_in_a_circle() {
+    for name in ["normed-engine", "normed", "normed-cli"] {
+        let tree = SourceTree::parse(&sources(name));
+        let arrows: usize = tree.files().map(|file| tree.targets(file).len()).sum();
+        assert!(arrows > 50, "{name}: only {arrows} arrows found: the scan is blind");
+        let circles = tree.circles();
+        assert!(circles.is_empty(), "{name}: {circles:#?}");
+    }
+}
+
+#[test]
+fn the_libraries_never_print() {
+    for tree in ["normed-engine", "normed"].map(|name| SourceTree::parse(&sources(name))) {
+        for file in tree.files() {
+            for print in ["println", "print", "eprintln", "eprint", "dbg"] {
+                assert!(!file.macros.contains(print), "{}: {print}!", file.path.display());
+            }
+            for stream in ["stdout", "stderr"] {
+                assert!(!file.identifiers.contains(stream), "{}: {stream}", file.path.display());
+            }
         }
     }
 }
 
 #[test]
 fn training_and_studies_name_no_model_no_method_and_no_data_set() {
-    let [_, src] = crates();
-    for path in sources(&src.join("train")).into_iter().chain(sources(&src.join("study"))) {
-        let code = code(&path);
-        let concrete = names(&code).find(|name| CONCRETE.contains(name));
-        assert_eq!(concrete, None, "{path:?}");
+    for file in SourceTree::parse(&sources("normed")).files() {
+        if matches!(floor(file), Some("train" | "study")) {
+            let named = CONCRETE.iter().find(|name| file.identifiers.contains(**name));
+            assert_eq!(named, None, "{}", file.path.display());
+        }
+    }
+}
+
+#[test]
+fn the_engine_knows_no_model_format_or_recipe() {
+    for file in SourceTree::parse(&sources("normed-engine")).files() {
+        for name in &file.identifiers {
+            let words: Vec<_> = name.split('_').map(str::to_lowercase).collect();
+            let foreign =
+                FOREIGN_TO_THE_ENGINE.iter().find(|word| words.iter().any(|w| w == *word));
+            assert_eq!(foreign, None, "{}: {name}", file.path.display());
+        }
+    }
+}
+
+/// Whole files are read by `files`, which knows a limit. A stream that ends in memory says its limit where it is
+/// read.
+#[test]
+fn files_are_read_within_limits() {
+    for file in SourceTree::parse(&sources("normed")).files() {
+        // What the kernel says of this process is no file of a stranger.
+        if floor(file) == Some("files") || file.path.ends_with("train/peak_memory.rs") {
+            continue;
+        }
+        let shown = file.path.display();
+        let bare = file.paths.iter().find(|path| {
+            matches!(&path[..], [.., fs, read] if fs == "fs" && ["read", "read_to_string"].contains(&&**read))
+        });
+        assert_eq!(bare, None, "{shown}");
+        let has = |name: &str| file.identifiers.contains(name);
+        let unlimited = ["read_to_end", "read_to_string"].into_iter().find(|name| has(name));
+        assert!(unlimited.is_none() || has("take") || has("limit"), "{shown}: {unlimited:?}");
     }
 }

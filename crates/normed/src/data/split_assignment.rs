@@ -33,6 +33,19 @@ pub struct SplitSize {
     pub clusters: usize,
 }
 
+impl SplitRule {
+    /// That its fractions leave something to train on.
+    fn check(&self) -> Result<()> {
+        let is_fraction = |part: f64| (0.0..1.0).contains(&part);
+        if [self.validate, self.test, self.validate + self.test].into_iter().all(is_fraction) {
+            return Ok(());
+        }
+        let cause = format!("{} for validation and {} for testing", self.validate, self.test);
+        Err(Error::invalid("fractions of the splits", cause)
+            .with_remedy("choose fractions from 0 to less than 1, whose sum is less than 1"))
+    }
+}
+
 /// Assigns a split to each row of `file`, a JSON Lines file. Returns the rows as JSON Lines with their
 /// `split`, and the sizes of the splits.
 ///
@@ -43,15 +56,7 @@ pub struct SplitSize {
 ///
 /// If the file cannot be read, a row is broken, a fraction is not in `0..1`, or no row is left for training.
 pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<SplitSize>)> {
-    let is_fraction = |part: f64| (0.0..1.0).contains(&part);
-    if !(is_fraction(rule.validate)
-        && is_fraction(rule.test)
-        && is_fraction(rule.validate + rule.test))
-    {
-        let cause = format!("{} for validation and {} for testing", rule.validate, rule.test);
-        return Err(Error::invalid("fractions of the splits", cause)
-            .with_remedy("choose fractions from 0 to less than 1, whose sum is less than 1"));
-    }
+    rule.check()?;
     let (mut objects, mut keys) = (Vec::new(), Vec::new());
     for row in jsonl_rows(file)? {
         let key = match row.fields() {

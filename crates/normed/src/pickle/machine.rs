@@ -41,7 +41,8 @@ impl<'a> Machine<'a> {
         Self { bytes, at: 0, stack, marks, memo, built: Pickle::default() }
     }
 
-    /// Runs one opcode. Returns whether it was STOP. (Long, because it has an arm for each opcode.)
+    /// Runs one opcode. Returns whether it was STOP.
+    #[allow(clippy::too_many_lines, reason = "one arm for each opcode")]
     fn step(&mut self) -> Result<bool, String> {
         let opcode = self.take::<1>()?[0];
         match opcode {

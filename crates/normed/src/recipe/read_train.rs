@@ -14,7 +14,8 @@ const COUNT: Range<usize> = Range::from_to(1, 1_000_000_000);
 /// A fraction below 1, so that something is left.
 const FRACTION: Range<f32> = Range::from_to_less_than(0.0, 1.0);
 
-/// The keys of `[train]`. The function is long because the table is: one entry per key.
+/// The keys of `[train]`.
+#[allow(clippy::too_many_lines, reason = "a table, one entry per key")]
 pub(super) fn train_fields() -> Vec<Field<TrainSpec>> {
     let rate = || number(Range::above(0.0));
     let at_least_0 = || number(Range::at_least(0.0));

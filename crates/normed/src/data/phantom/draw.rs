@@ -29,7 +29,7 @@ struct TissueLook {
 }
 
 impl TissueLook {
-    // A table of constants, one block per modality.
+    #[allow(clippy::too_many_lines, reason = "a table of constants, one block per modality")]
     fn of(modality: Modality) -> Self {
         match modality {
             Modality::Radiograph => Self {

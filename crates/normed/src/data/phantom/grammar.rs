@@ -67,7 +67,7 @@ impl Topic {
     ];
 
     /// The phrasings of a question on this topic; `{a}` and `{b}` stand for names.
-    // A table of texts, one arm per topic.
+    #[allow(clippy::too_many_lines, reason = "a table of texts, one arm per topic")]
     pub fn phrasings(self) -> &'static [&'static str] {
         match self {
             Self::Modality => &[

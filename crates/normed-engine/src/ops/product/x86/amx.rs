@@ -330,7 +330,10 @@ unsafe fn multiply_upper_half(
 ///
 /// # Panics
 /// If the panels do not fit the matrix.
-// Longer than a screen, but flat: one arm for every element type and orientation, each of them one call.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one arm for every element type and orientation, each of them one call"
+)]
 #[inline(always)]
 unsafe fn pack_left(m: Matrix<'_>, layout: PanelLayout, out: &mut [u32]) {
     let PanelLayout { first, words, .. } = layout;

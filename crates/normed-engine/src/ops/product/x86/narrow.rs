@@ -20,7 +20,10 @@ const PANEL: usize = 32;
 /// # Safety
 /// - The processor must have AVX-512 (F, BW, VL, DQ), and bf16 if `PAIRS`.
 /// - [`PanelLayout::check`] must have passed.
-// Longer than a screen, but flat: one arm for every element type and orientation, each of them one call.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one arm for every element type and orientation, each of them one call"
+)]
 #[inline(always)]
 pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
     m: Matrix<'_>,

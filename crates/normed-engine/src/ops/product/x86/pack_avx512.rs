@@ -16,7 +16,10 @@ use crate::tensor::Factor;
 ///
 /// # Panics
 /// If the panels do not fit the matrix.
-// Longer than a screen, but flat: one arm for every element type and orientation, each of them one call.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one arm for every element type and orientation, each of them one call"
+)]
 #[inline(always)]
 pub(super) unsafe fn pack_avx512<const PAIRS: bool>(
     m: Matrix<'_>,
