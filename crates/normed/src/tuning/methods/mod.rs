@@ -1,18 +1,5 @@
-//! The registry of tuning methods. To add a method, write its file here, declare it below and add it to
-//! [`BUILT_IN`]; nothing else in the program names a method.
-
-mod adapter;
-mod attention;
-mod bitfit;
-mod ffn;
-mod full;
-mod ia3;
-mod layer_norm;
-mod lora;
-mod none;
-mod p_tuning_v2;
-mod prefix;
-mod prompt;
+//! The registry of tuning methods. To add a method, write its file here and add a line to `built_in!`; nothing else
+//! in the program lists methods.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -22,21 +9,30 @@ use super::{Method, MethodDescription};
 use crate::tensor::Tower;
 use crate::{Error, Result};
 
-/// The methods that the program comes with.
-const BUILT_IN: [Method; 12] = [
-    Method::NONE,
-    Method::FULL,
-    Method::LAYER_NORM,
-    Method::ATTENTION,
-    Method::FFN,
-    Method::BITFIT,
-    Method::LORA,
-    Method::IA3,
-    Method::PREFIX,
-    Method::P_TUNING_V2,
-    Method::PROMPT,
-    Method::ADAPTER,
-];
+/// Declares the files of methods, and lists the methods.
+macro_rules! built_in {
+    ($($file:ident: $method:ident,)*) => {
+        $(mod $file;)*
+
+        /// The methods that the program comes with.
+        const BUILT_IN: &[Method] = &[$(Method::$method,)*];
+    };
+}
+
+built_in! {
+    none: NONE,
+    full: FULL,
+    layer_norm: LAYER_NORM,
+    attention: ATTENTION,
+    ffn: FFN,
+    bitfit: BITFIT,
+    lora: LORA,
+    ia3: IA3,
+    prefix: PREFIX,
+    p_tuning_v2: P_TUNING_V2,
+    prompt: PROMPT,
+    adapter: ADAPTER,
+}
 
 /// The methods that [`register`] added.
 static REGISTERED: RwLock<Vec<Method>> = RwLock::new(Vec::new());
