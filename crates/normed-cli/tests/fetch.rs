@@ -103,8 +103,8 @@ fn a_run_takes_model_and_data_by_their_names() {
     assert_eq!(code, Some(2));
     for expected in [
         "2 mistakes",
-        "model: no such directory",
-        "data.root: no such directory",
+        "model: there is no such folder",
+        "data.root: there is no such folder",
         "normed fetch org/base)",
         "normed fetch org/set --dataset)",
     ] {

@@ -205,7 +205,7 @@ fn errors_of_the_tables_are_named() {
     let text = said("uid,findings\n1,a,b\n", PROJECTIONS);
     assert!(text.contains("indiana_reports.csv:2: "), "{text}");
     let text = said("uid,findings\n9,a\n", PROJECTIONS);
-    assert!(text.contains("study 9 has no picture in indiana_projections.csv"), "{text}");
+    assert!(text.contains("study 9 has no image in indiana_projections.csv"), "{text}");
     let text = said("uid,findings\n1,a\n", "uid,filename,projection\n1,gone.png,Frontal\n");
     assert!(text.contains("gone.png"), "{text}");
     let (dir, spec) = open_i(REPORTS, PROJECTIONS);
@@ -238,7 +238,7 @@ fn rows_of_reports_have_one_image_or_several() {
         ("report", json!(""), "`report` is empty"),
         ("report", Value::Null, "`report` is missing"),
         ("images", json!([]), "`images` is empty"),
-        ("images", json!(["a.png", 3]), "`images` has 3 in it"),
+        ("images", json!(["a.png", 3]), "`images` holds 3"),
         ("images", json!(["a.png", "c.png"]), "c.png"),
         ("split", json!("dev"), "`split` is `dev`"),
     ] {

@@ -378,7 +378,10 @@ mod tests {
                 "is not a multiple of num_key_value_heads 7",
             ),
             (original("head_dim", json!(127)), "head_dim 127"),
-            (original("eos_token_id", json!(32000)), "token 32000 is outside 32000"),
+            (
+                original("eos_token_id", json!(32000)),
+                "token 32000 is outside a vocabulary of 32000",
+            ),
             (original("max_position_embeddings", json!(500)), "an image takes 576"),
             (original("num_hidden_layers", json!("x")), "num_hidden_layers: invalid type"),
             (original("hidden_size", json!(0)), "hidden_size is 0"),
