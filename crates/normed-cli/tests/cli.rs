@@ -60,7 +60,7 @@ fn inspect_needs_only_the_config() {
     assert_eq!(trained, [38_400, 56_832, 58_368]);
     let some = ["inspect", ".", "--method", "layer_norm", "--set", "keep=0.3"];
     let text = stdout(dir.path(), &some);
-    assert!(text.contains("of 100 norms a run trains the 30"), "{text}");
+    assert!(text.contains("a run trains the 30 of 100 norms"), "{text}");
     assert!(text.contains("at least 107,520"), "{text}");
     let text = stdout(dir.path(), &[&some[..], &["--json"]].concat());
     let report: Value = serde_json::from_str(&text).unwrap();
