@@ -21,7 +21,7 @@ use crate::{Error, Result};
 const LEGEND: &str = "<p class=\"soft\">Bold: the highest score, significantly different from every other \
     (p &lt; 0.05, Holm). ≈: not significantly different from the highest, or the highest if another score is \
     not significantly different from it. Intervals and tests cover the choice of questions; ± is the standard \
-    deviation over seeds. Image-shuffled: the score with the images exchanged between questions, which shows \
+    deviation over seeds. Shuffled: the score with the images exchanged between questions, which shows \
     how much is answered without looking. Majority answer: the score of the best single answer to every \
     question, chosen from the training split.</p>\n";
 

@@ -268,7 +268,7 @@ impl Entry {
         let deviation = score.deviation.map(|d| format!(" <small>± {d:.1}</small>"));
         let mut below = Vec::new();
         below.extend(score.interval.map(|(lo, hi)| format!("{lo:.1} to {hi:.1}")));
-        below.extend(score.image_shuffled.map(|shuffled| format!("image-shuffled {shuffled:.1}")));
+        below.extend(score.image_shuffled.map(|shuffled| format!("shuffled {shuffled:.1}")));
         let below = match below.is_empty() {
             true => String::new(),
             false => format!("<small class=\"below\">{}</small>", below.join("<br>")),
