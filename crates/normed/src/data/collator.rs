@@ -119,7 +119,11 @@ impl Collator {
 
     fn pixel_values(&self, image: &ImageSource) -> Result<Images> {
         let resize = || Ok(self.image_processor.resize(&image.load()?));
-        let resized = self.cache.get(image.key(), resize)?;
+        // To draw an image again costs less than the memory to keep it.
+        let resized = match image.is_drawn() {
+            true => Arc::new(resize()?),
+            false => self.cache.get(image.key(), resize)?,
+        };
         let pixels = self.image_processor.normalize(&resized);
         Ok(Images::from_pixels(Tensor::new(&[1, 3, resized.height, resized.width], pixels)))
     }
@@ -236,7 +240,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::data::example::tests::example;
-    use crate::data::{AnswerType, ImageSize, ImageValues, QuestionRule};
+    use crate::data::phantom::Phantom;
+    use crate::data::{AnswerType, Dataset, ImageSize, ImageValues, PhantomDomain, QuestionRule};
 
     /// Tokens 5 to 9 are `is it normal ? no`; images have 2 pixels a side.
     pub fn collator(max_question_tokens: usize) -> Collator {
@@ -390,6 +395,15 @@ pub(super) mod tests {
         assert_eq!(example_key("a", 0), 0x6948_504a_5c8b_fed7);
         assert_ne!(example_key("a", 0), example_key("a", 1));
         assert_ne!(example_key("a", 0), example_key("b", 0));
+    }
+
+    #[test]
+    fn drawn_images_take_no_memory() {
+        let phantom = Phantom::new(PhantomDomain::Source, [1, 0, 0], 1).unwrap();
+        let collator = collator(4);
+        let image = &phantom.get(0).unwrap().images[0];
+        collator.pixel_values(image).unwrap();
+        assert_eq!(collator.cache.held.lock().unwrap().bytes, 0);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl DataSizes {
         .with_max_report_tokens(recipe.generate.max_new_tokens);
         let image_size = declared.image_processor.largest_size();
         let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut images, mut tokens) = (HashSet::new(), HashSet::new());
+        let (mut images, mut cached, mut tokens) = (HashSet::new(), HashSet::new(), HashSet::new());
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
             let tokenized = collator.tokenize(&example)?;
@@ -75,6 +75,8 @@ impl DataSizes {
             tokens.extend(tokenized.question.into_iter().chain(tokenized.answer));
             views.push(example.images.len());
             images.extend(example.images.iter().map(ImageSource::key));
+            let read = example.images.iter().filter(|image| !image.is_drawn());
+            cached.extend(read.map(ImageSource::key));
         }
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
         let average =
@@ -97,7 +99,7 @@ impl DataSizes {
         Ok(Self {
             longest: shape(&longest),
             average: shape(&average),
-            image_bytes: Collator::MAX_CACHE_BYTES.min(images.len() * 3 * image_size.pixels()),
+            image_bytes: Collator::MAX_CACHE_BYTES.min(cached.len() * 3 * image_size.pixels()),
             amounts: Ok(amounts),
         })
     }
