@@ -1,13 +1,13 @@
-"""Writes what bitsandbytes makes of small matrices on the CPU, for the tests of quantised weights.
+"""Quantizes small matrices with bitsandbytes on the CPU, for the tests of quantized weights.
 
     python reference/bnb_golden.py crates/normed/tests/golden
-    python reference/bnb_golden.py --check target/tmp/quantised_nf4
+    python reference/bnb_golden.py --check target/tmp/quantized_MODEL_nf4
 
 Into quantised.safetensors, of every matrix, which is made by rule and not written: its NF4 form with
-double quantisation under the names of a checkpoint, the `maxima` of blocks before they are quantised, the
+double quantization under the names of a checkpoint, the `maxima` of blocks before they are quantized, the
 8-bit form `CB` and `SCB`, and of small ones what either form stands for. Into weights/bnb_nf4 the model
 weights/hugging_face as transformers saves it in NF4, with its logits; into weights/torch_shards the same
-as two files of torch.save and an index. `--check` loads with transformers what normed quantised, and
+as two files of torch.save and an index. `--check` loads with transformers what normed quantized, and
 compares logits.
 """
 
@@ -82,7 +82,7 @@ def stands_for(weight):
 
 
 def exact_logits(model):
-    """Of the matrices that the quantised ones stand for."""
+    """The logits with dequantized matrices."""
     for name, module in list(model.named_modules()):
         if isinstance(module, (Linear4bit, Linear8bitLt)):
             plain = torch.nn.Linear(module.in_features, module.out_features)

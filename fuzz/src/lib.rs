@@ -1,4 +1,4 @@
-//! What the targets share: files made of an input, and a memory in which a large allocation is a
+//! What the targets share: files written from an input, and an allocator in which a large allocation is a
 //! crash.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use normed::models::{self, Loaded};
+use normed::models::{self, LoadedModel};
 use normed::weights::Checkpoint;
 
 #[path = "../../crates/normed/tests/tiny_llava/mod.rs"]
@@ -20,7 +20,7 @@ mod weights_common {
 /// The largest allocation that reading a small file may make, in bytes.
 const LARGEST: usize = 64 << 20;
 
-/// The system's memory; whoever asks for more than [`LARGEST`] at once ends the process.
+/// The system's allocator, except that an allocation of more than [`LARGEST`] bytes ends the process.
 struct Small;
 
 // SAFETY: it hands everything on to the system's allocator.
@@ -47,8 +47,8 @@ pub fn golden(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/normed/tests/golden")).join(name)
 }
 
-/// The models that adapters are read over: BLIP and LLaVA.
-pub fn bases() -> [Loaded; 2] {
+/// The models that adapters are loaded into: BLIP and LLaVA.
+pub fn bases() -> [LoadedModel; 2] {
     let llava = directory();
     tiny_llava::with_words(llava.path());
     let load = |dir: &Path| models::load(dir, None).expect("the golden models are whole");

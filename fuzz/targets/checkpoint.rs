@@ -1,4 +1,4 @@
-//! A model's directory: config.json and weights, quantised by bitsandbytes where it says so.
+//! A model's directory: config.json and weights, quantized by bitsandbytes where the config says so.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((config, weights)) = parted(input) else { return };
     write(&HERE.path().join("config.json"), config);
     write(&HERE.path().join("model.safetensors"), weights);
-    let _ = models::describe(HERE.path(), None);
+    let _ = models::declare_model(HERE.path(), None);
     if let Ok(loaded) = models::load(HERE.path(), None) {
         let _ = loaded.content_hash.len();
     }

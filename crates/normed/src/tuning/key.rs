@@ -263,7 +263,7 @@ impl Options {
     pub fn number(&self, key: &Key) -> f32 {
         match key.resolve(self) {
             Some(OptionValue::Number(x)) => x,
-            other => panic!("{} is no number: {other:?}", key.name),
+            other => panic!("{} is not a number: {other:?}", key.name),
         }
     }
 

@@ -54,9 +54,9 @@ pub struct PromptRule {
 /// A sample prompt, for the user to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SamplePrompt {
-    /// The text, with `<image>` in the place of the image.
+    /// The text, with `<image>` where the image belongs.
     pub text: String,
-    /// The token ids, with [`IMAGE_TOKEN`] in the place of the image.
+    /// The token ids, with [`IMAGE_TOKEN`] where the image belongs.
     pub ids: Vec<u32>,
     /// How many of the tokens are special.
     special: usize,
