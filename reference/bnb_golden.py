@@ -3,7 +3,7 @@
     python reference/bnb_golden.py crates/normed/tests/golden
     python reference/bnb_golden.py --check target/tmp/quantized_MODEL_nf4
 
-Into quantised.safetensors, of every matrix, which is made by rule and not written: its NF4 form with
+Into quantized.safetensors, of every matrix, which is made by rule and not written: its NF4 form with
 double quantization under the names of a checkpoint, the `maxima` of blocks before they are quantized, the
 8-bit form `CB` and `SCB`, and of small ones what either form stands for. Into weights/bnb_nf4 the model
 weights/hugging_face as transformers saves it in NF4, with its logits; into weights/torch_shards the same
@@ -93,7 +93,7 @@ def exact_logits(model):
 
 
 def write(golden):
-    save_file(matrices(), golden / "quantised.safetensors")
+    save_file(matrices(), golden / "quantized.safetensors")
     base = golden / "weights" / "hugging_face"
 
     out = copy_of(base, "bnb_nf4")

@@ -10,7 +10,7 @@ Reads blip.json and blip.safetensors, which make_blip_goldens.py wrote, and writ
                             METHOD.loss     that loss
 
 A prefix is put before what a self-attention's own `key` and `value` give, and every query sees it.
-A prompt is put before the word embeddings, behind which normalisation comes; it has no positions, and its
+A prompt is put before the word embeddings, behind which normalization comes; it has no positions, and its
 states are among those of the question to which the decoder attends. transformers 5.23.
 """
 

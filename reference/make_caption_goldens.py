@@ -1,4 +1,4 @@
-"""Writes texts that are hard to tokenise, and what pycocoevalcap 1.2 makes of them, for
+"""Writes texts that are hard to tokenize, and what pycocoevalcap 1.2 makes of them, for
 crates/normed/tests/captions.rs. Needs `pip install pycocoevalcap==1.2` and Java.
 
     python reference/make_caption_goldens.py crates/normed/tests/golden/captions DATA

@@ -55,10 +55,10 @@ def rule_goldens():
     return tensors
 
 
-def expand2square(picture, colour):
+def expand2square(picture, color):
     """LLaVA's: the picture in the middle of a square."""
     side = max(picture.size)
-    square = Image.new("RGB", (side, side), colour)
+    square = Image.new("RGB", (side, side), color)
     square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     return square
 
@@ -94,20 +94,20 @@ def png16(array):
 def file_goldens(folder):
     rng = np.random.default_rng(1)
     rgb = soft(rng, 21, 34)
-    grey = Image.fromarray(rgb[..., 0])
+    gray = Image.fromarray(rgb[..., 0])
     alpha = np.concatenate([rgb, rng.integers(0, 256, (21, 34, 1), dtype=np.uint8)], axis=2)
     cmyk = Image.fromarray(rgb).convert("CMYK")
-    grey.save(folder / "grey.jpg", quality=95)
+    gray.save(folder / "gray.jpg", quality=95)
     Image.fromarray(rgb).save(folder / "rgb.jpg", quality=95, subsampling=0)
     Image.fromarray(rgb).save(folder / "progressive.jpg", quality=95, subsampling=0, progressive=True)
     cmyk.save(folder / "cmyk.jpg", quality=95)
-    grey.save(folder / "grey.png")
-    grey.convert("1").save(folder / "bits.png")
+    gray.save(folder / "gray.png")
+    gray.convert("1").save(folder / "bits.png")
     Image.fromarray(rgb).quantize(16).save(folder / "palette.png")
     Image.fromarray(alpha).save(folder / "alpha.png")
-    Image.fromarray(alpha).convert("LA").save(folder / "grey_alpha.png")
+    Image.fromarray(alpha).convert("LA").save(folder / "gray_alpha.png")
     Image.fromarray(rgb).save(folder / "rgb.bmp")
-    grey.save(folder / "grey.tiff", compression="tiff_lzw")
+    gray.save(folder / "gray.tiff", compression="tiff_lzw")
     Image.fromarray(rgb).save(folder / "a_png_called.jpg", "PNG")
     names = sorted(path.name for path in folder.iterdir())
     tensors = {name: convert_to_rgb(Image.open(folder / name), return_numpy=True) for name in names}

@@ -3,8 +3,8 @@ them, for tests/medical_images.rs.
 
     python make_medical_image_goldens.py OUT_DIR
 
-- *.dcm: grey of 8, 12 and 16 bits, signed and not, with windows, rescaling, look-up tables, frames;
-  colours; raw, RLE, JPEG (baseline and lossless), JPEG 2000; implicit and explicit. Expected pixels are
+- *.dcm: gray of 8, 12 and 16 bits, signed and not, with windows, rescaling, look-up tables, frames;
+  colors; raw, RLE, JPEG (baseline and lossless), JPEG 2000; implicit and explicit. Expected pixels are
   computed here in numpy by the formulas of PS3.3 C.11.1 and C.11.2.1.2;
 - *.nii, *.nii.gz: of several types and orientations. Expected pixels are slices of nibabel's
   `as_closest_canonical`, turned as radiologists look at them;
@@ -88,7 +88,7 @@ def soft(seed, shape, low, high):
 
 def dicom(out, name, pixels, bits, signed=False, photometric="MONOCHROME2", syntax=ExplicitVRLittleEndian,
           allocated=None, frames=None, encoded=None, **more):
-    """Writes stored values; frames first if there are several, colours last."""
+    """Writes stored values; frames first if there are several, colors last."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[name])
@@ -104,12 +104,12 @@ def dicom(out, name, pixels, bits, signed=False, photometric="MONOCHROME2", synt
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = Sequence([inner])
     ds.ReferencedImageSequence = Sequence([item])
-    colours = 3 if photometric not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") else 1
+    colors = 3 if photometric not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR") else 1
     shape = pixels.shape[1:] if frames else pixels.shape
     ds.Rows, ds.Columns = shape[:2]
-    ds.SamplesPerPixel = colours
+    ds.SamplesPerPixel = colors
     ds.PhotometricInterpretation = photometric
-    if colours == 3:
+    if colors == 3:
         ds.PlanarConfiguration = more.pop("planar", 0)
     if frames:
         ds.NumberOfFrames = frames
@@ -145,7 +145,7 @@ def table(first, entries, bits):
     return Sequence([item])
 
 
-def grey_cases(out):
+def gray_cases(out):
     ct = soft(1, (21, 26), -1000, 1800)
     stored = ct + 1024
     file = dicom(out, "ct", stored, 12, RescaleSlope="1", RescaleIntercept="-1024",
@@ -272,9 +272,9 @@ def jpeg_lossless(pixels, precision):
 
 def compressed_cases(out):
     ct = soft(8, (34, 33), -1000, 1000)
-    grey = {"WindowCenter": "0", "WindowWidth": "800", "RescaleSlope": "1", "RescaleIntercept": "0"}
+    gray = {"WindowCenter": "0", "WindowWidth": "800", "RescaleSlope": "1", "RescaleIntercept": "0"}
     for name, syntax in [("rle", RLELossless), ("j2k", JPEG2000Lossless)]:
-        file = dicom(out, name, ct, 16, signed=True, syntax=syntax, **grey)
+        file = dicom(out, name, ct, 16, signed=True, syntax=syntax, **gray)
         case(name, file, linear(ct, 0, 800))
     unsigned = ct + 1000
     file = dicom(out, "j2k_unsigned", unsigned, 12, syntax=JPEG2000Lossless, WindowCenter="1000", WindowWidth="800")
@@ -305,18 +305,18 @@ def rgb(ybr):
     return (ybr - [0, 128, 128]) @ m.T
 
 
-def colour_cases(out):
-    colours = np.stack([soft(seed, (10, 12), 0, 255) for seed in (11, 12, 13)], axis=-1)
-    file = dicom(out, "rgb", colours, 8, photometric="RGB")
-    case("rgb", file, colours)
-    file = dicom(out, "rgb_planes", np.moveaxis(colours, -1, 0).reshape(colours.shape), 8, photometric="RGB", planar=1)
-    case("rgb_planes", file, colours)
-    file = dicom(out, "rgb_rle", colours, 8, photometric="RGB", syntax=RLELossless)
-    case("rgb_rle", file, colours)
+def color_cases(out):
+    colors = np.stack([soft(seed, (10, 12), 0, 255) for seed in (11, 12, 13)], axis=-1)
+    file = dicom(out, "rgb", colors, 8, photometric="RGB")
+    case("rgb", file, colors)
+    file = dicom(out, "rgb_planes", np.moveaxis(colors, -1, 0).reshape(colors.shape), 8, photometric="RGB", planar=1)
+    case("rgb_planes", file, colors)
+    file = dicom(out, "rgb_rle", colors, 8, photometric="RGB", syntax=RLELossless)
+    case("rgb_rle", file, colors)
     larger = np.stack([soft(seed, (33, 34), 0, 255) for seed in (31, 32, 33)], axis=-1)
     file = dicom(out, "rgb_j2k", larger, 8, photometric="RGB", syntax=JPEG2000Lossless)
     case("rgb_j2k", file, larger)
-    converted = ybr(colours)
+    converted = ybr(colors)
     file = dicom(out, "ybr", converted, 8, photometric="YBR_FULL")
     case("ybr", file, rgb(converted))
     halved = converted[:, ::2, 1:]
@@ -330,17 +330,17 @@ def colour_cases(out):
     whole = np.concatenate([converted[..., :1], np.repeat(halved, 2, axis=1)], axis=-1)
     case("ybr_422", file, rgb(whole))
     stream = io.BytesIO()
-    Image.fromarray(colours.astype(np.uint8)).save(stream, "jpeg", quality=95, subsampling=0)
-    file = dicom(out, "ybr_jpeg", colours, 8, photometric="YBR_FULL_422", syntax=JPEGBaseline8Bit,
+    Image.fromarray(colors.astype(np.uint8)).save(stream, "jpeg", quality=95, subsampling=0)
+    file = dicom(out, "ybr_jpeg", colors, 8, photometric="YBR_FULL_422", syntax=JPEGBaseline8Bit,
                  encoded=encapsulate([stream.getvalue()]))
     case("ybr_jpeg", file, np.asarray(Image.open(stream)).astype(float))
     for bits in (8, 16):
         index = soft(14, (7, 9), 0, 70)
         tables = np.stack([soft(15 + c, (50,), 0, (1 << bits) - 1) for c in range(3)])
         more = {}
-        for c, colour in enumerate(["Red", "Green", "Blue"]):
-            more[f"{colour}PaletteColorLookupTableDescriptor"] = [50, 10, bits]
-            more[f"{colour}PaletteColorLookupTableData"] = tables[c].astype(f"<u{bits // 8}").tobytes()
+        for c, color in enumerate(["Red", "Green", "Blue"]):
+            more[f"{color}PaletteColorLookupTableDescriptor"] = [50, 10, bits]
+            more[f"{color}PaletteColorLookupTableData"] = tables[c].astype(f"<u{bits // 8}").tobytes()
         file = dicom(out, f"palette_{bits}", index, 8, photometric="PALETTE COLOR", **more)
         case(f"palette_{bits}", file, tables.T[np.clip(index - 10, 0, 49)] / ((1 << bits) - 1) * 255)
 
@@ -472,7 +472,7 @@ def path_vqa(out):
 def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
-    for make in (grey_cases, frame_cases, compressed_cases, colour_cases, volume_cases):
+    for make in (gray_cases, frame_cases, compressed_cases, color_cases, volume_cases):
         make(out)
     path_vqa(out / "pvqa")
     # What pydicom makes of the files is what they were made of.

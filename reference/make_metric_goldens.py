@@ -21,7 +21,7 @@ CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 BLANK = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 
 
-def normalise(written):
+def normalize(written):
     text = re.sub(f"{BLANK}+", " ", written.lower()).strip(" ")
     # Blanks go beside anything that is not a letter or digit, and beside CJK.
     text = re.sub(rf" (?=[^\w]|_|[{CJK}])", "", text)
@@ -30,11 +30,11 @@ def normalise(written):
 
 
 def tokens(text):
-    return Counter(re.findall(rf"[{CJK}]|(?:(?![{CJK}_])\w)+", normalise(text)))
+    return Counter(re.findall(rf"[{CJK}]|(?:(?![{CJK}_])\w)+", normalize(text)))
 
 
 def exact(prediction, target):
-    return float(normalise(prediction) == normalise(target))
+    return float(normalize(prediction) == normalize(target))
 
 
 def recall(prediction, target):
@@ -68,7 +68,7 @@ def is_closed(row):
 
 
 def is_yes_no(row):
-    return normalise(row["target"]) in ("yes", "no")
+    return normalize(row["target"]) in ("yes", "no")
 
 
 METRICS = {
@@ -146,7 +146,7 @@ def best_constant(metric, answers):
     of_kind, credit = METRICS[metric]
     if credit is None:
         return None
-    counted = Counter(normalise(a["target"]) for a in answers if of_kind(a))
+    counted = Counter(normalize(a["target"]) for a in answers if of_kind(a))
     earned = {c: sum(n * credit(c, t) for t, n in sorted(counted.items())) for c in counted}
     most = max(earned.values())
     return min(c for c, e in earned.items() if e > most - 1e-9)

@@ -7,7 +7,7 @@ with its tokenizer_config.json, a template, and rows of question, answer, the pr
 of prompt, answer and end; -1 stands for the picture.
 
 - transformers: LlavaProcessor's apply_chat_template;
-- LLaVA: the text of its conversation modes, what stands before the picture tokenised apart from what
+- LLaVA: the text of its conversation modes, what stands before the picture tokenized apart from what
   stands behind it, with one <s>.
 """
 

@@ -5,7 +5,7 @@ crates/normed/tests/protocols.rs.
 
 LLAVA_MED, MISS and VQA are checkouts of microsoft/LLaVA-Med at v1.0.0, TIMMY-CHAN/MISS, and
 GT-Vision-Lab/VQA. Their code is run where it lies: LLaVA-Med's `evaluate` and MISS's script one answer at a
-time, the two normalising functions of the VQA evaluation (Python 2: taken out of its class as they are).
+time, the two normalizing functions of the VQA evaluation (Python 2: taken out of its class as they are).
 """
 
 import io
@@ -147,13 +147,13 @@ def vqa(checkout, rows):
     names = {"re": re}
     exec(textwrap.dedent("    " + functions), names)
 
-    def normalised(text):
+    def normalized(text):
         text = text.replace("\n", " ").replace("\t", " ").strip()
         return names["processDigitArticle"](self, names["processPunctuation"](self, text))
 
     scores = []
     for answer, target, is_open in rows:
-        right = float(normalised(answer) == normalised(target))
+        right = float(normalized(answer) == normalized(target))
         scores.append({"accuracy": right, ("open" if is_open else "closed") + "_accuracy": right})
     return scores
 

@@ -1,5 +1,5 @@
 """Writes crates/normed/tests/golden/report.json and report_llava.json: what transformers generates with the
-models of make_blip_goldens.py and make_llava_goldens.py (LLaMA's) where texts are long, words are penalised
+models of make_blip_goldens.py and make_llava_goldens.py (LLaMA's) where texts are long, words are penalized
 that were said, and an example has two images.
 
     python3 reference/make_report_goldens.py crates/normed/tests/golden

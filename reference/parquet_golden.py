@@ -38,19 +38,19 @@ def vqa(pictures, folder):
     folder.mkdir(parents=True, exist_ok=True)
     first = [
         ("rgb.jpg", None, "is this a ct?", "yes"),
-        ("grey.jpg", "synpic1.jpg", "where is the mass?", "left lobe"),
+        ("gray.jpg", "synpic1.jpg", "where is the mass?", "left lobe"),
         ("rgb.jpg", None, "which organ is shown?", "the liver"),
         ("rgb.jpg", None, "is there a fracture?", "No"),
         ("cmyk.jpg", None, "what is seen?", "Fäden"),
     ]
     second = [
         ("palette.png", None, "what modality?", "mr"),
-        ("grey.jpg", None, "is it normal?", "yes."),
+        ("gray.jpg", None, "is it normal?", "yes."),
     ]
     test = [
         ("alpha.png", None, "is it a ct?", "no"),
         ("rgb.jpg", None, "how many kidneys?", "2"),
-        ("grey.png", None, "which plane?", ""),
+        ("gray.png", None, "which plane?", ""),
         ("alpha.png", None, "what is bright?", "none"),
     ]
     name = "train-{:05}-of-00002-eb8844602202be60.parquet"
@@ -93,7 +93,7 @@ def typed(pictures, folder):
         columns = {
             "question": ["is it a ct?", "left or right?"],
             "answer": ["yes", "left"],
-            "image": [pictures["rgb.jpg"], pictures["grey.png"]],
+            "image": [pictures["rgb.jpg"], pictures["gray.png"]],
             "answer_type": ["CLOSED", "CLOSED"],
             "group": [f"{split} patient", None],
             "question_id": [1, 2],

@@ -131,13 +131,13 @@ fn broken_files_are_errors_with_path_and_cause() {
     // Cut short, in every format.
     for name in [
         "rgb.jpg",
-        "grey.jpg",
+        "gray.jpg",
         "progressive.jpg",
         "cmyk.jpg",
         "palette.png",
         "deep.png",
         "rgb.bmp",
-        "grey.tiff",
+        "gray.tiff",
     ] {
         let whole = fs::read(golden("image_files").join(name)).unwrap();
         for keep in [whole.len() / 3, whole.len() * 3 / 4, whole.len() - 20] {

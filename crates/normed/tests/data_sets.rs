@@ -99,7 +99,7 @@ fn with_picture(name: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let picture = dir.path().join(name);
     fs::create_dir_all(picture.parent().unwrap()).unwrap();
-    fs::copy(golden("image_files/grey.jpg"), &picture).unwrap();
+    fs::copy(golden("image_files/gray.jpg"), &picture).unwrap();
     (dir, picture)
 }
 
@@ -160,7 +160,7 @@ fn quirks_of_rows_are_accepted() {
 fn every_kind_of_broken_row_is_named_by_file_line_and_cause() {
     let (dir, _) = with_picture("a.jpg");
     fs::write(dir.path().join("b.jpg"), "not a picture").unwrap();
-    let jpeg = fs::read(golden("image_files/grey.jpg")).unwrap();
+    let jpeg = fs::read(golden("image_files/gray.jpg")).unwrap();
     fs::write(dir.path().join("cut.jpg"), &jpeg[..jpeg.len() / 2]).unwrap();
     let broken = [
         ("{\"id\": 1,".to_owned(), "not JSON"),

@@ -64,7 +64,7 @@ fn pixels_are_those_of_the_formulas() {
         let channels = expected.shape().get(2).copied().unwrap_or(1);
         let levels = picture.rgb.chunks_exact(3).flat_map(|pixel| match channels {
             1 => {
-                assert!(pixel[0] == pixel[1] && pixel[1] == pixel[2], "{name} is grey");
+                assert!(pixel[0] == pixel[1] && pixel[1] == pixel[2], "{name} is gray");
                 &pixel[..1]
             }
             _ => pixel,

@@ -164,9 +164,9 @@ fn broken_files_are_named() {
 #[test]
 fn a_broken_image_is_named_by_its_row() {
     let png = b"\x89PNG\r\n\x1a\n";
-    let grey = fs::read(golden("image_files/grey.png")).unwrap();
+    let gray = fs::read(golden("image_files/gray.png")).unwrap();
     let (_dir, path) = changed(|bytes| {
-        let at = bytes.windows(grey.len()).position(|window| window == grey).unwrap();
+        let at = bytes.windows(gray.len()).position(|window| window == gray).unwrap();
         bytes[at..at + png.len()].copy_from_slice(b"no image");
     });
     let text = failure(&path);
@@ -175,8 +175,8 @@ fn a_broken_image_is_named_by_its_row() {
 
     // A header that is right, and pixels that are not: found where broken rows are left out.
     let (_dir, path) = changed(|bytes| {
-        let at = bytes.windows(grey.len()).position(|window| window == grey).unwrap();
-        bytes[at + grey.len() - 40..][..20].fill(0);
+        let at = bytes.windows(gray.len()).position(|window| window == gray).unwrap();
+        bytes[at + gray.len() - 40..][..20].fill(0);
     });
     let skip = DataSpec::Parquet { root: path.clone(), on_bad_example: OnBadExample::Skip };
     let opened = open(&skip).unwrap();

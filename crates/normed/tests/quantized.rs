@@ -42,7 +42,7 @@ fn matrix(rows: usize, cols: usize) -> Vec<f32> {
 
 #[test]
 fn codes_and_statistics_are_those_of_bitsandbytes() {
-    let golden = weights::read_safetensors(&golden("quantised.safetensors")).unwrap().tensors;
+    let golden = weights::read_safetensors(&golden("quantized.safetensors")).unwrap().tensors;
     let mut shared_statistics = false;
     for (name, shape) in
         [("even", [6, 64]), ("uneven", [10, 50]), ("odd", [7, 13]), ("large", [266, 65])]

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn absmax_is_that_of_bitsandbytes_bit_for_bit() {
         let path =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../normed/tests/golden/quantised.safetensors");
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../normed/tests/golden/quantized.safetensors");
         let file = std::fs::read(path).unwrap();
         let golden = safetensors::SafeTensors::deserialize(&file).unwrap();
         for (name, rows, cols) in
