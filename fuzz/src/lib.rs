@@ -4,8 +4,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Once};
 
+use normed::data::{Axis, DataSpec, Image, ImageOptions, SliceIndex, Tokenizer, Window};
+use normed::metrics::{Caption, MeteorData, score_captions};
 use normed::models::{self, LoadedModel};
 use normed::weights::Checkpoint;
 
@@ -85,4 +87,85 @@ pub fn read_all(checkpoint: &Checkpoint) {
             assert_eq!(tensor.len(), stored.shape().iter().product::<usize>());
         }
     }
+}
+
+/// Decodes an image file. The first byte of `input` selects the image options. A file on which `is_of_kind` is
+/// false is left to the other targets.
+pub fn decode_image(input: &[u8], is_of_kind: impl Fn(&[u8]) -> bool) {
+    abort_at_own_panics();
+    let Some((how, file)) = input.split_first() else { return };
+    // The tests of the guard use that ending.
+    if !is_of_kind(file) || file.ends_with(b"panic on purpose") {
+        return;
+    }
+    if let Ok(image) = Image::from_bytes(file, &image_options(*how)) {
+        assert_eq!(image.rgb.len(), 3 * image.width * image.height);
+    }
+}
+
+fn image_options(how: u8) -> ImageOptions {
+    let slice_index = |bit: u8| if how & bit == 0 { SliceIndex::Middle } else { SliceIndex::At(1) };
+    ImageOptions {
+        window: match how & 3 {
+            0 => Window::Header,
+            1 => Window::Range,
+            2 => Window::Percentiles,
+            _ => Window::At { center: 40.0, width: 400.0 },
+        },
+        frame: slice_index(4),
+        axis: match (how >> 3) & 3 {
+            0 | 3 => Axis::Axial,
+            1 => Axis::Coronal,
+            _ => Axis::Sagittal,
+        },
+        slice: slice_index(32),
+    }
+}
+
+/// Opens a data set, and decodes the images of its first examples.
+pub fn read_examples(spec: &DataSpec) {
+    abort_at_own_panics();
+    let Ok(opened) = normed::data::open(spec) else { return };
+    for i in 0..opened.dataset.len().min(8) {
+        for image in opened.dataset.get(i).into_iter().flat_map(|example| example.images) {
+            let _ = image.load();
+        }
+    }
+}
+
+/// Makes a panic in normed's own code a crash. The library turns the panics of decoders into errors, and
+/// libFuzzer's hook would end the process at them.
+pub fn abort_at_own_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| {
+            if panic.location().is_some_and(|at| at.file().contains("crates/normed")) {
+                eprintln!("{panic}");
+                std::process::abort();
+            }
+        }));
+    });
+}
+
+/// Tokenizes a text, and makes a text of the tokens.
+pub fn tokenize(tokenizer: &Tokenizer) {
+    let ids =
+        tokenizer.encode("Is there a pleural effusion? \u{4e2d}\u{6587} \u{1f600} <image></s>");
+    let _ = tokenizer.decode(&ids);
+    let _ = tokenizer.decode(&[0, 1, u32::MAX]);
+}
+
+/// Scores two captions with METEOR's tables.
+pub fn score_by_meteor(tables: &MeteorData) {
+    let caption = |prediction: &str, reference: &str| Caption {
+        id: prediction.into(),
+        prediction: prediction.into(),
+        references: vec![reference.into()],
+        cluster: prediction.into(),
+    };
+    let captions = [
+        caption("the lungs are clear", "both lungs were cleared of a large effusion"),
+        caption("no effusion is seen", "there is no evidence of an effusion"),
+    ];
+    let _ = score_captions(&captions, Some(tables));
 }

@@ -1,0 +1,8 @@
+//! A PNG file. The first byte selects the image options.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use normed_fuzz::decode_image;
+
+fuzz_target!(|input: &[u8]| decode_image(input, |file| file.starts_with(b"\x89PNG\r\n\x1a\n")));
