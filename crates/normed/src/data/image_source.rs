@@ -55,6 +55,16 @@ impl ImageSource {
         }
     }
 
+    /// The name of the image for the user: its file, or the id of what is drawn.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Parquet(image) => image.place(),
+            Self::Drawn(image) => image.id().to_owned(),
+            Self::WithOptions(image, _) => image.name(),
+        }
+    }
+
     /// Whether a generator draws the image.
     pub fn is_drawn(&self) -> bool {
         match self {

@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::rows::{CheckedRow, Fields, collect_examples, jsonl_rows, study_example};
 use super::{Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of};
@@ -37,7 +38,7 @@ pub(super) fn open(
     let example = if task.is_vqa() { example } else { report };
     let rows: Vec<CheckedRow> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, images))).collect();
-    collect_examples(rows, reading, warnings)
+    collect_examples(rows, reading, warnings, ImageSurvey::default())
 }
 
 /// The keys of a question; others whose values are texts or numbers are its attributes.

@@ -83,6 +83,7 @@ fn open_set(spec: &DataSpec, task: &Task, image: ImageOptions) -> Result<OpenedD
                 dataset: Arc::new(phantom),
                 skipped: Vec::new(),
                 warnings: Vec::new(),
+                decoding_bytes: 0,
             })
         }
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::rows::{CheckedRow, Fields, Row, collect_examples, dataset_directory, study_example};
 use super::{Example, OpenedDataset, Split};
@@ -64,7 +65,7 @@ pub(super) fn open(directory: Option<&Path>, options: &Options) -> Result<Opened
     let rows = rows.into_iter().map(|row| row.check(|f| example(f, options, &images, &views)));
     let mut rows: Vec<CheckedRow> = rows.collect();
     assign_splits(&mut rows, options.split_seed);
-    collect_examples(rows, options.reading, Vec::new())
+    collect_examples(rows, options.reading, Vec::new(), ImageSurvey::default())
 }
 
 fn images(directory: &Path) -> Result<PathBuf> {

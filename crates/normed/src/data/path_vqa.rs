@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::Map;
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::rows::{
     CheckedRow, Fields, Row, collect_examples, dataset_directory, derived_types_warning,
@@ -48,7 +49,7 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
         .into_iter()
         .chain(empty_answers_warning(&rows))
         .collect();
-    collect_examples(rows, reading, warnings)
+    collect_examples(rows, reading, warnings, ImageSurvey::default())
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result<Example, String> {

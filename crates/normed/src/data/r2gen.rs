@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::rows::{
     CheckedRow, Fields, Row, collect_examples, dataset_directory, json_object, study_example,
@@ -91,7 +92,7 @@ pub(super) fn open(
         }));
     }
     let rows: Vec<CheckedRow> = rows;
-    collect_examples(rows, reading, Vec::new())
+    collect_examples(rows, reading, Vec::new(), ImageSurvey::default())
 }
 
 fn studies<'a>(path: &Path, annotation: &'a Map<String, Value>, key: &str) -> Result<&'a [Value]> {

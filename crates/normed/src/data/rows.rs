@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::{
     AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
@@ -237,13 +238,17 @@ pub(super) fn jsonl_rows(path: &Path) -> Result<Vec<Row>> {
 /// Collects the examples of the rows. A broken row is an error or is skipped, as `on_bad_example` says.
 ///
 /// Ids must be unique, and image files must exist and have the header of an image. If broken rows are
-/// skipped, every image is decoded here, so that none can stop the run later.
+/// skipped, every image is decoded here, so that none can stop the run later. `survey` holds the headers of
+/// images that are not files of their own; those of files are added here.
 pub(super) fn collect_examples(
     rows: Vec<CheckedRow>,
     reading: ReadOptions,
-    warnings: Vec<String>,
+    mut warnings: Vec<String>,
+    mut survey: ImageSurvey,
 ) -> Result<OpenedDataset> {
-    let broken = find_broken_images(&rows, reading);
+    let broken = find_broken_images(&rows, reading, &mut survey);
+    warnings.extend(survey.warnings());
+    let decoding_bytes = survey.decoding_bytes();
     let mut first_place: HashMap<String, String> = HashMap::new();
     let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
     for CheckedRow { place, example } in rows {
@@ -275,21 +280,40 @@ pub(super) fn collect_examples(
         };
         return Err(Error::invalid("data", cause));
     }
-    Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings })
+    Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings, decoding_bytes })
 }
 
-/// The causes why image files cannot be used, by file.
-fn find_broken_images(rows: &[CheckedRow], reading: ReadOptions) -> HashMap<PathBuf, String> {
-    let files: HashSet<&Path> =
-        rows.iter().filter_map(|row| row.example.as_ref().ok()).flat_map(image_files).collect();
+/// The causes why image files cannot be used, by file. The headers of the others are added to `survey`.
+fn find_broken_images(
+    rows: &[CheckedRow],
+    reading: ReadOptions,
+    survey: &mut ImageSurvey,
+) -> HashMap<PathBuf, String> {
+    let mut seen = HashSet::new();
+    let files: Vec<&Path> = rows
+        .iter()
+        .filter_map(|row| row.example.as_ref().ok())
+        .flat_map(image_files)
+        .filter(|file| seen.insert(*file))
+        .collect();
     let check = |path: &&Path| {
-        let checked = match reading.on_bad_example {
-            OnBadExample::Stop => Image::check_header(path, &reading.image),
-            OnBadExample::Skip => Image::decode(path, &reading.image).map(drop),
-        };
-        checked.err().map(|error| (path.to_path_buf(), format!("image {error}")))
+        let header = Image::check_header(path, &reading.image)?;
+        if reading.on_bad_example == OnBadExample::Skip {
+            Image::decode(path, &reading.image)?;
+        }
+        Ok::<_, Error>(header)
     };
-    files.par_iter().filter_map(check).collect()
+    let checked: Vec<_> = files.par_iter().map(check).collect();
+    let mut broken = HashMap::new();
+    for (file, checked) in files.into_iter().zip(checked) {
+        match checked {
+            Ok(header) => survey.add(&ImageSource::File(file.to_owned()), &header),
+            Err(error) => {
+                broken.insert(file.to_owned(), format!("image {error}"));
+            }
+        }
+    }
+    broken
 }
 
 /// The files of an example's images.
@@ -392,6 +416,7 @@ mod tests {
                 rows(),
                 ReadOptions { on_bad_example, ..ReadOptions::default() },
                 Vec::new(),
+                ImageSurvey::default(),
             )
         };
         let opened = read(OnBadExample::Skip).unwrap();

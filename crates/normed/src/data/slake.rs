@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::rows::{CheckedRow, Fields, collect_examples, dataset_directory, json_rows};
 use super::{Example, ImageSource, OpenedDataset, Split};
@@ -49,7 +50,7 @@ pub(super) fn open(
                 .into(),
         );
     }
-    collect_examples(rows, reading, warnings)
+    collect_examples(rows, reading, warnings, ImageSurvey::default())
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, String> {

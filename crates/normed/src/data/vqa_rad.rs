@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::rows::{CheckedRow, Fields, collect_examples, dataset_directory, json_rows};
 use super::{Example, ImageSource, OpenedDataset, Split};
@@ -18,7 +19,7 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
     let rows = json_rows(&directory.join("VQA_RAD Dataset Public.json"))?;
     let rows: Vec<CheckedRow> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, &images))).collect();
-    collect_examples(rows, reading, Vec::new())
+    collect_examples(rows, reading, Vec::new(), ImageSurvey::default())
 }
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
-use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::limits::{MAX_DECODED_BYTES, MAX_SIDE};
-use super::{Image, ImageOptions, dicom, jpeg, nifti};
+use super::{Image, ImageHeader, ImageOptions, dicom, jpeg, nifti};
 use crate::data::panics;
 use crate::files::{IMAGE_LIMIT, read_bounded};
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ impl Image {
     /// # Errors
     ///
     /// If the file cannot be read, or its header is not one of a supported image.
-    pub fn check_header(path: &Path, options: &ImageOptions) -> Result<()> {
+    pub fn check_header(path: &Path, options: &ImageOptions) -> Result<ImageHeader> {
         let mut file = open(path)?;
         let head = peek(path, &mut file)?;
         let checked = if nifti::is_nifti(head) {
@@ -52,13 +52,17 @@ impl Image {
             let bytes = read_bounded(path, IMAGE_LIMIT)?;
             panics::catch(|| dicom::check(&bytes, options))
         } else {
-            panics::catch(|| reader(file)?.into_dimensions().map(drop).map_err(cause_of))
+            let file_bytes = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?.len();
+            panics::catch(|| check_common_format(file, file_bytes))
         };
         checked.map_err(|cause| invalid(path, cause))
     }
 
     /// Checks the header of an image file in memory; the error is the cause alone.
-    pub(in crate::data) fn check_bytes(bytes: &[u8], options: &ImageOptions) -> Result<(), String> {
+    pub(in crate::data) fn check_bytes(
+        bytes: &[u8],
+        options: &ImageOptions,
+    ) -> Result<ImageHeader, String> {
         panics::catch(|| {
             if nifti::is_nifti(bytes) {
                 return nifti::check(bytes, options);
@@ -66,7 +70,7 @@ impl Image {
             if dicom::is_dicom(bytes) {
                 return dicom::check(bytes, options);
             }
-            reader(Cursor::new(bytes))?.into_dimensions().map(drop).map_err(cause_of)
+            check_common_format(Cursor::new(bytes), bytes.len() as u64)
         })
     }
 
@@ -91,6 +95,26 @@ impl Image {
 
 /// A file that ends so makes the decoder panic in builds with debug assertions: tests see what a user sees.
 const PANIC_ON_PURPOSE: &[u8] = b"panic on purpose";
+
+/// Reads the header of a JPEG, PNG, BMP or TIFF file of `file_bytes` bytes.
+fn check_common_format(
+    source: impl BufRead + Seek,
+    file_bytes: u64,
+) -> Result<ImageHeader, String> {
+    let reader = reader(source)?;
+    let format = match reader.format() {
+        Some(ImageFormat::Jpeg) => "JPEG",
+        Some(ImageFormat::Png) => "PNG",
+        Some(ImageFormat::Bmp) => "BMP",
+        _ => "TIFF",
+    };
+    let decoder = reader.into_decoder().map_err(cause_of)?;
+    let (width, height) = decoder.dimensions();
+    let color = decoder.original_color_type();
+    let bits = color.bits_per_pixel() / u16::from(color.channel_count().max(1));
+    let size = [width as usize, height as usize];
+    Ok(ImageHeader::new(format, size, bits.into(), file_bytes, decoder.total_bytes()))
+}
 
 /// Decodes JPEG, PNG, BMP or TIFF.
 fn from_common_format(bytes: &[u8]) -> Result<Image, String> {

@@ -3,11 +3,13 @@
 pub(super) mod decode;
 mod dicom;
 mod gray_mapping;
+mod header;
 mod jpeg;
 mod limits;
 mod nifti;
 mod options;
 mod pixels;
 
+pub use header::{ImageHeader, Remark};
 pub use options::{Axis, ImageOptions, SliceIndex, Window};
 pub use pixels::Image;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::shard::{Column, ParquetImage, Shard};
 use crate::data::content_hash::hash_of_file;
+use crate::data::image_survey::ImageSurvey;
 use crate::data::read_options::ReadOptions;
 use crate::data::rows::{
     CheckedRow, Row, collect_examples, derived_types_warning, empty_answers_warning,
@@ -36,7 +37,7 @@ pub(in crate::data) fn open(root: &Path, options: ReadOptions) -> Result<OpenedD
         .into_iter()
         .chain(empty_answers_warning(&rows.checked))
         .collect();
-    collect_examples(rows.checked, rows.options, warnings)
+    collect_examples(rows.checked, rows.options, warnings, rows.survey)
 }
 
 /// The rows read so far.
@@ -48,6 +49,8 @@ struct RowReader {
     counts: HashMap<Split, usize>,
     /// Each image where it was found first, or why it cannot be used.
     images: HashMap<[u8; 32], Result<Arc<ParquetImage>, String>>,
+    /// The headers of the images.
+    survey: ImageSurvey,
     /// How many answer types are derived, and how many of these are closed.
     derived: (usize, usize),
 }
@@ -97,11 +100,14 @@ impl RowReader {
     ) -> [u8; 32] {
         let hash = hash_of_file(bytes);
         self.images.entry(hash).or_insert_with(|| {
-            match self.options.on_bad_example {
-                OnBadExample::Stop => Image::check_bytes(bytes, &self.options.image)?,
-                OnBadExample::Skip => Image::from_bytes(bytes, &self.options.image).map(drop)?,
+            let header = Image::check_bytes(bytes, &self.options.image)?;
+            if self.options.on_bad_example == OnBadExample::Skip {
+                Image::from_bytes(bytes, &self.options.image)?;
             }
-            Ok(Arc::new(ParquetImage::new(shard.clone(), column.clone(), (group, row), hash)))
+            let image =
+                Arc::new(ParquetImage::new(shard.clone(), column.clone(), (group, row), hash));
+            self.survey.add(&ImageSource::Parquet(image.clone()), &header);
+            Ok(image)
         });
         hash
     }

@@ -272,7 +272,8 @@ impl ParquetImage {
         Image::from_bytes(bytes, view).map_err(|cause| Error::invalid(self.place(), cause))
     }
 
-    fn place(&self) -> String {
+    /// The file and the number of its row.
+    pub(in crate::data) fn place(&self) -> String {
         let before = self.shard.row_groups().nth(self.group).map_or(0, |group| group.first);
         self.shard.place(before + self.row)
     }

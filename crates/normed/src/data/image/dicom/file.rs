@@ -6,6 +6,7 @@ use super::frames::Syntax;
 use super::shape::{Shape, check_shape};
 use super::{color, frames, stored};
 use crate::data::image::gray_mapping::GrayMapping;
+use crate::data::image::header::ImageHeader;
 use crate::data::image::options::{ImageOptions, Window};
 use crate::data::image::pixels::{Image, gray};
 
@@ -42,8 +43,16 @@ pub(in crate::data::image) fn is_dicom(bytes: &[u8]) -> bool {
 }
 
 /// Checks that [`read`] supports a file; pixels are not decoded.
-pub(in crate::data::image) fn check(bytes: &[u8], options: &ImageOptions) -> Result<(), String> {
-    DicomFile::open(bytes, options).map(drop)
+pub(in crate::data::image) fn check(
+    bytes: &[u8],
+    options: &ImageOptions,
+) -> Result<ImageHeader, String> {
+    let DicomFile { shape, .. } = DicomFile::open(bytes, options)?;
+    let size = [shape.columns, shape.rows];
+    // Decoded samples, stored values and values for percentiles.
+    let decoder_bytes =
+        (shape.pixels() * (2 * shape.samples * size_of::<i32>() + size_of::<f64>())) as u64;
+    Ok(ImageHeader::new("DICOM", size, shape.bits_stored.into(), bytes.len() as u64, decoder_bytes))
 }
 
 /// The frame of a DICOM file that `options` name.

@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 use super::errors::{broken, cut_short};
 use super::header::{Header, Layout};
 use crate::data::image::gray_mapping::GrayMapping;
+use crate::data::image::header::ImageHeader;
 use crate::data::image::limits::MAX_DECODED_BYTES;
 use crate::data::image::options::{Axis, ImageOptions, Window};
 use crate::data::image::pixels::{Image, gray};
@@ -19,10 +20,19 @@ pub(in crate::data::image) fn is_nifti(bytes: &[u8]) -> bool {
 }
 
 /// Checks that [`read`] supports a file; voxels are not read.
-pub(in crate::data::image) fn check(file: impl Read, options: &ImageOptions) -> Result<(), String> {
+pub(in crate::data::image) fn check(
+    file: impl Read,
+    options: &ImageOptions,
+) -> Result<ImageHeader, String> {
     let mut file = uncompressed(file)?;
     let header = Header::read(&mut file)?;
-    SlicePosition::new(&header, options).map(drop)
+    let slice = SlicePosition::new(&header, options)?;
+    let size = [slice.columns.length, slice.rows.length];
+    let bits = 8 * header.kind.bytes();
+    // A plane as it is stored, the values of the slice, and a copy of them for percentiles.
+    let [x, y, ..] = header.shape;
+    let decoder_bytes = x * y * header.kind.bytes() + 2 * size_of::<f64>() * size[0] * size[1];
+    Ok(ImageHeader::new("NIfTI", size, bits as u32, 0, decoder_bytes as u64))
 }
 
 /// Reads the slice that `options` choose.

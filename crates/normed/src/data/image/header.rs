@@ -1,0 +1,46 @@
+//! What the header of an image says before its pixels are decoded.
+
+/// What the header of an image says before its pixels are decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageHeader {
+    /// The name of the format, as in "JPEG".
+    pub format: &'static str,
+    /// Width of the decoded image in pixels.
+    pub width: usize,
+    /// Height of the decoded image in pixels.
+    pub height: usize,
+    /// Bits of a sample in the file.
+    pub bits: u32,
+    /// What the user should know about how the image is read.
+    pub remarks: Vec<Remark>,
+    /// Bytes that are allocated at the same time while the image is decoded, at most: those of the file, where
+    /// it is read as a whole, of the decoder and of the decoded image.
+    pub decoding_bytes: u64,
+}
+
+/// What the user should know about an image: the object of "12 of 340 images have ...". Equal remarks are counted
+/// together, so nothing in one depends on the image.
+///
+/// ```
+/// use normed::data::Remark;
+///
+/// const EMPTY_WINDOW: Remark = Remark("a window of width 0; their full range is shown instead");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remark(pub &'static str);
+
+impl ImageHeader {
+    /// A header without remarks. `file_bytes` are those of the file that are in memory during decoding,
+    /// `decoder_bytes` are those that the decoder allocates besides the RGB image.
+    pub(super) fn new(
+        format: &'static str,
+        [width, height]: [usize; 2],
+        bits: u32,
+        file_bytes: u64,
+        decoder_bytes: u64,
+    ) -> Self {
+        let rgb_bytes = 3 * width as u64 * height as u64;
+        let decoding_bytes = file_bytes.saturating_add(decoder_bytes).saturating_add(rgb_bytes);
+        Self { format, width, height, bits, remarks: Vec::new(), decoding_bytes }
+    }
+}
