@@ -2,10 +2,19 @@
 
 use indicatif::{BinaryBytes, HumanCount};
 use normed::metrics::{Calibration, Metric, Row, Scores};
+use normed::tensor::ChangedValues;
 
 /// `1234567` as `1,234,567`.
 pub fn grouped(n: usize) -> String {
     HumanCount(n as u64).to_string()
+}
+
+/// How many changed values survive: `3,840 of 3,840 changed values survive`, `0 of 3,840 changed values survive bf16`.
+/// `rounded_to` names the types that they are rounded to.
+pub fn surviving(values: ChangedValues, rounded_to: &str) -> String {
+    let ChangedValues { changed, surviving } = values;
+    let all = format!("{} of {} changed values survive", grouped(surviving), grouped(changed));
+    if surviving < changed { format!("{all} {rounded_to}") } else { all }
 }
 
 /// A percentage with at least three significant digits.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::models::{self, LoadedModel};
+use normed::models::{self, LoadedModel, NormDtype};
 use normed::nn::Mode;
 use normed::tensor::{Gradients, Graph, Plug, Precision, Tensor};
 use normed::tuning::{ConfiguredMethod, Method, Rule, Tuning};
@@ -204,8 +204,9 @@ fn what_is_merged_computes_the_same_and_is_another_base() {
         let out = kept(&format!("merged_{name}"));
         let _ = std::fs::remove_dir_all(&out);
         let adapter = golden("peft").join(name);
-        let made = models::merge(&base.dir, &adapter, &out, &mut |_, _| {}).unwrap();
-        assert!(made.changed > 0);
+        let made =
+            models::merge(&base.dir, &adapter, &out, NormDtype::F32, &mut |_, _| {}).unwrap();
+        assert!(made.merged.changed > 0);
         let merged = models::load(&out, None).unwrap();
         assert_eq!(merged.params.plugs().len(), 0);
         let (found, expected) = (keep_logits(&merged, &out), logits(&adapted(name)));
@@ -226,7 +227,8 @@ fn what_is_merged_computes_the_same_and_is_another_base() {
         }
         save_adapter(trained.path(), &loaded.params, &card(&loaded)).unwrap();
         let twice = trained.path().join("twice");
-        let error = models::merge(&out, trained.path(), &twice, &mut |_, _| {}).unwrap_err();
+        let error = models::merge(&out, trained.path(), &twice, NormDtype::F32, &mut |_, _| {})
+            .unwrap_err();
         assert!(error.to_string().contains("trained on the base"), "{error}");
         assert!(!twice.exists());
     }
@@ -238,7 +240,7 @@ fn a_merged_layer_norm_has_the_adapters_values() {
     let out = kept("merged_values");
     let _ = std::fs::remove_dir_all(&out);
     let adapter = golden("peft/layer_norm");
-    models::merge(&base.dir, &adapter, &out, &mut |_, _| {}).unwrap();
+    models::merge(&base.dir, &adapter, &out, NormDtype::F32, &mut |_, _| {}).unwrap();
     let merged = read_safetensors(&out.join("model.safetensors")).unwrap();
     let before = read_safetensors(&base.dir.join("model.safetensors")).unwrap();
     let changed = read_safetensors(&adapter.join("adapter_model.safetensors")).unwrap();

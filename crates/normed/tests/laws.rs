@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use normed::data::{AnswerType, Batch, Example, ImageSource, Images, PreparedExample, Split};
-use normed::models::{self, LoadedModel};
+use normed::models::{self, LoadedModel, NormDtype};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
@@ -187,11 +187,12 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     load_adapter(&adapter, &mut again.params, BaseCheck::Is(&hash)).unwrap();
     assert!(forward(&again, batch).data() == tuned.data(), "{name}: saved");
     if precedes || name.contains("adapter") {
-        let error = models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap_err();
+        let error =
+            models::merge(dir, &adapter, &merged, NormDtype::F32, &mut |_, _| {}).unwrap_err();
         assert!(error.to_string().contains("cannot be merged"), "{name}: {error}");
         return;
     }
-    models::merge(dir, &adapter, &merged, &mut |_, _| {}).unwrap();
+    models::merge(dir, &adapter, &merged, NormDtype::F32, &mut |_, _| {}).unwrap();
     near(&forward(&models::load(&merged, None).unwrap(), batch), &tuned, 1e-5);
 }
 

@@ -103,7 +103,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   normed merge models/base runs/recipe/adapter models/merged
-  normed merge org/name runs/recipe/adapter models/merged --quiet")]
+  normed merge org/name runs/recipe/adapter models/merged --norm-dtype base")]
     Merge(MergeArgs),
     /// Save a copy of a model with its linear layers quantized to 8 or 4 bits
     #[command(after_help = "\
@@ -172,6 +172,7 @@ mod tests {
             "normed train r.toml --set a=1 --set b=2 --resume --quiet --output o",
             "normed pretrain r.toml",
             "normed merge base run/adapter out --json",
+            "normed merge base run/adapter out --norm-dtype base",
             "normed completions zsh",
             "normed man pages",
             "normed quantize m --to nf4",

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use normed::data::TemplateName;
+use normed::models::NormDtype;
 use normed::tensor::{Precision, Quantization};
 use normed::tuning::Method;
 
-use super::values::{Verbosity, method, precision, quantization, template};
+use super::values::{Verbosity, method, norm_dtype, precision, quantization, template};
 
 #[derive(clap::Args)]
 pub struct InspectArgs {
@@ -49,6 +50,9 @@ pub struct MergeArgs {
     pub adapter: PathBuf,
     /// Output folder for the merged model
     pub out: PathBuf,
+    /// Number format of norms and biases that change: f32, or the base's. Half precision can round their tuning away
+    #[arg(long, value_name = "FORMAT", default_value = "f32", value_parser = norm_dtype())]
+    pub norm_dtype: NormDtype,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

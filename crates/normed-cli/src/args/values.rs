@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use normed::Range;
 use normed::data::{Split, TemplateName};
+use normed::models::NormDtype;
 use normed::recipe::ByteSize;
 use normed::tensor::{Precision, Quantization};
 use normed::tuning::{Method, methods};
@@ -54,6 +55,11 @@ pub fn template() -> impl TypedValueParser<Value = TemplateName> {
 /// Parses `f32` or `bf16`.
 pub fn precision() -> impl TypedValueParser<Value = Precision> {
     one_of(vec![Precision::F32, Precision::Bf16], Precision::name)
+}
+
+/// Parses `f32` or `base`.
+pub fn norm_dtype() -> impl TypedValueParser<Value = NormDtype> {
+    one_of(vec![NormDtype::F32, NormDtype::Base], NormDtype::name)
 }
 
 /// Parses `nf4` or `int8`.

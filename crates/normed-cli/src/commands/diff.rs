@@ -10,7 +10,7 @@ use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::DiffArgs;
-use crate::format::columns;
+use crate::format::{columns, grouped, surviving};
 use crate::output::print_out;
 use crate::tuned::ModelLocation;
 
@@ -43,11 +43,26 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
         write_atomically(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if args.json {
-        print_out(json!({ "norms": found.norms, "others": found.others }));
+        print_out(json!({
+            "norms": found.norms, "others": found.others, "values": found.values,
+        }));
     } else {
         print_out(as_text(&found));
+        print_out(format_args!("\n{}", changed_values(&found, second.adapter.is_some())));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many values differ; of an adapter, how many would still differ once it is merged.
+fn changed_values(found: &ModelDiff, has_adapter: bool) -> String {
+    match found.values.changed {
+        0 => "no value differs".to_owned(),
+        _ if has_adapter => {
+            let merged = surviving(found.values, "the half precision of the first model");
+            format!("merged into the first model, {merged}")
+        }
+        changed => format!("{} values differ", grouped(changed)),
+    }
 }
 
 /// Tables of the changes by tower, norm and term, and of the largest changes.

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use normed::Result;
 use normed::hub;
 use normed::models::{self, MergedModel};
+use normed::weights::MergedTensors;
 use serde_json::json;
 
 use crate::args::MergeArgs;
+use crate::format::surviving;
 use crate::output::{print_err, print_out};
 use crate::progress::counting_bar;
 
@@ -15,18 +17,23 @@ use crate::progress::counting_bar;
 pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     let base = hub::resolve_path(&args.base, hub::RepoKind::Model)?;
     let bar = counting_bar(1, "merging", args.verbosity);
-    let made = models::merge(&base, &args.adapter, &args.out, &mut |done, of| {
+    let made = models::merge(&base, &args.adapter, &args.out, args.norm_dtype, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })?;
     bar.finish_and_clear();
-    let MergedModel { output, changed, tensors, warnings } = made;
+    let MergedModel { output, merged, tensors, warnings } = made;
+    let MergedTensors { changed, values, rounded_to, .. } = merged;
     warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
+    let rounded_to = rounded_to.into_iter().collect::<Vec<_>>().join(" and ");
     if args.verbosity.json {
-        print_out(json!({ "output": output, "changed": changed, "tensors": tensors }));
+        print_out(json!({
+            "output": output, "changed": changed, "tensors": tensors, "values": values,
+        }));
     } else if !args.verbosity.quiet {
         print_out(format_args!(
-            "{changed} of {tensors} tensors changed; the model is in {}",
+            "{changed} of {tensors} tensors changed, {}; the model is in {}",
+            surviving(values, &rounded_to),
             output.display()
         ));
     }

@@ -25,6 +25,20 @@ pub fn merge_plug(params: &Parameters, weight: ParamId, plug: Plug) -> Option<Me
     }
 }
 
+/// The value, in f32, that the parameter `id` gets from the plug of its layer: of the layer's weight, or of its bias.
+/// `None` if no plug changes it, or if no plain layer computes the same as the layer with its plug.
+pub fn merged_value(params: &Parameters, id: ParamId) -> Option<Tensor> {
+    if let Some(plug) = params.plug(id) {
+        return merge_plug(params, id, plug).map(|merged| merged.weight);
+    }
+    let parameter = params.get(id);
+    let weight = params.find(&format!("{}.weight", parameter.name().strip_suffix(".bias")?))?;
+    let factors = merge_plug(params, weight, params.plug(weight)?)?.bias_factors?;
+    let mut value = parameter.value().to_precision(Precision::F32);
+    value.data_mut().iter_mut().zip(factors.data()).for_each(|(bias, factor)| *bias *= factor);
+    Some(value)
+}
+
 /// `W + s B A`. With a magnitude `m` (DoRA), every row of the sum is divided by its norm and multiplied by its
 /// element of `m`.
 fn merge_low_rank(params: &Parameters, mut w: Tensor, path: LowRank) -> MergedLayer {

@@ -43,7 +43,7 @@ pub use gated_mlp::{gated_mlp, swiglu};
 pub use linear::{Output, linear};
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use low_rank::{low_rank_linear, merged_row_norms};
-pub use merge_plug::{MergedLayer, merge_plug};
+pub use merge_plug::{MergedLayer, merge_plug, merged_value};
 pub use mlp::mlp;
 pub use norm::{layer_norm, rms_norm};
 pub use patches::{extract_patches, prepend_class_and_add_positions};

@@ -7,6 +7,7 @@
 //! - [`Meter`]: the memory and the arithmetic of a pass, for plans.
 
 mod buffer;
+mod changed_values;
 mod elements;
 mod factor;
 mod gradients;
@@ -27,6 +28,7 @@ mod soft_prompt;
 mod tape;
 mod value;
 
+pub use changed_values::ChangedValues;
 pub use elements::Elements;
 pub use factor::Factor;
 pub use gradients::{GradientSlot, Gradients};

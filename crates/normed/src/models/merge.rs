@@ -11,17 +11,38 @@ use super::model::Layout;
 use super::new_directory::NewDirectory;
 use super::quantize::majority_precision;
 use super::save::{dtype_name, save_all_but_weights};
-use crate::tensor::{Parameters, Precision, Tensor};
-use crate::weights::{self, BaseCheck, LoadedAdapter};
-use crate::{Error, Result, ops};
+use crate::ops::merged_value;
+use crate::tensor::{ParamId, Parameters, Plug};
+use crate::weights::{self, BaseCheck, LoadedAdapter, MergedTensors, TensorChange};
+use crate::{Error, Result};
+
+/// The element type of norms and biases that a merge changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NormDtype {
+    /// f32, whatever the base has. Rounding a norm to half precision can undo its tuning.
+    #[default]
+    F32,
+    /// The base's.
+    Base,
+}
+
+impl NormDtype {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Base => "base",
+        }
+    }
+}
 
 /// The result of [`merge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergedModel {
     /// Its directory.
     pub output: PathBuf,
-    /// Tensors that differ from the base's.
-    pub changed: usize,
+    /// What differs from the base.
+    pub merged: MergedTensors,
     /// All tensors.
     pub tensors: usize,
     /// Warnings for the user.
@@ -45,8 +66,9 @@ const WEIGHTS: [&str; 12] = [
 ];
 
 /// Merges `adapter` into the model in `dir`, and writes the result to `output` in Hugging Face's layout: low-rank
-/// paths and scaling vectors are multiplied into the weights, changed parameters replace the originals. Every
-/// tensor keeps its type, and all other files of the base are copied.
+/// paths and scaling vectors are multiplied into the weights, changed parameters replace the originals. Matrices keep
+/// their element type; norms and biases that change have the one of `norm_dtype`. All other files of the base are
+/// copied.
 ///
 /// `output` appears when it is complete, or not at all. `on_done` gets the number of tensors that are written, and
 /// the number of all.
@@ -58,6 +80,7 @@ pub fn merge(
     dir: &Path,
     adapter: &Path,
     output: &Path,
+    norm_dtype: NormDtype,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<MergedModel> {
     let new = NewDirectory::create(output)?;
@@ -65,38 +88,35 @@ pub fn merge(
     let hash = loaded.content_hash.clone();
     let LoadedAdapter { set, mut warnings } =
         weights::load_adapter(adapter, &mut loaded.params, BaseCheck::Is(&hash))?;
-    let params = &loaded.params;
-    let mut changed = BTreeMap::new();
-    for parameter in set.into_iter().map(|id| params.get(id)).filter(|p| !p.is_added()) {
-        changed.insert(parameter.name().to_owned(), parameter.value().to_precision(Precision::F32));
-    }
-    multiply_out(params, &mut changed)?;
+    let changes = tensor_changes(&loaded.params, set, norm_dtype)?;
     let checkpoint = loaded.config.open_weights(dir, loaded.layout)?;
-    if majority_precision(params) == Precision::Bf16 {
-        warnings.push(
-            "the base is in half precision, so the merged weights are too: answers may differ in rounding"
-                .to_owned(),
-        );
-    }
     write_config_and_tokenizer(&loaded, dir, new.path())?;
-    let of = checkpoint.tensors.len();
+    let tensors = checkpoint.tensors.len();
     let saved_name = |name: &str| loaded.config.saved_name(name);
-    weights::write_merged(new.path(), &checkpoint, &changed, &saved_name, &mut |done| {
-        on_done(done, of);
-    })?;
+    let merged =
+        weights::write_merged(new.path(), &checkpoint, &changes, &saved_name, &mut |done| {
+            on_done(done, tensors);
+        })?;
+    warnings.extend(rounding_warnings(&merged));
     new.commit()?;
-    Ok(MergedModel { output: output.to_owned(), changed: changed.len(), tensors: of, warnings })
+    Ok(MergedModel { output: output.to_owned(), merged, tensors, warnings })
 }
 
-/// Adds to `changed` the weights of layers into which something is plugged, with it multiplied in.
-fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> Result<()> {
+/// The new values, by the names of their parameters: those in `set`, which the adapter replaces, and those of layers
+/// into which something is plugged, with it multiplied in.
+fn tensor_changes(
+    params: &Parameters,
+    set: Vec<ParamId>,
+    norm_dtype: NormDtype,
+) -> Result<BTreeMap<String, TensorChange<'_>>> {
+    let mut ids: Vec<_> = set.into_iter().filter(|&id| !params.get(id).is_added()).collect();
     if params.prefixes().len() > 0 {
         return Err(not_mergeable("a prefix"));
     }
     if params.soft_prompts().len() > 0 {
         return Err(not_mergeable("a prompt"));
     }
-    for (weight, delta) in params.plugs() {
+    for (weight, plug) in params.plugs() {
         let layer = params.get(weight);
         if let Some(to) = layer.quantization() {
             let cause =
@@ -104,19 +124,42 @@ fn multiply_out(params: &Parameters, changed: &mut BTreeMap<String, Tensor>) -> 
             return Err(Error::invalid("merge", cause)
                 .with_remedy("merge into the original model, and quantize the result"));
         }
-        let Some(merged) = ops::merge_plug(params, weight, delta) else {
+        if matches!(plug, Plug::Bottleneck(_)) {
             return Err(not_mergeable("a bottleneck adapter"));
-        };
-        changed.insert(layer.name().to_owned(), merged.weight);
-        let bias = layer.name().strip_suffix("weight").map(|module| format!("{module}bias"));
-        let bias = bias.and_then(|name| Some((params.find(&name)?, name)));
-        if let (Some((bias, name)), Some(factors)) = (bias, merged.bias_factors) {
-            let mut value = params.get(bias).value().to_precision(Precision::F32);
-            value.data_mut().iter_mut().zip(factors.data()).for_each(|(b, l)| *b *= l);
-            changed.insert(name, value);
         }
+        ids.push(weight);
+        let bias = layer.name().strip_suffix("weight").map(|module| format!("{module}bias"));
+        let scales_outputs = matches!(plug, Plug::ChannelScale(scale) if !scale.input);
+        ids.extend(bias.filter(|_| scales_outputs).and_then(|name| params.find(&name)));
     }
-    Ok(())
+    let change = |id: ParamId| {
+        let parameter = params.get(id);
+        let value = move || merged_value(params, id).unwrap_or_else(|| parameter.value().clone());
+        let in_f32 = norm_dtype == NormDtype::F32 && parameter.shape().len() == 1;
+        (parameter.name().to_owned(), TensorChange { value: Box::new(value), in_f32 })
+    };
+    Ok(ids.into_iter().map(change).collect())
+}
+
+/// What the user should know of the element types.
+fn rounding_warnings(merged: &MergedTensors) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let names: Vec<_> = merged.rounded_to.iter().copied().collect();
+    if !names.is_empty() {
+        warnings.push(format!(
+            "the base is in half precision, and the merged weights are rounded to it ({}): answers may differ slightly \
+             from those with the adapter",
+            names.join(" and ")
+        ));
+    }
+    if merged.widened {
+        warnings.push(
+            "changed norms and biases are in f32, the rest is in half precision as in the base. In Python, load the \
+             model with dtype=torch.float32: transformers rounds all tensors to one dtype, which can undo the tuning"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 /// The error for an addition that a plain model cannot have.

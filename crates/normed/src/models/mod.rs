@@ -37,7 +37,7 @@ pub use load::{
     LoadedModel, ModelDeclaration, UnloadedModel, declare_model, load, load_as_stored,
     load_without_weights, read_config,
 };
-pub use merge::{MergedModel, merge};
+pub use merge::{MergedModel, NormDtype, merge};
 pub use miss::{Miss, MissConfig, NewMiss, TextSizes};
 pub use model::{Decoding, FrozenEncoder, Layout, Model};
 pub use model_config::{LoadOverrides, ModelConfig};

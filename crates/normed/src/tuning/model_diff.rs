@@ -1,9 +1,12 @@
 //! How much each norm differs between two models: a base and its tuning, or two tunings of one base.
 
+use half::{bf16, f16};
 use serde::Serialize;
 
+use crate::ops::merged_value;
 use crate::tensor::{
-    Factor, Module, NormPosition, ParamKind, Parameter, Parameters, Precision, Tensor, Tower,
+    ChangedValues, Factor, Module, NormPosition, ParamId, ParamKind, Parameter, Parameters,
+    Precision, Tensor, Tower,
 };
 use crate::{Error, Result};
 
@@ -62,6 +65,10 @@ pub struct ModelDiff {
     pub norms: Vec<NormChange>,
     /// Names of other parameters that differ, and of parameters that only one model has.
     pub others: Vec<String>,
+    /// The values of both models' parameters that differ, with what is plugged in merged, and those of them that
+    /// still differ where matrices are rounded to the first model's element type, as a merge does. Quantized
+    /// matrices are not counted.
+    pub values: ChangedValues,
 }
 
 impl ModelDiff {
@@ -71,9 +78,13 @@ impl ModelDiff {
     /// If a norm of `a` is missing in `b` or has another shape there: the models are of different kinds.
     pub fn between(a: &Parameters, b: &Parameters) -> Result<Self> {
         let (mut norms, mut others) = (Vec::new(), Vec::new());
-        for (_, before) in a.iter() {
-            let after = b.find(before.name()).map(|id| b.get(id));
-            let after = after.filter(|after| after.shape() == before.shape());
+        let mut values = ChangedValues::default();
+        for (id, before) in a.iter() {
+            let after = b.find(before.name()).filter(|&id| b.get(id).shape() == before.shape());
+            if let Some(after) = after.filter(|_| !before.is_added()) {
+                values += count_values((a, id), (b, after));
+            }
+            let after = after.map(|id| b.get(id));
             match (before.role().module, after) {
                 (Module::Norm(place), Some(after)) => {
                     norms.push(NormChange::new(before, after, place))
@@ -91,8 +102,30 @@ impl ModelDiff {
         }
         let new = b.iter().map(|(_, p)| p.name()).filter(|name| a.find(name).is_none());
         others.extend(new.map(str::to_owned));
-        Ok(Self { norms, others })
+        Ok(Self { norms, others, values })
     }
+}
+
+/// Counts the values of one parameter that differ between two models.
+fn count_values(a: (&Parameters, ParamId), b: (&Parameters, ParamId)) -> ChangedValues {
+    let [before, after] = [a, b].map(|(params, id)| params.get(id).value());
+    let [merged_before, merged_after] = [a, b].map(|(params, id)| match before.quantization() {
+        None => merged_value(params, id),
+        Some(_) => None,
+    });
+    let is_plain = merged_before.is_none() && merged_after.is_none();
+    if before.quantization().or(after.quantization()).is_some() || is_plain && same(before, after) {
+        return ChangedValues::default();
+    }
+    let round: fn(f32) -> f32 = match before.factor() {
+        Factor::Bf16(_) if before.shape().len() > 1 => |x| bf16::from_f32(x).to_f32(),
+        Factor::F16(_) if before.shape().len() > 1 => |x| f16::from_f32(x).to_f32(),
+        _ => |x| x,
+    };
+    let [before, after] =
+        [merged_before.as_ref().unwrap_or(before), merged_after.as_ref().unwrap_or(after)]
+            .map(|value| value.to_precision(Precision::F32));
+    ChangedValues::count(before.data(), after.data(), round)
 }
 
 /// Whether two values have the same elements, in whatever precision they are stored. Shared memory is not read.
@@ -138,6 +171,7 @@ mod tests {
         assert!((bias.distance - 0.5).abs() < 1e-6 && (bias.max - 0.4).abs() < 1e-6);
         assert_eq!(bias.relative, None, "it was 0");
         assert_eq!(found.others, ["text.table"]);
+        assert_eq!(found.values, ChangedValues { changed: 4, surviving: 4 });
         let none = ModelDiff::between(&base, &base.clone()).unwrap();
         assert!(none.others.is_empty() && none.norms.iter().all(|m| m.distance == 0.0));
     }

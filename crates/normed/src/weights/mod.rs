@@ -33,7 +33,7 @@ pub use hash::{ContentHash, content_hash, hash_elements};
 pub use interpolate::interpolate_positions;
 pub use llava_names::{to_hugging_face_llava, to_llava_original};
 pub use load_parameters::load_parameters;
-pub use merged_writer::write_merged;
+pub use merged_writer::{MergedTensors, TensorChange, write_merged};
 pub use safetensors_reader::read_safetensors;
 pub use safetensors_writer::write_safetensors;
 pub use shard_reader::{read_sharded, read_sharded_torch};
