@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::models::{self, LoadedModel, NormDtype};
+use normed::models::{self, LoadedModel, MergedModel, NormDtype};
 use normed::nn::Mode;
-use normed::tensor::{Gradients, Graph, Plug, Precision, Tensor};
-use normed::tuning::{ConfiguredMethod, Method, Rule, Tuning};
+use normed::tensor::{
+    ChangedValues, Gradients, Graph, Module, ParamKind, Parameter, Plug, Precision, Tensor,
+};
+use normed::tuning::{ConfiguredMethod, Method, ModelDiff, Rule, Tuning};
 use normed::weights::{
     self, AdapterCard, BaseCheck, check_adapter, load_adapter, read_safetensors, save_adapter,
 };
@@ -254,6 +256,44 @@ fn a_merged_layer_norm_has_the_adapters_values() {
         let read = |dir: &Path| std::fs::read(dir.join(file)).unwrap();
         assert!(read(&out) == read(&base.dir), "{file}");
     }
+}
+
+/// A change by a thousandth is less than half of bf16's step.
+#[test]
+fn small_changes_of_norms_survive_a_merge_into_half_precision() {
+    let mut loaded = models::load_as_stored(&base_of("llava").dir, None).unwrap();
+    let is_gain = |p: &Parameter| matches!(p.role().module, Module::Norm(_));
+    let mut changed = 0;
+    for (_, p) in loaded.params.iter_mut().filter(|(_, p)| is_gain(p)) {
+        p.set_trained(true);
+        if p.is_trained() && p.role().kind == ParamKind::Weight {
+            let mut value = p.value().to_precision(Precision::F32);
+            value.data_mut().iter_mut().for_each(|x| *x *= 1.001);
+            changed += value.len();
+            p.set(value);
+        }
+    }
+    let work = tempfile::tempdir().unwrap();
+    let adapter = work.path().join("adapter");
+    save_adapter(&adapter, &loaded.params, &card(&loaded)).unwrap();
+    let base = models::load_as_stored(&loaded.dir, None).unwrap();
+    for (norm_dtype, surviving) in [(NormDtype::F32, changed), (NormDtype::Base, 0)] {
+        let out = work.path().join(norm_dtype.name());
+        let merge = models::merge(&loaded.dir, &adapter, &out, norm_dtype, &mut |_, _| {});
+        let MergedModel { merged, warnings, .. } = merge.unwrap();
+        assert_eq!(merged.values, ChangedValues { changed, surviving });
+        assert_eq!(merged.changed > 0, surviving > 0);
+        assert_eq!(merged.widened, surviving > 0);
+        assert!(warnings.iter().any(|w| w.contains("half precision")), "{warnings:?}");
+        // What is compared with the base agrees, and the f32 norms are read as they are.
+        let merged = models::load_as_stored(&out, None).unwrap();
+        let found = ModelDiff::between(&base.params, &merged.params).unwrap();
+        assert_eq!(found.values.changed, surviving);
+        let found = ModelDiff::between(&loaded.params, &merged.params).unwrap();
+        assert_eq!(found.values.changed, changed - surviving);
+    }
+    let found = ModelDiff::between(&base.params, &loaded.params).unwrap();
+    assert_eq!(found.values, ChangedValues { changed, surviving: changed });
 }
 
 #[test]
