@@ -1,7 +1,7 @@
 //! What `predict` and `evaluate` share: a model, and the questions or studies that it answers.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
@@ -9,6 +9,7 @@ use normed::data::{
     Collator, DataSection, DataSpec, Dataset, ImageOverlap, OnBadExample, ShuffledImages, Split,
     Subset, Task, indices_of,
 };
+use normed::files::Inputs;
 use normed::hub;
 use normed::metrics::{MajorityBaseline, Prediction};
 use normed::models::{self, GenerationConfig, LoadedModel};
@@ -20,7 +21,15 @@ use normed::{Error, Result};
 
 use crate::args::{AnswerArgs, TaskName, Verbosity};
 use crate::output::print_err;
+use crate::outputs::{add_data, add_model};
 use crate::progress::counting_bar;
+
+/// The files that a command writes its answers to.
+pub struct OutputFiles {
+    pub paths: Vec<PathBuf>,
+    /// Whether an earlier result is overwritten.
+    pub overwrite: bool,
+}
 
 /// An opened model, and the questions that it answers.
 pub struct Answers {
@@ -37,11 +46,11 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Opens the model and the questions, and checks the settings of generation.
-    pub fn open(args: &AnswerArgs) -> Result<Self> {
+    /// Opens the model and the questions, and checks the settings of generation and the `outputs`.
+    pub fn open(args: &AnswerArgs, outputs: &OutputFiles) -> Result<Self> {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
-        let (questions, constants, task) = questions(args, recipe.as_ref())?;
+        let (questions, constants, task) = questions(args, recipe.as_ref(), outputs)?;
         let rule = generation_config(args, recipe.as_ref(), &task)?;
         let loaded = model(args, recipe.as_ref())?;
         let collator = Arc::new(loaded.collator().with_max_report_tokens(rule.max_new_tokens));
@@ -88,13 +97,36 @@ impl Answers {
     }
 }
 
-/// The questions, the majority answers of their training split, and the task.
+/// The recipe, and the files of the model and the adapter.
+fn inputs(args: &AnswerArgs, recipe: Option<&Recipe>) -> Inputs {
+    let mut inputs = Inputs::default();
+    if let Some(recipe) = &args.recipe {
+        inputs.add("the recipe", recipe);
+    }
+    if let Some(adapter) = &args.adapter {
+        add_model(&mut inputs, "the adapter", adapter);
+    }
+    let model =
+        model_directory(args, recipe).and_then(|dir| hub::resolve_path(dir, hub::RepoKind::Model));
+    // Where there is no model, opening it says so.
+    if let Ok(model) = model {
+        add_model(&mut inputs, "the model", &model);
+    }
+    inputs
+}
+
+/// The questions, the majority answers of their training split, and the task. The `outputs` are checked
+/// once the files of the data are known.
 fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
+    outputs: &OutputFiles,
 ) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, Task)> {
     let (spec, split, place) = data_section(args, recipe)?;
     let opened = spec.open()?;
+    let mut inputs = inputs(args, recipe);
+    add_data(&mut inputs, &spec, &*opened.dataset)?;
+    outputs.paths.iter().try_for_each(|path| inputs.check_file(path, outputs.overwrite))?;
     opened.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     if !opened.skipped.is_empty() {
         print_err(format_args!("warning: {} rows are skipped:", opened.skipped.len()));
@@ -186,15 +218,18 @@ fn generation_config(
     Ok(rule)
 }
 
+/// The model's directory, or its name on the hub.
+fn model_directory<'a>(args: &'a AnswerArgs, recipe: Option<&'a Recipe>) -> Result<&'a Path> {
+    match (&args.model, recipe.map(|recipe| &recipe.base)) {
+        (Some(dir), _) | (None, Some(Base::Model(dir))) => Ok(dir),
+        _ => Err(Error::invalid("arguments", "the recipe has no model: it makes one")
+            .with_remedy("give the model that it made with --model")),
+    }
+}
+
 /// The model, with the adapter if one is given.
 fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
-    let dir = match (&args.model, recipe.map(|recipe| &recipe.base)) {
-        (Some(dir), _) | (None, Some(Base::Model(dir))) => dir,
-        _ => {
-            return Err(Error::invalid("arguments", "the recipe has no model: it makes one")
-                .with_remedy("give the model that it made with --model"));
-        }
-    };
+    let dir = model_directory(args, recipe)?;
     let dir = &hub::resolve_path(dir, hub::RepoKind::Model)?;
     let mut overrides = recipe.map(Recipe::load_overrides).unwrap_or_default();
     overrides.template = args.template.or(overrides.template);

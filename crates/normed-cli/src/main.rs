@@ -13,6 +13,7 @@ mod commands;
 mod format;
 mod interrupt;
 mod output;
+mod outputs;
 mod progress;
 mod tuned;
 

@@ -2,7 +2,10 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use normed::files::is_standard_output;
 
 /// Whether the reader of standard output has gone away.
 static IS_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -27,6 +30,11 @@ pub fn print_out(line: impl Display) {
             std::process::exit(1);
         }
     }
+}
+
+/// Prints a line about a result that is in `out`: to standard error, if that is the standard output itself.
+pub fn print_about(out: &Path, line: impl Display) {
+    if is_standard_output(out) { print_err(line) } else { print_out(line) }
 }
 
 /// Prints a line to standard error. If even that fails, the line is lost.

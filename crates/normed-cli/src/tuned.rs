@@ -62,6 +62,11 @@ impl ModelLocation {
         self.base == other.base && self.overrides == other.overrides
     }
 
+    /// The directories that are read: the base's, and the adapter's if there is one.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        [self.base.as_path()].into_iter().chain(self.adapter.as_deref())
+    }
+
     /// Loads the base.
     pub fn open_base(&self) -> Result<LoadedModel> {
         models::load_as_stored(&self.base, self.overrides)

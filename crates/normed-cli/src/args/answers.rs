@@ -8,7 +8,7 @@ use normed::models::GenerationConfig;
 use normed::recipe::TrainSpec;
 use normed::tensor::Precision;
 
-use super::values::{Verbosity, in_range, precision, split, template};
+use super::values::{Overwrite, Verbosity, in_range, precision, split, template};
 
 /// The model, the questions it answers, and how it generates answers.
 #[derive(clap::Args)]
@@ -97,6 +97,8 @@ pub struct PredictArgs {
     /// Output file for the answers
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
 }
 
 #[derive(clap::Args)]
@@ -111,6 +113,8 @@ pub struct EvaluateArgs {
     /// Save the answers to this file (with --blind also to NAME_blind.jsonl)
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
 }
 
 /// What the model does with a data file.

@@ -10,6 +10,7 @@ use super::files::{ScoreArgs, SplitArgs};
 use super::hub::FetchArgs;
 use super::models::{ApplyDeltaArgs, DiffArgs, ExportArgs, InspectArgs, MergeArgs, QuantizeArgs};
 use super::train::{PlanArgs, StudyArgs, TrainArgs};
+use super::values::Overwrite;
 
 /// Fine-tune medical vision-language models by training their LayerNorms.
 #[derive(Parser)]
@@ -148,6 +149,8 @@ pub struct ManArgs {
     /// Output folder for the pages
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+use super::values::Overwrite;
+
 #[derive(clap::Args)]
 pub struct ScoreArgs {
     /// JSON Lines file written by `normed predict`
@@ -26,6 +28,8 @@ pub struct ScoreArgs {
     /// Output file of --export
     #[arg(long, value_name = "FILE.jsonl", requires = "export")]
     pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -75,6 +79,8 @@ pub struct SplitArgs {
     /// Output file
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
 }
 
 /// What rows of one split may share.

@@ -8,7 +8,7 @@ use normed::models::NormDtype;
 use normed::tensor::{Precision, Quantization};
 use normed::tuning::Method;
 
-use super::values::{Verbosity, method, norm_dtype, precision, quantization, template};
+use super::values::{Overwrite, Verbosity, method, norm_dtype, precision, quantization, template};
 
 #[derive(clap::Args)]
 pub struct InspectArgs {
@@ -36,6 +36,8 @@ pub struct ApplyDeltaArgs {
     pub delta: PathBuf,
     /// Output folder for the model
     pub out: PathBuf,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
     /// Number format of the saved weights
     #[arg(long, value_name = "FORMAT", default_value = "bf16", value_parser = precision())]
     pub precision: Precision,
@@ -54,6 +56,8 @@ pub struct MergeArgs {
     #[arg(long, value_name = "FORMAT", default_value = "f32", value_parser = norm_dtype())]
     pub norm_dtype: NormDtype,
     #[command(flatten)]
+    pub overwrite: Overwrite,
+    #[command(flatten)]
     pub verbosity: Verbosity,
 }
 
@@ -67,6 +71,8 @@ pub struct QuantizeArgs {
     /// Output folder [default: MODEL-nf4 or MODEL-int8]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
@@ -82,6 +88,8 @@ pub struct ExportArgs {
     /// Output path: a .safetensors file, or a folder for PEFT
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
     /// Base model folder or ORG/NAME [default: the one the adapter names]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
@@ -110,6 +118,8 @@ pub struct DiffArgs {
     /// Save a plot by tower and layer
     #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

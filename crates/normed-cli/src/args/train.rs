@@ -35,6 +35,9 @@ pub struct TrainArgs {
     /// directory, as DIR.find_lr.svg.
     #[arg(long, conflicts_with_all = ["resume", "no_test"])]
     pub find_lr: bool,
+    /// With --find-lr: overwrite the curve of an earlier one
+    #[arg(long, requires = "find_lr")]
+    pub force: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

@@ -21,6 +21,14 @@ pub struct Verbosity {
     pub json: bool,
 }
 
+/// Whether a command may write over what is there.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Overwrite {
+    /// Overwrite the output if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Parses a number of `range`.
 pub fn in_range<T>(range: Range<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync
 where

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use normed::files::write_atomically;
+use normed::files::{Inputs, write_atomically};
 use normed::plot::{Panel, PanelGrid};
 use normed::tensor::{NormPosition, ParamKind, Tower};
 use normed::tuning::{ModelDiff, NormChange};
@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::args::DiffArgs;
 use crate::format::{columns, grouped, surviving};
-use crate::output::print_out;
+use crate::output::{print_about, print_out};
+use crate::outputs::add_model;
 use crate::tuned::ModelLocation;
 
 /// How many norms the table lists.
@@ -22,6 +23,15 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     let [first, second] =
         [&args.first, &args.second].map(|dir| ModelLocation::find(dir, args.model.as_deref()));
     let (first, second) = (first?, second?);
+    if let Some(path) = &args.svg {
+        let mut inputs = Inputs::default();
+        for location in [&first, &second] {
+            location
+                .directories()
+                .for_each(|path| add_model(&mut inputs, "a model that is compared", path));
+        }
+        inputs.check_file(path, args.overwrite.force)?;
+    }
     let mut a = first.open_base()?;
     // Cloned parameters share their values; those that no adapter sets stay shared and are not compared.
     let (mut b, hash) = match first.has_base_of(&second) {
@@ -42,13 +52,18 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
             .map_err(|e| Error::failed(path.display(), format!("cannot draw the plot: {e}")))?;
         write_atomically(path, |out| out.write_all(svg.as_bytes()))?;
     }
-    if args.json {
-        print_out(json!({
+    let text = if args.json {
+        let found = json!({
             "norms": found.norms, "others": found.others, "values": found.values,
-        }));
+        });
+        found.to_string()
     } else {
-        print_out(as_text(&found));
-        print_out(format_args!("\n{}", changed_values(&found, second.adapter.is_some())));
+        let values = changed_values(&found, second.adapter.is_some());
+        format!("{}\n\n{values}", as_text(&found))
+    };
+    match &args.svg {
+        Some(path) => print_about(path, text),
+        None => print_out(text),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,20 +1,21 @@
 //! `normed evaluate`.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use normed::Result;
+use normed::files::is_stream;
 use normed::metrics::{score, write_predictions};
+use normed::{Error, Result};
 use serde_json::json;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, OutputFiles};
 use crate::args::EvaluateArgs;
 use crate::format;
-use crate::output::print_out;
+use crate::output::{print_about, print_out};
+use crate::outputs::blind_path;
 
 /// Answers questions and prints the scores of the answers.
 pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
-    let answers = Answers::open(&args.answers)?;
+    let answers = Answers::open(&args.answers, &output_files(args)?)?;
     let predictions = answers.predict()?;
     let blind = args.blind.then(|| answers.predict_blind()).transpose()?;
     if let Some(out) = &args.out {
@@ -27,17 +28,28 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     let constants = answers.constants.as_ref();
     let scores = score(&predictions, constants);
     let blind = blind.map(|blind| score(&blind, constants));
-    if args.answers.verbosity.json {
-        print_out(json!({ "scores": scores, "blind": blind }));
+    let text = if args.answers.verbosity.json {
+        json!({ "scores": scores, "blind": blind }).to_string()
     } else {
         let others: Vec<_> = blind.iter().map(|blind| ("image-shuffled", blind)).collect();
-        print_out(format::scores(&scores, &others));
+        format::scores(&scores, &others)
+    };
+    match &args.out {
+        Some(out) => print_about(out, text),
+        None => print_out(text),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file for the image-shuffled answers: `answers_blind.jsonl` next to `answers.jsonl`.
-fn blind_path(out: &Path) -> PathBuf {
-    let stem = out.file_stem().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!("{stem}_blind.jsonl"))
+/// The files that `--out` names.
+fn output_files(args: &EvaluateArgs) -> Result<OutputFiles> {
+    let mut paths: Vec<_> = args.out.iter().cloned().collect();
+    if let (Some(out), true) = (&args.out, args.blind) {
+        if is_stream(out) {
+            let cause = "is a pipe or a device, and --blind writes a second file next to it";
+            return Err(Error::invalid(out.display(), cause).with_remedy("name a file"));
+        }
+        paths.push(blind_path(out));
+    }
+    Ok(OutputFiles { paths, overwrite: args.overwrite.force })
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use normed::files::{CONFIG_LIMIT, read_text};
+use normed::files::{CONFIG_LIMIT, Inputs, read_text};
 use normed::tensor::Precision;
 use normed::weights::{AdapterCard, save_adapter, write_safetensors};
 use normed::{Error, Result};
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::format::grouped;
-use crate::output::print_out;
+use crate::output::print_about;
+use crate::outputs::{OutputDirectory, add_model};
 use crate::tuned::ModelLocation;
 
 /// Writes trained weights in another format.
@@ -22,14 +23,23 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
                 "a model folder needs no export: its weights are plain safetensors already",
             ));
     };
-    if args.out.exists() {
-        return Err(Error::invalid(args.out.display(), "exists already"));
-    }
+    let mut inputs = Inputs::default();
+    location
+        .directories()
+        .for_each(|path| add_model(&mut inputs, "the model or the adapter", path));
+    let force = args.overwrite.force;
+    let directory = match args.format {
+        ExportFormat::Safetensors => {
+            inputs.check_file(&args.out, force)?;
+            None
+        }
+        ExportFormat::Peft => Some(OutputDirectory::start(&args.out, force, &inputs)?),
+    };
     let mut loaded = location.open_base()?;
     let set = location.adapt(&mut loaded.params, &loaded.content_hash)?;
     let base = location.base.to_string_lossy();
-    match args.format {
-        ExportFormat::Safetensors => {
+    match directory {
+        None => {
             let tensors: Vec<_> = (set.iter())
                 .map(|&id| loaded.params.get(id))
                 .map(|p| (p.name(), p.value()))
@@ -40,7 +50,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             ]);
             write_safetensors(&args.out, &tensors, Precision::F32, &metadata)?;
         }
-        ExportFormat::Peft => {
+        Some(directory) => {
             for &id in &set {
                 loaded.params.get_mut(id).set_trained(true);
             }
@@ -56,15 +66,13 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
                 base_class: loaded.config.transformers_class(),
                 readme: &readme,
             };
-            save_adapter(&args.out, &loaded.params, &card)?;
+            save_adapter(directory.path(), &loaded.params, &card)?;
+            directory.commit()?;
         }
     }
     let elements: usize = set.iter().map(|&id| loaded.params.get(id).len()).sum();
-    print_out(format_args!(
-        "{} tensors with {} parameters are in {}",
-        set.len(),
-        grouped(elements),
-        args.out.display()
-    ));
+    let (tensors, elements, out) = (set.len(), grouped(elements), args.out.display());
+    let text = format_args!("{tensors} tensors with {elements} parameters are in {out}");
+    print_about(&args.out, text);
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use normed::files::Inputs;
 use normed::models::{self, QuantizedModel};
 use normed::{Error, Result};
 use serde_json::json;
@@ -10,6 +11,7 @@ use serde_json::json;
 use crate::args::QuantizeArgs;
 use crate::format::grouped;
 use crate::output::print_out;
+use crate::outputs::{OutputDirectory, add_model};
 use crate::progress::counting_bar;
 
 /// Writes a quantized copy of a model.
@@ -18,13 +20,17 @@ pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
         Some(output) => output.clone(),
         None => default_output(&args.model, args.to.name())?,
     };
+    let mut inputs = Inputs::default();
+    add_model(&mut inputs, "the model", &args.model);
+    let directory = OutputDirectory::start(&output, args.overwrite.force, &inputs)?;
     let bar = counting_bar(1, "quantizing", args.verbosity);
-    let made = models::quantize(&args.model, args.to, &output, &mut |done, of| {
+    let made = models::quantize(&args.model, args.to, directory.path(), &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })?;
+    directory.commit()?;
     bar.finish_and_clear();
-    let QuantizedModel { output, matrices, before, after } = made;
+    let QuantizedModel { matrices, before, after, .. } = made;
     if args.verbosity.json {
         print_out(json!({
             "output": output, "to": args.to, "matrices": matrices,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use normed::files::write_atomically;
+use normed::files::{Inputs, write_atomically};
 use normed::metrics::{
     Caption, CaptionMetric, CaptionScores, Interval, MeteorData, Protocol, ProtocolScores,
     read_answers, read_captions, score_calibration, score_captions, score_groups, score_protocols,
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::{ExportTo, Protocols, ScoreArgs};
 use crate::format::{self, columns, grouped};
-use crate::output::print_out;
+use crate::output::{print_about, print_out};
 
 /// Scores the answers or reports of a file.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
@@ -52,6 +52,11 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
 }
 
 fn reports(args: &ScoreArgs) -> Result<ExitCode> {
+    if let Some(out) = &args.out {
+        let mut inputs = Inputs::default();
+        inputs.add("the file of reports", &args.file);
+        inputs.check_file(out, args.overwrite.force)?;
+    }
     let captions = read_captions(&args.file)?;
     if let (Some(ExportTo::Radeval), Some(out)) = (args.export, &args.out) {
         return radeval(&captions, out);
@@ -88,11 +93,8 @@ fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
         lines += &format!("{line}\n");
     }
     write_atomically(out, |file| file.write_all(lines.as_bytes()))?;
-    print_out(format_args!(
-        "{} reports for RadEval are in {}",
-        grouped(captions.len()),
-        out.display()
-    ));
+    let n = grouped(captions.len());
+    print_about(out, format_args!("{n} reports for RadEval are in {}", out.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -121,7 +121,8 @@ fn add_arguments(command: &mut Command, task: &Task, recipe: &Path) {
             let precision = of.precision.name();
             command.args(["evaluate", "--blind", "--quiet", "--precision", precision]);
             command.args(["--batch-size", &batch_size]).arg("--recipe").arg(recipe);
-            command.arg("--out").arg(out);
+            // What a killed process left is written again.
+            command.arg("--out").arg(out).arg("--force");
             if let Some(adapter) = adapter {
                 command.arg("--adapter").arg(adapter);
             }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use normed::files::write_atomically;
+use normed::files::{Inputs, write_atomically};
 use normed::recipe::{Base, Recipe};
 use normed::train::{Completion, RunOptions, find_lr, run};
 use normed::{Error, Result};
@@ -64,18 +64,16 @@ fn run_recipe(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<Exi
 
 /// Suggests a learning rate, and saves the curve that it was found on.
 fn suggest_rate(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
+    let path = curve_path(recipe)?;
+    let mut inputs = Inputs::default();
+    inputs.add("the recipe", &args.recipe);
+    inputs.check_file(&path, args.force)?;
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let mut progress = Progress::new(args.verbosity);
     let swept = find_lr(recipe, &stop, &mut |event| progress.show(event))?;
     let Completion::Finished(swept) = swept else {
         return Ok(ExitCode::from(interrupt::STOPPED));
     };
-    let mut name = recipe.output.clone().into_os_string();
-    name.push(".find_lr.svg");
-    let path = PathBuf::from(name);
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|e| Error::io(parent, &e))?;
-    }
     let svg = swept.to_svg()?;
     write_atomically(&path, |out| out.write_all(svg.as_bytes()))?;
     if args.verbosity.json {
@@ -95,6 +93,17 @@ fn suggest_rate(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
         )),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the curve of a learning-rate sweep goes: next to the run directory, in a folder that is made.
+fn curve_path(recipe: &Recipe) -> Result<PathBuf> {
+    let mut name = recipe.output.clone().into_os_string();
+    name.push(".find_lr.svg");
+    let path = PathBuf::from(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io(parent, &e))?;
+    }
+    Ok(path)
 }
 
 /// The command that continues a stopped run.

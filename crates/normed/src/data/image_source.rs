@@ -1,7 +1,7 @@
 //! Where the pixels of an image come from: they are decoded or drawn only when they are needed.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -62,6 +62,15 @@ impl ImageSource {
             Self::Parquet(image) => image.place(),
             Self::Drawn(image) => image.id().to_owned(),
             Self::WithOptions(image, _) => image.name(),
+        }
+    }
+
+    /// The file that holds nothing but the image; none if it is drawn or in a table.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::WithOptions(image, _) => image.file(),
+            Self::Parquet(_) | Self::Drawn(_) => None,
         }
     }
 

@@ -15,6 +15,7 @@ mod image_survey;
 mod images;
 mod jsonl;
 mod loader;
+mod locations;
 mod open;
 mod open_i;
 mod panics;

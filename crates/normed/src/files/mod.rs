@@ -2,15 +2,22 @@
 //!
 //! Nothing here knows what a file means. Every floor above reads small files through
 //! [`read_bounded`] and its relatives, so that no file can fill the memory, and writes through
-//! [`write_atomically`], so that no file is ever half written.
+//! [`write_atomically`], so that no file is ever half written. [`Inputs`] is the rule for what may be
+//! overwritten.
 
+mod destination;
+mod directory;
 mod hash;
 mod hex;
+mod output;
 mod read;
 mod write;
 
+pub use destination::{is_standard_output, is_stream};
+pub use directory::NewDirectory;
 pub use hash::hash_file;
 pub use hex::hex;
+pub use output::Inputs;
 pub use read::{
     CONFIG_LIMIT, IMAGE_LIMIT, TABLE_LIMIT, TOKENIZER_LIMIT, read_bounded, read_json, read_text,
 };

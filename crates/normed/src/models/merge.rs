@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::load::{LoadedModel, load_as_stored};
 use super::model::Layout;
-use super::new_directory::NewDirectory;
 use super::quantize::majority_precision;
 use super::save::{dtype_name, save_all_but_weights};
+use crate::files::NewDirectory;
 use crate::ops::merged_value;
 use crate::tensor::{ParamId, Parameters, Plug};
 use crate::weights::{self, BaseCheck, LoadedAdapter, MergedTensors, TensorChange};

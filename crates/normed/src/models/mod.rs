@@ -15,7 +15,6 @@ mod merge;
 mod miss;
 mod model;
 mod model_config;
-mod new_directory;
 mod preprocessor_config;
 mod prompt_rows;
 mod quantize;

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::load::{LoadedModel, load_as_stored, read_config};
 use super::model::Layout;
-use super::new_directory::NewDirectory;
 use super::save::{dtype_name, save_all_but_weights};
+use crate::files::NewDirectory;
 use crate::tensor::{Parameters, Precision, Quantization};
 use crate::weights::{self, QuantizationReport};
 use crate::{Error, Result};

@@ -8,7 +8,7 @@ use std::path::Path;
 use half::f16;
 use serde_json::{Value, json};
 
-use crate::files::{read_json, write_atomically};
+use crate::files::{NewDirectory, read_json, write_atomically};
 use crate::models::weight_files::open_weight_files;
 use crate::tensor::{Precision, Tensor};
 use crate::weights::{self, Checkpoint, Stored};
@@ -38,11 +38,10 @@ pub struct DeltaApplied {
 
 /// Adds the weights of `delta` to those of `base`, and writes the model to the directory `out`. Sums are computed
 /// in half precision, as by LLaVA's `apply_delta.py`, and rounded to `precision`. The config, the tokenizer and
-/// other files are the delta's. The index of the weights is written last, so that a directory with one is
-/// complete.
+/// other files are the delta's. `out` appears when it is complete, or not at all.
 ///
 /// # Errors
-/// If a file cannot be read or written, or if the two do not belong together.
+/// If `out` exists and is not empty; if a file cannot be read or written; or if the two do not belong together.
 pub fn apply_delta(
     base: &Path,
     delta: &Path,
@@ -52,7 +51,8 @@ pub fn apply_delta(
     let (base, delta_dir) = (open_weight_files(base)?, delta);
     let delta = open_weight_files(delta_dir)?;
     let sums = pair_tensors(&base, &delta)?;
-    fs::create_dir_all(out).map_err(|e| Error::io(out, &e))?;
+    let new = NewDirectory::create(out)?;
+    let out = new.path();
     copy_other_files(delta_dir, out, precision)?;
     let files = split_into_files(&sums, precision);
     let mut map = BTreeMap::new();
@@ -71,6 +71,7 @@ pub fn apply_delta(
     let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
     let path = out.join("model.safetensors.index.json");
     write_atomically(&path, |out| writeln!(out, "{index:#}"))?;
+    new.commit()?;
     let new = sums.iter().filter(|sum| sum.base.is_none()).count();
     let added_rows = sums.iter().map(Sum::added_rows).max().unwrap_or(0);
     Ok(DeltaApplied { summed: sums.len() - new, new, added_rows, files: files.len() })
