@@ -53,7 +53,7 @@ impl Answers {
         let (questions, constants, task) = questions(args, recipe.as_ref(), outputs)?;
         let rule = generation_config(args, recipe.as_ref(), &task)?;
         let loaded = model(args, recipe.as_ref())?;
-        let collator = Arc::new(loaded.collator().with_max_report_tokens(rule.max_new_tokens));
+        let collator = Arc::new(loaded.collator());
         Ok(Self {
             loaded,
             collator,

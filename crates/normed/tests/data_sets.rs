@@ -166,10 +166,14 @@ fn every_kind_of_broken_row_is_named_by_file_line_and_cause() {
         ("{\"id\": 1,".to_owned(), "not JSON"),
         ("[1]".to_owned(), "a list, not an object"),
         (line("x", json!({"answer": null})), "`answer` is missing"),
-        (line("x", json!({"answer": ["no"]})), "`answer` is a list"),
+        (line("x", json!({"answer": ["no", []]})), "one element of which is a list"),
+        (line("x", json!({"answer": {}})), "`answer` is an object"),
         (line("x", json!({"answer": " "})), "`answer` is empty"),
         (line("x", json!({"question": ""})), "`question` is empty"),
-        (line("x", json!({"question": true})), "`question` is true or false"),
+        (line("x", json!({"question": ["Is it?"]})), "`question` is a list"),
+        (line("x", json!({"question": null, "image": null})), "`image` and `question` are missing"),
+        ("{\"id\": NaN}".to_owned(), "`id` is NaN"),
+        ("{\"id\": 1, \"id\": 2}".to_owned(), "`id` is there twice"),
         (line("x", json!({"answer_type": "YES/NO"})), "`answer_type` is `YES/NO`"),
         (line("x", json!({"split": "dev2"})), "`split` is `dev2`"),
         (line("x", json!({"image": "gone.jpg"})), "gone.jpg: no such file"),
@@ -196,7 +200,7 @@ fn every_kind_of_broken_row_is_named_by_file_line_and_cause() {
     }
     assert!(opened.skipped[broken.len()].contains("cut short"), "{:?}", opened.skipped);
 
-    let text = failure(&jsonl(dir.path(), &["[]".into()], OnBadExample::Skip));
+    let text = failure(&jsonl(dir.path(), &["[[]]".into()], OnBadExample::Skip));
     assert!(text.contains("all 1 rows are broken") && text.contains(":1: "), "{text}");
     assert!(failure(&jsonl(dir.path(), &[], OnBadExample::Skip)).contains("there are no rows"));
     let nowhere = DataSpec::Jsonl {
@@ -312,8 +316,8 @@ fn path_vqa_as_pickled() {
         (&b"\x80\x02cos\nsystem\n"[..], "`os.system` is not allowed in plain data"),
         (b"\x80\x02}.", "holds no list of rows"),
         (b"\x80\x02]K\x01a.", "val_qa.pkl: row 1 is not a dict"),
-        (b"\x80\x02]}a.", "val_qa.pkl: row 1: `image` is missing"),
-        (b"\x80\x02]}(X\x05\0\0\0image]ua.", "row 1: `image` is a list"),
+        (b"\x80\x02]}a.", "row 1: `image`, `question` and `answer` are missing"),
+        (b"\x80\x02]}(X\x05\0\0\0image]ua.", "row 1: `question` and `answer` are missing"),
         (b"\x80\x02]", "ends early"),
     ] {
         fs::write(&pickle, bytes).unwrap();
@@ -365,4 +369,52 @@ fn every_data_set_takes_dicom_and_volumes() {
     assert!(error.contains("rows.jsonl:1: ") && error.contains("has no frame 4"), "{error}");
     let opened = section(OnBadExample::Skip).open().unwrap();
     assert_eq!((opened.dataset.len(), opened.skipped.len()), (1, 1));
+}
+
+/// A NaN, as Python and pandas write it, costs its row: in a list, in JSON Lines and in a list inside an object.
+#[test]
+fn a_row_with_nan_is_skipped_and_named() {
+    let (dir, _) = with_picture("VQA_RAD Image Folder/a.jpg");
+    let row = |qid: usize, answer: &str| {
+        format!(
+            "{{\"qid\": {qid}, \"phrase_type\": \"freeform\", \"image_name\": \"a.jpg\",\n \
+             \"question\": \"Is it?\", \"answer\": {answer}, \"answer_type\": \"CLOSED\"}}"
+        )
+    };
+    let rows = [row(1, "\"no\""), row(2, "NaN"), row(3, "true"), row(4, "2.0")];
+    let file = dir.path().join("VQA_RAD Dataset Public.json");
+    fs::write(&file, format!("[\n{}\n]", rows.join(",\n"))).unwrap();
+    let root = Some(dir.path().into());
+    let stop = DataSpec::VqaRad { root: root.clone(), on_bad_example: OnBadExample::Stop };
+    let text = failure(&stop);
+    assert!(text.contains("Public.json:4: row 2: `answer` is NaN"), "{text}");
+    let skip = DataSpec::VqaRad { root, on_bad_example: OnBadExample::Skip };
+    let opened = open(&skip).unwrap();
+    let answers: Vec<_> = examples(&opened).into_iter().map(|row| row.answer).collect();
+    assert_eq!((answers, opened.skipped.len()), (vec!["no".into(), "yes".into(), "2".into()], 1));
+}
+
+/// Rows are found in a list and in JSON Lines, whatever the file is called.
+#[test]
+fn a_list_is_read_where_json_lines_are_expected() {
+    let (dir, _) = with_picture("a.jpg");
+    let rows = [line("1", json!({})), line("2", json!({"answer": [2, 3, 3.0]}))];
+    let indented = |row: &String| {
+        let row: Value = serde_json::from_str(row).unwrap();
+        serde_json::to_string_pretty(&row).unwrap()
+    };
+    let pretty: Vec<_> = rows.iter().map(indented).collect();
+    for text in [
+        rows.join("\r\n"),
+        format!("\u{feff}[{}]", rows.join(", ")),
+        format!("[\n{}\n]\n", pretty.join(",\n")),
+        pretty.join("\n"),
+    ] {
+        let read = examples(&open(&jsonl(dir.path(), &[text], OnBadExample::Stop)).unwrap());
+        let read: Vec<_> = read.iter().map(|row| (row.id.as_str(), row.answer.as_str())).collect();
+        assert_eq!(read, [("1", "no"), ("2", "3")]);
+    }
+    let wrapped = format!("{{\"data\": [{}]}}", rows.join(", "));
+    let text = failure(&jsonl(dir.path(), &[wrapped], OnBadExample::Stop));
+    assert!(text.contains("the list under `data`"), "{text}");
 }

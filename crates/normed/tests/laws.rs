@@ -83,6 +83,8 @@ fn prepared() -> PreparedExample {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        history: Vec::new(),
+        place: String::new(),
         attributes: Default::default(),
     };
     PreparedExample {

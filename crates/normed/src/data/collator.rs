@@ -25,6 +25,10 @@ pub struct PreparedExample {
     pub start: u32,
     /// The answer without special tokens.
     pub answer: Vec<u32>,
+    /// Whether the question lost its last tokens.
+    pub is_question_cut: bool,
+    /// Whether the answer, a report, lost its last tokens.
+    pub is_answer_cut: bool,
 }
 
 /// Features of images that a frozen encoder has computed before, so that no image is encoded twice.
@@ -85,7 +89,8 @@ impl Collator {
     /// If an image cannot be decoded, or if [`Collator::tokenize`] fails, or if the answer is longer than
     /// the decoder's positions.
     pub fn prepare(&self, example: &Example) -> Result<PreparedExample> {
-        let TokenizedExample { question, start, answer, .. } = self.tokenize(example)?;
+        let TokenizedExample { question, start, answer, question_cut, answer_cut } =
+            self.tokenize(example)?;
         if let TextRule::Question(rule) = &self.text_rule
             && answer.len() >= rule.max_answer_tokens
         {
@@ -100,6 +105,8 @@ impl Collator {
             question,
             start,
             answer,
+            is_question_cut: question_cut > 0,
+            is_answer_cut: answer_cut > 0,
             example: example.clone(),
         })
     }
@@ -363,7 +370,7 @@ pub(super) mod tests {
         for (longest, tokens, cut) in [(9, &[9, 6, 5][..], 1), (3, &[9, 6], 2)] {
             let collator = collator(5).with_max_report_tokens(longest);
             let tokenized = collator.tokenize(&report).unwrap();
-            assert_eq!((&tokenized.answer[..], tokenized.cut), (tokens, cut));
+            assert_eq!((&tokenized.answer[..], tokenized.answer_cut), (tokens, cut));
             let batch = collator.batch(&[collator.prepare(&report).unwrap()], 0);
             assert_eq!(batch.labels, [tokens, &[3]].concat());
         }

@@ -83,8 +83,46 @@ pub struct Example {
     pub split: Split,
     /// The patient or the study. No group is in two splits, and confidence intervals cluster by it.
     pub group: Option<String>,
+    /// What was said before the question, in order; empty if the question is the first turn. Models without a
+    /// conversation read the question alone.
+    pub history: Vec<Turn>,
+    /// The file and the row that it was read from, which errors name; empty if it was read from no file.
+    pub place: String,
     /// Further attributes by name, such as `modality`, `organ`, `question_type`.
     pub attributes: Attributes,
+}
+
+/// A turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// Who speaks.
+    pub role: Role,
+    /// The text, without places of images.
+    pub text: String,
+    /// How many of the example's images are shown in this turn, in order; the question shows those that are left.
+    pub images: usize,
+}
+
+/// Who speaks in a turn of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Instructions before the conversation.
+    System,
+    /// The user, who asks.
+    User,
+    /// The assistant, who answers.
+    Assistant,
+}
+
+impl Role {
+    /// The name in chat templates: `system`, `user` or `assistant`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
 }
 
 /// Attributes of an example: names and values.
@@ -172,6 +210,8 @@ pub(super) mod tests {
             answer_type: AnswerType::Closed,
             split: Split::Test,
             group: None,
+            history: Vec::new(),
+            place: String::new(),
             attributes: Attributes::new(),
         }
     }

@@ -8,8 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::image_survey::ImageSurvey;
+use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, collect_examples, jsonl_rows, study_example};
+use super::row::{CheckedRow, Fields, Row};
+use super::rows::{collect_examples, study_example};
 use super::{Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of};
 use crate::{Error, Result};
 
@@ -23,8 +25,8 @@ pub(super) fn open(
     task: &Task,
 ) -> Result<OpenedDataset> {
     let images = image_root.or(file.parent()).unwrap_or(Path::new(""));
-    let rows = jsonl_rows(file)?;
-    let has_split = |row: &&super::rows::Row| {
+    let rows = json_rows(file)?;
+    let has_split = |row: &&Row| {
         row.fields().is_some_and(|fields| matches!(fields.optional_text("split"), Ok(Some(_))))
     };
     let (all, without) = (rows.len(), rows.len() - rows.iter().filter(has_split).count());
@@ -45,16 +47,19 @@ pub(super) fn open(
 const KEYS: [&str; 7] = ["id", "image", "question", "answer", "answer_type", "split", "group"];
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
+    fields.require(&["id", "image", "question", "answer", "answer_type"])?;
     let image_name = fields.text("image")?;
     Ok(Example {
         id: fields.text("id")?,
         images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
-        answer: fields.text("answer")?,
+        answer: fields.answer("answer")?,
         answer_type: fields.answer_type()?,
         split: fields.split()?,
         group: fields.optional_text("group")?,
+        history: Vec::new(),
+        place: String::new(),
         attributes: fields.other_attributes(&KEYS),
     })
 }
@@ -63,11 +68,18 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
 const REPORT_KEYS: [&str; 6] = ["id", "image", "images", "report", "split", "group"];
 
 fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
+    fields.require(&["id", "image|images", "report"])?;
     let views = fields.views()?;
     Ok(Example {
         group: fields.optional_text("group")?,
         attributes: fields.other_attributes(&REPORT_KEYS),
-        ..study_example(fields.text("id")?, images, &views, fields.text("report")?, fields.split()?)
+        ..study_example(
+            fields.text("id")?,
+            images,
+            &views,
+            fields.answer("report")?,
+            fields.split()?,
+        )
     })
 }
 

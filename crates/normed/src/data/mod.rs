@@ -13,6 +13,8 @@ mod image_processor;
 mod image_source;
 mod image_survey;
 mod images;
+mod json_rows;
+mod json_text;
 mod jsonl;
 mod loader;
 mod locations;
@@ -26,6 +28,7 @@ mod prompt;
 mod r2gen;
 mod read_options;
 mod resize;
+mod row;
 mod rows;
 mod shuffled_images;
 mod slake;
@@ -34,13 +37,16 @@ mod split_assignment;
 mod task;
 mod text_rule;
 mod tokenizer;
+mod value_text;
 mod vqa_rad;
 
 pub use crate::ops::IGNORE_INDEX;
 pub use batch::{Batch, IMAGE_TOKEN, TokenRows};
 pub use batch_plan::{evaluation_batches, training_batches};
 pub use collator::{Collator, ImageFeatures, PreparedExample};
-pub use example::{AnswerType, Attributes, Dataset, Example, Split, Subset, indices_of};
+pub use example::{
+    AnswerType, Attributes, Dataset, Example, Role, Split, Subset, Turn, indices_of,
+};
 pub use filter::{DataSection, RowFilter};
 pub use image::{Axis, Image, ImageHeader, ImageOptions, Remark, SliceIndex, Window};
 pub use image_overlap::ImageOverlap;

@@ -14,7 +14,8 @@ use sha2::{Digest, Sha256};
 
 use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, Row, collect_examples, dataset_directory, study_example};
+use super::row::{CheckedRow, Fields, Row};
+use super::rows::{collect_examples, dataset_directory, study_example};
 use super::{Example, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::{Error, Result};

@@ -10,10 +10,11 @@ use std::path::Path;
 use serde_json::Map;
 
 use super::image_survey::ImageSurvey;
+use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
+use super::row::{CheckedRow, Fields, Row};
 use super::rows::{
-    CheckedRow, Fields, Row, collect_examples, dataset_directory, derived_types_warning,
-    empty_answers_warning, json_rows,
+    collect_examples, dataset_directory, derived_types_warning, empty_answers_warning,
 };
 use super::{AnswerType, Attributes, Example, ImageSource, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
@@ -53,8 +54,9 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result<Example, String> {
+    fields.require(&["image", "question", "answer"])?;
     let image_name = fields.text("image")?;
-    let answer = fields.text_or_empty("answer")?;
+    let answer = fields.answer_or_empty("answer")?;
     Ok(Example {
         id: id.to_owned(),
         images: vec![ImageSource::File(images.join(format!("{image_name}.jpg")))],
@@ -64,6 +66,8 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result
         answer,
         split,
         group: None,
+        history: Vec::new(),
+        place: String::new(),
         attributes: Attributes::new(),
     })
 }

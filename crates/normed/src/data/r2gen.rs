@@ -10,13 +10,11 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
-
 use super::image_survey::ImageSurvey;
+use super::json_rows::json_lists;
 use super::read_options::ReadOptions;
-use super::rows::{
-    CheckedRow, Fields, Row, collect_examples, dataset_directory, json_object, study_example,
-};
+use super::row::{CheckedRow, Fields, Row};
+use super::rows::{collect_examples, dataset_directory, study_example};
 use super::{Example, OpenedDataset, Split};
 use crate::{Error, Result};
 
@@ -82,22 +80,22 @@ pub(super) fn open(
 ) -> Result<OpenedDataset> {
     let directory = dataset_directory(directory, cleaning.name())?;
     let (path, images) = (directory.join("annotation.json"), directory.join("images"));
-    let annotation = json_object(&path)?;
-    let mut rows = Vec::new();
+    let mut annotation = json_lists(&path)?;
+    let mut rows: Vec<CheckedRow> = Vec::new();
     for (key, split) in [("train", Split::Train), ("val", Split::Validate), ("test", Split::Test)] {
-        let studies = studies(&path, &annotation, key)?;
-        rows.extend(studies.iter().enumerate().map(|(i, study)| {
-            let row = Row::from_value(format!("{}: {key}[{i}]", path.display()), study);
-            row.check(|fields| example(fields, cleaning, &images, split))
-        }));
+        let studies = take_studies(&path, &mut annotation, key)?.into_iter();
+        rows.extend(studies.map(|row| row.check(|f| example(f, cleaning, &images, split))));
     }
-    let rows: Vec<CheckedRow> = rows;
     collect_examples(rows, reading, Vec::new(), ImageSurvey::default())
 }
 
-fn studies<'a>(path: &Path, annotation: &'a Map<String, Value>, key: &str) -> Result<&'a [Value]> {
-    let found = annotation.get(key).and_then(Value::as_array);
-    found.map(Vec::as_slice).ok_or_else(|| {
+fn take_studies(
+    path: &Path,
+    annotation: &mut Vec<(String, Vec<Row>)>,
+    key: &str,
+) -> Result<Vec<Row>> {
+    let found = annotation.iter().position(|(name, _)| name == key);
+    found.map(|i| annotation.swap_remove(i).1).ok_or_else(|| {
         Error::invalid(path.display(), format!("it has no list `{key}`"))
             .with_remedy("the expected layout is R2Gen's: {\"train\": [{\"id\", \"image_path\": [..], \"report\"}], \"val\": .., \"test\": ..}")
     })
@@ -109,7 +107,8 @@ fn example(
     images: &Path,
     split: Split,
 ) -> Result<Example, String> {
-    let report = cleaning.clean(&fields.text("report")?);
+    fields.require(&["id", "image_path", "report"])?;
+    let report = cleaning.clean(&fields.answer("report")?);
     if !report.contains(char::is_alphanumeric) {
         return Err("`report` has no words left after cleaning".to_owned());
     }

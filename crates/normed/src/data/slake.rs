@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::image_survey::ImageSurvey;
+use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, collect_examples, dataset_directory, json_rows};
+use super::row::{CheckedRow, Fields};
+use super::rows::{collect_examples, dataset_directory};
 use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::{Error, Result};
 
@@ -54,6 +56,8 @@ pub(super) fn open(
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, String> {
+    let keys = ["qid", "q_lang", "img_name", "question", "answer", "answer_type"];
+    fields.require(&keys)?;
     fields.text("q_lang")?;
     let image_name = fields.text("img_name")?;
     Ok(Example {
@@ -62,10 +66,12 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
         image_name,
         question: fields.text("question")?,
         // One published training answer is empty (qid 1622); the official count includes it.
-        answer: fields.text_or_empty("answer")?,
+        answer: fields.answer_or_empty("answer")?,
         answer_type: fields.answer_type()?,
         split,
         group: None,
+        history: Vec::new(),
+        place: String::new(),
         attributes: fields.attributes([
             ("modality", "modality"),
             ("organ", "location"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::Split;
-use super::rows::jsonl_rows;
+use super::json_rows::json_rows;
 use crate::{Error, Result};
 
 /// How rows are divided into splits.
@@ -58,7 +58,7 @@ impl SplitRule {
 pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<SplitSize>)> {
     rule.check()?;
     let (mut objects, mut keys) = (Vec::new(), Vec::new());
-    for row in jsonl_rows(file)? {
+    for row in json_rows(file)? {
         let key = match row.fields() {
             Some(fields) => {
                 let wrong = |cause| Error::invalid(&row.place, cause);

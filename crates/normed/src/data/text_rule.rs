@@ -62,8 +62,10 @@ pub struct TokenizedExample {
     pub start: u32,
     /// The answer, without its end token.
     pub answer: Vec<u32>,
+    /// How many tokens were truncated from the end of the question.
+    pub question_cut: usize,
     /// How many tokens were truncated from the end of the answer.
-    pub cut: usize,
+    pub answer_cut: usize,
 }
 
 impl From<QuestionRule> for TextRule {
@@ -163,6 +165,8 @@ impl TextRule {
     ///     answer_type: AnswerType::Closed,
     ///     split: Split::Test,
     ///     group: None,
+    ///     history: Vec::new(),
+    ///     place: String::new(),
     ///     attributes: Default::default(),
     /// };
     /// let tokens = rule.tokenize(&tokenizer, &example, 0, usize::MAX)?;
@@ -179,9 +183,11 @@ impl TextRule {
     ) -> Result<TokenizedExample> {
         let Example { id, question, answer, images, .. } = example;
         let place = format!("example `{id}`");
+        let mut question_cut = 0;
         let (question, start, mut answer, room) = match self {
             Self::Question(rule) => {
-                let question = rule.question(tokenizer, question);
+                let question;
+                (question, question_cut) = rule.question(tokenizer, &example.question);
                 let room = rule.max_answer_tokens - 1;
                 (question, rule.decoder_start, tokenizer.encode(answer), room)
             }
@@ -200,8 +206,8 @@ impl TextRule {
             let images = (images.len(), image_tokens);
             rule.check_length(&place, question.len() + 1, images, answer.len())?;
         }
-        let cut = whole - answer.len();
-        Ok(TokenizedExample { question, start, answer, cut })
+        let answer_cut = whole - answer.len();
+        Ok(TokenizedExample { question, start, answer, question_cut, answer_cut })
     }
 
     /// The rule of an encoder-decoder model, if this is one.
@@ -214,11 +220,14 @@ impl TextRule {
 }
 
 impl QuestionRule {
-    fn question(&self, tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    /// The tokens of a question, and how many were truncated from its end.
+    fn question(&self, tokenizer: &Tokenizer, text: &str) -> (Vec<u32>, usize) {
         let mut tokens = tokenizer.encode(text);
-        tokens.truncate(self.max_question_tokens.saturating_sub(2));
+        let room = self.max_question_tokens.saturating_sub(2);
+        let cut = tokens.len().saturating_sub(room);
+        tokens.truncate(room);
         tokens.insert(0, self.question_start);
         tokens.push(self.end);
-        tokens
+        (tokens, cut)
     }
 }

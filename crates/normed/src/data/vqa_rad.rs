@@ -7,8 +7,10 @@
 use std::path::Path;
 
 use super::image_survey::ImageSurvey;
+use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
-use super::rows::{CheckedRow, Fields, collect_examples, dataset_directory, json_rows};
+use super::row::{CheckedRow, Fields};
+use super::rows::{collect_examples, dataset_directory};
 use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::Result;
 
@@ -23,6 +25,7 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
 }
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
+    fields.require(&["qid", "phrase_type", "image_name", "question", "answer", "answer_type"])?;
     let phrase_type = fields.text("phrase_type")?;
     let split = match phrase_type.trim() {
         "freeform" | "para" => Split::Train,
@@ -35,10 +38,12 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
         images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
-        answer: fields.text("answer")?,
+        answer: fields.answer("answer")?,
         answer_type: fields.answer_type()?,
         split,
         group: None,
+        history: Vec::new(),
+        place: String::new(),
         attributes: fields
             .attributes([("organ", "image_organ"), ("question_type", "question_type")]),
     })

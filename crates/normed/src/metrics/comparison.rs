@@ -184,6 +184,8 @@ mod tests {
                 answer_type: AnswerType::Closed,
                 nll: 1.0,
                 num_target_tokens: 2,
+                question_cut: false,
+                target_cut: false,
                 cluster: (i / 2).to_string(),
                 run: 0,
                 attributes: ExampleAttributes::default(),

@@ -26,6 +26,12 @@ pub struct Prediction {
     pub nll: f64,
     /// The number of tokens summed in `nll`.
     pub num_target_tokens: usize,
+    /// Whether the model read the question without its last tokens, which it has no room for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub question_cut: bool,
+    /// Whether `nll` is of the report without its last tokens, which the model has no room for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub target_cut: bool,
     /// The cluster for intervals: the example's group, else its image. Lines without this field are all in
     /// one cluster, so that they get no interval.
     #[serde(default)]
@@ -43,6 +49,10 @@ impl Prediction {
     pub fn is_report(&self) -> bool {
         self.answer_type == AnswerType::Report
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Attributes of an example, as far as the data set has them.
@@ -121,6 +131,8 @@ mod tests {
             answer_type: AnswerType::Closed,
             nll: 0.1 + 0.2,
             num_target_tokens: 3,
+            question_cut: false,
+            target_cut: false,
             cluster: "a.png".into(),
             run: 0,
             attributes: ExampleAttributes {

@@ -115,6 +115,8 @@ mod tests {
             answer_type: AnswerType::Report,
             nll: 2.0,
             num_target_tokens: 4,
+            question_cut: false,
+            target_cut: false,
             cluster: (i / 2).to_string(),
             attributes: ExampleAttributes::default(),
             run,

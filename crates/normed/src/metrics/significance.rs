@@ -64,6 +64,8 @@ fn two_sided_binomial(few: usize, n: usize) -> f64 {
 ///         answer_type: AnswerType::Closed,
 ///         nll: 0.5,
 ///         num_target_tokens: 2,
+///         question_cut: false,
+///         target_cut: false,
 ///         cluster: format!("image {}", i / 2),
 ///         run: 0,
 ///         attributes: ExampleAttributes::default(),

@@ -13,6 +13,8 @@ pub(crate) fn yes_no_predictions(is_correct: impl Fn(usize) -> bool) -> Vec<Pred
         answer_type: AnswerType::Closed,
         nll: 1.0,
         num_target_tokens: 2,
+        question_cut: false,
+        target_cut: false,
         cluster: (i / 2).to_string(),
         run: 0,
         attributes: ExampleAttributes::default(),

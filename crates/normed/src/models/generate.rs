@@ -30,6 +30,8 @@ use crate::tensor::Parameters;
 /// #     answer_type: normed::data::AnswerType::Closed,
 /// #     split: normed::data::Split::Test,
 /// #     group: None,
+/// #     history: Vec::new(),
+/// #     place: String::new(),
 /// #     attributes: Default::default(),
 /// # };
 /// // `example` holds an image and a question about it.

@@ -30,8 +30,8 @@ impl Recipe {
         }
     }
 
-    /// The collator of the model. Reports are truncated to the length of generated ones.
-    pub fn collator(&self, loaded: &LoadedModel) -> Collator {
+    /// The collator of training batches. Their reports are truncated to the length of generated ones.
+    pub fn training_collator(&self, loaded: &LoadedModel) -> Collator {
         loaded.collator().with_max_report_tokens(self.generate.max_new_tokens)
     }
 

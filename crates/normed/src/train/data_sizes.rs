@@ -6,20 +6,29 @@ use std::sync::Arc;
 use super::simulation::BatchShape;
 use super::splits::Splits;
 use crate::Result;
-use crate::data::{Collator, ImageSource};
+use crate::data::{AnswerType, Collator, ImageSource};
 use crate::models::UnloadedModel;
 use crate::recipe::Recipe;
 
 /// Sizes of the data that a plan depends on.
 pub(super) struct DataSizes {
-    /// A batch of the longest question and the longest answer.
-    pub longest: BatchShape,
-    /// A batch of average lengths.
-    pub average: BatchShape,
+    /// Batches of the longest question and the longest answer.
+    pub longest: RunShapes,
+    /// Batches of average lengths.
+    pub average: RunShapes,
     /// Bytes of decoded images that stay in memory.
     pub image_bytes: usize,
     /// How much data there is, or why the data cannot be read.
     pub amounts: Result<Amounts, String>,
+}
+
+/// The batches of a run.
+#[derive(Clone, Copy)]
+pub(super) struct RunShapes {
+    /// Of training steps, whose reports may be truncated.
+    pub training: BatchShape,
+    /// Of evaluations.
+    pub evaluation: BatchShape,
 }
 
 /// How much data a run processes.
@@ -40,16 +49,19 @@ impl DataSizes {
         let image_size = declared.image_processor.largest_size();
         let trains = declared.params.trained_element_count() > 0;
         Self::read(recipe, declared, trains).unwrap_or_else(|error| {
-            let (mut question, mut answer) = declared.text_rule.max_lengths();
-            if !recipe.data.task.is_vqa() {
-                answer = answer.min(recipe.generate.max_new_tokens);
-            }
+            let (mut question, answer) = declared.text_rule.max_lengths();
+            let most = match recipe.data.task.is_vqa() {
+                true => usize::MAX,
+                false => recipe.generate.max_new_tokens,
+            };
             let views = recipe.data.set.usual_images_per_example();
             let image_tokens = declared.image_processor.num_tokens(image_size);
             if image_tokens > 0 {
                 question = question.saturating_sub(views * image_tokens).max(1) + views;
             }
-            let longest = BatchShape { image_size, views, question, answer };
+            let evaluation = BatchShape { image_size, views, question, answer };
+            let training = BatchShape { answer: answer.min(most), ..evaluation };
+            let longest = RunShapes { training, evaluation };
             let amounts = Err(error.to_string());
             Self { longest, average: longest, image_bytes: Collator::MAX_CACHE_BYTES, amounts }
         })
@@ -62,16 +74,21 @@ impl DataSizes {
             Arc::clone(&declared.tokenizer),
             Arc::clone(&declared.image_processor),
             declared.text_rule.clone(),
-        )
-        .with_max_report_tokens(recipe.generate.max_new_tokens);
+        );
         let image_size = declared.image_processor.largest_size();
         let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
+        let mut training_answers = Vec::new();
         let (mut images, mut cached, mut tokens) = (HashSet::new(), HashSet::new(), HashSet::new());
         for i in 0..splits.dataset.len() {
             let example = splits.dataset.get(i)?;
             let tokenized = collator.tokenize(&example)?;
             questions.push(tokenized.question.len());
-            answers.push(tokenized.answer.len() + 1);
+            let answer = tokenized.answer.len() + 1;
+            answers.push(answer);
+            training_answers.push(match example.answer_type {
+                AnswerType::Report => answer.min(recipe.generate.max_new_tokens),
+                _ => answer,
+            });
             tokens.extend(tokenized.question.into_iter().chain(tokenized.answer));
             views.push(example.images.len());
             images.extend(example.images.iter().map(ImageSource::key));
@@ -81,11 +98,14 @@ impl DataSizes {
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(1);
         let average =
             |lengths: &[usize]| lengths.iter().sum::<usize>().div_ceil(lengths.len().max(1));
-        let shape = |size: &dyn Fn(&[usize]) -> usize| BatchShape {
-            image_size,
-            views: size(&views),
-            question: size(&questions),
-            answer: size(&answers).min(declared.text_rule.max_lengths().1),
+        let shapes = |size: &dyn Fn(&[usize]) -> usize| {
+            let shape = |answers: &[usize]| BatchShape {
+                image_size,
+                views: size(&views),
+                question: size(&questions),
+                answer: size(answers).min(declared.text_rule.max_lengths().1),
+            };
+            RunShapes { training: shape(&training_answers), evaluation: shape(&answers) }
         };
         let spec = &recipe.train;
         let epochs = if trains { spec.epochs } else { 0 };
@@ -97,8 +117,8 @@ impl DataSizes {
             tokens: tokens.len(),
         };
         Ok(Self {
-            longest: shape(&longest),
-            average: shape(&average),
+            longest: shapes(&longest),
+            average: shapes(&average),
             image_bytes: Collator::MAX_CACHE_BYTES.min(cached.len() * 3 * image_size.pixels()),
             amounts: Ok(amounts),
         })

@@ -179,6 +179,8 @@ fn prediction(prepared: &PreparedExample, answer: String, likelihood: Likelihood
         answer_type: example.answer_type,
         nll: likelihood.nll,
         num_target_tokens: likelihood.tokens,
+        question_cut: prepared.is_question_cut,
+        target_cut: prepared.is_answer_cut,
         cluster: example.group.as_ref().unwrap_or(&example.image_name).clone(),
         run: 0,
         attributes: ExampleAttributes {

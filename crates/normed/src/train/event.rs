@@ -73,13 +73,12 @@ pub enum Event {
         /// File, line and cause of each row, one string a row.
         rows: Vec<String>,
     },
-    /// Some reference reports are longer than `generate.max_new_tokens` or than the model's
-    /// positions. Training and losses use their first tokens only; scores of generated reports still
-    /// compare with the whole reference.
+    /// Some training reports are longer than `generate.max_new_tokens` or than the model's positions.
+    /// Training uses their first tokens only. Evaluations use whole reports.
     Truncated {
         /// Number of truncated reports.
         reports: usize,
-        /// Number of all reports.
+        /// Number of all training reports.
         #[serde(rename = "of")]
         total: usize,
         /// Tokens that are kept at most, the end token included.

@@ -59,12 +59,12 @@ impl Run<'_> {
             directory,
             seconds: began.elapsed().as_secs_f64(),
         })?;
-        let collator = self.recipe.collator(&self.loaded).with_features(Arc::new(cache));
-        let collator = Arc::new(collator);
+        let cache = Arc::new(cache);
         if trains {
-            self.collator = Arc::clone(&collator);
+            let collator = self.recipe.training_collator(&self.loaded);
+            self.collator = Arc::new(collator.with_features(cache.clone()));
         }
-        self.evaluation_collator = collator;
+        self.evaluation_collator = Arc::new(self.loaded.collator().with_features(cache));
         Ok(())
     }
 

@@ -178,7 +178,7 @@ struct SweepBatches<'a> {
 
 impl<'a> SweepBatches<'a> {
     fn new(recipe: &'a Recipe, loaded: &LoadedModel, splits: &'a Splits) -> Result<Self> {
-        let collator = Arc::new(recipe.collator(loaded));
+        let collator = Arc::new(recipe.training_collator(loaded));
         let length = |&i: &usize| collator.length(&splits.dataset.get(i)?);
         let lengths = splits.train.iter().map(length).collect::<Result<Vec<_>>>()?;
         let plan = (0..).flat_map(|epoch| {

@@ -109,7 +109,7 @@ pub(super) fn rank_norms(
     let examples = chosen.len();
     let batches = Loader::new(
         Arc::clone(&splits.dataset),
-        Arc::new(recipe.collator(loaded)),
+        Arc::new(recipe.training_collator(loaded)),
         chosen.into_iter().map(|i| vec![i]).collect(),
         0,
     );

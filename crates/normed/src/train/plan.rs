@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::data_sizes::{Amounts, DataSizes};
+use super::data_sizes::{Amounts, DataSizes, RunShapes};
 use super::embedding_tables::unread_bytes;
 use super::machine_speed::{BenchmarkSizes, MachineSpeed};
-use super::simulation::{BatchShape, MemoryNeeds, SimulatedCost, Simulation};
+use super::simulation::{MemoryNeeds, SimulatedCost, Simulation};
 use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{
@@ -266,7 +266,7 @@ impl Estimator<'_> {
             let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
             amounts.steps as f64 * step_seconds
                 + batches(amounts.validated) * self.speed.seconds(average.evaluation)
-                + batches(amounts.images.div_ceil(self.data.average.views))
+                + batches(amounts.images.div_ceil(self.data.average.evaluation.views))
                     * self.speed.seconds(average.encoding)
         });
         Ok(CostEstimate { setting, needs, work: average.step, step_seconds, run_seconds })
@@ -281,19 +281,19 @@ impl Estimator<'_> {
         }
         let one = &TrainSpec { batch_size: 1, ..self.recipe.train.clone() };
         let average = self.data.average;
-        let per_image = self.simulate(one, average)?.features / average.views;
+        let per_image = self.simulate(one, average)?.features / average.evaluation.views;
         Ok((images * per_image) as f64 <= f64::from(*max_gib) * f64::from(1 << 30))
     }
 
-    fn simulate(&self, spec: &TrainSpec, shape: BatchShape) -> Result<SimulatedCost> {
+    fn simulate(&self, spec: &TrainSpec, shapes: RunShapes) -> Result<SimulatedCost> {
         let UnloadedModel { model, params, .. } = self.declared;
         let simulation = Simulation {
             model: &**model,
             params,
             precision: self.recipe.precision,
             spec,
-            training: (params.trained_element_count() > 0).then_some(shape),
-            evaluation: Some(shape),
+            training: (params.trained_element_count() > 0).then_some(shapes.training),
+            evaluation: Some(shapes.evaluation),
             rule: &self.recipe.generate,
             caches_features: self.caches_features,
         };

@@ -81,8 +81,8 @@ pub(super) struct Run<'a> {
     pub log: EventLog<'a>,
     pub loaded: LoadedModel,
     pub collator: Arc<Collator>,
-    /// Makes batches for evaluations. It can use cached image features where training cannot, since
-    /// nothing is random in an evaluation.
+    /// Makes batches for evaluations, whose reports are whole. It can use cached image features where
+    /// training cannot, since nothing is random in an evaluation.
     pub evaluation_collator: Arc<Collator>,
     pub splits: Splits,
     pub state: State,
@@ -138,14 +138,15 @@ impl<'a> Run<'a> {
             if loaded.params.trained_element_count() > 0 { recipe.train.epochs } else { 0 };
         let lengths = (state.progress.log_length, state.progress.tensorboard_length);
         let log = EventLog::open(directory.path(), lengths, on_event)?;
-        let collator = Arc::new(recipe.collator(&loaded));
+        let collator = Arc::new(recipe.training_collator(&loaded));
+        let evaluation_collator = Arc::new(loaded.collator());
         let mut run = Self {
             recipe,
             options,
             directory,
             log,
             loaded,
-            evaluation_collator: Arc::clone(&collator),
+            evaluation_collator,
             collator,
             epochs,
             steps: epochs * recipe.train.steps_per_epoch(splits.train.len()),
@@ -197,16 +198,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The event that reports truncated reports, if there are any.
+    /// The event that reports truncated training reports, if there are any.
     fn count_truncated_reports(&self) -> Result<Option<Event>> {
         if self.recipe.data.task.is_vqa() {
             return Ok(None);
         }
-        let Splits { dataset, train, validate, test, .. } = &self.splits;
-        let (mut reports, mut total) = (0, 0);
-        for &i in train.iter().chain(validate).chain(test) {
-            reports += usize::from(self.collator.tokenize(&dataset.get(i)?)?.cut > 0);
-            total += 1;
+        let Splits { dataset, train, .. } = &self.splits;
+        let (mut reports, total) = (0, train.len());
+        for &i in train {
+            reports += usize::from(self.collator.tokenize(&dataset.get(i)?)?.answer_cut > 0);
         }
         let tokens = self.recipe.generate.max_new_tokens;
         Ok((reports > 0).then_some(Event::Truncated { reports, total, tokens }))

@@ -128,7 +128,8 @@ impl Simulation<'_> {
             let (batch, others) = self.batches(shape, Mode::Evaluate, &params, meter, &mut cost)?;
             let data = (others.len() + 1) * others.first().map_or(0, Tensor::bytes);
             cost.needs.data = cost.needs.data.max(data);
-            cost.evaluation = self.evaluate(&params, &batch, shape.answer, meter)?;
+            cost.evaluation =
+                self.evaluate(&params, &batch, shape.answer.min(self.rule.max_new_tokens), meter)?;
         }
         drop(best);
         let MemoryNeeds { weights, optimizer, data, activations, .. } = cost.needs;

@@ -124,7 +124,7 @@ fn pick_fraction(
     Ok(kept)
 }
 
-/// The SHA-256, in hexadecimal, of the ids, image names, questions, answers and splits of all examples.
+/// The SHA-256, in hexadecimal, of the ids, image names, conversations and splits of all examples.
 /// Pixels do not enter.
 ///
 /// # Errors
@@ -142,8 +142,10 @@ pub fn fingerprint_data(dataset: &dyn Dataset) -> Result<String> {
 struct Fingerprint(Sha256);
 
 impl Fingerprint {
-    fn add(&mut self, Example { id, image_name, question, answer, split, .. }: &Example) {
-        for text in [id, image_name, question, answer, split.name()] {
+    fn add(&mut self, example: &Example) {
+        let Example { id, image_name, question, answer, split, history, .. } = example;
+        let turns = history.iter().flat_map(|turn| [turn.role.name(), &turn.text]);
+        for text in [id, image_name, question, answer, split.name()].into_iter().chain(turns) {
             self.0.update((text.len() as u64).to_le_bytes());
             self.0.update(text);
         }
@@ -184,6 +186,8 @@ mod tests {
             answer_type: AnswerType::Closed,
             split: Split::Train,
             group: grouped.then(|| format!("patient {}", i / 6)),
+            history: Vec::new(),
+            place: String::new(),
             attributes: Attributes::new(),
         };
         Arc::new((0..3 * images).map(example).collect::<Vec<_>>())

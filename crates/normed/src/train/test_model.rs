@@ -151,6 +151,8 @@ fn prepared(i: usize) -> PreparedExample {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        history: Vec::new(),
+        place: String::new(),
         attributes: Attributes::new(),
     };
     PreparedExample {
@@ -159,5 +161,7 @@ fn prepared(i: usize) -> PreparedExample {
         question: vec![],
         start: 0,
         answer: vec![],
+        is_question_cut: false,
+        is_answer_cut: false,
     }
 }

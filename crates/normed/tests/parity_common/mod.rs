@@ -213,6 +213,8 @@ fn prepared(i: usize) -> PreparedExample {
         answer_type: AnswerType::Open,
         split: Split::Train,
         group: None,
+        history: Vec::new(),
+        place: String::new(),
         attributes: Default::default(),
     };
     PreparedExample {
@@ -221,6 +223,8 @@ fn prepared(i: usize) -> PreparedExample {
         question: vec![],
         start: 0,
         answer: vec![],
+        is_question_cut: false,
+        is_answer_cut: false,
     }
 }
 

@@ -11,9 +11,8 @@ use super::shard::{Column, ParquetImage, Shard};
 use crate::data::content_hash::hash_of_file;
 use crate::data::image_survey::ImageSurvey;
 use crate::data::read_options::ReadOptions;
-use crate::data::rows::{
-    CheckedRow, Row, collect_examples, derived_types_warning, empty_answers_warning,
-};
+use crate::data::row::{CheckedRow, Row};
+use crate::data::rows::{collect_examples, derived_types_warning, empty_answers_warning};
 use crate::data::{
     AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
 };
@@ -125,7 +124,7 @@ impl RowReader {
         };
         let checked = row.check(|fields| {
             let (image, image_name) = image?;
-            let answer = fields.text_or_empty("answer")?;
+            let answer = fields.answer_or_empty("answer")?;
             Ok(Example {
                 id,
                 images: vec![ImageSource::Parquet(image)],
@@ -140,6 +139,8 @@ impl RowReader {
                 answer,
                 split,
                 group: fields.optional_text("group")?,
+                history: Vec::new(),
+                place: String::new(),
                 attributes: Attributes::new(),
             })
         });

@@ -131,6 +131,8 @@ impl Dataset for Phantom {
             answer_type,
             split,
             group: None,
+            history: Vec::new(),
+            place: String::new(),
             attributes: Attributes::from([
                 ("modality".to_owned(), scene.modality.name().to_owned()),
                 ("organ".to_owned(), scene.region.name().to_owned()),

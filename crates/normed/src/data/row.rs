@@ -1,0 +1,278 @@
+//! One row of an annotation file, and its fields.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::json_text::find_foreign;
+use super::value_text::{answer_of, kind_of, text_of};
+use super::{AnswerType, Attributes, Example, Split};
+use crate::{Error, Result};
+
+/// One row of a file, whose fields are not checked yet.
+pub(super) struct Row {
+    /// File and line of the row.
+    pub place: String,
+    /// Prefix of each cause: the number of the row, where a line can hold several rows.
+    pub prefix: String,
+    /// The fields, or why the row has none.
+    fields: Result<Map<String, Value>, String>,
+}
+
+/// A checked row: an example, or the cause why it is broken.
+pub(super) struct CheckedRow {
+    pub place: String,
+    pub example: Result<Example, String>,
+}
+
+impl Row {
+    /// A row with these fields.
+    pub fn new(place: String, fields: Map<String, Value>) -> Self {
+        Self { place, prefix: String::new(), fields: Ok(fields) }
+    }
+
+    /// A row whose fields are in `json`, the text of a JSON object.
+    pub fn parse(place: String, prefix: String, json: &str) -> Self {
+        Self { place, prefix, fields: parse_fields(json) }
+    }
+
+    /// Makes an example of the row by `make`, whose error is the cause why the row is broken.
+    pub fn check(self, make: impl FnOnce(&Fields<'_>) -> Result<Example, String>) -> CheckedRow {
+        let example = match &self.fields {
+            Ok(fields) => make(&Fields(fields)),
+            Err(cause) => Err(cause.clone()),
+        };
+        let example = example.map_err(|cause| format!("{}{cause}", self.prefix));
+        CheckedRow { place: self.place, example }
+    }
+
+    /// The fields of the row, or an error that names its place.
+    pub fn into_object(self) -> Result<Map<String, Value>> {
+        let Self { place, prefix, fields } = self;
+        fields.map_err(|cause| Error::invalid(place, format!("{prefix}{cause}")))
+    }
+
+    /// The fields of the row, if it has any.
+    pub fn fields(&self) -> Option<Fields<'_>> {
+        self.fields.as_ref().ok().map(Fields)
+    }
+}
+
+/// The fields of one row. Each error names the field and what is wrong with it.
+pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
+
+impl Fields<'_> {
+    /// The value under `key`; `None` if it is absent or null.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Checks that each key has a value. An entry with several keys, separated by `|`, needs one of them.
+    ///
+    /// All that are missing are named at once.
+    pub fn require(&self, keys: &[&str]) -> Result<(), String> {
+        let is_missing = |keys: &&&str| keys.split('|').all(|key| self.value(key).is_none());
+        let name = |keys: &&str| {
+            let names: Vec<_> = keys.split('|').map(|key| format!("`{key}`")).collect();
+            names.join(" or ")
+        };
+        let missing: Vec<_> = keys.iter().filter(is_missing).map(name).collect();
+        match missing.as_slice() {
+            [] => Ok(()),
+            [one] => Err(format!("{one} is missing")),
+            [most @ .., last] => Err(format!("{} and {last} are missing", most.join(", "))),
+        }
+    }
+
+    /// The text under `key`, which must not be empty.
+    pub fn text(&self, key: &str) -> Result<String, String> {
+        not_empty(key, self.read(key, text_of)?)
+    }
+
+    /// The answer or the report under `key` ([`answer_of`]). It may be empty.
+    pub fn answer_or_empty(&self, key: &str) -> Result<String, String> {
+        self.read(key, answer_of)
+    }
+
+    /// The answer or the report under `key`, which must not be empty.
+    pub fn answer(&self, key: &str) -> Result<String, String> {
+        not_empty(key, self.read(key, answer_of)?)
+    }
+
+    fn read(
+        &self,
+        key: &str,
+        text: impl Fn(&Value) -> Result<Option<String>, String>,
+    ) -> Result<String, String> {
+        let text = text(self.0.get(key).unwrap_or(&Value::Null));
+        let missing = || format!("`{key}` is missing");
+        text.map_err(|cause| format!("`{key}` {cause}"))?.ok_or_else(missing)
+    }
+
+    /// The list of texts under `key`, at least one, none of them empty.
+    pub fn texts(&self, key: &str) -> Result<Vec<String>, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Err(format!("`{key}` is missing")),
+            Some(Value::Array(list)) if !list.is_empty() => {
+                let text =
+                    |value: &Value| match value.as_str().filter(|text| !text.trim().is_empty()) {
+                        Some(text) => Ok(text.to_owned()),
+                        None => Err(format!("`{key}` holds {value}, where a text is expected")),
+                    };
+                list.iter().map(text).collect()
+            }
+            Some(Value::Array(_)) => Err(format!("`{key}` is empty")),
+            Some(other) => Err(format!("`{key}` is {}, not a list of texts", kind_of(other))),
+        }
+    }
+
+    /// The names of an example's images: under `image`, or `images`, a list.
+    pub fn views(&self) -> Result<Vec<String>, String> {
+        match self.0.get("image") {
+            None if self.0.contains_key("images") => self.texts("images"),
+            _ => Ok(vec![self.text("image")?]),
+        }
+    }
+
+    /// As [`Fields::text`]; `None` if the key is absent or null.
+    pub fn optional_text(&self, key: &str) -> Result<Option<String>, String> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(_) => self.text(key).map(Some),
+        }
+    }
+
+    /// Attributes, each given as `(name, key)`; those whose key is absent are left out.
+    pub fn attributes<const N: usize>(&self, keys: [(&str, &str); N]) -> Attributes {
+        let read = |(name, key): (&str, &str)| Some((name.to_owned(), self.text(key).ok()?));
+        keys.into_iter().filter_map(read).collect()
+    }
+
+    /// All texts and numbers under other keys than these, as attributes.
+    pub fn other_attributes(&self, keys: &[&str]) -> Attributes {
+        let others = self.0.keys().filter(|key| !keys.contains(&key.as_str()));
+        others.filter_map(|key| Some((key.clone(), self.text(key).ok()?))).collect()
+    }
+
+    /// The split under `split`; the test split if the key is absent.
+    pub fn split(&self) -> Result<Split, String> {
+        match self.optional_text("split")? {
+            None => Ok(Split::Test),
+            Some(name) => Split::from_name(name.trim())
+                .ok_or_else(|| format!("`split` is `{name}`, not train, validate or test")),
+        }
+    }
+
+    /// The answer type under `answer_type`; case and surrounding blanks do not matter.
+    pub fn answer_type(&self) -> Result<AnswerType, String> {
+        let text = self.text("answer_type")?;
+        match text.trim().to_uppercase().as_str() {
+            "OPEN" => Ok(AnswerType::Open),
+            "CLOSED" => Ok(AnswerType::Closed),
+            _ => Err(format!("`answer_type` is `{text}`, not OPEN or CLOSED")),
+        }
+    }
+}
+
+fn not_empty(key: &str, text: String) -> Result<String, String> {
+    if text.trim().is_empty() { Err(format!("`{key}` is empty")) } else { Ok(text) }
+}
+
+/// Parses the fields of a row; the error is the cause why there are none.
+fn parse_fields(json: &str) -> Result<Map<String, Value>, String> {
+    let not_an_object = |value: &Value| format!("the row is {}, not an object", kind_of(value));
+    let error = match serde_json::from_str(json) {
+        Ok(UniqueFields(Ok(fields))) => return Ok(fields),
+        Ok(UniqueFields(Err(twice))) => return Err(format!("`{twice}` is there twice")),
+        Err(error) => error,
+    };
+    if let Ok(value) = serde_json::from_str::<Value>(json) {
+        return Err(not_an_object(&value));
+    }
+    if let Some(row) = json.trim_end().strip_suffix(',')
+        && serde_json::from_str::<Value>(row).is_ok()
+    {
+        return Err("the row ends with a comma. Remove it, or write all rows as one list".into());
+    }
+    if let Some(cause) = find_foreign(json) {
+        return Err(cause);
+    }
+    let cause = error.to_string();
+    // Its own line number is that within the row.
+    let cause = cause.split(" at line ").next().unwrap_or(&cause);
+    let cause = match cause {
+        "recursion limit exceeded" => "it is nested more than 127 levels deep",
+        "unexpected end of hex escape" | "lone leading surrogate in hex escape" => {
+            "a text has half of a surrogate pair, such as `\\ud800`, which is no character"
+        }
+        cause => cause,
+    };
+    let place = match error.line() {
+        ..=1 => format!("column {}", error.column()),
+        line => format!("line {line} of the row, column {}", error.column()),
+    };
+    Err(format!("the row is not JSON: {place}: {cause}"))
+}
+
+/// The fields of an object, or the first key that it has twice: `serde_json` would keep the last value silently.
+struct UniqueFields(Result<Map<String, Value>, String>);
+
+impl<'de> Deserialize<'de> for UniqueFields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = UniqueFields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueFields, A::Error> {
+                let mut fields = Ok(Map::new());
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    if let Ok(known) = &mut fields
+                        && known.insert(key.clone(), value).is_some()
+                    {
+                        fields = Err(key);
+                    }
+                }
+                Ok(UniqueFields(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_name_their_errors() {
+        let json = r#"{"i": 4, "t": "x", "e": " ", "l": [], "n": null, "b": true, "f": 3.0,
+            "answer_type": "CLOSED "}"#;
+        let row = Row::parse("f:1".into(), String::new(), json);
+        let fields = row.fields().unwrap();
+        assert_eq!(fields.text("i").unwrap(), "4");
+        assert_eq!(fields.text("b").unwrap(), "yes");
+        assert_eq!(fields.text("f").unwrap(), "3");
+        assert_eq!(fields.answer_or_empty("e").unwrap(), " ");
+        assert_eq!(fields.text("e").unwrap_err(), "`e` is empty");
+        assert_eq!(fields.text("l").unwrap_err(), "`l` is a list, not a text or a number");
+        assert_eq!(fields.text("n").unwrap_err(), "`n` is missing");
+        assert_eq!(fields.optional_text("n").unwrap(), None);
+        assert!(fields.optional_text("l").is_err());
+        assert_eq!(fields.answer_type().unwrap(), AnswerType::Closed);
+    }
+
+    #[test]
+    fn all_missing_fields_are_named_together() {
+        let row = Row::parse("f:1".into(), String::new(), r#"{"a": 1, "b": null, "d": "x"}"#);
+        let fields = row.fields().unwrap();
+        assert_eq!(fields.require(&["a", "c|d"]), Ok(()));
+        let missing = |keys: &[&str]| fields.require(keys).unwrap_err();
+        assert_eq!(missing(&["a", "b"]), "`b` is missing");
+        assert_eq!(missing(&["b", "c|e"]), "`b` and `c` or `e` are missing");
+        assert_eq!(missing(&["b", "c", "e"]), "`b`, `c` and `e` are missing");
+    }
+}
