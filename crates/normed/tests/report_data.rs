@@ -113,7 +113,7 @@ fn errors_of_an_annotation_are_named() {
     let text = said(&|a| _ = a.as_object_mut().unwrap().remove("val"));
     assert!(text.contains("has no list `val`") && text.contains("image_path"), "{text}");
     let text = said(&|a| *a = json!([1]));
-    assert!(text.contains("annotation.json:1: ") && text.contains("map"), "{text}");
+    assert!(text.contains("annotation.json:1: ") && text.contains("`{` is expected"), "{text}");
 
     let (dir, section) = r2gen(&annotation());
     fs::write(dir.path().join("annotation.json"), "{\"train\": [\n").unwrap();
