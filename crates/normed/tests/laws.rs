@@ -93,6 +93,8 @@ fn prepared() -> PreparedExample {
         question: Vec::new(),
         start: 0,
         answer: Vec::new(),
+        is_question_cut: false,
+        is_answer_cut: false,
     }
 }
 
