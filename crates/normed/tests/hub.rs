@@ -4,12 +4,13 @@
 mod hub_server;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use normed::hub::{Event, FetchOptions, Fetched, RepoKind, Settings, Token, fetch};
+use normed::hub::{Event, FetchOptions, Fetched, LeftOutReason, RepoKind, Settings, Token, fetch};
 use normed::{Error, Result};
 use serde_json::json;
 
@@ -333,6 +334,82 @@ fn a_repository_that_moved_is_followed() {
     assert!(failure(&settings, &options()).to_string().contains("redirects too often"));
     server.faults("models/org/name/revision/main", &[Fault::Status(302, "")]);
     assert!(failure(&settings, &options()).to_string().contains("but it has no address"));
+}
+
+/// An index names the files of weights, config.json the folder of the image encoder.
+#[test]
+fn what_a_models_own_files_name_is_fetched() {
+    let server = Server::start();
+    let files = [
+        ("config.json", r#"{"mm_vision_tower": "./vit/clip"}"#),
+        ("pytorch_model.bin.index.json", r#"{"weight_map": {"a": "one.bin", "b": "two.bin"}}"#),
+        ("one.bin", "1"),
+        ("two.bin", "2"),
+        ("other.bin", "of another time"),
+        ("mm_projector.safetensors", "3"),
+        ("adapter_model.safetensors", "4"),
+        ("non_lora_trainables.bin", "5"),
+        ("vit/clip/config.json", "{}"),
+        ("vit/clip/model.safetensors", "6"),
+        ("vit/clip/pytorch_model.bin", "7"),
+        ("vit/else/config.json", "{}"),
+    ];
+    for (path, content) in files {
+        server.put(MODEL, path, content.as_bytes(), path.ends_with(".bin"));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        endpoint: server.endpoint.clone(),
+        cache: dir.path().join("hub"),
+        token: None,
+        offline: false,
+        certificates: None,
+    };
+    let (snapshot, events) = fetched(&settings, &options());
+    let Event::Listed { files: chosen, left_out, .. } = &events[0] else { panic!("{events:?}") };
+    let finished = events.iter().filter(|event| matches!(event, Event::Finished { .. })).count();
+    assert_eq!((chosen.len(), finished), (9, 9));
+    let left: Vec<_> = left_out.iter().map(|file| (file.file.path.as_str(), file.reason)).collect();
+    let wanted = [
+        ("other.bin", LeftOutReason::SameWeights),
+        ("vit/clip/pytorch_model.bin", LeftOutReason::SameWeights),
+        ("vit/else/config.json", LeftOutReason::UnnamedFolder),
+    ];
+    assert_eq!(left, wanted);
+    for (path, content) in files {
+        let is_here = !wanted.iter().any(|(left, _)| *left == path);
+        let found = fs::read_to_string(snapshot.join(path)).ok();
+        assert_eq!(found, is_here.then(|| content.to_owned()), "{path}");
+    }
+}
+
+/// What cannot get better by waiting is not tried again.
+#[test]
+fn no_server_is_said_at_once_with_the_remedy() {
+    let (_server, _dir, settings) = hub();
+    // A server that does not speak TLS.
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = plain.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = free.local_addr().unwrap().port();
+    drop(free);
+    for (endpoint, cause, remedy) in [
+        ("http://no-such-host.invalid".to_owned(), "no name server knows", "HTTPS_PROXY"),
+        (format!("http://127.0.0.1:{closed}"), "refused", "HF_ENDPOINT"),
+        (format!("https://localhost:{port}"), "no secure connection", "SSL_CERT_FILE"),
+    ] {
+        let settings = Settings { endpoint: endpoint.clone(), ..settings.clone() };
+        let (result, events) = run(&settings, &options());
+        let error = result.unwrap_err();
+        assert_eq!(waits(&events), 0, "{endpoint}: {events:?}");
+        let text = error.to_string();
+        assert!(text.contains(cause) && text.contains(remedy), "{endpoint}: {text}");
+    }
 }
 
 #[test]

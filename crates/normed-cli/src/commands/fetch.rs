@@ -1,10 +1,13 @@
 //! `normed fetch`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 use normed::Result;
-use normed::hub::{self, Event, FetchOptions, Fetched, ListedFile, RepoKind, Settings};
+use normed::hub::{
+    self, Event, FetchOptions, Fetched, LeftOutFile, LeftOutReason, ListedFile, RepoKind, Settings,
+};
 use serde_json::json;
 
 use crate::args::{FetchArgs, Verbosity};
@@ -124,11 +127,37 @@ fn listing(event: &Event) -> String {
         vec![format!("  {}", file.path), size]
     };
     let rows = columns(&files.iter().map(row).collect::<Vec<_>>(), 1);
-    let left_out = match left_out.as_slice() {
-        [] => String::new(),
-        files => format!("; not fetched: {} (choose files with --include)", counted(files)),
-    };
-    format!("{id} at {commit}, license: {license}{gated}\n{rows}\n{}{left_out}", counted(files))
+    format!(
+        "{id} at {commit}, license: {license}{gated}\n{rows}\n{}{}",
+        counted(files),
+        listing_of_left_out(left_out)
+    )
+}
+
+/// A line for each reason why files are not fetched, with the names of those that could matter.
+fn listing_of_left_out(left_out: &[LeftOutFile]) -> String {
+    const NAMED: usize = 6;
+    let mut by_reason: BTreeMap<LeftOutReason, Vec<ListedFile>> = BTreeMap::new();
+    for LeftOutFile { file, reason } in left_out {
+        by_reason.entry(*reason).or_default().push(file.clone());
+    }
+    let mut lines = String::new();
+    for (reason, files) in by_reason {
+        lines.push_str("\nnot fetched: ");
+        if let Some(text) = reason.text() {
+            let names: Vec<_> = files.iter().take(NAMED).map(|file| file.path.as_str()).collect();
+            let more = files.len() - names.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            lines.push_str(&format!(
+                "{}{more} ({}): {text}",
+                names.join(", "),
+                size(total(&files))
+            ));
+        } else {
+            lines.push_str(&format!("{} (choose files with --include)", counted(&files)));
+        }
+    }
+    lines
 }
 
 fn total(files: &[ListedFile]) -> u64 {

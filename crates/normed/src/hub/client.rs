@@ -208,23 +208,45 @@ fn origin(url: &str) -> &str {
 fn from_ureq(url: &str, error: ureq::Error) -> RequestError {
     use ureq::Error as E;
     match error {
-        E::HostNotFound => RequestError::Unreachable("its host name is not found".into()),
-        E::ConnectionFailed | E::Timeout(Timeout::Connect | Timeout::Resolve) => {
+        E::HostNotFound => RequestError::Unreachable(unknown_host(url)),
+        E::ConnectionFailed | E::Timeout(Timeout::Connect) => {
             RequestError::Unreachable("no connection".into())
         }
+        E::Timeout(Timeout::Resolve) => RequestError::Unreachable(unknown_host(url)),
+        // The system's own words: it has no kind of error for this.
+        E::Io(error) if error.to_string().contains("failed to lookup address") => {
+            RequestError::Unreachable(unknown_host(url))
+        }
+        // A failed handshake of TLS arrives as data that are not valid.
+        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => insecure(url, &error),
         E::Io(error) => from_io(&error),
         E::Timeout(_) => timed_out(),
         E::Protocol(error) => {
             RequestError::Temporary { cause: format!("an invalid response: {error}"), wait: None }
         }
-        E::Rustls(_) | E::Tls(_) | E::Pem(_) => {
-            let error = Error::network(origin(url), format!("no secure connection: {error}"));
-            let hint = "behind a proxy with its own certificate, set SSL_CERT_FILE to a file of \
-                 trusted certificates";
-            RequestError::Permanent(error.with_remedy(hint))
+        E::Rustls(_) | E::Tls(_) | E::Pem(_) => insecure(url, &error),
+        E::ConnectProxyFailed(_) | E::InvalidProxyUrl => {
+            let error = Error::network(origin(url), format!("no connection by the proxy: {error}"));
+            RequestError::Permanent(error.with_remedy(
+                "check HTTPS_PROXY and ALL_PROXY: http://USER:PASSWORD@HOST:PORT, or none; NO_PROXY \
+                 names hosts that need none",
+            ))
         }
         other => RequestError::Permanent(Error::network(origin(url), other)),
     }
+}
+
+fn unknown_host(url: &str) -> String {
+    let origin = origin(url);
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    format!("no name server knows the address of {host}, or none answers")
+}
+
+fn insecure(url: &str, error: &dyn std::fmt::Display) -> RequestError {
+    let error = Error::network(origin(url), format!("no secure connection: {error}"));
+    let hint = "behind a proxy with its own certificate, set SSL_CERT_FILE to a file of trusted \
+         certificates; a wrong clock makes certificates invalid, too";
+    RequestError::Permanent(error.with_remedy(hint))
 }
 
 fn timed_out() -> RequestError {
@@ -236,9 +258,12 @@ fn timed_out() -> RequestError {
 pub(super) fn from_io(error: &io::Error) -> RequestError {
     use io::ErrorKind as Kind;
     match error.kind() {
-        Kind::ConnectionRefused | Kind::NetworkUnreachable | Kind::HostUnreachable => {
-            RequestError::Unreachable(error.to_string())
-        }
+        Kind::ConnectionRefused
+        | Kind::NetworkUnreachable
+        | Kind::NetworkDown
+        | Kind::HostUnreachable
+        | Kind::AddrNotAvailable
+        | Kind::PermissionDenied => RequestError::Unreachable(error.to_string()),
         Kind::TimedOut | Kind::WouldBlock => timed_out(),
         _ => RequestError::Temporary {
             cause: format!("the connection was interrupted: {error}"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{ListedFile, RepoId};
+use super::{LeftOutFile, ListedFile, RepoId};
 
 /// An event of a fetch.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,8 +22,8 @@ pub enum Event {
         gated: bool,
         /// Files to fetch, unless they are here already.
         files: Vec<ListedFile>,
-        /// Files that are not fetched.
-        left_out: Vec<ListedFile>,
+        /// Files that are not fetched, and why.
+        left_out: Vec<LeftOutFile>,
     },
     /// The free disk space may not suffice.
     LittleSpace {

@@ -1,5 +1,6 @@
 //! Fetching the files of a repository.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::client::Client;
 use super::event::Event;
 use super::file::{RemoteFile, write_error};
 use super::listing::Listing;
+use super::model_files::NamedFiles;
 use super::repo::ListedFile;
 use super::response::{RepoRevision, RequestError};
 use super::select::select;
@@ -149,11 +151,30 @@ fn fetch_online(
     let listing =
         client.with_retries(id.as_str(), report, |_| (0, Listing::read(&client, repo)))?;
     let Listing { commit, files, license, gated } = listing;
-    let (files, left_out) = select(id, kind, files, &options.include)?;
     let directory = match &options.output {
         Some(output) => output.clone(),
         None => cached.snapshot(&commit),
     };
+    fs::create_dir_all(&directory).map_err(|e| write_error(&directory, &e))?;
+    let transfer = Transfer { client: &client, repo, cached, options, commit: &commit };
+
+    // Which files a model needs can stand in other files, which are fetched first and reported in their turn.
+    let paths: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
+    let chooses = kind == RepoKind::Model && options.include.is_empty();
+    let sources = if chooses { NamedFiles::sources(&paths) } else { Vec::new() };
+    let mut early = Vec::new();
+    let mut done = BTreeMap::new();
+    for path in &sources {
+        let result = transfer.fetch(path, &mut |event| match event {
+            Event::Finished { .. } => early.push(event.clone()),
+            Event::Received { .. } => {}
+            _ => report(event),
+        });
+        done.insert(path.as_str(), result?);
+    }
+    let named = NamedFiles::read(&directory, &sources);
+
+    let (files, left_out) = select(id, kind, files, &options.include, &named)?;
     report(&Event::Listed {
         id: id.clone(),
         commit: commit.clone(),
@@ -162,38 +183,60 @@ fn fetch_online(
         files: files.clone(),
         left_out,
     });
-    fs::create_dir_all(&directory).map_err(|e| write_error(&directory, &e))?;
     let absent = files.iter().filter(|file| !directory.join(&file.path).exists());
     let needed: u64 = absent.filter_map(|file| file.size).sum();
     if let Some(free) = free_space(&directory).filter(|&free| free < needed) {
         report(&Event::LittleSpace { needed, free });
     }
 
-    let mut online = OnlineFetch { commit, license, files: files.len(), bytes: 0, unchecked: 0 };
+    early.iter().for_each(&mut *report);
+    let mut online =
+        OnlineFetch { commit: commit.clone(), license, files: files.len(), bytes: 0, unchecked: 0 };
     for ListedFile { path, .. } in &files {
-        let commit = &online.commit;
+        let (size, checked) = match done.get(path.as_str()) {
+            Some(&done) => done,
+            None => transfer.fetch(path, report)?,
+        };
+        online.bytes += size;
+        online.unchecked += usize::from(!checked);
+    }
+    if options.output.is_none() {
+        cached.point_at(&commit)?;
+    }
+    Ok((directory, online))
+}
+
+/// The transfer of the files of one commit.
+struct Transfer<'a> {
+    client: &'a Client<'a>,
+    repo: &'a RepoRevision<'a>,
+    cached: &'a Cached,
+    options: &'a FetchOptions,
+    commit: &'a str,
+}
+
+impl Transfer<'_> {
+    /// Fetches the file at `path`. Returns its size in bytes, and whether it was verified by a checksum.
+    fn fetch(
+        &self,
+        path: &str,
+        report: &mut dyn FnMut(&Event),
+    ) -> Result<(u64, bool), RequestError> {
+        let Self { client, repo, cached, options, commit } = *self;
         let remote = client
-            .with_retries(path, report, |_| (0, RemoteFile::open(&client, repo, commit, path)))?;
+            .with_retries(path, report, |_| (0, RemoteFile::open(client, repo, commit, path)))?;
         let checked = match &options.output {
-            Some(output) => {
-                let target = output.join(path);
-                fetch_file(&client, repo, &remote, &target, report)?
-            }
+            Some(output) => fetch_file(client, repo, &remote, &output.join(path), report)?,
             None => {
-                let _held = lock(&client, cached, &remote, report)?;
-                let checked =
-                    fetch_file(&client, repo, &remote, &cached.blob(&remote.etag), report)?;
+                let _held = lock(client, cached, &remote, report)?;
+                let blob = cached.blob(&remote.etag);
+                let checked = fetch_file(client, repo, &remote, &blob, report)?;
                 cached.link(commit, path, &remote.etag)?;
                 checked
             }
         };
-        online.bytes += remote.size;
-        online.unchecked += usize::from(!checked);
+        Ok((remote.size, checked))
     }
-    if options.output.is_none() {
-        cached.point_at(&online.commit)?;
-    }
-    Ok((directory, online))
 }
 
 /// Fetches `remote` to `target`, unless it is there. Returns whether it was verified by a checksum.

@@ -69,6 +69,50 @@ pub struct ListedFile {
     pub size: Option<u64>,
 }
 
+/// A file of a repository that is not fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOutFile {
+    /// The file.
+    #[serde(flatten)]
+    pub file: ListedFile,
+    /// Why it is not fetched.
+    pub reason: LeftOutReason,
+}
+
+/// Why a file is not fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOutReason {
+    /// The same weights are fetched from another file.
+    SameWeights,
+    /// Its folder is not one that config.json names.
+    UnnamedFolder,
+    /// Its format is not read.
+    OtherFormat,
+    /// It is state of a training run.
+    TrainingState,
+    /// The data set is in the parquet files.
+    BesideParquet,
+    /// No pattern of the user matches it.
+    NotIncluded,
+    /// It is neither a config nor a tokenizer nor weights.
+    NotPart,
+}
+
+impl LeftOutReason {
+    /// The reason, for the user; none if the file could not matter to a model.
+    pub fn text(self) -> Option<&'static str> {
+        match self {
+            Self::SameWeights => Some("the same weights are fetched from other files"),
+            Self::UnnamedFolder => Some("config.json does not name these folders"),
+            Self::OtherFormat => Some("normed reads safetensors and PyTorch files"),
+            Self::TrainingState => Some("state of a training run, which no model needs"),
+            Self::BesideParquet => Some("the data set is in the parquet files"),
+            Self::NotIncluded | Self::NotPart => None,
+        }
+    }
+}
+
 impl fmt::Display for RepoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

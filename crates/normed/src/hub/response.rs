@@ -104,7 +104,11 @@ impl RepoRevision<'_> {
             )),
             (403, _) => invalid("the token has no read access")
                 .with_remedy(format!("give the token read access: {endpoint}/settings/tokens")),
-            (408 | 425 | 429 | 500..=599, _) => {
+            (407, _) => Error::network(&place, "the proxy asks for a name and a password")
+                .with_remedy("set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT"),
+            (511, _) => Error::network(&place, "the network asks to log in first")
+                .with_remedy("open any web page in a browser on this machine, and log in there"),
+            (408 | 425 | 429 | 500 | 502..=504 | 520..=530, _) => {
                 let wait = header("retry-after").and_then(|s| s.trim().parse().ok());
                 let cause = match status.as_u16() {
                     429 => "the hub has received too many requests from this address".to_owned(),

@@ -1,30 +1,48 @@
 //! The choice of the files to fetch.
 
+use std::collections::BTreeSet;
+
 use glob::Pattern;
 
 use super::RepoKind;
-use super::repo::ListedFile;
+use super::model_files::{ModelFiles, NamedFiles};
+use super::repo::{LeftOutFile, LeftOutReason, ListedFile};
 use crate::{Error, Result};
 
-/// Divides files into those to fetch and the others.
+/// Divides files into those to fetch and the others. `named` is what the repository's own files name.
+///
+/// # Errors
+/// If no file of a model or a data set is among them, or if a pattern is wrong or matches no file.
 pub(super) fn select(
     id: &impl std::fmt::Display,
     kind: RepoKind,
     files: Vec<ListedFile>,
     include: &[String],
-) -> Result<(Vec<ListedFile>, Vec<ListedFile>)> {
+    named: &NamedFiles,
+) -> Result<(Vec<ListedFile>, Vec<LeftOutFile>)> {
     if !include.is_empty() {
         return by_pattern(id, files, include);
     }
-    let paths: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
-    let (chosen, left): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| match kind {
-        RepoKind::Model => is_model_file(&file.path, &paths),
-        RepoKind::Dataset => is_dataset_file(&file.path, &paths),
-    });
+    let paths: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
+    let model = ModelFiles::new(&paths, named);
+    let (mut chosen, mut left) = (Vec::new(), Vec::new());
+    for file in files {
+        let reason = match kind {
+            _ if is_about(&file.path) => None,
+            RepoKind::Model => model.reason_against(&file.path),
+            RepoKind::Dataset => dataset_reason_against(&file.path, &paths),
+        };
+        match reason {
+            None => chosen.push(file),
+            Some(reason) => left.push(LeftOutFile { file, reason }),
+        }
+    }
     if chosen.iter().all(|file| is_about(&file.path)) {
         let cause = format!("has no file of a {}", kind.name());
         return Err(Error::invalid(id, cause).with_remedy(match left.first() {
-            Some(file) => format!("choose files yourself, as with --include \"{}\"", file.path),
+            Some(LeftOutFile { file, .. }) => {
+                format!("choose files yourself, as with --include \"{}\"", file.path)
+            }
             None => "the repository is empty".into(),
         }));
     }
@@ -36,7 +54,7 @@ fn by_pattern(
     id: &impl std::fmt::Display,
     files: Vec<ListedFile>,
     include: &[String],
-) -> Result<(Vec<ListedFile>, Vec<ListedFile>)> {
+) -> Result<(Vec<ListedFile>, Vec<LeftOutFile>)> {
     let mut patterns = Vec::new();
     for text in include {
         let pattern = Pattern::new(text).map_err(|error| {
@@ -51,7 +69,10 @@ fn by_pattern(
         }
         patterns.push(pattern);
     }
-    Ok(files.into_iter().partition(|file| patterns.iter().any(|p| p.matches(&file.path))))
+    let (chosen, left): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| patterns.iter().any(|p| p.matches(&file.path)));
+    let left_out = |file| LeftOutFile { file, reason: LeftOutReason::NotIncluded };
+    Ok((chosen, left.into_iter().map(left_out).collect()))
 }
 
 /// Whether a file describes the repository itself.
@@ -63,44 +84,11 @@ fn is_about(path: &str) -> bool {
             .any(|start| name.starts_with(start))
 }
 
-/// Whether a file is needed of a model: configs, tokenizer and weights at the top of the repository. Weights are
-/// fetched once: safetensors rather than PyTorch files, and no second precision (`model.fp16.safetensors`)
-/// or second naming (`consolidated`) next to the usual files.
-fn is_model_file(path: &str, all: &[String]) -> bool {
-    if path.contains('/') {
-        return false;
-    }
-    let Some((stem, extension)) = path.rsplit_once('.') else { return is_about(path) };
-    let any =
-        |right: &dyn Fn(&str) -> bool| all.iter().any(|path| !path.contains('/') && right(path));
-    match extension {
-        "safetensors" => {
-            let usual = |path: &str| {
-                path.strip_suffix(".safetensors")
-                    .is_some_and(|stem| !stem.contains('.') && !stem.starts_with("consolidated"))
-            };
-            usual(path) || !any(&usual)
-        }
-        "bin" | "pt" | "pth" => {
-            const TRAINING_FILES: [&str; 4] =
-                ["training_args", "optimizer", "scheduler", "rng_state"];
-            let whole = !stem.starts_with("mm_projector");
-            let safetensors = any(&|path| path.ends_with(".safetensors"));
-            !(whole && safetensors || TRAINING_FILES.iter().any(|start| stem.starts_with(start)))
-        }
-        "json" => {
-            !["trainer_state", "all_results", "train_results", "eval_results"].contains(&stem)
-        }
-        "txt" => ["vocab", "merges"].contains(&stem) || is_about(path),
-        "model" | "jinja" | "tiktoken" => true,
-        _ => is_about(path),
-    }
-}
-
-/// Whether a file is needed of a data set: parquet files, or everything if there are none.
-fn is_dataset_file(path: &str, all: &[String]) -> bool {
+/// Why a file is not needed of a data set, which is its parquet files, or everything if there are none.
+fn dataset_reason_against(path: &str, all: &BTreeSet<String>) -> Option<LeftOutReason> {
     let is_parquet = |path: &str| path.ends_with(".parquet");
-    is_parquet(path) || is_about(path) || !all.iter().any(|path| is_parquet(path))
+    let needed = is_parquet(path) || !all.iter().any(|path| is_parquet(path));
+    (!needed).then_some(LeftOutReason::BesideParquet)
 }
 
 #[cfg(test)]
@@ -111,39 +99,13 @@ mod tests {
         let files =
             paths.iter().map(|path| ListedFile { path: (*path).into(), size: None }).collect();
         let include: Vec<String> = include.iter().map(|text| (*text).into()).collect();
-        let (chosen, left) = select(&"a/b", kind, files, &include)?;
+        let (chosen, left) = select(&"a/b", kind, files, &include, &NamedFiles::default())?;
         assert_eq!(chosen.len() + left.len(), paths.len());
         Ok(chosen.into_iter().map(|file| file.path).collect())
     }
 
     #[test]
-    fn a_model_is_fetched_once_and_whole() {
-        let common = ["README.md", "LICENSE.txt", "config.json", "tokenizer.model", "vocab.txt"];
-        let never = [
-            ".gitattributes",
-            "flax_model.msgpack",
-            "tf_model.h5",
-            "onnx/model.onnx",
-            "onnx/config.json",
-            "training_args.bin",
-            "trainer_state.json",
-            "photo.png",
-            "requirements.txt",
-        ];
-        for (weights, duplicates) in [
-            (
-                &["model-1.safetensors", "model.safetensors.index.json"][..],
-                &["pytorch_model-1.bin", "consolidated.safetensors", "model.fp16.safetensors"][..],
-            ),
-            (&["pytorch_model-1.bin", "mm_projector.bin"], &[]),
-            (&["model.safetensors", "mm_projector.bin"], &["model_base.pth"]),
-            (&["model_base.pth"], &[]),
-            (&["model.fp16.safetensors"], &[]),
-        ] {
-            let wanted = [&common[..], weights].concat();
-            let all = [&wanted[..], duplicates, &never[..]].concat();
-            assert_eq!(chosen(RepoKind::Model, &all, &[]).unwrap(), wanted);
-        }
+    fn a_repository_without_a_model_is_an_error() {
         let error = chosen(RepoKind::Model, &["README.md", "x.gguf"], &[]).unwrap_err().to_string();
         assert!(error.contains("no file of a model") && error.contains("x.gguf"), "{error}");
     }
