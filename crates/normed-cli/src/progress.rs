@@ -93,7 +93,7 @@ impl Progress {
 /// The lines that report an event, if any.
 fn lines(event: &Event) -> Vec<String> {
     match event {
-        Event::Started { output, resumed_at, train, validate, test, steps, epochs } => {
+        Event::Started { output, resumed_at, train, validate, test, steps, epochs, .. } => {
             let resumed = resumed_at.map(|step| format!(", resumed after step {step}"));
             vec![format!(
                 "{}: {epochs} epochs of {train} examples, {steps} steps{}; {validate} validation \

@@ -157,6 +157,7 @@ fn prompt(rule: &PromptRule, image_tokens: usize) -> Value {
         "ids": ids.collect::<Vec<_>>(),
         "image_tokens": image_tokens,
         "context": rule.context(),
+        "date": rule.date(),
     })
 }
 
@@ -166,9 +167,12 @@ fn prompt_text(rule: &PromptRule, image_tokens: usize) -> String {
         id => id.to_string(),
     };
     let ids = rule.sample_prompt().ids.iter().map(id).collect::<Vec<_>>().join(" ");
+    let date = rule.date().map_or_else(String::new, |date| {
+        format!("\n  the template asks for today's date and gets {date} on every day")
+    });
     format!(
         "example prompt in the template {} (answers end with token {}; {} positions in all)\n  \
-         {:?}\n  {ids}\n\n",
+         {:?}\n  {ids}{date}\n\n",
         rule.template().name(),
         rule.end_token(),
         rule.context(),

@@ -217,6 +217,14 @@ impl TextRule {
             Self::Prompt(_) => None,
         }
     }
+
+    /// The date that a chat template gets for today's; none if it asks for none.
+    pub fn prompt_date(&self) -> Option<&'static str> {
+        match self {
+            Self::Question(_) => None,
+            Self::Prompt(rule) => rule.date(),
+        }
+    }
 }
 
 impl QuestionRule {

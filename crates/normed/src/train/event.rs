@@ -36,6 +36,9 @@ pub enum Event {
         steps: usize,
         /// Passes over the training examples.
         epochs: usize,
+        /// The date that the chat template gets for today's, on every day the same; absent if it asks for none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        prompt_date: Option<String>,
     },
     /// The batch size and the recomputation level were chosen so that the run stays inside the
     /// recipe's memory limit.

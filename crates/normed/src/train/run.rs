@@ -176,6 +176,7 @@ impl<'a> Run<'a> {
             test: self.splits.test.len(),
             steps: self.steps,
             epochs: self.epochs,
+            prompt_date: self.collator.text_rule.prompt_date().map(str::to_owned),
         })?;
         if !report.skipped_rows.is_empty() {
             self.log.emit(Event::Skipped { rows: report.skipped_rows })?;

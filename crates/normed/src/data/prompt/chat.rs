@@ -2,18 +2,16 @@
 
 use std::path::Path;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, ErrorKind};
-use minijinja_contrib::pycompat::unknown_method_callback;
-use serde_json::{Map, Value, json};
+use minijinja::Environment;
+use minijinja::value::Value;
 
+use super::jinja::{PROMPT_DATE, chat_environment};
 use super::placeholder::IMAGE_TEXT;
 use crate::files::{CONFIG_LIMIT, read_json, read_text};
 use crate::{Error, Result};
 
-/// Limit of a template's steps: one that loops endlessly fails.
-const FUEL: u64 = 1_000_000;
+/// The folder where transformers keeps templates besides the default one.
+const TEMPLATES: &str = "additional_chat_templates";
 /// A question and an answer for examining the template.
 const QUESTION: &str = "Is there an abnormality?";
 const ANSWER: &str = "Unremarkable";
@@ -26,7 +24,7 @@ pub(super) struct ChatTemplate {
     source: String,
     environment: Environment<'static>,
     /// The special tokens that a template may use, such as `bos_token`.
-    tokens: Map<String, Value>,
+    tokens: Vec<(String, String)>,
     content: Content,
 }
 
@@ -55,17 +53,10 @@ impl ChatTemplate {
 
     /// Compiles `source`, and finds out which kind of content it supports.
     pub(super) fn new(place: &str, source: &str, tokens: &[(&str, String)]) -> Result<Self> {
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.expect("Jinja's own delimiters are valid"));
-        environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(unknown_method_callback);
-        environment.add_function("raise_exception", |cause: String| {
-            Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, cause))
-        });
+        let mut environment = chat_environment();
         let wrong = |e: minijinja::Error| Error::invalid(place, format!("chat_template: {e}"));
         environment.add_template_owned("chat", without_generation_tags(source)).map_err(wrong)?;
-        let token = |(key, token): &(&str, String)| ((*key).to_owned(), token.as_str().into());
+        let token = |(key, token): &(&str, String)| ((*key).to_owned(), token.clone());
         let mut template = Self {
             place: place.to_owned(),
             source: source.to_owned(),
@@ -92,22 +83,21 @@ impl ChatTemplate {
         Ok(template)
     }
 
+    /// The date that the template gets for today's; none if it asks for none.
+    pub(super) fn date(&self) -> Option<&'static str> {
+        self.source.contains("strftime_now").then_some(PROMPT_DATE)
+    }
+
     /// Renders a user's message and the start of the assistant's answer.
     pub(super) fn prompt(&self, question: &str, images: usize) -> Result<String> {
-        self.render(json!([self.user_message(question, images)]), true)
+        self.render(vec![self.user_message(question, images)], true)
     }
 
     /// The text between a prompt and an answer, and the text after the answer. If the template renders whole
     /// conversations otherwise than prompts, a space is put before the answer, and nothing after it.
     pub(super) fn around_answer(&self) -> (String, String) {
-        let answer = match self.content {
-            Content::Parts => json!([{"type": "text", "text": ANSWER}]),
-            Content::Text => json!(ANSWER),
-        };
-        let messages =
-            json!([self.user_message(QUESTION, 1), {"role": "assistant", "content": answer}]);
         let prompt = self.prompt(QUESTION, 1).unwrap_or_default();
-        let whole = self.render(messages, false).unwrap_or_default();
+        let whole = self.conversation().unwrap_or_default();
         let around = whole.strip_prefix(&prompt).and_then(|rest| rest.split_once(ANSWER));
         match around {
             Some((before, behind)) => (before.to_owned(), behind.to_owned()),
@@ -116,45 +106,76 @@ impl ChatTemplate {
         }
     }
 
+    /// Renders a question and its answer.
+    fn conversation(&self) -> Result<String> {
+        let answer = match self.content {
+            Content::Parts => Value::from(vec![text_part(ANSWER)]),
+            Content::Text => Value::from(ANSWER),
+        };
+        self.render(vec![self.user_message(QUESTION, 1), message("assistant", answer)], false)
+    }
+
     fn user_message(&self, question: &str, images: usize) -> Value {
         let content = match self.content {
             Content::Parts => {
-                let mut parts = vec![json!({"type": "image"}); images];
-                parts.push(json!({"type": "text", "text": question}));
-                Value::Array(parts)
+                let mut parts = vec![map(&[("type", Value::from("image"))]); images];
+                parts.push(text_part(question));
+                Value::from(parts)
             }
-            Content::Text => json!(format!("{IMAGE_TEXT}\n").repeat(images) + question),
+            Content::Text => Value::from(format!("{IMAGE_TEXT}\n").repeat(images) + question),
         };
-        json!({"role": "user", "content": content})
+        message("user", content)
     }
 
-    fn render(&self, messages: Value, add_generation_prompt: bool) -> Result<String> {
-        let mut context = self.tokens.clone();
-        context.insert("messages".into(), messages);
-        context.insert("add_generation_prompt".into(), add_generation_prompt.into());
+    /// As transformers does: `tools` and `documents` are none, not undefined.
+    fn render(&self, messages: Vec<Value>, add_generation_prompt: bool) -> Result<String> {
+        let mut context = vec![
+            ("messages", Value::from(messages)),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
+        ];
+        context.extend(self.tokens.iter().map(|(key, token)| (key.as_str(), token.into())));
         let template = self.environment.get_template("chat");
-        let text = template.and_then(|template| template.render(Serde(&context)));
+        let text = template.and_then(|template| template.render(map(&context)));
         text.map_err(|e| Error::invalid(&self.place, format!("chat_template: {e}")))
     }
 }
 
-/// Finds the `chat_template` of the checkpoint in `dir`: in chat_template.jinja, chat_template.json,
-/// processor_config.json or tokenizer_config.json. Returns the file and the template.
+/// A map whose keys keep their order, which a template can show.
+fn map(entries: &[(&str, Value)]) -> Value {
+    Value::from_pairs(entries.iter().cloned())
+}
+
+fn message(role: &str, content: Value) -> Value {
+    map(&[("role", role.into()), ("content", content)])
+}
+
+fn text_part(text: &str) -> Value {
+    map(&[("type", "text".into()), ("text", text.into())])
+}
+
+/// Finds the `chat_template` of the checkpoint in `dir`: in chat_template.jinja, `default.jinja` of
+/// `additional_chat_templates`, chat_template.json, processor_config.json or tokenizer_config.json. Returns the file
+/// and the template.
 pub(in crate::data) fn find_chat_template(dir: &Path) -> Result<Option<(String, String)>> {
-    let jinja = dir.join("chat_template.jinja");
-    if jinja.is_file() {
-        let source = read_text(&jinja, CONFIG_LIMIT)?;
-        return Ok(Some((jinja.display().to_string(), source)));
+    for jinja in [dir.join("chat_template.jinja"), dir.join(TEMPLATES).join("default.jinja")] {
+        if jinja.is_file() {
+            let source = read_text(&jinja, CONFIG_LIMIT)?;
+            return Ok(Some((jinja.display().to_string(), source)));
+        }
     }
     for file in ["chat_template.json", "processor_config.json", "tokenizer_config.json"] {
         let path = dir.join(file);
         if !path.is_file() {
             continue;
         }
+        use serde_json::Value;
         let json: Value = read_json(&path)?;
         let source = match &json["chat_template"] {
             Value::Null => continue,
             Value::String(source) => Some(source.as_str()),
+            Value::Object(named) => named.get("default").and_then(Value::as_str),
             several => {
                 let mut named = several.as_array().into_iter().flatten();
                 let default = named.find(|template| template["name"] == "default");
@@ -162,13 +183,18 @@ pub(in crate::data) fn find_chat_template(dir: &Path) -> Result<Option<(String, 
             }
         };
         let cause = "chat_template is neither a text nor a list that contains `default`";
-        let source = source.ok_or_else(|| Error::invalid(path.display(), cause))?;
+        let source = source.ok_or_else(|| {
+            Error::invalid(path.display(), cause).with_remedy(
+                "name one of its templates `default`, or write the template into chat_template.jinja",
+            )
+        })?;
         return Ok(Some((path.display().to_string(), source.to_owned())));
     }
     Ok(None)
 }
 
-/// Removes the tags `{% generation %}`, which mark the assistant's text for transformers and do not change it.
+/// Replaces the tags `{% generation %}`, which mark the assistant's text for transformers and do not change it, by a
+/// block with a scope of its own, as theirs has.
 fn without_generation_tags(source: &str) -> String {
     let mut plain = String::with_capacity(source.len());
     let mut rest = source;
@@ -176,8 +202,8 @@ fn without_generation_tags(source: &str) -> String {
         let (inside, behind) = tag.split_once("%}").unwrap_or((tag, ""));
         let word = inside.trim_matches(['-', '+', ' ', '\n', '\t', '\r']);
         let other = match word {
-            "generation" => inside.replace(word, "if true"),
-            "endgeneration" => inside.replace(word, "endif"),
+            "generation" => inside.replace(word, "with"),
+            "endgeneration" => inside.replace(word, "endwith"),
             _ => inside.to_owned(),
         };
         plain.push_str(before);
@@ -200,6 +226,44 @@ mod tests {
 
     fn template(source: &str) -> Result<ChatTemplate> {
         ChatTemplate::new("t.jinja", source, &[("bos_token", "<s>".into())])
+    }
+
+    /// Popular templates, and what they may use, as transformers renders them
+    /// (goldens by reference/make_chat_template_goldens.py).
+    #[test]
+    fn templates_are_rendered_as_by_transformers() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            name: String,
+            template: String,
+            content: String,
+            prompt: String,
+            conversation: Option<String>,
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/chat_templates.json");
+        let cases: Vec<Case> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        assert!(cases.len() > 20);
+        let tokens = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
+        for Case { name, template, content, prompt, conversation } in cases {
+            let chat = ChatTemplate::new("t.jinja", &template, &tokens)
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            let expected = if content == "text" { Content::Text } else { Content::Parts };
+            assert_eq!(chat.content, expected, "{name}");
+            assert_eq!(chat.prompt(QUESTION, 1).unwrap(), prompt, "{name}");
+            assert_eq!(chat.conversation().ok(), conversation, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_date_of_a_prompt_is_fixed_and_known() {
+        let source = "{{ messages[0].content }}{{ strftime_now('%d %b %Y, %-m/%-d, %A %%') }}";
+        let chat = template(source).unwrap();
+        let prompt = chat.prompt("?", 1).unwrap();
+        assert_eq!(prompt, "<image>\n?26 Jul 2024, 7/26, Friday %");
+        assert_eq!(chat.date(), Some("2024-07-26"));
+        assert_eq!(template("{{ messages[0].content }}").unwrap().date(), None);
+        let error = template("{{ messages[0].content }}{{ strftime_now('%Q') }}").unwrap_err();
+        assert!(error.to_string().contains("`%Q`"), "{error}");
     }
 
     #[test]
@@ -273,6 +337,11 @@ mod tests {
         assert_eq!(prompt(), "1<image>\n?");
         write("chat_template.json", r#"{"chat_template": "2{{ messages[0].content }}"}"#);
         assert_eq!(prompt(), "2<image>\n?");
+        fs::create_dir(dir.path().join(TEMPLATES)).unwrap();
+        write("additional_chat_templates/tool.jinja", "4");
+        assert_eq!(prompt(), "2<image>\n?");
+        write("additional_chat_templates/default.jinja", "5{{ messages[0].content }}");
+        assert_eq!(prompt(), "5<image>\n?");
         write("chat_template.jinja", "3{{ messages[0].content }}\n");
         assert_eq!(prompt(), "3<image>\n?");
         write("chat_template.jinja", "{%");

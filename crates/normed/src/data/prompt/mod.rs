@@ -1,6 +1,7 @@
 //! Prompts: from a question and an answer to the tokens of a causal language model.
 
 pub(super) mod chat;
+mod jinja;
 mod placeholder;
 mod rule;
 mod special_tokens;

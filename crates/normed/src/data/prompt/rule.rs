@@ -140,6 +140,12 @@ impl PromptRule {
         self.template.name()
     }
 
+    /// The date, as year, month and day, that the chat template gets for today's; none if it asks for none. It is
+    /// the same on every day, so that prompts are.
+    pub fn date(&self) -> Option<&'static str> {
+        self.template.date()
+    }
+
     /// The number of positions of the model.
     pub fn context(&self) -> usize {
         self.context

@@ -145,6 +145,14 @@ impl Template {
         }
     }
 
+    /// The date that the template gets for today's; none if it asks for none.
+    pub(super) fn date(&self) -> Option<&'static str> {
+        match self {
+            Self::Chat(chat) => chat.date(),
+            Self::Conversation(_) => None,
+        }
+    }
+
     /// Text that ends an answer, besides the end token.
     pub(super) fn stop(&self) -> Option<&'static str> {
         match self {
