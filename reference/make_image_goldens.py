@@ -7,11 +7,14 @@
   one picture that a formula draws, at 384 pixels;
 - clip_rule.safetensors: pictures, some of them from VQA-RAD (CC0) and made small, and their pixel
   values after CLIPImageProcessorPil, plainly and padded to a square as LLaVA does;
+- processors.safetensors: pictures, preprocessor configs with every filter, crop and way of padding (under
+  `configs`, JSON), and the pixel values that transformers' processors make by them;
 - image_files/: small pictures in the formats and modes that a medical archive may hold;
 - image_files.safetensors: the RGB that transformers' convert_to_rgb makes of each.
 """
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -85,6 +88,33 @@ def clip_goldens(vqa_rad):
     return tensors
 
 
+def processor_goldens():
+    """Every filter of Pillow, and every way to a square of one size."""
+    rng = np.random.default_rng(3)
+    pictures = [soft(rng, *shape) for shape in [(17, 22), (40, 13)]]
+    square, edge = lambda side: {"height": side, "width": side}, lambda side: {"shortest_edge": side}
+    blip, clip, llava = "BlipImageProcessor", "CLIPImageProcessor", "LlavaImageProcessor"
+    cases = [(blip, {"size": square(12), "resample": number}) for number in range(6)]
+    cases += [(clip, {"size": edge(12), "crop_size": square(12), "resample": number}) for number in range(6)]
+    cases += [
+        (blip, {"size": square(15), "do_center_crop": True, "crop_size": square(12)}),
+        (blip, {"size": edge(12), "do_center_crop": True, "crop_size": square(9), "resample": 2}),
+        (clip, {"size": edge(13), "crop_size": square(8)}),
+        (clip, {"size": square(13), "crop_size": square(8), "resample": 2}),
+        (clip, {"size": square(12), "do_center_crop": False, "do_pad": True}),
+        (llava, {"size": edge(15), "crop_size": square(12), "do_pad": True, "resample": 1}),
+        (llava, {"size": edge(12), "do_center_crop": False, "do_pad": True}),
+        (llava, {"size": edge(12), "crop_size": square(12), "do_rescale": False, "do_normalize": False}),
+    ]
+    classes = {blip: BlipImageProcessorPil, clip: CLIPImageProcessorPil, llava: LlavaImageProcessorPil}
+    tensors = {f"picture.{n}": picture for n, picture in enumerate(pictures)}
+    for i, (name, keys) in enumerate(cases):
+        for n, picture in enumerate(pictures):
+            values = classes[name](**keys)(Image.fromarray(picture))["pixel_values"][0]
+            tensors[f"{i}.{n}"] = np.ascontiguousarray(values, dtype=np.float32)
+    return tensors, {"configs": json.dumps([{"image_processor_type": name, **keys} for name, keys in cases])}
+
+
 def png16(array):
     out = io.BytesIO()
     Image.fromarray(array.astype(np.uint16)).save(out, "PNG")
@@ -128,4 +158,6 @@ if __name__ == "__main__":
         old.unlink()
     save_file(clip_goldens(vqa_rad / "VQA_RAD Image Folder"), out / "clip_rule.safetensors")
     save_file(rule_goldens(), out / "image_rule.safetensors")
+    tensors, metadata = processor_goldens()
+    save_file(tensors, out / "processors.safetensors", metadata)
     save_file(file_goldens(out / "image_files"), out / "image_files.safetensors")

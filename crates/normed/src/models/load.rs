@@ -125,13 +125,16 @@ pub struct ModelDeclaration {
 /// ```
 ///
 /// # Errors
-/// If config.json cannot be read or is of no known family, or if a tokenizer is there and does not fit it.
+/// If config.json cannot be read or is of no known family, or if a tokenizer or an image processor is there and
+/// does not fit it.
 pub fn declare_model(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<ModelDeclaration> {
     let ConfigFile { config, layout, json } = ConfigFile::open(dir)?;
     let mut params = Parameters::new();
     config.declare(&mut params);
     expect_quantized(dir, &json, &mut params)?;
-    let text_rule = config.describe_text_rule(overrides.into(), dir, layout, &json)?;
+    let overrides = overrides.into();
+    config.open_image_processor(overrides, dir, &json)?;
+    let text_rule = config.describe_text_rule(overrides, dir, layout, &json)?;
     let named = json["architectures"][0].as_str();
     let architecture = named.unwrap_or_else(|| config.architecture(layout));
     Ok(ModelDeclaration {
@@ -182,8 +185,8 @@ pub fn load(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result<LoadedMod
 /// Reads the model in `dir`. Weights that are f32 or bf16 stay in their mapped file; call
 /// [`Parameters::set_precision`] before computing with them.
 ///
-/// If `overrides` has another image size than the checkpoint, position embeddings are interpolated. Images
-/// always get the size that the model reads, whatever preprocessor_config.json says.
+/// If `overrides` has another image size than the checkpoint, position embeddings are interpolated, and images
+/// get that size whatever preprocessor_config.json says.
 ///
 /// # Errors
 /// If a file cannot be read, if the files do not fit each other, or if the model cannot have what `overrides`
@@ -200,7 +203,7 @@ pub fn load_as_stored(dir: &Path, overrides: impl Into<LoadOverrides>) -> Result
     if let Some(size) = overrides.image_size.filter(|&size| config.image_size() != Some(size)) {
         config.set_image_size(size)?;
         let (model, params) = resize_positions(&**config, params)?;
-        let image_processor = config.open_image_processor(dir, &json)?;
+        let image_processor = config.open_image_processor(overrides, dir, &json)?;
         unloaded = UnloadedModel { model, params, image_processor, ..unloaded };
     }
     Ok(unloaded.into_loaded(dir.to_owned(), content_hash))
@@ -218,7 +221,7 @@ pub fn read_config(dir: &Path) -> Result<Value> {
 fn declare(file: ConfigFile, dir: &Path, overrides: LoadOverrides) -> Result<UnloadedModel> {
     let ConfigFile { mut config, layout, json } = file;
     let (tokenizer, text_rule) = config.open_tokenizer(overrides, dir, layout, &json)?;
-    let image_processor = config.open_image_processor(dir, &json)?;
+    let image_processor = config.open_image_processor(overrides, dir, &json)?;
     let mut params = Parameters::new();
     let model = config.declare(&mut params);
     expect_quantized(dir, &json, &mut params)?;

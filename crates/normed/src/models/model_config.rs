@@ -55,8 +55,14 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// The model's image processor, with the settings in `dir`; `json` is config.json's content.
     ///
     /// # Errors
-    /// If its config cannot be read, or asks for what the processor does not do.
-    fn open_image_processor(&self, dir: &Path, json: &Value) -> Result<Arc<dyn ImageProcessor>>;
+    /// If its config cannot be read, asks for what the processor does not do, or is for images of another size
+    /// than the model reads, unless `overrides` names the size.
+    fn open_image_processor(
+        &self,
+        overrides: LoadOverrides,
+        dir: &Path,
+        json: &Value,
+    ) -> Result<Arc<dyn ImageProcessor>>;
 
     /// The tokenizer in `dir`, and how questions and answers become token ids; `json` is config.json's content.
     ///

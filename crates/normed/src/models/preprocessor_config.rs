@@ -1,93 +1,21 @@
 //! preprocessor_config.json of the image processors that make every image a square of one size:
 //! transformers' `BlipImageProcessor`, `CLIPImageProcessor` and `LlavaImageProcessor`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::processor_keys::{
+    BLIP, CLIP, Channels, Framing, LLAVA, NestedConfig, ProcessorClass, ProcessorConfig,
+};
 use super::square_processor::{Fit, SquareProcessor};
-use crate::data::{Image, ImageProcessor, ImageSize, ImageSource};
+use crate::data::{Image, ImageProcessor, ImageSize, ImageSource, Resampling};
 use crate::files::{read_json, write_atomically};
 use crate::{Error, Result};
-
-/// An image processor class of transformers. A model declares which classes it reads.
-#[derive(Debug, Clone, Copy)]
-pub struct ProcessorClass {
-    /// How `image_processor_type` begins: some versions of transformers append `Fast` or `Pil`.
-    name: &'static str,
-    fit: Fit,
-    /// The size if the file names none.
-    size: usize,
-}
-
-/// BLIP's class.
-pub(super) const BLIP: ProcessorClass =
-    ProcessorClass { name: "BlipImageProcessor", fit: Fit::Stretch, size: 384 };
-/// CLIP's class.
-pub(super) const CLIP: ProcessorClass =
-    ProcessorClass { name: "CLIPImageProcessor", fit: Fit::Crop, size: 224 };
-/// The name of CLIP's class before transformers 4.26.
-pub(super) const CLIP_EXTRACTOR: ProcessorClass =
-    ProcessorClass { name: "CLIPFeatureExtractor", ..CLIP };
-/// LLaVA's class: CLIP's, which can also pad.
-pub(super) const LLAVA: ProcessorClass = ProcessorClass { name: "LlavaImageProcessor", ..CLIP };
-
-/// The largest size that is accepted.
-const MAX_SIZE: usize = 4096;
-/// Pillow's number for bicubic.
-const BICUBIC: i64 = 3;
 
 /// The mean and standard deviation of the images that CLIP was trained on; BLIP and LLaVA use them too.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
-
-/// The keys of preprocessor_config.json that are read and written; others do not matter to these classes.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct ProcessorConfig {
-    image_processor_type: Option<String>,
-    #[serde(skip_serializing)]
-    feature_extractor_type: Option<String>,
-    size: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    crop_size: Option<Value>,
-    do_resize: Option<bool>,
-    resample: Option<i64>,
-    do_rescale: Option<bool>,
-    rescale_factor: Option<f64>,
-    do_normalize: Option<bool>,
-    image_mean: Option<Channels>,
-    image_std: Option<Channels>,
-    do_convert_rgb: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    do_center_crop: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    do_pad: Option<bool>,
-}
-
-/// One number for all channels or one for each.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "image_mean and image_std take one number or three")]
-enum Channels {
-    One(f32),
-    Each([f32; 3]),
-}
-
-impl Channels {
-    fn each(self) -> [f32; 3] {
-        match self {
-            Self::One(value) => [value; 3],
-            Self::Each(values) => values,
-        }
-    }
-}
-
-/// processor_config.json, where transformers 5 keeps the same settings.
-#[derive(Deserialize)]
-struct NestedConfig {
-    image_processor: Option<ProcessorConfig>,
-}
 
 impl SquareProcessor {
     /// The processor of a class with the class's default values.
@@ -96,6 +24,8 @@ impl SquareProcessor {
             size: class.size,
             num_tokens: 0,
             fit: class.fit,
+            resample: Resampling::Bicubic,
+            margin: 0,
             rescale_factor: 1.0 / 255.0,
             image_mean: CLIP_MEAN,
             image_std: CLIP_STD,
@@ -112,28 +42,41 @@ impl SquareProcessor {
         Self::new(CLIP)
     }
 
-    /// Reads preprocessor_config.json in `dir`, or else the `image_processor` of processor_config.json.
+    /// Reads the `image_processor` of processor_config.json in `dir`, or else preprocessor_config.json.
     ///
     /// `classes` are those that the model reads. The first is assumed if no class is named; its defaults
     /// replace absent keys, and an absent file.
     ///
     /// # Errors
     /// If a file cannot be read or parsed, names another class, or asks for a step that
-    /// [`ImageProcessor::apply`] does not make.
+    /// [`ImageProcessor::apply`] does not make; or if both files are there and differ.
     pub fn open(dir: &Path, classes: &[ProcessorClass]) -> Result<Self> {
-        let (plain, nested) =
-            (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
-        let (path, config) = if plain.is_file() {
-            let config: ProcessorConfig = read_json(&plain)?;
-            (plain, config)
-        } else if nested.is_file() {
-            let config: NestedConfig = read_json(&nested)?;
-            (nested, config.image_processor.unwrap_or_default())
-        } else {
-            (plain, ProcessorConfig::default())
-        };
-        let class = config.class(classes).map_err(|cause| Error::invalid(path.display(), cause))?;
-        Self::from_config(config, class).map_err(|cause| Error::invalid(path.display(), cause))
+        Ok(OpenedConfig::open(dir, classes)?.processor)
+    }
+
+    /// As [`SquareProcessor::open`], for a model that reads images of `size` x `size` pixels. Unless the user
+    /// chose that size (`is_chosen`), a size in the file must be the model's.
+    ///
+    /// # Errors
+    /// As [`SquareProcessor::open`]; or if the file has another size than the model.
+    pub fn open_for_size(
+        dir: &Path,
+        classes: &[ProcessorClass],
+        size: usize,
+        is_chosen: bool,
+    ) -> Result<Self> {
+        let OpenedConfig { path, processor, states_size } = OpenedConfig::open(dir, classes)?;
+        if states_size && processor.size != size && !is_chosen {
+            let own = processor.size;
+            let cause = format!(
+                "makes images of {own} x {own} pixels, but the model reads {size} x {size}"
+            );
+            return Err(Error::invalid(path.display(), cause).with_remedy(format!(
+                "correct `size` (and `crop_size`) here or `image_size` in config.json; to read images of \
+                 another size than the model was trained on, set `image_size = {own}` in the recipe"
+            )));
+        }
+        Ok(Self { size, ..processor })
     }
 
     /// Whether `dir` has a file that [`SquareProcessor::open`] reads.
@@ -142,7 +85,7 @@ impl SquareProcessor {
     }
 
     fn from_config(config: ProcessorConfig, class: ProcessorClass) -> Result<Self, String> {
-        let (fit, default) = (class.fit, Self::new(class));
+        let default = Self::new(class);
         for (key, value) in
             [("do_resize", config.do_resize), ("do_convert_rgb", config.do_convert_rgb)]
         {
@@ -150,27 +93,17 @@ impl SquareProcessor {
                 return Err(format!("{key} is false; only true is supported"));
             }
         }
-        if let Some(resample) = config.resample.filter(|&resample| resample != BICUBIC) {
-            return Err(format!("resample is {resample}; only {BICUBIC} (bicubic) is supported"));
-        }
-        let shape = |size: Value| shape(&size, fit).ok_or_else(|| wrong_size("size", &size));
-        let (size, fit) = config.size.map_or(Ok((default.size, fit)), shape)?;
-        let crops = config.do_center_crop.unwrap_or(default.fit == Fit::Crop);
-        let cropped = config.crop_size.as_ref().filter(|_| crops);
-        let cropped = cropped.map(|crop| square(crop).ok_or_else(|| wrong_size("crop_size", crop)));
-        if let Some(crop) = cropped.transpose()?.filter(|&crop| crop != size) {
-            return Err(format!(
-                "size is {size} and crop_size {crop}; only equal ones are supported"
-            ));
-        }
-        let pads = config.do_pad == Some(true);
-        if fit == Fit::Crop && !crops && !pads {
-            return Err("do_center_crop is false, so the images would differ in size".into());
-        }
+        let resample = config.resample.map_or(Ok(default.resample), |number| {
+            Resampling::from_number(number)
+                .ok_or_else(|| format!("resample is {number}; Pillow's filters are 0 to 5"))
+        })?;
+        let Framing { size, margin, fit } = Framing::of(&config, class)?;
         let mut processor = Self {
             size,
             num_tokens: 0,
-            fit: if pads { Fit::Pad } else { fit },
+            fit,
+            resample,
+            margin,
             rescale_factor: config.rescale_factor.unwrap_or(default.rescale_factor),
             image_mean: config.image_mean.map_or(default.image_mean, Channels::each),
             image_std: config.image_std.map_or(default.image_std, Channels::each),
@@ -188,17 +121,18 @@ impl SquareProcessor {
     }
 
     fn write(&self, dir: &Path) -> Result<()> {
-        let square = json!({"height": self.size, "width": self.size});
+        let square = |side: usize| json!({"height": side, "width": side});
+        let (enlarged, cut) = (self.size + self.margin, square(self.size));
         let (class, size, crop_size) = match self.fit {
-            Fit::Stretch => (BLIP, square, None),
-            Fit::Crop => (CLIP, json!({"shortest_edge": self.size}), Some(square)),
-            Fit::Pad => (LLAVA, json!({"shortest_edge": self.size}), Some(square)),
+            Fit::Stretch => (BLIP, square(enlarged), (self.margin > 0).then_some(cut)),
+            Fit::Crop => (CLIP, json!({"shortest_edge": enlarged}), Some(cut)),
+            Fit::Pad => (LLAVA, json!({"shortest_edge": enlarged}), Some(cut)),
         };
         let config = ProcessorConfig {
             image_processor_type: Some(class.name.into()),
             size: Some(size),
             do_resize: Some(true),
-            resample: Some(BICUBIC),
+            resample: Some(self.resample.number()),
             do_center_crop: crop_size.is_some().then_some(true),
             crop_size,
             do_pad: (self.fit == Fit::Pad).then_some(true),
@@ -243,56 +177,58 @@ impl ImageProcessor for SquareProcessor {
     }
 }
 
-impl ProcessorConfig {
-    /// Which of the model's classes the file names; the first if it names none.
-    fn class(&self, classes: &[ProcessorClass]) -> Result<ProcessorClass, String> {
-        match self.image_processor_type.as_ref().or(self.feature_extractor_type.as_ref()) {
-            None => Ok(classes[0]),
-            Some(name) => {
-                let known = classes.iter().find(|class| name.starts_with(class.name));
-                known.copied().ok_or_else(|| {
-                    let names = classes.iter().map(|class| class.name).collect::<Vec<_>>();
-                    let names = names.join(", ");
-                    format!("image_processor_type is `{name}`; this model supports {names}")
-                })
+/// The file of an image processor, and what it says.
+struct OpenedConfig {
+    /// The file; that of the usual name if there is none.
+    path: PathBuf,
+    processor: SquareProcessor,
+    /// Whether the file has a key for the size of images.
+    states_size: bool,
+}
+
+impl OpenedConfig {
+    /// As [`SquareProcessor::open`].
+    fn open(dir: &Path, classes: &[ProcessorClass]) -> Result<Self> {
+        let (plain, nested) =
+            (dir.join("preprocessor_config.json"), dir.join("processor_config.json"));
+        let of_plain = plain.is_file().then(|| read_json(&plain)).transpose()?;
+        let of_nested: Option<NestedConfig> =
+            nested.is_file().then(|| read_json(&nested)).transpose()?;
+        match (of_nested.and_then(|file| file.image_processor), of_plain) {
+            (Some(first), Some(second)) => {
+                let opened = Self::new(nested, first, classes)?;
+                let other = Self::new(plain, second, classes)?;
+                if opened.processor == other.processor {
+                    return Ok(opened);
+                }
+                let cause = format!("prepares images otherwise than {}", opened.path.display());
+                Err(Error::invalid(other.path.display(), cause).with_remedy(
+                    "remove the file that does not belong to the model: transformers 5 reads \
+                     processor_config.json, older versions preprocessor_config.json",
+                ))
             }
+            (Some(config), None) => Self::new(nested, config, classes),
+            (None, config) => Self::new(plain, config.unwrap_or_default(), classes),
         }
     }
-}
 
-/// The key `size`: a number or `{"shortest_edge": n}`, which processors that crop read as the shorter side;
-/// or `{"height": n, "width": n}`, to which images are stretched.
-fn shape(size: &Value, fit: Fit) -> Option<(usize, Fit)> {
-    match size.as_object() {
-        Some(sides) if sides.len() == 1 && fit == Fit::Crop => {
-            Some((square(sides.get("shortest_edge")?)?, Fit::Crop))
+    fn new(path: PathBuf, config: ProcessorConfig, classes: &[ProcessorClass]) -> Result<Self> {
+        let states_size = config.size.is_some() || config.crop_size.is_some();
+        let class = config.class(classes);
+        match class.and_then(|class| SquareProcessor::from_config(config, class)) {
+            Ok(processor) => Ok(Self { path, processor, states_size }),
+            Err(cause) => Err(Error::invalid(path.display(), cause)),
         }
-        Some(_) => Some((square(size)?, Fit::Stretch)),
-        None => Some((square(size)?, fit)),
     }
-}
-
-/// The side of a square: an integer, or `{"height": n, "width": n}`.
-fn square(size: &Value) -> Option<usize> {
-    let side = match size {
-        Value::Object(sides) => {
-            sides.get("height").filter(|height| Some(*height) == sides.get("width"))
-        }
-        other => Some(other),
-    };
-    side.and_then(Value::as_u64)
-        .and_then(|side| usize::try_from(side).ok())
-        .filter(|side| (1..=MAX_SIZE).contains(side))
-}
-
-fn wrong_size(key: &str, size: &Value) -> String {
-    format!("{key} is {size}; only a square of 1 to {MAX_SIZE} is supported")
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use safetensors::SafeTensors;
+
+    use super::super::processor_keys::CLIP_EXTRACTOR;
     use super::*;
 
     const CLASSES: [ProcessorClass; 4] = [BLIP, CLIP, CLIP_EXTRACTOR, LLAVA];
@@ -356,17 +292,99 @@ mod tests {
     }
 
     #[test]
+    fn a_size_in_the_file_must_be_the_models() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |text: &str| {
+            std::fs::write(dir.path().join("preprocessor_config.json"), text).unwrap();
+        };
+        let open = |size, is_chosen| {
+            SquareProcessor::open_for_size(dir.path(), &[BLIP, CLIP, LLAVA], size, is_chosen)
+        };
+        let clip =
+            |keys: &str| format!(r#"{{"image_processor_type": "CLIPImageProcessor", {keys}}}"#);
+        for text in [
+            r#"{"size": 40}"#.to_owned(),
+            r#"{"size": {"height": 40, "width": 40}}"#.to_owned(),
+            clip(r#""size": 40, "crop_size": 40"#),
+            clip(r#""size": {"shortest_edge": 32}, "crop_size": {"height": 40, "width": 40}"#)
+                .replace("32", "48"),
+            clip(r#""size": {"shortest_edge": 40}, "crop_size": 40, "do_pad": true"#)
+                .replace("CLIP", "Llava"),
+        ] {
+            file(&text);
+            let error = open(32, false).unwrap_err().to_string();
+            assert!(
+                error.contains("40 x 40") && error.contains("reads 32 x 32"),
+                "{text}: {error}"
+            );
+            assert!(
+                error.contains("preprocessor_config.json") && error.contains("image_size = 40")
+            );
+            assert_eq!(open(40, false).unwrap().size, 40, "{text}");
+            assert_eq!(open(32, true).unwrap().size, 32, "{text}");
+        }
+        // A processor that crops does so to 224 pixels if the file does not say the size.
+        file(&clip(r#""size": {"shortest_edge": 336}"#));
+        assert!(open(336, false).unwrap_err().to_string().contains("224 x 224"));
+        file("{}");
+        assert_eq!(open(32, false).unwrap().size, 32);
+    }
+
+    /// Against transformers' processors (goldens by reference/make_image_goldens.py).
+    #[test]
+    fn every_filter_and_framing_is_transformers() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/processors.safetensors");
+        let bytes = std::fs::read(path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let configs = &metadata.metadata().as_ref().unwrap()["configs"];
+        let configs: Vec<serde_json::Value> = serde_json::from_str(configs).unwrap();
+        let goldens = SafeTensors::deserialize(&bytes).unwrap();
+        for (i, config) in configs.iter().enumerate() {
+            let rule = open("preprocessor_config.json", &config.to_string()).unwrap();
+            for n in 0..2 {
+                let picture = goldens.tensor(&format!("picture.{n}")).unwrap();
+                let &[height, width, 3] = picture.shape() else { panic!("{:?}", picture.shape()) };
+                let image = Image { width, height, rgb: picture.data().to_vec() };
+                let theirs = goldens.tensor(&format!("{i}.{n}")).unwrap();
+                let theirs =
+                    theirs.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b));
+                let ours = rule.apply(&image);
+                assert_eq!(ours.len(), theirs.len(), "{config}");
+                let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{config}, picture {n}: off by {worst}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_files_that_differ_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
+        write("preprocessor_config.json", r#"{"size": 32, "resample": 3}"#);
+        write("processor_config.json", r#"{"image_processor": {"size": 32}}"#);
+        assert_eq!(SquareProcessor::open(dir.path(), &CLASSES).unwrap().size, 32);
+        write("processor_config.json", r#"{"image_processor": {"size": 32, "resample": 2}}"#);
+        let error = SquareProcessor::open(dir.path(), &CLASSES).unwrap_err().to_string();
+        assert!(error.contains("otherwise than") && error.contains("remove the file"), "{error}");
+        write("processor_config.json", r#"{"processor_class": "BlipProcessor"}"#);
+        assert_eq!(SquareProcessor::open(dir.path(), &CLASSES).unwrap().size, 32);
+    }
+
+    #[test]
     fn saving_and_opening_changes_nothing() {
         let rule = SquareProcessor {
             size: 96,
             num_tokens: 0,
             fit: Fit::Crop,
+            resample: Resampling::Bilinear,
+            margin: 3,
             rescale_factor: 1.0 / 65025.0,
             image_mean: [0.1, 0.485, 1.0 / 3.0],
             image_std: [0.229; 3],
         };
         let padded = SquareProcessor { fit: Fit::Pad, ..rule.clone() };
-        for rule in [rule, padded, SquareProcessor::clip(), SquareProcessor::blip()] {
+        let stretched = SquareProcessor { fit: Fit::Stretch, ..rule.clone() };
+        for rule in [rule, padded, stretched, SquareProcessor::clip(), SquareProcessor::blip()] {
             let dir = tempfile::tempdir().unwrap();
             rule.save(dir.path()).unwrap();
             assert_eq!(SquareProcessor::open(dir.path(), &CLASSES).unwrap(), rule);
@@ -377,12 +395,21 @@ mod tests {
     fn unsupported_settings_are_errors() {
         for (text, cause) in [
             (r#"{"size": {"height": 8, "width": 9}}"#, "only a square"),
-            (r#"{"size": {"shortest_edge": 224}}"#, "only a square"),
+            (r#"{"size": {"shortest_edge": 224}}"#, "do_center_crop is false"),
+            (r#"{"size": {"longest_edge": 224}}"#, "only a square"),
+            (r#"{"size": {"shortest_edge": 224, "longest_edge": 300}}"#, "only a square"),
             (r#"{"size": 0}"#, "only a square"),
             (r#"{"size": 1000000}"#, "only a square"),
-            (r#"{"resample": 2}"#, "resample is 2"),
+            (r#"{"resample": 6}"#, "resample is 6"),
+            (r#"{"image_mean": [0.5, 0.5]}"#, "one number or three"),
+            (r#"{"do_center_crop": true}"#, "no crop_size"),
+            (r#"{"do_pad": true, "pad_size": {"height": 400, "width": 400}}"#, "pad_size is"),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false, "do_pad": true}"#,
+                "do_center_crop is false",
+            ),
             (r#"{"do_resize": false}"#, "do_resize is false"),
-            (r#"{"do_center_crop": true, "crop_size": 9, "size": 8}"#, "only equal ones"),
+            (r#"{"do_center_crop": true, "crop_size": 9, "size": 8}"#, "a black frame"),
             (
                 r#"{"image_processor_type": "CLIPImageProcessor", "do_center_crop": false}"#,
                 "do_center_crop is false",

@@ -1,8 +1,8 @@
 //! The transform of image processors that make every image a square of one size.
 
-use crate::data::{Image, bicubic, bicubic_part};
+use crate::data::{Image, Resampling, resize_part};
 
-/// An image processor that makes every image a square: bicubic resize as Pillow's, rescale, normalize.
+/// An image processor that makes every image a square: resize as Pillow's, crop, rescale, normalize.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SquareProcessor {
     /// Height and width of the result in pixels.
@@ -11,6 +11,10 @@ pub struct SquareProcessor {
     pub num_tokens: usize,
     /// How an image that is not square becomes one.
     pub fit: Fit,
+    /// The filter of the resize.
+    pub resample: Resampling,
+    /// How much larger than `size` an image is made, in pixels of either side: the middle is kept.
+    pub margin: usize,
     /// What a channel's 0..255 is multiplied by; 1/255 nearly always.
     pub rescale_factor: f64,
     /// Mean of each channel after rescaling, which is subtracted.
@@ -34,22 +38,23 @@ pub enum Fit {
 impl SquareProcessor {
     /// The image at `size` x `size` pixels.
     pub(super) fn resize_to_square(&self, image: &Image) -> Image {
-        let size = self.size;
+        let middle = |whole: usize| {
+            let first = (whole - self.size) / 2;
+            (whole, first..first + self.size)
+        };
+        let (filter, enlarged) = (self.resample, self.size + self.margin);
         match self.fit {
-            Fit::Stretch => bicubic(image, size, size),
+            Fit::Stretch => resize_part(image, filter, middle(enlarged), middle(enlarged)),
             Fit::Crop => {
                 // Only what is kept is computed: a line of pixels would be huge at this width.
                 let short = image.width.min(image.height).max(1);
-                let side = |of: usize| {
-                    let whole = size * of / short;
-                    let first = (whole - size) / 2;
-                    (whole, first..first + size)
-                };
-                bicubic_part(image, side(image.width), side(image.height))
+                let side = |of: usize| middle(enlarged * of / short);
+                resize_part(image, filter, side(image.width), side(image.height))
             }
             Fit::Pad => {
                 let mean = self.image_mean.map(|mean| (f64::from(mean) * 255.0) as u8);
-                bicubic(&pad_to_square(image, mean), size, size)
+                let square = pad_to_square(image, mean);
+                resize_part(&square, filter, middle(enlarged), middle(enlarged))
             }
         }
     }
@@ -93,6 +98,8 @@ mod tests {
                 size: 4,
                 num_tokens: 0,
                 fit,
+                resample: Resampling::Bicubic,
+                margin: 0,
                 rescale_factor: 1.0,
                 image_mean: [0.0; 3],
                 image_std: [1.0; 3],

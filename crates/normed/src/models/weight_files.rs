@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
 
@@ -24,4 +25,14 @@ pub(super) fn open_weight_files(dir: &Path) -> Result<Checkpoint> {
             FILES.map(|(name, _)| name).join(", ")
         ))),
     }
+}
+
+/// Whether `name` is a parameter's, or that of a tensor which belongs to a quantized parameter.
+pub(super) fn is_known_name(params: &Parameters, name: &str) -> bool {
+    let is_param = |name: &str| params.find(name).is_some();
+    let of_matrix = name.split_once(".weight.").map(|(module, _)| format!("{module}.weight"));
+    let beside = ["SCB", "weight_format"].iter().find_map(|end| name.strip_suffix(end));
+    is_param(name)
+        || of_matrix.is_some_and(|weight| is_param(&weight))
+        || beside.is_some_and(|module| is_param(&format!("{module}weight")))
 }

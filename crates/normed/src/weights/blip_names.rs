@@ -64,11 +64,6 @@ fn rename(name: &str, (from, to): Row) -> Option<String> {
 }
 
 impl Checkpoint {
-    /// Whether the names are BLIP's original ones.
-    pub fn has_original_names(&self) -> bool {
-        self.tensors.keys().any(|name| name.starts_with("visual_encoder."))
-    }
-
     /// The same tensors under Hugging Face's names, each once: second names of tied tensors and buffers of position
     /// numbers are left out.
     ///

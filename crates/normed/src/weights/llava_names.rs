@@ -79,6 +79,12 @@ impl Checkpoint {
         self.tensors.keys().any(own)
     }
 
+    /// Whether the names are Hugging Face's, of any version of transformers.
+    pub fn has_llava_hugging_face_names(&self) -> bool {
+        let known = ["language_model.", "multi_modal_projector.", LANGUAGE, PROJECTOR];
+        self.tensors.keys().any(|name| known.iter().any(|start| name.starts_with(start)))
+    }
+
     /// The same tensors of a LLaVA under transformers 5's names. If the head is `tied` to the embedding table, it is
     /// left out.
     ///

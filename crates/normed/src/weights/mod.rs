@@ -23,6 +23,7 @@ mod shard_reader;
 mod shard_writer;
 mod stored;
 mod torch_reader;
+mod wrapped_names;
 
 pub use adapter::{
     AdapterCard, BaseCheck, LoadedAdapter, adapter_base, check_adapter, load_adapter, save_adapter,

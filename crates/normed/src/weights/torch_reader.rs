@@ -19,11 +19,11 @@ use crate::{Error, Result};
 /// The first bytes of the format before PyTorch 1.6: a pickle of a fixed number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 
-/// The names of the state dict in files that hold an optimizer's state as well: BLIP's, Lightning's.
-const NESTED: [&str; 2] = ["model", "state_dict"];
+/// The names of the state dict in files that hold an optimizer's state as well: BLIP's, Lightning's, DeepSpeed's.
+const NESTED: [&str; 4] = ["model", "state_dict", "model_state_dict", "module"];
 
-/// Reads the state dict at `path` that `torch.save` wrote, alone or under `model` or `state_dict`. Its tensors are
-/// mapped, not copied.
+/// Reads the state dict at `path` that `torch.save` wrote, alone or under one of the names in `NESTED`, at any
+/// depth. Its tensors are mapped, not copied.
 ///
 /// # Errors
 /// If the file cannot be mapped, is of the format before PyTorch 1.6, or is damaged, or if its pickle names
@@ -105,12 +105,17 @@ fn state_dict(pickle: &Pickle, root: Value) -> Result<Vec<(String, usize)>, Stri
     let Value::Dict(outer) = root else {
         return Err("it holds no dict of tensors".into());
     };
-    let nested = pickle.dicts[outer].iter().find_map(|&(key, value)| match value {
-        Value::Dict(inner) if NESTED.contains(&pickle.text(key)?) => Some(inner),
-        _ => None,
-    });
+    let nested = |dict: usize| {
+        pickle.dicts[dict].iter().find_map(|&(key, value)| match value {
+            Value::Dict(inner) if NESTED.contains(&pickle.text(key)?) => Some(inner),
+            _ => None,
+        })
+    };
+    // A dict can contain itself.
+    let chain = std::iter::successors(Some(outer), |&dict| nested(dict));
+    let innermost = chain.take(NESTED.len() + 1).last().unwrap_or(outer);
     let mut list: BTreeMap<String, usize> = BTreeMap::new();
-    for &(key, value) in &pickle.dicts[nested.unwrap_or(outer)] {
+    for &(key, value) in &pickle.dicts[innermost] {
         let name = pickle.text(key).ok_or("a tensor without a name")?;
         let Value::Tensor(tensor) = value else {
             return Err(format!("`{name}` is not a tensor"));

@@ -35,6 +35,16 @@ pub enum FeatureSelect {
     Full,
 }
 
+impl FeatureSelect {
+    /// The value of `vision_feature_select_strategy`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Full => "full",
+        }
+    }
+}
+
 impl LlavaConfig {
     /// Whether the language model reads the class token's state.
     pub fn keeps_class_token(&self) -> bool {

@@ -191,10 +191,7 @@ impl LlavaConfig {
             // Counted from the end, where the last block is -1.
             "vision_feature_layer":
                 self.vision_feature_layer as i64 - self.vision_config.num_hidden_layers as i64 - 1,
-            "vision_feature_select_strategy": match self.vision_feature_select_strategy {
-                FeatureSelect::Default => "default",
-                FeatureSelect::Full => "full",
-            },
+            "vision_feature_select_strategy": self.vision_feature_select_strategy.name(),
             "image_token_index": image_token_index,
             "image_seq_length": self.image_tokens(),
         }))

@@ -10,12 +10,13 @@ use super::config::LlavaConfig;
 use super::model::Llava;
 use super::vision_tower::VisionTower;
 use crate::data::{ImagePlaceholder, ImageProcessor, PromptRule, PromptSpec, TextRule, Tokenizer};
-use crate::files::write_atomically;
+use crate::files::{read_json, write_atomically};
+use crate::models::config_keys::ConfigKeys;
 use crate::models::model::{Layout, Model};
 use crate::models::model_config::{LoadOverrides, ModelConfig, check_vocabulary};
-use crate::models::preprocessor_config::{BLIP, CLIP, CLIP_EXTRACTOR, LLAVA, ProcessorClass};
+use crate::models::processor_keys::{BLIP, CLIP, CLIP_EXTRACTOR, LLAVA, ProcessorClass};
 use crate::models::square_processor::{Fit, SquareProcessor};
-use crate::models::weight_files::open_weight_files;
+use crate::models::weight_files::{is_known_name, open_weight_files};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
@@ -72,21 +73,24 @@ impl ModelConfig for LlavaConfig {
     }
 
     /// LLaVA's own layout keeps the processor's config with the image encoder.
-    fn open_image_processor(&self, dir: &Path, json: &Value) -> Result<Arc<dyn ImageProcessor>> {
+    fn open_image_processor(
+        &self,
+        overrides: LoadOverrides,
+        dir: &Path,
+        json: &Value,
+    ) -> Result<Arc<dyn ImageProcessor>> {
         let tower = self.mm_vision_tower.as_ref().and_then(|tower| VisionTower::find(tower, dir));
         let dir_of_processor = match &tower {
             Some(tower) if !SquareProcessor::is_in(dir) => tower.dir.as_path(),
             _ => dir,
         };
-        let processor = SquareProcessor::open(dir_of_processor, &PROCESSORS)?;
+        let (size, is_chosen) = (self.vision_config.image_size, overrides.image_size.is_some());
+        let processor =
+            SquareProcessor::open_for_size(dir_of_processor, &PROCESSORS, size, is_chosen)?;
+        self.check_processor_keys(dir)?;
         let fit = fit_of_aspect_ratio(json["image_aspect_ratio"].as_str(), processor.fit)
             .map_err(|cause| Error::invalid(dir.join("config.json").display(), cause))?;
-        Ok(Arc::new(SquareProcessor {
-            size: self.vision_config.image_size,
-            num_tokens: self.image_tokens(),
-            fit,
-            ..processor
-        }))
+        Ok(Arc::new(SquareProcessor { num_tokens: self.image_tokens(), fit, ..processor }))
     }
 
     fn open_tokenizer(
@@ -113,17 +117,10 @@ impl ModelConfig for LlavaConfig {
     }
 
     fn open_weights(&self, dir: &Path, layout: Layout) -> Result<Checkpoint> {
-        let mut checkpoint = open_weight_files(dir)?;
-        if checkpoint.has_llava_original_names() != (layout == Layout::Original) {
-            let (config, names) = match layout {
-                Layout::HuggingFace => ("Hugging Face's", "LLaVA's own"),
-                Layout::Original => ("LLaVA's own", "Hugging Face's"),
-            };
-            let cause = format!("the tensors have {names} names, but config.json is {config}");
-            return Err(Error::invalid(checkpoint.path.display(), cause)
-                .with_remedy("use the config.json that belongs to these weights"));
-        }
-        checkpoint = checkpoint.canonical_llava(self.text_config.tie_word_embeddings)?;
+        let mut params = Parameters::new();
+        Llava::declare(self, &mut params);
+        let mut checkpoint = open_weight_files(dir)?
+            .unwrapped(|c| self.canonical_in(c, layout), |name| is_known_name(&params, name))?;
         if let Some(tower) = &self.mm_vision_tower
             && !checkpoint.has_vision_tower()
         {
@@ -164,6 +161,55 @@ impl ModelConfig for LlavaConfig {
         fs::create_dir_all(&dir).map_err(|e| Error::io(&dir, &e))?;
         let file = self.vision_config.to_json();
         write_atomically(&dir.join("config.json"), |out| writeln!(out, "{file:#}"))
+    }
+}
+
+impl LlavaConfig {
+    /// The tensors of a checkpoint in this layout under transformers 5's names.
+    fn canonical_in(&self, checkpoint: Checkpoint, layout: Layout) -> Result<Checkpoint> {
+        let is_original = checkpoint.has_llava_original_names();
+        let (config, names, differs) = match layout {
+            Layout::HuggingFace => ("Hugging Face's", "LLaVA's own", is_original),
+            Layout::Original => {
+                ("LLaVA's own", "Hugging Face's", checkpoint.has_llava_hugging_face_names())
+            }
+        };
+        if differs {
+            let cause = format!("the tensors have {names} names, but config.json is {config}");
+            return Err(Error::invalid(checkpoint.path.display(), cause)
+                .with_remedy("use the config.json that belongs to these weights"));
+        }
+        checkpoint.canonical_llava(self.text_config.tie_word_embeddings)
+    }
+
+    /// Checks the keys of processor_config.json that repeat config.json's: transformers places an image's tokens by
+    /// the former, and fills them by the latter.
+    fn check_processor_keys(&self, dir: &Path) -> Result<()> {
+        let path = dir.join("processor_config.json");
+        if !path.is_file() {
+            return Ok(());
+        }
+        let (place, json): (_, Value) = (path.display().to_string(), read_json(&path)?);
+        let keys = ConfigKeys::new(&place, &json)?;
+        let strategy = self.vision_feature_select_strategy.name();
+        let differs = |key: &str, here: String, there: String| {
+            let cause = format!("{key} is {here}, and {there} in config.json");
+            let remedy = "copy the value of the file that belongs to the weights into the other";
+            Err(Error::invalid(&place, cause).with_remedy(remedy))
+        };
+        match keys.get::<usize>("patch_size")? {
+            Some(patch) if patch != self.vision_config.patch_size => {
+                let own = self.vision_config.patch_size.to_string();
+                return differs("patch_size", patch.to_string(), own);
+            }
+            _ => {}
+        }
+        match keys.get::<String>("vision_feature_select_strategy")? {
+            Some(other) if other != strategy => {
+                differs("vision_feature_select_strategy", other, strategy.to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

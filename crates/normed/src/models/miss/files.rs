@@ -19,9 +19,9 @@ use super::model::Miss;
 use crate::data::{ImageProcessor, TextRule, Tokenizer};
 use crate::models::model::{Layout, Model};
 use crate::models::model_config::{LoadOverrides, ModelConfig, check_vocabulary};
-use crate::models::preprocessor_config::{BLIP, CLIP, CLIP_EXTRACTOR};
+use crate::models::processor_keys::{BLIP, CLIP, CLIP_EXTRACTOR};
 use crate::models::square_processor::SquareProcessor;
-use crate::models::weight_files::open_weight_files;
+use crate::models::weight_files::{is_known_name, open_weight_files};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
 use crate::{Error, Result};
@@ -70,9 +70,15 @@ impl ModelConfig for MissConfig {
         0
     }
 
-    fn open_image_processor(&self, dir: &Path, _: &Value) -> Result<Arc<dyn ImageProcessor>> {
-        let processor = SquareProcessor::open(dir, &[BLIP, CLIP, CLIP_EXTRACTOR])?;
-        Ok(Arc::new(SquareProcessor { size: self.vision_config.image_size, ..processor }))
+    fn open_image_processor(
+        &self,
+        overrides: LoadOverrides,
+        dir: &Path,
+        _: &Value,
+    ) -> Result<Arc<dyn ImageProcessor>> {
+        let (size, is_chosen) = (self.vision_config.image_size, overrides.image_size.is_some());
+        let classes = [BLIP, CLIP, CLIP_EXTRACTOR];
+        Ok(Arc::new(SquareProcessor::open_for_size(dir, &classes, size, is_chosen)?))
     }
 
     fn describe_text_rule(
@@ -115,9 +121,11 @@ impl ModelConfig for MissConfig {
                 Error::invalid(dir.display(), "the tokenizer has no [CLS], which starts a question")
             })?;
         }
-        for (token, id, key) in
-            [("[SEP]", rule.end, "sep_token_id"), ("[PAD]", rule.pad, "pad_token_id")]
-        {
+        for (token, id, key) in [
+            ("[SEP]", rule.end, "sep_token_id"),
+            ("[PAD]", rule.pad, "pad_token_id"),
+            ("[DEC]", rule.decoder_start, "bos_token_id"),
+        ] {
             if tokenizer.id(token).is_some_and(|other| other != id) {
                 let cause = format!(
                     "the tokenizer's {token} is not token {id}, as config.json's {key} says"
@@ -135,17 +143,12 @@ impl ModelConfig for MissConfig {
             Layout::HuggingFace => open_weight_files(dir)?,
             Layout::Original => open_original(dir)?,
         };
-        // What absent keys mean depends on the layout, so config and weights must be in the same one.
-        if checkpoint.has_original_names() != (layout == Layout::Original) {
-            let (config, names) = match layout {
-                Layout::HuggingFace => ("Hugging Face's", "the original layout's"),
-                Layout::Original => ("the original layout's", "Hugging Face's"),
-            };
-            let cause = format!("the tensors have {names} names, but config.json is {config}");
-            return Err(Error::invalid(checkpoint.path.display(), cause)
-                .with_remedy("use the config.json that belongs to these weights"));
-        }
-        checkpoint.canonical()
+        let mut params = Parameters::new();
+        Miss::declare(self, &mut params);
+        checkpoint.unwrapped(
+            |checkpoint| canonical_in(checkpoint, layout),
+            |name| is_known_name(&params, name),
+        )
     }
 
     fn stored_name(&self, layout: Layout, name: &str) -> String {
@@ -168,21 +171,42 @@ impl ModelConfig for MissConfig {
     }
 }
 
+/// The tensors of a checkpoint in this layout under Hugging Face's names. What absent keys of config.json mean
+/// depends on the layout, so config and weights must be in the same one.
+fn canonical_in(checkpoint: Checkpoint, layout: Layout) -> Result<Checkpoint> {
+    let has_names = |start: &str| checkpoint.tensors.keys().any(|name| name.starts_with(start));
+    let (other, config, names) = match layout {
+        Layout::HuggingFace => ("visual_encoder.", "Hugging Face's", "the original layout's"),
+        Layout::Original => ("vision_model.", "the original layout's", "Hugging Face's"),
+    };
+    if has_names(other) {
+        let cause = format!("the tensors have {names} names, but config.json is {config}");
+        return Err(Error::invalid(checkpoint.path.display(), cause)
+            .with_remedy("use the config.json that belongs to these weights"));
+    }
+    checkpoint.canonical()
+}
+
 /// Opens the only file of weights in `dir`.
 fn open_original(dir: &Path) -> Result<Checkpoint> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
         let path = entry.map_err(|e| Error::io(dir, &e))?.path();
-        if path.extension().is_some_and(|e| e == "safetensors" || e == "pth") {
+        let is_weights =
+            |e: &OsStr| ["safetensors", "pth", "pt", "bin"].iter().any(|known| e == *known);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.extension().is_some_and(is_weights) && !name.starts_with("training_args") {
             files.push(path);
         }
     }
     files.sort();
     match files.as_slice() {
-        [file] if file.extension() == Some(OsStr::new("pth")) => weights::read_torch(file),
-        [file] => weights::read_safetensors(file),
+        [file] if file.extension() == Some(OsStr::new("safetensors")) => {
+            weights::read_safetensors(file)
+        }
+        [file] => weights::read_torch(file),
         [] => Err(Error::invalid(dir.display(), "holds no weights")
-            .with_remedy("put one *.safetensors or *.pth file there")),
+            .with_remedy("put one *.safetensors, *.pth, *.pt or *.bin file there")),
         [a, b, ..] => {
             let cause = format!("holds both {} and {}", a.display(), b.display());
             Err(Error::invalid(dir.display(), cause).with_remedy("keep one of them there"))
