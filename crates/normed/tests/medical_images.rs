@@ -39,20 +39,21 @@ fn file(name: &str) -> Vec<u8> {
     fs::read(golden("medical").join(name)).unwrap()
 }
 
-#[test]
-fn pixels_are_those_of_the_formulas() {
-    let cases = String::from_utf8(file("medical.json")).unwrap();
-    let cases: BTreeMap<String, Value> = serde_json::from_str(&cases).unwrap();
-    let expected = file("medical.safetensors");
+/// Decodes the cases of the folder `name`, `count` of them, and compares their pixels with the expected ones.
+fn check_cases(folder: &str, name: &str, count: usize) {
+    let read = |file: String| fs::read(golden(folder).join(file)).unwrap();
+    let cases: BTreeMap<String, Value> =
+        serde_json::from_slice(&read(format!("{name}.json"))).unwrap();
+    let expected = read(format!("{name}.safetensors"));
     let expected = SafeTensors::deserialize(&expected).unwrap();
-    assert_eq!(cases.len(), 84);
+    assert_eq!(cases.len(), count);
     let mut wrong = Vec::new();
     for (name, case) in &cases {
-        let path = golden("medical").join(case["file"].as_str().unwrap());
+        let path = golden(folder).join(case["file"].as_str().unwrap());
         let (view, expected) = (view(case), expected.tensor(name).unwrap());
-        Image::check_header(&path, &view).unwrap();
-        let picture = match Image::decode(&path, &view) {
-            Ok(picture) => picture,
+        let header = Image::check_header(&path, &view);
+        let (header, picture) = match header.and_then(|h| Ok((h, Image::decode(&path, &view)?))) {
+            Ok(both) => both,
             Err(error) => {
                 wrong.push(format!("{name}: {error}"));
                 continue;
@@ -61,6 +62,7 @@ fn pixels_are_those_of_the_formulas() {
         let of_memory = Image::from_bytes(&fs::read(&path).unwrap(), &view).unwrap();
         assert_eq!(picture, of_memory, "{name}");
         assert_eq!([picture.height, picture.width], expected.shape()[..2], "{name}");
+        assert_eq!([picture.height, picture.width], [header.height, header.width], "{name}");
         let channels = expected.shape().get(2).copied().unwrap_or(1);
         let levels = picture.rgb.chunks_exact(3).flat_map(|pixel| match channels {
             1 => {
@@ -70,18 +72,32 @@ fn pixels_are_those_of_the_formulas() {
             _ => pixel,
         });
         let worst = levels.zip(expected.data()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-        // JPEG decoders may round the inverse cosine transform differently.
-        let most = match name.as_str() {
-            "baseline" => 2,
-            "ybr_jpeg" => 4,
-            _ => 1,
-        };
         eprintln!("{name}: off by {worst} of 255");
-        if worst > most {
+        if worst > tolerance(name) {
             wrong.push(format!("{name}: off by {worst} of 255"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// By how many levels a case may differ: JPEG decoders may round the inverse cosine transform differently.
+fn tolerance(case: &str) -> u8 {
+    match case {
+        "baseline" | "jfif_called_rgb" | "jfif_called_ybr" | "ybr_without_markers" => 2,
+        "sampled_called_rgb" | "sampled_called_rgb_without_markers" => 3,
+        "ybr_jpeg" => 4,
+        _ => 1,
+    }
+}
+
+#[test]
+fn pixels_are_those_of_the_formulas() {
+    check_cases("medical", "medical", 84);
+}
+
+#[test]
+fn dicom_files_as_programs_write_them_are_read() {
+    check_cases("medical_variants", "variants", 107);
 }
 
 #[track_caller]
@@ -145,7 +161,7 @@ fn a_dicom_file_with_a_false_header_is_an_error() {
     more.extend(b"1000000000");
     more.extend(&frames[at + 10..]);
     refused(&more, "claims 1000000000 frames");
-    refused(&with("frames.dcm", [0x28, 0, 8, 0], b"x "), "NumberOfFrames is not a number");
+    refused(&with("frames.dcm", [0x28, 0, 8, 0], b"x "), "NumberOfFrames is `x`, not a number");
     let view = ImageOptions { frame: SliceIndex::At(5), ..ImageOptions::default() };
     refused_as(&file("frames.dcm"), &view, "has no frame 5: its frames are 0 to 4");
 
@@ -158,7 +174,7 @@ fn a_dicom_file_with_a_false_header_is_an_error() {
     refused(&whole[..whole.len() - 1], "is cut short");
     refused(&whole[..at + 3], "ends early");
     refused(&whole[..at], "has no pixels");
-    refused(&whole[..132], "transfer syntax is missing");
+    refused(&whole[..132], "has no pixels");
     for name in ["rle.dcm", "baseline.dcm", "lossless_12.dcm", "j2k.dcm", "fragments.dcm"] {
         let whole = file(name);
         for keep in 132..whole.len() {
@@ -170,11 +186,10 @@ fn a_dicom_file_with_a_false_header_is_an_error() {
 
 #[test]
 fn what_is_not_read_of_dicom_is_named_with_a_remedy() {
-    let syntax = |uid: &[u8]| with("frames_rle.dcm", [2, 0, 0x10, 0], uid);
-    refused(&syntax(b"1.2.840.10008.1.2.2\0"), "in big endian");
     let syntax = |uid: &[u8]| with("j2k.dcm", [2, 0, 0x10, 0], uid);
-    refused(&syntax(b"1.2.840.10008.1.2.4.80"), "compressed by JPEG-LS");
-    refused(&syntax(b"1.2.840.10008.1.2.4.80"), "gdcmconv --raw");
+    refused(&syntax(b"1.2.840.10008.1.2.4.99"), "compressed by JPEG 2000 Part 2");
+    refused(&syntax(b"1.2.840.10008.1.2.4.99"), "gdcmconv --raw");
+    refused(&syntax(b"1.2.840.10008.1.2.4.80"), "it does not start as JPEG does");
     let bytes = file("palette_8.dcm");
     let at = bytes.windows(4).rposition(|window| window == [0x28, 0, 2, 0x12]).unwrap();
     let mut without = bytes.clone();
@@ -185,13 +200,8 @@ fn what_is_not_read_of_dicom_is_named_with_a_remedy() {
         "PhotometricInterpretation is MONOCHROMEX",
     );
     refused(&with("eight.dcm", [0x28, 0, 2, 0], &[3, 0]), "is MONOCHROME2 with 3 samples a pixel");
-    refused(&with("ct.dcm", [0x28, 0, 0, 1], &[32, 0]), "take 32 bits");
+    refused(&with("ct.dcm", [0x28, 0, 0, 1], &[12, 0]), "take 12 bits");
     refused(&with("ct.dcm", [0x28, 0, 1, 1], &[13, 0]), "BitsStored 13 and HighBit 11");
-    refused(
-        &with("eight.dcm", [0x28, 0, 0x51, 0x10], b"0.5 "),
-        "is 0.5 wide and must be 1 or more",
-    );
-    refused(&with("sigmoid.dcm", [0x28, 0, 0x51, 0x10], b"-1"), "data.image.window");
     refused(&with("sigmoid.dcm", [0x28, 0, 0x56, 0x10], b"SIGMOID2"), "VOILUTFunction is SIGMOID2");
 }
 
@@ -270,7 +280,9 @@ fn nib_float() -> Vec<u8> {
 #[test]
 fn damaged_files_never_panic() {
     let mut state = 1_u64;
-    for entry in fs::read_dir(golden("medical")).unwrap() {
+    let folders =
+        ["medical", "medical_variants"].map(|folder| fs::read_dir(golden(folder)).unwrap());
+    for entry in folders.into_iter().flatten() {
         let path = entry.unwrap().path();
         if !is_picture(&path) {
             continue;

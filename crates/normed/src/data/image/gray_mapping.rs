@@ -21,33 +21,23 @@ pub(super) enum GrayMapping {
 }
 
 impl GrayMapping {
-    /// The same mapping, if its window or table is valid.
-    pub fn validated(self) -> Result<Self, String> {
-        let wrong = |width: f64, least: &str| {
-            Err(format!(
-                "its window is {width} wide and must be {least}. Choose another window in data.image.window"
-            ))
-        };
+    /// Whether its window is one that the standard allows, and its table has entries.
+    pub fn is_valid(&self) -> bool {
         match self {
             // NaN is invalid, too.
-            Self::Linear { width, .. } if width < 1.0 || width.is_nan() => {
-                wrong(width, "1 or more")
+            Self::Linear { center, width } => center.is_finite() && *width >= 1.0,
+            Self::LinearExact { center, width } | Self::Sigmoid { center, width } => {
+                center.is_finite() && *width > 0.0
             }
-            Self::LinearExact { width, .. } | Self::Sigmoid { width, .. }
-                if width <= 0.0 || width.is_nan() =>
-            {
-                wrong(width, "more than 0")
-            }
-            Self::Table { entries, .. } if entries.is_empty() => {
-                Err("its look-up table has no entries".into())
-            }
-            curve => Ok(curve),
+            Self::Between { .. } => true,
+            Self::Table { entries, .. } => !entries.is_empty(),
         }
     }
 
     /// The mapping of `values` by their percentiles, or by their range. The caller handles windows in numbers
-    /// and those of the file.
+    /// and those of the file. Values that are not finite do not count.
     pub fn for_window(window: Window, values: impl Iterator<Item = f64>) -> Self {
+        let values = values.filter(|value| value.is_finite());
         match window {
             Window::Percentiles => {
                 let mut sorted: Vec<f64> = values.collect();
@@ -62,8 +52,12 @@ impl GrayMapping {
         }
     }
 
-    /// The gray level of the value `x`, from 0 to 255.
+    /// The gray level of the value `x`, from 0 to 255. Without a finite value it is 0: what was not measured is
+    /// background.
     pub fn to_gray(&self, x: f64) -> u8 {
+        if !x.is_finite() {
+            return 0;
+        }
         let part = match self {
             // A width of 1 is a threshold; it must not become a division by 0.
             Self::Linear { center, width } if *width <= 1.0 => f64::from(x > center - 0.5),
@@ -79,6 +73,11 @@ impl GrayMapping {
             }
         };
         (part.clamp(0.0, 1.0) * 255.0).round() as u8
+    }
+
+    /// As [`GrayMapping::to_gray`], with black and white exchanged; the background stays black.
+    pub fn to_inverted_gray(&self, x: f64) -> u8 {
+        if x.is_finite() { 255 - self.to_gray(x) } else { 0 }
     }
 }
 
@@ -129,14 +128,31 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_window_is_an_error() {
+    fn values_that_are_not_finite_are_background() {
+        let values = [f64::NAN, 2.0, f64::INFINITY, 4.0, f64::NEG_INFINITY];
+        for window in [Window::Range, Window::Percentiles] {
+            let curve = GrayMapping::for_window(window, values.into_iter());
+            assert_eq!(values.map(|x| curve.to_gray(x))[..2], [0, 0], "{window:?}");
+            assert_eq!(values.map(|x| curve.to_gray(x))[2..], [0, 255, 0], "{window:?}");
+            assert_eq!(values.map(|x| curve.to_inverted_gray(x))[..2], [0, 255], "{window:?}");
+            let empty = GrayMapping::for_window(window, [f64::NAN].into_iter());
+            assert_eq!((empty.to_gray(f64::NAN), empty.to_gray(1.0)), (0, 0), "{window:?}");
+        }
+    }
+
+    #[test]
+    fn invalid_windows_are_recognized() {
         for curve in [
-            GrayMapping::Linear { center: 0.0, width: 0.0 },
+            GrayMapping::Linear { center: 0.0, width: 0.5 },
             GrayMapping::Linear { center: 0.0, width: f64::NAN },
+            GrayMapping::Linear { center: f64::INFINITY, width: 5.0 },
             GrayMapping::Sigmoid { center: 0.0, width: -1.0 },
+            GrayMapping::LinearExact { center: 0.0, width: 0.0 },
             GrayMapping::Table { first: 0.0, entries: vec![], most: 1.0 },
         ] {
-            assert!(curve.validated().is_err());
+            assert!(!curve.is_valid(), "{curve:?}");
         }
+        assert!(GrayMapping::Linear { center: 0.0, width: 1.0 }.is_valid());
+        assert!(GrayMapping::Sigmoid { center: 0.0, width: 0.5 }.is_valid());
     }
 }

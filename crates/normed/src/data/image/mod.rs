@@ -5,6 +5,8 @@ mod dicom;
 mod gray_mapping;
 mod header;
 mod jpeg;
+mod jpeg_header;
+mod jpeg_ls;
 mod limits;
 mod nifti;
 mod options;

@@ -1,54 +1,34 @@
 //! Color pixels.
 
-use super::elements::{Elements, Tag};
-use super::stored::entries;
+use crate::data::image::jpeg_header::JpegColors;
 
-/// For red, green and blue: the descriptor of the table, its entries, and its segmented entries.
-const TABLES: [(Tag, Tag, Tag); 3] = [
-    ((0x0028, 0x1101), (0x0028, 0x1201), (0x0028, 0x1221)),
-    ((0x0028, 0x1102), (0x0028, 0x1202), (0x0028, 0x1222)),
-    ((0x0028, 0x1103), (0x0028, 0x1203), (0x0028, 0x1223)),
-];
-
-/// A palette: the colors of stored values (C.7.6.3.1.5).
-pub(super) struct Palette {
-    /// The stored value of the first entry.
-    first: i32,
-    channels: [Vec<u8>; 3],
+/// The meaning of the three samples of a pixel (C.7.6.3.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ColorSpace {
+    Rgb,
+    YbrFull,
+    /// YCbCr with brightness from 16 to 235 and colors from 16 to 240.
+    YbrPartial,
 }
 
-impl Palette {
-    pub fn read(elements: &Elements<'_>) -> Result<Self, String> {
-        let mut firsts = [0; 3];
-        let mut channels = [const { Vec::new() }; 3];
-        for (i, (descriptor, data, segments)) in TABLES.into_iter().enumerate() {
-            let descriptor = elements.words(descriptor).filter(|words| words.len() == 3);
-            let Some((descriptor, data)) = descriptor.zip(elements.get(data)) else {
-                let cause = match elements.get(segments) {
-                    Some(_) => "its color tables are segmented, which is not supported",
-                    None => "is PALETTE COLOR, but has no color tables",
-                };
-                return Err(format!("{cause}; convert it to RGB"));
-            };
-            firsts[i] = i32::from(descriptor[1]);
-            let wide = descriptor[2] > 8;
-            let level = |entry: u16| if wide { scaled(entry.into(), 16) } else { entry as u8 };
-            channels[i] = entries(data.value, descriptor[0])?.into_iter().map(level).collect();
+impl ColorSpace {
+    /// The color space of a frame whose own markers state `own`.
+    pub fn corrected(self, own: Option<JpegColors>) -> Self {
+        match own {
+            Some(JpegColors::Rgb) => Self::Rgb,
+            Some(JpegColors::YCbCr) if self == Self::Rgb => Self::YbrFull,
+            Some(JpegColors::YCbCr) | None => self,
         }
-        if firsts[1..].iter().any(|first| *first != firsts[0]) {
-            return Err("its color tables start at different values".into());
-        }
-        Ok(Self { first: firsts[0], channels })
     }
 
-    /// The colors `[.., 3]` of `stored` values. Values outside of the table have its first or last color.
-    pub fn colors(&self, stored: &[i32]) -> Vec<u8> {
-        let color = |value: i32| {
-            let i = usize::try_from(value - self.first).unwrap_or(0);
-            // Tables have at least one entry: see `entries`.
-            self.channels.each_ref().map(|channel| channel[i.min(channel.len() - 1)])
-        };
-        stored.iter().flat_map(|&value| color(value)).collect()
+    /// The colors of samples of `bits` bits, in 8 bits.
+    pub fn to_rgb(self, samples: &[i32], bits: u16) -> Vec<u8> {
+        let (pixels, _) = samples.as_chunks::<3>();
+        match self {
+            Self::Rgb => samples.iter().map(|&value| scaled(value, bits)).collect(),
+            Self::YbrFull => pixels.iter().flat_map(|pixel| from_full(pixel, bits)).collect(),
+            Self::YbrPartial => pixels.iter().flat_map(|pixel| from_partial(pixel, bits)).collect(),
+        }
     }
 }
 
@@ -58,20 +38,42 @@ fn scaled(value: i32, bits: u16) -> u8 {
     ((i64::from(value.max(0)) * 255 + most / 2) / most).min(255) as u8
 }
 
-/// RGB samples in 8 bits.
-pub(super) fn rgb(stored: &[i32], bits: u16) -> Vec<u8> {
-    stored.iter().map(|&value| scaled(value, bits)).collect()
+fn from_full(pixel: &[i32; 3], bits: u16) -> [u8; 3] {
+    let [y, cb, cr] = pixel.map(|value| f64::from(scaled(value, bits)));
+    let (cb, cr) = (cb - 128.0, cr - 128.0);
+    let colors = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+    // Casts saturate beyond the ends.
+    colors.map(|color| color.round() as u8)
 }
 
-/// YCbCr samples as RGB in 8 bits (C.7.6.3.1.2).
-pub(super) fn ybr_full(stored: &[i32], bits: u16) -> Vec<u8> {
-    let (pixels, _) = stored.as_chunks::<3>();
-    let convert = |pixel: &[i32; 3]| {
-        let [y, cb, cr] = pixel.map(|value| f64::from(scaled(value, bits)));
-        let (cb, cr) = (cb - 128.0, cr - 128.0);
-        let colors = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
-        // Casts saturate beyond the ends.
-        colors.map(|color| color.round() as u8)
-    };
-    pixels.iter().flat_map(convert).collect()
+fn from_partial(pixel: &[i32; 3], bits: u16) -> [u8; 3] {
+    let [y, cb, cr] = pixel.map(|value| f64::from(scaled(value, bits)));
+    let y = (y - 16.0) * 255.0 / 219.0;
+    let (cb, cr) = ((cb - 128.0) * 255.0 / 224.0, (cr - 128.0) * 255.0 / 224.0);
+    let colors = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+    colors.map(|color| color.round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colors_are_those_of_their_space() {
+        let rgb = |space: ColorSpace, pixel: [i32; 3]| space.to_rgb(&pixel, 8);
+        assert_eq!(rgb(ColorSpace::YbrFull, [76, 85, 255]), [254, 0, 0]);
+        assert_eq!(rgb(ColorSpace::YbrPartial, [235, 128, 128]), [255, 255, 255]);
+        assert_eq!(rgb(ColorSpace::YbrPartial, [16, 128, 128]), [0, 0, 0]);
+        assert_eq!(rgb(ColorSpace::YbrPartial, [81, 90, 240]), [254, 0, 0]);
+        assert_eq!(ColorSpace::Rgb.to_rgb(&[4095, 0, 2048], 12), [255, 0, 128]);
+    }
+
+    #[test]
+    fn a_frame_corrects_what_its_file_states() {
+        use ColorSpace::{Rgb, YbrFull, YbrPartial};
+        assert_eq!(Rgb.corrected(Some(JpegColors::YCbCr)), YbrFull);
+        assert_eq!(YbrFull.corrected(Some(JpegColors::Rgb)), Rgb);
+        assert_eq!(YbrPartial.corrected(Some(JpegColors::YCbCr)), YbrPartial);
+        assert_eq!(YbrPartial.corrected(None), YbrPartial);
+    }
 }

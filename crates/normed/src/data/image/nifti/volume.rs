@@ -55,7 +55,7 @@ pub(in crate::data::image) fn read(
     }
     let mapping = match options.window {
         Window::At { center, width } => {
-            GrayMapping::LinearExact { center: center.into(), width: width.into() }.validated()?
+            GrayMapping::LinearExact { center: center.into(), width: width.into() }
         }
         Window::Header if header.cal_min < header.cal_max => {
             GrayMapping::Between { low: header.cal_min, high: header.cal_max }
