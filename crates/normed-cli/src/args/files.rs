@@ -76,6 +76,12 @@ pub struct SplitArgs {
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Folder that image paths are relative to [default: the data file's folder]
+    #[arg(long, value_name = "DIR")]
+    pub image_root: Option<PathBuf>,
+    /// Compare images by path alone, without decoding them to find copies
+    #[arg(long)]
+    pub no_pixels: bool,
     /// Output file
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,

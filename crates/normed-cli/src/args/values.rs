@@ -11,7 +11,7 @@ use normed::tensor::{Precision, Quantization};
 use normed::tuning::{Method, methods};
 
 /// How much a command prints.
-#[derive(clap::Args, Clone, Copy)]
+#[derive(clap::Args, Clone, Copy, Default)]
 pub struct Verbosity {
     /// Print only warnings and errors
     #[arg(long)]

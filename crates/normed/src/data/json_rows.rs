@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::json_text::{Flaw, RawItem, split_list, split_object, split_sequence};
 use super::row::{Fields, Row};
-use crate::files::{TABLE_LIMIT, read_text};
+use crate::files::{TABLE_LIMIT, read_text, read_text_once};
 use crate::{Error, Result};
 
 /// Reads the rows of a JSON file, whatever its name: a list, or JSON Lines. Blank lines are skipped.
@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// If the file cannot be read, if a list is not closed or has text after it, or if the file is one object that
 /// holds the rows under a key.
 pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
-    let text = read_text(path, TABLE_LIMIT)?;
+    let text = read_text_once(path, TABLE_LIMIT)?;
     let lines = Lines { path, text: &text };
     let first_line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     let has_whole_line = || split_sequence(first_line).is_ok();

@@ -13,6 +13,7 @@ use super::read_options::ReadOptions;
 use super::row::{CheckedRow, Fields, Row};
 use super::rows::{collect_examples, study_example};
 use super::{Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of};
+use crate::files::open_descriptor;
 use crate::{Error, Result};
 
 /// Opens `file`; image paths are relative to `image_root`, or to the file's directory.
@@ -24,7 +25,7 @@ pub(super) fn open(
     reading: ReadOptions,
     task: &Task,
 ) -> Result<OpenedDataset> {
-    let images = image_root.or(file.parent()).unwrap_or(Path::new(""));
+    let images = image_directory(file, image_root);
     let rows = json_rows(file)?;
     let has_split = |row: &&Row| {
         row.fields().is_some_and(|fields| matches!(fields.optional_text("split"), Ok(Some(_))))
@@ -43,6 +44,13 @@ pub(super) fn open(
     collect_examples(rows, reading, warnings, ImageSurvey::default())
 }
 
+/// What the paths of images in `file` are relative to: `image_root`, or the file's directory. What a process
+/// hands over has no place of its own, so that the current directory takes its place.
+pub(super) fn image_directory<'a>(file: &'a Path, image_root: Option<&'a Path>) -> &'a Path {
+    let parent = file.parent().filter(|_| open_descriptor(file).is_none());
+    image_root.or(parent).unwrap_or(Path::new(""))
+}
+
 /// The keys of a question; others whose values are texts or numbers are its attributes.
 const KEYS: [&str; 7] = ["id", "image", "question", "answer", "answer_type", "split", "group"];
 
@@ -57,7 +65,7 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
         answer: fields.answer("answer")?,
         answer_type: fields.answer_type()?,
         split: fields.split()?,
-        group: fields.optional_text("group")?,
+        group: fields.group()?,
         history: Vec::new(),
         place: String::new(),
         attributes: fields.other_attributes(&KEYS),
@@ -71,7 +79,7 @@ fn report(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
     fields.require(&["id", "image|images", "report"])?;
     let views = fields.views()?;
     Ok(Example {
-        group: fields.optional_text("group")?,
+        group: fields.group()?,
         attributes: fields.other_attributes(&REPORT_KEYS),
         ..study_example(
             fields.text("id")?,

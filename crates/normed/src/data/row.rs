@@ -142,6 +142,11 @@ impl Fields<'_> {
         }
     }
 
+    /// The group under `group`, without blanks around it; `None` if the key is absent or null.
+    pub fn group(&self) -> Result<Option<String>, String> {
+        Ok(self.optional_text("group")?.map(|group| group.trim().to_owned()))
+    }
+
     /// Attributes, each given as `(name, key)`; those whose key is absent are left out.
     pub fn attributes<const N: usize>(&self, keys: [(&str, &str); N]) -> Attributes {
         let read = |(name, key): (&str, &str)| Some((name.to_owned(), self.text(key).ok()?));

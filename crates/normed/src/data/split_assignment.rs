@@ -1,12 +1,15 @@
 //! Assigns splits to the rows of a JSON Lines file, so that no two splits share an image or a patient.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Split;
+use super::image_identity::{DisjointSets, ImageSets};
 use super::json_rows::json_rows;
+use super::jsonl::image_directory;
 use crate::{Error, Result};
 
 /// How rows are divided into splits.
@@ -20,6 +23,8 @@ pub struct SplitRule {
     pub test: f64,
     /// Random seed.
     pub seed: u64,
+    /// Whether images are decoded, so that copies under other names and in other formats are one image.
+    pub compares_pixels: bool,
 }
 
 /// The size of a split.
@@ -46,41 +51,121 @@ impl SplitRule {
     }
 }
 
-/// Assigns a split to each row of `file`, a JSON Lines file. Returns the rows as JSON Lines with their
-/// `split`, and the sizes of the splits.
-///
-/// Rows that share an image, or are linked by a chain of images and groups, form a cluster and stay
-/// together. Clusters are drawn in the order of a hash of their names: the order of the rows does not matter.
-///
-/// # Errors
-///
-/// If the file cannot be read, a row is broken, a fraction is not in `0..1`, or no row is left for training.
-pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<SplitSize>)> {
-    rule.check()?;
-    let (mut objects, mut keys) = (Vec::new(), Vec::new());
-    for row in json_rows(file)? {
-        let key = match row.fields() {
-            Some(fields) => {
+/// Names that were found to belong together, each with the name that it is joined to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JoinedNames {
+    /// Image names that are another spelling of, or a link to, an image that has a name already.
+    pub aliases: Vec<(String, String)>,
+    /// Images that equal another image pixel by pixel.
+    pub copies: Vec<(String, String)>,
+    /// Groups that share an image with another group, directly or through others.
+    pub groups: Vec<(String, String)>,
+    /// Images that could not be decoded, or do not exist: only their paths were compared.
+    pub unread: Vec<String>,
+}
+
+/// The splits of all rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitAssignment {
+    /// The rows with their `split`, as JSON Lines.
+    pub lines: String,
+    /// The sizes of the training, validation and test split.
+    pub sizes: Vec<SplitSize>,
+    /// What was found to belong together.
+    pub joined: JoinedNames,
+}
+
+/// The rows of a JSON Lines file, to which splits are assigned.
+pub struct SplitRows {
+    file: PathBuf,
+    /// What the paths of images are relative to.
+    directory: PathBuf,
+    objects: Vec<Map<String, Value>>,
+    keys: Vec<RowKey>,
+}
+
+/// What a row may share with others.
+struct RowKey {
+    images: Vec<String>,
+    group: Option<String>,
+}
+
+impl SplitRows {
+    /// Reads the rows of `file`. Paths of images are relative to `image_root`, or to the file's directory.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or a row is broken.
+    pub fn open(file: &Path, image_root: Option<&Path>) -> Result<Self> {
+        let (mut objects, mut keys) = (Vec::new(), Vec::new());
+        for row in json_rows(file)? {
+            let mut key = RowKey { images: Vec::new(), group: None };
+            // Where a row has no fields, into_object says what is wrong.
+            if let Some(fields) = row.fields() {
                 let wrong = |cause| Error::invalid(&row.place, cause);
-                let group = match rule.by_group {
-                    true => fields.optional_text("group").map_err(wrong)?,
-                    false => None,
-                };
-                (fields.views().map_err(wrong)?, group)
+                key.images = fields.views().map_err(wrong)?;
+                key.group = fields.group().map_err(wrong)?;
             }
-            None => (Vec::new(), None), // into_object says what is wrong
-        };
-        objects.push(row.into_object()?);
-        keys.push(key);
+            objects.push(row.into_object()?);
+            keys.push(key);
+        }
+        let directory = image_directory(file, image_root).to_owned();
+        Ok(Self { file: file.to_owned(), directory, objects, keys })
     }
 
-    let clusters = clusters(&keys, rule.seed);
+    /// The files of the rows' images, as often as rows name them.
+    pub fn image_files(&self) -> impl Iterator<Item = PathBuf> {
+        self.names().map(|name| self.directory.join(name))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().flat_map(|key| &key.images).map(String::as_str)
+    }
+
+    /// Assigns a split to each row.
+    ///
+    /// Rows that share an image, or are linked by a chain of images and groups, form a cluster and stay
+    /// together. Clusters are drawn in the order of a hash of their names: the order of the rows does not
+    /// matter. `on_done` is called for each image that is decoded.
+    ///
+    /// # Errors
+    ///
+    /// If a fraction is not in `0..1`, or no row is left for training.
+    pub fn assign(self, rule: &SplitRule, on_done: &(dyn Fn() + Sync)) -> Result<SplitAssignment> {
+        rule.check()?;
+        let names: Vec<&str> = self.names().collect();
+        let images = ImageSets::find(&names, &self.directory, rule.compares_pixels, on_done);
+        let (clusters, groups) = clusters(&self.keys, &images, rule);
+        let (splits, sizes) = draw(clusters, self.objects.len(), rule);
+        if sizes[0].rows == 0 {
+            return Err(Error::invalid(
+                self.file.display(),
+                "there are too few images or groups: nothing is left to train on",
+            ));
+        }
+        let mut lines = String::new();
+        for (mut object, split) in self.objects.into_iter().zip(splits) {
+            object.insert("split".to_owned(), split.name().into());
+            lines.push_str(&Value::Object(object).to_string());
+            lines.push('\n');
+        }
+        let ImageSets { aliases, copies, unread, .. } = images;
+        Ok(SplitAssignment {
+            lines,
+            sizes,
+            joined: JoinedNames { aliases, copies, groups, unread },
+        })
+    }
+}
+
+/// The split of each row, and the sizes of the training, validation and test split.
+fn draw(clusters: Vec<Vec<usize>>, rows: usize, rule: &SplitRule) -> (Vec<Split>, Vec<SplitSize>) {
     let target = |part: f64| match part {
         0.0 => 0,
-        part => ((part * objects.len() as f64).round() as usize).max(1),
+        part => ((part * rows as f64).round() as usize).max(1),
     };
     let wanted = [(Split::Test, target(rule.test)), (Split::Validate, target(rule.validate))];
-    let mut splits = vec![Split::Train; objects.len()];
+    let mut splits = vec![Split::Train; rows];
     let mut sizes = Vec::new();
     let mut left = clusters.into_iter();
     for (split, target) in wanted {
@@ -97,74 +182,67 @@ pub fn assign_splits(file: &Path, rule: &SplitRule) -> Result<(String, Vec<Split
     let rows = train.iter().map(Vec::len).sum();
     sizes.push(SplitSize { split: Split::Train, rows, clusters: train.len() });
     sizes.reverse();
-    if rows == 0 {
-        return Err(Error::invalid(
-            file.display(),
-            "there are too few images or groups: nothing is left to train on",
-        ));
-    }
-
-    let mut lines = String::new();
-    for (mut object, split) in objects.into_iter().zip(splits) {
-        object.insert("split".to_owned(), split.name().into());
-        lines.push_str(&serde_json::Value::Object(object).to_string());
-        lines.push('\n');
-    }
-    Ok((lines, sizes))
+    (splits, sizes)
 }
 
-/// The clusters of rows, in random order by `seed`. The keys of a row are its images and its group.
-fn clusters(keys: &[(Vec<String>, Option<String>)], seed: u64) -> Vec<Vec<usize>> {
-    // Union-find: the parent of a row is an earlier row of its cluster, or the row itself.
-    let mut parent: Vec<usize> = (0..keys.len()).collect();
-    fn root(parent: &mut [usize], mut i: usize) -> usize {
-        while parent[i] != i {
-            parent[i] = parent[parent[i]];
-            i = parent[i];
+/// The clusters of rows, in random order, and the groups that share an image with another.
+fn clusters(
+    keys: &[RowKey],
+    images: &ImageSets,
+    rule: &SplitRule,
+) -> (Vec<Vec<usize>>, Vec<(String, String)>) {
+    let mut sets = DisjointSets::new(keys.len());
+    let mut first_of_image: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut first_of_group: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, key) in keys.iter().enumerate() {
+        for name in &key.images {
+            sets.join(*first_of_image.entry(images.image[name]).or_insert(i), i);
         }
-        i
+        if let (Some(group), true) = (&key.group, rule.by_group) {
+            sets.join(*first_of_group.entry(group).or_insert(i), i);
+        }
     }
-    let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for (i, (images, group)) in keys.iter().enumerate() {
-        let group = group.as_deref().map(|group| ("group", group));
-        let images = images.iter().map(|image| ("image", image.as_str()));
-        for key in images.chain(group) {
-            let other = *first.entry(key).or_insert(i);
-            let (a, b) = (root(&mut parent, other), root(&mut parent, i));
-            parent[a.max(b)] = a.min(b);
+    let mut group_of_set: BTreeMap<usize, &str> = BTreeMap::new();
+    let mut joined = Vec::new();
+    for (group, row) in first_of_group {
+        let first = *group_of_set.entry(sets.root(row)).or_insert(group);
+        if first != group {
+            joined.push((group.to_owned(), first.to_owned()));
         }
     }
     // A cluster is named by the first of its images' names in alphabetical order.
-    let mut sets: BTreeMap<usize, (&str, Vec<usize>)> = BTreeMap::new();
-    for (i, (images, _)) in keys.iter().enumerate() {
-        let image = images.iter().min().map_or("", String::as_str);
-        let (name, rows) = sets.entry(root(&mut parent, i)).or_insert((image, Vec::new()));
-        *name = (*name).min(image);
+    let mut named: BTreeMap<usize, (&str, Vec<usize>)> = BTreeMap::new();
+    for (i, key) in keys.iter().enumerate() {
+        let own = key.images.iter().min().or(key.group.as_ref()).map_or("", String::as_str);
+        let (name, rows) = named.entry(sets.root(i)).or_insert((own, Vec::new()));
+        *name = (*name).min(own);
         rows.push(i);
     }
-    let draw =
-        |name: &str| Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name).finalize();
-    let mut sets: Vec<_> = sets.into_values().map(|(name, rows)| (draw(name), rows)).collect();
-    sets.sort_unstable();
-    sets.into_iter().map(|(_, rows)| rows).collect()
+    let seed = rule.seed.to_le_bytes();
+    let order = |name: &str| Sha256::new().chain_update(seed).chain_update(name).finalize();
+    let mut drawn: Vec<_> = named.into_values().map(|(name, rows)| (order(name), rows)).collect();
+    drawn.sort_unstable();
+    (drawn.into_iter().map(|(_, rows)| rows).collect(), joined)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    const RULE: SplitRule = SplitRule { by_group: true, validate: 0.1, test: 0.2, seed: 1 };
+    const RULE: SplitRule =
+        SplitRule { by_group: true, validate: 0.1, test: 0.2, seed: 1, compares_pixels: true };
 
     fn assign(rows: &[Value], rule: &SplitRule) -> Result<(Vec<Value>, Vec<SplitSize>)> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let lines: Vec<_> = rows.iter().map(Value::to_string).collect();
         std::fs::write(file.path(), lines.join("\n")).unwrap();
-        let (text, sizes) = assign_splits(file.path(), rule)?;
-        Ok((text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), sizes))
+        let assigned = SplitRows::open(file.path(), None)?.assign(rule, &|| ())?;
+        let rows = assigned.lines.lines().map(|line| serde_json::from_str(line).unwrap());
+        Ok((rows.collect(), assigned.sizes))
     }
 
     /// 300 questions about 150 images of 75 patients; every tenth patient shares an image with the
@@ -202,6 +280,79 @@ mod tests {
         let by_image = assign(&rows(), &SplitRule { by_group: false, ..RULE }).unwrap().0;
         assert_eq!(count_divided(&by_image, "image"), 0);
         assert!(count_divided(&by_image, "group") > 0);
+    }
+
+    /// Rows of 40 images, each named three times: `name` spells the image, `group` the group.
+    fn assign_in(
+        dir: &Path,
+        by_group: bool,
+        row: impl Fn(usize, usize) -> Value,
+    ) -> (Vec<Value>, JoinedNames) {
+        let rows = (0..120).map(|i| format!("{}\n", row(i / 3, i % 3)));
+        std::fs::write(dir.join("rows.jsonl"), rows.collect::<String>()).unwrap();
+        let rows = SplitRows::open(&dir.join("rows.jsonl"), None).unwrap();
+        let rule = SplitRule { by_group, validate: 0.2, ..RULE };
+        let SplitAssignment { lines, joined, .. } = rows.assign(&rule, &|| ()).unwrap();
+        (lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), joined)
+    }
+
+    /// How many of the 40 are in more than one split.
+    fn count_divided_of_three(rows: &[Value]) -> usize {
+        rows.chunks(3)
+            .filter(|three| three.iter().any(|row| row["split"] != three[0]["split"]))
+            .count()
+    }
+
+    #[test]
+    fn spellings_of_a_name_and_copies_of_an_image_are_not_divided() {
+        let dir = tempfile::tempdir().unwrap();
+        let spelled = |image: usize, way: usize| {
+            let name = ["im/N.png", "./im/N.png", "im//x/../N.png"][way];
+            json!({ "id": 3 * image + way, "image": name.replace('N', &image.to_string()) })
+        };
+        let (rows, joined) = assign_in(dir.path(), false, spelled);
+        assert_eq!((count_divided_of_three(&rows), joined.aliases.len()), (0, 80));
+        assert_eq!(joined.aliases[0], ("./im/0.png".to_owned(), "im/0.png".to_owned()));
+        assert_eq!(joined.unread.len(), 40, "no image exists");
+
+        for image in 0..40_u8 {
+            let picture =
+                image::GrayImage::from_fn(5, 4, |x, y| image::Luma([image + (x * y) as u8]));
+            for (way, ending) in ["png", "bmp", "tiff"].into_iter().enumerate() {
+                picture.save(dir.path().join(format!("{image}_{way}.{ending}"))).unwrap();
+            }
+        }
+        let copied = |image: usize, way: usize| {
+            let name = format!("{image}_{way}.{}", ["png", "bmp", "tiff"][way]);
+            json!({ "id": 3 * image + way, "images": [name], "group": format!("{image} {way}") })
+        };
+        for by_group in [false, true] {
+            let (rows, joined) = assign_in(dir.path(), by_group, copied);
+            assert_eq!((count_divided_of_three(&rows), joined.copies.len()), (0, 80));
+            assert_eq!(joined.groups.len(), if by_group { 80 } else { 0 });
+            assert!(joined.unread.is_empty() && joined.aliases.is_empty());
+        }
+    }
+
+    #[test]
+    fn blanks_around_a_group_and_how_its_number_is_written_do_not_matter() {
+        let dir = tempfile::tempdir().unwrap();
+        for numbers in [false, true] {
+            let row = |group: usize, way: usize| {
+                let text = format!("{group}");
+                let ways = match numbers {
+                    true => [json!(group), json!(text), json!(group as f64)],
+                    false => [
+                        json!(format!("p{text}")),
+                        json!(format!(" p{text}")),
+                        json!(format!("p{text}\u{a0}\t")),
+                    ],
+                };
+                json!({ "id": 3 * group + way, "image": format!("{group}_{way}.png"), "group": ways[way] })
+            };
+            let (rows, joined) = assign_in(dir.path(), true, row);
+            assert_eq!((count_divided_of_three(&rows), joined.groups.len()), (0, 0));
+        }
     }
 
     #[test]

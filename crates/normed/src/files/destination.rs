@@ -41,7 +41,7 @@ impl Destination {
         let failed = |error: io::Error| Error::io(path, &error);
         let mut at = path.to_owned();
         for _ in 0..MAX_LINKS {
-            if let Some(number) = descriptor(&at) {
+            if let Some(number) = descriptor_number(&at) {
                 return Ok(Self::Stream(Stream { path: at, descriptor: Some(number) }));
             }
             let metadata = match fs::symlink_metadata(&at) {
@@ -88,12 +88,20 @@ pub(super) fn exists_already(output: &Path) -> Error {
 }
 
 /// The number of the descriptor of this process that `path` names, as `/dev/fd/1` and `/proc/self/fd/1` do.
-pub(super) fn descriptor(path: &Path) -> Option<u32> {
+fn descriptor_number(path: &Path) -> Option<u32> {
     let number = path.file_name()?.to_str()?.parse().ok()?;
     let directory = fs::canonicalize(path.parent()?).ok()?;
     let own = Path::new("/proc").join(std::process::id().to_string());
     let is_own = directory.starts_with(own) && directory.ends_with("fd");
     (is_own || directory == Path::new("/dev/fd")).then_some(number)
+}
+
+/// The number of the open descriptor that `path` leads to, as `/dev/stdin` and `/dev/fd/63` do.
+pub fn open_descriptor(path: &Path) -> Option<u32> {
+    match Destination::of(path) {
+        Ok(Destination::Stream(stream)) => stream.descriptor,
+        _ => None,
+    }
 }
 
 /// What a path leads to, in words: `a regular file`, `a named pipe`.
@@ -126,5 +134,5 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// Whether writing to `path` is writing to the standard output of this process.
 pub fn is_standard_output(path: &Path) -> bool {
-    matches!(Destination::of(path), Ok(Destination::Stream(Stream { descriptor: Some(1), .. })))
+    open_descriptor(path) == Some(1)
 }

@@ -13,12 +13,13 @@ mod output;
 mod read;
 mod write;
 
-pub use destination::{is_standard_output, is_stream};
+pub use destination::{is_standard_output, is_stream, open_descriptor};
 pub use directory::NewDirectory;
 pub use hash::hash_file;
 pub use hex::hex;
 pub use output::Inputs;
 pub use read::{
-    CONFIG_LIMIT, IMAGE_LIMIT, TABLE_LIMIT, TOKENIZER_LIMIT, read_bounded, read_json, read_text,
+    CONFIG_LIMIT, IMAGE_LIMIT, TABLE_LIMIT, TOKENIZER_LIMIT, open_regular, read_bounded, read_json,
+    read_once, read_text, read_text_once,
 };
 pub use write::{TEMPORARY_PREFIX, write_atomically};

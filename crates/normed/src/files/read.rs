@@ -1,11 +1,12 @@
 //! Readers that refuse a file over a stated limit, so that no file can fill the memory.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{IsTerminal as _, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use super::destination::{file_kind, open_descriptor};
 use crate::{Error, Result};
 
 /// Limit for configurations, indexes, templates and other files of a few pages: 32 MiB.
@@ -22,17 +23,75 @@ pub const IMAGE_LIMIT: u64 = 2 << 30;
 
 const MIB: u64 = 1 << 20;
 
-/// Reads the whole file at `path`, of at most `limit` bytes.
+/// Opens the regular file at `path`. Links are followed.
 ///
-/// The memory used is that of the bytes that are there: a length that a file system only claims is
-/// not allocated in advance, and a pipe or a device that never ends is cut off at `limit`.
+/// Anything else is refused before it is opened: a named pipe would wait for a writer, and a device may
+/// never end.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or holds more than `limit` bytes.
-pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
+/// If there is no file at `path`, it cannot be opened, or it is not a regular file.
+pub fn open_regular(path: &Path) -> Result<File> {
     let io = |e: std::io::Error| Error::io(path, &e);
+    let metadata = fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() {
+        return Err(not_regular(path, file_kind(&metadata)));
+    }
+    File::open(path).map_err(io)
+}
+
+fn not_regular(path: &Path, kind: &str) -> Error {
+    Error::invalid(path.display(), format!("is not a regular file: it is {kind}"))
+}
+
+/// Reads the whole regular file at `path`, of at most `limit` bytes.
+///
+/// The memory used is that of the bytes that are there: a length that a file system only claims is
+/// not allocated in advance.
+///
+/// # Errors
+///
+/// If the file cannot be read, is not a regular file, or holds more than `limit` bytes.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    read_whole(open_regular(path)?, path, limit)
+}
+
+/// Reads a regular file as [`read_bounded`] does, or what a process writes into an open descriptor:
+/// `/dev/stdin`, or the `/dev/fd/63` of a shell's `<(...)`. That can be read once.
+///
+/// # Errors
+///
+/// As [`read_bounded`]; if the descriptor is a terminal or a device, or nothing is left in it.
+pub fn read_once(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    if open_descriptor(path).is_none() {
+        return read_bounded(path, limit).map_err(|error| match error.cause() {
+            cause if cause.ends_with("a named pipe") => error.with_remedy(
+                "hand it over as standard input: `/dev/stdin < PIPE` in place of its name",
+            ),
+            _ => error,
+        });
+    }
+    let io = |e: std::io::Error| Error::io(path, &e);
+    let metadata = fs::metadata(path).map_err(io)?;
+    let is_device = file_kind(&metadata) == "a device";
+    if metadata.is_dir() || is_device {
+        return Err(not_regular(path, file_kind(&metadata)));
+    }
     let file = File::open(path).map_err(io)?;
+    if file.is_terminal() {
+        return Err(not_regular(path, "a terminal"));
+    }
+    let bytes = read_whole(file, path, limit)?;
+    if bytes.is_empty() {
+        let cause = "nothing is in it; what a pipe held can be read only once";
+        return Err(Error::invalid(path.display(), cause)
+            .with_remedy("save it to a file, and name the file"));
+    }
+    Ok(bytes)
+}
+
+fn read_whole(file: File, path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let io = |e: std::io::Error| Error::io(path, &e);
     let length = file.metadata().map_err(io)?.len();
     if length > limit {
         return Err(too_large(path, limit));
@@ -52,7 +111,20 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// If the file cannot be read, holds more than `limit` bytes, or is not UTF-8; the error names the
 /// line.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
-    let text = String::from_utf8(read_bounded(path, limit)?).map_err(|error| {
+    text_of(read_bounded(path, limit)?, path)
+}
+
+/// Reads text as [`read_text`] does, from what [`read_once`] reads.
+///
+/// # Errors
+///
+/// As [`read_text`] and [`read_once`].
+pub fn read_text_once(path: &Path, limit: u64) -> Result<String> {
+    text_of(read_once(path, limit)?, path)
+}
+
+fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String> {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let end = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count();
         Error::invalid(format!("{}:{line}", path.display()), "is not UTF-8 text")
@@ -102,12 +174,48 @@ mod tests {
         assert_eq!(missing.kind(), crate::ErrorKind::NotFound);
     }
 
-    /// Its length is zero, so that only what was read can tell that it is too large.
+    /// A named pipe that nothing writes to would be waited for forever.
+    #[cfg(unix)]
+    #[test]
+    fn only_regular_files_are_opened() {
+        use std::os::unix::net::UnixListener;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap();
+        assert!(made.success());
+        let _listener = UnixListener::bind(at("socket")).unwrap();
+        std::os::unix::fs::symlink("pipe", at("link")).unwrap();
+        for (path, kind) in [
+            (at("pipe"), "a named pipe"),
+            (at("link"), "a named pipe"),
+            (at("socket"), "a socket"),
+            (dir.path().to_owned(), "a directory"),
+            ("/dev/zero".into(), "a device"),
+        ] {
+            for error in [read_bounded(&path, 9).unwrap_err(), read_once(&path, 9).unwrap_err()] {
+                assert_eq!(error.cause(), format!("is not a regular file: it is {kind}"));
+                assert_eq!(error.exit_code(), 2);
+            }
+        }
+        assert!(read_once(&at("pipe"), 9).unwrap_err().remedy().unwrap().contains("/dev/stdin"));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_endless_device_is_refused() {
-        let error = read_bounded(Path::new("/dev/zero"), 2 * MIB).unwrap_err();
-        assert!(error.cause().contains("larger than 2 MiB"), "{error}");
+    fn an_open_descriptor_is_read_once() {
+        use std::io::Write as _;
+        use std::os::fd::AsRawFd as _;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"12345").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", reader.as_raw_fd());
+        assert_eq!(read_once(Path::new(&path), 5).unwrap(), b"12345");
+        let error = read_once(Path::new(&path), 5).unwrap_err();
+        assert!(error.cause().contains("can be read only once"), "{error}");
+        assert!(read_bounded(Path::new(&path), 5).is_err());
+        let zero = File::open("/dev/zero").unwrap();
+        let path = format!("/dev/fd/{}", zero.as_raw_fd());
+        assert!(read_once(Path::new(&path), 5).unwrap_err().cause().contains("a device"));
     }
 
     #[test]

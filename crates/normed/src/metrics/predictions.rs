@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::AnswerType;
-use crate::files::{TABLE_LIMIT, read_bounded, write_atomically};
+use crate::files::{TABLE_LIMIT, read_once, write_atomically};
 use crate::{Error, Result};
 
 /// A prediction for one example: a line of predictions.jsonl.
@@ -83,7 +83,7 @@ pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
 
 /// Reads one JSON object per line; blank lines are skipped. `hint` describes a line, for errors.
 pub(super) fn read_json_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
-    let bytes = read_bounded(path, TABLE_LIMIT)?;
+    let bytes = read_once(path, TABLE_LIMIT)?;
     let mut lines = Vec::new();
     for (i, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {

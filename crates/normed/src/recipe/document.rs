@@ -6,7 +6,7 @@ use super::mistakes::Mistakes;
 use super::section::Section;
 use super::source::{self, Place, Table};
 use crate::Result;
-use crate::files::{CONFIG_LIMIT, read_text};
+use crate::files::{CONFIG_LIMIT, open_descriptor, read_text_once};
 
 /// A TOML file overridden by settings, before its keys are read.
 pub(crate) struct Document {
@@ -21,7 +21,7 @@ impl Document {
     /// # Errors
     /// If the file cannot be read, or has syntax errors; its keys are not checked then.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
-        let text = read_text(path, CONFIG_LIMIT)?;
+        let text = read_text_once(path, CONFIG_LIMIT)?;
         let mistakes = Mistakes::default();
         let table = source::parse(&text).unwrap_or_else(|errors| {
             for (place, cause) in errors {
@@ -60,7 +60,9 @@ impl Document {
     /// # Errors
     /// With all mistakes as one error.
     pub fn read<T>(&self, read: impl FnOnce(&Section<'_>) -> T) -> Result<T> {
-        let directory = self.path.parent().unwrap_or(Path::new(""));
+        // What a process hands over has no place of its own: its paths are relative to the current directory.
+        let parent = self.path.parent().filter(|_| open_descriptor(&self.path).is_none());
+        let directory = parent.unwrap_or(Path::new(""));
         let value = Section::root(&self.table, directory, &self.mistakes, read);
         self.mistakes.take(&self.path).map_or(Ok(value), Err)
     }

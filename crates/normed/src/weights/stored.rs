@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
 
+use crate::files::open_regular;
 use crate::tensor::{Bytes, MappedFile, Precision, Tensor};
 use crate::{Error, Result};
 
@@ -187,7 +187,7 @@ impl std::fmt::Debug for Stored {
 /// # Errors
 /// If it cannot be opened or mapped, or is not a regular file.
 pub(super) fn map_file(path: &Path) -> Result<Arc<MappedFile>> {
-    let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+    let file = open_regular(path)?;
     let kind = file.metadata().map_err(|e| Error::io(path, &e))?;
     if !kind.is_file() {
         return Err(Error::invalid(path.display(), "not a file"));

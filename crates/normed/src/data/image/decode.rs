@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use super::limits::{MAX_DECODED_BYTES, MAX_SIDE};
 use super::{Image, ImageHeader, ImageOptions, dicom, jpeg, nifti};
 use crate::data::panics;
-use crate::files::{IMAGE_LIMIT, read_bounded};
+use crate::files::{IMAGE_LIMIT, open_regular, read_bounded};
 use crate::{Error, Result};
 
 impl Image {
@@ -139,7 +139,7 @@ fn from_common_format(bytes: &[u8]) -> Result<Image, String> {
 }
 
 fn open(path: &Path) -> Result<BufReader<File>> {
-    File::open(path).map(BufReader::new).map_err(|e| Error::io(path, &e))
+    open_regular(path).map(BufReader::new)
 }
 
 /// The first bytes of a file, enough to recognize NIfTI and DICOM.

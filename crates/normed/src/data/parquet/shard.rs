@@ -14,6 +14,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::page::{Dictionary, decode_dictionary, decode_values};
 use crate::data::content_hash::hash_of_file;
 use crate::data::{Image, ImageOptions};
+use crate::files::open_regular;
 use crate::{Error, Result};
 
 /// A parquet file, whose footer is read and checked.
@@ -42,7 +43,7 @@ pub(super) struct RowGroup {
 
 impl Shard {
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+        let file = open_regular(path)?;
         let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
         let damaged = |cause: &str| {
             Error::invalid(path.display(), format!("is not a complete parquet file: {cause}"))
@@ -155,7 +156,7 @@ impl Shard {
 
     fn pages<'a>(&'a self, group: usize, column: &'a Column) -> Result<Pages<'a>> {
         // A file handle of its own: clones share their position, and several threads read at a time.
-        let file = File::open(&self.path).map_err(|e| Error::io(&self.path, &e))?;
+        let file = open_regular(&self.path)?;
         let metadata = self.metadata.row_group(group);
         let chunk = metadata.column(column.index);
         let rows = metadata.num_rows() as usize; // not below 0: see `open`

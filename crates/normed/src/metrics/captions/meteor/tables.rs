@@ -2,13 +2,12 @@
 //! and WordNet's synonyms, and `data/paraphrase-en.gz`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::{DeflateDecoder, GzDecoder};
 
-use crate::files::{TOKENIZER_LIMIT, read_bounded};
+use crate::files::{TOKENIZER_LIMIT, open_regular, read_bounded};
 use crate::{Error, Result};
 
 const JAR: &str = "meteor-1.5.jar";
@@ -78,7 +77,7 @@ impl MeteorData {
             Some(())
         })?;
         let paraphrases = dir.join(PARAPHRASES);
-        File::open(&paraphrases).map_err(|e| Error::io(&paraphrases, &e))?;
+        open_regular(&paraphrases)?;
         Ok(Self { functional, synsets, bases, paraphrases })
     }
 
@@ -116,7 +115,7 @@ impl MeteorData {
     ) -> Result<()> {
         let path = &self.paraphrases;
         let at = |e| Error::io(path, &e);
-        let file = File::open(path).map_err(at)?;
+        let file = open_regular(path)?;
         let mut lines = BufReader::new(GzDecoder::new(BufReader::new(file)));
         let numbers = |line: &str| -> Option<Vec<u32>> {
             line.split_ascii_whitespace().map(|word| words.get(word).copied()).collect()
