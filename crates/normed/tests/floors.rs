@@ -15,7 +15,7 @@ const FLOORS: [(&str, &str); 15] = [
     ("plot", ""),
     ("ops", "tensor"),
     ("nn", "tensor ops"),
-    ("weights", "files tensor pickle"),
+    ("weights", "files tensor ops pickle"),
     ("hub", "files"),
     ("data", "files tensor ops pickle"), // of ops, the label that does not count
     ("metrics", "files data"),

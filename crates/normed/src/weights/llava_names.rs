@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::stored::Checkpoint;
 use crate::{Error, Result};
 
-const VISION: &str = "model.vision_tower.";
-const PROJECTOR: &str = "model.multi_modal_projector.";
+pub(super) const VISION: &str = "model.vision_tower.";
+pub(super) const PROJECTOR: &str = "model.multi_modal_projector.";
 const LANGUAGE: &str = "model.language_model.";
 const HEAD: &str = "lm_head.weight";
 const TABLE: &str = "model.language_model.embed_tokens.weight";
@@ -46,6 +46,21 @@ fn is_buffer(name: &str) -> bool {
 fn renamed(name: &str, rows: &[(&str, &str)]) -> String {
     let row = rows.iter().find_map(|(from, to)| Some((name.strip_prefix(from)?, to)));
     row.map_or_else(|| name.to_owned(), |(rest, to)| format!("{to}{rest}"))
+}
+
+/// Transformers 5's name for `name`, which is one of an older version.
+pub(super) fn from_older_transformers(name: &str) -> String {
+    renamed(name, &HUGGING_FACE)
+}
+
+/// Transformers 5's name for `name`, which is one of LLaVA's own code.
+pub(super) fn from_llava_original(name: &str) -> String {
+    renamed(name, &ORIGINAL)
+}
+
+/// The name that transformers 4.52 to 4.57 have in memory.
+pub(super) fn to_transformers_4_52(name: &str) -> String {
+    renamed(name, &[(VISION, "model.vision_tower.vision_model.")])
 }
 
 /// The name in LLaVA's own code, for a projector with this number of layers.

@@ -29,16 +29,24 @@
 //! Other combinations that PEFT cannot express are refused before a run begins: LoRA with IA3, a layer that is both
 //! trained and adapted, biases with IA3.
 
+mod adapter_files;
+mod adapter_key;
+mod adapter_tensors;
+mod additions;
 mod base_check;
 mod card;
 mod config;
 mod layer_adapter;
 mod layout;
 mod loaded;
+mod model_names;
+mod naming;
 mod own_format;
+mod patterns;
 mod peft_parameter;
 mod peft_reader;
 mod read;
+mod targeting;
 mod virtual_tokens;
 mod write;
 mod write_config;

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::adapter_files::read_adapter_tensors;
 use super::base_check::{BaseCheck, check_base};
 use super::card::AdapterCard;
 use super::layout::{BASE_HASH, CONFIG, WEIGHTS};
@@ -16,7 +17,6 @@ use super::loaded::LoadedAdapter;
 use super::write_config::merged;
 use crate::files::{read_json, write_atomically};
 use crate::tensor::{ParamId, Parameter, Parameters, Precision, PrefixKv, Tensor, Tower};
-use crate::weights::safetensors_reader::read_safetensors;
 use crate::weights::safetensors_writer::write_safetensors;
 use crate::{Error, Result};
 
@@ -192,9 +192,9 @@ pub(super) fn load(
         return Err(Error::invalid(place.display(), cause)
             .with_remedy("save it with PEFT's save_pretrained, which sets inference_mode"));
     }
-    let path = dir.join(WEIGHTS);
-    let file = read_safetensors(&path)?;
-    let warnings = check_base(&path, file.metadata.get(BASE_HASH), base)?;
+    let file = read_adapter_tensors(dir)?;
+    let path = &file.path;
+    let warnings = check_base(path, file.metadata.get(BASE_HASH), base)?;
     let invalid = |cause: &str| Error::invalid(path.display(), cause);
 
     let sockets = kind.sockets(params);
