@@ -144,7 +144,7 @@ fn gelu(precision: Precision) -> Operation {
 fn mlp(precision: Precision) -> Operation {
     let operations = 4 * ROWS * HIDDEN * INTERMEDIATE;
     Operation::new(precision, precision, &[ROWS, HIDDEN], [operations; 2], |scope| {
-        let mlp = Mlp::declare(scope, ["fc1", "fc2"], HIDDEN, INTERMEDIATE);
+        let mlp = Mlp::declare(scope, ["fc1", "fc2"], [HIDDEN, INTERMEDIATE], Activation::Gelu);
         let residual = Var::constant(ramp(&[ROWS, HIDDEN]));
         Box::new(move |g, x| mlp.add_with_dropout(g, x, &residual, None))
     })

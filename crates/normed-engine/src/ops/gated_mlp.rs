@@ -1,12 +1,12 @@
 //! LLaMA's feed-forward network as one operation, `down(silu(gate(x)) ∘ up(x)) (+ residual)` (Shazeer 2020,
-//! arXiv 2002.05202, eq. 6, "SwiGLU"): the multiplication by the gate and its derivatives are computed in
+//! arXiv 2002.05202, eq. 6, "SwiGLU"), and the inner part of such networks with any activation: the multiplication by the gate and its derivatives are computed in
 //! the epilogues of the products.
 //!
 //! Keeps for backward: `gate(x)` and `up(x)`, in the run's precision, or `x` in their place if the pass
 //! recomputes them ([`Recompute::Ffn`]). Keeps `x` as well if the weight of one of the two is trained.
 //! Their product is never kept. In backward the gradients of the two replace them in memory.
 
-use super::activation::{ActivationFn, SILU};
+use super::activation::{Activation, ActivationFn, SILU, with_activation};
 use super::element::{Element, dispatch};
 use super::linear::{LinearLayer, Output};
 use super::product::Rows;
@@ -52,7 +52,7 @@ pub fn gated_mlp(
             (_, hidden) => hidden,
         };
         let product = hidden.as_ref().filter(|_| down.train_weight);
-        let product = product.map(|hidden| dispatch!(precision, product_of(hidden)));
+        let product = product.map(|hidden| dispatch!(precision, product_of(SILU, hidden)));
         down.add_parameter_gradients(&dy, product.as_ref(), gradients);
         drop(product);
         if let Some([mut dg, mut du]) = hidden.filter(|_| needs_hidden_gradients) {
@@ -70,25 +70,34 @@ pub fn gated_mlp(
     })
 }
 
-/// `silu(gate) ∘ up` of two values `[.., C]` in the run's precision: the inner part of [`gated_mlp`], for
-/// networks with a plug in one of their layers. Keeps both values for backward.
-pub fn swiglu(g: &mut Graph<'_>, gate: &Var, up: &Var) -> Var {
+/// `activation(gate) ∘ up` of two values `[.., C]` in the run's precision: the inner part of [`gated_mlp`], for
+/// networks with a plug in one of their layers or another activation. Keeps both values for backward.
+pub fn gated_linear_unit(g: &mut Graph<'_>, gate: &Var, up: &Var, activation: Activation) -> Var {
+    with_activation!(activation, f => gated_with(g, gate, up, f))
+}
+
+fn gated_with(g: &mut Graph<'_>, gate: &Var, up: &Var, f: impl ActivationFn) -> Var {
     let precision = gate.value.precision();
     let hidden = [gate, up].map(|x| x.value.clone());
-    let y = dispatch!(precision, product_of(&hidden));
+    let y = dispatch!(precision, product_of(f, &hidden));
     let slots = [gate.gradient_slot(), up.gradient_slot()];
     let needed = slots.iter().any(|slot| slot.needs_gradient());
     let hidden = needed.then_some(hidden);
     g.record(y, needed, move |dy, gradients| {
         let Some([mut dg, mut du]) = hidden else { return };
-        dispatch!(precision, swiglu_gradients(&dy, &mut dg, &mut du));
+        dispatch!(precision, gated_gradients(f, &dy, &mut dg, &mut du));
         gradients.add(slots[0], dg);
         gradients.add(slots[1], du);
     })
 }
 
-/// Replaces `gate` and `up` by their gradients: `d ∘ up ∘ silu'(gate)` and `d ∘ silu(gate)`.
-fn swiglu_gradients<T: Element>(d: &Tensor, gate: &mut Tensor, up: &mut Tensor) {
+/// Replaces `gate` and `up` by their gradients: `d ∘ up ∘ f'(gate)` and `d ∘ f(gate)`.
+fn gated_gradients<T: Element>(
+    f: impl ActivationFn,
+    d: &Tensor,
+    gate: &mut Tensor,
+    up: &mut Tensor,
+) {
     gate.count(Operation::Elementwise(d.len()));
     if gate.is_planned() {
         return;
@@ -104,8 +113,8 @@ fn swiglu_gradients<T: Element>(d: &Tensor, gate: &mut Tensor, up: &mut Tensor) 
             let d = &d[i * width..][..width];
             for j in 0..width {
                 let (g, u) = (gate[j].to_f32(), up[j].to_f32());
-                gate[j] = T::from_f32(d[j].to_f32() * u * SILU.derivative(g));
-                up[j] = T::from_f32(d[j].to_f32() * SILU.value(g));
+                gate[j] = T::from_f32(d[j].to_f32() * u * f.derivative(g));
+                up[j] = T::from_f32(d[j].to_f32() * f.value(g));
             }
         },
     );
@@ -195,8 +204,8 @@ fn biased_product(layer: &LinearLayer, x: &Tensor, epilogue: impl Fn(usize, usiz
     );
 }
 
-/// `silu(gate) ∘ up`.
-fn product_of<T: Element>([gate, up]: &[Tensor; 2]) -> Tensor {
+/// `f(gate) ∘ up`.
+fn product_of<T: Element>(f: impl ActivationFn, [gate, up]: &[Tensor; 2]) -> Tensor {
     let mut y = T::empty_like(gate, gate.shape());
     y.count(Operation::Elementwise(gate.len()));
     if y.is_planned() {
@@ -208,7 +217,7 @@ fn product_of<T: Element>([gate, up]: &[Tensor; 2]) -> Tensor {
         #[inline(always)]
         |start, y| {
             for (y, (g, u)) in y.iter_mut().zip(gate[start..].iter().zip(&up[start..])) {
-                *y = T::from_f32(SILU.value(g.to_f32()) * u.to_f32());
+                *y = T::from_f32(f.value(g.to_f32()) * u.to_f32());
             }
         },
     );
@@ -343,19 +352,23 @@ mod tests {
 
     /// Separate operations, with the layers around the gate.
     #[test]
-    fn swiglu_between_linear_layers_is_the_same_network() {
+    fn the_inner_part_between_linear_layers_is_the_same_network() {
         let (mut params, id) = inputs(6, 5, 7);
-        let separate = |g: &mut Graph<'_>| {
+        let separate = |g: &mut Graph<'_>, activation| {
             let (x, r) = (g.parameter(id[0]), g.parameter(id[7]));
             let [gate, up] =
                 [1, 3].map(|i| linear(g, &x, id[i], Some(id[i + 1]), Output::RunPrecision));
-            let y = swiglu(g, &gate, &up);
+            let y = gated_linear_unit(g, &gate, &up, activation);
             linear(g, &y, id[5], Some(id[6]), Output::AddTo(&r))
         };
-        let [whole, parts] =
-            [biased(&mut Graph::inference(&params), &id), separate(&mut Graph::inference(&params))];
+        let [whole, parts] = [
+            biased(&mut Graph::inference(&params), &id),
+            separate(&mut Graph::inference(&params), Activation::Silu),
+        ];
         assert_close(parts.value.data(), whole.value.data(), 1e-6);
-        check_gradients(&mut params, separate, 5e-3);
+        for activation in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
+            check_gradients(&mut params, |g| separate(g, activation), 5e-3);
+        }
     }
 
     #[test]

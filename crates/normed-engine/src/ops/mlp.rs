@@ -5,13 +5,18 @@
 //! recomputes that input ([`Recompute::Ffn`]). Keeps `x` as well if the weight of `fc1` is trained. The
 //! output of the activation is never kept.
 
-use super::activation::{Activation, ActivationFn, Gelu, QUICK_GELU, Tanh, apply};
+use super::activation::{
+    Activation, ActivationFn, Gelu, QUICK_GELU, Tanh, activate as activate_elements, apply,
+};
 use super::element::{Element, dispatch};
-use super::linear::{LinearLayer, Output};
+use super::linear::{LinearLayer, Output, linear};
 use super::product::Rows;
 use crate::tensor::{Graph, ParamId, Precision, Recompute, Tensor, Var};
 
 /// `fc2(activation(fc1(x)))` of `x [.., C]`, with the weight `[out, in]` and the bias `[out]` of each layer.
+///
+/// The activations of published checkpoints are computed in the products; with any other one it is three
+/// operations.
 pub fn mlp(
     g: &mut Graph<'_>,
     x: &Var,
@@ -24,6 +29,13 @@ pub fn mlp(
         Activation::Gelu => mlp_with(g, x, [fc1, fc2], Gelu, output),
         Activation::QuickGelu => mlp_with(g, x, [fc1, fc2], QUICK_GELU, output),
         Activation::Tanh => mlp_with(g, x, [fc1, fc2], Tanh, output),
+        other => {
+            let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
+                let h = linear(g, x, fc1.0, fc1.1, Output::RunPrecision);
+                activate_elements(g, &h, other)
+            });
+            linear(g, &h, fc2.0, fc2.1, output)
+        }
     }
 }
 
@@ -197,7 +209,7 @@ mod tests {
     #[test]
     fn gradients_match_finite_differences() {
         let (mut params, id) = inputs();
-        for activation in [Activation::Gelu, Activation::QuickGelu] {
+        for activation in [Activation::Gelu, Activation::QuickGelu, Activation::Mish] {
             check_gradients(&mut params, |g| with(g, &id, activation), 5e-3);
         }
         // Without biases.

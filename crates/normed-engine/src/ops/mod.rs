@@ -12,6 +12,7 @@
 
 mod activation;
 mod attention;
+mod concat;
 mod cross_entropy;
 mod dropout;
 mod element;
@@ -36,10 +37,11 @@ mod testing;
 
 pub use activation::{Activation, activate};
 pub use attention::{AttentionSpec, KvCache, attention, cached_attention, self_attention};
+pub use concat::concat_channels;
 pub use cross_entropy::{CrossEntropy, IGNORE_INDEX, cross_entropy, log_softmax};
 pub use dropout::{DropoutStream, add, drop_path_add, dropout, dropout_add};
 pub use embedding::embedding;
-pub use gated_mlp::{gated_mlp, swiglu};
+pub use gated_mlp::{gated_linear_unit, gated_mlp};
 pub use linear::{Output, linear};
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use low_rank::{low_rank_linear, merged_row_norms};

@@ -9,7 +9,7 @@ use normed::nn::{
     AttentionMask, AttentionShape, BlockConfig, DropoutStreams, LayerNorm, LlamaBlock,
     LlamaBlockConfig, Mode, PostNormBlock, PreNormBlock, RmsNorm,
 };
-use normed::ops::{RotaryTable, cross_entropy, rms_norm};
+use normed::ops::{Activation, RotaryTable, cross_entropy, rms_norm};
 use normed::recipe::TrainSpec;
 use normed::tensor::{Gradients, Graph, NormPosition, Parameters, Precision, Tensor, Tower, Var};
 use normed::train::{self, AdamW, StepOptions};
@@ -20,8 +20,13 @@ use serde::Deserialize;
 use super::Task;
 
 const HIDDEN: usize = 768;
-const VIT: BlockConfig =
-    BlockConfig { hidden: HIDDEN, intermediate: 4 * HIDDEN, heads: 12, eps: 1e-6 };
+const VIT: BlockConfig = BlockConfig {
+    hidden: HIDDEN,
+    intermediate: 4 * HIDDEN,
+    heads: 12,
+    eps: 1e-6,
+    activation: Activation::Gelu,
+};
 const BERT: BlockConfig = BlockConfig { eps: 1e-12, ..VIT };
 const MISTRAL: LlamaBlockConfig = LlamaBlockConfig {
     hidden: 4096,
@@ -30,6 +35,7 @@ const MISTRAL: LlamaBlockConfig = LlamaBlockConfig {
     eps: 1e-5,
     attention_bias: false,
     mlp_bias: false,
+    activation: Activation::Silu,
 };
 const ROPE_THETA: f64 = 1e6;
 const LR: f32 = 1e-3;

@@ -8,8 +8,9 @@ use super::llava::LlavaConfig;
 use super::miss::MissConfig;
 use super::model::Layout;
 use super::model_config::ModelConfig;
+use super::unsupported::{no_model, unsupported_config};
+use crate::Result;
 use crate::files::read_json;
-use crate::{Error, Result};
 
 /// Whether the content of a config.json describes a model of the family.
 type Matches = fn(&Value) -> bool;
@@ -46,8 +47,11 @@ impl ConfigFile {
     /// If it cannot be read, or is of no known family.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let json = read_json(&path)
-            .map_err(|e| e.with_remedy("a model directory holds config.json and the weights"))?;
+        let json = read_json(&path).map_err(|e| {
+            let is_there = path.exists();
+            let error = e.with_remedy("a model directory holds config.json and the weights");
+            if is_there { error } else { no_model(dir, error) }
+        })?;
         Self::parse(&path.display().to_string(), json, dir)
     }
 
@@ -57,12 +61,7 @@ impl ConfigFile {
     /// If it is of no known family, or if no model can have its values.
     pub fn parse(place: &str, json: Value, dir: &Path) -> Result<Self> {
         let family = FAMILIES.iter().find(|(matches, _)| matches(&json));
-        let (_, parse) = family.ok_or_else(|| {
-            Error::invalid(place, "not the config of a BLIP, MISS or LLaVA model").with_remedy(
-                "in Hugging Face's layout it has \"vision_config\" and \"text_config\"; for a MISS in \
-                 the original layout, write {\"vit\": \"base\", \"image_size\": 480} into it",
-            )
-        })?;
+        let (_, parse) = family.ok_or_else(|| unsupported_config(place, &json))?;
         let (config, layout) = parse(place, &json, dir)?;
         Ok(Self { config, layout, json })
     }
@@ -75,14 +74,26 @@ mod tests {
     #[test]
     fn a_config_of_no_family_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        for text in ["{}", "[]", r#"{"model_type": "bert"}"#] {
+        for (text, cause) in [
+            ("{}", "not the config of a BLIP, MISS or LLaVA"),
+            ("[]", "not the config of a BLIP, MISS or LLaVA"),
+            (r#"{"model_type": "bert"}"#, "BERT alone"),
+            (r#"{"model_type": "gemma3", "vision_config": {}, "text_config": {}}"#, "Gemma 3"),
+            (r#"{"model_type": "siglip_vision_model", "image_size": 384}"#, "SigLIP alone"),
+            (r#"{"model_type": "llava_next", "vision_config": {}}"#, "LLaVA-NeXT"),
+            (
+                r#"{"model_type": "llava_qwen", "architectures": ["LlavaQwenForCausalLM"]}"#,
+                "over Qwen",
+            ),
+        ] {
             std::fs::write(dir.path().join("config.json"), text).unwrap();
             let error = ConfigFile::open(dir.path()).err().unwrap();
             assert_eq!(error.exit_code(), 2);
-            assert!(
-                error.to_string().contains("not the config of a BLIP, MISS or LLaVA"),
-                "{error}"
-            );
+            assert!(error.to_string().contains(cause), "{error}");
         }
+        // What BLIP's med_config.json says of the text towers.
+        let own = r#"{"architectures": ["BertModel"], "model_type": "bert", "vit": "base"}"#;
+        std::fs::write(dir.path().join("config.json"), own).unwrap();
+        assert_eq!(ConfigFile::open(dir.path()).unwrap().layout, Layout::Original);
     }
 }

@@ -4,6 +4,7 @@
 //! family of models is a folder that implements both ([`Miss`], [`Llava`]), made of the towers that families
 //! share; `families` lists them.
 
+mod activation_names;
 mod config_keys;
 mod families;
 mod generate;
@@ -24,6 +25,7 @@ mod sample;
 mod save;
 mod square_processor;
 mod towers;
+mod unsupported;
 mod vision_language;
 mod weight_files;
 

@@ -4,7 +4,7 @@
 use super::{
     Attention, AttentionMask, DropoutSite, DropoutStreams, FusedAttention, LayerNorm, Mlp,
 };
-use crate::ops::KvCache;
+use crate::ops::{Activation, KvCache};
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of a block.
@@ -18,6 +18,8 @@ pub struct BlockConfig {
     pub heads: usize,
     /// Epsilon of the norms.
     pub eps: f32,
+    /// The activation inside the feed-forward network.
+    pub activation: Activation,
 }
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))` (Dosovitskiy et al. 2020, arXiv 2010.11929,
@@ -42,7 +44,12 @@ impl PreNormBlock {
                 w.eps,
                 NormPosition::Attention,
             ),
-            mlp: Mlp::declare(&mut scope.sub("mlp"), ["fc1", "fc2"], w.hidden, w.intermediate),
+            mlp: Mlp::declare(
+                &mut scope.sub("mlp"),
+                ["fc1", "fc2"],
+                [w.hidden, w.intermediate],
+                w.activation,
+            ),
             norm2: LayerNorm::declare(scope, "layer_norm2", w.hidden, w.eps, NormPosition::Ffn),
         }
     }
@@ -94,7 +101,7 @@ impl PostNormBlock {
         Self {
             attention,
             cross_attention: Attention::declare_cross(cross, w.hidden, source, w.heads, w.eps),
-            mlp: Mlp::declare(scope, names, w.hidden, w.intermediate),
+            mlp: Mlp::declare(scope, names, [w.hidden, w.intermediate], w.activation),
             norm: LayerNorm::declare(scope, "output.LayerNorm", w.hidden, w.eps, NormPosition::Ffn),
         }
     }

@@ -2,7 +2,6 @@
 //! for queries, keys and values, and another activation.
 
 use super::{BlockConfig, DropoutSite, DropoutStreams, LayerNorm, Mlp, SelfAttention};
-use crate::ops::Activation;
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
@@ -16,16 +15,17 @@ pub struct ClipBlock {
 
 impl ClipBlock {
     /// Declares `self_attn`, `layer_norm1`, `mlp` and `layer_norm2`.
-    pub fn declare(scope: &mut Scope<'_>, w: BlockConfig, activation: Activation) -> Self {
+    pub fn declare(scope: &mut Scope<'_>, w: BlockConfig) -> Self {
         let self_attn = SelfAttention::declare_clip(&mut scope.sub("self_attn"), w.hidden, w.heads);
         let norm = |scope: &mut Scope<'_>, name, place| {
             LayerNorm::declare(scope, name, w.hidden, w.eps, place)
         };
         let layer_norm1 = norm(scope, "layer_norm1", NormPosition::Attention);
         let names = ["fc1", "fc2"];
-        let mlp = Mlp::declare(&mut scope.sub("mlp"), names, w.hidden, w.intermediate);
+        let widths = [w.hidden, w.intermediate];
+        let mlp = Mlp::declare(&mut scope.sub("mlp"), names, widths, w.activation);
         let layer_norm2 = norm(scope, "layer_norm2", NormPosition::Ffn);
-        Self { self_attn, layer_norm1, mlp: Mlp { activation, ..mlp }, layer_norm2 }
+        Self { self_attn, layer_norm1, mlp, layer_norm2 }
     }
 
     /// The block's output `[B, T, C]` for `x [B, T, C]`.

@@ -1,7 +1,7 @@
 //! LLaMA's block (Touvron et al. 2023, arXiv 2302.13971, section 2.2); Mistral's is the same.
 
 use super::{AttentionShape, DropoutStreams, GatedMlp, RmsNorm, SelfAttention};
-use crate::ops::{KvCache, RotaryTable};
+use crate::ops::{Activation, KvCache, RotaryTable};
 use crate::tensor::{Graph, NormPosition, Recompute, Scope, Var};
 
 /// The sizes of a LLaMA block.
@@ -19,6 +19,8 @@ pub struct LlamaBlockConfig {
     pub attention_bias: bool,
     /// Whether the feed-forward network's linear layers have biases.
     pub mlp_bias: bool,
+    /// The activation inside the feed-forward network.
+    pub activation: Activation,
 }
 
 /// `x + attention(norm(x))`, then `x + mlp(norm(x))`.
@@ -36,7 +38,8 @@ impl LlamaBlock {
         let attention = &mut scope.sub("self_attn");
         let self_attn =
             SelfAttention::declare_llama(attention, w.hidden, w.heads, w.attention_bias);
-        let mlp = GatedMlp::declare(&mut scope.sub("mlp"), w.hidden, w.intermediate, w.mlp_bias);
+        let widths = [w.hidden, w.intermediate];
+        let mlp = GatedMlp::declare(&mut scope.sub("mlp"), widths, w.mlp_bias, w.activation);
         let mut norm = |name, place| RmsNorm::declare(scope, name, w.hidden, w.eps, place);
         let input_layernorm = norm("input_layernorm", NormPosition::Attention);
         let post_attention_layernorm = norm("post_attention_layernorm", NormPosition::Ffn);

@@ -16,17 +16,17 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Declares the two layers under these names; the activation is GELU.
+    /// Declares the two layers under these names.
     pub fn declare(
         scope: &mut Scope<'_>,
         [fc1, fc2]: [&str; 2],
-        hidden: usize,
-        intermediate: usize,
+        [hidden, intermediate]: [usize; 2],
+        activation: Activation,
     ) -> Self {
         Self {
             fc1: Linear::declare(scope, fc1, [intermediate, hidden], Module::Fc1),
             fc2: Linear::declare(scope, fc2, [hidden, intermediate], Module::Fc2),
-            activation: Activation::Gelu,
+            activation,
         }
     }
 
@@ -70,21 +70,22 @@ impl Mlp {
     }
 }
 
-/// LLaMA's feed-forward network, `down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
+/// LLaMA's feed-forward network, `down_proj(activation(gate_proj(x)) ∘ up_proj(x))`.
 #[derive(Debug, Clone)]
 pub struct GatedMlp {
     gate_proj: Linear,
     up_proj: Linear,
     down_proj: Linear,
+    activation: Activation,
 }
 
 impl GatedMlp {
     /// Declares `gate_proj`, `up_proj` and `down_proj`, with biases if `has_bias`.
     pub fn declare(
         scope: &mut Scope<'_>,
-        hidden: usize,
-        intermediate: usize,
+        [hidden, intermediate]: [usize; 2],
         has_bias: bool,
+        activation: Activation,
     ) -> Self {
         let mut layer =
             |name, widths, part| Linear::declare_with(scope, name, widths, part, has_bias);
@@ -92,20 +93,23 @@ impl GatedMlp {
             gate_proj: layer("gate_proj", [intermediate, hidden], Module::Gate),
             up_proj: layer("up_proj", [intermediate, hidden], Module::Up),
             down_proj: layer("down_proj", [hidden, intermediate], Module::Down),
+            activation,
         }
     }
 
-    /// `residual + down_proj(silu(gate_proj(x)) ∘ up_proj(x))`.
+    /// `residual + down_proj(activation(gate_proj(x)) ∘ up_proj(x))`.
     pub fn add_to_residual(&self, g: &mut Graph<'_>, x: &Var, residual: &Var) -> Var {
         let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
         let output = Output::AddTo(residual);
-        if !layers.iter().any(|layer| layer.has_plug(g)) {
+        let is_plain = !layers.iter().any(|layer| layer.has_plug(g));
+        if is_plain && self.activation == Activation::Silu {
             return ops::gated_mlp(g, x, layers.map(Linear::ids), output);
         }
         let [gate, up] = [&self.gate_proj, &self.up_proj].map(Linear::clone);
+        let activation = self.activation;
         let h = g.recompute_in_backward(Recompute::Ffn, [x], move |g, [x]| {
             let (gated, raised) = (gate.forward_autocast(g, x), up.forward_autocast(g, x));
-            ops::swiglu(g, &gated, &raised)
+            ops::gated_linear_unit(g, &gated, &raised, activation)
         });
         self.down_proj.forward_as_sublayer_end(g, &h, x, output)
     }

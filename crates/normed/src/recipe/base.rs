@@ -9,6 +9,7 @@ use crate::models::{
     self, ClipConfig, LanguageSizes, LoadOverrides, LoadedModel, ModelConfig, NewLlava, NewMiss,
     TextSizes, UnloadedModel, VitConfig,
 };
+use crate::ops::Activation;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
@@ -69,6 +70,7 @@ impl Recipe {
                 image_size: vision.image_size,
                 patch_size: vision.patch_size,
                 layer_norm_eps: 1e-6,
+                hidden_act: Activation::Gelu,
                 attention_dropout: 0.0,
             },
             text: TextSizes {

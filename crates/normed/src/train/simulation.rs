@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::data::Tokenizer;
     use crate::models::{LlavaConfig, ModelConfig, NewMiss, TextSizes, VitConfig, initialize};
+    use crate::ops::Activation;
     use crate::tensor::{EmbeddingKind, Module, ParamKind, Recompute, Role, Tower};
     use crate::train::step::{StepOptions, train_step};
     use crate::tuning::{Method, Tuning, methods};
@@ -253,6 +254,7 @@ mod tests {
             image_size: SIZE,
             patch_size: 8,
             layer_norm_eps: 1e-6,
+            hidden_act: Activation::Gelu,
             attention_dropout: 0.0,
         };
         let text = TextSizes {

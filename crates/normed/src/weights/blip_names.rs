@@ -64,12 +64,12 @@ fn rename(name: &str, (from, to): Row) -> Option<String> {
 }
 
 impl Checkpoint {
-    /// The same tensors under Hugging Face's names, each once: second names of tied tensors and buffers of position
+    /// The same tensors under Hugging Face's names, each once: second names of `tied` tensors and buffers of position
     /// numbers are left out.
     ///
     /// # Errors
     /// If two names are the same parameter, or two tied tensors differ.
-    pub fn canonical(self) -> Result<Self> {
+    pub fn canonical(self, tied: bool) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (name, stored) in self.tensors {
             let renamed = to_hugging_face(&name);
@@ -79,7 +79,7 @@ impl Checkpoint {
             }
         }
         tensors.retain(|name, _| !name.ends_with(POSITION_IDS));
-        for (second, first) in TIED {
+        for (second, first) in TIED.into_iter().filter(|_| tied) {
             let Some(copy) = tensors.remove(second) else { continue };
             let Some(original) = tensors.get(first) else {
                 tensors.insert(first.to_owned(), copy);
@@ -91,7 +91,10 @@ impl Checkpoint {
             if !same {
                 let cause = format!("`{second}` differs from `{first}`, and the two are tied");
                 return Err(Error::invalid(self.path.display(), cause)
-                    .with_remedy("models with an untied output matrix are not supported"));
+                    .with_remedy(
+                        "set tie_word_embeddings to false in config.json and in its text_config, if the \
+                         decoder has an output matrix of its own",
+                    ));
             }
         }
         Ok(Self { tensors, ..self })

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use normed::data::Tokenizer;
 use normed::models::{self, NewMiss, TextSizes, VitConfig};
+use normed::ops::Activation;
 use normed::recipe::Recipe;
 use serde_json::{Value, json};
 
@@ -52,6 +53,7 @@ pub fn base(dir: &Path) {
         image_size: 16,
         patch_size: 8,
         layer_norm_eps: 1e-6,
+        hidden_act: Activation::Gelu,
         attention_dropout: 0.0,
     };
     let text = TextSizes {

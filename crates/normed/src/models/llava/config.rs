@@ -1,6 +1,7 @@
 //! The configuration of a LLaVA model.
 
 use crate::models::towers::{ClipConfig, LlamaConfig, ProjectorKind};
+use crate::ops::Activation;
 use crate::{Error, Result};
 
 /// The configuration of a whole model. Fields carry the names of transformers' `LlavaConfig`, or those of
@@ -13,11 +14,13 @@ pub struct LlavaConfig {
     pub text_config: LlamaConfig,
     /// The projector between them.
     pub mm_projector_type: ProjectorKind,
+    /// The activation between the projector's layers.
+    pub projector_hidden_act: Activation,
     /// Whether the projector's layers have biases.
     pub multimodal_projector_bias: bool,
-    /// The number of the image encoder's blocks that are computed: the language model reads the states after
-    /// the last of them. (Files may count from the end; this is counted from the start.)
-    pub vision_feature_layer: usize,
+    /// The numbers of the image encoder's blocks after which the language model reads states, side by side where
+    /// there are several. (Files may count from the end; these are counted from the start.)
+    pub vision_feature_layers: Vec<usize>,
     /// Which of those states the language model reads.
     pub vision_feature_select_strategy: FeatureSelect,
     /// The token that stands for an image in texts of Hugging Face's layout; LLaVA's own has none.
@@ -49,6 +52,11 @@ impl LlavaConfig {
     /// Whether the language model reads the class token's state.
     pub fn keeps_class_token(&self) -> bool {
         self.vision_feature_select_strategy == FeatureSelect::Full
+    }
+
+    /// The width of an image's states, which the projector reads.
+    pub fn feature_width(&self) -> usize {
+        self.vision_config.hidden_size * self.vision_feature_layers.len()
     }
 
     /// The number of states of an image. Each takes a position in the prompt.

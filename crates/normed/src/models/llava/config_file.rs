@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::config::{FeatureSelect, LlavaConfig};
 use super::vision_tower::VisionTower;
+use crate::models::activation_names::{activation_name, read_activation};
 use crate::models::config_keys::ConfigKeys;
 use crate::models::model::Layout;
 use crate::models::towers::{ClipConfig, LlamaConfig, LlamaKind, ProjectorKind};
+use crate::ops::Activation;
 use crate::{Error, Result};
 
 /// Hugging Face's class.
@@ -19,8 +21,15 @@ const HUGGING_FACE: &str = "LlavaForConditionalGeneration";
 const ORIGINAL: [(&str, LlamaKind); 2] =
     [("LlavaLlamaForCausalLM", LlamaKind::Llama), ("LlavaMistralForCausalLM", LlamaKind::Mistral)];
 
+/// The most feature layers that a config may name.
+const MOST_FEATURE_LAYERS: usize = 64;
+
+/// The values of `model_type` of all these classes.
+const TYPES: [&str; 3] = ["llava", "llava_llama", "llava_mistral"];
+
 impl LlavaConfig {
-    /// Whether config.json's content `json` is a LLaVA's, in either layout.
+    /// Whether config.json's content `json` is a LLaVA's, in either layout. Types such as `llava_next` are other
+    /// models.
     pub fn matches(json: &Value) -> bool {
         let named = json["architectures"].as_array().is_some_and(|names| {
             let known = |name: &Value| {
@@ -29,7 +38,8 @@ impl LlavaConfig {
             };
             names.iter().any(known)
         });
-        named || json["model_type"].as_str().is_some_and(|kind| kind.starts_with("llava"))
+        let kind = json["model_type"].as_str().unwrap_or_default();
+        named || TYPES.contains(&kind)
     }
 
     /// Reads config.json's content `json`; `place` names the file in errors, and `dir` is its directory, where
@@ -79,7 +89,6 @@ impl LlavaConfig {
         };
         let mut text = LlamaConfig::read(&text, kind)?;
         text.tie_word_embeddings |= keys.get_or("tie_word_embeddings", false)?;
-        keys.expect_one_of("projector_hidden_act", &["gelu"])?;
         let strategy = keys.get_or("vision_feature_select_strategy", "default".to_owned())?;
         let vision_feature_select_strategy = match strategy.as_str() {
             "default" => FeatureSelect::Default,
@@ -91,7 +100,7 @@ impl LlavaConfig {
             }
         };
         Ok(Self {
-            vision_feature_layer: feature_layer(keys, "vision_feature_layer", &vision)?,
+            vision_feature_layers: feature_layers(keys, "vision_feature_layer", &vision)?,
             vision_config: vision,
             text_config: text,
             mm_projector_type: match keys
@@ -105,6 +114,7 @@ impl LlavaConfig {
                         .with_remedy("in Hugging Face's layout it is \"mlp2x_gelu\" or absent"));
                 }
             },
+            projector_hidden_act: read_activation(keys, "projector_hidden_act", Activation::Gelu)?,
             multimodal_projector_bias: keys.get_or("multimodal_projector_bias", true)?,
             vision_feature_select_strategy,
             image_token_index: match keys.get("image_token_index")? {
@@ -153,10 +163,11 @@ impl LlavaConfig {
             }
         };
         Ok(Self {
-            vision_feature_layer: feature_layer(keys, "mm_vision_select_layer", &vision)?,
+            vision_feature_layers: vec![feature_layer(keys, "mm_vision_select_layer", &vision)?],
             vision_config: vision,
             text_config: LlamaConfig::read(keys, kind)?,
             mm_projector_type: projector,
+            projector_hidden_act: Activation::Gelu,
             multimodal_projector_bias: true,
             vision_feature_select_strategy,
             image_token_index: None,
@@ -186,15 +197,24 @@ impl LlavaConfig {
             "vision_config": self.vision_config.to_json(),
             "text_config": self.text_config.to_json(),
             "tie_word_embeddings": self.text_config.tie_word_embeddings,
-            "projector_hidden_act": "gelu",
+            "projector_hidden_act": activation_name(self.projector_hidden_act),
             "multimodal_projector_bias": self.multimodal_projector_bias,
-            // Counted from the end, where the last block is -1.
-            "vision_feature_layer":
-                self.vision_feature_layer as i64 - self.vision_config.num_hidden_layers as i64 - 1,
+            "vision_feature_layer": self.feature_layers_from_end(),
             "vision_feature_select_strategy": self.vision_feature_select_strategy.name(),
             "image_token_index": image_token_index,
             "image_seq_length": self.image_tokens(),
         }))
+    }
+
+    /// The feature layers counted from the end, where the last block is -1: a number, or a list of several.
+    fn feature_layers_from_end(&self) -> Value {
+        let last = self.vision_config.num_hidden_layers as i64;
+        let layers: Vec<i64> =
+            self.vision_feature_layers.iter().map(|&layer| layer as i64 - last - 1).collect();
+        match layers.as_slice() {
+            [one] => json!(one),
+            several => json!(several),
+        }
     }
 
     /// The class that config.json names in this layout.
@@ -209,19 +229,36 @@ impl LlavaConfig {
     }
 }
 
+/// The layers that `key` names, one or a list, as [`feature_layer`] counts them.
+fn feature_layers(keys: &ConfigKeys, key: &str, vision: &ClipConfig) -> Result<Vec<usize>> {
+    let layers = match keys.get::<Value>(key)?.unwrap_or(json!(-2)) {
+        Value::Array(several) => several,
+        one => vec![one],
+    };
+    if layers.is_empty() || layers.len() > MOST_FEATURE_LAYERS {
+        let cause = format!("{key} names {} layers, not 1 to {MOST_FEATURE_LAYERS}", layers.len());
+        return Err(Error::invalid(&keys.place, cause));
+    }
+    layers.iter().map(|layer| count_blocks(keys, key, layer, vision)).collect()
+}
+
 /// The layer that `key` names, as the number of blocks before its states. Files count states from the
 /// embeddings', which are 0; negative numbers count from the last block's, which are -1.
 fn feature_layer(keys: &ConfigKeys, key: &str, vision: &ClipConfig) -> Result<usize> {
-    let layer = keys.get::<Value>(key)?.unwrap_or(json!(-2));
+    count_blocks(keys, key, &keys.get::<Value>(key)?.unwrap_or(json!(-2)), vision)
+}
+
+fn count_blocks(keys: &ConfigKeys, key: &str, layer: &Value, vision: &ClipConfig) -> Result<usize> {
     let last = vision.num_hidden_layers;
     let found = layer.as_i64().and_then(|layer| {
-        let from_start = if layer < 0 { layer + last as i64 + 1 } else { layer };
+        let from_start = if layer < 0 { layer.checked_add(last as i64 + 1)? } else { layer };
         usize::try_from(from_start).ok().filter(|&layers| layers <= last)
     });
     found.ok_or_else(|| {
         let cause = format!("{key} is {layer}; the image encoder has {last} blocks");
-        Error::invalid(&keys.place, cause)
-            .with_remedy("one layer is supported, -2 in published models")
+        Error::invalid(&keys.place, cause).with_remedy(
+            "it is one layer, -2 in published models, or a list in Hugging Face's layout",
+        )
     })
 }
 
@@ -256,7 +293,7 @@ mod tests {
     fn llava_med_has_the_known_counts() {
         let (config, layout) = parse(&llava_med()).unwrap();
         assert_eq!(layout, Layout::Original);
-        assert_eq!((config.image_tokens(), config.vision_feature_layer), (576, 23));
+        assert_eq!((config.image_tokens(), config.vision_feature_layers.clone()), (576, vec![23]));
         assert_eq!(
             (config.text_config.sliding_window, config.text_config.rope_parameters.rope_theta),
             (None, 1e6)
@@ -327,8 +364,8 @@ mod tests {
         ] {
             let (config, layout) = parse(&hf(text)).unwrap();
             assert_eq!(
-                (layout, config.vision_feature_layer, config.image_tokens()),
-                (Layout::HuggingFace, 3, 17)
+                (layout, config.vision_feature_layers.clone(), config.image_tokens()),
+                (Layout::HuggingFace, vec![3], 17)
             );
             let again = parse(&config.to_hugging_face().unwrap()).unwrap();
             assert_eq!(again, (config, layout));
@@ -341,7 +378,10 @@ mod tests {
         }))
         .unwrap();
         assert_eq!((config.image_tokens(), config.text_config.vocab_size), (576, 32064));
-        assert_eq!((config.vision_feature_layer, config.image_token_index), (23, Some(32_000)));
+        assert_eq!(
+            (config.vision_feature_layers, config.image_token_index),
+            (vec![23], Some(32_000))
+        );
     }
 
     #[test]
@@ -369,7 +409,7 @@ mod tests {
             (original("mm_projector_type", json!("mlp3x_gelu")), "mm_projector_type is"),
             (original("mm_vision_select_layer", json!(-26)), "has 24 blocks"),
             (original("mm_vision_select_feature", json!("cls")), "mm_vision_select_feature is"),
-            (original("hidden_act", json!("gelu")), "hidden_act is \"gelu\""),
+            (original("hidden_act", json!("prelu")), "hidden_act is \"prelu\""),
             (
                 original("num_key_value_heads", json!(7)),
                 "is not a multiple of num_key_value_heads 7",
@@ -387,15 +427,13 @@ mod tests {
             (original("rms_norm_eps", json!(0.0)), "rms_norm_eps is 0"),
             (hf("text_config", "model_type", json!("qwen2")), "model_type is \"qwen2\""),
             (hf("vision_config", "model_type", json!("siglip")), "model_type is \"siglip\""),
-            (hf("vision_config", "hidden_act", json!("relu")), "hidden_act is \"relu\""),
+            (hf("vision_config", "hidden_act", json!("xielu")), "hidden_act is \"xielu\""),
             (hf("vision_config", "patch_size", json!(300)), "patch_size 300 is larger"),
-            (hf("", "vision_feature_layer", json!([-2, -5])), "vision_feature_layer is [-2,-5]"),
+            (hf("", "vision_feature_layer", json!([-2, -50])), "vision_feature_layer is -50"),
+            (hf("", "vision_feature_layer", json!([])), "vision_feature_layer names 0 layers"),
+            (original("mm_vision_select_layer", json!([-2])), "mm_vision_select_layer is [-2]"),
             (hf("", "vision_feature_select_strategy", json!("cls")), "strategy is \"cls\""),
-            (hf("", "projector_hidden_act", json!("relu")), "projector_hidden_act is"),
-            (
-                json!({ "architectures": ["LlavaNextForConditionalGeneration"], "model_type": "llava_next" }),
-                "architectures are",
-            ),
+            (hf("", "projector_hidden_act", json!("prelu")), "projector_hidden_act is"),
         ] {
             assert!(LlavaConfig::matches(&json), "{json}");
             let error = parse(&json).expect_err(cause);

@@ -13,6 +13,7 @@ use crate::models::square_processor::{Fit, SquareProcessor};
 use crate::models::towers::{
     ClipConfig, LlamaConfig, LlamaKind, ProjectorKind, RopeConfig, RopeScaling,
 };
+use crate::ops::Activation;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
@@ -136,16 +137,18 @@ impl NewLlava<'_> {
             tie_word_embeddings: sizes.tie_word_embeddings,
             attention_bias: false,
             mlp_bias: false,
+            hidden_act: Activation::Silu,
             attention_dropout: 0.0,
             bos_token_id: named.bos.or_else(|| tokenizer.id(BEGIN)),
             eos_token_id: vec![end],
             pad_token_id: named.pad,
         };
         let config = LlavaConfig {
-            vision_feature_layer: self.vision.num_hidden_layers.saturating_sub(1),
+            vision_feature_layers: vec![self.vision.num_hidden_layers.saturating_sub(1)],
             vision_config: self.vision,
             text_config,
             mm_projector_type: ProjectorKind::Mlp2xGelu,
+            projector_hidden_act: Activation::Gelu,
             multimodal_projector_bias: true,
             vision_feature_select_strategy: FeatureSelect::Default,
             image_token_index: Some(image),

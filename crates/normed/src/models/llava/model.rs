@@ -59,11 +59,12 @@ impl Llava {
         let (vision, text) = (&config.vision_config, &config.text_config);
         let scope = &mut params.scope(Tower::Vision, "model.vision_tower");
         let keeps_class = config.keeps_class_token();
-        let vision_tower = Clip::declare(scope, vision, config.vision_feature_layer, keeps_class);
+        let vision_tower = Clip::declare(scope, vision, &config.vision_feature_layers, keeps_class);
         let scope = &mut params.scope(Tower::Projector, "model.multi_modal_projector");
-        let widths = [vision.hidden_size, text.hidden_size];
+        let widths = [config.feature_width(), text.hidden_size];
         let has_bias = config.multimodal_projector_bias;
-        let projector = Projector::declare(scope, config.mm_projector_type, widths, has_bias);
+        let (kind, activation) = (config.mm_projector_type, config.projector_hidden_act);
+        let projector = Projector::declare(scope, kind, widths, has_bias, activation);
         let language = Llama::declare(params, "model.language_model", text);
         Self { config: config.clone(), vision: vision_tower, projector, language }
     }
@@ -77,7 +78,7 @@ impl Llava {
         SquareEncoder {
             image_size: self.config.vision_config.image_size,
             num_features: self.config.image_tokens(),
-            width: self.config.vision_config.hidden_size,
+            width: self.config.feature_width(),
         }
     }
 

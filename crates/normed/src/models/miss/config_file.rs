@@ -8,9 +8,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::MissConfig;
+use crate::models::activation_names::{activation_name, read_activation};
 use crate::models::config_keys::ConfigKeys;
 use crate::models::model::Layout;
 use crate::models::towers::{BertConfig, VitConfig};
+use crate::ops::Activation;
 use crate::{Error, Result};
 
 /// Hugging Face's class.
@@ -53,7 +55,10 @@ impl MissConfig {
             && !names.iter().any(|name| name == HUGGING_FACE)
         {
             let cause = format!("architectures are {names:?}, not [\"{HUGGING_FACE}\"]");
-            return Err(Error::invalid(&keys.place, cause));
+            return Err(Error::invalid(&keys.place, cause).with_remedy(
+                "of BLIP's models, normed reads the one for visual questions (as \
+                 Salesforce/blip-vqa-base), not those for captions and retrieval",
+            ));
         }
         let vision = VitConfig {
             hidden_size: 768,
@@ -63,6 +68,7 @@ impl MissConfig {
             image_size: 384,
             patch_size: 16,
             layer_norm_eps: 1e-5,
+            hidden_act: Activation::Gelu,
             attention_dropout: 0.0,
         };
         let text = BertConfig {
@@ -73,6 +79,8 @@ impl MissConfig {
             num_attention_heads: 8,
             max_position_embeddings: 512,
             layer_norm_eps: 1e-12,
+            hidden_act: Activation::Gelu,
+            tie_word_embeddings: true,
             hidden_dropout_prob: 0.0,
             attention_probs_dropout_prob: 0.0,
             bos_token_id: 30522,
@@ -81,13 +89,14 @@ impl MissConfig {
             question_token_id: 101,
             max_question_tokens: usize::MAX,
         };
-        Ok(Self {
-            vision_config: vision_config(keys.section("vision_config")?.as_ref(), vision)?,
-            text_config: match keys.section("text_config")? {
-                Some(keys) => text_config(&keys, text)?,
-                None => BertConfig { max_question_tokens: text.max_position_embeddings, ..text },
-            },
-        })
+        let mut text_config = match keys.section("text_config")? {
+            Some(keys) => text_config(&keys, text)?,
+            None => BertConfig { max_question_tokens: text.max_position_embeddings, ..text },
+        };
+        // In transformers the whole model and its decoder each tie the head.
+        text_config.tie_word_embeddings |= keys.get_or("tie_word_embeddings", true)?;
+        let vision_config = vision_config(keys.section("vision_config")?.as_ref(), vision)?;
+        Ok(Self { vision_config, text_config })
     }
 
     fn from_original(keys: &ConfigKeys) -> Result<Self> {
@@ -112,6 +121,7 @@ impl MissConfig {
             image_size: keys.get_or("image_size", 480)?,
             patch_size: 16,
             layer_norm_eps: 1e-6,
+            hidden_act: Activation::Gelu,
             attention_dropout: 0.0,
         };
         let vocab_size = keys.get_or("vocab_size", 30524usize)?;
@@ -125,6 +135,8 @@ impl MissConfig {
             num_attention_heads: 12,
             max_position_embeddings: 512,
             layer_norm_eps: 1e-12,
+            hidden_act: Activation::Gelu,
+            tie_word_embeddings: true,
             hidden_dropout_prob: 0.1,
             attention_probs_dropout_prob: 0.1,
             bos_token_id: from_end(2),
@@ -133,7 +145,8 @@ impl MissConfig {
             question_token_id: from_end(1),
             max_question_tokens: 35,
         };
-        let text_config = text_config(keys, text)?;
+        // BLIP's own code ties the head, whatever the file says.
+        let text_config = BertConfig { tie_word_embeddings: true, ..text_config(keys, text)? };
         // The width of the states that the decoder cross-attends to.
         if let Some(width) = keys.get::<usize>("encoder_width")?
             && width != text_config.hidden_size
@@ -152,6 +165,7 @@ impl MissConfig {
         json!({
             "architectures": [HUGGING_FACE],
             "model_type": "blip",
+            "tie_word_embeddings": t.tie_word_embeddings,
             "vision_config": {
                 "model_type": "blip_vision_model",
                 "hidden_size": v.hidden_size,
@@ -162,7 +176,7 @@ impl MissConfig {
                 "patch_size": v.patch_size,
                 "layer_norm_eps": v.layer_norm_eps,
                 "attention_dropout": v.attention_dropout,
-                "hidden_act": "gelu",
+                "hidden_act": activation_name(v.hidden_act),
             },
             "text_config": {
                 "model_type": "blip_text_model",
@@ -181,26 +195,29 @@ impl MissConfig {
                 "pad_token_id": t.pad_token_id,
                 "question_token_id": t.question_token_id,
                 "max_question_tokens": t.max_question_tokens,
-                "hidden_act": "gelu",
+                "hidden_act": activation_name(t.hidden_act),
+                "tie_word_embeddings": t.tie_word_embeddings,
             },
         })
     }
 }
 
 fn is_hugging_face(json: &Value) -> bool {
-    json.get("vision_config").is_some()
-        || json.get("text_config").is_some()
-        || json["model_type"] == "blip"
+    let has_parts = json.get("vision_config").is_some() || json.get("text_config").is_some();
+    let named = json["architectures"].as_array();
+    let is_unnamed = named.is_none_or(|names| names.iter().any(|name| name == HUGGING_FACE));
+    json["model_type"] == "blip" || (json["model_type"].is_null() && has_parts && is_unnamed)
 }
 
+/// BLIP's med_config.json calls the text towers' type `bert`.
 fn is_original(json: &Value) -> bool {
-    json.get("vit").is_some() || json.get("image_size").is_some()
+    let is_text = json["model_type"].is_null() || json["model_type"] == "bert";
+    is_text && (json.get("vit").is_some() || json.get("image_size").is_some())
 }
 
 /// The keys of a vision tower, and `default` where they are absent.
 fn vision_config(keys: Option<&ConfigKeys>, default: VitConfig) -> Result<VitConfig> {
     let Some(keys) = keys else { return Ok(default) };
-    keys.expect_one_of("hidden_act", &["gelu"])?;
     Ok(VitConfig {
         hidden_size: keys.get_or("hidden_size", default.hidden_size)?,
         intermediate_size: keys.get_or("intermediate_size", default.intermediate_size)?,
@@ -209,13 +226,13 @@ fn vision_config(keys: Option<&ConfigKeys>, default: VitConfig) -> Result<VitCon
         image_size: side(keys, "image_size", default.image_size)?,
         patch_size: side(keys, "patch_size", default.patch_size)?,
         layer_norm_eps: keys.get_or("layer_norm_eps", default.layer_norm_eps)?,
+        hidden_act: read_activation(keys, "hidden_act", default.hidden_act)?,
         attention_dropout: keys.get_or("attention_dropout", default.attention_dropout)?,
     })
 }
 
 /// The keys of the text towers, and `default` where they are absent.
 fn text_config(keys: &ConfigKeys, default: BertConfig) -> Result<BertConfig> {
-    keys.expect_one_of("hidden_act", &["gelu"])?;
     let positions = keys.get_or("max_position_embeddings", default.max_position_embeddings)?;
     let question = keys.get_or("max_question_tokens", default.max_question_tokens)?;
     let (hidden, probs) = ("hidden_dropout_prob", "attention_probs_dropout_prob");
@@ -227,6 +244,8 @@ fn text_config(keys: &ConfigKeys, default: BertConfig) -> Result<BertConfig> {
         num_attention_heads: keys.get_or("num_attention_heads", default.num_attention_heads)?,
         max_position_embeddings: positions,
         layer_norm_eps: keys.get_or("layer_norm_eps", default.layer_norm_eps)?,
+        hidden_act: read_activation(keys, "hidden_act", default.hidden_act)?,
+        tie_word_embeddings: keys.get_or("tie_word_embeddings", default.tie_word_embeddings)?,
         hidden_dropout_prob: keys.get_or(hidden, default.hidden_dropout_prob)?,
         attention_probs_dropout_prob: keys.get_or(probs, default.attention_probs_dropout_prob)?,
         bos_token_id: keys.get_or("bos_token_id", default.bos_token_id)?,
@@ -336,7 +355,7 @@ mod tests {
                 "hidden_size is 18446744073709551615",
             ),
             (vision(r#""layer_norm_eps": 0.0"#), "layer_norm_eps is 0"),
-            (vision(r#""hidden_act": "quick_gelu""#), "hidden_act is \"quick_gelu\""),
+            (vision(r#""hidden_act": "prelu""#), "hidden_act is \"prelu\""),
             (vision(r#""attention_dropout": 1.0"#), "attention_dropout is 1"),
             (text(r#""hidden_dropout_prob": -0.1"#), "hidden_dropout_prob is -0.1"),
             (text(r#""vocab_size": 100"#), "bos_token_id 30522 is outside"),

@@ -16,6 +16,7 @@ use crate::models::model_config::ModelConfig;
 use crate::models::square_processor::SquareProcessor;
 use crate::models::towers::{BertConfig, VitConfig};
 use crate::models::weight_files::open_weight_files;
+use crate::ops::Activation;
 use crate::tensor::{Module, NormPosition, Parameter, Parameters, Tensor, Tower};
 use crate::{Error, Result};
 
@@ -123,6 +124,8 @@ fn complete_config(
         num_attention_heads: sizes.num_attention_heads,
         max_position_embeddings: sizes.max_position_embeddings,
         layer_norm_eps: 1e-12,
+        hidden_act: Activation::Gelu,
+        tie_word_embeddings: true,
         hidden_dropout_prob: 0.1,
         attention_probs_dropout_prob: 0.1,
         bos_token_id: id("[DEC]")?,
@@ -293,6 +296,7 @@ mod tests {
                 image_size,
                 patch_size: 8,
                 layer_norm_eps: 1e-6,
+                hidden_act: Activation::Gelu,
                 attention_dropout: 0.0,
             },
             text: TextSizes {

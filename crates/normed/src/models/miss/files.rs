@@ -146,7 +146,7 @@ impl ModelConfig for MissConfig {
         let mut params = Parameters::new();
         Miss::declare(self, &mut params);
         checkpoint.unwrapped(
-            |checkpoint| canonical_in(checkpoint, layout),
+            |checkpoint| canonical_in(checkpoint, layout, self.text_config.tie_word_embeddings),
             |name| is_known_name(&params, name),
         )
     }
@@ -173,7 +173,7 @@ impl ModelConfig for MissConfig {
 
 /// The tensors of a checkpoint in this layout under Hugging Face's names. What absent keys of config.json mean
 /// depends on the layout, so config and weights must be in the same one.
-fn canonical_in(checkpoint: Checkpoint, layout: Layout) -> Result<Checkpoint> {
+fn canonical_in(checkpoint: Checkpoint, layout: Layout, tied: bool) -> Result<Checkpoint> {
     let has_names = |start: &str| checkpoint.tensors.keys().any(|name| name.starts_with(start));
     let (other, config, names) = match layout {
         Layout::HuggingFace => ("visual_encoder.", "Hugging Face's", "the original layout's"),
@@ -184,7 +184,7 @@ fn canonical_in(checkpoint: Checkpoint, layout: Layout) -> Result<Checkpoint> {
         return Err(Error::invalid(checkpoint.path.display(), cause)
             .with_remedy("use the config.json that belongs to these weights"));
     }
-    checkpoint.canonical()
+    checkpoint.canonical(tied)
 }
 
 /// Opens the only file of weights in `dir`.

@@ -292,6 +292,7 @@ mod tests {
     use crate::data::{IGNORE_INDEX, ImageSize, ImageValues, StopRule};
     use crate::models::{BertConfig, GenerationConfig, VitConfig, generate, initialize};
     use crate::nn::Noise;
+    use crate::ops::Activation;
     use crate::tensor::Precision::{Bf16, F32};
     use crate::tensor::{AttentionProjection, Module, ParamKind, Recompute};
 
@@ -304,6 +305,7 @@ mod tests {
             image_size: 8,
             patch_size: 4,
             layer_norm_eps: 1e-6,
+            hidden_act: Activation::Gelu,
             attention_dropout: 0.0,
         };
         let text_config = BertConfig {
@@ -314,6 +316,8 @@ mod tests {
             num_attention_heads: 2,
             max_position_embeddings: 10,
             layer_norm_eps: 1e-12,
+            hidden_act: Activation::Gelu,
+            tie_word_embeddings: true,
             hidden_dropout_prob: 0.2,
             attention_probs_dropout_prob: 0.3,
             bos_token_id: 1,

@@ -29,6 +29,10 @@ pub struct BertConfig {
     pub max_position_embeddings: usize,
     /// Epsilon of the norms.
     pub layer_norm_eps: f64,
+    /// The activation inside the feed-forward networks and the prediction head.
+    pub hidden_act: Activation,
+    /// Whether the prediction head is the table of word embeddings.
+    pub tie_word_embeddings: bool,
     /// Dropout rate of embeddings and of the output of every sublayer.
     pub hidden_dropout_prob: f64,
     /// Dropout rate of attention probabilities.
@@ -55,6 +59,7 @@ impl BertConfig {
             intermediate: self.intermediate_size,
             heads: self.num_attention_heads,
             eps: self.layer_norm_eps as f32,
+            activation: self.hidden_act,
         }
     }
 
@@ -204,34 +209,41 @@ impl Bert {
 }
 
 /// BERT's masked-language-model head, which here predicts the next token:
-/// `LayerNorm(gelu(dense(x))) Wᵀ + b`, where `W` is the table of word embeddings.
+/// `LayerNorm(activation(dense(x))) Wᵀ + b`, where `W` is the table of word embeddings, or a matrix of its own.
 #[derive(Debug, Clone)]
 pub struct PredictionHead {
     dense: Linear,
+    activation: Activation,
     norm: LayerNorm,
-    words: ParamId,
+    weight: ParamId,
     bias: ParamId,
 }
 
 impl PredictionHead {
-    /// Declares the parameters `bias`, `transform.dense` and `transform.LayerNorm`.
+    /// Declares the parameters `bias`, `transform.dense` and `transform.LayerNorm`; and, if the head is not tied to
+    /// the table `words`, `decoder.weight` and `decoder.bias`, which takes the place of `bias`.
     pub fn declare(scope: &mut Scope<'_>, config: &BertConfig, words: ParamId) -> Self {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps as f32);
         let bias = scope.declare("bias", &[config.vocab_size], Module::Head, ParamKind::Bias);
         let transform = &mut scope.sub("transform");
-        Self {
-            dense: Linear::declare(transform, "dense", [width, width], Module::Head),
-            norm: LayerNorm::declare(transform, "LayerNorm", width, eps, NormPosition::Head),
-            words,
-            bias,
+        let dense = Linear::declare(transform, "dense", [width, width], Module::Head);
+        let norm = LayerNorm::declare(transform, "LayerNorm", width, eps, NormPosition::Head);
+        let activation = config.hidden_act;
+        if config.tie_word_embeddings {
+            return Self { dense, activation, norm, weight: words, bias };
         }
+        scope.mark_inert(bias, "the head has another bias, decoder.bias");
+        let widths = [config.vocab_size, width];
+        let own = Linear::declare(scope, "decoder", widths, Module::Head);
+        let bias = own.bias.unwrap_or(bias);
+        Self { dense, activation, norm, weight: own.weight, bias }
     }
 
     /// States `[.., C]` to logits `[.., V]`, f32.
     pub fn forward(&self, g: &mut Graph<'_>, x: &Var) -> Var {
         let h = self.dense.forward(g, x);
-        let h = ops::activate(g, &h, Activation::Gelu);
+        let h = ops::activate(g, &h, self.activation);
         let h = self.norm.forward(g, &h);
-        ops::linear(g, &h, self.words, Some(self.bias), Output::F32)
+        ops::linear(g, &h, self.weight, Some(self.bias), Output::F32)
     }
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::models::activation_names::{activation_name, read_activation};
 use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_sizes};
 use crate::nn::{BlockConfig, ClipBlock, DropoutStreams, LayerNorm, Linear};
 use crate::ops::{self, Activation};
@@ -61,15 +62,7 @@ impl ClipConfig {
     /// If a key has a value that is not supported.
     pub(in crate::models) fn read(keys: &ConfigKeys) -> Result<Self> {
         keys.expect_one_of("model_type", &["clip_vision_model"])?;
-        let hidden_act = match keys.get_or("hidden_act", "quick_gelu".to_owned())?.as_str() {
-            "quick_gelu" => Activation::QuickGelu,
-            "gelu" => Activation::Gelu,
-            other => {
-                let cause = format!("hidden_act is {other:?}");
-                return Err(Error::invalid(&keys.place, cause)
-                    .with_remedy("\"quick_gelu\" and \"gelu\" are supported"));
-            }
-        };
+        let hidden_act = read_activation(keys, "hidden_act", Activation::QuickGelu)?;
         Ok(Self {
             hidden_size: keys.get_or("hidden_size", 768)?,
             intermediate_size: keys.get_or("intermediate_size", 3072)?,
@@ -94,11 +87,7 @@ impl ClipConfig {
             "image_size": self.image_size,
             "patch_size": self.patch_size,
             "layer_norm_eps": self.layer_norm_eps,
-            "hidden_act": match self.hidden_act {
-                Activation::Gelu => "gelu",
-                Activation::QuickGelu => "quick_gelu",
-                Activation::Tanh => "tanh",
-            },
+            "hidden_act": activation_name(self.hidden_act),
             "attention_dropout": self.attention_dropout,
         })
     }
@@ -145,20 +134,22 @@ pub struct Clip {
     patch: Linear,
     patch_size: usize,
     pre_norm: LayerNorm,
-    /// The blocks up to the feature layer.
+    /// The blocks up to the last feature layer.
     blocks: Vec<ClipBlock>,
+    /// The numbers of blocks before the states that are given out.
+    layers: Vec<usize>,
     /// Tokens of an image, the class token included.
     tokens: usize,
     with_class: bool,
 }
 
 impl Clip {
-    /// Declares all parameters of the checkpoint. The first `layers` blocks are computed; the class token's state
-    /// is part of the output if `with_class`.
+    /// Declares all parameters of the checkpoint. The output is the states after each of these numbers of blocks,
+    /// side by side; the class token's state is part of it if `with_class`.
     pub fn declare(
         scope: &mut Scope<'_>,
         config: &ClipConfig,
-        layers: usize,
+        layers: &[usize],
         with_class: bool,
     ) -> Self {
         let (width, patch_size) = (config.hidden_size, config.patch_size);
@@ -181,21 +172,24 @@ impl Clip {
             intermediate: config.intermediate_size,
             heads: config.num_attention_heads,
             eps,
+            activation: config.hidden_act,
         };
         let mut block = |i| {
             let mut encoder = scope.sub("encoder");
-            ClipBlock::declare(&mut encoder.layer("layers", i), widths, config.hidden_act)
+            ClipBlock::declare(&mut encoder.layer("layers", i), widths)
         };
-        let blocks = (0..layers).map(&mut block).collect();
+        let computed = layers.iter().copied().max().unwrap_or_default();
+        let blocks = (0..computed).map(&mut block).collect();
         scope.all_inert(ABOVE, |scope| {
-            for i in layers..config.num_hidden_layers {
+            for i in computed..config.num_hidden_layers {
                 let mut encoder = scope.sub("encoder");
-                ClipBlock::declare(&mut encoder.layer("layers", i), widths, config.hidden_act);
+                ClipBlock::declare(&mut encoder.layer("layers", i), widths);
             }
             LayerNorm::declare(scope, "post_layernorm", width, eps, NormPosition::Final);
         });
         let patch = Linear { weight, bias: None };
-        Self { class, positions, patch, patch_size, pre_norm, blocks, tokens, with_class }
+        let layers = layers.to_vec();
+        Self { class, positions, patch, patch_size, pre_norm, blocks, layers, tokens, with_class }
     }
 
     /// The number of states of an image.
@@ -203,8 +197,8 @@ impl Clip {
         if self.with_class { self.tokens } else { self.tokens - 1 }
     }
 
-    /// `pixels [P, 3, H, W]` to states `[P, N, C]` at the feature layer, f32. Stochastic depth grows linearly from
-    /// rate 0 in the first block to `drop_path` in the last.
+    /// `pixels [P, 3, H, W]` to states `[P, N, C]` at each feature layer, side by side, f32. Stochastic depth grows
+    /// linearly from rate 0 in the first block to `drop_path` in the last.
     pub fn forward(
         &self,
         g: &mut Graph<'_>,
@@ -217,14 +211,35 @@ impl Clip {
         let x = ops::prepend_class_and_add_positions(g, &x, self.class, self.positions);
         let mut x = self.pre_norm.forward(g, &x);
         let last = self.blocks.len().saturating_sub(1).max(1) as f32;
+        let mut features = vec![None; self.layers.len()];
+        self.keep_features(g, &x, 0, &mut features);
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.forward(g, &x, &dropout.at_layer(i, drop_path * i as f32 / last));
+            self.keep_features(g, &x, i + 1, &mut features);
         }
-        if self.with_class {
-            return x;
+        let features: Vec<Var> = features.into_iter().flatten().collect();
+        match features.as_slice() {
+            [one] => one.clone(),
+            several => ops::concat_channels(g, several),
         }
-        let patches = (0..x.value.rows()).filter(|row| row % self.tokens != 0).collect();
-        ops::select_rows(g, &x, patches, self.states())
+    }
+
+    /// Keeps the states `x` after `computed` blocks where the output needs them.
+    fn keep_features(
+        &self,
+        g: &mut Graph<'_>,
+        x: &Var,
+        computed: usize,
+        features: &mut [Option<Var>],
+    ) {
+        for (feature, _) in features.iter_mut().zip(&self.layers).filter(|(_, l)| **l == computed) {
+            *feature = Some(if self.with_class {
+                x.clone()
+            } else {
+                let patches = (0..x.value.rows()).filter(|row| row % self.tokens != 0).collect();
+                ops::select_rows(g, x, patches, self.states())
+            });
+        }
     }
 
     /// The parameters that the output depends on.

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::rope::RopeConfig;
+use crate::models::activation_names::{activation_name, read_activation};
 use crate::models::config_keys::{ConfigKeys, check_multiple, check_rates, check_sizes};
 use crate::nn::{AttentionShape, LlamaBlockConfig};
+use crate::ops::Activation;
 use crate::{Error, Result};
 
 /// The kind of a language model. Absent config keys have different defaults in each.
@@ -61,6 +63,8 @@ pub struct LlamaConfig {
     pub attention_bias: bool,
     /// Whether the feed-forward networks' linear layers have biases.
     pub mlp_bias: bool,
+    /// The activation inside the feed-forward networks.
+    pub hidden_act: Activation,
     /// Dropout rate of attention probabilities.
     pub attention_dropout: f64,
     /// The first token of a text.
@@ -79,7 +83,6 @@ impl LlamaConfig {
     pub(in crate::models) fn read(keys: &ConfigKeys, kind: LlamaKind) -> Result<Self> {
         let mistral = kind == LlamaKind::Mistral;
         let pick = |of_llama, of_mistral| if mistral { of_mistral } else { of_llama };
-        keys.expect_one_of("hidden_act", &["silu"])?;
         let hidden_size = keys.get_or("hidden_size", 4096)?;
         let num_attention_heads: usize = keys.get_or("num_attention_heads", 32)?;
         let kv_heads = pick(num_attention_heads, 8);
@@ -111,6 +114,7 @@ impl LlamaConfig {
             tie_word_embeddings: keys.get_or("tie_word_embeddings", false)?,
             attention_bias: !mistral && keys.get_or("attention_bias", false)?,
             mlp_bias: !mistral && keys.get_or("mlp_bias", false)?,
+            hidden_act: read_activation(keys, "hidden_act", Activation::Silu)?,
             attention_dropout: keys.get_or("attention_dropout", 0.0)?,
             bos_token_id: if keys.has("bos_token_id") { token("bos_token_id")? } else { Some(1) },
             eos_token_id: match keys.get::<Value>("eos_token_id")? {
@@ -133,7 +137,7 @@ impl LlamaConfig {
             "num_attention_heads": self.num_attention_heads,
             "num_key_value_heads": self.num_key_value_heads,
             "head_dim": self.head_dim,
-            "hidden_act": "silu",
+            "hidden_act": activation_name(self.hidden_act),
             "max_position_embeddings": self.max_position_embeddings,
             "rms_norm_eps": self.rms_norm_eps,
             "rope_parameters": self.rope_parameters.to_json(),
@@ -218,6 +222,7 @@ impl LlamaConfig {
             eps: self.rms_norm_eps as f32,
             attention_bias: self.attention_bias,
             mlp_bias: self.mlp_bias,
+            activation: self.hidden_act,
         }
     }
 }

@@ -29,18 +29,20 @@ impl ProjectorKind {
 pub enum Projector {
     /// `linear_1(x)`.
     Linear(Linear),
-    /// `linear_2(gelu(linear_1(x)))`.
+    /// `linear_2(activation(linear_1(x)))`.
     Mlp(Mlp),
 }
 
 impl Projector {
     /// Declares `linear_1 [C', C]` and, if there are two layers, `linear_2 [C', C']`, as in transformers'
-    /// `LlavaMultiModalProjector`; with biases if `has_bias`. The pair is `C` and `C'`.
+    /// `LlavaMultiModalProjector`; with biases if `has_bias`. The pair is `C` and `C'`; `activation` is between the
+    /// two layers.
     pub fn declare(
         scope: &mut Scope<'_>,
         kind: ProjectorKind,
         [vision, text]: [usize; 2],
         has_bias: bool,
+        activation: Activation,
     ) -> Self {
         let mut layer =
             |name, widths| Linear::declare_with(scope, name, widths, Module::Projector, has_bias);
@@ -49,7 +51,7 @@ impl Projector {
             ProjectorKind::Linear => Self::Linear(linear_1),
             ProjectorKind::Mlp2xGelu => {
                 let fc2 = layer("linear_2", [text, text]);
-                Self::Mlp(Mlp { fc1: linear_1, fc2, activation: Activation::Gelu })
+                Self::Mlp(Mlp { fc1: linear_1, fc2, activation })
             }
         }
     }

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::models::config_keys::{check_multiple, check_rates, check_sizes};
 use crate::nn::{BlockConfig, DropoutStreams, LayerNorm, Linear, PreNormBlock};
-use crate::ops;
+use crate::ops::{self, Activation};
 use crate::tensor::{
     EmbeddingKind, Graph, Module, NormPosition, ParamId, ParamKind, Scope, Tensor, Var,
 };
@@ -26,6 +26,8 @@ pub struct VitConfig {
     pub patch_size: usize,
     /// Epsilon of the norms.
     pub layer_norm_eps: f64,
+    /// The activation inside the feed-forward networks.
+    pub hidden_act: Activation,
     /// Dropout rate of attention probabilities.
     pub attention_dropout: f64,
 }
@@ -48,6 +50,7 @@ impl VitConfig {
             intermediate: self.intermediate_size,
             heads: self.num_attention_heads,
             eps: self.layer_norm_eps as f32,
+            activation: self.hidden_act,
         }
     }
 
