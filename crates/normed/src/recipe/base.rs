@@ -9,7 +9,6 @@ use crate::models::{
     self, ClipConfig, LanguageSizes, LoadOverrides, LoadedModel, ModelConfig, NewLlava, NewMiss,
     TextSizes, UnloadedModel, VitConfig,
 };
-use crate::ops::Activation;
 use crate::tensor::Parameters;
 use crate::{Error, Result};
 
@@ -67,11 +66,8 @@ impl Recipe {
                 intermediate_size: vision.intermediate_size,
                 num_hidden_layers: vision.num_hidden_layers,
                 num_attention_heads: vision.num_attention_heads,
-                image_size: vision.image_size,
                 patch_size: vision.patch_size,
-                layer_norm_eps: 1e-6,
-                hidden_act: Activation::Gelu,
-                attention_dropout: 0.0,
+                ..VitConfig::base(vision.image_size)
             },
             text: TextSizes {
                 hidden_size: text.hidden_size,

@@ -60,17 +60,7 @@ impl MissConfig {
                  Salesforce/blip-vqa-base), not those for captions and retrieval",
             ));
         }
-        let vision = VitConfig {
-            hidden_size: 768,
-            intermediate_size: 3072,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            image_size: 384,
-            patch_size: 16,
-            layer_norm_eps: 1e-5,
-            hidden_act: Activation::Gelu,
-            attention_dropout: 0.0,
-        };
+        let vision = VitConfig { layer_norm_eps: 1e-5, ..VitConfig::base(384) };
         let text = BertConfig {
             vocab_size: 30524,
             hidden_size: 768,
@@ -118,11 +108,7 @@ impl MissConfig {
             intermediate_size: own_width.unwrap_or(hidden_size).saturating_mul(4),
             num_hidden_layers: layers,
             num_attention_heads: heads,
-            image_size: keys.get_or("image_size", 480)?,
-            patch_size: 16,
-            layer_norm_eps: 1e-6,
-            hidden_act: Activation::Gelu,
-            attention_dropout: 0.0,
+            ..VitConfig::base(keys.get_or("image_size", 480)?)
         };
         let vocab_size = keys.get_or("vocab_size", 30524usize)?;
         // [DEC] and [ENC] are the last two, appended to BERT's vocabulary.

@@ -33,6 +33,21 @@ pub struct VitConfig {
 }
 
 impl VitConfig {
+    /// The config of BLIP's ViT-B/16 for images of this size, as its own code has it.
+    pub fn base(image_size: usize) -> Self {
+        Self {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            image_size,
+            patch_size: 16,
+            layer_norm_eps: 1e-6,
+            hidden_act: Activation::Gelu,
+            attention_dropout: 0.0,
+        }
+    }
+
     /// The number of patches of an image.
     pub fn num_patches(&self) -> usize {
         (self.image_size / self.patch_size).pow(2)
