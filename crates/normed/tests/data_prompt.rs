@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use normed::data::{
-    IMAGE_TOKEN, ImagePlaceholder, PromptRule, PromptSpec, TemplateName, Tokenizer,
+    IMAGE_TOKEN, ImagePlaceholder, PromptRule, PromptSpec, Role, TemplateName, Tokenizer, Turn,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,7 +21,32 @@ struct Case {
     template: Option<TemplateName>,
     chat_template: Option<String>,
     picture: String,
+    #[serde(default)]
     rows: Vec<Row>,
+    /// The tokens of each of the conversations; none where the template refuses them.
+    #[serde(default)]
+    prompts: Vec<Option<Vec<i64>>>,
+}
+
+#[derive(Deserialize)]
+struct Conversations {
+    conversations: Vec<Vec<GoldenTurn>>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct GoldenTurn {
+    role: String,
+    text: String,
+    images: usize,
+}
+
+impl GoldenTurn {
+    fn turn(&self) -> Turn {
+        let roles = [Role::System, Role::User, Role::Assistant];
+        let role = roles.into_iter().find(|role| role.name() == self.role).unwrap();
+        Turn { role, text: self.text.clone(), images: self.images }
+    }
 }
 
 #[derive(Deserialize)]
@@ -85,7 +110,7 @@ fn prompts_and_answers_are_transformers_and_llavas() {
         let (tokenizer, rule) = case.open();
         for Row { question, answer, prompt, full } in &case.rows {
             let what = format!("{:?} {:?} {question:?}", case.config["legacy"], case.template);
-            let ids = rule.prompt(&tokenizer, "here", question, 1).unwrap();
+            let ids = rule.prompt(&tokenizer, "here", &[Turn::user(question.as_str(), 1)]).unwrap();
             assert_eq!(&signed(&ids), prompt, "{what}");
             let answer = rule.answer(&tokenizer, "here", answer).unwrap();
             assert_eq!(&signed(&[ids, answer, vec![rule.end_token()]].concat()), full, "{what}");
@@ -94,13 +119,75 @@ fn prompts_and_answers_are_transformers_and_llavas() {
     }
 }
 
+/// Earlier turns, instructions, images in any turn and none at all
+/// (goldens by reference/make_conversation_goldens.py).
+#[test]
+fn conversations_are_transformers_and_llavas() {
+    let file = fs::read(golden("conversations.json")).unwrap();
+    let Conversations { conversations, cases } = serde_json::from_slice(&file).unwrap();
+    let turns: Vec<Vec<Turn>> =
+        conversations.iter().map(|turns| turns.iter().map(GoldenTurn::turn).collect()).collect();
+    assert_eq!((turns.len(), cases.len()), (5, 6));
+    for case in &cases {
+        let (tokenizer, rule) = case.open();
+        for (turns, golden) in turns.iter().zip(&case.prompts) {
+            let ids = rule.prompt(&tokenizer, "here", turns);
+            match golden {
+                Some(golden) => assert_eq!(&signed(&ids.unwrap()), golden, "{turns:?}"),
+                None => {
+                    let error = ids.unwrap_err();
+                    assert!(
+                        error.place() == "here" && error.cause().contains("refuses"),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Nothing in an earlier turn passes for an image or for a turn of its own.
+#[test]
+fn earlier_turns_cannot_imitate_the_template() {
+    for case in cases() {
+        let (tokenizer, rule) = case.open();
+        let prompt = |question: &str, answer: &str| {
+            let answer = Turn { role: Role::Assistant, text: answer.into(), images: 0 };
+            let turns = [Turn::user(question, 1), answer, Turn::user("Where?", 0)];
+            rule.prompt(&tokenizer, "here", &turns).unwrap()
+        };
+        let count = |ids: &[u32]| {
+            ids.iter().filter(|&&id| id == IMAGE_TOKEN || tokenizer.is_special(id)).count()
+        };
+        let plain = count(&prompt("Is it normal?", "no"));
+        for evil in tokenizer.special_tokens().into_iter().chain(["<im_start>".into()]) {
+            let (question, answer) = (format!("{evil} a"), format!("b {evil} c"));
+            assert_eq!(count(&prompt(&question, &answer)), plain, "{evil}");
+        }
+    }
+}
+
+#[test]
+fn a_template_that_leaves_turns_out_is_named() {
+    let mut case = cases().into_iter().find(|case| case.chat_template.is_some()).unwrap();
+    case.chat_template = Some("{{ messages[-1].content }} ASSISTANT:".into());
+    let (tokenizer, rule) = case.open();
+    let answer = Turn { role: Role::Assistant, text: "yes".into(), images: 0 };
+    let turns = [Turn::user("Is it normal?", 0), answer, Turn::user("Where?", 1)];
+    let error = rule.prompt(&tokenizer, "here", &turns).unwrap_err();
+    assert!(error.to_string().contains("leaves turn 1 out"), "{error}");
+    assert!(rule.prompt(&tokenizer, "here", &turns[2..]).is_ok());
+}
+
 /// A study's images each have their place, the words stay where they were, and nothing in them passes for
 /// a image.
 #[test]
 fn several_images_have_a_place_each() {
     for case in cases() {
         let (tokenizer, rule) = case.open();
-        let prompt = |question: &str, n| rule.prompt(&tokenizer, "here", question, n).unwrap();
+        let prompt = |question: &str, n| {
+            rule.prompt(&tokenizer, "here", &[Turn::user(question, n)]).unwrap()
+        };
         let (one, two) = (prompt("Is it normal?", 1), prompt("Is it normal?", 2));
         let places = |ids: &[u32]| -> Vec<usize> {
             (0..ids.len()).filter(|&i| ids[i] == IMAGE_TOKEN).collect()
@@ -136,7 +223,8 @@ fn answers_come_back() {
 fn a_question_cannot_imitate_the_template() {
     for case in cases() {
         let (tokenizer, rule) = case.open();
-        let prompt = |question: &str| rule.prompt(&tokenizer, "here", question, 1).unwrap();
+        let prompt =
+            |question: &str| rule.prompt(&tokenizer, "here", &[Turn::user(question, 1)]).unwrap();
         let plain = prompt("Is it normal?");
         for question in
             ["<image>\nIs it normal?", "Is it normal?\n<image>", " <image>Is it normal?"]
@@ -163,7 +251,7 @@ fn a_question_cannot_imitate_the_template() {
 #[test]
 fn what_does_not_fit_is_an_error_with_the_numbers() {
     let (tokenizer, rule) = cases()[0].open();
-    let prompt = rule.prompt(&tokenizer, "here", "Is it normal?", 1).unwrap();
+    let prompt = rule.prompt(&tokenizer, "here", &[Turn::user("Is it normal?", 1)]).unwrap();
     let room = 1000 - (prompt.len() - 1 + 576);
     rule.check_length("example `a`", prompt.len(), (1, 576), room).unwrap();
     let error = rule.check_length("example `a`", prompt.len(), (1, 576), room + 1).unwrap_err();

@@ -33,7 +33,7 @@ pub const IMAGE_TOKEN: u32 = u32::MAX - 1;
 pub struct Batch {
     /// The `P` images of all examples, in the order of the examples.
     pub images: Images,
-    /// `[B]`: the number of images of each example, at least 1; their sum is `P`.
+    /// `[B]`: the number of images of each example; their sum is `P`. A decoder-only model reads examples without any.
     pub views: Vec<usize>,
     /// `[B, T]`: questions; for a decoder-only model, prompts without their last token.
     pub input_ids: TokenRows,
@@ -60,15 +60,14 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// If `views` does not hold a number above 0 for each example.
-    pub(crate) fn count_images(&self) -> Result<usize> {
-        if self.views.len() == self.keys.len() && !self.views.contains(&0) {
+    /// If `views` does not hold a number of at least `least` for each example.
+    pub(crate) fn count_images(&self, least: usize) -> Result<usize> {
+        if self.views.len() == self.keys.len() && self.views.iter().all(|&views| views >= least) {
             return Ok(self.views.iter().sum());
         }
-        Err(Error::invalid(
-            "batch",
-            "`views` must hold the number of images of each example, at least 1",
-        ))
+        let cause =
+            format!("`views` must hold the number of images of each example, at least {least}");
+        Err(Error::invalid("batch", cause))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub struct PreparedExample {
     /// The example it was made from.
     pub example: Example,
-    /// The images, at least one.
+    /// The images, if there are any.
     pub images: Images,
     /// The question with its special tokens, or the prompt without its last token.
     pub question: Vec<u32>,

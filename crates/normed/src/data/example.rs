@@ -68,7 +68,7 @@ impl Split {
 pub struct Example {
     /// Unique within the data set. The random streams of the example are derived from it.
     pub id: String,
-    /// The image that the question is about, or the images (views) of a study; at least one.
+    /// The image that the question is about, or the images (views) of a study or a conversation, which may have none.
     pub images: Vec<ImageSource>,
     /// The name of the image, or of all images together. Confidence intervals cluster by it, unless `group`
     /// is set.
@@ -103,6 +103,13 @@ pub struct Turn {
     pub images: usize,
 }
 
+impl Turn {
+    /// A turn of the user, in which this many images are shown.
+    pub fn user(text: impl Into<String>, images: usize) -> Self {
+        Self { role: Role::User, text: text.into(), images }
+    }
+}
+
 /// Who speaks in a turn of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -121,6 +128,23 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+        }
+    }
+}
+
+impl Example {
+    /// The conversation up to its answer: the earlier turns, and the question with the images that are left.
+    pub fn turns(&self) -> Vec<Turn> {
+        let shown: usize = self.history.iter().map(|turn| turn.images).sum();
+        let question = Turn::user(self.question.as_str(), self.images.len().saturating_sub(shown));
+        self.history.iter().cloned().chain([question]).collect()
+    }
+
+    /// What errors call the example: its row and its id.
+    pub fn name(&self) -> String {
+        match self.place.as_str() {
+            "" => format!("example `{}`", self.id),
+            place => format!("{place}: example `{}`", self.id),
         }
     }
 }

@@ -71,6 +71,11 @@ impl Images {
         }
     }
 
+    /// No images.
+    pub fn none() -> Self {
+        Self { sizes: Vec::new(), values: ImageValues::Pixels(Tensor::zeros(&[0])) }
+    }
+
     /// The number of images, `P`.
     pub fn count(&self) -> usize {
         self.sizes.len()
@@ -87,9 +92,11 @@ impl Images {
     /// file are released, so that memory does not grow with the file.
     ///
     /// # Panics
-    /// If there is no group, or if some groups hold pixels and others features.
+    /// If some groups hold pixels and others features.
     pub fn concat(groups: &[&Images]) -> Self {
-        let Some(first) = groups.first() else { panic!("no images") };
+        // A group without images holds neither pixels nor features.
+        let groups: Vec<_> = groups.iter().copied().filter(|images| images.count() > 0).collect();
+        let Some(first) = groups.first() else { return Self::none() };
         let tensors: Vec<_> = groups.iter().map(|images| images.tensor()).collect();
         let joined = join(&tensors);
         let counts = |images: &&Images| match &images.values {
@@ -108,7 +115,7 @@ impl Images {
 
     /// Drops all images, and the memory of their values.
     pub fn clear(&mut self) {
-        *self = Self { sizes: Vec::new(), values: ImageValues::Pixels(Tensor::zeros(&[0])) };
+        *self = Self::none();
     }
 
     /// Each image by itself, in order. Features that are mapped from a file stay mapped.

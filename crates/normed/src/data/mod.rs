@@ -5,6 +5,7 @@ mod batch;
 mod batch_plan;
 mod collator;
 mod content_hash;
+mod conversation;
 mod example;
 mod filter;
 mod image;

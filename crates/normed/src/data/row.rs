@@ -46,6 +46,22 @@ impl Row {
         CheckedRow { place: self.place, example }
     }
 
+    /// Makes the examples of a row that can have several; as [`Row::check`].
+    pub fn check_all(
+        self,
+        make: impl FnOnce(&Fields<'_>) -> Result<Vec<Example>, String>,
+    ) -> Vec<CheckedRow> {
+        let examples = match &self.fields {
+            Ok(fields) => make(&Fields(fields)),
+            Err(cause) => Err(cause.clone()),
+        };
+        let row = |example| CheckedRow { place: self.place.clone(), example };
+        match examples {
+            Ok(examples) => examples.into_iter().map(|example| row(Ok(example))).collect(),
+            Err(cause) => vec![row(Err(format!("{}{cause}", self.prefix)))],
+        }
+    }
+
     /// The fields of the row, or an error that names its place.
     pub fn into_object(self) -> Result<Map<String, Value>> {
         let Self { place, prefix, fields } = self;
@@ -61,9 +77,9 @@ impl Row {
 /// The fields of one row. Each error names the field and what is wrong with it.
 pub(super) struct Fields<'a>(pub &'a Map<String, Value>);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     /// The value under `key`; `None` if it is absent or null.
-    pub fn value(&self, key: &str) -> Option<&Value> {
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
@@ -126,11 +142,31 @@ impl Fields<'_> {
         }
     }
 
-    /// The names of an example's images: under `image`, or `images`, a list.
+    /// The names of an example's images, under `image` or `images`: one, or a list of at least one.
     pub fn views(&self) -> Result<Vec<String>, String> {
-        match self.0.get("image") {
-            None if self.0.contains_key("images") => self.texts("images"),
-            _ => Ok(vec![self.text("image")?]),
+        let (image, images) = (self.value("image"), self.value("images"));
+        let (key, value) = match (image, images) {
+            (Some(image), None) => ("image", image),
+            (None, Some(images)) => ("images", images),
+            (None, None) => return Err("`image` is missing".to_owned()),
+            (Some(_), Some(_)) => return Err("`image` and `images` are both there".to_owned()),
+        };
+        // A path by itself, or as the `datasets` library writes images: `{"bytes": null, "path": ".."}`.
+        let path = |value: &Value| {
+            let path = value.as_str().or_else(|| value.get("path")?.as_str());
+            path.filter(|path| !path.trim().is_empty()).map(str::to_owned)
+        };
+        match value {
+            Value::Array(list) if list.is_empty() => Err(format!("`{key}` is empty")),
+            Value::Array(list) => {
+                let wrong = |value| format!("`{key}` holds {value}, where a path is expected");
+                list.iter().map(|value| path(value).ok_or_else(|| wrong(value))).collect()
+            }
+            Value::Object(_) => {
+                let cause = || format!("`{key}` is an object without the `path` of a file");
+                Ok(vec![path(value).ok_or_else(cause)?])
+            }
+            _ => Ok(vec![self.text(key)?]),
         }
     }
 
@@ -268,6 +304,34 @@ mod tests {
         assert_eq!(fields.optional_text("n").unwrap(), None);
         assert!(fields.optional_text("l").is_err());
         assert_eq!(fields.answer_type().unwrap(), AnswerType::Closed);
+    }
+
+    #[test]
+    fn images_are_one_or_a_list() {
+        let views = |json: &str| {
+            let row = Row::parse(String::new(), String::new(), json);
+            row.fields().unwrap().views().map(|views| views.join(" "))
+        };
+        for (json, want) in [
+            (r#"{"image": "a"}"#, "a"),
+            (r#"{"image": 7}"#, "7"),
+            (r#"{"image": ["a", "b"], "images": null}"#, "a b"),
+            (r#"{"images": "a"}"#, "a"),
+            (r#"{"images": [{"bytes": null, "path": "a"}, "b"]}"#, "a b"),
+            (r#"{"image": {"path": "a"}}"#, "a"),
+        ] {
+            assert_eq!(views(json).unwrap(), want, "{json}");
+        }
+        for (json, cause) in [
+            ("{}", "`image` is missing"),
+            (r#"{"image": "a", "images": ["a"]}"#, "both there"),
+            (r#"{"images": []}"#, "`images` is empty"),
+            (r#"{"images": ["a", 3]}"#, "`images` holds 3"),
+            (r#"{"image": " "}"#, "`image` is empty"),
+            (r#"{"image": {"bytes": "x"}}"#, "without the `path`"),
+        ] {
+            assert!(views(json).unwrap_err().contains(cause), "{json}");
+        }
     }
 
     #[test]

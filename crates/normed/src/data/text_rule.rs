@@ -181,7 +181,7 @@ impl TextRule {
         image_tokens: usize,
         max_report_tokens: usize,
     ) -> Result<TokenizedExample> {
-        let Example { id, question, answer, images, .. } = example;
+        let Example { id, answer, images, .. } = example;
         let place = format!("example `{id}`");
         let mut question_cut = 0;
         let (question, start, mut answer, room) = match self {
@@ -192,7 +192,7 @@ impl TextRule {
                 (question, rule.decoder_start, tokenizer.encode(answer), room)
             }
             Self::Prompt(rule) => {
-                let mut question = rule.prompt(tokenizer, &place, question, images.len())?;
+                let mut question = rule.prompt(tokenizer, &place, &example.turns())?;
                 let room = rule.room(question.len(), (images.len(), image_tokens)).unwrap_or(0);
                 let start = question.pop().unwrap_or(rule.pad_token()); // a prompt holds the image at least
                 (question, start, rule.answer(tokenizer, &place, answer)?, room)

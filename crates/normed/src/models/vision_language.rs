@@ -103,12 +103,13 @@ pub(super) fn drop_path(mode: Mode) -> f32 {
     }
 }
 
-/// Checks that every example has an image, and that the batch holds as many images as its examples have.
+/// Checks that every example has at least `least` images, and that the batch holds as many images as its examples
+/// have.
 ///
 /// # Errors
-/// If an example has no image, or if the two numbers differ.
-pub(super) fn check_images(batch: &Batch) -> Result<()> {
-    let (expected, found) = (batch.count_images()?, batch.images.count());
+/// If an example has fewer images, or if the two numbers differ.
+pub(super) fn check_images(batch: &Batch, least: usize) -> Result<()> {
+    let (expected, found) = (batch.count_images(least)?, batch.images.count());
     if expected == found {
         return Ok(());
     }

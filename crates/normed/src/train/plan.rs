@@ -266,7 +266,7 @@ impl Estimator<'_> {
             let batches = |examples: usize| examples.div_ceil(batch_size) as f64;
             amounts.steps as f64 * step_seconds
                 + batches(amounts.validated) * self.speed.seconds(average.evaluation)
-                + batches(amounts.images.div_ceil(self.data.average.evaluation.views))
+                + batches(amounts.images.div_ceil(self.data.average.evaluation.views.max(1)))
                     * self.speed.seconds(average.encoding)
         });
         Ok(CostEstimate { setting, needs, work: average.step, step_seconds, run_seconds })
@@ -281,7 +281,7 @@ impl Estimator<'_> {
         }
         let one = &TrainSpec { batch_size: 1, ..self.recipe.train.clone() };
         let average = self.data.average;
-        let per_image = self.simulate(one, average)?.features / average.evaluation.views;
+        let per_image = self.simulate(one, average)?.features / average.evaluation.views.max(1);
         Ok((images * per_image) as f64 <= f64::from(*max_gib) * f64::from(1 << 30))
     }
 

@@ -150,7 +150,8 @@ impl Simulation<'_> {
         cost: &mut SimulatedCost,
     ) -> Result<(Batch, Vec<Tensor>)> {
         let mut batch = shape.batch(self.spec.batch_size, self.model.image_token_id(), meter);
-        let encoder = self.model.frozen_encoder(params, mode).filter(|_| self.caches_features);
+        let has_features = self.caches_features && shape.views > 0;
+        let encoder = self.model.frozen_encoder(params, mode).filter(|_| has_features);
         if let Some(encoder) = encoder {
             let before = meter.operation_counts();
             batch.images = encoder.encode(params, &batch.images)?;

@@ -7,6 +7,7 @@ use minijinja::value::Value;
 
 use super::jinja::{PROMPT_DATE, chat_environment};
 use super::placeholder::IMAGE_TEXT;
+use crate::data::{Role, Turn};
 use crate::files::{CONFIG_LIMIT, read_json, read_text};
 use crate::{Error, Result};
 
@@ -70,9 +71,10 @@ impl ChatTemplate {
                 && text.contains(QUESTION)
                 && !["\"type\"", "'type'"].iter().any(|key| text.contains(key))
         };
-        if !template.prompt(QUESTION, 1).is_ok_and(shows_both) {
+        let question = [Turn::user(QUESTION, 1)];
+        if !template.prompt(&question).is_ok_and(shows_both) {
             template.content = Content::Text;
-            let text = template.prompt(QUESTION, 1)?;
+            let text = template.prompt(&question)?;
             if !shows_both(text) {
                 let cause = "chat_template: its prompts lack the question or the image";
                 return Err(Error::invalid(place, cause).with_remedy(
@@ -88,16 +90,19 @@ impl ChatTemplate {
         self.source.contains("strftime_now").then_some(PROMPT_DATE)
     }
 
-    /// Renders a user's message and the start of the assistant's answer.
-    pub(super) fn prompt(&self, question: &str, images: usize) -> Result<String> {
-        self.render(vec![self.user_message(question, images)], true)
+    /// Renders the turns of a conversation, the last of which is the question, and the start of the assistant's
+    /// answer.
+    pub(super) fn prompt(&self, turns: &[Turn]) -> Result<String> {
+        self.render(turns, true)
     }
 
     /// The text between a prompt and an answer, and the text after the answer. If the template renders whole
     /// conversations otherwise than prompts, a space is put before the answer, and nothing after it.
     pub(super) fn around_answer(&self) -> (String, String) {
-        let prompt = self.prompt(QUESTION, 1).unwrap_or_default();
-        let whole = self.conversation().unwrap_or_default();
+        let answer = Turn { role: Role::Assistant, text: ANSWER.into(), images: 0 };
+        let turns = [Turn::user(QUESTION, 1), answer];
+        let prompt = self.prompt(&turns[..1]).unwrap_or_default();
+        let whole = self.render(&turns, false).unwrap_or_default();
         let around = whole.strip_prefix(&prompt).and_then(|rest| rest.split_once(ANSWER));
         match around {
             Some((before, behind)) => (before.to_owned(), behind.to_owned()),
@@ -106,29 +111,22 @@ impl ChatTemplate {
         }
     }
 
-    /// Renders a question and its answer.
-    fn conversation(&self) -> Result<String> {
-        let answer = match self.content {
-            Content::Parts => Value::from(vec![text_part(ANSWER)]),
-            Content::Text => Value::from(ANSWER),
-        };
-        self.render(vec![self.user_message(QUESTION, 1), message("assistant", answer)], false)
-    }
-
-    fn user_message(&self, question: &str, images: usize) -> Value {
+    /// A turn as templates expect it: its images, then its text.
+    fn message(&self, Turn { role, text, images }: &Turn) -> Value {
         let content = match self.content {
             Content::Parts => {
-                let mut parts = vec![map(&[("type", Value::from("image"))]); images];
-                parts.push(text_part(question));
+                let mut parts = vec![map(&[("type", Value::from("image"))]); *images];
+                parts.push(text_part(text));
                 Value::from(parts)
             }
-            Content::Text => Value::from(format!("{IMAGE_TEXT}\n").repeat(images) + question),
+            Content::Text => Value::from(format!("{IMAGE_TEXT}\n").repeat(*images) + text),
         };
-        message("user", content)
+        message(role.name(), content)
     }
 
     /// As transformers does: `tools` and `documents` are none, not undefined.
-    fn render(&self, messages: Vec<Value>, add_generation_prompt: bool) -> Result<String> {
+    fn render(&self, turns: &[Turn], add_generation_prompt: bool) -> Result<String> {
+        let messages: Vec<_> = turns.iter().map(|turn| self.message(turn)).collect();
         let mut context = vec![
             ("messages", Value::from(messages)),
             ("tools", Value::from(())),
@@ -244,13 +242,15 @@ mod tests {
         let cases: Vec<Case> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         assert!(cases.len() > 20);
         let tokens = [("bos_token", "<s>".to_owned()), ("eos_token", "</s>".to_owned())];
+        let answer = Turn { role: Role::Assistant, text: ANSWER.into(), images: 0 };
+        let turns = [Turn::user(QUESTION, 1), answer];
         for Case { name, template, content, prompt, conversation } in cases {
             let chat = ChatTemplate::new("t.jinja", &template, &tokens)
                 .unwrap_or_else(|e| panic!("{name}: {e}"));
             let expected = if content == "text" { Content::Text } else { Content::Parts };
             assert_eq!(chat.content, expected, "{name}");
-            assert_eq!(chat.prompt(QUESTION, 1).unwrap(), prompt, "{name}");
-            assert_eq!(chat.conversation().ok(), conversation, "{name}");
+            assert_eq!(chat.prompt(&turns[..1]).unwrap(), prompt, "{name}");
+            assert_eq!(chat.render(&turns, false).ok(), conversation, "{name}");
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
     fn the_date_of_a_prompt_is_fixed_and_known() {
         let source = "{{ messages[0].content }}{{ strftime_now('%d %b %Y, %-m/%-d, %A %%') }}";
         let chat = template(source).unwrap();
-        let prompt = chat.prompt("?", 1).unwrap();
+        let prompt = chat.prompt(&[Turn::user("?", 1)]).unwrap();
         assert_eq!(prompt, "<image>\n?26 Jul 2024, 7/26, Friday %");
         assert_eq!(chat.date(), Some("2024-07-26"));
         assert_eq!(template("{{ messages[0].content }}").unwrap().date(), None);
@@ -271,14 +271,20 @@ mod tests {
         let text = "{{ bos_token }}{% for m in messages %}[INST] {{ m['content'].strip() }} [/INST]\
             {% endfor %}";
         let text = template(text).unwrap();
-        assert_eq!(text.prompt("Why?", 1).unwrap(), "<s>[INST] <image>\nWhy? [/INST]");
+        assert_eq!(
+            text.prompt(&[Turn::user("Why?", 1)]).unwrap(),
+            "<s>[INST] <image>\nWhy? [/INST]"
+        );
         assert_eq!(text.content, Content::Text);
         let parts = "{% for m in messages %}{{ m.role.upper() }}: \
             {% for _ in m.content | selectattr('type', 'equalto', 'image') %}{{ '<image>\n' }}{% endfor %}\
             {% for c in m.content if c.type == 'text' %}{% generation %}{{ c['text'] }} {%- endgeneration %}\
             {% endfor %}{{ '|' }}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
         let parts = template(parts).unwrap();
-        assert_eq!(parts.prompt("Why?", 1).unwrap(), "USER: <image>\nWhy?|ASSISTANT:");
+        assert_eq!(
+            parts.prompt(&[Turn::user("Why?", 1)]).unwrap(),
+            "USER: <image>\nWhy?|ASSISTANT:"
+        );
         assert_eq!(
             (parts.content, parts.around_answer()),
             (Content::Parts, (" ".into(), "|".into()))
@@ -327,7 +333,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         let open = || ChatTemplate::open(dir.path(), &[]);
-        let prompt = || open().unwrap().unwrap().prompt("?", 1).unwrap();
+        let prompt = || open().unwrap().unwrap().prompt(&[Turn::user("?", 1)]).unwrap();
         assert_eq!(open().unwrap(), None);
         write(
             "tokenizer_config.json",

@@ -6,7 +6,7 @@ use super::chat::ChatTemplate;
 use super::placeholder::{IM_START_END, IMAGE_TEXT, ImagePlaceholder};
 use super::special_tokens::SpecialTokenGuard;
 use super::template::{Template, TemplateName};
-use crate::data::{IMAGE_TOKEN, Tokenizer};
+use crate::data::{IMAGE_TOKEN, Tokenizer, Turn};
 use crate::{Error, Result};
 
 /// The question in [`PromptRule::sample_prompt`].
@@ -75,7 +75,10 @@ impl PromptRule {
             }
             Some(_) => None,
         };
-        let template = Template::choose(spec.template, chat, &spec.language_model)?;
+        let texts = tokenizer.special_token_texts();
+        let eos = texts.into_iter().find_map(|(key, text)| (key == "eos_token").then_some(text));
+        let eos = eos.unwrap_or_else(|| "</s>".to_owned());
+        let template = Template::choose(spec.template, chat, &spec.language_model, eos)?;
         Self::new(template, tokenizer, spec)
     }
 
@@ -120,7 +123,7 @@ impl PromptRule {
             lead,
             sample: SamplePrompt { text: String::new(), ids: Vec::new(), special: 0 },
         };
-        let text = rule.text(SAMPLE, 1)?;
+        let text = rule.text(&[Turn::user(SAMPLE, 1)])?;
         let tail = text.rsplit_once(SAMPLE).map_or(text.as_str(), |(_, tail)| tail);
         let tail = tail.rsplit_once(IMAGE_TEXT).map_or(tail, |(_, tail)| tail);
         rule.tail = (tail.to_owned(), tokenizer.encode(tail));
@@ -176,32 +179,33 @@ impl PromptRule {
         &self.sample
     }
 
-    /// Tokenizes a prompt about `images` images, each of which becomes one [`IMAGE_TOKEN`]. `place` names the
+    /// Tokenizes a prompt: the turns of a conversation, the last of which is the question. Each image becomes one
+    /// [`IMAGE_TOKEN`] before the text of its turn, or behind it if the template has images there. `place` names the
     /// question in errors.
     ///
     /// # Errors
     ///
-    /// If the template cannot be rendered or does not hold all images; if the question spells a special token
+    /// If the template cannot be rendered or does not hold all turns and images; if a turn spells a special token
     /// even when it is escaped.
-    pub fn prompt(
-        &self,
-        tokenizer: &Tokenizer,
-        place: &str,
-        question: &str,
-        images: usize,
-    ) -> Result<Vec<u32>> {
-        let question = question.replace(IMAGE_TEXT, "");
-        let (question, mark) = self.guard.escape(place, question.trim())?;
-        let ids = self.tokens(tokenizer, mark, &self.text(&question, images)?);
-        let special = match images {
-            1 => self.sample.special,
-            several => {
-                let sample = self.tokens(tokenizer, None, &self.text(SAMPLE, several)?);
-                self.count_special(tokenizer, &sample)
+    pub fn prompt(&self, tokenizer: &Tokenizer, place: &str, turns: &[Turn]) -> Result<Vec<u32>> {
+        let plain = |turn: &Turn| turn.text.replace(IMAGE_TEXT, "").trim().to_owned();
+        let (texts, mark) = self.guard.escape(place, turns.iter().map(plain).collect())?;
+        let with_text = |(turn, text): (&Turn, String)| Turn { text, ..*turn };
+        let escaped: Vec<Turn> = turns.iter().zip(texts).map(with_text).collect();
+        let text = self.conversation(place, &escaped)?;
+        let ids = self.tokens(tokenizer, mark, &text);
+        let special = match turns {
+            [Turn { images: 1, .. }] => self.sample.special,
+            turns => {
+                let sample = |turn: &Turn| Turn { text: SAMPLE.to_owned(), ..*turn };
+                let sample = self.text(&turns.iter().map(sample).collect::<Vec<_>>())?;
+                self.count_special(tokenizer, &self.tokens(tokenizer, None, &sample))
             }
         };
+        let images: usize = turns.iter().map(|turn| turn.images).sum();
         if self.count_special(tokenizer, &ids) != special {
-            return Err(self.guard.error(place, "question"));
+            let what = if turns.len() > 1 { "conversation" } else { "question" };
+            return Err(self.guard.error(place, what));
         }
         let places = ids.iter().filter(|&&id| id == IMAGE_TOKEN).count();
         if places != images {
@@ -224,7 +228,8 @@ impl PromptRule {
         if answer.is_empty() {
             return Ok(Vec::new());
         }
-        let (answer, mark) = self.guard.escape(place, answer)?;
+        let (answer, mark) = self.guard.escape(place, vec![answer.to_owned()])?;
+        let answer = answer.concat();
         let encode = |text: &str| encode(tokenizer, mark, text);
         let (Self { lead, .. }, (tail, before)) = (self, &self.tail);
         let joint = encode(&format!("{tail}{lead}{answer}"));
@@ -278,8 +283,29 @@ impl PromptRule {
         stop.map_or(decoded, |(answer, _)| answer).trim().to_owned()
     }
 
-    fn text(&self, question: &str, images: usize) -> Result<String> {
-        let text = self.template.prompt(question, images)?;
+    /// The text of a prompt. A template need not support conversations, or instructions, or may leave turns out.
+    fn conversation(&self, place: &str, turns: &[Turn]) -> Result<String> {
+        if turns.len() == 1 {
+            return self.text(turns);
+        }
+        let refused = |cause: String| {
+            Error::invalid(place, format!("the template `{}` {cause}", self.template().name()))
+                .with_remedy(
+                    "remove those turns, or choose another template: simple, vicuna_v1 or mistral_instruct",
+                )
+        };
+        let text =
+            self.text(turns).map_err(|e| refused(format!("refuses its turns: {}", e.cause())))?;
+        let mut rest = text.as_str();
+        for (i, turn) in turns.iter().enumerate() {
+            let found = rest.split_once(&turn.text).map(|(_, rest)| rest);
+            rest = found.ok_or_else(|| refused(format!("leaves turn {} out", i + 1)))?;
+        }
+        Ok(text)
+    }
+
+    fn text(&self, turns: &[Turn]) -> Result<String> {
+        let text = self.template.prompt(turns)?;
         Ok(match self.image {
             ImagePlaceholder::Between { start_end: true } => {
                 let [start, end] = IM_START_END;

@@ -17,21 +17,28 @@ impl SpecialTokenGuard {
         Self { names }
     }
 
-    /// Escapes `text`: puts a mark after the first character of each special token in it. The mark is a
-    /// private-use character that is not in `text`; `None` if there is nothing to escape.
-    pub(super) fn escape(&self, place: &str, text: &str) -> Result<(String, Option<char>)> {
-        if !self.names.iter().any(|name| text.contains(name)) {
-            return Ok((text.to_owned(), None));
+    /// Escapes `texts`: puts a mark after the first character of each special token in them. The mark is a
+    /// private-use character that is in none of them; `None` if there is nothing to escape.
+    pub(super) fn escape(
+        &self,
+        place: &str,
+        mut texts: Vec<String>,
+    ) -> Result<(Vec<String>, Option<char>)> {
+        let spells = |text: &String| self.names.iter().any(|name| text.contains(name));
+        if !texts.iter().any(spells) {
+            return Ok((texts, None));
         }
-        let mark = ('\u{e000}'..='\u{f8ff}').find(|&mark| !text.contains(mark));
+        let is_free = |mark: &char| !texts.iter().any(|text| text.contains(*mark));
+        let mark = ('\u{e000}'..='\u{f8ff}').find(is_free);
         let mark = mark.ok_or_else(|| self.error(place, "text"))?;
-        let mut escaped = text.to_owned();
-        for name in &self.names {
-            let first = name.chars().next().map_or(0, char::len_utf8);
-            let (head, rest) = name.split_at(first);
-            escaped = escaped.replace(name, &format!("{head}{mark}{rest}"));
+        for text in &mut texts {
+            for name in &self.names {
+                let first = name.chars().next().map_or(0, char::len_utf8);
+                let (head, rest) = name.split_at(first);
+                *text = text.replace(name, &format!("{head}{mark}{rest}"));
+            }
         }
-        Ok((escaped, Some(mark)))
+        Ok((texts, Some(mark)))
     }
 
     /// The error for a text that spells a special token even when it is escaped.
@@ -52,12 +59,15 @@ mod tests {
     fn special_tokens_are_escaped_and_nothing_else() {
         let names = ["<s>", "</s>", "▁"].map(str::to_owned).to_vec();
         let guard = SpecialTokenGuard::new(names, ["<image>"].into_iter());
-        let escape = |text: &str| guard.escape("here", text).unwrap();
+        let escape = |text: &str| {
+            let (texts, mark) = guard.escape("here", vec!["a".into(), text.into()]).unwrap();
+            (texts[1].clone(), mark)
+        };
         assert_eq!(escape("< s> ▁ is normal"), ("< s> ▁ is normal".into(), None));
         assert_eq!(escape("a<s><s>"), ("a<\u{e000}s><\u{e000}s>".into(), Some('\u{e000}')));
         let marked = "\u{e000}<\u{e001}/s><\u{e001}image>";
         assert_eq!(escape("\u{e000}</s><image>"), (marked.into(), Some('\u{e001}')));
         let all: String = ('\u{e000}'..='\u{f8ff}').chain("<s>".chars()).collect();
-        assert!(guard.escape("here", &all).unwrap_err().to_string().contains("here"));
+        assert!(guard.escape("here", vec![all]).unwrap_err().to_string().contains("here"));
     }
 }

@@ -98,15 +98,18 @@ impl Llava {
         mode: Mode,
         answers: AnswerRows,
     ) -> Result<(Var, PromptRows)> {
-        check_images(batch)?;
+        check_images(batch, 0)?;
         let text = &self.config.text_config;
         let limits = LanguageLimits { vocab_size: text.vocab_size, positions: text.positions() };
         let image_tokens = vec![self.config.image_tokens(); batch.images.count()];
         let rows = PromptRows::new(limits, batch, &image_tokens, answers)?;
-        let states = self.encode_images(g, &batch.images, &batch.image_keys(), mode)?;
-        let images = self.projector.forward(g, &states);
-        drop(states);
-        let x = self.language.embed(g, Some(&images), &rows.sources, rows.width);
+        let images = if batch.images.count() > 0 {
+            let states = self.encode_images(g, &batch.images, &batch.image_keys(), mode)?;
+            Some(self.projector.forward(g, &states))
+        } else {
+            None
+        };
+        let x = self.language.embed(g, images.as_ref(), &rows.sources, rows.width);
         let before = self.language.prompt_length(g);
         Ok((self.language.prepend_prompt(g, x), rows.after_prompt(before)))
     }

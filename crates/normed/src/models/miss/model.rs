@@ -148,7 +148,7 @@ impl Miss {
     /// Checks that the batch was made for this model, its images aside.
     fn check(&self, batch: &Batch) -> Result<()> {
         let (text, rows) = (&self.config.text_config, [&batch.input_ids, &batch.decoder_input_ids]);
-        check_images(batch)?;
+        check_images(batch, 1)?;
         check_rows_and_labels(batch, text.vocab_size)?;
         for (name, rows) in ["input_ids", "decoder_input_ids"].into_iter().zip(rows) {
             if rows.width > text.max_position_embeddings {
