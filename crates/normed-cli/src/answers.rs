@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use normed::data::{
-    Collator, DataSection, DataSpec, Dataset, ImageOverlap, OnBadExample, ShuffledImages, Split,
-    Subset, Task, indices_of,
+    Collator, DataSection, DataSpec, Dataset, FittedDataset, ImageOverlap, OnBadExample,
+    ShuffledImages, Split, Subset, Task, TextFit, indices_of,
 };
 use normed::files::Inputs;
 use normed::hub;
@@ -50,10 +50,19 @@ impl Answers {
     pub fn open(args: &AnswerArgs, outputs: &OutputFiles) -> Result<Self> {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
-        let (questions, constants, task) = questions(args, recipe.as_ref(), outputs)?;
-        let rule = generation_config(args, recipe.as_ref(), &task)?;
+        let (questions, constants, section) = questions(args, recipe.as_ref(), outputs)?;
+        let rule = generation_config(args, recipe.as_ref(), &section.task)?;
         let loaded = model(args, recipe.as_ref())?;
         let collator = Arc::new(loaded.collator());
+        let fit = TextFit {
+            collator: &collator,
+            max_new_tokens: rule.max_new_tokens,
+            generates_for: &|_| true,
+            on_bad_example: section.set.on_bad_example(),
+        };
+        let FittedDataset { dataset: questions, skipped, warnings } = fit.apply(questions)?;
+        print_warnings(&warnings, &skipped);
+        rule.validate()?;
         Ok(Self {
             loaded,
             collator,
@@ -115,23 +124,19 @@ fn inputs(args: &AnswerArgs, recipe: Option<&Recipe>) -> Inputs {
     inputs
 }
 
-/// The questions, the majority answers of their training split, and the task. The `outputs` are checked
+/// The questions, the majority answers of their training split, and the data section. The `outputs` are checked
 /// once the files of the data are known.
 fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
     outputs: &OutputFiles,
-) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, Task)> {
+) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, DataSection)> {
     let (spec, split, place) = data_section(args, recipe)?;
     let opened = spec.open()?;
     let mut inputs = inputs(args, recipe);
     add_data(&mut inputs, &spec, &*opened.dataset)?;
     outputs.paths.iter().try_for_each(|path| inputs.check_file(path, outputs.overwrite))?;
-    opened.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
-    if !opened.skipped.is_empty() {
-        print_err(format_args!("warning: {} rows are skipped:", opened.skipped.len()));
-        opened.skipped.iter().for_each(|row| print_err(format_args!("  {row}")));
-    }
+    print_warnings(&opened.warnings, &opened.skipped);
     let training_rows = indices_of(&*opened.dataset, Split::Train)?;
     let mut training = Vec::new();
     for &i in &training_rows {
@@ -158,7 +163,16 @@ fn questions(
         let cause = format!("the {split} has no questions");
         return Err(Error::invalid(place.display(), cause));
     }
-    Ok((questions, constants, spec.task))
+    Ok((questions, constants, spec))
+}
+
+/// Prints warnings about the data, and the rows that are skipped.
+fn print_warnings(warnings: &[String], skipped: &[String]) {
+    warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
+    if !skipped.is_empty() {
+        print_err(format_args!("warning: {} rows are skipped:", skipped.len()));
+        skipped.iter().for_each(|row| print_err(format_args!("  {row}")));
+    }
 }
 
 /// The data section of --recipe or --data, the split to use (none for all rows), and the file it is from.
@@ -214,7 +228,8 @@ fn generation_config(
         top_p: args.top_p.unwrap_or(base.top_p),
         seed: args.seed.unwrap_or(base.seed),
     };
-    rule.validate()?;
+    // How many tokens fit is known once the model is: a number that is too large is refused then.
+    GenerationConfig { max_new_tokens: rule.max_new_tokens.min(1), ..rule.clone() }.validate()?;
     Ok(rule)
 }
 

@@ -8,7 +8,7 @@ use normed::train::{BatchSetting, CostEstimate, MemoryNeeds, Plan};
 
 use crate::args::PlanArgs;
 use crate::format::{bytes, columns, duration, grouped, percent, scaled};
-use crate::output::print_out;
+use crate::output::{print_err, print_out};
 
 /// Prints the memory and time of a run for every batch size and recomputation setting. If none of them fits
 /// the memory limit, that is an error.
@@ -18,6 +18,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
         (recipe.memory, recipe.planned_for) = (Some(memory), None);
     }
     let plan = normed::train::plan(&recipe)?;
+    plan.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     match args.json {
         true => print_out(serde_json::json!(plan)),
         false => print_out(as_text(&plan)),

@@ -10,7 +10,7 @@ use super::{
     Images, TextRule, TokenRows, TokenizedExample, Tokenizer,
 };
 use crate::tensor::Tensor;
-use crate::{Error, Result};
+use crate::Result;
 
 /// An example as a model reads it: token ids, and pixel values or image features.
 #[derive(Debug, Clone)]
@@ -86,20 +86,10 @@ impl Collator {
     ///
     /// # Errors
     ///
-    /// If an image cannot be decoded, or if [`Collator::tokenize`] fails, or if the answer is longer than
-    /// the decoder's positions.
+    /// If an image cannot be decoded, or if [`Collator::tokenize`] fails.
     pub fn prepare(&self, example: &Example) -> Result<PreparedExample> {
         let TokenizedExample { question, start, answer, question_cut, answer_cut } =
             self.tokenize(example)?;
-        if let TextRule::Question(rule) = &self.text_rule
-            && answer.len() >= rule.max_answer_tokens
-        {
-            let (has, longest) = (answer.len() + 1, rule.max_answer_tokens);
-            let cause =
-                format!("the answer has {has} tokens, and the decoder has {longest} positions");
-            return Err(Error::invalid(format!("example `{}`", example.id), cause)
-                .with_remedy("shorten the answer, or remove the example"));
-        }
         Ok(PreparedExample {
             images: self.images(example)?,
             question,
@@ -167,10 +157,7 @@ impl Collator {
     /// As [`Collator::tokenize`].
     pub fn length(&self, example: &Example) -> Result<usize> {
         let tokenized = self.tokenize(example)?;
-        // The place of an image is one of the question's tokens.
-        let places = tokenized.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
-        let more = self.image_tokens(example)?.saturating_sub(places);
-        Ok(tokenized.question.len() + more + tokenized.answer.len() + 1)
+        Ok(self.question_length(example, &tokenized)? + tokenized.answer.len() + 1)
     }
 
     /// Tokenizes the question and the answer of an example.
@@ -181,6 +168,28 @@ impl Collator {
     pub fn tokenize(&self, example: &Example) -> Result<TokenizedExample> {
         let image_tokens = self.image_tokens(example)?;
         self.text_rule.tokenize(&self.tokenizer, example, image_tokens, self.max_report_tokens)
+    }
+
+    /// How many tokens can be generated after the question of an example, whose tokens are given.
+    ///
+    /// # Errors
+    ///
+    /// If the size of an image cannot be read.
+    pub fn generation_room(&self, example: &Example, tokens: &TokenizedExample) -> Result<usize> {
+        let positions = self.text_rule.positions();
+        match self.text_rule {
+            TextRule::Question(_) => Ok(positions),
+            TextRule::Prompt(_) => {
+                Ok(positions.saturating_sub(self.question_length(example, tokens)?))
+            }
+        }
+    }
+
+    /// The positions of a question, or of a prompt without its last token: those of its images included.
+    fn question_length(&self, example: &Example, tokens: &TokenizedExample) -> Result<usize> {
+        // The place of an image is one of the question's tokens.
+        let places = tokens.question.iter().filter(|&&id| id == IMAGE_TOKEN).count();
+        Ok(tokens.question.len() + self.image_tokens(example)?.saturating_sub(places))
     }
 
     /// The positions that an example's images take in a prompt.
@@ -246,6 +255,7 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::Error;
     use crate::data::example::tests::example;
     use crate::data::phantom::Phantom;
     use crate::data::{AnswerType, Dataset, ImageSize, ImageValues, PhantomDomain, QuestionRule};

@@ -117,6 +117,21 @@ impl DataSpec {
         }
     }
 
+    /// What to do with a broken row.
+    pub fn on_bad_example(&self) -> OnBadExample {
+        match self {
+            Self::VqaRad { on_bad_example, .. }
+            | Self::Slake { on_bad_example, .. }
+            | Self::PathVqa { on_bad_example, .. }
+            | Self::Jsonl { on_bad_example, .. }
+            | Self::Parquet { on_bad_example, .. }
+            | Self::IuXray { on_bad_example, .. }
+            | Self::MimicCxr { on_bad_example, .. }
+            | Self::OpenI { on_bad_example, .. } => *on_bad_example,
+            Self::Phantom { .. } => OnBadExample::Stop,
+        }
+    }
+
     /// The usual number of images of an example, which is known without reading any file.
     pub fn usual_images_per_example(&self) -> usize {
         match self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AnswerType, Example, PromptRule, Tokenizer};
-use crate::Result;
+use crate::{Error, Result};
 
 /// How questions and answers become a model's input.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,8 +137,9 @@ impl TextRule {
     ///
     /// # Errors
     ///
-    /// If a prompt and its answer are longer than the model's context, or if a question or an answer
-    /// spells a special token in a way that cannot be escaped.
+    /// If a prompt and its answer are longer than the model's context, or an answer longer than the decoder's
+    /// positions; if an example has no image and the model needs one; if a question or an answer spells a
+    /// special token in a way that cannot be escaped.
     ///
     /// # Examples
     ///
@@ -181,11 +182,17 @@ impl TextRule {
         image_tokens: usize,
         max_report_tokens: usize,
     ) -> Result<TokenizedExample> {
-        let Example { id, answer, images, .. } = example;
-        let place = format!("example `{id}`");
+        let Example { answer, images, .. } = example;
+        let place = example.name();
         let mut question_cut = 0;
         let (question, start, mut answer, room) = match self {
             Self::Question(rule) => {
+                if images.is_empty() {
+                    let cause = "it has no image, which this model needs";
+                    return Err(Error::invalid(place, cause).with_remedy(
+                        "remove the row, or skip such rows: on_bad_example = \"skip\"",
+                    ));
+                }
                 let question;
                 (question, question_cut) = rule.question(tokenizer, &example.question);
                 let room = rule.max_answer_tokens - 1;
@@ -202,12 +209,23 @@ impl TextRule {
         if example.answer_type == AnswerType::Report {
             answer.truncate(room.min(max_report_tokens.saturating_sub(1)));
         }
-        if let Self::Prompt(rule) = self {
-            let images = (images.len(), image_tokens);
-            rule.check_length(&place, question.len() + 1, images, answer.len())?;
+        match self {
+            Self::Question(rule) => rule.check_answer(&place, answer.len())?,
+            Self::Prompt(rule) => {
+                let images = (images.len(), image_tokens);
+                rule.check_length(&place, question.len() + 1, images, answer.len())?;
+            }
         }
         let answer_cut = whole - answer.len();
         Ok(TokenizedExample { question, start, answer, question_cut, answer_cut })
+    }
+
+    /// The model's positions for a generated text, which a language model's prompt shares.
+    pub fn positions(&self) -> usize {
+        match self {
+            Self::Question(rule) => rule.max_answer_tokens,
+            Self::Prompt(rule) => rule.context(),
+        }
     }
 
     /// The rule of an encoder-decoder model, if this is one.
@@ -228,6 +246,16 @@ impl TextRule {
 }
 
 impl QuestionRule {
+    /// Checks that an answer of this many tokens, its end token not counted, fits the decoder.
+    fn check_answer(&self, place: &str, tokens: usize) -> Result<()> {
+        if tokens < self.max_answer_tokens {
+            return Ok(());
+        }
+        let (has, longest) = (tokens + 1, self.max_answer_tokens);
+        let cause = format!("the answer has {has} tokens, and the decoder has {longest} positions");
+        Err(Error::invalid(place, cause).with_remedy("shorten the answer, or remove the row"))
+    }
+
     /// The tokens of a question, and how many were truncated from its end.
     fn question(&self, tokenizer: &Tokenizer, text: &str) -> (Vec<u32>, usize) {
         let mut tokens = tokenizer.encode(text);

@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::fit_data::fit_data;
 use super::simulation::BatchShape;
 use super::splits::Splits;
-use crate::Result;
-use crate::data::{AnswerType, Collator, ImageSource};
+use crate::data::{AnswerType, Collator, ImageSource, OpenedDataset};
 use crate::models::UnloadedModel;
 use crate::recipe::Recipe;
+use crate::{Error, Result};
 
 /// Sizes of the data that a plan depends on.
 pub(super) struct DataSizes {
@@ -20,6 +21,8 @@ pub(super) struct DataSizes {
     pub image_bytes: usize,
     /// How much data there is, or why the data cannot be read.
     pub amounts: Result<Amounts, String>,
+    /// What the user should know of the data.
+    pub warnings: Vec<String>,
 }
 
 /// The batches of a run.
@@ -45,36 +48,66 @@ pub(super) struct Amounts {
 
 impl DataSizes {
     /// The sizes of the recipe's data, or the largest possible ones if it cannot be read.
-    pub fn of(recipe: &Recipe, declared: &UnloadedModel) -> Self {
-        let image_size = declared.image_processor.largest_size();
-        let trains = declared.params.trained_element_count() > 0;
-        Self::read(recipe, declared, trains).unwrap_or_else(|error| {
-            let (mut question, answer) = declared.text_rule.max_lengths();
-            let most = match recipe.data.task.is_vqa() {
-                true => usize::MAX,
-                false => recipe.generate.max_new_tokens,
-            };
-            let views = recipe.data.set.usual_images_per_example();
-            let image_tokens = declared.image_processor.num_tokens(image_size);
-            if image_tokens > 0 {
-                question = question.saturating_sub(views * image_tokens).max(1) + views;
-            }
-            let evaluation = BatchShape { image_size, views, question, answer };
-            let training = BatchShape { answer: answer.min(most), ..evaluation };
-            let longest = RunShapes { training, evaluation };
-            let amounts = Err(error.to_string());
-            Self { longest, average: longest, image_bytes: Collator::MAX_CACHE_BYTES, amounts }
-        })
-    }
-
-    fn read(recipe: &Recipe, declared: &UnloadedModel, trains: bool) -> Result<Self> {
-        let opened = recipe.data.open()?;
-        let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
+    ///
+    /// # Errors
+    ///
+    /// If rows do not fit the model and are not to be skipped.
+    pub fn of(recipe: &Recipe, declared: &UnloadedModel) -> Result<Self> {
+        let opened = match recipe.data.open() {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Self::largest(recipe, declared, &error)),
+        };
         let collator = Collator::new(
             Arc::clone(&declared.tokenizer),
             Arc::clone(&declared.image_processor),
             declared.text_rule.clone(),
         );
+        let opened = fit_data(recipe, opened, &collator)?;
+        let read = Self::read(recipe, declared, opened, &collator);
+        Ok(read.unwrap_or_else(|error| Self::largest(recipe, declared, &error)))
+    }
+
+    /// The largest possible sizes; `error` is why those of the data are not known.
+    fn largest(recipe: &Recipe, declared: &UnloadedModel, error: &Error) -> Self {
+        let image_size = declared.image_processor.largest_size();
+        let (mut question, answer) = declared.text_rule.max_lengths();
+        let most = match recipe.data.task.is_vqa() {
+            true => usize::MAX,
+            false => recipe.generate.max_new_tokens,
+        };
+        let views = recipe.data.set.usual_images_per_example();
+        let image_tokens = declared.image_processor.num_tokens(image_size);
+        if image_tokens > 0 {
+            question = question.saturating_sub(views * image_tokens).max(1) + views;
+        }
+        let evaluation = BatchShape { image_size, views, question, answer };
+        let training = BatchShape { answer: answer.min(most), ..evaluation };
+        let longest = RunShapes { training, evaluation };
+        Self {
+            longest,
+            average: longest,
+            image_bytes: Collator::MAX_CACHE_BYTES,
+            amounts: Err(error.to_string()),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn read(
+        recipe: &Recipe,
+        declared: &UnloadedModel,
+        opened: OpenedDataset,
+        collator: &Collator,
+    ) -> Result<Self> {
+        let trains = declared.params.trained_element_count() > 0;
+        let mut warnings = opened.warnings;
+        if !opened.skipped.is_empty() {
+            warnings.push(format!(
+                "{} rows are skipped. The first: {}",
+                opened.skipped.len(),
+                opened.skipped[0]
+            ));
+        }
+        let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let image_size = declared.image_processor.largest_size();
         let (mut questions, mut answers, mut views) = (Vec::new(), Vec::new(), Vec::new());
         let mut training_answers = Vec::new();
@@ -121,6 +154,7 @@ impl DataSizes {
             average: shapes(&average),
             image_bytes: Collator::MAX_CACHE_BYTES.min(cached.len() * 3 * image_size.pixels()),
             amounts: Ok(amounts),
+            warnings,
         })
     }
 }

@@ -15,6 +15,7 @@ use super::completion::{Completion, Interruption, interrupt_if};
 use super::event::{Event, Subject};
 use super::finite::check_loss;
 use super::fisher::rank_norms;
+use super::fit_data::fit_data;
 use super::param_groups::check_group_lrs;
 use super::prepare::{open_tuned_base, resolve_for_memory};
 use super::splits::Splits;
@@ -144,8 +145,9 @@ fn sweep_recipe(
     let (recipe, planned) = &resolve_for_memory(recipe, false)?;
     planned.iter().for_each(&mut *on_event);
     let opened = recipe.data.open()?;
-    let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
     let (mut loaded, _) = open_tuned_base(recipe)?;
+    let opened = fit_data(recipe, opened, &loaded.collator())?;
+    let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
     let candidates = recipe.tuning.norm_candidates(&loaded.params);
     if !candidates.is_empty() {
         let ranking = rank_norms(recipe, &loaded, &candidates, &splits, stop, on_event)?;

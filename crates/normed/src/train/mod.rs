@@ -69,6 +69,7 @@ mod find_lr;
 mod finish;
 mod finite;
 mod fisher;
+mod fit_data;
 mod loss_curve;
 mod machine_speed;
 mod model_card;

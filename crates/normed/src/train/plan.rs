@@ -72,6 +72,9 @@ pub struct Plan {
     /// Why the data cannot be read, if it cannot.
     #[serde(rename = "no_data", skip_serializing_if = "Option::is_none")]
     pub data_error: Option<String>,
+    /// What the user should know of the data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The memory limit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
@@ -92,7 +95,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// If the model's configuration cannot be read, or the recipe does not fit it.
+/// If the model's configuration cannot be read, or the recipe or its data does not fit it.
 ///
 /// # Examples
 ///
@@ -126,7 +129,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let candidates = recipe.tuning.norm_candidates(&declared.params);
     let left_out: usize =
         candidates.iter().map(|some| some.fewest_dropped_elements(&declared.params)).sum();
-    let data = DataSizes::of(recipe, &declared);
+    let data = DataSizes::of(recipe, &declared)?;
     let program = PROGRAM_BYTES + PROGRAM_BYTES_PER_TOKEN * declared.tokenizer.len();
     let speed = MachineSpeed::measure(benchmark_sizes(&declared.params), recipe.precision);
     let unread = match (&recipe.base, &data.amounts) {
@@ -157,6 +160,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
         examples_per_step: recipe.train.examples_per_step(),
         steps: data.amounts.as_ref().ok().map(|amounts| amounts.steps),
         data_error: data.amounts.err(),
+        warnings: data.warnings,
         memory: recipe.memory,
         speed,
         estimates,

@@ -11,6 +11,7 @@ use super::directory::RunDirectory;
 use super::event::{Event, Outcome};
 use super::event_log::EventLog;
 use super::fisher::select_norms;
+use super::fit_data::fit_data;
 use super::param_groups::check_group_lrs;
 use super::prepare::{open_tuned_base, resolve_for_memory};
 use super::schedule::learning_rate;
@@ -116,8 +117,10 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Interruption> {
         let began = Instant::now();
         let opened = recipe.data.open()?;
-        let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         let (mut loaded, tuned) = open_tuned_base(recipe)?;
+        let evaluation_collator = Arc::new(loaded.collator());
+        let opened = fit_data(recipe, opened, &evaluation_collator)?;
+        let splits = Splits::new(opened.dataset, &recipe.train, recipe.seed)?;
         if let Base::Model(_) = recipe.base {
             check_adapter(&loaded.params)?;
         }
@@ -139,7 +142,6 @@ impl<'a> Run<'a> {
         let lengths = (state.progress.log_length, state.progress.tensorboard_length);
         let log = EventLog::open(directory.path(), lengths, on_event)?;
         let collator = Arc::new(recipe.training_collator(&loaded));
-        let evaluation_collator = Arc::new(loaded.collator());
         let mut run = Self {
             recipe,
             options,
