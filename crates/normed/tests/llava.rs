@@ -21,34 +21,6 @@ use serde_json::{Value, json};
 #[allow(dead_code, reason = "not every test that includes this module needs it")]
 mod tiny;
 
-const LANGUAGE: &str = "{ hidden_size = 16, num_hidden_layers = 2, num_attention_heads = 4, \
-     num_key_value_heads = 2, intermediate_size = 24, max_position_embeddings = 320 }";
-
-/// Writes what `tiny::make` writes, a tokenizer, and recipes that create, train and tune a LLaVA.
-fn workplace(root: &Path) {
-    tiny::make(root, "method = \"layer_norm\"", "epochs = 1\nmetric = \"last\"");
-    let tokenizer = root.join("tokenizer");
-    fs::create_dir(&tokenizer).unwrap();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/causal/sp");
-    fs::copy(golden.join("tokenizer.model"), tokenizer.join("tokenizer.model")).unwrap();
-    let named = json!({ "bos_token": "<s>", "eos_token": "</s>" });
-    fs::write(tokenizer.join("tokenizer_config.json"), named.to_string()).unwrap();
-    let text = fs::read_to_string(root.join("recipe.toml")).unwrap();
-    let data = &text[text.find("[data]").unwrap()..text.find("[tuning]").unwrap()];
-    let train = &text[text.find("[train]").unwrap()..];
-    let init = format!(
-        "seed = 3\n[init]\narchitecture = \"llava\"\ntokenizer = \"tokenizer\"\nsave_bf16 = false\n\
-         vision = {{ hidden_size = 16, num_hidden_layers = 3, num_attention_heads = 2, \
-         intermediate_size = 24, image_size = 16, patch_size = 8 }}\nlanguage = {LANGUAGE}\n\n"
-    );
-    fs::write(root.join("make.toml"), format!("{init}{data}{train}")).unwrap();
-    let further = "seed = 3\n[init]\nfrom = \"made/model\"\nsave_bf16 = false\n\n";
-    fs::write(root.join("further.toml"), format!("{further}{data}{train}")).unwrap();
-    let tune = "seed = 3\nprecision = \"f32\"\nmodel = \"made/model\"\n\n[tuning]\nmethod = \
-                \"layer_norm\"\n\n";
-    fs::write(root.join("tune.toml"), format!("{tune}{data}{train}")).unwrap();
-}
-
 fn recipe(root: &Path, name: &str, settings: &[&str]) -> Recipe {
     let settings: Vec<_> = settings.iter().map(|s| (*s).to_owned()).collect();
     Recipe::open(&root.join(name), &settings).unwrap()
@@ -87,7 +59,7 @@ fn answers(
 fn a_llava_is_created_trained_further_and_tuned() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    workplace(root);
+    tiny::make_llava(root);
     let planned = plan(&recipe(root, "make.toml", &[])).unwrap();
     let outcome = follow(root, "make.toml", &[], "made");
     assert_eq!((planned.trained, planned.total), (outcome.trained, outcome.total));
@@ -133,7 +105,7 @@ fn a_llava_is_created_trained_further_and_tuned() {
 fn an_image_takes_the_tokens_of_its_size() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    workplace(root);
+    tiny::make_llava(root);
     let made = recipe(root, "make.toml", &[]).open_base().unwrap();
     models::save(&made, &root.join("model"), false).unwrap();
     for (size, tokens) in [(None, 4), (Some(24), 9)] {
@@ -158,7 +130,7 @@ fn an_image_takes_the_tokens_of_its_size() {
 fn answers_do_not_depend_on_the_batch_but_on_the_template() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    workplace(root);
+    tiny::make_llava(root);
     follow(root, "make.toml", &[], "made");
     follow(root, "tune.toml", &[], "tuned");
     let tuned = |template| {
@@ -267,7 +239,7 @@ fn own_layout(made: &LoadedModel, dir: &Path) {
 fn a_model_in_llavas_own_layout_is_quantized_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    workplace(root);
+    tiny::make_llava(root);
     follow(root, "make.toml", &[], "made");
     let made = models::load(&root.join("made/model"), None).unwrap();
     own_layout(&made, &root.join("own"));
@@ -304,7 +276,7 @@ fn a_model_in_llavas_own_layout_is_quantized_in_it() {
 fn what_is_wrong_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    workplace(root);
+    tiny::make_llava(root);
     follow(root, "make.toml", &[], "made");
     let made = models::load(&root.join("made/model"), None).unwrap();
     let own = root.join("own");

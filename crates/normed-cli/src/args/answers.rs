@@ -20,7 +20,7 @@ pub struct AnswerArgs {
     /// Adapter folder written by a run, e.g. runs/my/adapter
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
-    /// JSON Lines file with the questions or studies
+    /// JSON list or JSON Lines file with the questions, conversations or studies
     ///
     /// A question has id, image, question, answer and answer_type. A study for a report has id, images and
     /// report. Both may have split.

@@ -9,8 +9,8 @@ use super::{
     Batch, Example, IGNORE_INDEX, IMAGE_TOKEN, Image, ImageKey, ImageProcessor, ImageSource,
     Images, TextRule, TokenRows, TokenizedExample, Tokenizer,
 };
-use crate::tensor::Tensor;
 use crate::Result;
+use crate::tensor::Tensor;
 
 /// An example as a model reads it: token ids, and pixel values or image features.
 #[derive(Debug, Clone)]

@@ -11,11 +11,12 @@ use crate::{Error, Result};
 /// A data set whose images are shuffled: each image is replaced by one other, so that no question keeps its
 /// own image, and each image is shown about as often as before.
 ///
-/// [`Example::image_name`] stays that of the original image, since confidence intervals cluster by it.
+/// [`Example::image_name`] stays that of the original image, since confidence intervals cluster by it. An example
+/// without an image stays as it is.
 pub struct ShuffledImages {
     dataset: Arc<dyn Dataset>,
-    /// For each example, the index of an example with the image that it gets.
-    donor: Vec<usize>,
+    /// For each example, the index of an example with the image that it gets; none if it has no image.
+    donor: Vec<Option<usize>>,
 }
 
 impl ShuffledImages {
@@ -30,11 +31,16 @@ impl ShuffledImages {
         let mut first = Vec::new();
         let mut image = Vec::with_capacity(dataset.len());
         for i in 0..dataset.len() {
-            let number = *number_of.entry(dataset.get(i)?.image_name).or_insert(first.len());
+            let example = dataset.get(i)?;
+            if example.images.is_empty() {
+                image.push(None);
+                continue;
+            }
+            let number = *number_of.entry(example.image_name).or_insert(first.len());
             if number == first.len() {
                 first.push(i);
             }
-            image.push(number);
+            image.push(Some(number));
         }
         if first.len() < 2 {
             return Err(Error::invalid(
@@ -47,8 +53,8 @@ impl ShuffledImages {
         for i in (1..cycle.len()).rev() {
             cycle.swap(i, below(i, &mut rng));
         }
-        let donor = image.into_iter().map(|number| first[cycle[number]]).collect();
-        Ok(Self { dataset, donor })
+        let donor = |number: Option<usize>| number.map(|number| first[cycle[number]]);
+        Ok(Self { dataset, donor: image.into_iter().map(donor).collect() })
     }
 }
 
@@ -59,7 +65,13 @@ impl Dataset for ShuffledImages {
 
     fn get(&self, i: usize) -> Result<Example> {
         let mut example = self.dataset.get(i)?;
-        example.images = self.dataset.get(self.donor[i])?.images;
+        let Some(donor) = self.donor[i] else { return Ok(example) };
+        let images = self.dataset.get(donor)?.images;
+        example.images = match example.history.is_empty() {
+            true => images,
+            // The turns of a conversation show as many images as before.
+            false => images.iter().cycle().take(example.images.len()).cloned().collect(),
+        };
         Ok(example)
     }
 }
@@ -67,6 +79,7 @@ impl Dataset for ShuffledImages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Turn;
     use crate::data::example::tests::example;
 
     fn examples(images: &[&str]) -> Arc<Vec<Example>> {
@@ -102,6 +115,21 @@ mod tests {
         orders.sort();
         orders.dedup();
         assert!(orders.len() > 5, "the seed matters");
+    }
+
+    #[test]
+    fn conversations_keep_their_numbers_of_images() {
+        let mut rows = examples(&["a", "b", "none", "c"]).to_vec();
+        rows[2].images.clear();
+        for row in &mut rows {
+            row.history = vec![Turn::user("Is it?", row.images.len())];
+        }
+        rows[0].images.extend(rows[1].images.clone());
+        let own = Arc::new(rows);
+        let blind = ShuffledImages::new(own.clone(), 1).unwrap();
+        let counts = (0..4).map(|i| blind.get(i).unwrap().images.len()).collect::<Vec<_>>();
+        assert_eq!(counts, [2, 1, 0, 1]);
+        assert_ne!(blind.get(0).unwrap().images[0], own[0].images[0]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum DataSpec {
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// JSON Lines with `id`, `image`, `question`, `answer`, `answer_type`, and optionally `split` and `group`.
+    /// A JSON list or JSON Lines: questions, conversations, or studies with reports.
     Jsonl {
         /// The file.
         file: PathBuf,

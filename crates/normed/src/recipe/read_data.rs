@@ -78,7 +78,7 @@ pub(super) const DATA_SETS: [DataSetReader; 9] = [
     },
     DataSetReader {
         name: "jsonl",
-        summary: "A JSON Lines file of questions, or of studies with reports.",
+        summary: "A JSON list or JSON Lines: questions, conversations, or studies with reports.",
         fields: || vec![file(), image_root(), on_bad_example()],
         make: |k| DataSpec::Jsonl {
             file: k.file,
