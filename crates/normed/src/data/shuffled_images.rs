@@ -124,7 +124,8 @@ mod tests {
         for row in &mut rows {
             row.history = vec![Turn::user("Is it?", row.images.len())];
         }
-        rows[0].images.extend(rows[1].images.clone());
+        let more = rows[1].images.clone();
+        rows[0].images.extend(more);
         let own = Arc::new(rows);
         let blind = ShuffledImages::new(own.clone(), 1).unwrap();
         let counts = (0..4).map(|i| blind.get(i).unwrap().images.len()).collect::<Vec<_>>();
