@@ -12,6 +12,7 @@ use normed::recipe::{CachePlace, Recipe};
 use normed::train::{Evaluation, Event, Likelihood, RunOptions, plan, run};
 use serde_json::{Value, json};
 
+mod new_llava;
 #[allow(dead_code, reason = "not every test that includes this module needs it")]
 mod tiny;
 
@@ -44,7 +45,7 @@ fn conversations() -> Value {
     (0..24).map(row).collect()
 }
 
-/// The recipe `tune.toml` of [`tiny::make_llava`] over the conversations, in the run directory `name`.
+/// The recipe `tune.toml` of [`new_llava::make_llava`] over the conversations, in the run directory `name`.
 fn tune(root: &Path, name: &str, settings: &[&str]) -> Recipe {
     let more = ["data.file=talks.json", "train.batch_size=3", "train.metric=loss"];
     let settings: Vec<_> = more.iter().chain(settings).map(|s| (*s).to_owned()).collect();
@@ -63,7 +64,7 @@ fn go(recipe: &Recipe) -> Vec<Event> {
 fn with_llava() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make_llava(root);
+    new_llava::make_llava(root);
     fs::write(root.join("talks.json"), conversations().to_string()).unwrap();
     let made = Recipe::open(&root.join("make.toml"), &[]).unwrap();
     let made = Recipe { output: root.join("made"), ..made };

@@ -18,6 +18,7 @@ use normed::train::{Evaluation, Outcome, RunOptions, plan, run};
 use normed::weights::{self, BaseCheck, load_adapter};
 use serde_json::{Value, json};
 
+mod new_llava;
 #[allow(dead_code, reason = "not every test that includes this module needs it")]
 mod tiny;
 
@@ -59,7 +60,7 @@ fn answers(
 fn a_llava_is_created_trained_further_and_tuned() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make_llava(root);
+    new_llava::make_llava(root);
     let planned = plan(&recipe(root, "make.toml", &[])).unwrap();
     let outcome = follow(root, "make.toml", &[], "made");
     assert_eq!((planned.trained, planned.total), (outcome.trained, outcome.total));
@@ -105,7 +106,7 @@ fn a_llava_is_created_trained_further_and_tuned() {
 fn an_image_takes_the_tokens_of_its_size() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make_llava(root);
+    new_llava::make_llava(root);
     let made = recipe(root, "make.toml", &[]).open_base().unwrap();
     models::save(&made, &root.join("model"), false).unwrap();
     for (size, tokens) in [(None, 4), (Some(24), 9)] {
@@ -130,7 +131,7 @@ fn an_image_takes_the_tokens_of_its_size() {
 fn answers_do_not_depend_on_the_batch_but_on_the_template() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make_llava(root);
+    new_llava::make_llava(root);
     follow(root, "make.toml", &[], "made");
     follow(root, "tune.toml", &[], "tuned");
     let tuned = |template| {
@@ -239,7 +240,7 @@ fn own_layout(made: &LoadedModel, dir: &Path) {
 fn a_model_in_llavas_own_layout_is_quantized_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make_llava(root);
+    new_llava::make_llava(root);
     follow(root, "make.toml", &[], "made");
     let made = models::load(&root.join("made/model"), None).unwrap();
     own_layout(&made, &root.join("own"));
@@ -276,7 +277,7 @@ fn a_model_in_llavas_own_layout_is_quantized_in_it() {
 fn what_is_wrong_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    tiny::make_llava(root);
+    new_llava::make_llava(root);
     follow(root, "make.toml", &[], "made");
     let made = models::load(&root.join("made/model"), None).unwrap();
     let own = root.join("own");
