@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::content_hash::hash_of_file_at;
-use super::{Image, ImageOptions, ParquetImage};
+use super::{EmbeddedImage, Image, ImageOptions};
 use crate::Result;
 use crate::files::hex;
 
@@ -16,8 +16,8 @@ use crate::files::hex;
 pub enum ImageSource {
     /// An image file.
     File(PathBuf),
-    /// An image file in a row of a parquet file.
-    Parquet(Arc<ParquetImage>),
+    /// An image file in a row of a parquet or Arrow file.
+    Embedded(Arc<EmbeddedImage>),
     /// A generator.
     Drawn(DrawnImage),
     /// Another source, read with options that are not the default.
@@ -50,7 +50,7 @@ impl ImageSource {
                 ImageKey::Content(options.hash(key.as_bytes()))
             }
             Self::File(path) => ImageKey::Path(path.clone()),
-            Self::Parquet(image) => ImageKey::Content(image.hash()),
+            Self::Embedded(image) => ImageKey::Content(image.hash()),
             Self::Drawn(image) => ImageKey::Drawn(image.id().to_owned()),
         }
     }
@@ -59,7 +59,7 @@ impl ImageSource {
     pub(super) fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Parquet(image) => image.place(),
+            Self::Embedded(image) => image.place(),
             Self::Drawn(image) => image.id().to_owned(),
             Self::WithOptions(image, _) => image.name(),
         }
@@ -70,7 +70,7 @@ impl ImageSource {
         match self {
             Self::File(path) => Some(path),
             Self::WithOptions(image, _) => image.file(),
-            Self::Parquet(_) | Self::Drawn(_) => None,
+            Self::Embedded(_) | Self::Drawn(_) => None,
         }
     }
 
@@ -79,7 +79,7 @@ impl ImageSource {
         match self {
             Self::Drawn(_) => true,
             Self::WithOptions(image, _) => image.is_drawn(),
-            Self::File(_) | Self::Parquet(_) => false,
+            Self::File(_) | Self::Embedded(_) => false,
         }
     }
 
@@ -95,7 +95,7 @@ impl ImageSource {
     fn load_with(&self, options: &ImageOptions) -> Result<Image> {
         match self {
             Self::File(path) => Image::decode(path, options),
-            Self::Parquet(image) => image.decode(options),
+            Self::Embedded(image) => image.decode(options),
             Self::Drawn(image) => Ok(image.draw()),
             Self::WithOptions(image, options) => image.load_with(options),
         }
@@ -110,7 +110,7 @@ impl ImageSource {
     pub fn content_hash(&self) -> Result<[u8; 32]> {
         match self {
             Self::File(path) => hash_of_file_at(path),
-            Self::Parquet(image) => Ok(image.hash()),
+            Self::Embedded(image) => Ok(image.hash()),
             Self::WithOptions(image, options) => Ok(options.hash(&image.content_hash()?)),
             Self::Drawn(image) => Ok(hash_of_pixels(&image.draw())),
         }

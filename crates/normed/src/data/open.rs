@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::read_options::ReadOptions;
 use super::{
-    DataSpec, ImageOptions, OnBadExample, OpenedDataset, Task, jsonl, open_i, parquet, path_vqa,
-    phantom, r2gen, slake, vqa_rad,
+    DataSpec, ImageOptions, OnBadExample, OpenedDataset, Task, jsonl, open_i, path_vqa, phantom,
+    r2gen, slake, tables, vqa_rad,
 };
 use crate::Result;
 
@@ -61,7 +61,10 @@ fn open_set(spec: &DataSpec, task: &Task, image: ImageOptions) -> Result<OpenedD
         DataSpec::PathVqa { root, on_bad_example } => {
             path_vqa::open(root.as_deref(), reading(on_bad_example))
         }
-        DataSpec::Parquet { root, on_bad_example } => parquet::open(root, reading(on_bad_example)),
+        DataSpec::Parquet { root, columns, image_root, on_bad_example } => {
+            let (image_root, options) = (image_root.as_deref(), reading(on_bad_example));
+            tables::open(root, tables::ReadTables { columns, image_root, task, options })
+        }
         DataSpec::IuXray { root, on_bad_example } => {
             r2gen::open(r2gen::Cleaning::Iu, root.as_deref(), reading(on_bad_example))
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Task;
+use super::{ColumnNames, Task};
 
 /// A data set and where it is: the `name` and the other keys of a recipe's `[data]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,10 +48,17 @@ pub enum DataSpec {
         #[serde(default)]
         on_bad_example: OnBadExample,
     },
-    /// Parquet files that contain the images, as data sets on the Hugging Face hub.
+    /// Parquet files with the images or their paths, as data sets on the Hugging Face hub, or the Arrow files that
+    /// the `datasets` library saves.
     Parquet {
         /// The directory of the files, or one file.
         root: PathBuf,
+        /// The columns that have other names than usual.
+        #[serde(default, skip_serializing_if = "ColumnNames::is_empty")]
+        columns: ColumnNames,
+        /// The directory that paths of images are relative to; the file's directory or `root` if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image_root: Option<PathBuf>,
         /// What to do with a broken row.
         #[serde(default)]
         on_bad_example: OnBadExample,
@@ -106,14 +113,13 @@ impl DataSpec {
     /// The default task of the data set, and the other task if it supports both.
     pub fn tasks(&self) -> (Task, Option<Task>) {
         match self {
-            Self::VqaRad { .. }
-            | Self::Slake { .. }
-            | Self::PathVqa { .. }
-            | Self::Parquet { .. } => (Task::Vqa, None),
+            Self::VqaRad { .. } | Self::Slake { .. } | Self::PathVqa { .. } => (Task::Vqa, None),
             Self::IuXray { .. } | Self::MimicCxr { .. } | Self::OpenI { .. } => {
                 (Task::report(), None)
             }
-            Self::Jsonl { .. } | Self::Phantom { .. } => (Task::Vqa, Some(Task::report())),
+            Self::Jsonl { .. } | Self::Parquet { .. } | Self::Phantom { .. } => {
+                (Task::Vqa, Some(Task::report()))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The keys of `[data]` and `[data.image]`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::field::{Field, KeyDescription, describe_fields, read_fields};
@@ -11,8 +12,8 @@ use super::section::Section;
 use super::source::{Node, Value};
 use crate::Range;
 use crate::data::{
-    DataSection, DataSpec, ImageOptions, OnBadExample, PhantomDomain, RowFilter, SliceIndex, Task,
-    Window,
+    ColumnNames, DataSection, DataSpec, ImageOptions, OnBadExample, PhantomDomain, RowFilter,
+    SliceIndex, Task, Window,
 };
 use crate::hub::RepoKind;
 
@@ -28,6 +29,7 @@ pub(super) struct DataKeys {
     required_root: PathBuf,
     file: PathBuf,
     image_root: Option<PathBuf>,
+    columns: ColumnNames,
     lang: Option<String>,
     impression: bool,
     split_seed: u64,
@@ -88,9 +90,15 @@ pub(super) const DATA_SETS: [DataSetReader; 9] = [
     },
     DataSetReader {
         name: "parquet",
-        summary: "Parquet files with the images inside, as data sets on the Hugging Face hub have them.",
-        fields: || vec![required_root(), on_bad_example()],
-        make: |k| DataSpec::Parquet { root: k.required_root, on_bad_example: k.on_bad_example },
+        summary: "Parquet files of the Hugging Face hub, or the Arrow files that `datasets` saves: with the images \
+                  inside, or their paths.",
+        fields: || vec![required_root(), columns(), table_image_root(), on_bad_example()],
+        make: |k| DataSpec::Parquet {
+            root: k.required_root,
+            columns: k.columns,
+            image_root: k.image_root,
+            on_bad_example: k.on_bad_example,
+        },
     },
     DataSetReader {
         name: "iu_xray",
@@ -147,6 +155,37 @@ fn file() -> Field<DataKeys> {
 fn image_root() -> Field<DataKeys> {
     let meaning = "Folder that image paths are relative to.";
     Field::optional("image_root", path(), "the file's folder", meaning, |k| &mut k.image_root)
+}
+
+fn table_image_root() -> Field<DataKeys> {
+    let meaning = "Folder that image paths are relative to, where rows name files.";
+    Field::optional("image_root", path(), "the file's folder, or `root`", meaning, |k| {
+        &mut k.image_root
+    })
+}
+
+fn columns() -> Field<DataKeys> {
+    let roles = ColumnNames::ROLES;
+    let accepts = format!("a table of names, for {}", roles.join(", "));
+    let cause = format!("must be {accepts}");
+    let parser = Parser::new(accepts, move |node| {
+        let Value::Table(table) = &node.value else {
+            return Err(ValueError::new(format!("{cause}, is {}", node.value)));
+        };
+        let name = |(role, node): &(String, Node)| match roles.contains(&role.as_str()) {
+            true => Ok((role.clone(), text(node).map_err(|error| error.within(role))?)),
+            false => Err(unknown(role, &roles)),
+        };
+        let names = table.iter().map(name).collect::<Result<BTreeMap<_, _>, ValueError>>()?;
+        Ok(ColumnNames::new(names))
+    });
+    Field::new(
+        "columns",
+        parser,
+        "Columns that have other names than usual.",
+        |k: &mut DataKeys| &mut k.columns,
+    )
+    .with_default("the columns of these names")
 }
 
 fn lang() -> Field<DataKeys> {

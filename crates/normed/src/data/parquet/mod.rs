@@ -1,15 +1,15 @@
-//! Data sets in parquet files that contain the images, as on the Hugging Face hub.
+//! Parquet files: rows of any nesting, and single images.
 //!
-//! A row has `question`, `answer` and `image` (a struct of `bytes` and `path`, or the bytes alone), and optionally
-//! `answer_type` and `group`. flaviagiammarino/vqa-rad, flaviagiammarino/path-vqa and
-//! mdwiratathya/SLAKE-vqa-english are published so; none of the three has answer types.
-//!
-//! The name of an image is the hash of its content: the files repeat an image in every row that asks about it, and
-//! splits and confidence intervals must know that it is one image.
+//! The `parquet` crate parses footers and decodes values. What it would allocate by numbers in a file is checked
+//! before ([`pages`]), and pages are decompressed here, within a limit ([`decompress`]).
 
-mod page;
-mod rows;
-mod shard;
+mod decompress;
+mod delta;
+mod file;
+mod image_column;
+mod leaf;
+mod pages;
+mod records;
+mod schema;
 
-pub(super) use rows::open;
-pub use shard::ParquetImage;
+pub(super) use file::ParquetFile;

@@ -1,0 +1,30 @@
+//! Data sets in tables: parquet files as on the Hugging Face hub, and the Arrow files that the `datasets` library
+//! saves. Their rows contain the images, or name files.
+//!
+//! A row has `image` (a struct of `bytes` and `path`, the bytes alone, or a path) or `images`, a list, and `question`
+//! and `answer`, or a `report` or `caption`, and optionally `answer_type` and `group`. flaviagiammarino/vqa-rad,
+//! flaviagiammarino/path-vqa and mdwiratathya/SLAKE-vqa-english are published so; none of the three has answer types.
+//!
+//! The name of an image is the hash of its content: the files repeat an image in every row that asks about it, and
+//! splits and confidence intervals must know that it is one image.
+
+mod cell;
+mod column_names;
+mod columns;
+mod embedded_image;
+mod features;
+mod files;
+mod foreign;
+mod open;
+mod picture;
+mod rows;
+mod table;
+
+pub(super) use cell::Cell;
+pub use column_names::ColumnNames;
+pub use embedded_image::EmbeddedImage;
+pub(super) use embedded_image::ImageStore;
+pub(super) use foreign::describe_foreign;
+pub(super) use open::open;
+pub(super) use rows::ReadTables;
+pub(super) use table::{Column, Table};
