@@ -5,7 +5,9 @@
 
 Into quantized.safetensors, of every matrix, which is made by rule and not written: its NF4 form with
 double quantization under the names of a checkpoint, the `maxima` of blocks before they are quantized, the
-8-bit form `CB` and `SCB`, and of small ones what either form stands for. Into weights/bnb_nf4 the model
+8-bit form `CB` and `SCB`, and of small ones what either form stands for. Into four_bits.safetensors, of one
+matrix, both types of 4 bits in every storage, with and without double quantization, and what they stand for, under
+`values`. Into weights/bnb_nf4 the model
 weights/hugging_face as transformers saves it in NF4, with its logits; into weights/torch_shards the same
 as two files of torch.save and an index. `--check` loads with transformers what normed quantized, and
 compares logits.
@@ -60,6 +62,27 @@ def matrices():
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
+def four_bits():
+    tensors = {}
+    for kind in ("nf4", "fp4"):
+        for storage in ("uint8", "bfloat16", "float16", "float32"):
+            for nested in (True, False):
+                codes, state = bnb.quantize_4bit(
+                    matrix(SHAPES["even"]), compress_statistics=nested, quant_type=kind, quant_storage=getattr(torch, storage)
+                )
+                name = f"{kind}.{storage}.{'nested' if nested else 'plain'}"
+                tensors[f"{name}.weight"] = codes
+                for key, value in state.as_dict(packed=True).items():
+                    tensors[f"{name}.weight.{key}"] = value
+                maxima = bnb.dequantize_blockwise(state.absmax, state.state2) + state.offset if nested else state.absmax
+                data = codes.view(torch.uint8).flatten()
+                halves = torch.stack([data >> 4, data & 15], dim=-1).flatten().long()
+                values = (state.code[halves] * maxima.repeat_interleave(state.blocksize)).reshape(state.shape)
+                assert torch.equal(values, bnb.dequantize_4bit(codes, state)), name
+                tensors[f"{name}.values"] = values
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
 def copy_of(base, name):
     """A directory beside `base`, with its files but for the weights."""
     out = base.parent / name
@@ -94,6 +117,7 @@ def exact_logits(model):
 
 def write(golden):
     save_file(matrices(), golden / "quantized.safetensors")
+    save_file(four_bits(), golden / "four_bits.safetensors")
     base = golden / "weights" / "hugging_face"
 
     out = copy_of(base, "bnb_nf4")

@@ -133,7 +133,7 @@ fn a_quantized_model_computes_as_its_dequantized_matrices() {
                 // Tables and states stand in the file alone, and other matrices may be f32 there.
                 let in_file = match to {
                     Quantization::Int8 => 1,
-                    Quantization::Nf4 => 4 * (16 + 256) + 256,
+                    Quantization::Nf4 | Quantization::Fp4 => 4 * (16 + 256) + 256,
                 };
                 if precision == Precision::F32 {
                     assert_eq!(bytes + made.matrices * in_file, made.after);
@@ -160,7 +160,7 @@ fn a_quantized_model_computes_as_its_dequantized_matrices() {
 fn check_distance(quantized: &LoadedModel, base: &LoadedModel, to: Quantization) {
     let gap = match to {
         Quantization::Int8 => 1.0 / 127.0,
-        Quantization::Nf4 => 1.0 - 0.696,
+        Quantization::Nf4 | Quantization::Fp4 => 1.0 - 0.696,
     };
     for ((_, q), (_, b)) in quantized.params.iter().zip(base.params.iter()) {
         let (got, want) = (q.value().to_precision(Precision::F32), b.value());
@@ -265,7 +265,11 @@ fn an_error_names_what_is_wrong_with_a_quantized_matrix() {
         let cause = format!("{}` is missing", part(missing));
         spoilt(nf4, &cause, |t| drop(t.remove(&part(missing))));
     }
-    spoilt(nf4, "is quantized to fp4", |t| {
+    spoilt(nf4, "is quantized to af4", |t| {
+        let state = t.remove(&part(STATE)).unwrap();
+        t.insert(part("quant_state.bitsandbytes__af4"), state);
+    });
+    spoilt(nf4, "quant_type is nf4; only fp4", |t| {
         let state = t.remove(&part(STATE)).unwrap();
         t.insert(part("quant_state.bitsandbytes__fp4"), state);
     });

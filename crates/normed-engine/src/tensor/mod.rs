@@ -39,7 +39,7 @@ pub use parameters::Parameters;
 pub use plug::{Bottleneck, ChannelScale, LowRank, LowRankConfig, MAX_ADDED_SIZE, Plug, PrefixKv};
 pub use precision::Precision;
 pub use quantized::{
-    Absmax, Bytes, Int8, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, Quantization,
+    Absmax, Bytes, FP4_VALUES, Int8, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, Quantization,
     QuantizedMatrix, dynamic_map,
 };
 pub use random::{random_normal, random_uniform};

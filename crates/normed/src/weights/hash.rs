@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::stored::Checkpoint;
 use crate::files::hex;
-use crate::tensor::{Absmax, Factor, Tensor};
+use crate::tensor::{Absmax, Factor, NF4_VALUES, Tensor};
 
 /// Elements that are hashed at a time.
 const BLOCK: usize = 1 << 12;
@@ -108,6 +108,9 @@ pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
             each(hash, matrix.absmax(), f32::to_le_bytes);
         }
         Factor::Nf4(matrix) => {
+            if matrix.values() != &NF4_VALUES {
+                hash.update("fp4");
+            }
             hash.update(matrix.codes());
             match matrix.absmax() {
                 Absmax::Plain(absmax) => each(hash, absmax, f32::to_le_bytes),

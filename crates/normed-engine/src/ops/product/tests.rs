@@ -217,11 +217,14 @@ fn f16_and_quantized_factors_are_packed_like_their_f32_values() {
             let codes: Vec<u8> = (0..(rows * cols).div_ceil(2)).map(|i| (i * 37) as u8).collect();
             let not_nested = QuantizedMatrix::nf4(rows, cols, codes.into(), absmax)
                 .expect("codes and absmax have the right lengths");
+            let fp4 = not_nested.clone().as_fp4();
+            assert_eq!(fp4.quantization(), Quantization::Fp4);
             let factors = [
                 Factor::F16(&in_f16),
                 quantized[0].factor(),
                 quantized[1].factor(),
                 not_nested.factor(),
+                fp4.factor(),
             ];
             for factor in factors {
                 let mut in_f32 = vec![0.0; rows * cols];

@@ -17,7 +17,8 @@ const BLOCKS_PER_TASK: usize = 256;
 const SMALLEST: f32 = 1e-38;
 
 impl QuantizedMatrix {
-    /// Quantizes a matrix `[rows, cols]`. `None` if an element is infinite or NaN.
+    /// Quantizes a matrix `[rows, cols]`. `None` if an element is infinite or NaN, or if `to` is not one of
+    /// [`Quantization::ALL`].
     ///
     /// # Panics
     /// If `matrix` has another number of elements.
@@ -38,6 +39,7 @@ impl QuantizedMatrix {
                 let (absmax, nested_absmax, offset) = encode_absmax(&absmax);
                 Self::nested_nf4(rows, cols, codes.into(), absmax.into(), nested_absmax, offset)
             }
+            Quantization::Fp4 => None,
         }
     }
 }
@@ -184,7 +186,8 @@ mod tests {
         let (codes, absmax) = encode_nf4(Factor::F32(&[0.0; 65])).unwrap();
         assert_eq!(codes, [0x77; 33]);
         assert_eq!(absmax, [0.0, SMALLEST]);
-        let matrix = Nf4 { codes: &codes, absmax: Absmax::Plain(&absmax), len: 65 };
+        let absmax = Absmax::Plain(&absmax);
+        let matrix = Nf4 { codes: &codes, absmax, len: 65, values: &NF4_VALUES };
         let mut out = [1.0; 65];
         matrix.copy_to_f32(0, &mut out);
         assert_eq!(out, [0.0; 65]);

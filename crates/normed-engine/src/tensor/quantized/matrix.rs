@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bytes::Bytes;
 use super::int8::Int8;
-use super::nf4::{Absmax, NF4_BLOCK, NF4_NESTED_BLOCK, Nf4, dynamic_map};
+use super::nf4::{Absmax, FP4_VALUES, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, dynamic_map};
 use crate::tensor::factor::Factor;
 
 /// A format of quantized matrices.
@@ -19,10 +19,13 @@ pub enum Quantization {
     /// 4 bits an element and a scale for every 64 elements, itself quantized (Dettmers et al. 2023,
     /// "QLoRA": NF4 with double quantization).
     Nf4,
+    /// 4 bits an element as NF4, but with the values of a small floating-point number: bitsandbytes' default. It is
+    /// read, but not written.
+    Fp4,
 }
 
 impl Quantization {
-    /// Every format.
+    /// The formats that matrices are quantized to.
     pub const ALL: [Self; 2] = [Self::Int8, Self::Nf4];
 
     /// The name in commands and files.
@@ -30,6 +33,7 @@ impl Quantization {
         match self {
             Self::Int8 => "int8",
             Self::Nf4 => "nf4",
+            Self::Fp4 => "fp4",
         }
     }
 
@@ -38,7 +42,7 @@ impl Quantization {
         let elements = rows * cols;
         match self {
             Self::Int8 => elements + size_of::<f32>() * rows,
-            Self::Nf4 => {
+            Self::Nf4 | Self::Fp4 => {
                 let blocks = elements.div_ceil(NF4_BLOCK);
                 elements.div_ceil(2) + blocks + size_of::<f32>() * blocks.div_ceil(NF4_NESTED_BLOCK)
             }
@@ -59,6 +63,8 @@ pub struct QuantizedMatrix {
     cols: usize,
     codes: Bytes,
     scales: Scales,
+    /// The values of the codes of 4 bits.
+    values: &'static [f32; 16],
 }
 
 /// The largest magnitudes, by which codes are scaled.
@@ -77,7 +83,13 @@ impl QuantizedMatrix {
     /// of each row, `absmax [rows]`. `None` if the lengths do not fit.
     pub fn int8(rows: usize, cols: usize, codes: Bytes, absmax: Vec<f32>) -> Option<Self> {
         let fits = rows.checked_mul(cols) == Some(codes.len()) && absmax.len() == rows;
-        fits.then_some(Self { rows, cols, codes, scales: Scales::Rows(absmax) })
+        fits.then_some(Self {
+            rows,
+            cols,
+            codes,
+            scales: Scales::Rows(absmax),
+            values: &NF4_VALUES,
+        })
     }
 
     /// A matrix of 4 bits an element: two codes a byte, the first in the upper four bits, and the largest
@@ -86,7 +98,13 @@ impl QuantizedMatrix {
         let elements = rows.checked_mul(cols)?;
         let fits =
             codes.len() == elements.div_ceil(2) && absmax.len() == elements.div_ceil(NF4_BLOCK);
-        fits.then_some(Self { rows, cols, codes, scales: Scales::Blocks(absmax) })
+        fits.then_some(Self {
+            rows,
+            cols,
+            codes,
+            scales: Scales::Blocks(absmax),
+            values: &NF4_VALUES,
+        })
     }
 
     /// As [`QuantizedMatrix::nf4`], with the largest magnitudes quantized to 8 bits; see
@@ -105,13 +123,20 @@ impl QuantizedMatrix {
             && absmax.len() == blocks
             && nested_absmax.len() == blocks.div_ceil(NF4_NESTED_BLOCK);
         let scales = Scales::Nested { codes: absmax, absmax: nested_absmax, offset };
-        fits.then_some(Self { rows, cols, codes, scales })
+        fits.then_some(Self { rows, cols, codes, scales, values: &NF4_VALUES })
+    }
+
+    /// The same codes and scales of a matrix of 4 bits, read as FP4.
+    #[must_use]
+    pub fn as_fp4(self) -> Self {
+        Self { values: &FP4_VALUES, ..self }
     }
 
     /// The format.
     pub fn quantization(&self) -> Quantization {
         match self.scales {
             Scales::Rows(_) => Quantization::Int8,
+            _ if self.values == &FP4_VALUES => Quantization::Fp4,
             Scales::Blocks(_) | Scales::Nested { .. } => Quantization::Nf4,
         }
     }
@@ -135,15 +160,17 @@ impl QuantizedMatrix {
         let codes = &*self.codes;
         match &self.scales {
             Scales::Rows(absmax) => Factor::Int8(Int8 { codes, absmax, cols: self.cols }),
-            Scales::Blocks(absmax) => {
-                Factor::Nf4(Nf4 { codes, absmax: Absmax::Plain(absmax), len: self.len() })
-            }
-            Scales::Nested { codes: of_blocks, absmax, offset } => {
+            Scales::Blocks(absmax) => self.four_bits(Absmax::Plain(absmax)),
+            Scales::Nested { codes, absmax, offset } => {
                 let values = dynamic_map();
-                let absmax = Absmax::Nested { codes: of_blocks, absmax, offset: *offset, values };
-                Factor::Nf4(Nf4 { codes, absmax, len: self.len() })
+                self.four_bits(Absmax::Nested { codes, absmax, offset: *offset, values })
             }
         }
+    }
+
+    fn four_bits<'a>(&'a self, absmax: Absmax<'a>) -> Factor<'a> {
+        let (codes, len) = (&*self.codes, self.len());
+        Factor::Nf4(Nf4 { codes, absmax, len, values: self.values })
     }
 
     fn len(&self) -> usize {

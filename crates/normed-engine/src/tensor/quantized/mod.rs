@@ -10,4 +10,4 @@ mod nf4;
 pub use bytes::Bytes;
 pub use int8::Int8;
 pub use matrix::{Quantization, QuantizedMatrix};
-pub use nf4::{Absmax, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, dynamic_map};
+pub use nf4::{Absmax, FP4_VALUES, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, dynamic_map};

@@ -1,6 +1,6 @@
-//! Matrices of 4 bits an element: NF4 with double quantization (Dettmers et al. 2023, "QLoRA").
+//! Matrices of 4 bits an element: NF4 with double quantization (Dettmers et al. 2023, "QLoRA"), and FP4.
 //!
-//! A code selects one of 16 values, [`NF4_VALUES`], which is multiplied by the largest magnitude
+//! A code selects one of 16 values, [`NF4_VALUES`] or [`FP4_VALUES`], which is multiplied by the largest magnitude
 //! (*absmax*) of its block of 64 elements. Blocks are counted through the whole matrix, so that one may
 //! continue in the next row. The absmax of all blocks may be quantized in turn to 8 bits, in blocks of
 //! 256 (Dettmers 2016, "8-Bit Approximations for Parallelism in Deep Learning").
@@ -33,6 +33,27 @@ pub const NF4_VALUES: [f32; 16] = [
     1.0,
 ];
 
+/// The values of the 16 codes of FP4, a sign, two bits of exponent and one of fraction: bitsandbytes' own, where 12 is
+/// the largest, over that.
+pub const FP4_VALUES: [f32; 16] = [
+    0.0,
+    0.062_5 / 12.0,
+    8.0 / 12.0,
+    1.0,
+    4.0 / 12.0,
+    6.0 / 12.0,
+    2.0 / 12.0,
+    3.0 / 12.0,
+    -0.0,
+    -0.062_5 / 12.0,
+    -8.0 / 12.0,
+    -1.0,
+    -4.0 / 12.0,
+    -6.0 / 12.0,
+    -2.0 / 12.0,
+    -3.0 / 12.0,
+];
+
 /// The values of the 256 codes of a quantized absmax.
 pub type DynamicMap = [f32; 256];
 
@@ -42,6 +63,8 @@ pub struct Nf4<'a> {
     pub(super) codes: &'a [u8],
     pub(super) absmax: Absmax<'a>,
     pub(super) len: usize,
+    /// The values of the codes.
+    pub(super) values: &'static [f32; 16],
 }
 
 /// The largest magnitude of each block.
@@ -74,6 +97,12 @@ impl<'a> Nf4<'a> {
         self.absmax
     }
 
+    /// The values of the 16 codes, which are multiplied by the absmax: [`NF4_VALUES`] or [`FP4_VALUES`].
+    #[inline(always)]
+    pub fn values(self) -> &'static [f32; 16] {
+        self.values
+    }
+
     /// The number of elements.
     pub(in crate::tensor) fn len(self) -> usize {
         self.len
@@ -102,7 +131,7 @@ impl<'a> Nf4<'a> {
             for (i, out) in now.iter_mut().enumerate() {
                 let byte = self.codes[(at + i) / 2];
                 let code = if (at + i).is_multiple_of(2) { byte >> 4 } else { byte & 15 };
-                *out = NF4_VALUES[usize::from(code)] * absmax;
+                *out = self.values[usize::from(code)] * absmax;
             }
             (at, out) = (at + run, rest);
         }

@@ -19,7 +19,7 @@ impl QuantizationConfig {
     /// errors.
     ///
     /// # Errors
-    /// If the quantization is not bitsandbytes' nf4 or int8.
+    /// If the quantization is not bitsandbytes' nf4, fp4 or int8.
     pub fn parse(place: &str, config: &Value) -> Result<Option<Self>> {
         let file = &config["quantization_config"];
         if file.is_null() {
@@ -31,7 +31,7 @@ impl QuantizationConfig {
         };
         let unsupported = |cause: String| {
             Err(Error::invalid(place, format!("quantization_config: {cause}")).with_remedy(
-                "only bitsandbytes' nf4 and int8 are supported: quantize the original model with \
+                "only bitsandbytes' nf4, fp4 and int8 are supported: quantize the original model with \
                  `normed quantize`",
             ))
         };
@@ -41,10 +41,9 @@ impl QuantizationConfig {
         let to = match (is("load_in_4bit"), is("load_in_8bit")) {
             (true, false) => match file["bnb_4bit_quant_type"].as_str() {
                 Some("nf4") => Quantization::Nf4,
-                // The default of bitsandbytes is fp4.
-                other => {
-                    return unsupported(format!("its 4-bit type is {}", other.unwrap_or("fp4")));
-                }
+                // The default of bitsandbytes.
+                Some("fp4") | None => Quantization::Fp4,
+                Some(other) => return unsupported(format!("its 4-bit type is {other}")),
             },
             (false, true) => Quantization::Int8,
             _ => {
@@ -53,9 +52,6 @@ impl QuantizationConfig {
                 );
             }
         };
-        if let Some(storage) = file["bnb_4bit_quant_storage"].as_str().filter(|s| *s != "uint8") {
-            return unsupported(format!("its 4-bit values are stored as {storage}"));
-        }
         let skip = file["llm_int8_skip_modules"].as_array();
         let skip = skip.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned));
         Ok(Some(Self { to, skip: skip.collect() }))
@@ -82,7 +78,7 @@ impl QuantizationConfig {
 
     /// All keys, as transformers writes them. `compute_dtype` is the dtype of products with 4-bit matrices.
     pub fn to_json(&self, compute_dtype: &str) -> Value {
-        let four = self.to == Quantization::Nf4;
+        let four = self.to != Quantization::Int8;
         json!({
             "quant_method": "bitsandbytes",
             "_load_in_4bit": four,
@@ -91,7 +87,7 @@ impl QuantizationConfig {
             "load_in_8bit": !four,
             "bnb_4bit_compute_dtype": compute_dtype,
             "bnb_4bit_quant_storage": "uint8",
-            "bnb_4bit_quant_type": if four { "nf4" } else { "fp4" },
+            "bnb_4bit_quant_type": if four { self.to.name() } else { "fp4" },
             "bnb_4bit_use_double_quant": four,
             "llm_int8_enable_fp32_cpu_offload": false,
             "llm_int8_has_fp16_weight": false,
@@ -107,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_written_config_is_read_back() {
-        for to in Quantization::ALL {
+        for to in [Quantization::Int8, Quantization::Nf4, Quantization::Fp4] {
             let config = QuantizationConfig { to, skip: vec!["lm_head".into()] };
             let json = json!({ "quantization_config": config.to_json("bfloat16") });
             assert_eq!(QuantizationConfig::parse("config.json", &json).unwrap(), Some(config));
@@ -125,13 +121,17 @@ mod tests {
             assert!(text.contains(cause) && text.contains("config.json"), "{text}");
         };
         fails(json!({"quant_method": "gptq", "bits": 4}), "quantized by gptq");
-        fails(json!({"load_in_4bit": true}), "type is fp4");
-        fails(json!({"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}), "type is fp4");
+        fails(json!({"load_in_4bit": true, "bnb_4bit_quant_type": "af4"}), "type is af4");
         fails(json!({"load_in_4bit": false}), "exactly one of load_in_4bit and load_in_8bit");
+        let kind = |config: Value| {
+            let json = json!({ "quantization_config": config });
+            QuantizationConfig::parse("config.json", &json).unwrap().unwrap().to
+        };
+        assert_eq!(kind(json!({"load_in_4bit": true})), Quantization::Fp4);
         let stored = json!({
             "load_in_4bit": true, "bnb_4bit_quant_type": "nf4", "bnb_4bit_quant_storage": "bfloat16",
         });
-        fails(stored, "stored as bfloat16");
+        assert_eq!(kind(stored), Quantization::Nf4);
     }
 
     #[test]

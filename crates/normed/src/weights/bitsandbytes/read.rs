@@ -3,10 +3,11 @@
 use safetensors::Dtype;
 
 use super::state::{
-    ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, QuantState, STATE, sibling,
+    ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, QuantState, STATE, sibling, state_name,
 };
 use crate::tensor::{
-    NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, QuantizedMatrix, Tensor, dynamic_map,
+    FP4_VALUES, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Quantization, QuantizedMatrix, Tensor,
+    dynamic_map,
 };
 use crate::weights::stored::{Checkpoint, Stored};
 
@@ -32,11 +33,11 @@ pub(in crate::weights) fn find_quantized(
 ) -> Option<Result<StoredMatrix, String>> {
     let weight = checkpoint.tensors.get(name)?;
     let matrix = MatrixReader { checkpoint, name, weight, shape };
-    let is_nf4 = matrix.states().next().is_some() || matrix.get(ABSMAX).is_ok();
+    let has_state = matrix.states().next().is_some() || matrix.get(ABSMAX).is_ok();
     match weight.dtype() {
+        _ if has_state => Some(matrix.four_bits()),
         Dtype::I8 => Some(matrix.int8()),
-        Dtype::U8 => Some(matrix.nf4()),
-        _ if is_nf4 => Some(matrix.nf4()),
+        Dtype::U8 => Some(matrix.four_bits()),
         _ => None,
     }
 }
@@ -81,20 +82,22 @@ impl MatrixReader<'_> {
         Ok(StoredMatrix { value: Tensor::quantized(matrix), names })
     }
 
-    fn nf4(&self) -> Result<StoredMatrix, String> {
+    /// Codes of 4 bits are stored as bytes, or as the bytes of larger numbers (`bnb_4bit_quant_storage`).
+    fn four_bits(&self) -> Result<StoredMatrix, String> {
         let (rows, cols) = self.rows_and_cols()?;
-        let state = self.state()?;
+        let (state, to) = self.state()?;
         let blocks = (rows * cols).div_ceil(NF4_BLOCK);
-        if self.weight.dtype() != Dtype::U8 {
-            return Err(format!("`{}` is {:?} instead of U8", self.name, self.weight.dtype()));
-        }
         let codes = self.weight.mapped_bytes();
         if codes.len() != (rows * cols).div_ceil(2) {
             let (found, wanted) = (codes.len(), (rows * cols).div_ceil(2));
             return Err(format!("`{}` has {found} bytes instead of {wanted}", self.name));
         }
-        self.check_table(QUANT_MAP, &NF4_VALUES)?;
-        let mut names = vec![self.part(STATE), self.part(ABSMAX), self.part(QUANT_MAP)];
+        let (values, state_name) = match to {
+            Quantization::Fp4 => (&FP4_VALUES, state_name(to)),
+            _ => (&NF4_VALUES, state_name(to)),
+        };
+        self.check_table(QUANT_MAP, values)?;
+        let mut names = vec![self.part(&state_name), self.part(ABSMAX), self.part(QUANT_MAP)];
         let matrix = match state.nested_offset {
             None => {
                 let absmax = self.floats(&self.part(ABSMAX), blocks)?;
@@ -115,26 +118,37 @@ impl MatrixReader<'_> {
             }
         };
         let matrix = matrix.ok_or_else(|| self.misfit())?;
+        let matrix = if to == Quantization::Fp4 { matrix.as_fp4() } else { matrix };
         Ok(StoredMatrix { value: Tensor::quantized(matrix), names })
     }
 
-    /// The matrix's state, if it is one that is supported.
-    fn state(&self) -> Result<QuantState, String> {
-        let name = self.part(STATE);
-        if let Some(other) = self.states().find(|other| **other != name) {
-            let kind = other.rsplit("__").next().unwrap_or_default();
-            return Err(format!(
-                "`{}` is quantized to {kind}; only nf4 and int8 are supported",
-                self.name
-            ));
-        }
-        let state: QuantState = serde_json::from_slice(&self.get(STATE)?.bytes())
+    /// The matrix's state and its format, if they are supported.
+    fn state(&self) -> Result<(QuantState, Quantization), String> {
+        let formats = [Quantization::Nf4, Quantization::Fp4];
+        let here = |to: &Quantization| self.get(&state_name(*to)).is_ok();
+        let Some(to) = formats.into_iter().find(here) else {
+            let other = self.states().next().and_then(|other| other.split(STATE).nth(1));
+            return Err(match other {
+                Some(kind) => format!(
+                    "`{}` is quantized to {kind}; only nf4, fp4 and int8 are supported",
+                    self.name
+                ),
+                None => format!(
+                    "`{}` is missing; `{}` cannot be decoded without it",
+                    self.part(&state_name(Quantization::Nf4)),
+                    self.name
+                ),
+            });
+        };
+        let part = state_name(to);
+        let name = self.part(&part);
+        let state: QuantState = serde_json::from_slice(&self.get(&part)?.bytes())
             .map_err(|e| format!("`{name}`: {e}"))?;
         let wrong = |what: &str, found: String, wanted: &str| {
             Err(format!("`{name}`: {what} is {found}; only {wanted} is supported"))
         };
-        if state.quant_type != "nf4" {
-            return wrong("quant_type", state.quant_type, "nf4");
+        if state.quant_type != to.name() {
+            return wrong("quant_type", state.quant_type, to.name());
         }
         if state.blocksize != NF4_BLOCK {
             return wrong("blocksize", state.blocksize.to_string(), "64");
@@ -146,7 +160,7 @@ impl MatrixReader<'_> {
             let (file, model) = (&state.shape, self.shape);
             return Err(format!("`{name}`: the shape is {file:?}, the model's is {model:?}"));
         }
-        Ok(state)
+        Ok((state, to))
     }
 
     /// The names of all states, of any kind of quantization.
@@ -197,5 +211,36 @@ impl MatrixReader<'_> {
 
     fn misfit(&self) -> String {
         format!("`{}` and its statistics do not fit the shape {:?}", self.name, self.shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::weights::read_safetensors;
+
+    /// Both types, in every storage, with and without double quantization (goldens by reference/bnb_golden.py).
+    #[test]
+    fn four_bits_are_read_as_by_bitsandbytes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/four_bits.safetensors");
+        let checkpoint = read_safetensors(Path::new(path)).unwrap();
+        let names: Vec<_> =
+            checkpoint.tensors.keys().filter_map(|name| name.strip_suffix(".weight")).collect();
+        assert_eq!(names.len(), 2 * 4 * 2);
+        for name in names {
+            let weight = format!("{name}.weight");
+            let matrix = find_quantized(&checkpoint, &weight, &[6, 64]).unwrap().unwrap();
+            let wanted = checkpoint.tensors[&format!("{name}.values")].to_tensor().unwrap();
+            let mut values = vec![0.0; wanted.len()];
+            matrix.value.factor().copy_to_f32(0, &mut values);
+            assert_eq!(values, wanted.data(), "{name}");
+            let to = matrix.value.quantization().unwrap();
+            assert!(name.starts_with(to.name()), "{name} is {to}");
+            for part in matrix.names {
+                assert!(checkpoint.tensors.contains_key(&part), "{part}");
+            }
+        }
     }
 }

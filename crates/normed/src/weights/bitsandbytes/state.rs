@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The JSON of `quant_state.bitsandbytes__nf4`.
+use crate::tensor::Quantization;
+
+/// The JSON of `quant_state.bitsandbytes__nf4` or `__fp4`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct QuantState {
     pub quant_type: String,
@@ -21,7 +23,14 @@ pub(super) const ABSMAX: &str = "absmax";
 pub(super) const QUANT_MAP: &str = "quant_map";
 pub(super) const NESTED_ABSMAX: &str = "nested_absmax";
 pub(super) const NESTED_QUANT_MAP: &str = "nested_quant_map";
-pub(super) const STATE: &str = "quant_state.bitsandbytes__nf4";
+
+/// The part of a state's name before the format.
+pub(super) const STATE: &str = "quant_state.bitsandbytes__";
+
+/// The name of the state of a matrix in this format of 4 bits.
+pub(super) fn state_name(to: Quantization) -> String {
+    format!("{STATE}{}", to.name())
+}
 
 /// The name of another tensor in the module of the matrix `weight`, which is called `...weight`.
 pub(super) fn sibling(weight: &str, name: &str) -> String {

@@ -8,7 +8,7 @@ use half::{bf16, f16};
 
 use super::config::QuantizationConfig;
 use super::state::{
-    ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, QuantState, STATE, sibling,
+    ABSMAX, NESTED_ABSMAX, NESTED_QUANT_MAP, QUANT_MAP, QuantState, sibling, state_name,
 };
 use crate::tensor::{
     Absmax, Factor, NF4_BLOCK, NF4_NESTED_BLOCK, NF4_VALUES, Nf4, Parameter, Parameters,
@@ -72,6 +72,10 @@ pub fn write_quantized(
         groups.push(match to {
             Quantization::Int8 => int8(name, parameter, rows, cols),
             Quantization::Nf4 => nf4(name, parameter, rows, cols),
+            Quantization::Fp4 => {
+                return Err(Error::invalid("quantize", "fp4 is read, but not written")
+                    .with_remedy("nf4 has the same size, and is nearer to the weights"));
+            }
         });
     }
     // In transformers, second names of tied tables are linear layers.
@@ -164,7 +168,7 @@ fn nf4<'p>(name: &str, parameter: &'p Parameter, rows: usize, cols: usize) -> Te
         TensorEntry::new(&part(NESTED_ABSMAX), "F32", &[nested], 4 * nested),
         TensorEntry::new(&part(QUANT_MAP), "F32", &[tables[0]], 4 * tables[0]),
         TensorEntry::new(&part(NESTED_QUANT_MAP), "F32", &[tables[1]], 4 * tables[1]),
-        TensorEntry::new(&part(STATE), "U8", &[STATE_BYTES], STATE_BYTES),
+        TensorEntry::new(&part(&state_name(Quantization::Nf4)), "U8", &[STATE_BYTES], STATE_BYTES),
         TensorEntry::new(&part(ABSMAX), "U8", &[blocks], blocks),
         TensorEntry::new(name, "U8", &[codes, 1], codes),
     ];

@@ -10,7 +10,7 @@ use super::registers::{
 };
 use crate::ops::product::matrix::Matrix;
 use crate::ops::product::pack::{PanelLayout, pack};
-use crate::tensor::{Factor, Int8, NF4_BLOCK, NF4_VALUES, Nf4};
+use crate::tensor::{Factor, Int8, NF4_BLOCK, Nf4};
 
 /// Rows of a right panel of the AVX-512 and AMX kernels: half a block of NF4.
 const PANEL: usize = 32;
@@ -235,7 +235,7 @@ unsafe fn pack_int8_columns<const PAIRS: bool>(
 unsafe fn block_values(x: Nf4<'_>, block: usize) -> __m512 {
     // SAFETY: By the contract of this function; the table has 16 values.
     unsafe {
-        let values = _mm512_loadu_ps(NF4_VALUES.as_ptr());
+        let values = _mm512_loadu_ps(x.values().as_ptr());
         _mm512_mul_ps(values, _mm512_set1_ps(x.block_absmax(block)))
     }
 }
