@@ -59,8 +59,11 @@ fn check_cases(folder: &str, name: &str, count: usize) {
                 continue;
             }
         };
-        let of_memory = Image::from_bytes(&fs::read(&path).unwrap(), &view).unwrap();
-        assert_eq!(picture, of_memory, "{name}");
+        // In memory there is no second file.
+        if !is_half(&path) {
+            let of_memory = Image::from_bytes(&fs::read(&path).unwrap(), &view).unwrap();
+            assert_eq!(picture, of_memory, "{name}");
+        }
         assert_eq!([picture.height, picture.width], expected.shape()[..2], "{name}");
         assert_eq!([picture.height, picture.width], [header.height, header.width], "{name}");
         let channels = expected.shape().get(2).copied().unwrap_or(1);
@@ -96,8 +99,8 @@ fn pixels_are_those_of_the_formulas() {
 }
 
 #[test]
-fn dicom_files_as_programs_write_them_are_read() {
-    check_cases("medical_variants", "variants", 107);
+fn files_as_programs_write_them_are_read() {
+    check_cases("medical_variants", "variants", 128);
 }
 
 #[track_caller]
@@ -229,11 +232,9 @@ fn a_volume_with_a_false_header_is_an_error() {
     refused(&changed("ras.nii", 42, &[0xff, 0xff]), "has -1 x 6 x 7 voxels");
     refused(&changed("ras.nii", 40, &[9, 0]), "has 9 dimensions");
     refused(&changed("ras.nii", 70, &[32, 0]), "its voxels are complex numbers (datatype 32)");
-    refused(&changed("ras.nii", 70, &[128, 0]), "colors");
-    refused(&changed("ras.nii", 108, &0.0_f32.to_le_bytes()), "within its header");
-    refused(&changed("ras.nii", 108, &f32::NAN.to_le_bytes()), "within its header");
+    refused(&changed("ras.nii", 108, &f32::NAN.to_le_bytes()), "its voxels start at byte NaN");
     refused(&changed("ras.nii", 108, &1e12_f32.to_le_bytes()), "is cut short");
-    refused(&changed("ras.nii", 344, b"ni1\0"), "one of a pair");
+    refused(&changed("ras.nii", 344, b"ni1\0"), "is the header of a pair of files");
     refused(&changed("ras.nii", 280, &[0; 16]), "its affine matrix is singular");
     refused(&changed("ras.nii", 280, &f32::NAN.to_le_bytes()), "its affine matrix is singular");
     refused(&changed("rotated_q.nii", 256, &2.0_f32.to_le_bytes()), "is not a rotation");
@@ -249,13 +250,6 @@ fn a_volume_with_a_false_header_is_an_error() {
     let view = ImageOptions { slice: SliceIndex::At(7), ..ImageOptions::default() };
     refused_as(&whole, &view, "has no slice 7: its slices are 0 to 6");
 
-    let mut float = nib_float();
-    assert!(Image::from_bytes(&float, &ImageOptions::default()).is_ok());
-    let at = float.len() - 4;
-    float[at..].copy_from_slice(&f32::NAN.to_le_bytes());
-    refused(&float, "1 of the slice's 4 values are NaN or infinite");
-    refused(&float, "numpy.nan_to_num");
-
     // What follows the slice is not read.
     let gzipped = file("float.nii.gz");
     let whole = Image::from_bytes(&gzipped, &ImageOptions::default());
@@ -268,13 +262,26 @@ fn a_volume_with_a_false_header_is_an_error() {
     refused(&empty, "is cut short");
 }
 
-/// A slice of 2 x 2 float32.
-fn nib_float() -> Vec<u8> {
-    let mut bytes = changed("ras.nii", 42, &[2, 0, 2, 0, 1, 0]);
-    bytes[70..72].copy_from_slice(&[16, 0]);
-    bytes.truncate(352);
-    bytes.extend([0.0_f32, 1.0, 2.0, 3.0].iter().flat_map(|x| x.to_le_bytes()));
-    bytes
+#[test]
+fn a_check_finds_what_a_slice_lacks() {
+    let check = |name: &str| {
+        Image::check_header(&golden("medical_variants").join(name), &ImageOptions::default())
+    };
+    let remarks =
+        |name: &str| check(name).unwrap().remarks.iter().map(|remark| remark.0).collect::<Vec<_>>();
+    assert!(remarks("nifti_nan.nii")[0].contains("NaN or infinite"));
+    assert!(remarks("nifti_two.nii").is_empty());
+    assert!(remarks("window_0.dcm")[0].contains("a window that is not valid"));
+    assert!(remarks("jfif_called_rgb.dcm")[0].contains("that their JPEG data contradict"));
+    assert!(remarks("bare_explicit.dcm")[0].contains("no transfer syntax"));
+    // Volumes that are not compressed are measured; so are frames.
+    let dir = tempfile::tempdir().unwrap();
+    for (name, keep) in [("ras.nii", 500), ("rle.dcm", 900), ("fragments.dcm", 1200)] {
+        let path = dir.path().join(name);
+        fs::write(&path, &file(name)[..keep]).unwrap();
+        let cause = Image::check_header(&path, &ImageOptions::default()).unwrap_err();
+        assert!(cause.to_string().contains("cut short"), "{cause}");
+    }
 }
 
 #[test]
@@ -298,6 +305,12 @@ fn damaged_files_never_panic() {
             let _ = Image::from_bytes(&bytes, &ImageOptions::default());
         }
     }
+}
+
+/// Whether a file is one of a pair.
+fn is_half(path: &Path) -> bool {
+    let name = path.to_str().unwrap();
+    [".hdr", ".img", ".hdr.gz", ".img.gz"].iter().any(|end| name.ends_with(end))
 }
 
 fn is_picture(path: &Path) -> bool {

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::limits::{MAX_DECODED_BYTES, MAX_SIDE};
+use super::nifti::Pair;
 use super::{Image, ImageHeader, ImageOptions, dicom, jpeg, nifti};
 use crate::data::panics;
 use crate::files::{IMAGE_LIMIT, open_regular, read_bounded};
@@ -28,6 +29,9 @@ impl Image {
     /// floating-point numbers, whose range is not known; if a side is longer than 16,384 pixels or the
     /// decoded image is larger than 512 MiB. A decoder that panics is such an error, too.
     pub fn decode(path: &Path, options: &ImageOptions) -> Result<Self> {
+        if let Some(pair) = Pair::of(path) {
+            return panics::catch(|| pair.read(options)).map_err(|cause| invalid(path, cause));
+        }
         let mut file = open(path)?;
         // A volume may be larger than the memory: only the slice is read.
         let decoded = if nifti::is_nifti(peek(path, &mut file)?) {
@@ -44,6 +48,9 @@ impl Image {
     ///
     /// If the file cannot be read, or its header is not one of a supported image.
     pub fn check_header(path: &Path, options: &ImageOptions) -> Result<ImageHeader> {
+        if let Some(pair) = Pair::of(path) {
+            return panics::catch(|| pair.check(options)).map_err(|cause| invalid(path, cause));
+        }
         let mut file = open(path)?;
         let head = peek(path, &mut file)?;
         let checked = if nifti::is_nifti(head) {
@@ -65,7 +72,7 @@ impl Image {
     ) -> Result<ImageHeader, String> {
         panics::catch(|| {
             if nifti::is_nifti(bytes) {
-                return nifti::check(bytes, options);
+                return nifti::check(Cursor::new(bytes), options);
             }
             if dicom::is_dicom(bytes) {
                 return dicom::check(bytes, options);
@@ -83,7 +90,7 @@ impl Image {
         panics::catch(|| {
             debug_assert!(!bytes.ends_with(PANIC_ON_PURPOSE), "on purpose");
             if nifti::is_nifti(bytes) {
-                nifti::read(bytes, options)
+                nifti::read(Cursor::new(bytes), options)
             } else if dicom::is_dicom(bytes) {
                 dicom::read(bytes, options)
             } else {

@@ -8,7 +8,7 @@ mod jpeg;
 mod jpeg_header;
 mod jpeg_ls;
 mod limits;
-mod nifti;
+pub(super) mod nifti;
 mod options;
 mod pixels;
 

@@ -34,6 +34,17 @@ pub(super) fn orientation(affine: &Affine) -> Result<[Direction; 3], String> {
     Ok(directions)
 }
 
+/// The affine of a volume of one slice whose axis across has no direction: it is given the one across the others.
+/// `shape` are the lengths of the axes.
+pub(super) fn with_flat_axis(affine: Affine, shape: [usize; 4]) -> Affine {
+    let is_flat = |axis: &usize| shape[*axis] == 1 && affine[*axis] == [0.0; 3];
+    let mut completed = affine;
+    if let Some(axis) = (0..3).find(is_flat) {
+        completed[axis] = cross(affine[(axis + 1) % 3], affine[(axis + 2) % 3]);
+    }
+    completed
+}
+
 /// The rotation (or reflection) nearest to a matrix of columns of length 1: the orthogonal factor of its
 /// polar decomposition, by Newton's iteration (Higham 1986). None if the matrix is singular.
 fn rotation(affine: &Affine) -> Option<Affine> {

@@ -1,76 +1,151 @@
 //! One slice of a NIfTI volume as an image.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use super::errors::{broken, cut_short};
-use super::header::{Header, Layout};
+use super::header::{Header, Layout, VoxelPlace};
 use crate::data::image::gray_mapping::GrayMapping;
-use crate::data::image::header::ImageHeader;
+use crate::data::image::header::{ImageHeader, Remark};
 use crate::data::image::limits::MAX_DECODED_BYTES;
 use crate::data::image::options::{Axis, ImageOptions, Window};
 use crate::data::image::pixels::{Image, gray};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
+const NOT_FINITE: Remark =
+    Remark("voxels that are NaN or infinite in the slice that is shown; they are black");
+
 /// Whether `bytes` start as a NIfTI file or a gzip file does: no other supported image is compressed by gzip.
 pub(in crate::data::image) fn is_nifti(bytes: &[u8]) -> bool {
-    bytes.starts_with(&GZIP) || Layout::of(bytes).is_some()
+    let is_nifti = |layout: Layout| layout.place != VoxelPlace::Analyze;
+    bytes.starts_with(&GZIP) || Layout::of(bytes).is_some_and(is_nifti)
 }
 
-/// Checks that [`read`] supports a file; voxels are not read.
+/// The content of a volume: its header is read, and the slice that becomes the image is chosen.
+pub(super) struct Volume<'a> {
+    header: Header,
+    slice: SlicePosition,
+    /// What follows the header, or the file of voxels.
+    voxels: Box<dyn Read + 'a>,
+    /// The number of bytes in `voxels`; unknown of a compressed file.
+    length: Option<u64>,
+}
+
+impl<'a> Volume<'a> {
+    /// Opens a volume in one file.
+    pub fn open(file: impl Read + Seek + 'a, options: &ImageOptions) -> Result<Self, String> {
+        let (mut file, length) = uncompressed(file)?;
+        let header = Header::read(&mut file, false)?;
+        if header.place != VoxelPlace::SameFile {
+            return Err(
+                "is the header of a pair of files, and its .img file is not beside it".into()
+            );
+        }
+        let slice = SlicePosition::new(&header, options)?;
+        let length = length.map(|length| length.saturating_sub(header.length));
+        Ok(Self { header, slice, voxels: file, length })
+    }
+
+    /// Opens a volume whose header and voxels are in two files.
+    pub fn open_pair(
+        header: impl Read + Seek + 'a,
+        voxels: impl Read + Seek + 'a,
+        options: &ImageOptions,
+    ) -> Result<Self, String> {
+        let (mut file, length) = uncompressed(header)?;
+        let header = Header::read(&mut file, true)?;
+        let (voxels, length) = match header.place {
+            VoxelPlace::SameFile => {
+                (file, length.map(|length| length.saturating_sub(header.length)))
+            }
+            VoxelPlace::ImageFile | VoxelPlace::Analyze => uncompressed(voxels)?,
+        };
+        let slice = SlicePosition::new(&header, options)?;
+        Ok(Self { header, slice, voxels, length })
+    }
+
+    /// The facts of the image. The slice is read only where its voxels may be NaN or infinite.
+    pub fn check(self) -> Result<ImageHeader, String> {
+        let Self { header, slice, voxels, length } = self;
+        if length.is_some_and(|length| length < slice.end(&header)) {
+            return Err(cut_short());
+        }
+        let size = [slice.columns.length, slice.rows.length];
+        let bits = 8 * header.kind.bytes();
+        // A plane as it is stored, the voxels of the slice in two orders, and a copy of them for percentiles.
+        let [x, y, ..] = header.shape;
+        let decoder_bytes = x * y * header.kind.bytes() + 3 * size_of::<f64>() * size[0] * size[1];
+        let mut facts = ImageHeader::new("NIfTI", size, bits as u32, 0, decoder_bytes as u64);
+        if header.kind.is_floating() {
+            let voxels = slice.read(&header, voxels)?;
+            let is_finite = |&voxel: &[u8; 8]| header.value(voxel).is_finite();
+            facts.remarks.extend((!voxels.iter().all(is_finite)).then_some(NOT_FINITE));
+        }
+        Ok(facts)
+    }
+
+    /// Reads the slice.
+    pub fn read(self, options: &ImageOptions) -> Result<Image, String> {
+        let Self { header, slice, voxels, .. } = self;
+        let (width, height) = (slice.columns.length, slice.rows.length);
+        let voxels = slice.read(&header, voxels)?;
+        if header.kind.is_color() {
+            let rgb = voxels.iter().flat_map(|&[r, g, b, ..]| [r, g, b]).collect();
+            return Ok(Image { width, height, rgb });
+        }
+        let values = || voxels.iter().map(|&voxel| header.value(voxel));
+        let display = [header.cal_min, header.cal_max];
+        let mapping = match options.window {
+            Window::At { center, width } => {
+                GrayMapping::LinearExact { center: center.into(), width: width.into() }
+            }
+            Window::Header if display[0] < display[1] && display.iter().all(|x| x.is_finite()) => {
+                GrayMapping::Between { low: header.cal_min, high: header.cal_max }
+            }
+            window => GrayMapping::for_window(window, values()),
+        };
+        if !mapping.is_valid() {
+            return Err(
+                "cannot be shown in the window of data.image.window: its width must be more than 0"
+                    .into(),
+            );
+        }
+        Ok(Image { width, height, rgb: gray(values().map(|value| mapping.to_gray(value))) })
+    }
+}
+
+/// Checks that [`read`] supports a file.
 pub(in crate::data::image) fn check(
-    file: impl Read,
+    file: impl Read + Seek,
     options: &ImageOptions,
 ) -> Result<ImageHeader, String> {
-    let mut file = uncompressed(file)?;
-    let header = Header::read(&mut file)?;
-    let slice = SlicePosition::new(&header, options)?;
-    let size = [slice.columns.length, slice.rows.length];
-    let bits = 8 * header.kind.bytes();
-    // A plane as it is stored, the values of the slice, and a copy of them for percentiles.
-    let [x, y, ..] = header.shape;
-    let decoder_bytes = x * y * header.kind.bytes() + 2 * size_of::<f64>() * size[0] * size[1];
-    Ok(ImageHeader::new("NIfTI", size, bits as u32, 0, decoder_bytes as u64))
+    Volume::open(file, options)?.check()
 }
 
 /// Reads the slice that `options` choose.
 pub(in crate::data::image) fn read(
-    file: impl Read,
+    file: impl Read + Seek,
     options: &ImageOptions,
 ) -> Result<Image, String> {
-    let mut file = uncompressed(file)?;
-    let header = Header::read(&mut file)?;
-    let slice = SlicePosition::new(&header, options)?;
-    let (width, height) = (slice.columns.length, slice.rows.length);
-    let values = slice.read(&header, file)?;
-    let not_finite = values.iter().filter(|value| !value.is_finite()).count();
-    if not_finite > 0 {
-        return Err(format!(
-            "{not_finite} of the slice's {} values are NaN or infinite; replace them by numbers: \
-             numpy.nan_to_num, or fslmaths IN -nan OUT",
-            values.len()
-        ));
-    }
-    let mapping = match options.window {
-        Window::At { center, width } => {
-            GrayMapping::LinearExact { center: center.into(), width: width.into() }
-        }
-        Window::Header if header.cal_min < header.cal_max => {
-            GrayMapping::Between { low: header.cal_min, high: header.cal_max }
-        }
-        window => GrayMapping::for_window(window, values.iter().copied()),
-    };
-    Ok(Image { width, height, rgb: gray(values.iter().map(|&value| mapping.to_gray(value))) })
+    Volume::open(file, options)?.read(options)
 }
 
-/// The content of a file, decompressed if it is a gzip file.
-fn uncompressed<'a>(mut file: impl Read + 'a) -> Result<Box<dyn Read + 'a>, String> {
+/// The content of a file, decompressed if it is a gzip file, of one member or several; and its length, which is
+/// not known of a gzip file.
+pub(super) fn uncompressed<'a>(
+    mut file: impl Read + Seek + 'a,
+) -> Result<(Box<dyn Read + 'a>, Option<u64>), String> {
+    let length = file.seek(io::SeekFrom::End(0)).map_err(|e| broken(&e))?;
+    file.rewind().map_err(|e| broken(&e))?;
     let mut first = [0; 2];
     file.read_exact(&mut first).map_err(|e| broken(&e))?;
     let file = io::Cursor::new(first).chain(file);
-    Ok(if first == GZIP { Box::new(GzDecoder::new(file)) } else { Box::new(file) })
+    Ok(match first == GZIP {
+        true => (Box::new(MultiGzDecoder::new(file)), None),
+        false => (Box::new(file), Some(length)),
+    })
 }
 
 /// A side of the image: the voxel axis along it.
@@ -128,15 +203,24 @@ impl SlicePosition {
         Ok(Self { columns, rows, across, at, volume })
     }
 
-    /// Reads the values of the slice, row by row. Voxels before it are skipped.
-    fn read(&self, header: &Header, mut file: impl Read) -> Result<Vec<f64>, String> {
+    /// Where the last plane that is read ends, counted as [`Header::before_voxels`] is.
+    fn end(&self, header: &Header) -> u64 {
+        let [x, y, z, _] = header.shape;
+        let plane = (x * y * header.kind.bytes()) as u64;
+        let last = if self.across == 2 { self.at } else { z - 1 };
+        let planes = (z as u64).saturating_mul(self.volume as u64).saturating_add(last as u64 + 1);
+        planes.saturating_mul(plane).saturating_add(header.before_voxels)
+    }
+
+    /// Reads the voxels of the slice, row by row, each in little endian. Voxels before it are skipped.
+    fn read(&self, header: &Header, mut file: impl Read) -> Result<Vec<[u8; 8]>, String> {
         let [x, y, z, _] = header.shape;
         let size = header.kind.bytes();
         let plane = (x * y * size) as u64;
         let before = plane.saturating_mul(z as u64).saturating_mul(self.volume as u64);
-        skip(&mut file, header.gap)?;
+        skip(&mut file, header.before_voxels)?;
         skip(&mut file, before)?;
-        let mut values: Vec<f64> = Vec::new();
+        let mut voxels = Vec::new();
         let mut bytes = Vec::new();
         // Planes are read in stored order: a slice is one of them, or has one row of each.
         let planes = if self.across == 2 { self.at..self.at + 1 } else { 0..z };
@@ -152,22 +236,22 @@ impl SlicePosition {
                 let mut voxel = [0; 8];
                 let place = &mut voxel[..size];
                 place.copy_from_slice(&bytes[(j * x + i) * size..][..size]);
-                if header.big_endian {
+                if header.big_endian && !header.kind.is_color() {
                     place.reverse();
                 }
-                header.slope * header.kind.number(voxel) + header.inter
+                voxel
             };
             match self.across {
-                0 => values.extend((0..y).map(|j| voxel(self.at, j))),
-                1 => values.extend((0..x).map(|i| voxel(i, self.at))),
-                _ => values.extend((0..x * y).map(|i| voxel(i % x, i / x))),
+                0 => voxels.extend((0..y).map(|j| voxel(self.at, j))),
+                1 => voxels.extend((0..x).map(|i| voxel(i, self.at))),
+                _ => voxels.extend((0..x * y).map(|i| voxel(i % x, i / x))),
             }
         }
-        Ok(self.to_pixel_order(&values))
+        Ok(self.to_pixel_order(&voxels))
     }
 
-    /// Reorders values from the order of the voxels to that of the pixels.
-    fn to_pixel_order(&self, values: &[f64]) -> Vec<f64> {
+    /// Reorders voxels from the order of the file to that of the pixels.
+    fn to_pixel_order(&self, voxels: &[[u8; 8]]) -> Vec<[u8; 8]> {
         let (columns, rows) = (&self.columns, &self.rows);
         // Of the two voxel axes in the slice, the first varies fastest in the file.
         let (column_step, row_step) =
@@ -175,7 +259,7 @@ impl SlicePosition {
         let place = |side: &Side, i: usize| if side.reversed { side.length - 1 - i } else { i };
         let row = |j: usize| {
             let from = place(rows, j) * row_step;
-            (0..columns.length).map(move |i| values[from + place(columns, i) * column_step])
+            (0..columns.length).map(move |i| voxels[from + place(columns, i) * column_step])
         };
         (0..rows.length).flat_map(row).collect()
     }

@@ -1,7 +1,7 @@
-"""Writes small DICOM files as programs really write them, with the 8-bit pixels that must come of them, for
-tests/medical_images.rs.
+"""Writes small DICOM and NIfTI files as programs really write them, with the 8-bit pixels that must come of them,
+for tests/medical_images.rs.
 
-    python make_dicom_variant_goldens.py OUT_DIR
+    python make_medical_variant_goldens.py OUT_DIR
 
 - *.dcm: without preamble or meta information, in other transfer syntaxes than their meta information says, in
   big endian, deflated; JPEG in all color spaces and with wrong PhotometricInterpretation; JPEG-LS, 12-bit and
@@ -9,22 +9,24 @@ tests/medical_images.rs.
   wrong elements. Stored values are those of pydicom's `pixel_array`, palettes those of its `apply_color_lut`;
   windows are computed by the formulas of make_medical_image_goldens.py. Where pydicom does not follow a marker
   (Adobe's), pixels are Pillow's;
+- *.nii, *.nii.gz, *.hdr, *.img: voxels that would start within the header, several gzip members, NaN, colors,
+  pairs of files, five dimensions; expected values are nibabel's;
 - variants.safetensors and variants.json: as medical.safetensors and medical.json.
 
 Needs what make_medical_image_goldens.py needs, imagecodecs and pyjpegls.
 """
 
+import gzip
 import io
 import json
-import struct
 import sys
-import zlib
 from pathlib import Path
 
 import imagecodecs
 import jpeg_ls as charls
+import nibabel
 import numpy as np
-from make_medical_image_goldens import CASES, EXPECTED, case, full_range, linear, percentiles, soft
+from make_medical_image_goldens import CASES, EXPECTED, case, full_range, linear, soft, turned
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -483,9 +485,94 @@ def with_syntax(ds, syntax):
     return ds
 
 
+def volume_cases():
+    values = soft(200, (5, 6, 7), -300, 900)
+
+    def save(name, array, kind=nibabel.Nifti1Image, affine=None, end=".nii"):
+        image = kind(array, np.diag([-1.0, 1, 1, 1]) if affine is None else affine)
+        nibabel.save(image, OUT / f"{name}{end}")
+        return f"{name}{end}"
+
+    def changed(name, source, at, data):
+        raw = bytearray((OUT / source).read_bytes())
+        raw[at:at + len(data)] = data
+        (OUT / f"{name}.nii").write_bytes(raw)
+        return f"{name}.nii"
+
+    def middle(array):
+        return turned(array[::-1], "axial", array.shape[2] // 2)
+
+    source = save("nifti_source", values.astype(np.int16))
+    for offset in (0, 100):
+        file = changed(f"nifti_offset_{offset}", source, 108, np.float32(offset).tobytes())
+        case(f"nifti_offset_{offset}", file, full_range(middle(values)))
+    file = changed("nifti_no_display_range", source, 124, np.array([50, 50], "<f4").tobytes())
+    case("nifti_no_display_range", file, full_range(middle(values)))
+    raw = (OUT / source).read_bytes()
+    members = b"".join(gzip.compress(raw[i:i + 200], mtime=0) for i in range(0, len(raw), 200))
+    (OUT / "nifti_members.nii.gz").write_bytes(members)
+    assert (np.asarray(nibabel.load(OUT / "nifti_members.nii.gz").dataobj) == values).all()
+    case("nifti_members", "nifti_members.nii.gz", full_range(middle(values)))
+    (OUT / source).unlink()
+
+    holes = values.astype(np.float32)
+    holes[0], holes[1, 2], holes[3, 3] = np.nan, np.inf, -np.inf
+    file = save("nifti_nan", holes)
+    cut = middle(holes)
+    finite = np.isfinite(cut)
+    inside = cut[finite]
+    levels = np.where(finite, (np.where(finite, cut, 0) - inside.min()) / (inside.max() - inside.min()) * 255, 0)
+    case("nifti_nan", file, levels)
+    low, high = np.percentile(inside.astype(float), [0.5, 99.5])
+    levels = np.where(finite, (np.where(finite, cut, 0) - low) / (high - low) * 255, 0)
+    case("nifti_nan_percentiles", file, np.clip(levels, 0, 255), window="percentiles")
+
+    colors = np.stack([soft(seed, (5, 6, 3), 0, 255) for seed in (201, 202, 203, 204)], axis=-1).astype(np.uint8)
+    for name, names in [("nifti_rgb", "RGB"), ("nifti_rgba", "RGBA")]:
+        voxels = np.zeros(colors.shape[:3], dtype=[(c, "u1") for c in names])
+        for i, c in enumerate(names):
+            voxels[c] = colors[..., i]
+        cut = colors[::-1][::-1, ::-1, 1, :3].transpose(1, 0, 2)
+        case(name, save(name, voxels), cut)
+
+    for name, kind, array in [
+        ("nifti_pair", nibabel.Nifti1Pair, values.astype(np.int16)),
+        ("nifti_pair_2", nibabel.Nifti2Pair, values.astype(np.float64)),
+        ("analyze", nibabel.AnalyzeImage, values.astype(np.int16)),
+        ("spm", nibabel.AnalyzeImage, values.astype(np.int16)),
+    ]:
+        save(name, array, kind, end=".img")
+        if name == "spm":
+            # SPM's scaling in an unused field of ANALYZE.
+            raw = bytearray((OUT / "spm.hdr").read_bytes())
+            raw[112:116] = np.float32(-2.5).tobytes()
+            (OUT / "spm.hdr").write_bytes(raw)
+        read = np.asarray(nibabel.load(OUT / f"{name}.img").dataobj)
+        case(name, f"{name}.img", full_range(middle(read)))
+        case(f"{name}_header", f"{name}.hdr", full_range(middle(read)))
+    for end in ("hdr", "img"):
+        packed = gzip.compress((OUT / f"nifti_pair.{end}").read_bytes(), mtime=0)
+        (OUT / f"nifti_pair_packed.{end}.gz").write_bytes(packed)
+    case("nifti_pair_packed", "nifti_pair_packed.img.gz", full_range(middle(values)))
+
+    five = soft(205, (5, 6, 3, 2, 3), 0, 900).astype(np.int16)
+    file = save("nifti_five", five)
+    flat = five.reshape(5, 6, 3, 6, order="F")
+    case("nifti_five", file, full_range(middle(flat[..., 3])))
+    case("nifti_five_4", file, full_range(middle(flat[..., 4])), frame=4)
+    two = soft(206, (5, 6), 0, 900).astype(np.int16)
+    case("nifti_two", save("nifti_two", two), full_range(middle(two[..., None])))
+    # A slice whose axis across has no direction.
+    affine = np.diag([-1.0, 1, 0, 1])
+    header = nibabel.Nifti1Header()
+    header.set_sform(affine, 1)
+    nibabel.save(nibabel.Nifti1Image(two[..., None], None, header), OUT / "nifti_flat.nii")
+    case("nifti_flat", "nifti_flat.nii", full_range(middle(two[..., None])))
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (color_cases, codec_cases, padding_cases, palette_cases, file_cases):
+    for make in (color_cases, codec_cases, padding_cases, palette_cases, file_cases, volume_cases):
         make()
     from safetensors.numpy import save_file
 
