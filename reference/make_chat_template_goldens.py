@@ -286,7 +286,8 @@ def render(template, content, answer):
 
 
 def shows_both(text):
-    return text.count("<image>") == 1 and QUESTION in text and "'type'" not in text and '"type"' not in text
+    beside_keys = text.replace(f"'text': '{QUESTION}", "").replace(f'"text": "{QUESTION}', "")
+    return text.count("<image>") == 1 and QUESTION in beside_keys
 
 
 def case(name, template):
@@ -312,6 +313,8 @@ if __name__ == "__main__":
         "{% endif %}{{ ' | ' }}" + text + "{% endfor %}"
         for name, text in SMALL.items()
     }
+    small["tojson before parts"] = "{{ messages | tojson }} " + LLAVA
+    small["date before parts"] = "{{ strftime_now('%d %b %Y') }} " + LLAVA
     # The message itself shows its content.
     for name in ["tojson of a message", "tojson, indented"]:
         small[name] = "{% for message in messages %}" + SMALL[name] + "{% endfor %}"

@@ -451,3 +451,29 @@ fn logits_of_llavas_own_shards_are_transformers() {
         assert_close(&format!("logits of example {b}"), ours, theirs.data());
     }
 }
+
+/// The same model with its image encoder in a sub-folder that the config names by a path.
+#[test]
+fn an_image_encoder_in_a_sub_folder_is_the_same() {
+    let golden = golden("llava_own");
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path();
+    let copy = |from: &Path, to: &Path| {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            if entry.path().is_file() {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    };
+    copy(&golden, dir);
+    copy(&golden.join("clip-tiny"), &dir.join("vit/clip_tiny_8"));
+    let config = std::fs::read_to_string(dir.join("config.json")).unwrap();
+    let config = config.replace("someone/clip-tiny", "./vit/clip_tiny_8");
+    std::fs::write(dir.join("config.json"), config).unwrap();
+    let (_, there) = open(&golden).unwrap();
+    let (_, here) = open(dir).unwrap();
+    for ((_, a), (_, b)) in there.iter().zip(here.iter()) {
+        assert_eq!((a.name(), a.value().data()), (b.name(), b.value().data()));
+    }
+}

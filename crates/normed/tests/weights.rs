@@ -48,6 +48,40 @@ fn all_three_forms_hold_the_same_weights() {
     }
 }
 
+/// The safetensors file at `path` with this before every name.
+fn put_before_names(path: &Path, prefix: &str) {
+    let old = weights::read_safetensors(path).unwrap();
+    let values: Vec<_> = old
+        .tensors
+        .iter()
+        .map(|(name, stored)| (format!("{prefix}{name}"), stored.to_tensor().unwrap()))
+        .collect();
+    let list: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let new = path.with_extension("new");
+    weights::write_safetensors(&new, &list, Precision::F32, &BTreeMap::new()).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+#[test]
+fn prefixes_of_wrappers_are_taken_off_in_both_layouts() {
+    for name in ["hugging_face", "original_safetensors"] {
+        let plain = load(name);
+        for prefix in ["module.", "model.", "_orig_mod.", "module._orig_mod.", "state_dict."] {
+            let dir = copy_of(name);
+            put_before_names(&dir.path().join("model.safetensors"), prefix);
+            let loaded = models::load(dir.path(), None).unwrap();
+            for ((_, a), (_, b)) in loaded.params.iter().zip(plain.params.iter()) {
+                assert_eq!((a.name(), a.value().data()), (b.name(), b.value().data()), "{prefix}");
+            }
+        }
+    }
+    // The message about the other layout stays true under a prefix.
+    let dir = copy_of("original_safetensors");
+    put_before_names(&dir.path().join("model.safetensors"), "module.");
+    fs::copy(golden("weights/hugging_face/config.json"), dir.path().join("config.json")).unwrap();
+    load_fails(dir.path(), "the original layout's names, but config.json is Hugging Face's");
+}
+
 #[test]
 fn the_logits_are_those_of_transformers() {
     let path = golden("weights/logits.safetensors");

@@ -37,8 +37,15 @@ impl Checkpoint {
             return direct;
         }
         let mut best: Option<(String, Vec<String>)> = None;
+        let mut refused = None;
         for (taken_off, candidate) in self.without_wrappers() {
-            let Ok(candidate) = canonical(candidate) else { continue };
+            let candidate = match canonical(candidate) {
+                Ok(candidate) => candidate,
+                Err(error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+            };
             let left = unknown(&candidate);
             if left.is_empty() {
                 return Ok(candidate);
@@ -59,6 +66,8 @@ impl Checkpoint {
                 Err(Error::invalid(self.path.display(), cause)
                     .with_remedy("config.json in the same folder must describe the same model"))
             }
+            // The names are those of something else, which shows without the prefix only.
+            _ if least == all => refused.map_or(direct, Err),
             _ => direct,
         }
     }

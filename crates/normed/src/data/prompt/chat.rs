@@ -65,11 +65,11 @@ impl ChatTemplate {
             tokens: tokens.iter().map(token).collect(),
             content: Content::Parts,
         };
-        // A template that supports only text prints a list of parts with its keys.
+        // A template that supports only text prints a list of parts with its keys, and has no place for the image.
         let shows_both = |text: String| {
-            text.matches(IMAGE_TEXT).count() == 1
-                && text.contains(QUESTION)
-                && !["\"type\"", "'type'"].iter().any(|key| text.contains(key))
+            let keys = ["'text': '", "\"text\": \""].map(|key| format!("{key}{QUESTION}"));
+            let beside_keys = keys.iter().fold(text.clone(), |text, part| text.replace(part, ""));
+            text.matches(IMAGE_TEXT).count() == 1 && beside_keys.contains(QUESTION)
         };
         let question = [Turn::user(QUESTION, 1)];
         if !template.prompt(&question).is_ok_and(shows_both) {
