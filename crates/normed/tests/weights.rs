@@ -54,7 +54,8 @@ fn put_before_names(path: &Path, prefix: &str) {
     let values: Vec<_> = old
         .tensors
         .iter()
-        .map(|(name, stored)| (format!("{prefix}{name}"), stored.to_tensor().unwrap()))
+        // Buffers of whole numbers stay behind.
+        .filter_map(|(name, stored)| Some((format!("{prefix}{name}"), stored.to_tensor()?)))
         .collect();
     let list: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value)).collect();
     let new = path.with_extension("new");
