@@ -6,7 +6,7 @@ use normed::hub;
 use normed::models::{self, LoadOverrides, LoadedModel};
 use normed::recipe::{Base, Recipe};
 use normed::tensor::{ParamId, Parameters};
-use normed::weights::{BaseCheck, adapter_base, load_adapter};
+use normed::weights::{BaseCheck, adapter_base, expect_adapter, load_adapter};
 use normed::{Error, Result};
 
 use crate::output::print_err;
@@ -42,6 +42,9 @@ impl ModelLocation {
                 .with_remedy("finish it with normed train --resume"));
             }
             let base = hub::resolve_path(path, hub::RepoKind::Model)?;
+            if !base.join("config.json").is_file() {
+                expect_adapter(&base)?;
+            }
             return Ok(Self { base, overrides: LoadOverrides::default(), adapter: None });
         };
         // A run's recipe has settings that its adapter's config lacks, such as the image size.

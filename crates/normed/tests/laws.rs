@@ -1,18 +1,22 @@
 //! What every tuning method must keep, over every model; and how many parameters each trains.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use normed::data::{AnswerType, Batch, Example, ImageSource, Images, PreparedExample, Split};
 use normed::models::{self, LoadedModel, NormDtype};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Graph, Parameters, Tensor, Tower};
+use normed::tensor::{Gradients, Graph, Parameters, Precision, Tensor, Tower};
 use normed::train::{AdamW, StepOptions, train_step};
 use normed::tuning::{
     ConfiguredMethod, Method, OptionValue, ParameterTable, Rule, Selection, Target, Tuning,
     find_method, methods,
 };
-use normed::weights::{AdapterCard, BaseCheck, load_adapter, save_adapter};
+use normed::weights::{
+    AdapterCard, BaseCheck, load_adapter, read_safetensors, save_adapter, to_hugging_face_llava,
+    write_safetensors,
+};
 
 mod tiny_llava;
 mod weights_common;
@@ -198,6 +202,110 @@ fn keeps_them(dir: &Path, batch: &Batch, base: &Tensor, name: &str, tuning: &Tun
     }
     models::merge(dir, &adapter, &merged, NormDtype::F32, &mut |_, _| {}).unwrap();
     near(&forward(&models::load(&merged, None).unwrap(), batch), &tuned, 1e-5);
+}
+
+/// What a method trains over a model, saved and kept for `make_peft_goldens.py --again`; `None` if PEFT has no form
+/// for it.
+fn kept_for_peft(
+    dir: &Path,
+    batch: &Batch,
+    name: &str,
+    tuning: &Tuning,
+) -> Option<(PathBuf, Tensor)> {
+    let mut loaded = models::load(dir, None).unwrap();
+    tuning.apply(&mut loaded.params).unwrap();
+    tuning.initialize(&mut loaded.params, 3);
+    for (id, parameter) in loaded.params.iter_mut().filter(|(_, p)| p.is_trained()) {
+        for (i, x) in parameter.value_mut().data_mut().iter_mut().enumerate() {
+            *x += 0.1 * ((id.index() * 31 + i) as f32).sin();
+        }
+    }
+    let model = if loaded.model.image_token_id().is_some() { "llava" } else { "blip" };
+    let out = kept("again").join(format!("{model}_{}", name.replace(' ', "_")));
+    let card = AdapterCard {
+        base: "base",
+        base_hash: &loaded.content_hash,
+        base_class: loaded.config.transformers_class(),
+        readme: "",
+    };
+    save_adapter(&out, &loaded.params, &card).unwrap();
+    let tuned = forward(&loaded, batch);
+    let list = [("logits", &tuned)];
+    let path = out.join("logits.safetensors");
+    write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
+    let config = std::fs::read_to_string(out.join("adapter_config.json")).unwrap();
+    if config.contains("\"NORMED\"") {
+        std::fs::remove_dir_all(&out).unwrap();
+        return None;
+    }
+    Some((out, tuned))
+}
+
+/// What PEFT saved of an adapter of ours that it had loaded: ours, with the changes in `record`.
+fn saved_again(record: &serde_json::Value, ours: &Path, base: &Path, out: &Path) {
+    let config = std::fs::read(ours.join("adapter_config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    let changes = record["config"].as_object().unwrap().clone();
+    config.as_object_mut().unwrap().extend(changes);
+    let [ours, base] = [ours.join("adapter_model.safetensors"), base.join("model.safetensors")]
+        .map(|path| read_safetensors(&path).unwrap().tensors);
+    let of_base = |key: &str| {
+        let alias = key.replace("cls.predictions.decoder.bias", "cls.predictions.bias");
+        let names = [key.to_owned(), to_hugging_face_llava(key), alias];
+        names.iter().find_map(|name| base.get(name)).unwrap_or_else(|| panic!("{key}"))
+    };
+    let mut tensors = ours.clone();
+    for key in record["left_out"].as_array().unwrap() {
+        tensors.remove(key.as_str().unwrap());
+    }
+    for (key, source) in record["tensors"].as_object().unwrap() {
+        let stored = match source["adapter"].as_str() {
+            Some(key) => &ours[key],
+            None => of_base(source["base"].as_str().unwrap()),
+        };
+        tensors.insert(key.clone(), stored.clone());
+    }
+    let tensors: Vec<_> =
+        tensors.iter().map(|(key, stored)| (key.as_str(), stored.to_tensor().unwrap())).collect();
+    let list: Vec<_> = tensors.iter().map(|(key, tensor)| (*key, tensor)).collect();
+    std::fs::write(out.join("adapter_config.json"), config.to_string()).unwrap();
+    let path = out.join("adapter_model.safetensors");
+    write_safetensors(&path, &list, Precision::F32, &BTreeMap::new()).unwrap();
+}
+
+/// An adapter made here, loaded by PEFT and saved by PEFT, is loaded here again, with the same logits.
+#[test]
+fn what_peft_saves_again_of_every_method_is_loaded() {
+    let record = std::fs::read(golden("peft/saved_again.json")).unwrap_or_default();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+    let mut missing = Vec::new();
+    for (dir, batch) in made() {
+        let across_towers = [
+            ("norms and full decoder", Tower::Decoder, Method::FULL),
+            ("norms and decoder biases", Tower::Decoder, Method::BITFIT),
+        ];
+        let across_towers = across_towers.map(|(name, tower, method)| {
+            let vision = (Tower::Vision, Rule::new(Method::LAYER_NORM));
+            (name.to_owned(), Tuning::PerTower([vision, (tower, Rule::new(method))].into()))
+        });
+        let biases = together([Method::BITFIT.into(), Method::LAYER_NORM.into()]);
+        let more = across_towers.into_iter().chain([("biases and norms".to_owned(), biases)]);
+        for (name, tuning) in rows().into_iter().chain(more) {
+            let Some((ours, tuned)) = kept_for_peft(&dir, &batch, &name, &tuning) else { continue };
+            let entry = &record[ours.file_name().unwrap().to_str().unwrap()];
+            if entry.is_null() {
+                missing.push(ours);
+                continue;
+            }
+            let work = tempfile::tempdir().unwrap();
+            saved_again(entry, &ours, &dir, work.path());
+            let mut again = models::load(&dir, None).unwrap();
+            let read = load_adapter(work.path(), &mut again.params, BaseCheck::Skip).unwrap();
+            assert!(read.warnings.is_empty(), "{name}: {:?}", read.warnings);
+            assert!(forward(&again, &batch).data() == tuned.data(), "{name}");
+        }
+    }
+    assert!(missing.is_empty(), "run make_peft_goldens.py --again over {missing:?}");
 }
 
 /// The method of each tower, as in MILE's tables: `ViT | JTM | Dec`.

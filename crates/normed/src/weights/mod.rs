@@ -26,7 +26,8 @@ mod torch_reader;
 mod wrapped_names;
 
 pub use adapter::{
-    AdapterCard, BaseCheck, LoadedAdapter, adapter_base, check_adapter, load_adapter, save_adapter,
+    AdapterCard, BaseCheck, LoadedAdapter, adapter_base, check_adapter, expect_adapter,
+    load_adapter, save_adapter,
 };
 pub use bitsandbytes::{QuantizationConfig, QuantizationReport, write_quantized};
 pub use blip_names::{to_hugging_face, to_original};

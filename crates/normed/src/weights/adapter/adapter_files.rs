@@ -49,11 +49,11 @@ pub(super) fn read_beside_lora(dir: &Path) -> Result<Option<Checkpoint>> {
     path.exists().then(|| read_torch(&path)).transpose()
 }
 
-/// Checks that `dir` has an adapter's configuration.
+/// Checks that `dir` is an adapter: that it has a configuration.
 ///
 /// # Errors
 /// If it has none. The error names folders inside of it that have one.
-pub(super) fn expect_config(dir: &Path) -> Result<()> {
+pub fn expect_adapter(dir: &Path) -> Result<()> {
     if dir.join(CONFIG).exists() {
         return Ok(());
     }

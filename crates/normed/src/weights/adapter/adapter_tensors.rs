@@ -201,7 +201,7 @@ impl<'p> AdapterTensors<'p> {
     }
 
     /// Tied tensors that would differ: PEFT's copies can, but the model has only one tensor for both.
-    pub fn untied(&self, params: &Parameters) -> Vec<String> {
+    pub fn untied(&self, config: &Config, params: &Parameters) -> Vec<String> {
         let base = |name: &str| {
             params.find(name).map(|id| params.get(id).value().to_precision(Precision::F32))
         };
@@ -212,7 +212,9 @@ impl<'p> AdapterTensors<'p> {
             // The bias has one place in PEFT's model as well. The weight has two: if the adapter has one, the
             // other keeps the base's value.
             (Some(one), None) | (None, Some(one)) => {
-                second.ends_with(".weight") && base(first).is_some_and(|b| b.data() != one.data())
+                !config.keeps_ties
+                    && second.ends_with(".weight")
+                    && base(first).is_some_and(|b| b.data() != one.data())
             }
             (None, None) => false,
         };

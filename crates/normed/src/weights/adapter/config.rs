@@ -54,6 +54,8 @@ pub(super) struct Config {
     /// `trainable_token_indices`: rows that have new values, with the name of their table. Rows of the input embeddings
     /// have no name.
     pub token_rows: Vec<(Option<String>, Vec<usize>)>,
+    /// Whether PEFT keeps tied layers tied, so that a change of one is a change of both.
+    pub keeps_ties: bool,
     /// `rank_pattern`.
     pub ranks: PatternTable,
     /// `alpha_pattern`.
@@ -129,6 +131,8 @@ struct Raw {
     init_lora_weights: Value,
     #[serde(default)]
     trainable_token_indices: TokenRows,
+    #[serde(default)]
+    ensure_weight_tying: bool,
     #[serde(default)]
     rank_pattern: Option<Map<String, Value>>,
     #[serde(default)]
@@ -220,6 +224,8 @@ impl Config {
             blocks: raw.layers_to_transform.into_vec(),
             block_lists: raw.layers_pattern.into_vec(),
             has_biases: raw.bias.is_some_and(|bias| bias != "none"),
+            // New rows of tokens are tied without being asked for.
+            keeps_ties: raw.ensure_weight_tying || !token_rows.is_empty(),
             token_rows,
             ranks: PatternTable::new(raw.rank_pattern).map_err(invalid)?,
             alphas: PatternTable::new(raw.alpha_pattern).map_err(invalid)?,

@@ -51,6 +51,7 @@ mod virtual_tokens;
 mod write;
 mod write_config;
 
+pub use adapter_files::expect_adapter;
 pub use base_check::BaseCheck;
 pub use card::AdapterCard;
 pub use loaded::LoadedAdapter;

@@ -86,7 +86,7 @@ impl Changes {
         let context = AdditionContext { config, targeting: &targeting, names: &names, params };
         let additions = context.apply(&mut tensors);
         if tensors.problems.is_empty() {
-            tensors.problems = tensors.untied(params);
+            tensors.problems = tensors.untied(config, params);
         }
         if !tensors.problems.is_empty() {
             return Err(does_not_fit(&file.path, &tensors.problems));

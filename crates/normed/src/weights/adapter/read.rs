@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::adapter_files::expect_config;
+use super::adapter_files::expect_adapter;
 use super::base_check::BaseCheck;
 use super::layout::CONFIG;
 use super::loaded::LoadedAdapter;
@@ -72,7 +72,7 @@ pub fn load_adapter(
     params: &mut Parameters,
     base: BaseCheck<'_>,
 ) -> Result<LoadedAdapter> {
-    expect_config(dir)?;
+    expect_adapter(dir)?;
     let text = read_bounded(&dir.join(CONFIG), CONFIG_LIMIT)?;
     if params.iter().any(|(_, p)| p.is_added()) {
         return Err(Error::invalid(dir.display(), "another adapter is already loaded"));
