@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Once};
 
-use normed::data::{Axis, DataSpec, Image, ImageOptions, SliceIndex, Tokenizer, Window};
+use normed::data::{
+    Axis, DataSpec, Image, ImageOptions, OrientationUse, SliceIndex, Tokenizer, Window,
+};
 use normed::metrics::{Caption, MeteorData, score_captions};
 use normed::models::{self, LoadedModel};
 use normed::weights::Checkpoint;
@@ -119,6 +121,10 @@ fn image_options(how: u8) -> ImageOptions {
             _ => Axis::Sagittal,
         },
         slice: slice_index(32),
+        orientation: match how & 64 {
+            0 => OrientationUse::Apply,
+            _ => OrientationUse::Ignore,
+        },
     }
 }
 

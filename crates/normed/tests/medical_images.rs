@@ -32,6 +32,7 @@ fn view(case: &Value) -> ImageOptions {
             Some(other) => panic!("{other}"),
         },
         slice: pick("slice"),
+        ..ImageOptions::default()
     }
 }
 

@@ -107,7 +107,8 @@ impl Collator {
             Some(features) => features.features(image),
             None => self.pixel_values(image),
         };
-        let mut each = example.images.iter().map(one).collect::<Result<Vec<_>>>()?;
+        let each = example.images.iter().map(one).collect::<Result<Vec<_>>>();
+        let mut each = each.map_err(|error| example.name_row(error))?;
         match each.len() {
             1 => Ok(each.remove(0)),
             _ => Ok(Images::concat(&each.iter().collect::<Vec<_>>())),

@@ -92,6 +92,18 @@ pub struct Example {
     pub attributes: Attributes,
 }
 
+impl Example {
+    /// The error of one of the example's images, with the row that names the image.
+    pub(crate) fn name_row(&self, error: Error) -> Error {
+        if self.place.is_empty() {
+            return error;
+        }
+        let cause = format!("image {}: {}", error.place(), error.cause());
+        Error::new(error.kind(), &self.place, cause)
+            .with_remedy("correct the row, or skip broken rows: on_bad_example = \"skip\"")
+    }
+}
+
 /// A turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {

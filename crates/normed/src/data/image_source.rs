@@ -174,17 +174,20 @@ impl PartialEq for DrawnImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{SliceIndex, Window};
+    use crate::data::{OrientationUse, SliceIndex, Window};
 
     #[test]
     fn other_options_make_another_image() {
-        let [window, frame] = [
+        let [window, frame, stored] = [
             ImageOptions { window: Window::Range, ..ImageOptions::default() },
             ImageOptions { frame: SliceIndex::At(0), ..ImageOptions::default() },
+            ImageOptions { orientation: OrientationUse::Ignore, ..ImageOptions::default() },
         ];
         let file = || ImageSource::File(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into());
         assert_eq!(file().with_options(ImageOptions::default()), file());
-        let images = [file(), file().with_options(window), file().with_options(frame)];
+        let images =
+            [window, frame, stored].map(|options| file().with_options(options)).into_iter();
+        let images: Vec<_> = [file()].into_iter().chain(images).collect();
         for (i, a) in images.iter().enumerate() {
             for (j, b) in images.iter().enumerate() {
                 assert_eq!(a.key() == b.key(), i == j);

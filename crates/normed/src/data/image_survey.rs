@@ -11,13 +11,27 @@ pub(super) struct ImageSurvey {
     /// How many images have a remark, and the name of the first.
     remarks: BTreeMap<Remark, (usize, String)>,
     decoding_bytes: u64,
+    /// How many images are shown over their full range, and the first of them.
+    deep: usize,
+    first_deep: Vec<ImageSource>,
 }
+
+/// How many deep images are decoded to see whether they are dark.
+const DEEP_LOOKED_AT: usize = 32;
+/// The lightest level of an image of which nothing is above a sixteenth of its range.
+const DARK: u8 = u8::MAX / 16;
 
 impl ImageSurvey {
     /// Adds the header of the image at `source`.
     pub fn add(&mut self, source: &ImageSource, header: &ImageHeader) {
         self.images += 1;
         self.decoding_bytes = self.decoding_bytes.max(header.decoding_bytes);
+        if header.shows_full_range {
+            self.deep += 1;
+            if self.first_deep.len() < DEEP_LOOKED_AT {
+                self.first_deep.push(source.clone());
+            }
+        }
         for &remark in &header.remarks {
             self.remarks.entry(remark).or_insert_with(|| (0, source.name())).0 += 1;
         }
@@ -28,14 +42,35 @@ impl ImageSurvey {
         self.decoding_bytes
     }
 
-    /// A sentence for each remark, with the number of images that have it.
+    /// A sentence for each remark, with the number of images that have it, and one if deep images are almost black.
     pub fn warnings(&self) -> Vec<String> {
-        let sentence = |(Remark(remark), (count, first)): (&Remark, &(usize, String))| {
+        self.remark_sentences().chain(self.dark_warning()).collect()
+    }
+
+    /// The warning that deep images are almost black: scanners store 12 bits in 16. Some are decoded for it.
+    fn dark_warning(&self) -> Option<String> {
+        let lightest = |image: &ImageSource| image.load().ok()?.rgb.into_iter().max();
+        let looked_at = self.first_deep.len();
+        // One light image is enough to end the search.
+        let is_light = |image: &ImageSource| lightest(image).is_none_or(|level| level > DARK);
+        if looked_at == 0 || self.first_deep.iter().any(is_light) {
+            return None;
+        }
+        Some(format!(
+            "{} images have more than 8 bits and are shown over their full range. In the {looked_at} that were \
+             looked at nothing is above a sixteenth of it: they are almost black. Set data.image.window to \
+             \"range\", \"percentiles\" or [center, width]",
+            self.deep
+        ))
+    }
+
+    fn remark_sentences(&self) -> impl Iterator<Item = String> {
+        let sentence = move |(Remark(remark), (count, first)): (&Remark, &(usize, String))| {
             let verb = if *count == 1 { "has" } else { "have" };
             let images = if self.images == 1 { "image" } else { "images" };
             format!("{count} of {} {images} {verb} {remark}. The first: {first}", self.images)
         };
-        self.remarks.iter().map(sentence).collect()
+        self.remarks.iter().map(sentence)
     }
 }
 
@@ -53,6 +88,7 @@ mod tests {
                 width: 2,
                 height: 3,
                 bits: 8,
+                shows_full_range: false,
                 remarks,
                 decoding_bytes: [10, 30, 20][i],
             };

@@ -6,6 +6,7 @@ mod batch_plan;
 mod collator;
 mod content_hash;
 mod conversation;
+mod decoding_gate;
 mod example;
 mod filter;
 mod image;
@@ -52,7 +53,10 @@ pub use example::{
     AnswerType, Attributes, Dataset, Example, Role, Split, Subset, Turn, indices_of,
 };
 pub use filter::{DataSection, RowFilter};
-pub use image::{Axis, Image, ImageHeader, ImageOptions, Remark, SliceIndex, Window};
+pub use image::{
+    Axis, DECODERS_VERSION, Image, ImageHeader, ImageOptions, OrientationUse, Remark, SliceIndex,
+    Window,
+};
 pub use image_overlap::ImageOverlap;
 pub use image_processor::ImageProcessor;
 pub use image_source::{DrawnImage, ImageKey, ImageSource};

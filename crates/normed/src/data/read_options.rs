@@ -20,6 +20,6 @@ pub struct OpenedDataset {
     pub skipped: Vec<String>,
     /// Warnings about the data for the user.
     pub warnings: Vec<String>,
-    /// Bytes that decoding the largest image needs at most. 0 if images are drawn.
+    /// Bytes that decoding takes at most, for all images that are decoded at the same time. 0 if images are drawn.
     pub decoding_bytes: u64,
 }

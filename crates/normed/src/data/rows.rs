@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::decoding_gate::parallel_bytes;
 use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::row::CheckedRow;
 use super::{
     AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
 };
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The example of a study and its report; `views` are the files of its images, in the directory `images`.
 pub(super) fn study_example(
@@ -50,10 +51,9 @@ pub(super) fn collect_examples(
     mut survey: ImageSurvey,
 ) -> Result<OpenedDataset> {
     let broken = find_broken_images(&rows, reading, &mut survey);
-    warnings.extend(survey.warnings());
-    let decoding_bytes = survey.decoding_bytes();
+    let decoding_bytes = parallel_bytes(survey.decoding_bytes(), rayon::current_num_threads());
     let mut first_place: HashMap<String, String> = HashMap::new();
-    let (mut examples, mut skipped) = (Vec::with_capacity(rows.len()), Vec::new());
+    let (mut examples, mut broken_rows) = (Vec::with_capacity(rows.len()), Vec::new());
     for CheckedRow { place, example } in rows {
         let checked = example.and_then(|example| {
             if let Some(cause) = image_files(&example).find_map(|path| broken.get(path)) {
@@ -66,16 +66,15 @@ pub(super) fn collect_examples(
             let images = example.images.into_iter().map(|image| image.with_options(reading.image));
             Ok(Example { images: images.collect(), place: place.clone(), ..example })
         });
-        match (checked, reading.on_bad_example) {
-            (Ok(example), _) => examples.push(example),
-            (Err(cause), OnBadExample::Skip) => skipped.push(format!("{place}: {cause}")),
-            (Err(cause), OnBadExample::Stop) => {
-                return Err(Error::invalid(place, cause).with_remedy(
-                    "correct the row, or skip broken rows: on_bad_example = \"skip\"",
-                ));
-            }
+        match checked {
+            Ok(example) => examples.push(example),
+            Err(cause) => broken_rows.push((place, cause)),
         }
     }
+    let skipped: Vec<String> = match reading.on_bad_example {
+        OnBadExample::Stop if !broken_rows.is_empty() => return Err(refuse(broken_rows)),
+        _ => broken_rows.into_iter().map(|(place, cause)| format!("{place}: {cause}")).collect(),
+    };
     if examples.is_empty() {
         let cause = match skipped.first() {
             Some(first) => format!("all {} rows are broken. The first: {first}", skipped.len()),
@@ -83,7 +82,27 @@ pub(super) fn collect_examples(
         };
         return Err(Error::invalid("data", cause));
     }
+    warnings.extend(survey.warnings());
     Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings, decoding_bytes })
+}
+
+/// How many broken rows an error lists.
+const MAX_LISTED: usize = 10;
+
+/// The error of broken rows: the place and the cause of each, at least one.
+fn refuse(mut rows: Vec<(String, String)>) -> Error {
+    const REMEDY: &str = "correct the row, or skip broken rows: on_bad_example = \"skip\"";
+    if let [_] = rows[..] {
+        let (place, cause) = rows.remove(0);
+        return Error::invalid(place, cause).with_remedy(REMEDY);
+    }
+    let listed = rows.iter().take(MAX_LISTED).map(|(place, cause)| format!("\n  {place}: {cause}"));
+    let mut cause = format!("{} rows are broken:{}", rows.len(), listed.collect::<String>());
+    if rows.len() > MAX_LISTED {
+        cause += &format!("\n  and {} more", rows.len() - MAX_LISTED);
+    }
+    Error::invalid("data", cause)
+        .with_remedy("correct the rows, or skip broken rows: on_bad_example = \"skip\"")
 }
 
 /// The causes why image files cannot be used, by file. The headers of the others are added to `survey`.
@@ -165,11 +184,14 @@ fn directory_from(
     match (root, variable) {
         (Some(root), _) => Ok(root.to_owned()),
         (None, Some(data)) if !data.is_empty() => Ok(Path::new(data).join(name)),
-        _ => Err(Error::invalid("data", format!("the directory of {name} is not known"))
-            .with_remedy(format!(
-                "set `data.root` in the recipe to the directory, or the environment variable \
-             NORMED_DATA to the directory that contains `{name}`"
-            ))),
+        _ => {
+            let cause = format!("the directory of {name} is not known");
+            let remedy = format!(
+                "set `data.root` in the recipe to the directory, or the environment variable NORMED_DATA to the \
+                 directory that contains `{name}`"
+            );
+            Err(Error::new(ErrorKind::NotFound, "data", cause).with_remedy(remedy))
+        }
     }
 }
 

@@ -327,14 +327,15 @@ pub(super) fn image_fields() -> Vec<Field<ImageOptions>> {
         Field::new(
             "window",
             window(),
-            "DICOM and NIfTI: the values that become black and white. A list is a center and a width, in \
-             Hounsfield units for CT.",
+            "Images of more than 8 bits: the values that become black and white. A list is a center and a \
+             width, in Hounsfield units for CT.",
             |v: &mut ImageOptions| &mut v.window,
         ),
         Field::new(
             "frame",
             slice_index(),
-            "Frame of a DICOM file with several frames, or of a NIfTI volume with four dimensions.",
+            "Frame of a DICOM file with several frames, page of a TIFF file (the first by default), or volume of \
+             a NIfTI file with four dimensions.",
             |v: &mut ImageOptions| &mut v.frame,
         )
         .with_default("`\"middle\"`"),
@@ -348,6 +349,12 @@ pub(super) fn image_fields() -> Vec<Field<ImageOptions>> {
             |v: &mut ImageOptions| &mut v.slice,
         )
         .with_default("`\"middle\"`"),
+        Field::new(
+            "orientation",
+            variant(),
+            "Whether the EXIF orientation of JPEG, PNG and WebP files is applied.",
+            |v: &mut ImageOptions| &mut v.orientation,
+        ),
     ]
 }
 

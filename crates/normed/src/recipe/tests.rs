@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::Result;
 use crate::data::{
-    Axis, DataSection, DataSpec, ImageOptions, OnBadExample, PhantomDomain, RowFilter, SliceIndex,
-    Task, TemplateName, Window,
+    Axis, DataSection, DataSpec, ImageOptions, OnBadExample, OrientationUse, PhantomDomain,
+    RowFilter, SliceIndex, Task, TemplateName, Window,
 };
 use crate::models::{GenerationConfig, LlamaKind};
 use crate::tensor::{Precision, Tower};
@@ -128,9 +128,11 @@ fn a_single_mistake_has_its_remedy_as_a_hint() {
 #[test]
 fn image_options_are_read() {
     let text = SMALL.replace("[tuning]", "[data.image]\nwindow = \"percentiles\"\n[tuning]");
-    let view = open(&text, &["data.image.slice=7"]).unwrap().data.image;
+    let view =
+        open(&text, &["data.image.slice=7", "data.image.orientation=ignore"]).unwrap().data.image;
     let expected = ImageOptions {
         window: Window::Percentiles,
+        orientation: OrientationUse::Ignore,
         slice: SliceIndex::At(7),
         ..ImageOptions::default()
     };
@@ -143,6 +145,7 @@ fn image_options_are_read() {
         ("frame=last", "must be \"middle\" or a whole number from 0 to 1000000, is \"last\""),
         ("slice=-1", "must be a whole number from 0 to 1000000, is -1"),
         ("axis=transverse", "there is no \"transverse\""),
+        ("orientation=turn", "there is no \"turn\""),
         ("level=40", "no such key"),
     ] {
         let error = complaint(SMALL, &[&format!("data.image.{setting}")]);
@@ -501,6 +504,7 @@ fn a_recipe_comes_back_as_it_was_written() {
                 frame: SliceIndex::At(3),
                 axis: Axis::Coronal,
                 slice: SliceIndex::Middle,
+                orientation: OrientationUse::Apply,
             },
         },
         tuning: Tuning::One(rule.clone()),

@@ -1,8 +1,8 @@
 //! Thumbnails of images, embedded in a page.
 
-use image::codecs::jpeg::JpegEncoder;
+use image::RgbImage;
 use image::imageops::{FilterType, resize};
-use image::{ExtendedColorType, RgbImage};
+use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
 
 use super::html::data_url;
 use crate::data::ImageSource;
@@ -28,9 +28,8 @@ pub fn thumbnail_url(source: &ImageSource) -> Result<String> {
         }
         false => full,
     };
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-        .encode(&small, small.width(), small.height(), ExtendedColorType::Rgb8)
+    let (width, height) = (small.width() as usize, small.height() as usize);
+    let bytes = compress(&small, width, height, PixelFormat::Rgb, QUALITY, Subsampling::S420)
         .map_err(|e| failed(&e.to_string()))?;
     Ok(data_url("image/jpeg", &bytes))
 }

@@ -9,7 +9,7 @@ use super::splits::Splits;
 use crate::data::{AnswerType, Collator, ImageSource, OpenedDataset};
 use crate::models::UnloadedModel;
 use crate::recipe::Recipe;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Sizes of the data that a plan depends on.
 pub(super) struct DataSizes {
@@ -19,6 +19,8 @@ pub(super) struct DataSizes {
     pub average: RunShapes,
     /// Bytes of decoded images that stay in memory.
     pub image_bytes: usize,
+    /// Bytes that decoding takes at most, for all images that are decoded at the same time.
+    pub decoding_bytes: usize,
     /// How much data there is, or why the data cannot be read.
     pub amounts: Result<Amounts, String>,
     /// What the user should know of the data.
@@ -47,14 +49,16 @@ pub(super) struct Amounts {
 }
 
 impl DataSizes {
-    /// The sizes of the recipe's data, or the largest possible ones if it cannot be read.
+    /// The sizes of the recipe's data, or the largest possible ones if it is not there.
     ///
     /// # Errors
     ///
-    /// If rows do not fit the model and are not to be skipped.
+    /// If the data is there, and rows of it are broken or do not fit the model, and are not to be skipped.
     pub fn of(recipe: &Recipe, declared: &UnloadedModel) -> Result<Self> {
         let opened = match recipe.data.open() {
             Ok(opened) => opened,
+            // A run would refuse it, too.
+            Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
             Err(error) => return Ok(Self::largest(recipe, declared, &error)),
         };
         let collator = Collator::new(
@@ -87,6 +91,7 @@ impl DataSizes {
             longest,
             average: longest,
             image_bytes: Collator::MAX_CACHE_BYTES,
+            decoding_bytes: 0,
             amounts: Err(error.to_string()),
             warnings: Vec::new(),
         }
@@ -99,6 +104,7 @@ impl DataSizes {
         collator: &Collator,
     ) -> Result<Self> {
         let trains = declared.params.trained_element_count() > 0;
+        let decoding_bytes = usize::try_from(opened.decoding_bytes).unwrap_or(usize::MAX);
         let mut warnings = opened.warnings;
         if !opened.skipped.is_empty() {
             warnings.push(format!(
@@ -153,6 +159,7 @@ impl DataSizes {
             longest: shapes(&longest),
             average: shapes(&average),
             image_bytes: Collator::MAX_CACHE_BYTES.min(cached.len() * 3 * image_size.pixels()),
+            decoding_bytes,
             amounts: Ok(amounts),
             warnings,
         })

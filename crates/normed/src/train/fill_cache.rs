@@ -13,7 +13,7 @@ use super::feature_cache::{FeatureCache, ImageHash};
 use super::run::Run;
 use super::step::noise;
 use crate::Result;
-use crate::data::{Image, ImageProcessor, ImageSource, Images};
+use crate::data::{DECODERS_VERSION, Image, ImageProcessor, ImageSource, Images};
 use crate::files::hex;
 use crate::models::{FrozenEncoder, LoadedModel};
 use crate::nn::Mode;
@@ -125,6 +125,7 @@ impl Run<'_> {
             let pixels = |image: &&RunImage| {
                 let example = self.splits.dataset.get(image.example)?;
                 pixel_values(&**image_processor, &example.images[image.view])
+                    .map_err(|error| example.name_row(error))
             };
             let pixels = batch.par_iter().map(pixels).collect::<Result<Vec<_>>>()?;
             let pixels = Images::concat(&pixels.iter().collect::<Vec<_>>());
@@ -142,8 +143,8 @@ impl Run<'_> {
 
 /// A hash of everything but the image that the encoder's output depends on, and the output for one image.
 ///
-/// The hash covers the encoder's weights, the image processor, the precision, and the output for one fixed
-/// image. The last stands for the model's structure and for the arithmetic of this program and of this
+/// The hash covers the encoder's weights, the image processor, the image decoders, the precision, and the output for
+/// one fixed image. The last stands for the model's structure and for the arithmetic of this program and of this
 /// processor.
 fn fingerprint_encoder(
     encoder: &dyn FrozenEncoder,
@@ -161,6 +162,7 @@ fn fingerprint_encoder(
         hash_elements(&mut hash, parameter.value());
     }
     hash.update(format!("{image_processor:?} {:?}\n", params.precision()));
+    hash.update(DECODERS_VERSION);
     hash_elements(&mut hash, features.tensor());
     Ok((hex(&hash.finalize()), features))
 }

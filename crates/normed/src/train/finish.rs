@@ -65,8 +65,23 @@ impl Run<'_> {
         };
         self.save_model(&outcome)?;
         self.directory.finish(&outcome)?;
+        if let Some(message) = self.memory_warning(&outcome) {
+            self.log.emit(Event::Warning { message })?;
+        }
         self.log.emit(Event::Finished { outcome: Box::new(outcome.clone()) })?;
         Ok(outcome)
+    }
+
+    /// The warning that the process took more memory than the recipe allows.
+    fn memory_warning(&self, outcome: &Outcome) -> Option<String> {
+        let (limit, peak) = (self.recipe.planned_for?, outcome.peak_memory_bytes?);
+        (peak > limit.0).then(|| {
+            format!(
+                "the run took up to {:.0} MiB, more than memory = \"{limit}\". Set a higher limit, or report it \
+                 if the plan promised less",
+                (peak as f64 / f64::from(1 << 20)).ceil()
+            )
+        })
     }
 
     /// Writes `adapter/`, or `model/` if the run made its base model. Writes nothing if nothing is trained.

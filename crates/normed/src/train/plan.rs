@@ -75,6 +75,8 @@ pub struct Plan {
     /// What the user should know of the data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Bytes that decoding images takes at most, as part of every estimate's data.
+    pub decoding_bytes: usize,
     /// The memory limit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
@@ -159,6 +161,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
         total: tuned.total,
         examples_per_step: recipe.train.examples_per_step(),
         steps: data.amounts.as_ref().ok().map(|amounts| amounts.steps),
+        decoding_bytes: data.decoding_bytes,
         data_error: data.amounts.err(),
         warnings: data.warnings,
         memory: recipe.memory,
@@ -197,7 +200,9 @@ impl Plan {
         if optimizer > weights / 4 {
             remedies.push("a method that trains fewer parameters or fewer towers");
         }
-        if data > weights / 8 || weights < peak / 2 {
+        if self.decoding_bytes > peak / 4 {
+            remedies.push("smaller image files, since decoding the largest takes most of it");
+        } else if data > weights / 8 || weights < peak / 2 {
             remedies.push("a smaller image_size");
         }
         if recipe.generate.num_beams > 1 {
@@ -261,6 +266,8 @@ impl Estimator<'_> {
         let images = if longest.features > 0 { 0 } else { self.data.image_bytes };
         let mut needs = longest.needs;
         needs.program = self.program;
+        // Images are decoded ahead of the steps that use them, at the same time as others.
+        let images = images.saturating_add(self.data.decoding_bytes);
         needs.data += images;
         needs.weights -= self.unread;
         needs.peak += self.program + images;

@@ -1,14 +1,18 @@
-//! Decodes image files: JPEG, PNG, BMP, TIFF, DICOM or NIfTI. The content decides, not the name.
+//! Decodes image files. The content decides which format a file has, not its name.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Seek};
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::ImageFormat;
 
-use super::limits::{MAX_DECODED_BYTES, MAX_SIDE};
+use super::format::Format;
 use super::nifti::Pair;
-use super::{Image, ImageHeader, ImageOptions, dicom, jpeg, nifti};
+use super::source::{Source, length, read_at};
+use super::{
+    Image, ImageHeader, ImageOptions, common, dicom, jpeg, jpeg_2000, jpeg_xl, nifti, png, tiff,
+};
+use crate::data::decoding_gate::within_bounds;
 use crate::data::panics;
 use crate::files::{IMAGE_LIMIT, open_regular, read_bounded};
 use crate::{Error, Result};
@@ -16,33 +20,39 @@ use crate::{Error, Result};
 impl Image {
     /// Decodes a file to RGB. The content decides which format it has, not the name.
     ///
-    /// - Gray becomes three equal channels; CMYK is converted as the decoder does it.
-    /// - 16 bits become 8 by `round(v * 255 / 65535)`: the full range is mapped, nothing is clipped.
+    /// - Gray becomes three equal channels; CMYK is converted as Pillow converts it.
+    /// - Samples of 9 to 16 bits become 8 by `round(v * 255 / m)`, where m is the largest value of so many bits:
+    ///   the full range is mapped, nothing is clipped. The window of `options` maps another range.
+    /// - Signed and floating-point samples are mapped from the smallest to the largest of the image.
     /// - Transparent pixels are laid over white, as in transformers.
-    /// - An EXIF orientation is not applied, as Pillow applies none.
-    /// - Of a DICOM file one frame is decoded, of a NIfTI volume one slice, as `options` say. Slices are
-    ///   shown in radiological orientation: the patient's right is on the left of the image.
+    /// - An EXIF orientation is applied unless `options` say otherwise; that of TIFF always is, as in Pillow.
+    /// - Of an animation the first frame is decoded, of a TIFF file one page, of a DICOM file one frame, of a
+    ///   NIfTI volume one slice, as `options` say. Slices are shown in radiological orientation: the patient's
+    ///   right is on the left of the image.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, is damaged, or is none of these formats; if its pixels are
-    /// floating-point numbers, whose range is not known; if a side is longer than 16,384 pixels or the
-    /// decoded image is larger than 512 MiB. A decoder that panics is such an error, too.
+    /// If the file cannot be read, is damaged, or is none of these formats; if a side is longer than 16,384
+    /// pixels or the decoded image is larger than 512 MiB. A decoder that panics is such an error, too.
     pub fn decode(path: &Path, options: &ImageOptions) -> Result<Self> {
         if let Some(pair) = Pair::of(path) {
-            return panics::catch(|| pair.read(options)).map_err(|cause| invalid(path, cause));
+            let bytes = Self::check_header(path, options)?.decoding_bytes;
+            return within_bounds(bytes, || panics::catch(|| pair.read(options)))
+                .map_err(|cause| invalid(path, cause));
         }
         let mut file = open(path)?;
         // A volume may be larger than the memory: only the slice is read.
         let decoded = if nifti::is_nifti(peek(path, &mut file)?) {
-            panics::catch(|| nifti::read(file, options))
+            let bytes = Self::check_header(path, options)?.decoding_bytes;
+            within_bounds(bytes, || panics::catch(|| nifti::read(file, options)))
         } else {
             Self::from_bytes(&read_bounded(path, IMAGE_LIMIT)?, options)
         };
         decoded.map_err(|cause| invalid(path, cause))
     }
 
-    /// Checks the header of a file: whether [`Image::decode`] supports it. Pixels are not decoded.
+    /// Checks the header of a file: whether [`Image::decode`] supports it, and whether it is cut short. Pixels are
+    /// decoded only where nothing else tells whether all are there.
     ///
     /// # Errors
     ///
@@ -52,17 +62,12 @@ impl Image {
             return panics::catch(|| pair.check(options)).map_err(|cause| invalid(path, cause));
         }
         let mut file = open(path)?;
-        let head = peek(path, &mut file)?;
-        let checked = if nifti::is_nifti(head) {
-            panics::catch(|| nifti::check(file, options))
-        } else if dicom::is_dicom(head) {
-            let bytes = read_bounded(path, IMAGE_LIMIT)?;
-            panics::catch(|| dicom::check(&bytes, options))
-        } else {
-            let file_bytes = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?.len();
-            panics::catch(|| check_common_format(file, file_bytes))
-        };
-        checked.map_err(|cause| invalid(path, cause))
+        let head = peek(path, &mut file)?.to_vec();
+        panics::catch(|| match Format::recognize(&head)? {
+            Format::Nifti => nifti::check(file, options),
+            format => check(format, &mut file, options),
+        })
+        .map_err(|cause| invalid(path, cause))
     }
 
     /// Checks the header of an image file in memory; the error is the cause alone.
@@ -70,14 +75,9 @@ impl Image {
         bytes: &[u8],
         options: &ImageOptions,
     ) -> Result<ImageHeader, String> {
-        panics::catch(|| {
-            if nifti::is_nifti(bytes) {
-                return nifti::check(Cursor::new(bytes), options);
-            }
-            if dicom::is_dicom(bytes) {
-                return dicom::check(bytes, options);
-            }
-            check_common_format(Cursor::new(bytes), bytes.len() as u64)
+        panics::catch(|| match Format::recognize(bytes)? {
+            Format::Nifti => nifti::check(Cursor::new(bytes), options),
+            format => check(format, &mut Cursor::new(bytes), options),
         })
     }
 
@@ -87,63 +87,61 @@ impl Image {
     ///
     /// As [`Image::decode`]; the error is the cause alone, since there is no file to name.
     pub fn from_bytes(bytes: &[u8], options: &ImageOptions) -> Result<Self, String> {
-        panics::catch(|| {
-            debug_assert!(!bytes.ends_with(PANIC_ON_PURPOSE), "on purpose");
-            if nifti::is_nifti(bytes) {
-                nifti::read(Cursor::new(bytes), options)
-            } else if dicom::is_dicom(bytes) {
-                dicom::read(bytes, options)
-            } else {
-                from_common_format(bytes)
+        let header = Self::check_bytes(bytes, options)?;
+        within_bounds(header.decoding_bytes, || panics::catch(|| decode(bytes, options)))
+    }
+}
+
+fn decode(bytes: &[u8], options: &ImageOptions) -> Result<Image, String> {
+    debug_assert!(!bytes.ends_with(PANIC_ON_PURPOSE), "on purpose");
+    match Format::recognize(bytes)? {
+        Format::Nifti => nifti::read(Cursor::new(bytes), options),
+        Format::Dicom => dicom::read(bytes, options),
+        Format::Jpeg => jpeg::decode(bytes, options),
+        Format::Png => png::decode(bytes, options),
+        Format::Tiff => tiff::decode(bytes, options),
+        Format::Jpeg2000 => jpeg_2000::decode(bytes, options),
+        Format::JpegXl => jpeg_xl::decode(bytes, options),
+        Format::Bmp => common::decode(bytes, ImageFormat::Bmp, options),
+        Format::Gif => common::decode(bytes, ImageFormat::Gif, options),
+        Format::Pnm => common::decode(bytes, ImageFormat::Pnm, options),
+        Format::WebP => common::decode(bytes, ImageFormat::WebP, options),
+    }
+}
+
+/// Checks the header of a file of any format but NIfTI.
+fn check(
+    format: Format,
+    source: &mut dyn Source,
+    options: &ImageOptions,
+) -> Result<ImageHeader, String> {
+    let name = format.name();
+    match format {
+        Format::Jpeg => jpeg::check(source, options),
+        Format::Png => png::check(source, options),
+        Format::Tiff => tiff::check(source, options),
+        Format::Bmp => common::check(source, ImageFormat::Bmp, name, options),
+        Format::Gif => common::check(source, ImageFormat::Gif, name, options),
+        Format::Pnm => common::check(source, ImageFormat::Pnm, name, options),
+        Format::WebP => common::check(source, ImageFormat::WebP, name, options),
+        Format::Dicom | Format::Jpeg2000 | Format::JpegXl | Format::Nifti => {
+            let length = length(source)?;
+            if length > IMAGE_LIMIT {
+                return Err(format!("is larger than {} MiB", IMAGE_LIMIT >> 20));
             }
-        })
+            let bytes = read_at(source, 0, length as usize)?;
+            match format {
+                Format::Dicom => dicom::check(&bytes, options),
+                Format::Jpeg2000 => jpeg_2000::check(&bytes, options),
+                Format::JpegXl => jpeg_xl::check(&bytes, options),
+                _ => nifti::check(Cursor::new(bytes), options),
+            }
+        }
     }
 }
 
 /// A file that ends so makes the decoder panic in builds with debug assertions: tests see what a user sees.
 const PANIC_ON_PURPOSE: &[u8] = b"panic on purpose";
-
-/// Reads the header of a JPEG, PNG, BMP or TIFF file of `file_bytes` bytes.
-fn check_common_format(
-    source: impl BufRead + Seek,
-    file_bytes: u64,
-) -> Result<ImageHeader, String> {
-    let reader = reader(source)?;
-    let format = match reader.format() {
-        Some(ImageFormat::Jpeg) => "JPEG",
-        Some(ImageFormat::Png) => "PNG",
-        Some(ImageFormat::Bmp) => "BMP",
-        _ => "TIFF",
-    };
-    let decoder = reader.into_decoder().map_err(cause_of)?;
-    let (width, height) = decoder.dimensions();
-    let color = decoder.original_color_type();
-    let bits = color.bits_per_pixel() / u16::from(color.channel_count().max(1));
-    let size = [width as usize, height as usize];
-    Ok(ImageHeader::new(format, size, bits.into(), file_bytes, decoder.total_bytes()))
-}
-
-/// Decodes JPEG, PNG, BMP or TIFF.
-fn from_common_format(bytes: &[u8]) -> Result<Image, String> {
-    let reader = reader(Cursor::new(bytes))?;
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg::is_whole(bytes) {
-        return Err("cannot be decoded: the file is cut short, its end marker is missing".into());
-    }
-    let decoded = reader.decode().map_err(cause_of)?;
-    let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    let rgb = match decoded {
-        DynamicImage::ImageRgb8(image) => image.into_raw(),
-        DynamicImage::ImageLuma8(_)
-        | DynamicImage::ImageLuma16(_)
-        | DynamicImage::ImageRgb16(_) => decoded.into_rgb8().into_raw(),
-        DynamicImage::ImageLumaA8(_)
-        | DynamicImage::ImageRgba8(_)
-        | DynamicImage::ImageLumaA16(_)
-        | DynamicImage::ImageRgba16(_) => over_white(&decoded.into_rgba8()),
-        other => return Err(format!("pixels of type {:?} are not supported", other.color())),
-    };
-    Ok(Image { width, height, rgb })
-}
 
 fn open(path: &Path) -> Result<BufReader<File>> {
     open_regular(path).map(BufReader::new)
@@ -151,46 +149,11 @@ fn open(path: &Path) -> Result<BufReader<File>> {
 
 /// The first bytes of a file, enough to recognize NIfTI and DICOM.
 fn peek<'a>(path: &Path, file: &'a mut BufReader<File>) -> Result<&'a [u8]> {
-    // A pipe may give fewer bytes at a time, and is then taken for neither.
     file.fill_buf().map_err(|e| Error::io(path, &e))
 }
 
 fn invalid(path: &Path, cause: String) -> Error {
     Error::invalid(path.display(), cause)
-}
-
-/// A reader that recognizes the format by the content and keeps the limits.
-fn reader<R: BufRead + Seek>(source: R) -> Result<ImageReader<R>, String> {
-    let mut reader =
-        ImageReader::new(source).with_guessed_format().map_err(|error| error.to_string())?;
-    if reader.format().is_none() {
-        return Err(
-            "is not a supported image: the content is none of JPEG, PNG, BMP, TIFF, DICOM, \
-             NIfTI. Convert it to PNG"
-                .into(),
-        );
-    }
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
-    reader.limits(limits);
-    Ok(reader)
-}
-
-fn cause_of(error: image::ImageError) -> String {
-    format!("cannot be decoded: {error}")
-}
-
-/// RGBA over white, with the rounding of Pillow's `alpha_composite`: `(v + (v >> 8)) >> 8` stands
-/// for a division by 255, after a half is added.
-fn over_white(image: &image::RgbaImage) -> Vec<u8> {
-    let over = |value: u8, alpha: u8| {
-        let (value, alpha) = (u32::from(value), u32::from(alpha));
-        let sum = ((value * alpha + 255 * (255 - alpha)) << 7) + (0x80 << 7);
-        ((((sum >> 8) + sum) >> 8) >> 7) as u8
-    };
-    image.pixels().flat_map(|&image::Rgba([r, g, b, a])| [r, g, b].map(|v| over(v, a))).collect()
 }
 
 #[cfg(test)]

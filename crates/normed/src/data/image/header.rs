@@ -1,5 +1,8 @@
 //! What the header of an image says before its pixels are decoded.
 
+use super::options::{ImageOptions, Window};
+use super::orientation::Orientation;
+
 /// What the header of an image says before its pixels are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageHeader {
@@ -11,6 +14,8 @@ pub struct ImageHeader {
     pub height: usize,
     /// Bits of a sample in the file.
     pub bits: u32,
+    /// Whether the image is deeper than 8 bits and shown over the full range of its samples, not through a window.
+    pub shows_full_range: bool,
     /// What the user should know about how the image is read.
     pub remarks: Vec<Remark>,
     /// Bytes that are allocated at the same time while the image is decoded, at most: those of the file, where
@@ -41,6 +46,26 @@ impl ImageHeader {
     ) -> Self {
         let rgb_bytes = 3 * width as u64 * height as u64;
         let decoding_bytes = file_bytes.saturating_add(decoder_bytes).saturating_add(rgb_bytes);
-        Self { format, width, height, bits, remarks: Vec::new(), decoding_bytes }
+        let (shows_full_range, remarks) = (false, Vec::new());
+        Self { format, width, height, bits, shows_full_range, remarks, decoding_bytes }
+    }
+
+    /// The same header of an image whose samples have a range of their own: of more than 8 bits, it is shown over all
+    /// of it unless `options` set a window.
+    pub(super) fn with_range(mut self, options: &ImageOptions) -> Self {
+        self.shows_full_range = self.bits > 8 && options.window == Window::Header;
+        self
+    }
+
+    /// The header of the upright image, for a stored one whose EXIF orientation is `found`.
+    pub(super) fn upright(mut self, found: Option<Orientation>, options: &ImageOptions) -> Self {
+        let (orientation, remark) = Orientation::chosen(found, options);
+        self.remarks.extend(remark);
+        if let Some(orientation) = orientation {
+            [self.width, self.height] = orientation.upright_size([self.width, self.height]);
+            // Both images are in memory for a while.
+            self.decoding_bytes += 3 * (self.width * self.height) as u64;
+        }
+        self
     }
 }

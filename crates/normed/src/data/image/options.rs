@@ -1,22 +1,40 @@
-//! Options for DICOM files and NIfTI volumes: which frame or slice becomes the image, and which values are
-//! black and white.
+//! Options for reading images: which frame or slice of a file becomes the image, which values are black and white,
+//! and whether it is turned upright.
 
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// How DICOM files and NIfTI volumes become images: the `[data.image]` section of a recipe.
-///
-/// The options do not apply to JPEG, PNG, BMP and TIFF files.
+/// How files become images: the `[data.image]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct ImageOptions {
-    /// Which values become black and white.
+    /// Which values become black and white, in DICOM and NIfTI files and in others of more than 8 bits.
     pub window: Window,
-    /// Which frame of a DICOM file, or which volume of a four-dimensional NIfTI file.
+    /// Which frame of a DICOM file, which page of a TIFF file, or which volume of a four-dimensional NIfTI file.
     pub frame: SliceIndex,
     /// The plane of the slices of a volume.
     pub axis: Axis,
     /// Which slice of a volume, counted from the feet, the back or the left.
     pub slice: SliceIndex,
+    /// What becomes of the EXIF orientation of JPEG, PNG and WebP files.
+    #[serde(skip_serializing_if = "OrientationUse::is_default")]
+    pub orientation: OrientationUse,
+}
+
+/// What becomes of an EXIF orientation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrientationUse {
+    /// The image is turned upright, as viewers, `datasets` and `transformers.image_utils.load_image` show it.
+    #[default]
+    Apply,
+    /// The pixels stay as they are stored, as after `PIL.Image.open`.
+    Ignore,
+}
+
+impl OrientationUse {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl ImageOptions {
@@ -27,8 +45,12 @@ impl ImageOptions {
 
     /// SHA-256 over the hash of an image, `image`, and these options.
     pub fn hash(&self, image: &[u8]) -> [u8; 32] {
-        let Self { window, frame, axis, slice } = self;
-        let options = format!("viewed {window:?} {frame:?} {axis:?} {slice:?} ");
+        let Self { window, frame, axis, slice, orientation } = self;
+        let orientation = match orientation {
+            OrientationUse::Apply => "",
+            OrientationUse::Ignore => "as stored ",
+        };
+        let options = format!("viewed {window:?} {frame:?} {axis:?} {slice:?} {orientation}");
         Sha256::new().chain_update(options).chain_update(image).finalize().into()
     }
 }

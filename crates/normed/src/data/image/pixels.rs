@@ -22,6 +22,9 @@ pub struct Image {
     pub rgb: Vec<u8>,
 }
 
+/// Changes whenever a decoder gives other pixels for the same file, so that nothing computed from the old ones is used.
+pub const DECODERS_VERSION: &[u8] = b"image decoders 2\n";
+
 /// RGB with three equal channels.
 pub(super) fn gray(levels: impl Iterator<Item = u8>) -> Vec<u8> {
     levels.flat_map(|level| [level; 3]).collect()
