@@ -232,7 +232,7 @@ fn reports_can_be_evaluated_and_predicted() {
         failure(here, &["evaluate", "--model", "base", "--data", "data.jsonl", "--prompt", "a"]);
     assert!(code == Some(2) && text.contains("--task report"), "{text}");
     let (text, _) = failure(here, &["evaluate", "--model", "base", "--data", "reports.jsonl"]);
-    assert!(text.contains("`image` is missing"), "{text}");
+    assert!(text.contains("is read with the task `report`"), "{text}");
 }
 
 /// The recipe for IU X-Ray without its data: two views are planned.

@@ -47,7 +47,8 @@ fn conversations() -> Value {
 
 /// The recipe `tune.toml` of [`new_llava::make_llava`] over the conversations, in the run directory `name`.
 fn tune(root: &Path, name: &str, settings: &[&str]) -> Recipe {
-    let more = ["data.file=talks.json", "train.batch_size=3", "train.metric=loss"];
+    let file = format!("data.file={}", root.join("talks.json").display());
+    let more = [file.as_str(), "train.batch_size=3", "train.metric=loss"];
     let settings: Vec<_> = more.iter().chain(settings).map(|s| (*s).to_owned()).collect();
     let recipe = Recipe::open(&root.join("tune.toml"), &settings).unwrap();
     Recipe { output: root.join(name), ..recipe }
@@ -155,8 +156,9 @@ fn a_miss_reads_the_last_question_and_names_what_it_does_not_read() {
     tiny::make(root, "method = \"layer_norm\"", "epochs = 1");
     fs::write(root.join("talks.json"), conversations().to_string()).unwrap();
     let open = |settings: &[&str]| {
+        let file = format!("data.file={}", root.join("talks.json").display());
         let settings: Vec<_> =
-            ["data.file=talks.json"].iter().chain(settings).map(|s| (*s).to_owned()).collect();
+            [file.as_str()].iter().chain(settings).map(|s| (*s).to_owned()).collect();
         let recipe = Recipe::open(&root.join("recipe.toml"), &settings).unwrap();
         Recipe { output: root.join("run"), ..recipe }
     };
@@ -186,7 +188,7 @@ fn turns_of_a_row_are_in_one_split() {
     let root = dir.path();
     tiny::make(root, "method = \"layer_norm\"", "epochs = 1");
     fs::write(root.join("talks.json"), conversations().to_string()).unwrap();
-    let settings = ["data.file=talks.json".to_owned()];
+    let settings = [format!("data.file={}", root.join("talks.json").display())];
     let dataset = Recipe::open(&root.join("recipe.toml"), &settings).unwrap().data.open().unwrap();
     let dataset = dataset.dataset;
     let mut clusters = std::collections::BTreeMap::<String, usize>::new();
