@@ -27,8 +27,10 @@ const FLOORS: [(&str, &str); 15] = [
 ];
 
 /// What a floor may name of another, where that is not everything.
-const ONLY: [(&str, &str, &[&str]); 2] =
-    [("data", "ops", &["IGNORE_INDEX"]), ("metrics", "data", &["AnswerType"])];
+const ONLY: [(&str, &str, &[&str]); 2] = [
+    ("data", "ops", &["IGNORE_INDEX"]),
+    ("metrics", "data", &["AnswerType", "read_objects", "text_of"]),
+];
 
 /// Modules at the root of the library that every floor may name.
 const GROUND: [&str; 3] = ["error", "build", "range"];

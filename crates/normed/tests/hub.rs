@@ -445,6 +445,13 @@ fn an_output_directory_has_plain_files() {
     assert!(!output.join(WEIGHTS).exists() && !settings.cache.exists());
     let all: Vec<_> = fs::read_dir(&output).unwrap().collect();
     assert_eq!(all.len(), 1);
+    // A file of the user's own is not replaced without a word.
+    fs::write(output.join("config.json"), "mine").unwrap();
+    let text = failure(&settings, &options).to_string();
+    assert!(text.contains("config.json: exists already") && text.contains("--force"), "{text}");
+    assert_eq!(fs::read_to_string(output.join("config.json")).unwrap(), "mine");
+    fetched(&settings, &FetchOptions { overwrite: true, ..options.clone() });
+    assert_ne!(fs::read_to_string(output.join("config.json")).unwrap(), "mine");
     let revision = Some("../main".into());
     let text = failure(&settings, &FetchOptions { revision, ..options }).to_string();
     assert!(text.contains("not a branch"), "{text}");

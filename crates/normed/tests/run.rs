@@ -187,6 +187,45 @@ fn a_run_directory_is_never_overwritten() {
     }
 }
 
+/// Every image that the run uses is a part of what it was begun with: its pixels decide the weights.
+#[test]
+fn a_run_is_not_continued_with_other_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    tiny::make(root, LAYER_NORM, "epochs = 2");
+    finish(root, "whole", false);
+    stop_after(root, "run", 3, false);
+    let recipe = tiny::recipe(root, "run");
+    let options = RunOptions { resume: true, test: true, ..RunOptions::default() };
+    let checkpoint = fs::read(root.join("run/checkpoint/checkpoint.safetensors")).unwrap();
+    // Images of the training, the validation and the test split.
+    for name in ["6.png", "4.png", "5.png"] {
+        let path = root.join(name);
+        let (before, time) =
+            (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+        image::GrayImage::from_pixel(8, 8, image::Luma([9])).save(&path).unwrap();
+        // Time stamps that are set back hide nothing.
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        let error = run(&recipe, &options, &mut |_| {}).unwrap_err();
+        assert!(error.cause().contains("made with other data: the image "), "{error}");
+        assert!(error.cause().contains(name) && error.exit_code() == 2, "{error}");
+        // Without the record, the checkpoint itself knows the images that it learned from.
+        if name != "5.png" {
+            let record = root.join("run/checkpoint/images.jsonl");
+            let kept = fs::read(&record).unwrap();
+            fs::remove_file(&record).unwrap();
+            let error = run(&recipe, &options, &mut |_| {}).unwrap_err();
+            assert!(error.cause().contains("other data: an image has changed"), "{error}");
+            fs::write(&record, kept).unwrap();
+        }
+        fs::write(&path, before).unwrap();
+    }
+    assert_eq!(fs::read(root.join("run/checkpoint/checkpoint.safetensors")).unwrap(), checkpoint);
+    // The same bytes at another time are the same images.
+    finish(root, "run", true);
+    tiny::assert_same(&root.join("whole"), &root.join("run"));
+}
+
 #[test]
 fn methods_run_and_without_trained_parameters_there_is_no_adapter() {
     for method in ["none", "attention", "ffn"] {

@@ -21,6 +21,9 @@ pub struct FetchArgs {
     /// Target folder [default: the Hugging Face cache, shared with Python]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Replace files in the target folder that differ from the hub's
+    #[arg(long, requires = "output")]
+    pub force: bool,
     #[command(flatten)]
     pub verbosity: Verbosity,
 }

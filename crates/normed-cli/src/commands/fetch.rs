@@ -23,6 +23,7 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
         revision: args.revision.clone(),
         include: args.include.clone(),
         output: args.output.clone(),
+        overwrite: args.force,
         stop: interrupt::flag("stopping; press Ctrl-C again to abort at once")?,
         ..FetchOptions::new(kind, args.name.parse()?)
     };

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::plain_path::plain_path;
 use super::{Image, ImageOptions};
 
 /// Sets that are joined step by step.
@@ -79,18 +80,6 @@ fn place(path: &Path) -> Option<Place> {
 #[cfg(not(unix))]
 fn place(path: &Path) -> Option<Place> {
     fs::canonicalize(path).ok()
-}
-
-/// The absolute path, without `.`, `..` and repeated separators. Nothing is looked up.
-fn plain_path(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
-        match component {
-            Component::ParentDir => drop(plain.pop()),
-            other => plain.push(other),
-        }
-    }
-    plain
 }
 
 /// Images by name, and which of the names lead to the same image.

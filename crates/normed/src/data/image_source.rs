@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::content_hash::hash_of_file_at;
+use super::plain_path::plain_path;
 use super::{EmbeddedImage, Image, ImageOptions};
 use crate::Result;
 use crate::files::hex;
@@ -56,7 +57,7 @@ impl ImageSource {
     }
 
     /// The name of the image for the user: its file, or the id of what is drawn.
-    pub(super) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
             Self::Embedded(image) => image.place(),
@@ -72,6 +73,12 @@ impl ImageSource {
             Self::WithOptions(image, _) => image.file(),
             Self::Embedded(_) | Self::Drawn(_) => None,
         }
+    }
+
+    /// As [`ImageSource::key`], but the same for all paths of one file: other spellings, and symbolic links.
+    pub fn plain_key(&self) -> ImageKey {
+        let plain = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| plain_path(path));
+        self.file().map_or_else(|| self.key(), |path| ImageKey::Path(plain(path)))
     }
 
     /// Whether a generator draws the image.

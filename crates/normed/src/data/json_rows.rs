@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json_text::{Flaw, RawItem, split_list, split_object, split_sequence};
 use super::row::{Fields, Row};
@@ -43,6 +43,16 @@ pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
         return Err(Error::invalid(path.display(), cause).with_remedy(remedy));
     }
     Ok(rows)
+}
+
+/// Reads the rows of a JSON file as [`json_rows`] does: the place and the fields of each.
+///
+/// # Errors
+///
+/// As [`json_rows`]; if a row is not JSON, or no object.
+pub(crate) fn read_objects(path: &Path) -> Result<Vec<(String, Map<String, Value>)>> {
+    let row = |row: Row| Ok((row.place.clone(), row.into_object()?));
+    json_rows(path)?.into_iter().map(row).collect()
 }
 
 /// Reads a JSON file that holds one object: the rows of each list in it, by the list's key.

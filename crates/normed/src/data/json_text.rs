@@ -165,7 +165,10 @@ pub(super) fn find_foreign(json: &str) -> Option<String> {
             b'"' => {
                 let mut cursor = Cursor { text: json, at };
                 cursor.string().ok()?;
-                key = &json[at + 1..cursor.at];
+                // Other texts are values, such as the elements of a list.
+                if json[cursor.at + 1..].trim_start().starts_with(':') {
+                    key = &json[at + 1..cursor.at];
+                }
                 at = cursor.at;
             }
             b'\'' => return Some("has texts in single quotes, as Python prints them".into()),

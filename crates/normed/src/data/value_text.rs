@@ -18,7 +18,7 @@ const MAX_WHOLE: f64 = 9_007_199_254_740_992.0;
 /// # Errors
 ///
 /// If it is a list or an object, or a number with more digits than were kept; the cause says what it is.
-pub(super) fn text_of(value: &Value) -> Result<Option<String>, String> {
+pub(crate) fn text_of(value: &Value) -> Result<Option<String>, String> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),

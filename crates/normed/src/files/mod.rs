@@ -11,6 +11,7 @@ mod hash;
 mod hex;
 mod output;
 mod read;
+mod stamp;
 mod write;
 
 pub use destination::{is_standard_output, is_stream, open_descriptor};
@@ -22,4 +23,5 @@ pub use read::{
     CONFIG_LIMIT, IMAGE_LIMIT, TABLE_LIMIT, TOKENIZER_LIMIT, open_regular, read_bounded, read_json,
     read_once, read_text, read_text_once,
 };
+pub use stamp::FileStamp;
 pub use write::{TEMPORARY_PREFIX, write_atomically};

@@ -34,6 +34,8 @@ pub struct FetchOptions {
     pub include: Vec<String>,
     /// Folder for the files, instead of the cache.
     pub output: Option<PathBuf>,
+    /// Whether files in that folder are replaced where they differ from the hub's.
+    pub overwrite: bool,
     /// Setting it from outside stops the fetch. What has arrived is kept for the next fetch.
     pub stop: Arc<AtomicBool>,
     /// Pause after the first failure; it doubles after each further failure.
@@ -49,6 +51,7 @@ impl FetchOptions {
             revision: None,
             include: Vec::new(),
             output: None,
+            overwrite: false,
             stop: Arc::default(),
             first_wait: Duration::from_secs(1),
         }
@@ -226,11 +229,14 @@ impl Transfer<'_> {
         let remote = client
             .with_retries(path, report, |_| (0, RemoteFile::open(client, repo, commit, path)))?;
         let checked = match &options.output {
-            Some(output) => fetch_file(client, repo, &remote, &output.join(path), report)?,
+            Some(output) => {
+                let target = output.join(path);
+                fetch_file(client, repo, &remote, (&target, options.overwrite), report)?
+            }
             None => {
                 let _held = lock(client, cached, &remote, report)?;
                 let blob = cached.blob(&remote.etag);
-                let checked = fetch_file(client, repo, &remote, &blob, report)?;
+                let checked = fetch_file(client, repo, &remote, (&blob, true), report)?;
                 cached.link(commit, path, &remote.etag)?;
                 checked
             }
@@ -239,12 +245,13 @@ impl Transfer<'_> {
     }
 }
 
-/// Fetches `remote` to `target`, unless it is there. Returns whether it was verified by a checksum.
+/// Fetches `remote` to `target`, unless it is there. A file that differs is an error, unless it may be
+/// overwritten. Returns whether it was verified by a checksum.
 fn fetch_file(
     client: &Client<'_>,
     repo: &RepoRevision<'_>,
     remote: &RemoteFile<'_>,
-    target: &Path,
+    (target, overwrite): (&Path, bool),
     report: &mut dyn FnMut(&Event),
 ) -> Result<bool, RequestError> {
     let RemoteFile { path, size, .. } = *remote;
@@ -252,6 +259,13 @@ fn fetch_file(
         |was_here, checked| Event::Finished { path: path.to_owned(), size, was_here, checked };
     if target.exists() {
         match remote.matches(client, target)? {
+            Some(false) if !overwrite => {
+                let cause = "exists already, and differs from the file on the hub";
+                let error = Error::invalid(target.display(), cause);
+                return Err(error
+                    .with_remedy("name another --output, or overwrite it with --force")
+                    .into());
+            }
             Some(false) => report(&Event::Differs { place: target.to_owned() }),
             checked => {
                 report(&finished(true, checked.is_some()));

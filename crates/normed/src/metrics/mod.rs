@@ -27,6 +27,7 @@ mod significance;
 mod sums;
 #[cfg(test)]
 pub(crate) mod test_predictions;
+mod text_field;
 
 pub use answer::{NormalizedAnswer, STRICT_PROTOCOL};
 pub use bootstrap::Interval;

@@ -4,21 +4,28 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::data::AnswerType;
-use crate::files::{TABLE_LIMIT, read_once, write_atomically};
+use crate::data::read_objects;
+use crate::files::write_atomically;
+use crate::metrics::text_field::{optional_text, text};
 use crate::{Error, Result};
 
 /// A prediction for one example: a line of predictions.jsonl.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The example's id.
+    #[serde(deserialize_with = "text")]
     pub id: String,
     /// The question, as written.
+    #[serde(deserialize_with = "text")]
     pub question: String,
     /// What the model generated.
+    #[serde(deserialize_with = "text")]
     pub prediction: String,
     /// The answer, as written.
+    #[serde(deserialize_with = "text")]
     pub target: String,
     /// `OPEN`, `CLOSED` or `REPORT`.
     pub answer_type: AnswerType,
@@ -34,7 +41,7 @@ pub struct Prediction {
     pub target_cut: bool,
     /// The cluster for intervals: the example's group, else its image. Lines without this field are all in
     /// one cluster, so that they get no interval.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub cluster: String,
     /// The seed of the run it is from, where the predictions of several runs are scored as one set.
     #[serde(skip)]
@@ -59,45 +66,42 @@ fn is_false(value: &bool) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExampleAttributes {
     /// The type of question, such as `presence`.
+    #[serde(default, deserialize_with = "optional_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question_type: Option<String>,
     /// The imaging modality, such as `CT`.
+    #[serde(default, deserialize_with = "optional_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modality: Option<String>,
     /// The organ or body part shown.
+    #[serde(default, deserialize_with = "optional_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organ: Option<String>,
 }
 
-/// Reads predictions from a JSON Lines file; blank lines are skipped.
+/// Reads predictions from a JSON Lines file, or from a list of them.
 ///
 /// # Errors
 /// If the file cannot be read, or a line is not a prediction.
 pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
-    read_json_lines(
+    read_rows(
         path,
-        "each line must be {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
+        "each row must be {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
          num_target_tokens, cluster}",
     )
 }
 
-/// Reads one JSON object per line; blank lines are skipped. `hint` describes a line, for errors.
-pub(super) fn read_json_lines<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
-    let bytes = read_once(path, TABLE_LIMIT)?;
-    let mut lines = Vec::new();
-    for (i, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        // The parser sees one line, so its "line 1" would mislead: only its column is kept.
-        lines.push(serde_json::from_slice(line).map_err(|e| {
-            let (cause, column) = (e.to_string(), e.column());
-            let cause = cause.split(" at line ").next().unwrap_or(&cause);
-            Error::invalid(format!("{}:{}:{column}", path.display(), i + 1), cause)
-                .with_remedy(hint)
-        })?);
-    }
-    Ok(lines)
+/// Reads the rows of a JSON Lines file or a JSON list. `hint` describes a row, for errors.
+pub(super) fn read_rows<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Vec<T>> {
+    let rows = read_objects(path).map_err(|error| match error.remedy() {
+        Some(_) => error,
+        None => error.with_remedy(hint),
+    })?;
+    let row = |(place, fields)| {
+        serde_json::from_value(Value::Object(fields))
+            .map_err(|error| Error::invalid(place, error).with_remedy(hint))
+    };
+    rows.into_iter().map(row).collect()
 }
 
 /// Writes predictions, one JSON object a line: `path` holds all of them or is untouched.
@@ -164,10 +168,12 @@ mod tests {
         let path = dir.path().join("predictions.jsonl");
         let good = serde_json::to_string(&prediction("1")).expect("json");
         for (bad, want) in [
-            ("{", ":3:1: EOF while parsing an object"),
-            ("{\"id\": 7}", ":3:8: invalid type: integer `7`"),
-            ("{\"id\": \"7\"}", ":3:11: missing field `question`"),
+            ("{", ":3: the row is not JSON: column 1: EOF while parsing an object"),
+            ("{\"id\": [7]}", ":3: [7] is a list, not a text or a number"),
+            ("{\"id\": null}", ":3: null is where a text or a number is expected"),
+            ("{\"id\": 7}", ":3: missing field `question`"),
             (&good.replace("CLOSED", "YESNO"), "unknown variant `YESNO`"),
+            (&good.replace("0.30000000000000004", "NaN"), ":3: `nll` is NaN"),
         ] {
             std::fs::write(&path, format!("{good}\n\n{bad}\n")).expect("written");
             let error = read_predictions(&path).expect_err("a broken line").to_string();
@@ -175,6 +181,24 @@ mod tests {
         }
         std::fs::write(&path, b"\xff\xfe\n").expect("written");
         assert!(read_predictions(&path).is_err());
+    }
+
+    #[test]
+    fn ids_may_be_numbers_and_the_rows_a_list() {
+        let dir = directory();
+        let path = dir.path().join("predictions.json");
+        let good = serde_json::to_string(&prediction("7")).expect("json");
+        let numbered = good.replace("\"id\":\"7\"", "\"id\":7").replace("\"a.png\"", "7.0");
+        assert_ne!(numbered, good);
+        let other = good.replace("\"7\"", "\"8\"");
+        for text in [format!("[{numbered},\n{other}]"), format!("{numbered}\n\n{other}\n")] {
+            std::fs::write(&path, text).expect("written");
+            let read = read_predictions(&path).expect("read");
+            assert_eq!(
+                read,
+                [Prediction { cluster: "7".into(), ..prediction("7") }, prediction("8")]
+            );
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// Everything that changes during a run, except tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// Fingerprint of the base model and the data, which must not change before a resume.
+    /// Fingerprints of the base model, the data's rows and its images, which must not change before a resume.
     pub fingerprint: String,
     /// Epochs completed.
     pub epoch: usize,
@@ -151,11 +151,7 @@ impl State {
             return Err(damaged(&"its checksum is wrong"));
         }
         let header: Header = serde_json::from_str(header).map_err(|e| damaged(&e))?;
-        if header.progress.fingerprint != self.progress.fingerprint {
-            let cause = "it was made with another base model or other data";
-            return Err(Error::invalid(path.display(), cause)
-                .with_remedy("restore the model and the data, or choose another --output"));
-        }
+        check_fingerprint(path, &header.progress.fingerprint, &self.progress.fingerprint)?;
         let take = |kind: &str, name: &str, shape: &[usize]| -> Result<Tensor> {
             let key = key(kind, name);
             let tensor = tensors.get(key.as_str()).filter(|t| t.shape() == shape);
@@ -182,6 +178,28 @@ impl State {
         *self = state;
         Ok(())
     }
+}
+
+/// Checks that what was made in the run with the fingerprint `made`, at `path`, is of the run with the
+/// fingerprint `own`. Both name the base model, the rows and the images.
+pub(super) fn check_fingerprint(path: &Path, made: &str, own: &str) -> Result<()> {
+    if made == own {
+        return Ok(());
+    }
+    let names = [
+        "another base model",
+        "other data: its rows have changed",
+        "other data: an image has changed",
+    ];
+    let pairs = made.split(' ').zip(own.split(' ')).zip(names);
+    let changed: Vec<_> =
+        pairs.filter(|((made, own), _)| made != own).map(|(_, name)| name).collect();
+    let changed = match changed.is_empty() {
+        true => "another version of normed".to_owned(),
+        false => changed.join(", and "),
+    };
+    Err(Error::invalid(path.display(), format!("it was made with {changed}"))
+        .with_remedy("restore the model and the data, or choose another --output"))
 }
 
 fn key(kind: &str, name: &str) -> String {
@@ -314,6 +332,9 @@ mod tests {
         state2.progress.fingerprint = "another".into();
         let error = state2.restore(&mut params2, &path).unwrap_err();
         assert!(error.to_string().contains("another base model"), "{error}");
+        state2.progress.fingerprint = "this run with more".into();
+        let error = state2.restore(&mut params2, &path).unwrap_err();
+        assert!(error.to_string().contains("another version of normed"), "{error}");
         assert_eq!(state2.progress.step, 0);
     }
 }

@@ -85,6 +85,11 @@ impl RunDirectory {
         self.path.join(CHECKPOINT).join("checkpoint.safetensors")
     }
 
+    /// The path of the record of the run's images, which is deleted with the checkpoint.
+    pub fn image_record(&self) -> PathBuf {
+        self.path.join(CHECKPOINT).join("images.jsonl")
+    }
+
     /// The path of the feature cache, unless the recipe sets another. It is deleted with the checkpoint.
     pub fn feature_cache(&self) -> PathBuf {
         self.path.join(CHECKPOINT).join("states")

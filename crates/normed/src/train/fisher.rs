@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::check_fingerprint;
 use super::completion::{Interruption, interrupt_if};
 use super::directory::RunDirectory;
 use super::event::{Event, Subject};
@@ -27,7 +28,7 @@ const CSV: &str = "fisher.csv";
 /// Contents of fisher.json.
 #[derive(Serialize, Deserialize)]
 struct StoredRanking {
-    /// Fingerprint of the base model and the data.
+    /// Fingerprints of the base model, the data's rows and its images.
     fingerprint: String,
     /// Number of examples that the information was estimated from.
     examples: usize,
@@ -73,11 +74,7 @@ fn read_ranking(directory: &RunDirectory, fingerprint: &str) -> Result<Option<St
         return Ok(None);
     }
     let stored: StoredRanking = read_json(&path)?;
-    if stored.fingerprint != fingerprint {
-        let cause = "it was made with another base model or other data";
-        return Err(Error::invalid(path.display(), cause)
-            .with_remedy("restore the model and the data, or choose another --output"));
-    }
+    check_fingerprint(&path, &stored.fingerprint, fingerprint)?;
     Ok(Some(stored))
 }
 

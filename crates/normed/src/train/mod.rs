@@ -70,6 +70,7 @@ mod finish;
 mod finite;
 mod fisher;
 mod fit_data;
+mod image_record;
 mod loss_curve;
 mod machine_speed;
 mod model_card;

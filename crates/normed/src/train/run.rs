@@ -12,6 +12,7 @@ use super::event::{Event, Outcome};
 use super::event_log::EventLog;
 use super::fisher::select_norms;
 use super::fit_data::fit_data;
+use super::image_record::ImageRecord;
 use super::param_groups::check_group_lrs;
 use super::prepare::{open_tuned_base, resolve_for_memory};
 use super::schedule::learning_rate;
@@ -124,7 +125,9 @@ impl<'a> Run<'a> {
         if let Base::Model(_) = recipe.base {
             check_adapter(&loaded.params)?;
         }
-        let fingerprint = format!("{} {}", loaded.content_hash, splits.fingerprint);
+        directory.make_checkpoint_directory()?;
+        let images = ImageRecord::update(&splits, options.test, &directory)?;
+        let fingerprint = format!("{} {} {images}", loaded.content_hash, splits.fingerprint);
         let data = (&splits, fingerprint.as_str());
         let norms_selected =
             select_norms(recipe, &mut loaded, data, &directory, &options.stop, on_event)?;
@@ -164,7 +167,6 @@ impl<'a> Run<'a> {
             norms_selected,
             tuned,
         })?;
-        run.directory.make_checkpoint_directory()?;
         Ok(run)
     }
 

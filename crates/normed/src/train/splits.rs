@@ -1,11 +1,11 @@
 //! The training, validation and test examples of a run.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
-use crate::data::{Dataset, Example, ImageOverlap, Split};
+use crate::data::{Dataset, Example, ImageKey, ImageOverlap, ImageSource, Split};
 use crate::files::hex;
 use crate::recipe::{BestBy, TrainSpec};
 use crate::{Error, Result};
@@ -24,6 +24,8 @@ pub(super) struct Splits {
     pub held_out: usize,
     /// [`fingerprint_data`] of the data set.
     pub fingerprint: String,
+    /// What [`Splits::overlap`] found.
+    overlap: OnceLock<Option<ImageOverlap>>,
 }
 
 impl Splits {
@@ -33,11 +35,12 @@ impl Splits {
         let (mut train, mut validate, mut test) = (Vec::new(), Vec::new(), Vec::new());
         let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut fingerprint = Fingerprint::default();
+        let mut names = GroupNames::default();
         for i in 0..dataset.len() {
             let example = dataset.get(i)?;
             match example.split {
                 Split::Train => {
-                    groups.entry(split_group(&example)).or_default().push(i);
+                    groups.entry(names.of(&example)).or_default().push(i);
                     train.push(i);
                 }
                 Split::Validate => validate.push(i),
@@ -71,15 +74,21 @@ impl Splits {
             train.sort_unstable();
         }
         if spec.fraction < 1.0 {
-            train = pick_fraction(&*dataset, train, f64::from(spec.fraction), seed)?;
+            train = pick_fraction(&*dataset, train, &mut names, (f64::from(spec.fraction), seed))?;
         }
         let fingerprint = fingerprint.finish();
-        Ok(Self { dataset, train, validate, test, held_out, fingerprint })
+        let overlap = OnceLock::new();
+        Ok(Self { dataset, train, validate, test, held_out, fingerprint, overlap })
     }
 
-    /// Test images that are also in the training split; none if images are not read from files.
+    /// Test images that are also in the training split; none if images are not read from files. They are
+    /// searched for once, which decodes every image.
     pub fn overlap(&self) -> Result<Option<ImageOverlap>> {
-        ImageOverlap::find(&*self.dataset, &self.train, &self.test)
+        if let Some(known) = self.overlap.get() {
+            return Ok(known.clone());
+        }
+        let found = ImageOverlap::find(&*self.dataset, &self.train, &self.test)?;
+        Ok(self.overlap.get_or_init(|| found).clone())
     }
 
     /// The warning that examples were held out, if any were.
@@ -109,13 +118,13 @@ pub(super) fn pick_evenly(all: &[usize], count: Option<usize>) -> (Vec<usize>, V
 fn pick_fraction(
     dataset: &dyn Dataset,
     train: Vec<usize>,
-    fraction: f64,
-    seed: u64,
+    names: &mut GroupNames,
+    (fraction, seed): (f64, u64),
 ) -> Result<Vec<usize>> {
     let mut groups: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
     for i in train {
         // The prefix makes the order another one than that in which validation images are held out.
-        let name = format!("part of {}", split_group(&dataset.get(i)?));
+        let name = format!("part of {}", names.of(&dataset.get(i)?));
         groups.entry(order_key(seed, &name)).or_default().push(i);
     }
     let count = ((fraction * groups.len() as f64).round() as usize).max(1);
@@ -156,12 +165,22 @@ impl Fingerprint {
     }
 }
 
-/// The group of an example, or its image where it has none. The examples of one group are never in two
-/// splits.
-fn split_group(example: &Example) -> String {
-    match &example.group {
-        Some(group) => format!("group {group}"),
-        None => format!("image {}", example.image_name),
+/// The names of groups. The examples of one group are never in two splits.
+#[derive(Default)]
+struct GroupNames {
+    /// The name of each image or set of images, by what it is whatever its path's spelling: the first name.
+    images: HashMap<Vec<ImageKey>, String>,
+}
+
+impl GroupNames {
+    /// The name of an example's group, or of its images where it has none.
+    fn of(&mut self, example: &Example) -> String {
+        if let Some(group) = &example.group {
+            return format!("group {group}");
+        }
+        let images = example.images.iter().map(ImageSource::plain_key).collect();
+        let name = self.images.entry(images).or_insert_with(|| example.image_name.clone());
+        format!("image {name}")
     }
 }
 
@@ -173,7 +192,7 @@ fn order_key(seed: u64, group: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{AnswerType, Attributes, ImageSource};
+    use crate::data::{AnswerType, Attributes};
 
     /// Three questions about each of `images` images; two images are of one patient.
     fn dataset(images: usize, grouped: bool) -> Arc<dyn Dataset> {
@@ -222,6 +241,22 @@ mod tests {
             let other = Splits::new(dataset(20, grouped), &spec, 2).unwrap();
             assert_ne!(other.validate, splits.validate);
         }
+    }
+
+    #[test]
+    fn an_image_is_one_under_every_spelling_of_its_path() {
+        let rows = dataset(20, false);
+        let spelled = |i: usize| {
+            let mut example = rows.get(i).unwrap();
+            let name = ["N.png", "./N.png", "x/../N.png"][i % 3].replace('N', &(i / 3).to_string());
+            (example.images, example.image_name) = (vec![ImageSource::File((&name).into())], name);
+            example
+        };
+        let spec = TrainSpec { holdout: 0.2, ..TrainSpec::default() };
+        let spelled: Arc<dyn Dataset> = Arc::new((0..60).map(spelled).collect::<Vec<_>>());
+        let splits = Splits::new(spelled, &spec, 1).unwrap();
+        assert_eq!((splits.held_out, splits.validate.len()), (4, 12));
+        assert_eq!(splits.validate, Splits::new(rows, &spec, 1).unwrap().validate);
     }
 
     #[test]

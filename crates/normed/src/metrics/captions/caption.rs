@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::metrics::predictions::read_json_lines;
+use crate::metrics::predictions::read_rows;
+use crate::metrics::text_field::{optional_text, text, texts};
 use crate::{Error, Result};
 
 /// A generated text and its references.
@@ -24,11 +25,15 @@ pub struct Caption {
 
 #[derive(Deserialize)]
 struct Line {
+    #[serde(deserialize_with = "text")]
     id: String,
+    #[serde(deserialize_with = "text")]
     prediction: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "texts")]
     references: Vec<String>,
+    #[serde(default, deserialize_with = "optional_text")]
     target: Option<String>,
+    #[serde(default, deserialize_with = "optional_text")]
     cluster: Option<String>,
 }
 
@@ -54,8 +59,9 @@ impl From<Line> for Caption {
 /// # Errors
 /// If the file cannot be read or has no lines, an id occurs twice, or a text has no reference.
 pub fn read_captions(path: &Path) -> Result<Vec<Caption>> {
-    let hint = "each line must be {id, prediction, references: [..]}, or have target instead of references";
-    let captions: Vec<Caption> = read_json_lines(path, hint)?;
+    let hint =
+        "each row must be {id, prediction, references: [..]}, or have target instead of references";
+    let captions: Vec<Caption> = read_rows(path, hint)?;
     let mut ids = BTreeSet::new();
     for caption in &captions {
         let place = format!("{}, `{}`", path.display(), caption.id);
@@ -96,7 +102,22 @@ mod tests {
                 cluster: "1".into(),
             }]
         );
+        // COCO's ids are whole numbers, and its references lists.
+        let coco = "[{\"id\": 0, \"prediction\": 2, \"references\": [\"b\", 3]}, {\"id\": 1, \"prediction\": \"a\", \"references\": \"b\"}]";
+        let coco = read(coco).expect("a list");
+        assert_eq!((coco[0].id.as_str(), coco[0].cluster.as_str()), ("0", "0"));
+        assert_eq!(
+            (&coco[0].references[..], coco[0].prediction.as_str()),
+            (&["b".to_owned(), "3".to_owned()][..], "2")
+        );
+        assert_eq!(coco[1].references, ["b"]);
         for (text, want) in [
+            ("{\"id\":1,\"prediction\":\"a\",\"references\":[\"b\", NaN]}", "`references` is NaN"),
+            ("{\"id\":1,\"prediction\":\"a\",\"references\":[null]}", "null is where a text"),
+            (
+                "{\"id\":1,\"prediction\":\"a\",\"target\":\"b\"}\n{\"id\":\"1\",\"prediction\":\"a\",\"target\":\"b\"}",
+                "twice",
+            ),
             ("{\"id\":\"1\",\"prediction\":\"a\"}", "no reference"),
             (
                 "{\"id\":\"1\",\"prediction\":\"a\",\"references\":[\"b\"]}\n".repeat(2).as_str(),

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::data::AnswerType;
-use crate::metrics::predictions::{ExampleAttributes, read_json_lines};
+use crate::metrics::predictions::{ExampleAttributes, read_rows};
+use crate::metrics::text_field::text;
 use crate::{Error, Result};
 
 /// A question with its generated and its true answer. A line of predictions.jsonl is one; fewer fields
@@ -14,15 +15,18 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct AnsweredQuestion {
     /// The id of the question.
+    #[serde(deserialize_with = "text")]
     pub id: String,
     /// What the model generated.
+    #[serde(deserialize_with = "text")]
     pub prediction: String,
     /// The true answer, as written.
+    #[serde(deserialize_with = "text")]
     pub target: String,
     /// `OPEN` or `CLOSED`.
     pub answer_type: AnswerType,
     /// The cluster for intervals; lines without this field are all in one cluster.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub cluster: String,
     /// Summed negative log-likelihood of the true answer in nats; needed for calibration only.
     pub nll: Option<f64>,
@@ -37,9 +41,9 @@ pub struct AnsweredQuestion {
 ///
 /// If the file cannot be read or has no lines, a line is a report, or an id occurs twice.
 pub fn read_answers(path: &Path) -> Result<Vec<AnsweredQuestion>> {
-    let hint = "each line must be {id, prediction, target, answer_type: OPEN or CLOSED, cluster}; question_type, \
+    let hint = "each row must be {id, prediction, target, answer_type: OPEN or CLOSED, cluster}; question_type, \
                 modality and organ are optional";
-    let answers: Vec<AnsweredQuestion> = read_json_lines(path, hint)?;
+    let answers: Vec<AnsweredQuestion> = read_rows(path, hint)?;
     if answers.is_empty() {
         return Err(Error::invalid(path.display(), "the file has no lines").with_remedy(hint));
     }
