@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::conversation::{CONVERSATION_KEYS, ConversationRow, has_conversation};
+use super::conversation::{CONVERSATION_KEYS, ConversationRow, has_conversation, own_images};
 use super::image_survey::ImageSurvey;
 use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
@@ -140,12 +140,7 @@ impl RowReader<'_> {
 
     /// The examples of a conversation. Its images may be none, and its id is the row's number if it has none.
     fn conversation(&self, fields: &Fields<'_>, number: usize) -> Result<Vec<Example>, String> {
-        let is_empty = |key: &str| match fields.value(key) {
-            None => true,
-            Some(value) => value.as_array().is_some_and(Vec::is_empty),
-        };
-        let names =
-            if is_empty("image") && is_empty("images") { Vec::new() } else { fields.views()? };
+        let names = own_images(fields)?;
         let row = Example {
             id: fields.optional_text("id")?.unwrap_or_else(|| number.to_string()),
             images: names.iter().map(|name| self.image(name)).collect(),

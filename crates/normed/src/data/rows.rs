@@ -71,6 +71,8 @@ pub(super) fn collect_examples(
             Err(cause) => broken_rows.push((place, cause)),
         }
     }
+    // Every example of a row has the row's cause.
+    broken_rows.dedup();
     let skipped: Vec<String> = match reading.on_bad_example {
         OnBadExample::Stop if !broken_rows.is_empty() => return Err(refuse(broken_rows)),
         _ => broken_rows.into_iter().map(|(place, cause)| format!("{place}: {cause}")).collect(),
@@ -90,7 +92,7 @@ pub(super) fn collect_examples(
 const MAX_LISTED: usize = 10;
 
 /// The error of broken rows: the place and the cause of each, at least one.
-fn refuse(mut rows: Vec<(String, String)>) -> Error {
+pub(super) fn refuse(mut rows: Vec<(String, String)>) -> Error {
     const REMEDY: &str = "correct the row, or skip broken rows: on_bad_example = \"skip\"";
     if let [_] = rows[..] {
         let (place, cause) = rows.remove(0);

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Split;
+use super::conversation::image_names;
 use super::image_identity::{DisjointSets, ImageSets};
 use super::json_rows::json_rows;
 use super::jsonl::image_directory;
@@ -85,9 +86,12 @@ pub struct SplitRows {
 }
 
 /// What a row may share with others.
+#[derive(Default)]
 struct RowKey {
     images: Vec<String>,
     group: Option<String>,
+    /// The row itself, if it has neither.
+    text: String,
 }
 
 impl SplitRows {
@@ -99,14 +103,18 @@ impl SplitRows {
     pub fn open(file: &Path, image_root: Option<&Path>) -> Result<Self> {
         let (mut objects, mut keys) = (Vec::new(), Vec::new());
         for row in json_rows(file)? {
-            let mut key = RowKey { images: Vec::new(), group: None };
+            let mut key = RowKey::default();
             // Where a row has no fields, into_object says what is wrong.
             if let Some(fields) = row.fields() {
                 let wrong = |cause| Error::invalid(&row.place, cause);
-                key.images = fields.views().map_err(wrong)?;
+                key.images = image_names(&fields).map_err(wrong)?;
                 key.group = fields.group().map_err(wrong)?;
             }
-            objects.push(row.into_object()?);
+            let object = row.into_object()?;
+            if key.images.is_empty() && key.group.is_none() {
+                key.text = Value::Object(object.clone()).to_string();
+            }
+            objects.push(object);
             keys.push(key);
         }
         let directory = image_directory(file, image_root).to_owned();
@@ -210,10 +218,10 @@ fn clusters(
             joined.push((group.to_owned(), first.to_owned()));
         }
     }
-    // A cluster is named by the first of its images' names in alphabetical order.
+    // A cluster is named by the first of its images' names in alphabetical order, one without by its text.
     let mut named: BTreeMap<usize, (&str, Vec<usize>)> = BTreeMap::new();
     for (i, key) in keys.iter().enumerate() {
-        let own = key.images.iter().min().or(key.group.as_ref()).map_or("", String::as_str);
+        let own = key.images.iter().min().or(key.group.as_ref()).unwrap_or(&key.text).as_str();
         let (name, rows) = named.entry(sets.root(i)).or_insert((own, Vec::new()));
         *name = (*name).min(own);
         rows.push(i);
@@ -353,6 +361,20 @@ mod tests {
             let (rows, joined) = assign_in(dir.path(), true, row);
             assert_eq!((count_divided_of_three(&rows), joined.groups.len()), (0, 0));
         }
+    }
+
+    #[test]
+    fn conversations_without_an_image_are_drawn_one_by_one() {
+        let row = |i: usize| {
+            let turns = json!([{"role": "user", "content": format!("Is it {i}?")},
+                {"role": "assistant", "content": "no"}]);
+            json!({ "messages": turns })
+        };
+        let rows: Vec<_> = (0..100).map(row).collect();
+        let (rows, sizes) = assign(&rows, &RULE).unwrap();
+        assert_eq!((sizes[1].rows, sizes[2].rows), (10, 20));
+        assert!(rows[..50].iter().any(|row| row["split"] == "test"));
+        assert!(rows[50..].iter().any(|row| row["split"] == "test"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::rows::refuse;
 use super::{Collator, Dataset, Example, OnBadExample, Subset, TextRule};
 use crate::{Error, Result};
 
@@ -51,19 +52,23 @@ impl TextFit<'_> {
     pub fn apply(&self, dataset: Arc<dyn Dataset>) -> Result<FittedDataset> {
         let fits: Vec<_> =
             (0..dataset.len()).into_par_iter().map(|i| self.measure(&dataset.get(i)?)).collect();
-        let (mut kept, mut fitting, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut kept, mut fitting, mut broken) = (Vec::new(), Vec::new(), Vec::<Error>::new());
         for (i, fit) in fits.into_iter().enumerate() {
-            match (fit, self.on_bad_example) {
-                (Ok(fit), _) => {
+            match fit {
+                Ok(fit) => {
                     kept.push(i);
                     fitting.push(fit);
                 }
-                (Err(error), OnBadExample::Skip) => {
-                    skipped.push(format!("{}: {}", error.place(), error.cause()));
-                }
-                (Err(error), OnBadExample::Stop) => return Err(error),
+                Err(error) => broken.push(error),
             }
         }
+        if self.on_bad_example == OnBadExample::Stop && !broken.is_empty() {
+            let row = |error: &Error| (error.place().to_owned(), error.cause().to_owned());
+            let rows: Vec<_> = broken.iter().map(row).collect();
+            return Err(if broken.len() == 1 { broken.remove(0) } else { refuse(rows) });
+        }
+        let row = |error: Error| format!("{}: {}", error.place(), error.cause());
+        let mut skipped: Vec<String> = broken.into_iter().map(row).collect();
         if let Some(most) = self.check_room(&fitting)? {
             let lacks_room = |fit: &ExampleFit| fit.room.is_some_and(|room| room < most);
             let mut left = fitting.iter().map(|fit| !lacks_room(fit));
@@ -222,7 +227,8 @@ mod tests {
             let fitted = fit(rows(), 4, OnBadExample::Skip).unwrap();
             assert_eq!(fitted.dataset.get(0).unwrap().id, "good");
             assert!(fitted.dataset.len() == 1 && fitted.skipped[0].contains(cause));
-            assert!(fit(vec![broken], 4, OnBadExample::Skip).is_err());
+            let error = fit(vec![broken.clone(), broken], 4, OnBadExample::Stop).err().unwrap();
+            assert!(error.to_string().contains("2 rows are broken"), "{error}");
         }
     }
 

@@ -124,6 +124,10 @@ pub fn read_text_once(path: &Path, limit: u64) -> Result<String> {
 }
 
 fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String> {
+    if let Some((what, remedy)) = foreign_form(&bytes) {
+        return Err(Error::invalid(path.display(), format!("is {what}, not UTF-8 text"))
+            .with_remedy(remedy));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let end = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count();
@@ -131,6 +135,24 @@ fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String> {
             .with_remedy("save the file as UTF-8")
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// What a file is that is no UTF-8 text by its first bytes, and what to do.
+fn foreign_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const SAVE: &str = "save the file as UTF-8";
+    const DECOMPRESS: &str = "decompress it first";
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(("UTF-16 text", SAVE)),
+        // Without a byte-order mark, ASCII has a zero in every second byte.
+        [0, first, ..] | [first, 0, ..] if *first != 0 => Some(("UTF-16 text", SAVE)),
+        [0x1f, 0x8b, ..] => Some(("compressed with gzip", DECOMPRESS)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("compressed with zstd", DECOMPRESS)),
+        [b'P', b'K', 3, 4, ..] => Some(("a zip archive", "unpack it first")),
+        [b'P', b'A', b'R', b'1', ..] => {
+            Some(("a parquet file", "read it as one: name = \"parquet\" in [data] of a recipe"))
+        }
+        _ => None,
+    }
 }
 
 /// Reads the JSON file at `path`, of at most [`CONFIG_LIMIT`] bytes, as a `T`.
@@ -226,6 +248,30 @@ mod tests {
         assert_eq!(read_text(&path, 10).unwrap(), "a");
         fs::write(&path, b"a\n\xff").unwrap();
         assert!(read_text(&path, 10).unwrap_err().place().ends_with("file:2"));
+    }
+
+    #[test]
+    fn what_is_no_text_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let utf16 = |mark: &str, swap: bool| -> Vec<u8> {
+            let unit = |unit| if swap { u16::to_be_bytes(unit) } else { u16::to_le_bytes(unit) };
+            format!("{mark}[{{}}]").encode_utf16().flat_map(unit).collect()
+        };
+        for (bytes, cause) in [
+            (utf16("\u{feff}", false), "is UTF-16 text"),
+            (utf16("\u{feff}", true), "is UTF-16 text"),
+            (utf16("", false), "is UTF-16 text"),
+            (utf16("", true), "is UTF-16 text"),
+            (b"\x1f\x8b\x08".to_vec(), "compressed with gzip"),
+            (b"PAR1...".to_vec(), "a parquet file"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let error = read_text(&path, 100).unwrap_err().to_string();
+            assert!(error.contains(cause) && error.contains("hint: "), "{error}");
+        }
+        fs::write(&path, "[]").unwrap();
+        assert_eq!(read_text(&path, 100).unwrap(), "[]");
     }
 
     #[test]

@@ -22,6 +22,25 @@ fn find_list<'a>(fields: &Fields<'a>) -> Option<(&'static str, &'a Value)> {
     keys.iter().find_map(|&key| Some((key, fields.value(key)?)))
 }
 
+/// The names of a conversation's images in the row itself, which may be none.
+pub(in crate::data) fn own_images(fields: &Fields<'_>) -> Result<Vec<String>, String> {
+    let is_empty = |key: &str| match fields.value(key) {
+        None => true,
+        Some(value) => value.as_array().is_some_and(Vec::is_empty),
+    };
+    if is_empty("image") && is_empty("images") { Ok(Vec::new()) } else { fields.views() }
+}
+
+/// The names of all images of a row, those that the turns of a conversation name included.
+pub(in crate::data) fn image_names(fields: &Fields<'_>) -> Result<Vec<String>, String> {
+    let Some((key, list)) = find_list(fields) else { return fields.views() };
+    let mut names = own_images(fields)?;
+    for turn in read_turns(key, list)? {
+        names.extend(turn.content.images.into_iter().flatten());
+    }
+    Ok(names)
+}
+
 /// A row that holds a conversation.
 pub(in crate::data) struct ConversationRow {
     /// What all of its examples have in common: id, images of the row in `images`, split, group, attributes.
@@ -231,6 +250,19 @@ mod tests {
             let error = examples(json!({"messages": turns(first, "c")}), own).unwrap_err();
             assert!(error.contains(cause), "{error}");
         }
+    }
+
+    #[test]
+    fn all_images_of_a_row_are_named() {
+        let names = |row: Value| {
+            let row = Row::parse(String::new(), String::new(), &row.to_string());
+            image_names(&row.fields().unwrap()).unwrap()
+        };
+        let turns = json!([{"from": "human", "value": "<img>b.png</img>Why?"},
+            {"from": "gpt", "value": "Because."}]);
+        assert_eq!(names(json!({"image": "a.png", "conversations": turns})), ["a.png", "b.png"]);
+        assert_eq!(names(json!({"images": [], "conversations": turns})), ["b.png"]);
+        assert_eq!(names(json!({"image": "a.png"})), ["a.png"]);
     }
 
     #[test]

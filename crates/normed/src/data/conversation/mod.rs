@@ -6,4 +6,6 @@ mod content;
 mod examples;
 mod turns;
 
-pub(super) use examples::{CONVERSATION_KEYS, ConversationRow, has_conversation};
+pub(super) use examples::{
+    CONVERSATION_KEYS, ConversationRow, has_conversation, image_names, own_images,
+};
