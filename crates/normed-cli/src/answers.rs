@@ -250,9 +250,13 @@ fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
     overrides.template = args.template.or(overrides.template);
     let mut loaded = models::load_as_stored(dir, overrides)?;
     if let Some(adapter) = &args.adapter {
-        let base = BaseCheck::Is(&loaded.content_hash);
-        let adapter = load_adapter(adapter, &mut loaded.params, base)?;
-        adapter.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
+        let read = if args.resize_vocabulary {
+            models::load_adapter_and_grow(&mut loaded, adapter, overrides)?
+        } else {
+            let base = BaseCheck::Is(&loaded.content_hash);
+            load_adapter(adapter, &mut loaded.params, base)?
+        };
+        read.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
     }
     let precision = args.precision.or(recipe.map(|recipe| recipe.precision));
     loaded.params.set_precision(precision.unwrap_or_else(|| default_precision(&loaded.params)));

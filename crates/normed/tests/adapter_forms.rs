@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::models::{self, LoadedModel, NormDtype};
+use normed::models::{self, LoadOverrides, LoadedModel, NormDtype};
 use normed::nn::Mode;
 use normed::tensor::{Graph, Precision, Tensor};
 use normed::weights::{
@@ -311,6 +311,47 @@ fn tied_layers_that_would_differ_are_refused() {
     adapter.config["ensure_weight_tying"] = json!(false);
     let error = refusal("llava", adapter.write().path());
     assert!(error.contains("but they are tied"), "{error}");
+}
+
+/// PEFT, too, needs the base to be resized before it loads such an adapter.
+#[test]
+fn a_vocabulary_that_grew_is_read_on_request() {
+    let mut adapter = Adapter::read("llava_expression");
+    let mut base = base_of("llava");
+    let name = "model.language_model.embed_tokens";
+    let table = base.params.get(base.params.find(&format!("{name}.weight")).unwrap()).value();
+    let (rows, width) = (table.rows(), table.width());
+    let grown = [table.data(), &vec![0.25; 2 * width]].concat();
+    let grown = Tensor::new(&[rows + 2, width], grown);
+    adapter.tensors.insert(format!("base_model.model.{name}.weight"), grown);
+    adapter.config["modules_to_save"] = json!(["embed_tokens"]);
+    adapter.config["ensure_weight_tying"] = json!(true);
+    let dir = adapter.write();
+    let error = refusal("llava", dir.path());
+    assert!(error.contains("--resize-vocabulary"), "{error}");
+    let overrides = LoadOverrides::default();
+    let read = models::load_adapter_and_grow(&mut base, dir.path(), overrides).unwrap();
+    assert!(read.warnings.last().unwrap().contains("grew to 66 tokens"), "{:?}", read.warnings);
+    let (found, before) = (logits(&base), adapted("llava", &golden("peft/llava_expression")).0);
+    assert_eq!((found.width(), before.width()), (rows + 2, rows));
+    for (found, before) in found.data().chunks(rows + 2).zip(before.data().chunks(rows)) {
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+        assert!(found.iter().zip(before).all(close));
+        // Two equal rows of the table.
+        assert!((found[rows] - found[rows + 1]).abs() < 1e-6 && found[rows] != 0.0);
+    }
+    // An adapter with the base's vocabulary is loaded as ever.
+    let mut base = base_of("llava");
+    let dir = golden("peft/llava_expression");
+    models::load_adapter_and_grow(&mut base, &dir, overrides).unwrap();
+    assert!(logits(&base).data() == before.data());
+    // A table that is not in the adapter cannot grow.
+    let mut blip = Adapter::read("blocks");
+    let key = "base_model.model.text_encoder.embeddings.word_embeddings.weight";
+    blip.tensors.insert(key.to_owned(), Tensor::zeros(&[110, 8]));
+    let error = models::load_adapter_and_grow(&mut base_of(""), blip.write().path(), overrides);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("text_decoder.bert.embeddings.word_embeddings.weight"), "{error}");
 }
 
 #[test]

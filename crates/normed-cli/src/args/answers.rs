@@ -21,6 +21,9 @@ pub struct AnswerArgs {
     /// Adapter folder written by a run, e.g. runs/my/adapter
     #[arg(long, value_name = "DIR")]
     pub adapter: Option<PathBuf>,
+    /// Give the model as many tokens as the adapter has, and use the adapter's tokenizer if it has one
+    #[arg(long, requires = "adapter")]
+    pub resize_vocabulary: bool,
     /// JSON list or JSON Lines file with the questions, conversations or studies
     ///
     /// A question has id, image, question, answer and answer_type. A study for a report has id, images and

@@ -27,6 +27,7 @@ mod square_processor;
 mod towers;
 mod unsupported;
 mod vision_language;
+mod vocabulary;
 mod weight_files;
 
 pub use generate::generate;
@@ -51,3 +52,4 @@ pub use towers::{
     Bert, BertConfig, Clip, ClipConfig, Llama, LlamaConfig, LlamaKind, PredictionHead, Projector,
     ProjectorKind, RopeConfig, RopeScaling, Vit, VitConfig,
 };
+pub use vocabulary::load_adapter_and_grow;

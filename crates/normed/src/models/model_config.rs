@@ -36,6 +36,12 @@ pub trait ModelConfig: fmt::Debug + Send + Sync {
     /// If the model cannot read that size.
     fn set_image_size(&mut self, size: usize) -> Result<()>;
 
+    /// Sets the number of tokens in the vocabulary of every language model.
+    ///
+    /// # Errors
+    /// If the model cannot have as many.
+    fn set_vocabulary(&mut self, tokens: usize) -> Result<()>;
+
     /// The most positions that an image takes in a prompt; 0 if images are not part of the prompt.
     fn max_image_tokens(&self) -> usize;
 

@@ -27,7 +27,7 @@ mod wrapped_names;
 
 pub use adapter::{
     AdapterCard, BaseCheck, LoadedAdapter, adapter_base, check_adapter, expect_adapter,
-    load_adapter, save_adapter,
+    grown_vocabulary, has_row_for_each_token, load_adapter, save_adapter,
 };
 pub use bitsandbytes::{QuantizationConfig, QuantizationReport, write_quantized};
 pub use blip_names::{to_hugging_face, to_original};

@@ -55,6 +55,11 @@ impl ModelConfig for LlavaConfig {
         self.check("image_size")
     }
 
+    fn set_vocabulary(&mut self, tokens: usize) -> Result<()> {
+        self.text_config.vocab_size = tokens;
+        self.check("vocab_size")
+    }
+
     fn max_image_tokens(&self) -> usize {
         self.image_tokens()
     }

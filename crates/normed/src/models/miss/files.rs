@@ -65,6 +65,11 @@ impl ModelConfig for MissConfig {
         self.check("image_size")
     }
 
+    fn set_vocabulary(&mut self, tokens: usize) -> Result<()> {
+        self.text_config.vocab_size = tokens;
+        self.check("vocab_size")
+    }
+
     /// The question attends to images; none is part of a prompt.
     fn max_image_tokens(&self) -> usize {
         0

@@ -48,6 +48,7 @@ mod peft_reader;
 mod read;
 mod targeting;
 mod virtual_tokens;
+mod vocabulary;
 mod write;
 mod write_config;
 
@@ -56,4 +57,5 @@ pub use base_check::BaseCheck;
 pub use card::AdapterCard;
 pub use loaded::LoadedAdapter;
 pub use read::{adapter_base, load_adapter};
+pub use vocabulary::{grown_vocabulary, has_row_for_each_token};
 pub use write::{check_adapter, save_adapter};

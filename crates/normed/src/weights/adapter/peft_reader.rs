@@ -13,10 +13,15 @@ use super::loaded::{LoadedAdapter, does_not_fit};
 use super::model_names::ModelNames;
 use super::patterns::Modules;
 use super::targeting::Targeting;
+use super::vocabulary::grown_vocabulary;
 use crate::tensor::{ParamId, Parameters, Precision, Tensor};
 use crate::weights::names_list::list_names;
 use crate::weights::stored::Checkpoint;
 use crate::{Error, Result};
+
+/// What to do with an adapter whose vocabulary is larger than its base's.
+const GROW: &str = "its vocabulary is larger than the base's: let the base grow with --resize-vocabulary (predict and \
+     evaluate), or resize it in Python with model.resize_token_embeddings";
 
 /// Loads the adapter in `dir`, whose configuration is `config_text`. `params` do not change if that fails.
 pub(super) fn load(
@@ -89,7 +94,11 @@ impl Changes {
             tensors.problems = tensors.untied(config, params);
         }
         if !tensors.problems.is_empty() {
-            return Err(does_not_fit(&file.path, &tensors.problems));
+            let error = does_not_fit(&file.path, &tensors.problems);
+            return Err(match grown_vocabulary(dir, params)? {
+                Some(_) => error.with_remedy(GROW),
+                None => error,
+            });
         }
         let first_names: BTreeMap<_, _> = tied(params).into_iter().collect();
         let mut values = Vec::with_capacity(tensors.values.len());
