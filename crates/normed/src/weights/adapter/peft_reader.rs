@@ -23,6 +23,10 @@ use crate::{Error, Result};
 const GROW: &str = "its vocabulary is larger than the base's: let the base grow with --resize-vocabulary (predict and \
      evaluate), or resize it in Python with model.resize_token_embeddings";
 
+/// What to do with an adapter that changes one of two tied tensors.
+const UNTIE: &str = "in Python, merge the adapter (merge_and_unload), set tie_word_embeddings to false, save the model, \
+     and use that model";
+
 /// Loads the adapter in `dir`, whose configuration is `config_text`. `params` do not change if that fails.
 pub(super) fn load(
     dir: &Path,
@@ -90,8 +94,10 @@ impl Changes {
         }));
         let context = AdditionContext { config, targeting: &targeting, names: &names, params };
         let additions = context.apply(&mut tensors);
-        if tensors.problems.is_empty() {
-            tensors.problems = tensors.untied(config, params);
+        let untied =
+            if tensors.problems.is_empty() { tensors.untied(config, params) } else { Vec::new() };
+        if !untied.is_empty() {
+            return Err(does_not_fit(&file.path, &untied).with_remedy(UNTIE));
         }
         if !tensors.problems.is_empty() {
             let error = does_not_fit(&file.path, &tensors.problems);

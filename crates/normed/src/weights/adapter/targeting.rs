@@ -10,6 +10,7 @@ use super::model_names::{LayerKind, ModelNames};
 use super::naming::Naming;
 use super::patterns::{Modules, ends_with};
 use crate::tensor::{LowRankConfig, Parameters};
+use crate::weights::blip_names::TIED;
 use crate::weights::llava_names::{PROJECTOR, TIED_HEAD, VISION};
 
 /// The modules that a configuration means.
@@ -179,12 +180,12 @@ impl<'p> Targeting<'p> {
 
 /// PEFT's `all-linear`: every linear layer but the head that makes logits.
 fn all_linear<'p>(params: &Parameters, names: &ModelNames<'p>) -> BTreeSet<&'p str> {
-    let head = module_of(TIED_HEAD.0);
+    let heads = [TIED_HEAD.0, TIED[0].0].map(module_of);
     let is_linear = |module: &&'p str| {
         let layer = names.layer(module);
         layer.is_some_and(|(kind, weight)| {
             let is_matrix = params.get(weight).shape().len() == 2;
-            kind == LayerKind::Linear && is_matrix && *module != head
+            kind == LayerKind::Linear && is_matrix && !heads.contains(module)
         })
     };
     names.modules().filter(is_linear).collect()

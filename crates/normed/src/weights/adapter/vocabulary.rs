@@ -6,7 +6,9 @@ use std::path::Path;
 use super::adapter_files::{read_adapter_tensors, read_beside_lora};
 use super::adapter_key::{AdapterKey, Subject};
 use super::model_names::ModelNames;
-use crate::tensor::{Module, Parameter, Parameters};
+use crate::tensor::{Parameter, Parameters};
+use crate::weights::blip_names::TIED;
+use crate::weights::llava_names::TIED_HEAD;
 use crate::{Error, Result};
 
 /// The number of rows that the adapter in `dir` has in its tables of tokens and its head, if that is more than `params`
@@ -42,7 +44,6 @@ pub fn grown_vocabulary(dir: &Path, params: &Parameters) -> Result<Option<usize>
 
 /// Whether `parameter` has a row for each token: a table of tokens, or the last layer of a head.
 pub fn has_row_for_each_token(parameter: &Parameter) -> bool {
-    let role = parameter.role();
-    let is_head = role.module == Module::Head && parameter.name().starts_with("lm_head.");
-    role.is_token_embedding() || is_head || parameter.name().ends_with("cls.predictions.bias")
+    let heads = [TIED_HEAD.0, TIED[0].0, TIED[1].0, TIED[1].1];
+    parameter.role().is_token_embedding() || heads.contains(&parameter.name())
 }
