@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use normed::data::{ImagePlaceholder, PromptRule, PromptSpec, TemplateName, Tokenizer};
+use normed::data::{ImagePlaceholder, PromptRule, PromptSpec, Role, TemplateName, Tokenizer, Turn};
 use normed_fuzz::{HERE, abort_at_own_panics, golden, write};
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
@@ -28,6 +28,12 @@ fuzz_target!(|input: &[u8]| {
         pad_token_id: None,
     };
     if let Ok(rule) = PromptRule::open(HERE.path(), tokenizer, spec) {
-        let _ = rule.prompt(tokenizer, "a row", "Is there a fracture?", 1);
+        let turns = [
+            Turn::user("Is there a fracture?", 1),
+            Turn { role: Role::Assistant, text: "yes".into(), images: 0 },
+            Turn::user("Where?", 0),
+        ];
+        let _ = rule.prompt(tokenizer, "a row", &turns);
+        let _ = rule.prompt(tokenizer, "a row", &turns[..1]);
     }
 });
