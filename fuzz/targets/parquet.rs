@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use normed::data::{Columns, DataSpec, OnBadExample};
+use normed::data::{ColumnNames, DataSpec, OnBadExample};
 use normed_fuzz::{HERE, read_examples, write};
 
 fuzz_target!(|input: &[u8]| {
@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
     read_examples(&DataSpec::Parquet {
         root,
         image_root: None,
-        columns: Columns::default(),
+        columns: ColumnNames::default(),
         on_bad_example: OnBadExample::Skip,
     });
 });
