@@ -240,33 +240,46 @@ def frame_cases(out):
         case(name, file, linear(frames[3] * 0.5 - 500, 300, 900), frame=3)
 
 
-def jpeg_lossless(pixels, precision):
-    """ITU T.81 process 14 with predictor 1, with one Huffman code of 17 equally long words of 5 bits."""
+def jpeg_lossless(pixels, precision, restart_rows=0, point_transform=0):
+    """ITU T.81 process 14 with predictor 1, with one Huffman code of 17 equally long words of 5 bits. Restart markers
+    stand between so many rows."""
+    pixels = pixels >> point_transform
     rows, columns = pixels.shape
-    bits = []
+    scan, bits = b"", []
+
+    def coded():
+        text = "".join(bits)
+        text += "1" * (-len(text) % 8)
+        return int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+
     for y in range(rows):
+        is_first = y == 0 or restart_rows and y % restart_rows == 0
+        if y and is_first:
+            scan += coded() + bytes([0xFF, 0xD0 + (y // restart_rows - 1) % 8])
+            bits = []
         for x in range(columns):
             if x:
                 guess = pixels[y, x - 1]
-            elif y:
+            elif not is_first:
                 guess = pixels[y - 1, 0]
             else:
-                guess = 1 << (precision - 1)
+                guess = 1 << (precision - point_transform - 1)
             difference = int((pixels[y, x] - guess + 32768) % 65536 - 32768)
             size = abs(difference).bit_length()
             bits.append(f"{size:05b}")
             if 0 < size < 16:
                 bits.append(f"{difference if difference > 0 else difference + (1 << size) - 1:0{size}b}")
-    bits = "".join(bits)
-    bits += "1" * (-len(bits) % 8)
-    scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    scan += coded()
 
     def segment(marker, body):
         return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
 
     frame = bytes([precision]) + rows.to_bytes(2, "big") + columns.to_bytes(2, "big") + bytes([1, 1, 0x11, 0])
     code = bytes([0]) + bytes([0, 0, 0, 0, 17] + [0] * 11) + bytes(range(17))
-    head = segment(0xC3, frame) + segment(0xC4, code) + segment(0xDA, bytes([1, 1, 0, 1, 0, 0]))
+    head = segment(0xC3, frame) + segment(0xC4, code)
+    if restart_rows:
+        head += segment(0xDD, (restart_rows * columns).to_bytes(2, "big"))
+    head += segment(0xDA, bytes([1, 1, 0, 1, 0, point_transform]))
     return b"\xff\xd8" + head + scan + b"\xff\xd9"
 
 

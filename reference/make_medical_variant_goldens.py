@@ -26,7 +26,7 @@ import imagecodecs
 import jpeg_ls as charls
 import nibabel
 import numpy as np
-from make_medical_image_goldens import CASES, EXPECTED, case, full_range, linear, soft, turned
+from make_medical_image_goldens import CASES, EXPECTED, case, full_range, jpeg_lossless, linear, soft, turned
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -259,6 +259,14 @@ def codec_cases():
         pixels = soft(130 + bits, (14, 13), 0, (1 << bits) - 1).astype(np.uint8 if bits <= 8 else np.uint16)
         stream = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=bits)
         compressed(f"lossless_bits_{bits}", pixels, bits, JPEGLosslessSV1, stream)
+    for rows, transform in [(1, 0), (3, 0), (0, 2), (2, 1)]:
+        stream = jpeg_lossless(GRAY, 12, rows, transform)
+        # pylibjpeg does not undo the point transform; libjpeg-turbo does.
+        coarse = (GRAY >> transform) << transform
+        assert (imagecodecs.jpeg8_decode(stream) == coarse).all()
+        name = f"lossless_restart_{rows}_transform_{transform}"
+        path = write(name, data_set(GRAY, 12, syntax=JPEGLossless, encoded=[stream]))
+        case(name, path.name, full_range(coarse))
     signed = (SIGNED & 0xFFF).astype(np.uint16)
     stream = imagecodecs.jpeg8_encode(signed, lossless=True, predictor=1, bitspersample=12)
     compressed("lossless_signed", signed, 12, JPEGLosslessSV1, stream, signed=True)
