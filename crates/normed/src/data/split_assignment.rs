@@ -326,12 +326,12 @@ mod tests {
         for image in 0..40_u8 {
             let picture =
                 image::GrayImage::from_fn(5, 4, |x, y| image::Luma([image + (x * y) as u8]));
-            for (way, ending) in ["png", "bmp", "tiff"].into_iter().enumerate() {
+            for (way, ending) in ["png", "bmp", "webp"].into_iter().enumerate() {
                 picture.save(dir.path().join(format!("{image}_{way}.{ending}"))).unwrap();
             }
         }
         let copied = |image: usize, way: usize| {
-            let name = format!("{image}_{way}.{}", ["png", "bmp", "tiff"][way]);
+            let name = format!("{image}_{way}.{}", ["png", "bmp", "webp"][way]);
             json!({ "id": 3 * image + way, "images": [name], "group": format!("{image} {way}") })
         };
         for by_group in [false, true] {
