@@ -409,6 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn conversations_about_one_image_stay_together() {
+        let row = |i: usize| {
+            let name = ["a/N.png", "./a/N.png"][i % 2].replace('N', &(i / 2).to_string());
+            let part =
+                json!([{ "type": "image", "image": name }, { "type": "text", "text": "Why?" }]);
+            let turns = json!([{ "role": "user", "content": part },
+                { "role": "assistant", "content": "no" }]);
+            json!({ "id": i, "messages": turns })
+        };
+        let rows: Vec<_> = (0..80).map(row).collect();
+        let rows = assign(&rows, &RULE).unwrap().0;
+        assert!(rows.chunks(2).all(|pair| pair[0]["split"] == pair[1]["split"]));
+        assert!(rows.iter().any(|row| row["split"] == "test"));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let message =
             |rows: &[Value], rule: &SplitRule| assign(rows, rule).unwrap_err().to_string();
