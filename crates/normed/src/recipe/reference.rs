@@ -32,7 +32,7 @@ This page is generated from the tables that the program reads recipes by.
         let title = format!("`[data]` with `name = \"{}\"`", data_set.name);
         section(&mut page, &title, data_set.summary, &data_set.keys());
     }
-    let text = "How DICOM and NIfTI files become images.";
+    let text = "How files become images.";
     section(&mut page, "`[data.image]`", text, &describe_fields(&image_fields()));
     tuning(&mut page);
     let text = "How the model is trained.";

@@ -35,7 +35,7 @@ pub(super) fn check(
     }
     // The decoded samples, and for some formats as much again.
     let header = ImageHeader::new(name, size, bits.into(), file_bytes, 2 * raw_bytes);
-    Ok(header.with_range(options).upright(found, options))
+    Ok(Orientation::turn_header(found, options, header.with_range(options)))
 }
 
 /// Bytes before the pixels of a BMP file, and of most PNM files.

@@ -1,7 +1,6 @@
 //! What the header of an image says before its pixels are decoded.
 
 use super::options::{ImageOptions, Window};
-use super::orientation::Orientation;
 
 /// What the header of an image says before its pixels are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,18 +53,6 @@ impl ImageHeader {
     /// of it unless `options` set a window.
     pub(super) fn with_range(mut self, options: &ImageOptions) -> Self {
         self.shows_full_range = self.bits > 8 && options.window == Window::Header;
-        self
-    }
-
-    /// The header of the upright image, for a stored one whose EXIF orientation is `found`.
-    pub(super) fn upright(mut self, found: Option<Orientation>, options: &ImageOptions) -> Self {
-        let (orientation, remark) = Orientation::chosen(found, options);
-        self.remarks.extend(remark);
-        if let Some(orientation) = orientation {
-            [self.width, self.height] = orientation.upright_size([self.width, self.height]);
-            // Both images are in memory for a while.
-            self.decoding_bytes += 3 * (self.width * self.height) as u64;
-        }
         self
     }
 }

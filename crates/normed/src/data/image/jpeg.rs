@@ -50,7 +50,7 @@ pub(super) fn check(
     }
     let bits = head.precision.into();
     let header = ImageHeader::new("JPEG", size, bits, length, head.decoder_bytes());
-    Ok(header.with_range(options).upright(head.orientation, options))
+    Ok(Orientation::turn_header(head.orientation, options, header.with_range(options)))
 }
 
 /// Decodes a JPEG file.

@@ -1,6 +1,6 @@
 //! The orientation of an image: how its pixels are turned to be upright.
 
-use super::header::Remark;
+use super::header::{ImageHeader, Remark};
 use super::options::{ImageOptions, OrientationUse};
 use super::pixels::Image;
 
@@ -30,7 +30,7 @@ impl Orientation {
     }
 
     /// The orientation that `options` apply, and the remark on it.
-    pub fn chosen(found: Option<Self>, options: &ImageOptions) -> (Option<Self>, Option<Remark>) {
+    fn chosen(found: Option<Self>, options: &ImageOptions) -> (Option<Self>, Option<Remark>) {
         match options.orientation {
             OrientationUse::Apply => (found, found.map(|_| Self::APPLIED)),
             OrientationUse::Ignore => (None, found.map(|_| Self::IGNORED)),
@@ -45,6 +45,22 @@ impl Orientation {
     /// The size `[width, height]` of the upright image.
     pub fn upright_size(self, [width, height]: [usize; 2]) -> [usize; 2] {
         if self.swaps_sides() { [height, width] } else { [width, height] }
+    }
+
+    /// The header of the upright image, for a stored one whose EXIF orientation is `found`.
+    pub fn turn_header(
+        found: Option<Self>,
+        options: &ImageOptions,
+        mut header: ImageHeader,
+    ) -> ImageHeader {
+        let (orientation, remark) = Self::chosen(found, options);
+        header.remarks.extend(remark);
+        if let Some(orientation) = orientation {
+            [header.width, header.height] = orientation.upright_size([header.width, header.height]);
+            // Both images are in memory for a while.
+            header.decoding_bytes += 3 * (header.width * header.height) as u64;
+        }
+        header
     }
 
     /// The upright image, for a stored one whose EXIF orientation is `found`.

@@ -50,7 +50,7 @@ pub(super) fn check(
     }
     let decoder_bytes = (size[0] * size[1]) as u64 * (samples + 1) * u64::from(bits.div_ceil(8));
     let header = ImageHeader::new("PNG", size, bits, file_bytes, decoder_bytes);
-    Ok(header.with_range(options).upright(chunks.orientation(), options))
+    Ok(Orientation::turn_header(chunks.orientation(), options, header.with_range(options)))
 }
 
 /// Decodes a PNG file.

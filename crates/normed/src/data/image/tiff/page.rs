@@ -27,12 +27,17 @@ pub(in crate::data::image) fn check(
     let (bits, samples) = (layout.bits, layout.samples);
     let is_deep = layout.kind == SampleKind::Unsigned && (9..=16).contains(&bits);
     let is_stretched = layout.kind != SampleKind::Unsigned || bits > 16;
-    let bytes_each = if is_stretched { 2 * size_of::<f64>() } else { 1 + usize::from(is_deep) };
+    // Real samples are copied once more for percentiles.
+    let (sample_bytes, shown_bytes) = match (is_stretched, is_deep) {
+        (true, _) => (2 * size_of::<f64>(), 1),
+        (false, true) => (2, 2),
+        (false, false) => (1, 1),
+    };
     let pixels = layout.width * layout.height;
-    // All samples, those that are shown, and a chunk.
+    // All samples, those that are shown with their opacity, and a chunk.
     let chunk = layout.chunk[0] * layout.chunk[1] * samples * bits.div_ceil(8) as usize;
     let turned = if layout.orientation.is_some() { 3 * pixels } else { 0 };
-    let decoder_bytes = pixels * 2 * samples.max(3) * bytes_each + 3 * chunk + turned;
+    let decoder_bytes = pixels * (samples * sample_bytes + 4 * shown_bytes) + 3 * chunk + turned;
     let size = [layout.width, layout.height];
     let size = layout.orientation.map_or(size, |orientation| orientation.upright_size(size));
     let mut header = ImageHeader::new("TIFF", size, bits, file_bytes, decoder_bytes as u64);
