@@ -1,6 +1,7 @@
 //! Data: data sets of examples, image decoding, tokenizers, prompts, and the batches made from them. Nothing here
 //! depends on a model.
 
+mod arrow;
 mod batch;
 mod batch_plan;
 mod collator;

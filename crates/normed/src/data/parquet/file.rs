@@ -15,7 +15,9 @@ use super::pages::CheckedPages;
 use super::records::Leaves;
 use super::schema::{LeafKind, Node, NodeKind};
 use crate::data::panics;
-use crate::data::tables::{Cell, Column, ImageStore, Table, describe_foreign};
+use crate::data::tables::{
+    Cell, Column, ImageStore, Table, budget_of, describe_foreign, max_rows_of,
+};
 use crate::files::open_regular;
 use crate::{Error, Result};
 
@@ -28,17 +30,8 @@ pub(in crate::data) struct ParquetFile {
     budget: usize,
 }
 
-/// Rows and values that a file of any size may have; beyond that, a byte of it has to stand for each.
-const MIN_ROWS: u64 = 1 << 16;
-
 /// How many rows are decoded at a time. Their images are in memory together.
 const BATCH: usize = 16;
-
-/// Bytes of text and data that a file of any size may have: 256 MiB.
-const MIN_BUDGET: u64 = 256 << 20;
-
-/// How often a byte of a file may be in its rows: a text that many rows share is stored once.
-const MAX_REPEATS: u64 = 64;
 
 impl ParquetFile {
     /// Opens a file and checks its footer.
@@ -64,13 +57,7 @@ impl ParquetFile {
         let schema = metadata.file_metadata().schema();
         let columns =
             Node::columns(schema).map_err(|cause| Error::invalid(path.display(), cause))?;
-        let budget = length.saturating_mul(MAX_REPEATS).max(MIN_BUDGET);
-        Ok(Self {
-            path: path.to_owned(),
-            metadata,
-            columns,
-            budget: usize::try_from(budget).unwrap_or(usize::MAX),
-        })
+        Ok(Self { path: path.to_owned(), metadata, columns, budget: budget_of(length) })
     }
 
     /// A column of values in a row group. `file` is this file, opened: clones of a handle share their position, and
@@ -230,7 +217,7 @@ fn check_ends(path: &Path, file: &File, length: u64) -> Result<()> {
 /// Checks the sizes in the footer of a file of `length` bytes.
 fn check_sizes(metadata: &ParquetMetaData, length: u64) -> std::result::Result<(), String> {
     // So many rows or values that they alone would fill the memory.
-    let too_many = |count: i64| u64::try_from(count).map_or(true, |n| n > length.max(MIN_ROWS));
+    let too_many = |count: i64| u64::try_from(count).map_or(true, |n| n > max_rows_of(length));
     let mut rows: i64 = 0;
     for group in metadata.row_groups() {
         rows = rows.saturating_add(group.num_rows());

@@ -18,7 +18,8 @@ pub struct ColumnNames(BTreeMap<String, String>);
 
 impl ColumnNames {
     /// What a column can be named for.
-    pub const ROLES: [&str; 6] = ["image", "question", "answer", "answer_type", "report", "group"];
+    pub const ROLES: [&str; 7] =
+        ["image", "question", "answer", "answer_type", "conversations", "report", "group"];
 
     /// Names columns: each of [`ColumnNames::ROLES`] and the column that holds it.
     pub fn new(names: BTreeMap<String, String>) -> Self {

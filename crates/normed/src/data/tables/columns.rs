@@ -36,26 +36,13 @@ pub(super) fn choose_columns(
 ) -> Result<Vec<ChosenColumn>> {
     let columns = table.columns();
     let choice = Choice { table, columns: &columns, names };
-    let mut chosen = vec![(choice.require("image", &["image", "images"])?, Role::Image)];
-    if task.is_vqa() {
-        let question = choice.find("question", &["question"])?;
-        let report = choice.find("report", &REPORTS)?;
-        if let (None, Some(report)) = (question, report) {
-            let cause = "it has no column `question`";
-            return Err(Error::invalid(table.path().display(), cause).with_remedy(format!(
-                "for reports, which `{}` seems to hold, set data.task = \"report\"; {}",
-                columns[report].name,
-                choice.remedy("question")
-            )));
-        }
-        chosen.push((choice.require("question", &["question"])?, Role::Field("question")));
-        chosen.push((choice.require("answer", &["answer"])?, Role::Field("answer")));
-        if let Some(kind) = choice.find("answer_type", &["answer_type"])? {
-            chosen.push((kind, Role::Field("answer_type")));
-        }
-    } else {
-        chosen.push((choice.require("report", &REPORTS)?, Role::Field("report")));
-    }
+    let mut chosen = match task.is_vqa() {
+        true => choice.questions()?,
+        false => vec![
+            (choice.require("image", &IMAGES)?, Role::Image),
+            (choice.require("report", &REPORTS)?, Role::Field("report")),
+        ],
+    };
     if let Some(group) = choice.find("group", &["group"])? {
         chosen.push((group, Role::Field("group")));
     }
@@ -72,8 +59,14 @@ pub(super) fn choose_columns(
     Ok(chosen.into_iter().map(column).collect())
 }
 
+/// The names of a column of images.
+const IMAGES: [&str; 2] = ["image", "images"];
+
 /// The names of a column of reports.
 const REPORTS: [&str; 2] = ["report", "caption"];
+
+/// The names of a column of conversations.
+const CONVERSATIONS: [&str; 3] = ["conversations", "conversatons", "messages"];
 
 struct Choice<'a> {
     table: &'a dyn Table,
@@ -82,6 +75,36 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
+    /// The columns of questions, or of conversations, which may be without images.
+    fn questions(&self) -> Result<Vec<(usize, Role)>> {
+        if let Some(conversations) = self.find("conversations", &CONVERSATIONS)? {
+            let mut chosen = vec![(conversations, Role::Field("conversations"))];
+            let image = self.find("image", &IMAGES)?;
+            chosen.extend(image.map(|number| (number, Role::Image)));
+            for key in ["system", "answer_type"] {
+                chosen.extend(self.find(key, &[key])?.map(|number| (number, Role::Field(key))));
+            }
+            return Ok(chosen);
+        }
+        let question = self.find("question", &["question"])?;
+        if let (None, Some(report)) = (question, self.find("report", &REPORTS)?) {
+            let cause = "it has no column `question`";
+            return Err(Error::invalid(self.table.path().display(), cause).with_remedy(format!(
+                "for reports, which `{}` seems to hold, set data.task = \"report\"; {}",
+                self.columns[report].name,
+                self.remedy("question")
+            )));
+        }
+        let mut chosen = vec![
+            (self.require("image", &IMAGES)?, Role::Image),
+            (self.require("question", &["question"])?, Role::Field("question")),
+            (self.require("answer", &["answer", "answers"])?, Role::Field("answer")),
+        ];
+        let kind = self.find("answer_type", &["answer_type"])?;
+        chosen.extend(kind.map(|number| (number, Role::Field("answer_type"))));
+        Ok(chosen)
+    }
+
     /// The column that the recipe names for `role`, or the first of `usual` that exists.
     fn find(&self, role: &str, usual: &[&str]) -> Result<Option<usize>> {
         let path = self.table.path();

@@ -17,7 +17,7 @@ pub(in crate::data) fn describe_foreign(start: &[u8]) -> Option<(&'static str, &
         (
             b"ARROW1",
             "an Arrow file with its table of contents at the end (Feather)",
-            "write it with `save_to_disk` of the datasets library, or as parquet",
+            "name it *.arrow",
         ),
         (b"\xff\xff\xff\xff", "a stream of Arrow", "name it *.arrow"),
         (b"PK\x03\x04", "a zip archive", "unpack it"),

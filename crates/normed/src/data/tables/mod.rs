@@ -2,7 +2,8 @@
 //! saves. Their rows contain the images, or name files.
 //!
 //! A row has `image` (a struct of `bytes` and `path`, the bytes alone, or a path) or `images`, a list, and `question`
-//! and `answer`, or a `report` or `caption`, and optionally `answer_type` and `group`. flaviagiammarino/vqa-rad,
+//! and `answer`, or a `report` or `caption`, or a conversation, and optionally `answer_type` and `group`; fields have
+//! the values and the meaning that they have in JSON ([`super::jsonl`]). flaviagiammarino/vqa-rad,
 //! flaviagiammarino/path-vqa and mdwiratathya/SLAKE-vqa-english are published so; none of the three has answer types.
 //!
 //! The name of an image is the hash of its content: the files repeat an image in every row that asks about it, and
@@ -15,6 +16,7 @@ mod embedded_image;
 mod features;
 mod files;
 mod foreign;
+mod limits;
 mod open;
 mod picture;
 mod rows;
@@ -25,6 +27,8 @@ pub use column_names::ColumnNames;
 pub use embedded_image::EmbeddedImage;
 pub(super) use embedded_image::ImageStore;
 pub(super) use foreign::describe_foreign;
+pub(super) use limits::{budget_of, max_rows_of};
 pub(super) use open::open;
+pub(super) use picture::{Picture, pictures_of};
 pub(super) use rows::ReadTables;
 pub(super) use table::{Column, Table};

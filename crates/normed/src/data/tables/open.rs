@@ -8,6 +8,7 @@ use super::files::{Format, find_files, missing_files_warning};
 use super::rows::{ReadTables, RowReader};
 use crate::Result;
 use crate::data::OpenedDataset;
+use crate::data::arrow::ArrowFile;
 use crate::data::parquet::ParquetFile;
 
 /// Opens the parquet and Arrow files in `root`, or the file `root`. The split of each file is in its name.
@@ -20,7 +21,7 @@ pub(in crate::data) fn open(root: &Path, how: ReadTables<'_>) -> Result<OpenedDa
     for file in &files {
         let table: Arc<dyn Table> = match file.format {
             Format::Parquet => Arc::new(ParquetFile::open(&file.path)?),
-            Format::Arrow => Arc::new(ParquetFile::open(&file.path)?),
+            Format::Arrow => Arc::new(ArrowFile::open(&file.path)?),
         };
         rows.read(file.split, &table)?;
     }

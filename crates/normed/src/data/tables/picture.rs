@@ -9,7 +9,7 @@ use super::Cell;
 
 /// An image of a row: its file, or where that is.
 #[derive(Debug, PartialEq)]
-pub(super) enum Picture {
+pub(in crate::data) enum Picture {
     /// The bytes of the file, or a text that contains them ([`image_file`]), and the number of the value in the row.
     Inside { value: Vec<u8>, index: usize },
     /// The path of the file.
@@ -22,7 +22,7 @@ pub(super) enum Picture {
 /// # Errors
 ///
 /// If the value is none of these; the cause says what it is.
-pub(super) fn pictures_of(cell: Cell) -> Result<Vec<Picture>, String> {
+pub(in crate::data) fn pictures_of(cell: Cell) -> Result<Vec<Picture>, String> {
     let (mut pictures, mut index) = (Vec::new(), 0);
     match cell.rows_of_columns() {
         Cell::Null => {}

@@ -12,9 +12,10 @@ use super::picture::{Picture, image_file, pictures_of};
 use super::{Cell, ColumnNames, EmbeddedImage, ImageStore, Table};
 use crate::Result;
 use crate::data::content_hash::hash_of_file;
+use crate::data::conversation::{ConversationRow, has_conversation};
 use crate::data::image_survey::ImageSurvey;
 use crate::data::read_options::ReadOptions;
-use crate::data::row::{CheckedRow, Row};
+use crate::data::row::{CheckedRow, Fields, Row};
 use crate::data::rows::{collect_examples, derived_types_warning, empty_answers_warning};
 use crate::data::{
     AnswerType, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split, Task,
@@ -103,7 +104,7 @@ impl<'a> RowReader<'a> {
                 }
             }
             let place = format!("{}: row {}", table.path().display(), row + 1);
-            self.check(split, place, values);
+            self.check(split, table.path(), place, values);
         })
     }
 
@@ -165,53 +166,51 @@ impl<'a> RowReader<'a> {
         found
     }
 
-    fn check(&mut self, split: Split, place: String, values: RowValues) {
+    /// Makes the examples of a row in the file `table`.
+    fn check(&mut self, split: Split, table: &Path, place: String, values: RowValues) {
         let count = self.counts.entry(split).or_default();
         let id = format!("{}-{count}", split.name());
         *count += 1;
         let RowValues { fields, others, images, broken } = values;
-        let is_vqa = self.how.task.is_vqa();
-        let is_typed = fields.contains_key("answer_type");
+        let is_typed = fields.get("answer_type").is_some_and(|kind| !kind.is_null());
         let others = Row::new(String::new(), others);
-        let attributes =
-            others.fields().map(|others| others.other_attributes(&[])).unwrap_or_default();
-        let checked = Row::new(place, fields).check(|fields| {
+        let attributes = others.fields().map(|others| others.other_attributes(&[]));
+        let (names, images): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+        let row = Example {
+            id,
+            images,
+            image_name: names.join(" "),
+            question: String::new(),
+            answer: String::new(),
+            answer_type: AnswerType::Report,
+            split,
+            group: None,
+            history: Vec::new(),
+            place: String::new(),
+            attributes: attributes.unwrap_or_default(),
+        };
+        let is_vqa = self.how.task.is_vqa();
+        let checked = Row::new(place, fields).check_all(|fields| {
             if let Some(cause) = broken {
                 return Err(cause);
             }
-            if images.is_empty() {
-                return Err("`image` is missing".to_owned());
+            let row = Example { group: fields.group()?, ..row };
+            match is_vqa {
+                true if has_conversation(fields) => ConversationRow { row, names }
+                    .examples(fields, &mut |path| Ok(ImageSource::File(self.file(path, table)?))),
+                true => question(row, fields).map(|example| vec![example]),
+                false => report(row, fields).map(|example| vec![example]),
             }
-            let (names, images): (Vec<_>, Vec<_>) = images.into_iter().unzip();
-            let (question, answer, answer_type) = if is_vqa {
-                // Published data sets have some empty answers, and score them.
-                let answer = fields.answer_or_empty("answer")?;
-                let derived = || Ok(AnswerType::derived(&answer));
-                let answer_type = if is_typed { fields.answer_type() } else { derived() };
-                (fields.text("question")?, answer, answer_type?)
-            } else {
-                // The task puts its prompt in the question's place.
-                (String::new(), fields.answer("report")?, AnswerType::Report)
-            };
-            Ok(Example {
-                id,
-                images,
-                image_name: names.join(" "),
-                question,
-                answer,
-                answer_type,
-                split,
-                group: fields.group()?,
-                history: Vec::new(),
-                place: String::new(),
-                attributes,
-            })
         });
-        if let (Ok(example), true, false) = (&checked.example, is_vqa, is_typed) {
-            self.derived.0 += 1;
-            self.derived.1 += usize::from(example.answer_type == AnswerType::Closed);
+        if is_vqa && !is_typed {
+            let types =
+                checked.iter().filter_map(|row| Some(row.example.as_ref().ok()?.answer_type));
+            for answer_type in types {
+                self.derived.0 += 1;
+                self.derived.1 += usize::from(answer_type == AnswerType::Closed);
+            }
         }
-        self.checked.push(checked);
+        self.checked.extend(checked);
     }
 
     /// The data set of all rows, with a warning of the caller's.
@@ -224,4 +223,26 @@ impl<'a> RowReader<'a> {
             .collect();
         collect_examples(self.checked, self.how.options, warnings, self.survey)
     }
+}
+
+/// The example of a question about the images of `row`.
+fn question(row: Example, fields: &Fields<'_>) -> Result<Example, String> {
+    if row.images.is_empty() {
+        return Err("`image` is missing".to_owned());
+    }
+    // Published data sets have some empty answers, and score them.
+    let answer = fields.answer_or_empty("answer")?;
+    let answer_type = match fields.value("answer_type") {
+        Some(_) => fields.answer_type()?,
+        None => AnswerType::derived(&answer),
+    };
+    Ok(Example { question: fields.text("question")?, answer, answer_type, ..row })
+}
+
+/// The example of a report about the images of `row`. The task puts its prompt in the question's place.
+fn report(row: Example, fields: &Fields<'_>) -> Result<Example, String> {
+    if row.images.is_empty() {
+        return Err("`image` is missing".to_owned());
+    }
+    Ok(Example { answer: fields.answer("report")?, ..row })
 }

@@ -1,0 +1,150 @@
+//! One Arrow file: its rows, and its images one at a time.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::array::{Array, Loader};
+use super::stream::{Batch, Source, Stream};
+use crate::data::tables::{
+    Cell, Column, ImageStore, Picture, Table, budget_of, describe_foreign, max_rows_of, pictures_of,
+};
+use crate::files::open_regular;
+use crate::{Error, Result};
+
+/// An Arrow file, whose schema and layout are read.
+pub(in crate::data) struct ArrowFile {
+    path: PathBuf,
+    source: Source,
+    stream: Stream,
+    /// How many bytes of text and data its rows may have.
+    budget: usize,
+}
+
+/// Feather's files begin so, and a stream follows.
+const FEATHER: &[u8; 8] = b"ARROW1\0\0";
+
+impl ArrowFile {
+    /// Opens a file and reads its layout.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, is no Arrow file, or is damaged or compressed.
+    pub fn open(path: &Path) -> Result<Self> {
+        let at = |e: std::io::Error| Error::io(path, &e);
+        let mut file = open_regular(path)?;
+        let length = file.metadata().map_err(at)?.len();
+        let mut start = Vec::new();
+        (&mut file).take(64).read_to_end(&mut start).map_err(at)?;
+        let is_feather = start.starts_with(FEATHER);
+        if !is_feather && !start.starts_with(&[0xff; 4]) {
+            let (is, remedy) = describe_foreign(&start).unwrap_or(("something else", WRITE_AGAIN));
+            let cause = format!("is not an Arrow file: it is {is}");
+            return Err(Error::invalid(path.display(), cause).with_remedy(remedy));
+        }
+        let source = Source::new(file, length);
+        let start = if is_feather { FEATHER.len() as u64 } else { 0 };
+        let stream = Stream::read(&source, start).and_then(|stream| {
+            let rows = stream.batches.iter().map(|batch| batch.rows as u64);
+            match rows.fold(0, u64::saturating_add) <= max_rows_of(length) {
+                true => Ok(stream),
+                false => Err("is damaged: it says that it has more rows than bytes".into()),
+            }
+        });
+        let stream = stream
+            .map_err(|cause| Error::invalid(path.display(), cause).with_remedy(WRITE_AGAIN))?;
+        Ok(Self { path: path.to_owned(), source, stream, budget: budget_of(length) })
+    }
+
+    fn array(&self, batch: &Batch, column: usize) -> Result<Array> {
+        let array = Loader::new(&self.source, batch).column(&self.stream.fields, column);
+        array.map_err(|cause| self.broken(column, cause))
+    }
+
+    fn broken(&self, column: usize, cause: String) -> Error {
+        let cause = format!("column `{}` {cause}", self.stream.fields[column].name);
+        Error::invalid(self.path.display(), cause).with_remedy(WRITE_AGAIN)
+    }
+}
+
+const WRITE_AGAIN: &str = "write it again: `save_to_disk` of the datasets library writes such files, `to_parquet` those \
+     of the hub";
+
+impl Table for ArrowFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let fields = self.stream.fields.iter();
+        let column = fields.map(|field| Column {
+            name: field.name.clone(),
+            kind: field.describe(),
+            is_plain: field.is_plain(),
+        });
+        column.collect()
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        let pair = self.stream.metadata.iter().find(|(known, _)| known == key);
+        pair.map(|(_, value)| value.as_str())
+    }
+
+    fn for_each_row(
+        &self,
+        columns: &[usize],
+        take: &mut dyn FnMut(usize, Vec<Cell>),
+    ) -> Result<()> {
+        let (mut row, mut budget) = (0, self.budget);
+        for batch in &self.stream.batches {
+            let arrays = columns.iter().map(|column| Ok((*column, self.array(batch, *column)?)));
+            let arrays: Vec<(usize, Array)> = arrays.collect::<Result<_>>()?;
+            for i in 0..batch.rows {
+                let cell = |(column, array): &(usize, Array)| {
+                    let cell = array.cell(i, &self.source, &mut budget);
+                    cell.map_err(|cause| self.broken(*column, cause))
+                };
+                take(row, arrays.iter().map(cell).collect::<Result<_>>()?);
+                row += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn images(self: Arc<Self>, column: usize) -> Arc<dyn ImageStore> {
+        Arc::new(ImageColumn { file: self, column })
+    }
+}
+
+/// A column of images.
+struct ImageColumn {
+    file: Arc<ArrowFile>,
+    column: usize,
+}
+
+impl ImageStore for ImageColumn {
+    fn read(&self, row: usize, index: usize) -> Result<Vec<u8>> {
+        let gone = || Error::failed(self.place(row), "the file has fewer images than before");
+        let mut i = row;
+        for batch in &self.file.stream.batches {
+            if i >= batch.rows {
+                i -= batch.rows;
+                continue;
+            }
+            let mut budget = self.file.budget;
+            let array = self.file.array(batch, self.column)?;
+            let pictures = array.cell(i, &self.file.source, &mut budget).and_then(pictures_of);
+            let pictures = pictures.map_err(|cause| self.file.broken(self.column, cause))?;
+            let value = pictures.into_iter().find_map(|picture| match picture {
+                Picture::Inside { value, index: other } if other == index => Some(value),
+                _ => None,
+            });
+            return value.ok_or_else(gone);
+        }
+        Err(gone())
+    }
+
+    fn place(&self, row: usize) -> String {
+        format!("{}: row {}", self.file.path.display(), row + 1)
+    }
+}
