@@ -9,29 +9,22 @@ use std::sync::Arc;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::decompress;
-use super::image_column::ImageColumn;
 use super::leaf::Leaf;
 use super::pages::CheckedPages;
-use super::records::Leaves;
-use super::schema::{LeafKind, Node, NodeKind};
+use super::schema::Node;
 use crate::data::panics;
-use crate::data::tables::{
-    Cell, Column, ImageStore, Table, budget_of, describe_foreign, max_rows_of,
-};
+use crate::data::tables::{budget_of, describe_foreign, max_rows_of};
 use crate::files::open_regular;
 use crate::{Error, Result};
 
 /// A parquet file, whose footer is read and checked.
 pub(in crate::data) struct ParquetFile {
-    path: PathBuf,
-    metadata: ParquetMetaData,
-    columns: Vec<Node>,
+    pub(super) path: PathBuf,
+    pub(super) metadata: ParquetMetaData,
+    pub(super) columns: Vec<Node>,
     /// How many bytes of text and data its rows may have.
-    budget: usize,
+    pub(super) budget: usize,
 }
-
-/// How many rows are decoded at a time. Their images are in memory together.
-const BATCH: usize = 16;
 
 impl ParquetFile {
     /// Opens a file and checks its footer.
@@ -115,76 +108,6 @@ impl ParquetFile {
     /// The name of a column of values.
     pub(super) fn leaf_name(&self, leaf: usize) -> String {
         self.metadata.file_metadata().schema_descr().column(leaf).path().string()
-    }
-}
-
-impl Table for ParquetFile {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn columns(&self) -> Vec<Column> {
-        let column = |node: &Node| Column {
-            name: node.name.clone(),
-            kind: node.describe(),
-            is_plain: matches!(
-                node.kind,
-                NodeKind::Leaf(
-                    _,
-                    LeafKind::Bool
-                        | LeafKind::Int
-                        | LeafKind::Unsigned
-                        | LeafKind::Float
-                        | LeafKind::Half
-                        | LeafKind::Text
-                )
-            ),
-        };
-        self.columns.iter().map(column).collect()
-    }
-
-    fn metadata(&self, key: &str) -> Option<&str> {
-        let pairs = self.metadata.file_metadata().key_value_metadata()?;
-        pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
-    }
-
-    fn for_each_row(
-        &self,
-        columns: &[usize],
-        take: &mut dyn FnMut(usize, Vec<Cell>),
-    ) -> Result<()> {
-        let file = self.handle()?;
-        let nodes: Vec<&Node> = columns.iter().map(|number| &self.columns[*number]).collect();
-        let (mut row, mut budget) = (0, self.budget);
-        for (group, metadata) in self.metadata.row_groups().iter().enumerate() {
-            let mut leaves = Leaves(Default::default());
-            for leaf in nodes.iter().flat_map(|node| node.leaves()) {
-                leaves.0.insert(leaf, self.leaf(&file, group, leaf)?);
-            }
-            let mut left = metadata.num_rows() as usize; // not below 0: see `open`
-            while left > 0 {
-                let count = left.min(BATCH);
-                for (number, leaf) in &mut leaves.0 {
-                    let read = leaf.read(count);
-                    read.map_err(|cause| self.broken(group, self.leaf_name(*number), cause))?;
-                }
-                for _ in 0..count {
-                    let cell = |node: &&Node| {
-                        let cell = leaves.take(node, &mut budget);
-                        cell.map_err(|cause| self.broken(group, &node.name, cause))
-                    };
-                    take(row, nodes.iter().map(cell).collect::<Result<_>>()?);
-                    row += 1;
-                }
-                left -= count;
-            }
-        }
-        Ok(())
-    }
-
-    fn images(self: Arc<Self>, column: usize) -> Arc<dyn ImageStore> {
-        let leaf = self.columns[column].image_leaf();
-        Arc::new(ImageColumn::new(self, leaf))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::file::ParquetFile;
 use super::leaf::Leaf;
-use crate::data::tables::{ImageStore, Table};
+use crate::data::tables::ImageStore;
 use crate::{Error, Result};
 
 /// A column of images.
@@ -71,6 +71,6 @@ impl ImageStore for ImageColumn {
     }
 
     fn place(&self, row: usize) -> String {
-        format!("{}: row {}", self.file.path().display(), row + 1)
+        format!("{}: row {}", self.file.path.display(), row + 1)
     }
 }

@@ -11,5 +11,6 @@ mod leaf;
 mod pages;
 mod records;
 mod schema;
+mod table;
 
 pub(super) use file::ParquetFile;
