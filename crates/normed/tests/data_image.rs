@@ -140,7 +140,8 @@ fn broken_files_are_errors_with_path_and_cause() {
         "gray.tiff",
     ] {
         let whole = fs::read(golden("image_files").join(name)).unwrap();
-        for keep in [whole.len() / 3, whole.len() * 3 / 4, whole.len() - 20] {
+        // All pixels of a PNG may be there without its last 21 bytes, the end chunk and checksums.
+        for keep in [whole.len() / 3, whole.len() * 3 / 4, whole.len() - 24] {
             fs::write(&path, &whole[..keep]).unwrap();
             let decoded = Image::decode(&path, &ImageOptions::default());
             assert!(decoded.is_err(), "{name}: {keep} of {} bytes", whole.len());

@@ -2,6 +2,7 @@
 //! reference/make_image_format_goldens.py).
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use normed::data::{Image, ImageOptions, OrientationUse, SliceIndex, Window};
 use safetensors::SafeTensors;
@@ -90,8 +91,18 @@ fn files_that_are_not_read_are_refused_by_their_header() {
 }
 
 /// Files with some bytes changed, and files cut short, are images or errors, never panics of this library.
+///
+/// A panic of a decoder crate becomes an error of the file.
 #[test]
 fn damaged_files_never_panic() {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_some_and(|at| at.file().contains("crates/normed")) {
+            PANICKED.store(true, Ordering::Relaxed);
+            hook(panic);
+        }
+    }));
     let mut state = 1_u64;
     let mut random = move |n: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -111,10 +122,10 @@ fn damaged_files_never_panic() {
                     bytes[random(end)] = random(256) as u8;
                 }
             }
-            match Image::from_bytes(&bytes, &options) {
-                Ok(image) => assert_eq!(image.rgb.len(), 3 * image.width * image.height, "{name}"),
-                Err(cause) => assert!(!cause.contains("the decoder failed"), "{name}: {cause}"),
+            if let Ok(image) = Image::from_bytes(&bytes, &options) {
+                assert_eq!(image.rgb.len(), 3 * image.width * image.height, "{name}");
             }
+            assert!(!PANICKED.load(Ordering::Relaxed), "{name}: {bytes:?}");
         }
     });
 }

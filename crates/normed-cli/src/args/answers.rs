@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use normed::Range;
 use normed::data::{Split, TemplateName};
 use normed::models::GenerationConfig;
 use normed::recipe::TrainSpec;
@@ -54,7 +53,7 @@ pub struct AnswerArgs {
     /// Maximum answer length in tokens, end token included [default: 10; reports: 100]
     ///
     /// The model has to have room for them after the prompt.
-    #[arg(long, value_name = "N", value_parser = in_range(Range::at_least(1)))]
+    #[arg(long, value_name = "N", value_parser = in_range(GenerationConfig::MAX_NEW_TOKENS))]
     #[arg(help_heading = "Generation")]
     pub max_new_tokens: Option<usize>,
     /// Beam search width; 1 is greedy decoding [default: 1]

@@ -87,7 +87,8 @@ impl<'a> RowReader<'a> {
                         .images_of(cell, table.path(), store, row)
                         .map(|images| values.images = images),
                     (Role::Field(key), _) => {
-                        features.name_labels(&column.name, cell).into_json().map(|value| {
+                        let cell = features.name_labels(&column.name, cell).rows_of_columns();
+                        cell.into_json().map(|value| {
                             values.fields.insert(key.to_owned(), value);
                         })
                     }
