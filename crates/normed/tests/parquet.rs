@@ -215,6 +215,9 @@ fn a_changed_file_is_an_error() {
     fs::write(&path, bytes).unwrap();
     let text = row.images[0].load().unwrap_err().to_string();
     assert!(text.contains("row 1: the file has changed"), "{text}");
+    // The open file is read on; to go back, it is opened again.
+    let later = dataset.get(2).unwrap();
+    later.images[0].load().unwrap();
     fs::remove_file(&path).unwrap();
     assert!(row.images[0].load().unwrap_err().to_string().contains("no such file"));
 }
