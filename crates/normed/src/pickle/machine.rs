@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn deep_nesting_does_not_overflow_the_stack() {
         let mut bytes = vec![b'N'];
-        bytes.extend([0x85; 1_000_000]);
+        bytes.resize(1_000_001, 0x85);
         bytes.push(b'.');
         assert!(Pickle::parse(&bytes).is_ok());
     }
