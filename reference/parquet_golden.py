@@ -14,7 +14,8 @@ null.
 - images/: one file a form of images: bytes, paths, lists, data URIs;
 - values/: answers of every type; features.parquet has the metadata of the datasets library;
 - conversations/: `messages` and `conversations`, also as a struct of lists;
-- saved/: a folder of save_to_disk; feather/: the same rows as a Feather file with views, dictionaries and more;
+- encrypted/: files with a readable footer and one encrypted column, by keys that are drawn anew in every run;
+- saved/: a folder of save_to_disk; feather/: the same rows as a Feather file with views, dictionaries and more, and polars' Arrow file;
 - rows.json: what pyarrow reads of vqa/, pictures by their SHA-256.
 """
 
@@ -27,8 +28,10 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as pe
 from PIL import Image
 from pyarrow import feather
 
@@ -233,6 +236,29 @@ def conversations(folder):
         write(folder / f"test_{name}.parquet", {"images": files} | rows)
 
 
+class Keys(pe.KmsClient):
+    """Keeps keys as they are."""
+
+    def __init__(self, _config):
+        super().__init__()
+
+    def wrap_key(self, key, _name):
+        return base64.b64encode(key)
+
+    def unwrap_key(self, key, _name):
+        return base64.b64decode(key)
+
+
+def encrypted(folder):
+    files = [{"bytes": file, "path": None} for file in tiny()]
+    columns = {"image": files, "question": QUESTIONS, "answer": ["yes", "no", "liver"], "patient": ["a", "b", "c"]}
+    for name, column in {"patient": "patient", "image": "image.bytes"}.items():
+        keys = {"footer_key": "footer", "column_keys": {"column": [column]}, "plaintext_footer": True}
+        factory = pe.CryptoFactory(Keys)
+        properties = factory.file_encryption_properties(pe.KmsConnectionConfig(), pe.EncryptionConfiguration(**keys))
+        write(folder / f"test_{name}.parquet", columns, encryption_properties=properties)
+
+
 def arrow(out):
     files = [{"bytes": file, "path": None} for file in tiny()]
     features = datasets.Features(
@@ -259,6 +285,9 @@ def arrow(out):
     for name in ["uncompressed", "lz4"]:
         path = out / f"feather/test_{name}.arrow"
         feather.write_feather(pa.table(columns), path, compression=name, chunksize=2)
+    rows = {"image": files, "question": QUESTIONS, "answer": ["yes", "no", "liver"]}
+    rows = polars.DataFrame(rows, schema_overrides={"answer": polars.Categorical})
+    rows.write_ipc(out / "feather/test_polars.arrow", record_batch_size=2)
 
 
 def main(pictures, out):
@@ -270,6 +299,7 @@ def main(pictures, out):
     images(out / "images")
     values(out / "values")
     conversations(out / "conversations")
+    encrypted(out / "encrypted")
     arrow(out)
     (out / "rows.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 

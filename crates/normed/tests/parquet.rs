@@ -222,6 +222,48 @@ fn a_changed_file_is_an_error() {
     assert!(row.images[0].load().unwrap_err().to_string().contains("no such file"));
 }
 
+/// A file with a footer of these nodes of a schema, of which there are `count`.
+fn with_schema(count: usize, nodes: &[u8], after: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let varint = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    // version: 1; schema: a list of structs; rows: 0; row groups: none
+    let head = [&[0x15, 2, 0x19, 0xfc][..], &varint(count)].concat();
+    let footer = [&head, nodes, &[0x16, 0, 0x19, 0x0c], after, &[0]].concat();
+    changed(|bytes| {
+        let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+        *bytes = [b"PAR1", &footer[..], &length, b"PAR1"].concat();
+    })
+}
+
+#[test]
+fn a_footer_that_is_nested_without_end_is_refused() {
+    let root = |children: &[u8]| [&[0x48, 1, b'r', 0x15][..], children, &[0]].concat();
+    // A required group `a` with one child.
+    let group = [0x35, 0, 0x18, 1, b'a', 0x15, 2, 0];
+    let deep = [&root(&[2])[..], &group.repeat(1_000_000)].concat();
+    let most = [0xfe, 0xff, 0xff, 0xff, 0x0f];
+    for (count, nodes, after, cause) in [
+        (1_000_001, &deep[..], &[][..], "its columns are nested too deep"),
+        // 2^31 - 1 children, elements and booleans.
+        (1, &root(&most), &[], "its schema is cut short"),
+        (0x7fff_ffff, &root(&[0]), &[], "its footer is cut short"),
+        (1, &root(&[0]), &[0x59, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07], "its footer is cut short"),
+        (0, &[], &[], "it has no schema"),
+        (1, &root(&[0]), &[], "it has no column `image`"),
+    ] {
+        let (_dir, path) = with_schema(count, nodes, after);
+        let text = failure(&path);
+        assert!(text.contains(cause), "{cause}: {text}");
+    }
+}
+
 /// Whatever is wrong with a file, it is an error or a row, and neither a panic nor a full memory.
 #[test]
 fn no_damaged_byte_panics_or_fills_the_memory() {

@@ -170,6 +170,10 @@ fn every_type_of_arrow_is_read_or_passed_over() {
     assert_eq!(attribute(2, "note"), None);
     assert_eq!([0, 1, 2].map(|row| attribute(row, "dose")), [Some("0.1"), None, Some("2.5")]);
     assert_eq!([0, 1, 2].map(|row| attribute(row, "normal")), [Some("yes"), Some("no"), None]);
+    // Its messages are where the table of contents says, not one after the other.
+    let rows = read(golden("parquet/feather/test_polars.arrow"));
+    assert_eq!(answers(&rows), ["yes", "no", "liver"]);
+    assert_eq!(rows.iter().rev().map(levels).collect::<Vec<_>>(), [[240], [120], [0]]);
     let text = failure(golden("parquet/feather/test_lz4.arrow"));
     assert!(text.contains("is compressed by LZ4") && text.contains("save_to_disk"), "{text}");
 }
@@ -220,6 +224,16 @@ fn reports_are_read_for_their_task() {
 }
 
 #[test]
+fn an_encrypted_column_is_named_if_it_is_needed() {
+    let rows = read(golden("parquet/encrypted/test_patient.parquet"));
+    assert_eq!(answers(&rows), ["yes", "no", "liver"]);
+    assert!(rows.iter().all(|row| row.attributes.is_empty()));
+    let text = failure(golden("parquet/encrypted/test_image.parquet"));
+    assert!(text.contains("`image.bytes` is encrypted, which is not supported"), "{text}");
+    assert!(text.contains("without encryption") && !text.contains("damaged"), "{text}");
+}
+
+#[test]
 fn files_that_are_something_else_are_named() {
     let dir = tempfile::tempdir().unwrap();
     for (content, name, cause, remedy) in [
@@ -236,6 +250,7 @@ fn files_that_are_something_else_are_named() {
         (b"PAR1", "test.arrow", "it is a parquet file", "*.parquet"),
         (b"\xff\xff\xff\xff\x40\0\0\0", "test.arrow", "is cut short", "save_to_disk"),
         (b"", "test.arrow", "it is empty", "again"),
+        (b"ARROW1\0\0", "test.arrow", "table of contents at its end is missing", "again"),
     ] {
         let path = dir.path().join(name);
         fs::write(&path, content).unwrap();
@@ -252,6 +267,7 @@ fn no_damaged_byte_panics_or_fills_the_memory() {
         stored("test_delta_byte_array_v2.parquet"),
         stored("test_gzip_v1.parquet"),
         golden("parquet/feather/test_uncompressed.arrow"),
+        golden("parquet/feather/test_polars.arrow"),
     ] {
         let whole = fs::read(&file).unwrap();
         let dir = tempfile::tempdir().unwrap();

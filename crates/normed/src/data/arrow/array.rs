@@ -5,8 +5,8 @@ use std::sync::Arc;
 use half::f16;
 
 use super::schema::{Dictionary, Field, Kind};
-use super::stream::{Batch, Extent, Source};
-use crate::data::tables::Cell;
+use super::stream::{Batch, Extent};
+use crate::data::tables::{Cell, Source};
 
 /// A column of a batch, or a part of one.
 pub(super) struct Array {
@@ -217,7 +217,7 @@ impl Ends {
 }
 
 impl Array {
-    /// The value of row `i`. `budget` is how many bytes and elements of lists may still be taken.
+    /// The value of row `i`. `budget` is how many bytes may still be taken, those of the elements of lists included.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl Array {
             return Ok(Cell::Null);
         }
         let mut list = |start: usize, end: usize, element: &Self| {
-            spend(budget, end.saturating_sub(start))?;
+            spend(budget, end.saturating_sub(start).saturating_mul(size_of::<Cell>()))?;
             let cells = (start..end).map(|i| element.cell(i, source, budget));
             cells.collect::<Result<_, _>>().map(Cell::List)
         };

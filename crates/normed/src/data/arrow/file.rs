@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::array::{Array, Loader};
-use super::stream::{Batch, Source, Stream};
+use super::stream::{Batch, Stream};
 use crate::data::tables::{
-    Cell, Column, ImageStore, Picture, Table, budget_of, describe_foreign, max_rows_of, pictures_of,
+    Cell, Column, ImageStore, Picture, Source, Table, budget_of, describe_foreign, max_rows_of,
+    pictures_of,
 };
 use crate::files::open_regular;
 use crate::{Error, Result};
@@ -21,8 +22,8 @@ pub(in crate::data) struct ArrowFile {
     budget: usize,
 }
 
-/// Feather's files begin so, and a stream follows.
-const FEATHER: &[u8; 8] = b"ARROW1\0\0";
+/// How files with a table of contents begin: Feather's, and those that polars writes.
+const WITH_CONTENTS: &[u8; 6] = b"ARROW1";
 
 impl ArrowFile {
     /// Opens a file and reads its layout.
@@ -36,15 +37,18 @@ impl ArrowFile {
         let length = file.metadata().map_err(at)?.len();
         let mut start = Vec::new();
         (&mut file).take(64).read_to_end(&mut start).map_err(at)?;
-        let is_feather = start.starts_with(FEATHER);
-        if !is_feather && !start.starts_with(&[0xff; 4]) {
+        let has_contents = start.starts_with(WITH_CONTENTS);
+        if !has_contents && !start.starts_with(&[0xff; 4]) {
             let (is, remedy) = describe_foreign(&start).unwrap_or(("something else", WRITE_AGAIN));
             let cause = format!("is not an Arrow file: it is {is}");
             return Err(Error::invalid(path.display(), cause).with_remedy(remedy));
         }
         let source = Source::new(file, length);
-        let start = if is_feather { FEATHER.len() as u64 } else { 0 };
-        let stream = Stream::read(&source, start).and_then(|stream| {
+        let stream = match has_contents {
+            true => Stream::read_contents(&source),
+            false => Stream::read(&source),
+        };
+        let stream = stream.and_then(|stream| {
             let rows = stream.batches.iter().map(|batch| batch.rows as u64);
             match rows.fold(0, u64::saturating_add) <= max_rows_of(length) {
                 true => Ok(stream),

@@ -2,9 +2,62 @@
 //!
 //! The `parquet` crate's own codecs allocate what a page's header says, or whatever a stream expands to.
 
+use std::fmt;
 use std::io::Read;
 
-use parquet::basic::Compression;
+/// How pages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Codec {
+    #[default]
+    Uncompressed,
+    Snappy,
+    Gzip,
+    Lzo,
+    Brotli,
+    /// LZ4 in Hadoop's frames.
+    Lz4,
+    Zstd,
+    /// LZ4 without frames.
+    Lz4Raw,
+    Unknown(i32),
+}
+
+impl Codec {
+    /// The codec with this number in the format.
+    pub fn from_number(number: i32) -> Self {
+        match number {
+            0 => Self::Uncompressed,
+            1 => Self::Snappy,
+            2 => Self::Gzip,
+            3 => Self::Lzo,
+            4 => Self::Brotli,
+            5 => Self::Lz4,
+            6 => Self::Zstd,
+            7 => Self::Lz4Raw,
+            _ => Self::Unknown(number),
+        }
+    }
+
+    /// Whether pages that are compressed so are read.
+    pub fn is_supported(self) -> bool {
+        !matches!(self, Self::Lzo | Self::Unknown(_))
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uncompressed => "nothing",
+            Self::Snappy => "Snappy",
+            Self::Gzip => "gzip",
+            Self::Lzo => "LZO",
+            Self::Brotli => "Brotli",
+            Self::Lz4 | Self::Lz4Raw => "LZ4",
+            Self::Zstd => "Zstandard",
+            Self::Unknown(number) => return write!(f, "codec {number}"),
+        })
+    }
+}
 
 /// A page may expand to this size whatever its compressed size: 64 MiB.
 const MIN_LIMIT: usize = 64 << 20;
@@ -17,40 +70,35 @@ pub(super) fn limit_of(length: usize) -> usize {
     length.saturating_mul(MAX_RATIO).clamp(MIN_LIMIT, i32::MAX as usize)
 }
 
-/// Whether pages that are compressed so are read.
-pub(super) fn is_supported(compression: Compression) -> bool {
-    !matches!(compression, Compression::LZO)
-}
-
 /// Decompresses one page.
 ///
 /// # Errors
 ///
-/// If the bytes are not what `compression` says, or expand to more than [`limit_of`] their length.
-pub(super) fn decompress(compression: Compression, bytes: &[u8]) -> Result<Vec<u8>, String> {
+/// If the bytes are not what `codec` says, or expand to more than [`limit_of`] their length.
+pub(super) fn decompress(codec: Codec, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let limit = limit_of(bytes.len());
-    let damaged = |cause: String| format!("has a damaged page: {compression}: {cause}");
-    match compression {
-        Compression::UNCOMPRESSED => Ok(bytes.to_vec()),
+    let damaged = |cause: String| format!("has a damaged page: {codec}: {cause}");
+    match codec {
+        Codec::Uncompressed => Ok(bytes.to_vec()),
         _ if bytes.is_empty() => Ok(Vec::new()), // a page of nulls alone
-        Compression::SNAPPY => {
+        Codec::Snappy => {
             let size = snap::raw::decompress_len(bytes).map_err(|e| damaged(e.to_string()))?;
             check_size(size, limit)?;
             snap::raw::Decoder::new().decompress_vec(bytes).map_err(|e| damaged(e.to_string()))
         }
-        Compression::GZIP(_) => {
-            read(flate2::read::MultiGzDecoder::new(bytes), limit).map_err(damaged)
-        }
-        Compression::BROTLI(_) => {
+        Codec::Gzip => read(flate2::read::MultiGzDecoder::new(bytes), limit).map_err(damaged),
+        Codec::Brotli => {
             read(brotli_decompressor::Decompressor::new(bytes, 4096), limit).map_err(damaged)
         }
-        Compression::ZSTD(_) => zstd(bytes, limit).map_err(damaged),
-        Compression::LZ4_RAW => lz4_block(bytes, limit).map_err(damaged),
+        Codec::Zstd => zstd(bytes, limit).map_err(damaged),
+        Codec::Lz4Raw => lz4_block(bytes, limit).map_err(damaged),
         // Written as Hadoop's frames, or as a bare block by parquet-mr's predecessors.
-        Compression::LZ4 => {
+        Codec::Lz4 => {
             hadoop_lz4(bytes, limit).or_else(|_| lz4_block(bytes, limit)).map_err(damaged)
         }
-        Compression::LZO => Err(format!("is compressed by {compression}, which is not supported")),
+        Codec::Lzo | Codec::Unknown(_) => {
+            Err(format!("is compressed by {codec}, which is not supported"))
+        }
     }
 }
 
@@ -137,27 +185,25 @@ mod tests {
         assert_eq!(read(decoder(), 1000).unwrap(), [0; 1000]);
         assert_eq!(read(decoder(), 999).unwrap_err(), "has a page that expands to 1000 bytes");
         // Snappy says the size first: 4 GiB in six bytes.
-        let error = decompress(Compression::SNAPPY, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
+        let error = decompress(Codec::Snappy, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0]);
         assert!(error.unwrap_err().contains("expands to 4294967295 bytes"));
-        let error = decompress(Compression::LZ4, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0]);
+        let error = decompress(Codec::Lz4, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0]);
         assert!(error.is_err());
     }
 
     #[test]
     fn frames_of_hadoop_and_bare_blocks_are_told_apart() {
         let block = [0x30, b'a', b'b', b'c']; // three literals
-        assert_eq!(decompress(Compression::LZ4_RAW, &block).unwrap(), b"abc");
-        assert_eq!(decompress(Compression::LZ4, &block).unwrap(), b"abc");
+        assert_eq!(decompress(Codec::Lz4Raw, &block).unwrap(), b"abc");
+        assert_eq!(decompress(Codec::Lz4, &block).unwrap(), b"abc");
         let frame = [&[0, 0, 0, 3, 0, 0, 0, 4][..], &block].concat();
-        assert_eq!(decompress(Compression::LZ4, &frame.repeat(2)).unwrap(), b"abcabc");
-        assert!(decompress(Compression::LZ4, &frame[..10]).is_err());
+        assert_eq!(decompress(Codec::Lz4, &frame.repeat(2)).unwrap(), b"abcabc");
+        assert!(decompress(Codec::Lz4, &frame[..10]).is_err());
     }
 
     #[test]
     fn bytes_of_another_codec_are_damaged() {
-        for codec in
-            [Compression::GZIP(Default::default()), Compression::SNAPPY, Compression::LZ4_RAW]
-        {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4Raw] {
             let error = decompress(codec, b"\xff\xfe no such thing").unwrap_err();
             assert!(error.starts_with("has a damaged page: "), "{error}");
         }

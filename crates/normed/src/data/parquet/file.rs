@@ -1,27 +1,24 @@
 //! One parquet file: its footer, checked, and its rows.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-
-use super::decompress;
+use super::footer::{Footer, RowGroup};
 use super::leaf::Leaf;
 use super::pages::CheckedPages;
-use super::schema::Node;
+use super::schema::{Columns, Node};
 use crate::data::panics;
-use crate::data::tables::{budget_of, describe_foreign, max_rows_of};
+use crate::data::tables::{Source, budget_of, describe_foreign};
 use crate::files::open_regular;
 use crate::{Error, Result};
 
 /// A parquet file, whose footer is read and checked.
 pub(in crate::data) struct ParquetFile {
     pub(super) path: PathBuf,
-    pub(super) metadata: ParquetMetaData,
-    pub(super) columns: Vec<Node>,
+    pub(super) columns: Columns,
+    pub(super) groups: Vec<RowGroup>,
+    pub(super) metadata: Vec<(String, String)>,
     /// How many bytes of text and data its rows may have.
     pub(super) budget: usize,
 }
@@ -33,62 +30,67 @@ impl ParquetFile {
     ///
     /// If it cannot be read, is no parquet file, is encrypted, or if its footer says more than the file can hold.
     pub fn open(path: &Path) -> Result<Self> {
-        let at = |e: std::io::Error| Error::io(path, &e);
-        let file = open_regular(path)?;
-        let length = file.metadata().map_err(at)?.len();
-        check_ends(path, &file, length)?;
+        let source = open_source(path)?;
+        let length = source.length();
+        check_start(path, &source)?;
         let damaged = |cause: String| {
             Error::invalid(path.display(), format!("is not a complete parquet file: {cause}"))
                 .with_remedy(DAMAGED)
         };
-        let metadata = panics::catch(|| {
-            let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
-            metadata.map_err(|error| error.to_string())
-        });
-        let metadata = metadata.map_err(damaged)?;
-        check_sizes(&metadata, length).map_err(damaged)?;
-        let schema = metadata.file_metadata().schema();
-        let columns =
-            Node::columns(schema).map_err(|cause| Error::invalid(path.display(), cause))?;
-        Ok(Self { path: path.to_owned(), metadata, columns, budget: budget_of(length) })
+        let Some(footer) = read_footer(&source).map_err(damaged)? else {
+            return Err(encrypted(path));
+        };
+        let Footer { schema, metadata, groups } =
+            Footer::parse(&footer, length).map_err(damaged)?;
+        let columns = Columns::new(&schema);
+        let columns = columns.map_err(|cause| Error::invalid(path.display(), cause))?;
+        let budget = budget_of(length);
+        Ok(Self { path: path.to_owned(), columns, groups, metadata, budget })
     }
 
-    /// A column of values in a row group. `file` is this file, opened: clones of a handle share their position, and
-    /// several threads read at a time.
-    pub(super) fn leaf(&self, file: &Arc<File>, group: usize, leaf: usize) -> Result<Leaf> {
-        let row_group = self.metadata.row_group(group);
-        let chunk = row_group.column(leaf);
-        let compression = chunk.compression();
-        if !decompress::is_supported(compression) {
-            let cause = format!(
-                "`{}` is compressed by {compression}, which is not supported",
-                chunk.column_path()
-            );
-            return Err(Error::invalid(self.path.display(), cause)
+    /// A column of values in a row group. `source` is this file, opened.
+    pub(super) fn leaf(&self, source: &Arc<Source>, group: usize, leaf: usize) -> Result<Leaf> {
+        let chunk = self.groups[group].chunks[leaf];
+        let refused = |cause: String| {
+            Error::invalid(
+                self.path.display(),
+                format!("`{}` is {cause}, which is not supported", self.columns.leaf_name(leaf)),
+            )
+        };
+        if chunk.is_encrypted {
+            return Err(refused("encrypted".into()).with_remedy("write it without encryption"));
+        }
+        if !chunk.codec.is_supported() {
+            return Err(refused(format!("compressed by {}", chunk.codec))
                 .with_remedy("write the file again with snappy, pyarrow's default"));
         }
-        let rows = row_group.num_rows() as usize; // not below 0, nor beyond the file: see `open`
-        let leaf = panics::catch(|| {
-            let pages = CheckedPages::new(file.clone(), chunk, rows);
-            let pages = pages.map_err(|error| error.to_string())?;
-            Ok(Leaf::new(chunk.column_descr_ptr(), Box::new(pages)))
-        });
-        leaf.map_err(|cause| self.broken(group, chunk.column_path(), cause))
+        let column = &self.columns.leaves[leaf];
+        let leaf_of = || {
+            let pages = CheckedPages::new(source.clone(), chunk, column);
+            Ok(Leaf::new(column.clone(), Box::new(pages)))
+        };
+        panics::catch(leaf_of)
+            .map_err(|cause| self.broken(group, self.columns.leaf_name(leaf), cause))
     }
 
-    /// A handle of the file.
-    pub(super) fn handle(&self) -> Result<Arc<File>> {
-        open_regular(&self.path).map(Arc::new)
+    /// Whether a column has values that are encrypted.
+    pub(super) fn is_encrypted(&self, node: &Node) -> bool {
+        let leaves = node.leaves();
+        self.groups.iter().any(|group| leaves.iter().any(|leaf| group.chunks[*leaf].is_encrypted))
+    }
+
+    /// The file, opened.
+    pub(super) fn source(&self) -> Result<Arc<Source>> {
+        open_source(&self.path).map(Arc::new)
     }
 
     /// The row group of row `row` of the file, and the number of the row in it.
     pub(super) fn find_row(&self, mut row: usize) -> Option<(usize, usize)> {
-        for (group, metadata) in self.metadata.row_groups().iter().enumerate() {
-            let rows = metadata.num_rows() as usize; // not below 0: see `open`
-            if row < rows {
-                return Some((group, row));
+        for (number, group) in self.groups.iter().enumerate() {
+            if row < group.rows {
+                return Some((number, row));
             }
-            row -= rows;
+            row -= group.rows;
         }
         None
     }
@@ -104,23 +106,26 @@ impl ParquetFile {
             false => error.with_remedy(DAMAGED),
         }
     }
-
-    /// The name of a column of values.
-    pub(super) fn leaf_name(&self, leaf: usize) -> String {
-        self.metadata.file_metadata().schema_descr().column(leaf).path().string()
-    }
 }
 
-/// Checks how the file begins and ends.
-fn check_ends(path: &Path, file: &File, length: u64) -> Result<()> {
-    let mut start = Vec::new();
-    file.take(64).read_to_end(&mut start).map_err(|e| Error::io(path, &e))?;
+fn open_source(path: &Path) -> Result<Source> {
+    let file = open_regular(path)?;
+    let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+    Ok(Source::new(file, length))
+}
+
+fn encrypted(path: &Path) -> Error {
+    Error::invalid(path.display(), "is an encrypted parquet file, which is not supported")
+        .with_remedy("write it without encryption")
+}
+
+/// Checks how the file begins.
+fn check_start(path: &Path, source: &Source) -> Result<()> {
+    let length = source.length();
+    let start = source.read(0, length.min(64));
+    let start = start.map_err(|cause| Error::invalid(path.display(), cause))?;
     if start.starts_with(b"PARE") {
-        return Err(Error::invalid(
-            path.display(),
-            "is an encrypted parquet file, which is not supported",
-        )
-        .with_remedy("write it without encryption"));
+        return Err(encrypted(path));
     }
     if start.starts_with(b"PAR1") {
         return Ok(());
@@ -137,25 +142,21 @@ fn check_ends(path: &Path, file: &File, length: u64) -> Result<()> {
     })
 }
 
-/// Checks the sizes in the footer of a file of `length` bytes.
-fn check_sizes(metadata: &ParquetMetaData, length: u64) -> std::result::Result<(), String> {
-    // So many rows or values that they alone would fill the memory.
-    let too_many = |count: i64| u64::try_from(count).map_or(true, |n| n > max_rows_of(length));
-    let mut rows: i64 = 0;
-    for group in metadata.row_groups() {
-        rows = rows.saturating_add(group.num_rows());
-        let chunks = group.columns().iter().all(|column| {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let end = start.checked_add(column.compressed_size());
-            start >= 0
-                && end.is_some_and(|end| start <= end && end.cast_unsigned() <= length)
-                && !too_many(column.num_values())
-        });
-        if group.num_rows() < 0 || too_many(rows) || !chunks {
-            return Err("its footer describes data that it does not have".into());
-        }
+/// The bytes of the footer, which is at the end, before its length and four letters; `None` if it is encrypted.
+fn read_footer(source: &Source) -> std::result::Result<Option<Vec<u8>>, String> {
+    const TAIL: u64 = 8;
+    let cut = || "its end is missing".to_owned();
+    let start = source.length().checked_sub(TAIL).ok_or_else(cut)?;
+    let tail = source.read(start, TAIL)?;
+    let (length, letters) = tail.split_first_chunk::<4>().ok_or_else(cut)?;
+    match letters {
+        b"PAR1" => {}
+        b"PARE" => return Ok(None),
+        _ => return Err(cut()),
     }
-    Ok(())
+    let length = u32::from_le_bytes(*length).into();
+    let start = start.checked_sub(length).ok_or("its footer is longer than the file")?;
+    source.read(start, length).map(Some)
 }
 
 const DAMAGED: &str = "the file is damaged or cut short: `normed fetch ORG/NAME --dataset` checks it against its checksum \

@@ -40,7 +40,7 @@ impl ImageColumn {
         group: usize,
         row: usize,
     ) -> Result<Position> {
-        let broken = |cause| self.file.broken(group, self.file.leaf_name(leaf), cause);
+        let broken = |cause| self.file.broken(group, self.file.columns.leaf_name(leaf), cause);
         let (mut position, skip) = match last {
             Some(last) if last.group == group && last.row == row => return Ok(last),
             Some(last) if last.group == group && last.row < row => {
@@ -48,7 +48,7 @@ impl ImageColumn {
                 (last, skip)
             }
             _ => {
-                let leaf = self.file.leaf(&self.file.handle()?, group, leaf)?;
+                let leaf = self.file.leaf(&self.file.source()?, group, leaf)?;
                 (Position { group, row, leaf }, row)
             }
         };

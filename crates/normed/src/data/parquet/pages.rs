@@ -3,23 +3,30 @@
 //! The crate's decoders allocate what counts in a page say. Here each count is held to the bytes of the page and to
 //! the number of values of the column first.
 
-use std::fs::File;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, Encoding, Type};
+use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::serialized_reader::SerializedPageReader;
+use parquet::schema::types::ColumnDescriptor;
 
-use super::decompress::{decompress, limit_of};
+use super::decompress::{Codec, decompress, limit_of};
 use super::delta::{check_byte_arrays, check_lengths, check_numbers};
+use super::footer::Chunk;
+use super::page_header::{PageHeader, PageKind};
+use crate::data::tables::Source;
 
 /// The pages of a column in a row group, decompressed and checked.
 pub(super) struct CheckedPages {
-    /// Reads pages as they are stored: to it, the column is not compressed.
-    stored: SerializedPageReader<File>,
-    compression: Compression,
+    source: Arc<Source>,
+    /// Where the next header begins, and the column ends.
+    at: u64,
+    end: u64,
+    /// The header of the next page, and where the page begins, once it is read.
+    next: Option<(PageHeader, u64)>,
+    /// The dictionary that was passed over, and where it is.
+    dictionary: Option<(PageHeader, u64)>,
+    codec: Codec,
     /// Definition and repetition level of a value, the highest.
     levels: [i16; 2],
     /// The fewest bytes that an entry of a dictionary takes.
@@ -29,29 +36,75 @@ pub(super) struct CheckedPages {
 }
 
 impl CheckedPages {
-    /// The pages of `chunk` in `file`, a column of a row group with `rows` rows, whose sizes are checked.
-    pub fn new(file: Arc<File>, chunk: &ColumnChunkMetaData, rows: usize) -> Result<Self> {
-        let column = chunk.column_descr();
+    /// The pages of `chunk`, a part of `column` whose place is inside of the file.
+    pub fn new(source: Arc<Source>, chunk: Chunk, column: &ColumnDescriptor) -> Self {
         let min_entry = match column.physical_type() {
             Type::BOOLEAN => 1,
             Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
             Type::INT64 | Type::DOUBLE => 8,
             Type::INT96 => 12,
-            Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.type_length())?.max(1),
+            Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.type_length()).unwrap_or(0).max(1),
         };
-        let stored =
-            chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
-        Ok(Self {
-            stored: SerializedPageReader::new(file, &stored, rows, None)?,
-            compression: chunk.compression(),
+        Self {
+            source,
+            at: chunk.start,
+            end: chunk.start + chunk.length,
+            next: None,
+            dictionary: None,
+            codec: chunk.codec,
             levels: [column.max_rep_level(), column.max_def_level()],
             min_entry,
-            values_left: usize::try_from(chunk.num_values())?,
-        })
+            values_left: chunk.values,
+        }
     }
 
-    fn open(&mut self, page: Page) -> Result<Page> {
-        self.decompress_and_check(page).map_err(ParquetError::General)
+    /// The header of the next page that holds values, and where the page begins; `None` after the last one.
+    fn peek(&mut self) -> Result<Option<(PageHeader, u64)>, String> {
+        while self.next.is_none() && self.at < self.end {
+            let (header, page) = PageHeader::read(&self.source, self.at, self.end)?;
+            self.at = page + header.length;
+            self.next = (header.kind != PageKind::Other).then_some((header, page));
+        }
+        Ok(self.next)
+    }
+
+    /// Reads a page.
+    fn read(&mut self, (header, page): (PageHeader, u64)) -> Result<Page, String> {
+        let bytes = self.source.read(page, header.length)?;
+        if let Some(crc) = header.crc {
+            let mut found = flate2::Crc::new();
+            found.update(&bytes);
+            if found.sum() != crc {
+                return Err("has a damaged page: its checksum is another one".into());
+            }
+        }
+        let PageHeader { values: num_values, nulls: num_nulls, rows: num_rows, .. } = header;
+        let [encoding, def_level_encoding, rep_level_encoding] = header.encodings;
+        let (buf, encoding) = (bytes.into(), encoding_of(encoding)?);
+        self.decompress_and_check(match header.kind {
+            PageKind::Dictionary => {
+                Page::DictionaryPage { buf, num_values, encoding, is_sorted: false }
+            }
+            PageKind::Data2 => Page::DataPageV2 {
+                buf,
+                num_values,
+                encoding,
+                num_nulls,
+                num_rows,
+                def_levels_byte_len: header.level_bytes[0],
+                rep_levels_byte_len: header.level_bytes[1],
+                is_compressed: header.is_compressed,
+                statistics: None,
+            },
+            PageKind::Data | PageKind::Other => Page::DataPage {
+                buf,
+                num_values,
+                encoding,
+                def_level_encoding: encoding_of(def_level_encoding)?,
+                rep_level_encoding: encoding_of(rep_level_encoding)?,
+                statistics: None,
+            },
+        })
     }
 
     fn decompress_and_check(&mut self, mut page: Page) -> Result<Page, String> {
@@ -62,7 +115,7 @@ impl CheckedPages {
             })?;
         }
         match &mut page {
-            Page::DataPage { buf, .. } => *buf = decompress(self.compression, buf)?.into(),
+            Page::DataPage { buf, .. } => *buf = decompress(self.codec, buf)?.into(),
             Page::DataPageV2 {
                 buf,
                 def_levels_byte_len,
@@ -74,12 +127,12 @@ impl CheckedPages {
                 let (levels, values) = buf.split_at_checked(levels).ok_or("has a damaged page")?;
                 if *is_compressed {
                     let mut whole = levels.to_vec();
-                    whole.extend(decompress(self.compression, values)?);
+                    whole.extend(decompress(self.codec, values)?);
                     *buf = whole.into();
                 }
             }
             Page::DictionaryPage { buf, num_values, encoding, .. } => {
-                *buf = decompress(self.compression, buf)?.into();
+                *buf = decompress(self.codec, buf)?.into();
                 if *num_values as usize > buf.len() / self.min_entry {
                     return Err(format!(
                         "has a dictionary of {num_values} values in {} bytes",
@@ -150,28 +203,55 @@ impl Iterator for CheckedPages {
 
 impl PageReader for CheckedPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
-        let page = self.stored.get_next_page()?;
-        page.map(|page| self.open(page)).transpose()
+        let next = self.peek().map_err(ParquetError::General)?;
+        self.next = None;
+        next.map(|next| self.read(next)).transpose().map_err(ParquetError::General)
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
-        self.stored.peek_next_page()
+        let metadata = |(header, _): (PageHeader, u64)| {
+            let is_dict = header.kind == PageKind::Dictionary;
+            PageMetadata {
+                num_rows: (header.kind == PageKind::Data2).then_some(header.rows as usize),
+                num_levels: (!is_dict).then_some(header.values as usize),
+                is_dict,
+            }
+        };
+        Ok(self.peek().map_err(ParquetError::General)?.map(metadata))
     }
 
     fn skip_next_page(&mut self) -> Result<()> {
-        self.stored.skip_next_page()
+        let next = self.peek().map_err(ParquetError::General)?;
+        self.next = None;
+        let is_dictionary = |(header, _): &(PageHeader, u64)| header.kind == PageKind::Dictionary;
+        self.dictionary = next.filter(is_dictionary).or(self.dictionary);
+        Ok(())
     }
 
     fn supports_deferred_dictionary(&self) -> bool {
-        self.stored.supports_deferred_dictionary()
+        true
     }
 
     fn take_deferred_dictionary(&mut self) -> Result<Option<Page>> {
-        let page = self.stored.take_deferred_dictionary()?;
-        page.map(|page| self.open(page)).transpose()
+        let dictionary = self.dictionary.take();
+        dictionary.map(|page| self.read(page)).transpose().map_err(ParquetError::General)
     }
+}
 
-    fn at_record_boundary(&mut self) -> Result<bool> {
-        self.stored.at_record_boundary()
-    }
+/// The encoding with this number in the format.
+fn encoding_of(number: i32) -> Result<Encoding, String> {
+    Ok(match number {
+        0 => Encoding::PLAIN,
+        2 => Encoding::PLAIN_DICTIONARY,
+        3 => Encoding::RLE,
+        // The crate would have nobody write it so, and reads levels in it all the same.
+        #[allow(deprecated, reason = "an encoding of old files")]
+        4 => Encoding::BIT_PACKED,
+        5 => Encoding::DELTA_BINARY_PACKED,
+        6 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        7 => Encoding::DELTA_BYTE_ARRAY,
+        8 => Encoding::RLE_DICTIONARY,
+        9 => Encoding::BYTE_STREAM_SPLIT,
+        _ => return Err(format!("is encoded by encoding {number}, which is not supported")),
+    })
 }

@@ -3,8 +3,12 @@
 //! A value comes with a definition level, which says how many of the optional and repeated nodes above it are there,
 //! and a repetition level, which says at which list a new element begins.
 
-use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as PhysicalType};
-use parquet::schema::types::Type;
+use std::sync::Arc;
+
+use parquet::basic::{Repetition, Type as PhysicalType};
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, ColumnPath, Type};
+
+use super::footer::{Meaning, SchemaElement};
 
 /// How deep columns may be nested.
 const MAX_DEPTH: usize = 16;
@@ -49,18 +53,48 @@ pub(super) enum LeafKind {
     Other(&'static str),
 }
 
-impl Node {
-    /// The nodes of the file's columns.
+/// The columns of a file.
+pub(super) struct Columns {
+    pub nodes: Vec<Node>,
+    /// The columns of values, by their numbers.
+    pub leaves: Vec<ColumnDescPtr>,
+}
+
+impl Columns {
+    /// The columns of a schema.
     ///
     /// # Errors
     ///
     /// If the schema is nested too deep or is not one of the format.
-    pub fn columns(schema: &Type) -> Result<Vec<Self>, String> {
-        let mut builder = Builder { leaves: 0 };
-        let columns = schema.get_fields().iter();
-        columns.map(|column| builder.node(column, (0, 0), MAX_DEPTH)).collect()
+    pub fn new(schema: &[SchemaElement]) -> Result<Self, String> {
+        let (root, elements) = schema.split_first().ok_or("it has no schema")?;
+        let mut builder = Builder { elements: elements.iter(), leaves: Vec::new() };
+        let nodes = (0..root.children).map(|_| builder.node((0, 0), MAX_DEPTH));
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        match builder.elements.next() {
+            None => Ok(Self { nodes, leaves: builder.leaves }),
+            Some(_) => Err("its schema is damaged".into()),
+        }
     }
 
+    /// The name of a column of values, with those of the columns that it is inside of.
+    pub fn leaf_name(&self, leaf: usize) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        let mut nodes = self.nodes.as_slice();
+        // The last of those that begin at `leaf` or before.
+        while let Some(node) = nodes.iter().rfind(|node| node.first_leaf <= leaf) {
+            names.push(&node.name);
+            nodes = match &node.kind {
+                NodeKind::Leaf(..) => &[],
+                NodeKind::Struct(fields) => fields,
+                NodeKind::List { element, .. } => std::slice::from_ref(element),
+            };
+        }
+        names.join(".")
+    }
+}
+
+impl Node {
     /// The numbers of the columns of values below this node.
     pub fn leaves(&self) -> Vec<usize> {
         match &self.kind {
@@ -108,112 +142,108 @@ impl LeafKind {
         }
     }
 
-    /// The kind of a column of values. What it means is in the logical type, or in the older converted type.
-    fn of(leaf: &Type) -> Self {
-        let basic = leaf.get_basic_info();
-        match basic.logical_type_ref() {
-            Some(LogicalType::String | LogicalType::Enum | LogicalType::Json) => return Self::Text,
-            Some(LogicalType::Float16) => return Self::Half,
-            Some(LogicalType::Timestamp(..)) => return Self::Other("a timestamp"),
-            Some(LogicalType::Date) => return Self::Other("a date"),
-            Some(LogicalType::Time(..)) => return Self::Other("a time"),
-            Some(LogicalType::Decimal(..)) => return Self::Other("a decimal"),
-            Some(LogicalType::Uuid) => return Self::Other("a UUID"),
-            _ => {}
-        }
-        match basic.converted_type() {
-            ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON => Self::Text,
-            ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS => {
-                Self::Other("a timestamp")
-            }
-            ConvertedType::DATE => Self::Other("a date"),
-            ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS => Self::Other("a time"),
-            ConvertedType::DECIMAL => Self::Other("a decimal"),
-            ConvertedType::INTERVAL => Self::Other("an interval"),
-            ConvertedType::UINT_8
-            | ConvertedType::UINT_16
-            | ConvertedType::UINT_32
-            | ConvertedType::UINT_64 => Self::Unsigned,
-            _ => match leaf.get_physical_type() {
-                PhysicalType::BOOLEAN => Self::Bool,
-                PhysicalType::INT32 | PhysicalType::INT64 => Self::Int,
-                PhysicalType::INT96 => Self::Other("a timestamp"),
-                PhysicalType::FLOAT | PhysicalType::DOUBLE => Self::Float,
-                PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY => Self::Bytes,
-            },
+    /// The kind of a column of values of type `physical`.
+    fn of(physical: PhysicalType, meaning: Meaning) -> Self {
+        match (meaning, physical) {
+            (Meaning::Text, _) => Self::Text,
+            (Meaning::Half, _) => Self::Half,
+            (Meaning::Other(kind), _) => Self::Other(kind),
+            (Meaning::Unsigned, _) => Self::Unsigned,
+            (_, PhysicalType::BOOLEAN) => Self::Bool,
+            (_, PhysicalType::INT32 | PhysicalType::INT64) => Self::Int,
+            (_, PhysicalType::INT96) => Self::Other("a timestamp"),
+            (_, PhysicalType::FLOAT | PhysicalType::DOUBLE) => Self::Float,
+            (_, PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY) => Self::Bytes,
         }
     }
 }
 
-struct Builder {
-    /// The number of columns of values so far.
-    leaves: usize,
+struct Builder<'a> {
+    /// The elements of the schema that are not read yet.
+    elements: std::slice::Iter<'a, SchemaElement>,
+    /// The columns of values so far.
+    leaves: Vec<ColumnDescPtr>,
 }
 
-impl Builder {
-    /// The node of `node`, whose parent has the levels `above`: definition and repetition.
-    fn node(&mut self, node: &Type, above: (i16, i16), depth: usize) -> Result<Node, String> {
-        let basic = node.get_basic_info();
-        let repetition = basic.has_repetition().then(|| basic.repetition());
+impl<'a> Builder<'a> {
+    fn next(&mut self) -> Result<&'a SchemaElement, String> {
+        self.elements.next().ok_or_else(|| "its schema is cut short".to_owned())
+    }
+
+    /// The next node, whose parent has the levels `above`: definition and repetition.
+    fn node(&mut self, above: (i16, i16), depth: usize) -> Result<Node, String> {
+        let element = self.next()?;
         let (defined, repeated) = above;
-        match repetition {
+        match element.repetition {
             // A list without a node of its own: it cannot be null, nor can its elements.
             Some(Repetition::REPEATED) => {
                 let levels = (defined + 1, repeated + 1);
-                let element = self.content(node, levels, depth)?;
-                Ok(list(node, defined, levels, element))
+                let content = self.content(element, levels, depth)?;
+                Ok(list(element, defined, levels, content))
             }
-            Some(Repetition::OPTIONAL) => self.content(node, (defined + 1, repeated), depth),
-            _ => self.content(node, above, depth),
+            Some(Repetition::OPTIONAL) => self.content(element, (defined + 1, repeated), depth),
+            _ => self.content(element, above, depth),
         }
     }
 
-    /// The node of `node`, which has these levels itself and is not repeated.
-    fn content(&mut self, node: &Type, levels: (i16, i16), depth: usize) -> Result<Node, String> {
-        let name = node.name().to_owned();
+    /// The node of `element`, which has these levels itself and is not repeated.
+    fn content(
+        &mut self,
+        element: &SchemaElement,
+        levels: (i16, i16),
+        depth: usize,
+    ) -> Result<Node, String> {
+        let name = element.name.clone();
         let deeper = depth.checked_sub(1).ok_or("its columns are nested too deep")?;
-        if node.is_primitive() {
-            self.leaves += 1;
-            let first_leaf = self.leaves - 1;
-            let kind = NodeKind::Leaf(first_leaf, LeafKind::of(node));
+        let first_leaf = self.leaves.len();
+        if let (Some(physical), true) = (element.physical, element.is_leaf()) {
+            self.leaves.push(leaf(element, physical, levels)?);
+            let kind = NodeKind::Leaf(first_leaf, LeafKind::of(physical, element.meaning));
             return Ok(Node { name, present: levels.0, first_leaf, kind });
         }
-        let fields = node.get_fields();
-        let is_list = matches!(
-            node.get_basic_info().converted_type(),
-            ConvertedType::LIST | ConvertedType::MAP | ConvertedType::MAP_KEY_VALUE
-        ) || matches!(
-            node.get_basic_info().logical_type_ref(),
-            Some(LogicalType::List | LogicalType::Map)
-        );
-        if let ([inner], true) = (fields, is_list)
-            && inner.get_basic_info().repetition() == Repetition::REPEATED
+        if element.children == 1
+            && element.meaning == Meaning::List
+            && let Some(inner) = self.elements.as_slice().first()
+            && inner.repetition == Some(Repetition::REPEATED)
         {
+            self.next()?;
             let inside = (levels.0 + 1, levels.1 + 1);
-            let element = match inner.is_primitive() || is_element(node.name(), inner) {
+            let content = match inner.is_leaf() || is_element(&name, inner) {
                 true => self.content(inner, inside, deeper)?,
-                false => self.node(&inner.get_fields()[0], inside, deeper)?,
+                false => self.node(inside, deeper)?,
             };
-            return Ok(list(node, levels.0, inside, element));
+            return Ok(list(element, levels.0, inside, content));
         }
-        let fields = fields.iter().map(|field| self.node(field, levels, deeper));
+        let fields = (0..element.children).map(|_| self.node(levels, deeper));
         let fields: Vec<Node> = fields.collect::<Result<_, _>>()?;
-        let first = fields.first().ok_or_else(|| format!("its column `{name}` has no fields"))?;
-        let first_leaf = first.first_leaf;
+        if fields.is_empty() {
+            return Err(format!("its column `{name}` has no fields"));
+        }
         Ok(Node { name, present: levels.0, first_leaf, kind: NodeKind::Struct(fields) })
     }
 }
 
-fn list(node: &Type, present: i16, (filled, repeated): (i16, i16), element: Node) -> Node {
+/// The column of values of `element`, as the `parquet` crate describes it.
+fn leaf(
+    element: &SchemaElement,
+    physical: PhysicalType,
+    (definition, repetition): (i16, i16),
+) -> Result<ColumnDescPtr, String> {
+    let name = &element.name;
+    let kind = Type::primitive_type_builder(name, physical).with_length(element.length).build();
+    let kind = kind.map_err(|error| format!("its column `{name}` is damaged: {error}"))?;
+    let path = ColumnPath::from(name.as_str());
+    Ok(Arc::new(ColumnDescriptor::new(Arc::new(kind), definition, repetition, path)))
+}
+
+fn list(list: &SchemaElement, present: i16, (filled, repeated): (i16, i16), element: Node) -> Node {
     let first_leaf = element.first_leaf;
     let kind = NodeKind::List { filled, repeated, element: Box::new(element) };
-    Node { name: node.name().to_owned(), present, first_leaf, kind }
+    Node { name: list.name.clone(), present, first_leaf, kind }
 }
 
 /// Whether the repeated group of a list is its element itself, as old writers have it: by the format's rules for
 /// backward compatibility (parquet-format, LogicalTypes.md).
-fn is_element(list: &str, group: &Type) -> bool {
-    group.get_fields().len() != 1
-        || group.name() == "array"
-        || group.name() == format!("{list}_tuple")
+fn is_element(list: &str, group: &SchemaElement) -> bool {
+    group.children != 1 || group.name == "array" || group.name == format!("{list}_tuple")
 }

@@ -33,14 +33,14 @@ impl Table for ParquetFile {
                         | LeafKind::Half
                         | LeafKind::Text
                 )
-            ),
+            ) && !self.is_encrypted(node),
         };
-        self.columns.iter().map(column).collect()
+        self.columns.nodes.iter().map(column).collect()
     }
 
     fn metadata(&self, key: &str) -> Option<&str> {
-        let pairs = self.metadata.file_metadata().key_value_metadata()?;
-        pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+        let pair = self.metadata.iter().find(|(known, _)| known == key);
+        pair.map(|(_, value)| value.as_str())
     }
 
     fn for_each_row(
@@ -48,20 +48,22 @@ impl Table for ParquetFile {
         columns: &[usize],
         take: &mut dyn FnMut(usize, Vec<Cell>),
     ) -> Result<()> {
-        let file = self.handle()?;
-        let nodes: Vec<&Node> = columns.iter().map(|number| &self.columns[*number]).collect();
+        let source = self.source()?;
+        let nodes: Vec<&Node> = columns.iter().map(|number| &self.columns.nodes[*number]).collect();
         let (mut row, mut budget) = (0, self.budget);
-        for (group, metadata) in self.metadata.row_groups().iter().enumerate() {
+        for (group, row_group) in self.groups.iter().enumerate() {
             let mut leaves = Leaves(Default::default());
             for leaf in nodes.iter().flat_map(|node| node.leaves()) {
-                leaves.0.insert(leaf, self.leaf(&file, group, leaf)?);
+                leaves.0.insert(leaf, self.leaf(&source, group, leaf)?);
             }
-            let mut left = metadata.num_rows() as usize; // not below 0: see `open`
+            let mut left = row_group.rows;
             while left > 0 {
                 let count = left.min(BATCH);
                 for (number, leaf) in &mut leaves.0 {
                     let read = leaf.read(count);
-                    read.map_err(|cause| self.broken(group, self.leaf_name(*number), cause))?;
+                    read.map_err(|cause| {
+                        self.broken(group, self.columns.leaf_name(*number), cause)
+                    })?;
                 }
                 for _ in 0..count {
                     let cell = |node: &&Node| {
@@ -78,7 +80,7 @@ impl Table for ParquetFile {
     }
 
     fn images(self: Arc<Self>, column: usize) -> Arc<dyn ImageStore> {
-        let leaf = self.columns[column].image_leaf();
+        let leaf = self.columns.nodes[column].image_leaf();
         Arc::new(ImageColumn::new(self, leaf))
     }
 }

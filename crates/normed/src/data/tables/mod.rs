@@ -20,6 +20,7 @@ mod limits;
 mod open;
 mod picture;
 mod rows;
+mod source;
 mod table;
 
 pub(super) use cell::Cell;
@@ -31,4 +32,5 @@ pub(super) use limits::{budget_of, max_rows_of};
 pub(super) use open::open;
 pub(super) use picture::{Picture, pictures_of};
 pub(super) use rows::ReadTables;
+pub(super) use source::Source;
 pub(super) use table::{Column, Table};
