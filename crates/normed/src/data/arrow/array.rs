@@ -1,11 +1,11 @@
 //! The values of a column in a record batch. What locates them is in memory; texts and bytes stay in the file.
 
-use std::sync::Arc;
-
 use half::f16;
 
+use super::batch::{Batch, Extent};
+use super::dictionaries::Dictionaries;
 use super::schema::{Dictionary, Field, Kind};
-use super::stream::{Batch, Extent};
+use super::stream::Stream;
 use crate::data::tables::{Cell, Source};
 
 /// A column of a batch, or a part of one.
@@ -41,6 +41,8 @@ struct Ends {
 pub(super) struct Loader<'a> {
     source: &'a Source,
     batch: &'a Batch,
+    /// The dictionaries, and the number of the batch that refers to them.
+    dictionaries: Option<(&'a Dictionaries, usize)>,
     nodes: usize,
     buffers: usize,
     views: usize,
@@ -51,8 +53,15 @@ fn damaged() -> String {
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(source: &'a Source, batch: &'a Batch) -> Self {
-        Self { source, batch, nodes: 0, buffers: 0, views: 0 }
+    /// A loader of record batch `number` of a stream.
+    pub fn new(source: &'a Source, stream: &'a Stream, number: usize) -> Self {
+        let dictionaries = Some((&stream.dictionaries, number));
+        Self { dictionaries, ..Self::of_dictionary(source, &stream.batches[number]) }
+    }
+
+    /// A loader of the values of a dictionary, which refer to no other one.
+    fn of_dictionary(source: &'a Source, batch: &'a Batch) -> Self {
+        Self { source, batch, dictionaries: None, nodes: 0, buffers: 0, views: 0 }
     }
 
     /// The column `fields[number]` of the batch.
@@ -109,11 +118,12 @@ impl<'a> Loader<'a> {
             let Dictionary { id, index_width: width } = dictionary;
             let data = self.buffer(size(Some(rows), width)?)?;
             let values = Field { dictionary: None, ..field.clone() };
-            let part = |batch: &Arc<Batch>| {
-                Loader::new(self.source, batch).column(std::slice::from_ref(&values), 0)
+            let part = |batch| {
+                Loader::of_dictionary(self.source, batch).column(std::slice::from_ref(&values), 0)
             };
-            let parts = self.batch.dictionaries.get(&id).map_or(&[][..], Vec::as_slice);
-            let parts = parts.iter().map(part).collect::<Result<_, _>>()?;
+            let parts = self.dictionaries.into_iter();
+            let parts = parts.flat_map(|(all, batch)| all.parts(id, batch));
+            let parts = parts.map(part).collect::<Result<_, _>>()?;
             return Ok(Array { rows, validity, values: Values::Indices { data, width, parts } });
         }
         if matches!(field.kind, Kind::Null) {

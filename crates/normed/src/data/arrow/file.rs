@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::array::{Array, Loader};
-use super::stream::{Batch, Stream};
+use super::stream::Stream;
 use crate::data::tables::{
     Cell, Column, ImageStore, Picture, Source, Table, budget_of, describe_foreign, max_rows_of,
     pictures_of,
@@ -60,8 +60,9 @@ impl ArrowFile {
         Ok(Self { path: path.to_owned(), source, stream, budget: budget_of(length) })
     }
 
-    fn array(&self, batch: &Batch, column: usize) -> Result<Array> {
-        let array = Loader::new(&self.source, batch).column(&self.stream.fields, column);
+    fn array(&self, batch: usize, column: usize) -> Result<Array> {
+        let array =
+            Loader::new(&self.source, &self.stream, batch).column(&self.stream.fields, column);
         array.map_err(|cause| self.broken(column, cause))
     }
 
@@ -100,8 +101,8 @@ impl Table for ArrowFile {
         take: &mut dyn FnMut(usize, Vec<Cell>),
     ) -> Result<()> {
         let (mut row, mut budget) = (0, self.budget);
-        for batch in &self.stream.batches {
-            let arrays = columns.iter().map(|column| Ok((*column, self.array(batch, *column)?)));
+        for (number, batch) in self.stream.batches.iter().enumerate() {
+            let arrays = columns.iter().map(|column| Ok((*column, self.array(number, *column)?)));
             let arrays: Vec<(usize, Array)> = arrays.collect::<Result<_>>()?;
             for i in 0..batch.rows {
                 let cell = |(column, array): &(usize, Array)| {
@@ -130,13 +131,13 @@ impl ImageStore for ImageColumn {
     fn read(&self, row: usize, index: usize) -> Result<Vec<u8>> {
         let gone = || Error::failed(self.place(row), "the file has fewer images than before");
         let mut i = row;
-        for batch in &self.file.stream.batches {
+        for (number, batch) in self.file.stream.batches.iter().enumerate() {
             if i >= batch.rows {
                 i -= batch.rows;
                 continue;
             }
             let mut budget = self.file.budget;
-            let array = self.file.array(batch, self.column)?;
+            let array = self.file.array(number, self.column)?;
             let pictures = array.cell(i, &self.file.source, &mut budget).and_then(pictures_of);
             let pictures = pictures.map_err(|cause| self.file.broken(self.column, cause))?;
             let value = pictures.into_iter().find_map(|picture| match picture {

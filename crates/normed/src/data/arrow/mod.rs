@@ -8,6 +8,8 @@
 //! Format: <https://arrow.apache.org/docs/format/Columnar.html>.
 
 mod array;
+mod batch;
+mod dictionaries;
 mod file;
 mod flat;
 mod schema;

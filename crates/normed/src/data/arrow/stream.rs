@@ -1,8 +1,7 @@
 //! The messages of a stream: the schema, then dictionaries and record batches, of which only the layout is read.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
+use super::batch::{Batch, Extent};
+use super::dictionaries::Dictionaries;
 use super::flat::Table;
 use super::schema::{Field, read_fields, read_metadata};
 use crate::data::tables::Source;
@@ -10,36 +9,13 @@ use crate::data::tables::Source;
 /// The most bytes that the head of a message may have: 64 MiB.
 const MAX_HEAD: usize = 64 << 20;
 
-/// A stretch of a file.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Extent {
-    pub start: u64,
-    pub length: u64,
-}
-
-/// The layout of a record batch or of a dictionary.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub rows: usize,
-    /// The number of values of each column and part of one, in the order of the schema.
-    pub nodes: Vec<usize>,
-    /// The buffers of the columns, in order.
-    pub buffers: Vec<Extent>,
-    /// The number of data buffers of each column of views.
-    pub view_buffers: Vec<usize>,
-    /// The dictionaries by their numbers.
-    pub dictionaries: Dictionaries,
-}
-
-/// The batches that make up each dictionary.
-pub(super) type Dictionaries = HashMap<i64, Vec<Arc<Batch>>>;
-
 /// What a stream contains.
 #[derive(Default)]
 pub(super) struct Stream {
     pub fields: Vec<Field>,
     pub metadata: Vec<(String, String)>,
     pub batches: Vec<Batch>,
+    pub dictionaries: Dictionaries,
 }
 
 impl Stream {
@@ -50,7 +26,6 @@ impl Stream {
     /// If it is damaged, cut short, or has what is not supported.
     pub fn read(source: &Source) -> Result<Self, String> {
         let mut stream = Self::default();
-        let mut dictionaries = Dictionaries::new();
         let mut at = 0;
         let mut has_schema = false;
         while let Some(message) = Message::read(source, &mut at)? {
@@ -58,7 +33,7 @@ impl Stream {
                 (stream.fields, stream.metadata) = (read_fields(schema)?, read_metadata(schema));
                 has_schema = true;
             } else {
-                stream.add(&message, &mut dictionaries)?;
+                stream.add(&message)?;
             }
         }
         if has_schema { Ok(stream) } else { Err("is damaged: it has no schema".into()) }
@@ -85,8 +60,7 @@ impl Stream {
         let contents = Table::root(&contents).ok_or_else(damaged)?;
         let schema = contents.table(1).ok_or("is damaged: it has no schema")?;
         let (fields, metadata) = (read_fields(schema)?, read_metadata(schema));
-        let mut stream = Self { fields, metadata, batches: Vec::new() };
-        let mut dictionaries = Dictionaries::new();
+        let mut stream = Self { fields, metadata, ..Self::default() };
         // Messages do not overlap, so that their heads together are no longer than the file.
         let mut left = source.length();
         for list in [2, 3] {
@@ -96,27 +70,23 @@ impl Stream {
                 let mut at = u64::try_from(at).map_err(|_| damaged())?;
                 let message = Message::read(source, &mut at)?.ok_or_else(damaged)?;
                 left = left.checked_sub(message.head.len() as u64).ok_or_else(damaged)?;
-                stream.add(&message, &mut dictionaries)?;
+                stream.add(&message)?;
             }
         }
         Ok(stream)
     }
 
-    /// Adds a record batch to the stream, or a dictionary to `dictionaries`.
-    fn add(&mut self, message: &Message, dictionaries: &mut Dictionaries) -> Result<(), String> {
+    /// Adds what a message holds: a record batch, or a dictionary.
+    fn add(&mut self, message: &Message) -> Result<(), String> {
         let content = message.content().ok_or("is damaged: a message is empty")?;
         match message.kind() {
             DICTIONARY => {
                 let data = content.table(1).ok_or("is damaged: a dictionary is empty")?;
-                let batch = Batch::read(data, message.body, Dictionaries::new())?;
-                let known = dictionaries.entry(content.i64(0)).or_default();
-                let is_added_to = content.u8(2) != 0;
-                if !is_added_to {
-                    known.clear();
-                }
-                known.push(Arc::new(batch));
+                let values = Batch::read(data, message.body)?;
+                let (id, is_added_to) = (content.i64(0), content.u8(2) != 0);
+                self.dictionaries.add(id, values, is_added_to, self.batches.len());
             }
-            BATCH => self.batches.push(Batch::read(content, message.body, dictionaries.clone())?),
+            BATCH => self.batches.push(Batch::read(content, message.body)?),
             _ => return Err("holds tensors, not a table".into()),
         }
         Ok(())
@@ -174,33 +144,4 @@ fn next_head(source: &Source, at: u64) -> Result<Option<(Vec<u8>, u64)>, String>
     }
     let head = source.read(at + 8, size.into())?;
     Ok(Some((head, at + 8 + u64::from(size))))
-}
-
-impl Batch {
-    fn read(table: Table<'_>, body: Extent, dictionaries: Dictionaries) -> Result<Self, String> {
-        if let Some(compression) = table.table(3) {
-            let codec = if compression.u8(0) == 0 { "LZ4" } else { "Zstandard" };
-            return Err(format!("is compressed by {codec}, which is not supported"));
-        }
-        let damaged = || "is damaged: the layout of a batch is broken".to_owned();
-        let count = |number: i64| usize::try_from(number).map_err(|_| damaged());
-        let nodes =
-            table.vector(1, 16).and_then(|nodes| nodes.numbers::<2>()).ok_or_else(damaged)?;
-        let buffers = table.vector(2, 16).and_then(|buffers| buffers.numbers::<2>());
-        let views =
-            table.vector(4, 8).and_then(|counts| counts.numbers::<1>()).ok_or_else(damaged)?;
-        let extent = |[offset, length]: [i64; 2]| {
-            let (offset, length) = (u64::try_from(offset).ok()?, u64::try_from(length).ok()?);
-            let inside = offset.checked_add(length)? <= body.length;
-            inside.then_some(Extent { start: body.start + offset, length })
-        };
-        let buffers = buffers.ok_or_else(damaged)?.into_iter().map(extent);
-        Ok(Self {
-            rows: count(table.i64(0))?,
-            nodes: nodes.into_iter().map(|[length, _]| count(length)).collect::<Result<_, _>>()?,
-            buffers: buffers.collect::<Option<_>>().ok_or_else(damaged)?,
-            view_buffers: views.into_iter().map(|[n]| count(n)).collect::<Result<_, _>>()?,
-            dictionaries,
-        })
-    }
 }
