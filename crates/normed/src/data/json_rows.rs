@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::json_text::{Flaw, RawItem, split_list, split_object, split_sequence};
 use super::row::{Fields, Row};
+use super::tables::describe_foreign;
 use crate::files::{TABLE_LIMIT, read_text, read_text_once};
 use crate::{Error, Result};
 
@@ -16,13 +17,19 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// If the file cannot be read, if a list is not closed or has text after it, or if the file is one object that
-/// holds the rows under a key.
+/// If the file cannot be read or is something else, such as a CSV table; if a list is not closed or has text after it;
+/// or if the file is one object that holds the rows under a key.
 pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
     let text = read_text_once(path, TABLE_LIMIT)?;
     let lines = Lines { path, text: &text };
     let first_line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
     let has_whole_line = || split_sequence(first_line).is_ok();
+    // Rows without line ends between them, or with those of old Macs.
+    let shares_line = || {
+        split_sequence(first_line).is_ok_and(|items| {
+            items.len() > 1 && items.iter().all(|item| item.text.starts_with('{'))
+        })
+    };
     let rows = match text.trim_start().as_bytes().first() {
         Some(b'[') => match split_list(&text) {
             Ok(items) => lines.numbered_rows(&items),
@@ -30,12 +37,20 @@ pub(super) fn json_rows(path: &Path) -> Result<Vec<Row>> {
             Err(_) if has_whole_line() => lines.rows(),
             Err(flaw) => return Err(lines.error(&flaw)),
         },
-        Some(b'{') if !has_whole_line() => match split_sequence(&text) {
+        Some(b'{') if !has_whole_line() || shares_line() => match split_sequence(&text) {
             Ok(items) => lines.numbered_rows(&items),
             Err(_) => lines.rows(),
         },
         _ => lines.rows(),
     };
+    if !rows.is_empty()
+        && rows.iter().all(|row| row.fields().is_none())
+        && !text.trim_start().starts_with(['{', '['])
+        && let Some((is, remedy)) = describe_foreign(text.as_bytes())
+    {
+        let cause = format!("is not JSON: it is {is}");
+        return Err(Error::invalid(path.display(), cause).with_remedy(remedy));
+    }
     if let [row] = rows.as_slice()
         && let Some(remedy) = row.fields().and_then(|fields| find_inner_rows(&fields))
     {
@@ -195,6 +210,8 @@ mod tests {
         assert_eq!(lines(&one_line), ["1", "1"]);
         assert_eq!(lines(&format!("{row}\r\n\r\n{row}")), ["1", "3"]);
         assert_eq!(lines("{\n \"a\": 1\n}\n{\n \"a\": 2\n}\n"), ["1", "4"]);
+        assert_eq!(lines(&format!("{row}{row} {row}\n{row}")), ["1", "1", "1", "2"]);
+        assert_eq!(lines(&format!("{row}\r{row}\r")), ["1", "1"]);
         assert_eq!(lines(""), [""; 0]);
         assert_eq!(lines("[]"), [""; 0]);
         assert!([one_line.as_str(), row].iter().all(|text| causes(text).is_empty()));
@@ -224,6 +241,23 @@ mod tests {
         }
         let deep = format!("{{\"a\": {}1{}}}", "[".repeat(500), "]".repeat(500));
         assert!(causes(&deep)[0].contains("levels deep"), "{:?}", causes(&deep));
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_named() {
+        for (text, is) in [
+            ("id,image,question\n1,a.png,why?\n", "text, such as a CSV table"),
+            ("<!DOCTYPE html>", "a web page"),
+            ("version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(
+                error.contains("rows.json: is not JSON: it is") && error.contains(is),
+                "{error}"
+            );
+        }
+        // A file with one row that is JSON has broken rows.
+        assert_eq!(causes("why?\n{\"a\": 1}").len(), 1);
     }
 
     #[test]
