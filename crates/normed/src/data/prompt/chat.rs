@@ -5,7 +5,7 @@ use std::path::Path;
 use minijinja::Environment;
 use minijinja::value::Value;
 
-use super::jinja::{PROMPT_DATE, chat_environment};
+use super::jinja::{PROMPT_DATE, TEMPLATE, chat_environment, compile};
 use super::placeholder::IMAGE_TEXT;
 use crate::data::{Role, Turn};
 use crate::files::{CONFIG_LIMIT, read_json, read_text};
@@ -55,8 +55,8 @@ impl ChatTemplate {
     /// Compiles `source`, and finds out which kind of content it supports.
     pub(super) fn new(place: &str, source: &str, tokens: &[(&str, String)]) -> Result<Self> {
         let mut environment = chat_environment();
-        let wrong = |e: minijinja::Error| Error::invalid(place, format!("chat_template: {e}"));
-        environment.add_template_owned("chat", without_generation_tags(source)).map_err(wrong)?;
+        let wrong = |cause: String| Error::invalid(place, format!("chat_template: {cause}"));
+        compile(&mut environment, without_generation_tags(source)).map_err(wrong)?;
         let token = |(key, token): &(&str, String)| ((*key).to_owned(), token.clone());
         let mut template = Self {
             place: place.to_owned(),
@@ -134,7 +134,7 @@ impl ChatTemplate {
             ("add_generation_prompt", Value::from(add_generation_prompt)),
         ];
         context.extend(self.tokens.iter().map(|(key, token)| (key.as_str(), token.into())));
-        let template = self.environment.get_template("chat");
+        let template = self.environment.get_template(TEMPLATE);
         let text = template.and_then(|template| template.render(map(&context)));
         text.map_err(|e| Error::invalid(&self.place, format!("chat_template: {e}")))
     }
@@ -224,6 +224,26 @@ mod tests {
 
     fn template(source: &str) -> Result<ChatTemplate> {
         ChatTemplate::new("t.jinja", source, &[("bos_token", "<s>".into())])
+    }
+
+    #[test]
+    fn operators_without_end_do_not_overflow_the_stack() {
+        for (before, repeated, behind) in [
+            ("", "-", "1"),
+            ("", "not ", "x"),
+            ("1", "+1", ""),
+            ("a", ".b", ""),
+            ("x", "|f", ""),
+            ("1", " if 1 else 1", ""),
+            ("", "[", "]"),
+            ("", "(", ")"),
+        ] {
+            let many = repeated.repeat(40_000 / repeated.len());
+            // Compiled or not, there is an answer.
+            assert!(template(&format!("{{{{ {before}{many}{behind} }}}}")).is_err(), "{repeated}");
+        }
+        let long = template(&" ".repeat(200_000)).unwrap_err();
+        assert!(long.to_string().contains("200000 bytes, where 131072 are the most"), "{long}");
     }
 
     /// Popular templates, and what they may use, as transformers renders them

@@ -9,6 +9,12 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 
 /// Limit of a template's steps: one that loops endlessly fails.
 const FUEL: u64 = 1_000_000;
+/// The longest template, in bytes; those of published models have up to 30,000.
+const LONGEST: usize = 128 << 10;
+/// Bytes of stack that the compiler of a template needs for each of its bytes, at most.
+const STACK_OF_BYTE: usize = 2 << 10;
+/// The name of the only template in an environment.
+pub(super) const TEMPLATE: &str = "chat";
 /// The deepest value that [`to_json`] writes.
 const DEEPEST: usize = 64;
 
@@ -78,6 +84,30 @@ pub(super) fn chat_environment() -> Environment<'static> {
     environment.add_function("strftime_now", |format: String| strftime(&format));
     environment.add_function("raise_exception", |cause: String| Err::<String, _>(failure(cause)));
     environment
+}
+
+/// Adds `source` to the environment as [`TEMPLATE`].
+///
+/// minijinja follows operators in a row, such as `not not ..`, by recursion without a limit. So it runs on a stack that
+/// is large enough for operators alone: a stack overflow would end the process.
+///
+/// # Errors
+///
+/// If the template is too long, or is not one of Jinja.
+pub(super) fn compile(
+    environment: &mut Environment<'static>,
+    source: String,
+) -> Result<(), String> {
+    if source.len() > LONGEST {
+        return Err(format!("it has {} bytes, where {LONGEST} are the most", source.len()));
+    }
+    let size = source.len() * STACK_OF_BYTE + (2 << 20);
+    let add = || environment.add_template_owned(TEMPLATE, source).map_err(|e| e.to_string());
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(size).spawn_scoped(scope, add);
+        let thread = thread.map_err(|error| format!("it cannot be compiled: {error}"))?;
+        thread.join().unwrap_or_else(|_| Err("it cannot be compiled: the compiler failed".into()))
+    })
 }
 
 /// An error of a template.
