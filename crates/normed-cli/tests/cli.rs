@@ -235,6 +235,39 @@ fn reports_can_be_evaluated_and_predicted() {
     assert!(text.contains("is read with the task `report`"), "{text}");
 }
 
+#[test]
+fn a_table_of_conversations_is_planned_trained_and_predicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let goldens = root.join("crates/normed/tests/golden/parquet/conversations");
+    fs::create_dir(here.join("data")).unwrap();
+    for split in ["train", "test"] {
+        let name = format!("data/{split}-00000-of-00001.parquet");
+        fs::copy(goldens.join("test_messages.parquet"), here.join(name)).unwrap();
+    }
+    let recipe = format!(
+        "model = {:?}\ndata = {{ name = \"parquet\", root = \"data\" }}\n\
+         tuning.method = \"layer_norm\"\ntrain = {{ epochs = 1, batch_size = 3, metric = \"last\" }}\n",
+        root.join("models/phantom")
+    );
+    fs::write(here.join("r.toml"), recipe).unwrap();
+    stdout(here, &["plan", "r.toml"]);
+    let scores = stdout(here, &["train", "r.toml", "--output", "run"]);
+    assert!(scores.contains("closed_accuracy"), "{scores}");
+    let predict = ["predict", "--recipe", "r.toml", "--adapter", "run/adapter"];
+    stdout(here, &[&predict[..], &["--max-new-tokens", "4", "--out", "p.jsonl"]].concat());
+    let lines = fs::read_to_string(here.join("p.jsonl")).unwrap();
+    let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let found: Vec<_> = rows.map(|row| [row["question"].clone(), row["target"].clone()]).collect();
+    let expected = [
+        ["is there a lesion in the left lobe?", "yes"],
+        ["is there a lesion in the right lobe?", "no"],
+        ["which organ?", "liver"],
+    ];
+    assert_eq!(json!(found), json!(expected));
+}
+
 /// The recipe for IU X-Ray without its data: two views are planned.
 #[test]
 fn the_recipe_for_iu_xray_is_planned_without_the_data() {
