@@ -22,7 +22,7 @@ const FLOORS: [(&str, &str); 15] = [
     ("models", "files tensor ops nn weights data"),
     ("tuning", "tensor ops nn"),
     ("recipe", "files tensor hub data metrics models tuning"),
-    ("train", "files tensor ops nn weights data metrics models tuning recipe plot"),
+    ("train", "files tensor ops nn weights hub data metrics models tuning recipe plot"),
     ("study", "files tensor weights data metrics tuning recipe train plot"),
 ];
 

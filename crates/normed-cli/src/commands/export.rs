@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use normed::files::{CONFIG_LIMIT, Inputs, read_text};
+use normed::hub::shared_name;
 use normed::tensor::Precision;
 use normed::weights::{AdapterCard, save_adapter, write_safetensors};
 use normed::{Error, Result};
@@ -37,7 +38,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     };
     let mut loaded = location.open_base()?;
     let set = location.adapt(&mut loaded.params, &loaded.content_hash)?;
-    let base = location.base.to_string_lossy();
+    let base = shared_name(&location.base);
     match directory {
         None => {
             let tensors: Vec<_> = (set.iter())
@@ -46,7 +47,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
                 .collect();
             let metadata = BTreeMap::from([
                 ("base_content_sha256".to_owned(), loaded.content_hash.to_string()),
-                ("base_model_name_or_path".to_owned(), base.to_string()),
+                ("base_model_name_or_path".to_owned(), base.clone()),
             ]);
             write_safetensors(&args.out, &tensors, Precision::F32, &metadata)?;
         }

@@ -82,6 +82,27 @@ impl NewDirectory {
     }
 }
 
+/// Makes the directory `path` for its owner alone (mode 0700 on Unix), and those above it as the system makes
+/// them. A directory that is there already keeps its mode.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn create_private_directory(path: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io(path, &e);
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(parent(path)).map_err(failed)?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        // Another process was faster.
+        Err(_) if path.is_dir() => Ok(()),
+        made => made.map_err(failed),
+    }
+}
+
 /// Whether there is nothing in a directory.
 pub(super) fn is_empty(path: &Path) -> Result<bool> {
     let mut entries = fs::read_dir(path).map_err(|e| Error::io(path, &e))?;
@@ -117,5 +138,24 @@ mod tests {
         new.commit().unwrap();
         assert!(at("full/text").exists() && !at("full/old").exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "something is left over");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_directory_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (above, path) = (dir.path().join("runs"), dir.path().join("runs/x"));
+        let usual = dir.path().join("usual");
+        fs::create_dir(&usual).unwrap();
+        create_private_directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&above), mode(&usual), "others may read what else is above it");
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        create_private_directory(&path).unwrap();
+        assert_eq!(mode(&path), 0o755);
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(create_private_directory(&dir.path().join("file")).is_err());
     }
 }

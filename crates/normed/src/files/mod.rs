@@ -15,7 +15,7 @@ mod stamp;
 mod write;
 
 pub use destination::{is_standard_output, is_stream, open_descriptor};
-pub use directory::NewDirectory;
+pub use directory::{NewDirectory, create_private_directory};
 pub use hash::hash_file;
 pub use hex::hex;
 pub use output::Inputs;

@@ -19,9 +19,11 @@ mod repo;
 mod response;
 mod select;
 mod settings;
+mod shared_name;
 
 pub use cache::{CacheLookup, find_cached, resolve_path};
 pub use event::Event;
 pub use fetch::{FetchOptions, Fetched, fetch};
 pub use repo::{LeftOutFile, LeftOutReason, ListedFile, RepoId, RepoKind};
 pub use settings::{Settings, Token};
+pub use shared_name::shared_name;

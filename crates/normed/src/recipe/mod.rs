@@ -22,6 +22,7 @@ mod read_train;
 mod read_tuning;
 mod reference;
 pub(crate) mod section;
+mod shared;
 mod size;
 pub(crate) mod source;
 mod spec;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::rate_selection::{read_failure, write_failure};
 use super::stored_builds::stored_by_line;
 use super::{Experiment, Study, Task, TaskKind};
-use crate::files::write_atomically;
+use crate::files::{create_private_directory, write_atomically};
 use crate::train::is_running;
 use crate::{Error, Result};
 
@@ -192,7 +192,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn write_recipe(task: &Task) -> Result<()> {
     let path = task.recipe_file();
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(|e| Error::io(directory, &e))?;
+        create_private_directory(directory)?;
     }
     let text = stored_by_line() + &task.recipe().to_toml()?;
     write_atomically(&path, |out| out.write_all(text.as_bytes()))

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::event::Outcome;
-use crate::files::{CONFIG_LIMIT, TEMPORARY_PREFIX, read_json, read_text, write_atomically};
+use crate::files::{
+    CONFIG_LIMIT, TEMPORARY_PREFIX, create_private_directory, read_json, read_text,
+    write_atomically,
+};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 
@@ -27,7 +30,7 @@ impl RunDirectory {
     /// the directory holds another run or other files.
     pub fn open(recipe: &Recipe, resume: bool) -> Result<Self> {
         let (path, text) = (&recipe.output, recipe.to_toml()?);
-        fs::create_dir_all(path).map_err(|e| Error::io(path, &e))?;
+        create_private_directory(path)?;
         let recipe_path = path.join(RECIPE);
         if recipe_path.exists() {
             if !resume {
@@ -98,7 +101,7 @@ impl RunDirectory {
     /// Makes the checkpoint's directory.
     pub fn make_checkpoint_directory(&self) -> Result<()> {
         let path = self.path.join(CHECKPOINT);
-        fs::create_dir_all(&path).map_err(|e| Error::io(&path, &e))
+        create_private_directory(&path)
     }
 
     /// The run's results, if it is complete.

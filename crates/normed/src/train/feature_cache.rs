@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::data::{ImageFeatures, ImageKey, ImageSize, ImageSource, ImageValues, Images};
-use crate::files::hex;
+use crate::files::{create_private_directory, hex};
 use crate::tensor::Precision;
 use crate::weights::{hash_elements, read_safetensors, write_safetensors};
 use crate::{Error, Result};
@@ -89,7 +89,7 @@ impl FeatureCache {
     /// other runs have written meanwhile. Returns an error for each file that is damaged or foreign.
     pub fn load_existing(&mut self) -> Result<Vec<Error>> {
         let failed = |e| Error::io(&self.directory, &e).with_remedy(ELSEWHERE);
-        fs::create_dir_all(&self.directory).map_err(failed)?;
+        create_private_directory(&self.directory).map_err(|e| e.with_remedy(ELSEWHERE))?;
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();

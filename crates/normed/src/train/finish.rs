@@ -14,6 +14,7 @@ use super::run::Run;
 use crate::Result;
 use crate::data::{Dataset, ShuffledImages, Subset};
 use crate::files::write_atomically;
+use crate::hub::shared_name;
 use crate::metrics::{MajorityBaseline, Prediction, read_predictions, score, write_predictions};
 use crate::models::{self, LoadedModel};
 use crate::recipe::Base;
@@ -93,10 +94,9 @@ impl Run<'_> {
             }
             Base::Model(_) if outcome.trained == 0 => Ok(()),
             Base::Model(dir) => {
-                let base = dir.to_string_lossy();
-                let readme = model_card(self.recipe, outcome, (&base, content_hash));
+                let readme = model_card(self.recipe, outcome, (dir, content_hash));
                 let card = AdapterCard {
-                    base: &base,
+                    base: &shared_name(dir),
                     base_hash: content_hash,
                     base_class: config.transformers_class(),
                     readme: &readme,

@@ -5,15 +5,21 @@ use std::path::Path;
 
 use super::event::{Outcome, TestScores};
 use crate::files::{CONFIG_LIMIT, read_text};
+use crate::hub::shared_name;
 use crate::metrics::Scores;
 use crate::recipe::Recipe;
 
-/// Writes a model card in the layout of the Hugging Face hub and of PEFT. `base` and `hash` are the base
-/// model's path and content hash.
-pub(super) fn model_card(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str, &str)) -> String {
+/// Writes a model card in the layout of the Hugging Face hub and of PEFT. It is meant for others, so it holds no
+/// path of this machine. `base` and `hash` are the base model's folder and content hash.
+pub(super) fn model_card(
+    recipe: &Recipe,
+    outcome: &Outcome,
+    (base, hash): (&Path, &str),
+) -> String {
     let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
     let Outcome { trained, total, steps, best_epoch, .. } = outcome;
-    let license = read_license(Path::new(base));
+    let license = read_license(base);
+    let base = shared_name(base);
     let license_line =
         license.as_ref().map(|name| format!("license: {name}\n")).unwrap_or_default();
     let license_name = license.map(|name| format!(" (`{name}`)")).unwrap_or_default();
@@ -37,8 +43,11 @@ pub(super) fn model_card(recipe: &Recipe, outcome: &Outcome, (base, hash): (&str
     if let Some(test) = &outcome.test {
         text += &scores_table(test, reports);
     }
-    if let Ok(recipe) = recipe.to_toml() {
-        let _ = write!(text, "\n## Recipe\n\n```toml\n{recipe}```\n");
+    if let Ok(recipe) = recipe.to_shared_toml() {
+        let _ = write!(
+            text,
+            "\n## Recipe\n\nFolders and files by their names alone:\n\n```toml\n{recipe}```\n"
+        );
     }
     text
 }

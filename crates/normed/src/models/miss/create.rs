@@ -106,11 +106,10 @@ fn complete_config(
     sizes: TextSizes,
     mut tokenizer: Tokenizer,
 ) -> Result<(MissConfig, Tokenizer)> {
+    // A vocabulary that has them has them as words, which `skip_special_tokens` would leave in answers.
     for token in ["[DEC]", "[ENC]"] {
-        if tokenizer.id(token).is_none() {
-            let next = u32::try_from(tokenizer.len()).map_err(|e| Error::invalid(token, e))?;
-            tokenizer.add_special(token, next)?;
-        }
+        let next = u32::try_from(tokenizer.len()).map_err(|e| Error::invalid(token, e))?;
+        tokenizer.add_special(token, tokenizer.id(token).unwrap_or(next))?;
     }
     let id = |token: &str| {
         let missing = || Error::invalid("init.vocab", format!("the vocabulary has no {token}"));
@@ -328,6 +327,23 @@ mod tests {
         let rule = a.text_rule.as_question().unwrap();
         assert_eq!((a.tokenizer.len(), rule.decoder_start), (8, 6));
         assert_eq!((rule.question_start, rule.end, rule.pad), (2, 3, 0));
+    }
+
+    #[test]
+    fn a_vocabulary_with_the_word_dec_gets_it_as_a_special_token() {
+        let words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[DEC]\n[ENC]\nno\n";
+        let tokenizer = Tokenizer::from_words(Path::new("vocab.txt"), words).unwrap();
+        let made = NewMiss { tokenizer, ..new_miss(16) }.create().unwrap();
+        assert_eq!(made.tokenizer.len(), 7);
+        assert_eq!(made.tokenizer.decode(&[4, 6, 3]), "no");
+        let dir = tempfile::tempdir().unwrap();
+        made.tokenizer.save(dir.path()).unwrap();
+        let file = std::fs::read_to_string(dir.path().join("tokenizer.json")).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&file).unwrap();
+        let special = |token: &serde_json::Value| token["special"].as_bool().unwrap();
+        let added = file["added_tokens"].as_array().unwrap();
+        let dec = added.iter().find(|token| token["content"] == "[DEC]");
+        assert!(special(dec.unwrap()), "transformers reads it there");
     }
 
     /// A BERT of two blocks and four positions, every element of every tensor its own number.
