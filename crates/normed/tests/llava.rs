@@ -322,6 +322,15 @@ fn what_is_wrong_is_named() {
     refused(&|| config("vocab_size", json!(700)), &["701 tokens, the model's table 700 rows"]);
     assert!(made.tokenizer.len() == 701);
 
+    // Prompt and answer share the positions.
+    let settings = &["generate.max_new_tokens=400"];
+    let tune = Recipe { output: root.join("many"), ..recipe(root, "tune.toml", settings) };
+    let error = run(&tune, &RunOptions::default(), &mut |_| {}).err().unwrap();
+    assert_eq!((error.exit_code(), error.place()), (2, "generate.max_new_tokens"));
+    for part in ["400 tokens are more than the model's 320 positions leave", "fit every row"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+
     // Nothing is truncated, and an image never is: a text that is too long is an error, in a run and in an answer.
     let long = "is it bright ".repeat(160);
     let rows = fs::read_to_string(root.join("data.jsonl")).unwrap();

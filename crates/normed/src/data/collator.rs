@@ -179,7 +179,8 @@ impl Collator {
     pub fn generation_room(&self, example: &Example, tokens: &TokenizedExample) -> Result<usize> {
         let positions = self.text_rule.positions();
         match self.text_rule {
-            TextRule::Question(_) => Ok(positions),
+            // An answer ends at the decoder's last position; the question takes none of them.
+            TextRule::Question(_) => Ok(usize::MAX),
             TextRule::Prompt(_) => {
                 Ok(positions.saturating_sub(self.question_length(example, tokens)?))
             }

@@ -90,7 +90,8 @@ impl TextFit<'_> {
             let cause = format!("no row fits the model. The first: {first}");
             return Err(Error::invalid("data", cause));
         }
-        let warnings = warnings(&fitting, self.collator.text_rule.max_lengths());
+        let mut warnings = warnings(&fitting, self.collator.text_rule.max_lengths());
+        warnings.extend(self.length_warning(&fitting));
         let dataset = match kept.len() == dataset.len() {
             true => dataset,
             false => Arc::new(Subset::new(dataset, kept)),
@@ -111,6 +112,19 @@ impl TextFit<'_> {
             is_report_cut: tokens.answer_cut > 0,
             lacks_history: !example.history.is_empty() && !is_read,
             room,
+        })
+    }
+
+    /// The warning that a decoder has fewer positions than `max_new_tokens`.
+    fn length_warning(&self, fits: &[ExampleFit]) -> Option<String> {
+        let rule = self.collator.text_rule.as_question()?;
+        let (most, positions) = (self.max_new_tokens, rule.max_answer_tokens);
+        let generates = fits.iter().any(|fit| fit.room.is_some());
+        (generates && most > positions).then(|| {
+            format!(
+                "max_new_tokens is {most}, and the model has {positions} positions: generated texts end after \
+                 {positions} tokens"
+            )
         })
     }
 
@@ -233,13 +247,15 @@ mod tests {
     }
 
     #[test]
-    fn more_tokens_than_positions_are_refused_with_the_number_that_fits() {
-        for most in [5, usize::MAX] {
+    fn more_tokens_than_a_decoder_has_positions_are_warned_about() {
+        let warnings = |most| {
             let rows = vec![drawn("a", "?", "no", 0)];
-            let error = fit(rows, most, OnBadExample::Skip).err().unwrap();
-            assert_eq!(error.place(), "generate.max_new_tokens");
-            assert!(error.cause().contains("the model's 4 positions"), "{error}");
-            assert!(error.to_string().contains("at most 4 fit"), "{error}");
+            fit(rows, most, OnBadExample::Stop).unwrap().warnings
+        };
+        assert!(warnings(4).is_empty());
+        for most in [5, usize::MAX] {
+            let [warning] = &*warnings(most) else { panic!("one warning") };
+            assert!(warning.ends_with("generated texts end after 4 tokens"), "{warning}");
         }
     }
 }

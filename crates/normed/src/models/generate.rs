@@ -56,6 +56,8 @@ pub fn generate(
     ending: StopRule<'_>,
 ) -> Result<Vec<Vec<u32>>> {
     rule.validate()?;
+    let max_new_tokens = rule.max_new_tokens.min(model.max_answer_tokens());
+    let rule = &GenerationConfig { max_new_tokens, ..rule.clone() };
     let mut decoding = model.start_decoding(params, batch, rule.max_new_tokens)?;
     let first = batch.decoder_input_ids.ids.chunks(batch.decoder_input_ids.width.max(1));
     let new = |(b, (row, &key)): (usize, (&[u32], &u64))| {

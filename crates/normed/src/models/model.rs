@@ -35,7 +35,8 @@ pub trait Model: Send + Sync {
     /// `max_new_tokens` tokens.
     ///
     /// # Errors
-    /// As [`Model::forward`], and if there are not that many positions left.
+    /// As [`Model::forward`], and if the prompt leaves fewer positions. Answers of at most
+    /// [`Model::max_answer_tokens`] are prepared.
     fn start_decoding<'m>(
         &'m self,
         params: &'m Parameters,
@@ -52,6 +53,12 @@ pub trait Model: Send + Sync {
     /// The id that holds an image's place in a row of `input_ids`; none if the model expects no such id.
     fn image_token_id(&self) -> Option<u32> {
         None
+    }
+
+    /// The largest number of tokens that an answer can have, whatever the question: a decoder's positions. Where
+    /// prompt and answer share the positions, there is no such number.
+    fn max_answer_tokens(&self) -> usize {
+        usize::MAX
     }
 
     /// Whether the answer continues the row that `input_ids` start, as in a language model; if not, an encoder
