@@ -121,6 +121,10 @@ def jpeg_goldens(rng, rgb):
     inks = saved(image.convert("CMYK"), "JPEG", quality=90)
     for transform in (None, 0, 2):
         add(f"cmyk_adobe_{transform}.jpg", marked(inks, 0, transform))
+    inks = image.convert("CMYK")
+    refuse("cmyk_sampled.jpg", saved(inks, "JPEG", subsampling=2), "CMYK components of different sizes")
+    ycck = {"colorspace": "CMYK", "outcolorspace": "YCCK", "subsampling": (2, 2)}
+    add("ycck_420.jpg", imagecodecs.jpeg8_encode(np.asarray(inks), level=92, **ycck))
     for orientation in range(1, 9):
         add(f"turned_{orientation}.jpg", saved(image, "JPEG", quality=90, exif=exif(orientation)))
     data = saved(image, "JPEG", quality=90, exif=exif(6))
@@ -210,8 +214,44 @@ def tiff(array, **options):
     return out.getvalue()
 
 
+def old_lzw(data):
+    """LZW as before TIFF 5.0, which no library writes: the lowest bit first, and longer codes one entry later."""
+    bits, table, width, word = [], {}, 9, b""
+
+    def emit(code):
+        bits.extend(code >> i & 1 for i in range(width))
+
+    emit(256)
+    for value in data:
+        longer = word + bytes([value])
+        if len(longer) == 1 or longer in table:
+            word = longer
+            continue
+        emit(table.get(word, word[0]))
+        table[longer] = 258 + len(table)
+        assert len(table) < 3000
+        width += 258 + len(table) > 1 << width
+        word = bytes([value])
+    emit(table.get(word, word[0]))
+    width += 259 + len(table) > 1 << width
+    emit(257)
+    return np.packbits(np.array(bits, np.uint8), bitorder="little").tobytes()
+
+
+def one_strip(array, compression, strip):
+    """A gray TIFF file of one strip."""
+    height, width = array.shape
+    tags = [(256, width), (257, height), (258, 8), (259, compression), (262, 1), (273, 0), (278, height), (279, len(strip))]
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in tags)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + b"\0" * 4 + strip
+
+
 def tiff_goldens(rng, rgb, rgba):
     gray = rgb[..., 0]
+    # More entries than codes of 9 bits have.
+    wide = soft(np.random.default_rng(6), 30, 40, 1)[..., 0]
+    add("old_lzw.tiff", one_strip(wide, 5, old_lzw(wide.tobytes())))
     tile = {"tile": (16, 16)}
     for name, array, options in (
         ("lzw_tiles", rgb, dict(photometric="rgb", compression="lzw", predictor=True, **tile)),
@@ -231,6 +271,7 @@ def tiff_goldens(rng, rgb, rgba):
         ("rgb_jpeg", rgb, dict(photometric="rgb", compression="jpeg", rowsperstrip=8)),
     ):
         add(f"{name}.tiff", tiff(array, **options))
+    add("ycbcr.tiff", saved(Image.fromarray(rgb).convert("YCbCr"), "TIFF"))
     colors = rng.integers(0, 65536, (3, 256), dtype=np.uint16)
     add("palette.tiff", tiff(gray, photometric="palette", colormap=colors))
     for orientation in range(2, 9):

@@ -5,7 +5,7 @@ for tests/medical_images.rs.
 
 - *.dcm: without preamble or meta information, in other transfer syntaxes than their meta information says, in
   big endian, deflated; JPEG in all color spaces and with wrong PhotometricInterpretation; JPEG-LS, 12-bit and
-  lossless JPEG, JP2 boxes; padding; palettes; samples of 1 and 32 bits and floating-point numbers; missing and
+  lossless JPEG, JP2 boxes, JPEG XL; padding; palettes; samples of 1 and 32 bits and floating-point numbers; missing and
   wrong elements. Stored values are those of pydicom's `pixel_array`, palettes those of its `apply_color_lut`;
   windows are computed by the formulas of make_medical_image_goldens.py. Where pydicom does not follow a marker
   (Adobe's), pixels are Pillow's;
@@ -29,8 +29,10 @@ import numpy as np
 from make_medical_image_goldens import CASES, EXPECTED, case, full_range, jpeg_lossless, linear, soft, turned
 from PIL import Image
 from pydicom import dcmread
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.pixels.encoders.native import _encode_segment
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -281,6 +283,68 @@ def codec_cases():
     compressed("j2k_unsigned_called_signed", larger, 12, JPEG2000Lossless, stream, signed=True)
 
 
+def jpeg_xl_cases():
+    """pydicom 3.0 does not know JPEG XL: pixels are those before compression, or those of libjxl."""
+    lossless, recompressed, any_kind = (f"1.2.840.10008.1.2.4.{n}" for n in (110, 111, 112))
+    for syntax in (lossless, recompressed, any_kind):
+        UID_dictionary[syntax] = ("JPEG XL", "Transfer Syntax", "", "", "JPEGXL")
+    decoded = imagecodecs.jpegxl_decode
+
+    def write_case(name, pixels, bits, stream, levels, syntax=lossless, **more):
+        path = write(f"jpeg_xl_{name}", data_set(pixels, bits, syntax=syntax, encoded=[stream], **more))
+        case(f"jpeg_xl_{name}", path.name, levels)
+
+    def encoded(pixels, **options):
+        return imagecodecs.jpegxl_encode(pixels, **{"lossless": True, **options})
+
+    eight, twelve, sixteen = EIGHT.astype(np.uint8), GRAY.astype(np.uint16), (GRAY * 16).astype(np.uint16)
+    write_case("8", eight, 8, encoded(eight), full_range(eight))
+    write_case("12", twelve, 12, encoded(twelve, bitspersample=12), full_range(twelve))
+    write_case("12_as_16", twelve, 12, encoded(twelve), full_range(twelve))
+    write_case("16", sixteen, 16, encoded(sixteen), full_range(sixteen))
+    bits = (SIGNED & 0xFFF).astype(np.uint16)
+    write_case("signed", bits, 12, encoded(bits), full_range(SIGNED), signed=True)
+    bits = (SIGNED & 0xFFFF).astype(np.uint16)
+    write_case("signed_16", bits, 16, encoded(bits), full_range(SIGNED), signed=True)
+    write_case("container", eight, 8, encoded(eight, usecontainer=True), full_range(eight))
+    write_case("rgb", COLORS, 8, encoded(COLORS), COLORS, photometric="RGB")
+    deep = COLORS.astype(np.uint16) * 257
+    write_case("rgb_16", deep, 16, encoded(deep), COLORS, photometric="RGB")
+    # Stored as YCbCr without a transform of JPEG XL's own.
+    ybr = np.asarray(Image.fromarray(COLORS).convert("YCbCr"))
+    write_case("ybr", ybr, 8, encoded(ybr), Image.fromarray(ybr, "YCbCr").convert("RGB"), photometric="YBR_FULL")
+
+    # With losses.
+    stream = encoded(eight, lossless=False, distance=0.5)
+    write_case("lossy", eight, 8, stream, full_range(decoded(stream)), any_kind)
+    stream = encoded(twelve, lossless=False, distance=0.5)
+    write_case("lossy_12_as_16", twelve, 12, stream, full_range(decoded(stream).astype(int)), any_kind)
+    stream = encoded(COLORS, lossless=False, distance=0.5)
+    for photometric in ("XYB", "RGB"):
+        write_case(f"lossy_{photometric.lower()}", COLORS, 8, stream, decoded(stream), any_kind, photometric=photometric)
+    # JPEG files compressed again.
+    for name, photometric, options in [("422", "YBR_FULL_422", {"subsampling": 1}), ("444", "YBR_FULL", {}),
+                                       ("called_rgb", "RGB", {}), ("rgb", "RGB", {"keep_rgb": True})]:
+        stream = imagecodecs.jpegxl_encode_jpeg(jpeg(SMOOTH, **options))
+        write_case(f"of_jpeg_{name}", SMOOTH, 8, stream, decoded(stream), recompressed, photometric=photometric)
+    stream = imagecodecs.jpegxl_encode_jpeg(jpeg(eight))
+    write_case("of_jpeg_gray", eight, 8, stream, full_range(decoded(stream)), recompressed)
+
+    frames = soft(190, (3, 12, 14), 0, 4000).astype(np.uint16)
+    ds = data_set(frames, frames=3, syntax=lossless, encoded=[encoded(frame) for frame in frames])
+    path = write("jpeg_xl_frames", ds)
+    case("jpeg_xl_frames", path.name, full_range(frames[2]), frame=2)
+    # A stream in two fragments, in a file that names no syntax.
+    stream = encoded(twelve)
+    stream += b"\0" * (len(stream) % 2)
+    half = len(stream) // 4 * 2
+    ds = data_set(twelve, syntax=lossless, encoded=encapsulate([stream[:half], stream[half:]], has_bot=False))
+    path = write("jpeg_xl_unnamed", ds)
+    data = path.read_bytes()
+    path.write_bytes(data[data.index(b"\x08\0\x05\0CS"):])
+    case("jpeg_xl_unnamed", path.name, full_range(twelve))
+
+
 def padded(values, is_padding, formula):
     """The levels of values, with padding out of the range and black."""
     inside = values[~is_padding].astype(float)
@@ -465,6 +529,16 @@ def file_cases():
         else:
             array = stored(OUT / "one_bit.dcm", frame)[1]
             case(f"one_bit_{frame}", "one_bit.dcm", full_range(array.astype(float)), frame=frame)
+    for name, signed, low in [("rle_32", False, 0), ("rle_signed_32", True, -2_000_000_000)]:
+        values = soft(186, (8, 9), low, 2_000_000_000)
+        planes = values.astype("<u4" if not signed else "<i4").view(np.uint8).reshape(72, 4).T[::-1]
+        # pydicom reads such files and does not write them.
+        segments = [bytes(_encode_segment(plane.tobytes(), 9)) for plane in planes]
+        starts = np.cumsum([64] + [len(segment) for segment in segments[:-1]])
+        header = np.array([4, *starts, *[0] * 11], "<u4").tobytes()
+        encoded = [header + b"".join(segments)]
+        ds = data_set(values, 32, signed=signed, allocated=32, syntax=RLELossless, encoded=encoded)
+        gray(name, ds)
     gray("unsigned_32", data_set(soft(183, (8, 9), 0, 4_000_000_000), 32, allocated=32))
     gray("signed_32", data_set(soft(184, (8, 9), -2_000_000_000, 2_000_000_000), 32, signed=True, allocated=32))
     for key, kind in [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")]:
@@ -580,7 +654,7 @@ def volume_cases():
 
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (color_cases, codec_cases, padding_cases, palette_cases, file_cases, volume_cases):
+    for make in (color_cases, codec_cases, jpeg_xl_cases, padding_cases, palette_cases, file_cases, volume_cases):
         make()
     from safetensors.numpy import save_file
 

@@ -606,6 +606,102 @@ fn a_row_whose_image_makes_the_decoder_panic_is_skipped() {
     assert!(!text.contains("bug in normed"), "{text}");
 }
 
+/// Files that are no image that can be read, and a part of what is said of each.
+fn unreadable_images() -> Vec<(Vec<u8>, &'static str)> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../normed/tests/golden");
+    let read = |name: &str| fs::read(golden.join(name)).unwrap();
+    let cut = |name: &str, missing: usize| {
+        let mut bytes = read(name);
+        bytes.truncate(bytes.len() - missing);
+        bytes
+    };
+    let with_syntax = |uid: &[u8; 23]| {
+        let mut bytes = read("medical_variants/jpeg_xl_8.dcm");
+        let at = bytes.windows(23).position(|old| old == b"1.2.840.10008.1.2.4.110").unwrap();
+        bytes[at..at + 23].copy_from_slice(uid);
+        bytes
+    };
+    // A TIFF file that names LERC as its compression.
+    let tiff = |compression: u8| {
+        let tags = [(256, 1), (257, 1), (258, 8), (259, compression), (262, 1), (273, 8), (279, 1)];
+        let entry = |(tag, value): (u16, u8)| {
+            [&tag.to_le_bytes()[..], &[4, 0, 1, 0, 0, 0, value, 0, 0, 0]].concat()
+        };
+        [&b"II*\0\x08\0\0\0\x07\0"[..], &tags.map(entry).concat(), &[0; 8]].concat()
+    };
+    vec![
+        (Vec::new(), "an empty file"),
+        (b"not an image at all".to_vec(), "is not a supported image"),
+        (b"%PDF-1.7".to_vec(), "a PDF document"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0".to_vec(), "it is AVIF"),
+        (cut("image_files/bits.png", 24), "cut short"),
+        (cut("image_files/rgb.jpg", 20), "cut short"),
+        (cut("image_files/gray.tiff", 20), "cut short"),
+        (cut("image_files/rgb.bmp", 20), "cannot be decoded"),
+        (tiff(6), "the retired kind of JPEG"),
+        (tiff(99), "is compressed in an unknown way (99)"),
+        (cut("medical/ct.dcm", 100), "is cut short"),
+        (with_syntax(b"1.2.840.10008.1.2.4.201"), "compressed by HTJ2K"),
+        (with_syntax(b"1.2.840.10008.1.2.4.102"), "compressed by MPEG"),
+        (cut("medical/ras.nii", 300), "cut short"),
+        (cut("medical/uint16.nii.gz", 100), "cut short"),
+    ]
+}
+
+/// Every command that reads images refuses those that cannot be read, all of them at once, before its first step.
+#[test]
+fn images_that_cannot_be_read_are_refused_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    tiny::make(here, "method = \"layer_norm\"", "");
+    let good = ["--set", "train.epochs=1", "--no-test", "--output", "good"];
+    stdout(here, &[&["train", "recipe.toml"][..], &good].concat());
+    let unreadable = unreadable_images();
+    for (i, (bytes, _)) in unreadable.iter().enumerate() {
+        fs::write(here.join(format!("{i}.png")), bytes).unwrap();
+    }
+    // Each of them is in two rows.
+    let rows = 2 * unreadable.len();
+    let adapter = ["--recipe", "recipe.toml", "--adapter", "good/adapter"];
+    for command in [
+        &["plan", "recipe.toml"][..],
+        &["train", "recipe.toml", "--output", "stopped"],
+        &[&["evaluate"], &adapter[..]].concat(),
+        &[&["predict"], &adapter[..], &["--out", "answers.jsonl"]].concat(),
+    ] {
+        let (text, code) = failure(here, command);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(&format!("{rows} rows are broken:")), "{text}");
+        for (i, (_, cause)) in unreadable[..5].iter().enumerate() {
+            let listed = |row: usize| {
+                let start = format!("data.jsonl:{row}: image ");
+                text.lines().any(|line| line.contains(&start) && line.contains(cause))
+            };
+            assert!(listed(2 * i + 1) && listed(2 * i + 2), "{cause}: {text}");
+        }
+        assert!(text.contains(&format!("and {} more", rows - 10)), "{text}");
+        assert!(text.contains("on_bad_example = \"skip\""), "{text}");
+        assert!(!here.join("stopped").exists() && !here.join("answers.jsonl").exists());
+    }
+    let skip = ["recipe.toml", "--set", "data.on_bad_example=skip"];
+    let warnings = |command: &[&str]| {
+        let output = normed(here, &[&command[..1], &skip, &command[1..]].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains(&format!("warning: {rows} rows are skipped")), "{text}");
+        text
+    };
+    warnings(&["plan"]);
+    let text = warnings(&["train", "--set", "train.epochs=1", "--no-test", "--output", "skipped"]);
+    for (i, (_, cause)) in unreadable.iter().enumerate() {
+        let row = format!("data.jsonl:{}: image ", 2 * i + 1);
+        assert!(
+            text.lines().any(|line| line.contains(&row) && line.contains(cause)),
+            "{row}{cause}: {text}"
+        );
+    }
+}
+
 /// Sizes that ended in a panic, an abort or minutes of silence.
 #[test]
 fn sizes_that_are_too_large_are_refused_by_plan_and_train_alike() {

@@ -101,7 +101,7 @@ fn pixels_are_those_of_the_formulas() {
 
 #[test]
 fn files_as_programs_write_them_are_read() {
-    check_cases("medical_variants", "variants", 132);
+    check_cases("medical_variants", "variants", 155);
 }
 
 #[track_caller]
@@ -209,6 +209,78 @@ fn what_is_not_read_of_dicom_is_named_with_a_remedy() {
     refused(&with("sigmoid.dcm", [0x28, 0, 0x56, 0x10], b"SIGMOID2"), "VOILUTFunction is SIGMOID2");
 }
 
+#[test]
+fn video_colors_without_compression_are_refused_by_name() {
+    let mut bytes = fs::read(golden("medical_variants").join("ybr_partial_422.dcm")).unwrap();
+    let at = bytes.windows(15).position(|window| window == b"YBR_PARTIAL_422").unwrap();
+    bytes[at + 14] = b'0';
+    refused(
+        &bytes,
+        "is YBR_PARTIAL_420 without compression, which is not supported; convert it to RGB",
+    );
+}
+
+/// A DICOM file of the class `uid` without pixels: its class in the file meta information, in the data set, or both.
+fn without_pixels(uid: &str, [in_meta, in_data_set]: [bool; 2], elements: &[u8]) -> Vec<u8> {
+    let element = |tag: [u8; 4], kind: &[u8; 2], text: &str| {
+        let padded = format!("{text}{}", if text.len() % 2 == 1 { "\0" } else { "" });
+        let length = (padded.len() as u16).to_le_bytes();
+        [tag.as_slice(), kind, &length, padded.as_bytes()].concat()
+    };
+    let class = |tag, is_there: bool| if is_there { element(tag, b"UI", uid) } else { Vec::new() };
+    [
+        [0; 128].as_slice(),
+        b"DICM",
+        &class([2, 0, 2, 0], in_meta),
+        &element([2, 0, 0x10, 0], b"UI", "1.2.840.10008.1.2.1"),
+        &class([8, 0, 0x16, 0], in_data_set),
+        elements,
+    ]
+    .concat()
+}
+
+#[test]
+fn dicom_objects_without_pixels_are_named() {
+    let modality = b"\x08\0\x60\0CS\x02\0OT";
+    for (uid, kind) in [
+        ("1.2.840.10008.1.3.10", "a DICOMDIR, which lists other files"),
+        ("1.2.840.10008.5.1.4.1.1.88.59", "a key object selection"),
+        ("1.2.840.10008.5.1.4.1.1.88.11", "a structured report"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "a structured report"),
+        ("1.2.840.10008.5.1.4.1.1.481.3", "an RT structure set"),
+        ("1.2.840.10008.5.1.4.1.1.481.5", "an RT plan"),
+        ("1.2.840.10008.5.1.4.1.1.481.4", "an RT object"),
+        ("1.2.840.10008.5.1.4.1.1.104.1", "an encapsulated PDF"),
+        ("1.2.840.10008.5.1.4.1.1.104.2", "an encapsulated document"),
+        ("1.2.840.10008.5.1.4.1.1.11.1", "a presentation state"),
+        ("1.2.840.10008.5.1.4.1.1.9.1.1", "a waveform"),
+        ("1.2.840.10008.5.1.4.1.1.4.2", "MR spectroscopy"),
+        ("1.2.840.10008.5.1.4.1.1.66.1", "a spatial registration"),
+        ("1.2.840.10008.5.1.4.1.1.66.2", "spatial fiducials"),
+        ("1.2.840.10008.5.1.4.1.1.66.5", "a surface segmentation"),
+        ("1.2.840.10008.5.1.4.1.1.66", "raw data"),
+    ] {
+        for places in [[true, true], [true, false], [false, true]] {
+            let cause = format!("is no image, but {kind}; name the file of an image in its row");
+            refused(&without_pixels(uid, places, modality), &cause);
+        }
+    }
+    // Nothing but the records of a DICOMDIR tell what it is.
+    let records = b"\x04\0\x20\x12SQ\0\0\0\0\0\0";
+    refused(
+        &without_pixels("", [false, false], records),
+        "but a DICOMDIR, which lists other files",
+    );
+    refused(
+        &without_pixels("1.2.3", [true, true], modality),
+        "it is an object of modality OT; name",
+    );
+    refused(
+        &without_pixels("1.2.3", [true, true], b""),
+        "has no pixels (7FE0,0010); name the file",
+    );
+}
+
 /// The file `name` with other bytes from `at` on.
 fn changed(name: &str, at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut file = file(name);
@@ -277,7 +349,11 @@ fn a_check_finds_what_a_slice_lacks() {
     assert!(remarks("bare_explicit.dcm")[0].contains("no transfer syntax"));
     // Volumes that are not compressed are measured; so are frames.
     let dir = tempfile::tempdir().unwrap();
-    for (name, keep) in [("ras.nii", 500), ("rle.dcm", 900), ("fragments.dcm", 1200)] {
+    // So are compressed ones, of whole numbers too.
+    let half = file("uint16.nii.gz").len() / 2;
+    for (name, keep) in
+        [("ras.nii", 500), ("uint16.nii.gz", half), ("rle.dcm", 900), ("fragments.dcm", 1200)]
+    {
         let path = dir.path().join(name);
         fs::write(&path, &file(name)[..keep]).unwrap();
         let cause = Image::check_header(&path, &ImageOptions::default()).unwrap_err();

@@ -18,8 +18,8 @@ pub(super) struct ImageSurvey {
 
 /// How many deep images are decoded to see whether they are dark.
 const DEEP_LOOKED_AT: usize = 32;
-/// The lightest level of an image of which nothing is above a sixteenth of its range.
-const DARK: u8 = u8::MAX / 16;
+/// The lightest level of an image of which nothing is above a sixteenth of its range: 12 of 16 bits, rounded.
+const DARK: u8 = u8::MAX.div_ceil(16);
 
 impl ImageSurvey {
     /// Adds the header of the image at `source`.
@@ -77,6 +77,7 @@ impl ImageSurvey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Image, ImageOptions, Window};
 
     #[test]
     fn remarks_are_counted() {
@@ -97,5 +98,39 @@ mod tests {
         let expected = "2 of 3 images have an EXIF orientation, which is applied. The first: 1.jpg";
         assert_eq!(survey.warnings(), [expected]);
         assert_eq!(survey.decoding_bytes(), 30);
+    }
+
+    #[test]
+    fn almost_black_images_are_warned_of() {
+        let dir = tempfile::tempdir().unwrap();
+        // Gray images of 16 bits with values up to `most`.
+        let warnings = |most: &[u16], window| {
+            let options = ImageOptions { window, ..ImageOptions::default() };
+            let mut survey = ImageSurvey::default();
+            for (i, &most) in most.iter().enumerate() {
+                let path = dir.path().join(format!("{i}.png"));
+                let pixels = image::ImageBuffer::from_raw(2, 1, vec![0, most]).unwrap();
+                image::DynamicImage::ImageLuma16(pixels).save(&path).unwrap();
+                let header = Image::check_header(&path, &options).unwrap();
+                survey.add(&ImageSource::File(path).with_options(options), &header);
+            }
+            survey.warnings()
+        };
+        // All that 12 bits hold.
+        let of_dark = warnings(&[4095, 900], Window::Header);
+        assert!(
+            of_dark[0]
+                .starts_with("2 images have more than 8 bits and are shown over their full range")
+        );
+        assert!(of_dark[0].contains("In the 2 that were looked at nothing is above a sixteenth"));
+        assert!(of_dark[0].contains("data.image.window"));
+        assert!(warnings(&[4095, 4300], Window::Header).is_empty());
+        assert!(warnings(&[4095], Window::Range).is_empty());
+        assert!(warnings(&[4095], Window::At { center: 2048.0, width: 4096.0 }).is_empty());
+        // Of many images the first are looked at.
+        let many = warnings(&[100; 40], Window::Header);
+        assert!(
+            many[0].starts_with("40 images") && many[0].contains("In the 32 that were looked at")
+        );
     }
 }

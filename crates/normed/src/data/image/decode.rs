@@ -35,18 +35,19 @@ impl Image {
     /// If the file cannot be read, is damaged, or is none of these formats; if a side is longer than 16,384
     /// pixels or the decoded image is larger than 512 MiB. A decoder that panics is such an error, too.
     pub fn decode(path: &Path, options: &ImageOptions) -> Result<Self> {
-        if let Some(pair) = Pair::of(path) {
-            let bytes = Self::check_header(path, options)?.decoding_bytes;
-            return within_bounds(bytes, || panics::catch(|| pair.read(options)))
-                .map_err(|cause| invalid(path, cause));
-        }
-        let mut file = open(path)?;
-        // A volume may be larger than the memory: only the slice is read.
-        let decoded = if nifti::is_nifti(peek(path, &mut file)?) {
-            let bytes = Self::check_header(path, options)?.decoding_bytes;
-            within_bounds(bytes, || panics::catch(|| nifti::read(file, options)))
+        let decoded = if let Some(pair) = Pair::of(path) {
+            panics::catch(|| pair.decoding_bytes(options))
+                .and_then(|bytes| within_bounds(bytes, || panics::catch(|| pair.read(options))))
         } else {
-            Self::from_bytes(&read_bounded(path, IMAGE_LIMIT)?, options)
+            let mut file = open(path)?;
+            // A volume may be larger than the memory: only the slice is read.
+            if nifti::is_nifti(peek(path, &mut file)?) {
+                panics::catch(|| nifti::decoding_bytes(&mut file, options)).and_then(|bytes| {
+                    within_bounds(bytes, || panics::catch(|| nifti::read(file, options)))
+                })
+            } else {
+                Self::from_bytes(&read_bounded(path, IMAGE_LIMIT)?, options)
+            }
         };
         decoded.map_err(|cause| invalid(path, cause))
     }
@@ -87,8 +88,12 @@ impl Image {
     ///
     /// As [`Image::decode`]; the error is the cause alone, since there is no file to name.
     pub fn from_bytes(bytes: &[u8], options: &ImageOptions) -> Result<Self, String> {
-        let header = Self::check_bytes(bytes, options)?;
-        within_bounds(header.decoding_bytes, || panics::catch(|| decode(bytes, options)))
+        let decoding_bytes = panics::catch(|| match Format::recognize(bytes)? {
+            // A check reads the slice, too.
+            Format::Nifti => nifti::decoding_bytes(Cursor::new(bytes), options),
+            format => Ok(check(format, &mut Cursor::new(bytes), options)?.decoding_bytes),
+        })?;
+        within_bounds(decoding_bytes, || panics::catch(|| decode(bytes, options)))
     }
 }
 

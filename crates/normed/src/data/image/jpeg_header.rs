@@ -1,4 +1,7 @@
-//! What a JPEG or JPEG-LS image says of itself before its first scan (ITU T.81 and T.87).
+//! What a JPEG or JPEG-LS image says of itself before its first scan (ITU T.81 and T.87), and whether it has an end.
+
+use super::orientation::Orientation;
+use super::source::{Source, read_at};
 
 /// How the samples of a JPEG image are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,8 +10,30 @@ pub(super) enum JpegProcess {
     Sequential,
     Progressive,
     Lossless,
+    /// Sequential DCT with arithmetic codes.
+    SequentialArithmetic,
+    ProgressiveArithmetic,
+    LosslessArithmetic,
+    /// Several frames of one image.
+    Hierarchical,
     /// JPEG-LS.
     Ls,
+}
+
+impl JpegProcess {
+    /// The process that the marker of a frame header names (T.81, table B.1).
+    fn from_marker(marker: u8) -> Self {
+        match marker {
+            0xc0 | 0xc1 => Self::Sequential,
+            0xc2 => Self::Progressive,
+            0xc3 => Self::Lossless,
+            0xc9 => Self::SequentialArithmetic,
+            0xca => Self::ProgressiveArithmetic,
+            0xcb => Self::LosslessArithmetic,
+            0xf7 => Self::Ls,
+            _ => Self::Hierarchical,
+        }
+    }
 }
 
 /// One component of an image, such as Cb.
@@ -41,43 +66,59 @@ pub(super) struct JpegHeader {
     pub adobe_transform: Option<u8>,
     /// The samples (JPEG-LS: lines) between restart markers; 0 if there are none.
     pub restart_interval: u32,
+    /// The orientation in the EXIF or XMP metadata.
+    pub orientation: Option<Orientation>,
     /// Start of the first scan's header segment, at its length.
     pub scan: usize,
 }
 
 impl JpegHeader {
     /// Reads the segments before the first scan. The error is the cause alone.
-    pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        if !bytes.starts_with(&[0xff, 0xd8]) {
+    pub fn read(source: &mut dyn Source) -> Result<Self, String> {
+        if read_at(source, 0, 2)? != [0xff, 0xd8] {
             return Err("it does not start as JPEG does".into());
         }
         let mut at = 2;
         let (mut frame, mut jfif, mut adobe_transform, mut restart_interval) =
             (None, false, None, 0);
+        let (mut exif, mut xmp) = (Vec::new(), None);
         let scan = loop {
-            let (marker, segment, next) = segment(bytes, at)?;
-            match marker {
-                0xda => break next,
-                0xe0 => jfif |= segment.starts_with(b"JFIF"),
-                0xee if segment.starts_with(b"Adobe") => {
-                    adobe_transform = segment.get(11).copied().or(adobe_transform);
+            let Marker { code, start, next } = Marker::read(source, at)?;
+            let mut segment = || read_at(source, start + 2, (next - start) as usize - 2);
+            match code {
+                0xda => break start,
+                0xe0 => jfif |= segment()?.starts_with(b"JFIF"),
+                0xe1 => {
+                    const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
+                    let segment = segment()?;
+                    if let Some(part) = segment.strip_prefix(b"Exif\0\0") {
+                        exif.extend_from_slice(part);
+                    } else if let Some(packet) = segment.strip_prefix(XMP) {
+                        xmp = Some(packet.to_owned());
+                    }
+                }
+                0xee => {
+                    let segment = segment()?;
+                    let transform = segment.get(11).filter(|_| segment.starts_with(b"Adobe"));
+                    adobe_transform = transform.copied().or(adobe_transform);
                 }
                 0xdd => {
                     restart_interval =
-                        segment.iter().fold(0, |sum: u32, &byte| (sum << 8) | u32::from(byte));
+                        segment()?.iter().fold(0, |sum: u32, &byte| (sum << 8) | u32::from(byte));
                 }
                 // Tables, and an extension of JPEG that is not used, are no frames.
                 0xc4 | 0xc8 | 0xcc => {}
-                0xc0..=0xcf | 0xf7 if frame.is_none() => frame = Some(read_frame(marker, segment)?),
-                0xd9 => return Err("it has no scan".into()),
+                0xc0..=0xcf | 0xf7 if frame.is_none() => frame = Some((code, segment()?)),
+                0xd8 | 0xd9 => return Err("it has no scan".into()),
                 _ => {}
             }
             at = next;
         };
-        let (process, precision, [height, width], components) =
-            frame.ok_or("it has no frame header")?;
+        let (marker, frame) = frame.ok_or("it has no frame header")?;
+        let (precision, [height, width], components) = read_frame(&frame)?;
+        let exif = (!exif.is_empty()).then_some(exif.as_slice());
         Ok(Self {
-            process,
+            process: JpegProcess::from_marker(marker),
             precision,
             width,
             height,
@@ -85,7 +126,8 @@ impl JpegHeader {
             jfif,
             adobe_transform,
             restart_interval,
-            scan,
+            orientation: Orientation::from_metadata(exif, xmp.as_deref()),
+            scan: scan as usize,
         })
     }
 
@@ -107,39 +149,47 @@ impl JpegHeader {
     }
 }
 
-/// The marker at `at`, the segment after it without its length, and where the next one starts. Fill bytes
-/// before a marker are skipped.
-fn segment(bytes: &[u8], at: usize) -> Result<(u8, &[u8], usize), String> {
-    const CUT: &str = "its header is cut short";
-    let fill = bytes.get(at..).ok_or(CUT)?.iter().take_while(|&&byte| byte == 0xff).count();
-    if fill == 0 {
-        return Err("its header has no marker where one should be".into());
-    }
-    let marker = *bytes.get(at + fill).ok_or(CUT)?;
-    let start = at + fill + 1;
-    // Markers without a segment.
-    if matches!(marker, 0x01 | 0xd0..=0xd9) {
-        return Ok((marker, &[], start));
-    }
-    let length = bytes.get(start..start + 2).ok_or(CUT)?;
-    let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
-    let segment = bytes.get(start + 2..start + length).ok_or(CUT)?;
-    // The scan's header is not skipped: see `JpegHeader::scan`.
-    Ok((marker, segment, if marker == 0xda { start } else { start + length }))
+/// A marker in a header.
+struct Marker {
+    code: u8,
+    /// Where its segment starts, at its length.
+    start: u64,
+    /// Where the next marker starts.
+    next: u64,
 }
 
-type Frame = (JpegProcess, u8, [usize; 2], Vec<JpegComponent>);
+impl Marker {
+    /// Reads the marker at `at`, before which there may be fill bytes.
+    fn read(source: &mut dyn Source, mut at: u64) -> Result<Self, String> {
+        const CUT: &str = "its header is cut short";
+        let code = loop {
+            match read_at(source, at, 2)?[..] {
+                // A fill byte.
+                [0xff, 0xff] => at += 1,
+                [0xff, code] => break code,
+                [0xff] | [] => return Err(CUT.into()),
+                _ => return Err("its header has no marker where one should be".into()),
+            }
+        };
+        let start = at + 2;
+        // Markers without a segment.
+        if matches!(code, 0x01 | 0xd0..=0xd9) {
+            return Ok(Self { code, start, next: start });
+        }
+        let &[high, low] = &read_at(source, start, 2)?[..] else { return Err(CUT.into()) };
+        let next = start + u64::from(u16::from_be_bytes([high, low])).max(2);
+        // The last byte of the segment tells whether all are there.
+        match read_at(source, next - 1, 1)?.is_empty() {
+            true => Err(CUT.into()),
+            false => Ok(Self { code, start, next }),
+        }
+    }
+}
 
-/// Reads a frame header (T.81, B.2.2): process, precision, height and width, components.
-fn read_frame(marker: u8, segment: &[u8]) -> Result<Frame, String> {
-    let process = match marker {
-        0xc0 | 0xc1 => JpegProcess::Sequential,
-        0xc2 => JpegProcess::Progressive,
-        0xc3 => JpegProcess::Lossless,
-        0xf7 => JpegProcess::Ls,
-        0xc9..=0xcb | 0xcd..=0xcf => return Err("it has arithmetic codes".into()),
-        _ => return Err("it is hierarchical".into()),
-    };
+type Frame = (u8, [usize; 2], Vec<JpegComponent>);
+
+/// Reads a frame header (T.81, B.2.2): precision, height and width, components.
+fn read_frame(segment: &[u8]) -> Result<Frame, String> {
     let cut = || "its frame header is cut short".to_owned();
     let (&[precision, a, b, c, d, count], components) =
         segment.split_first_chunk().ok_or_else(cut)?;
@@ -150,11 +200,34 @@ fn read_frame(marker: u8, segment: &[u8]) -> Result<Frame, String> {
         sampling: [sampling >> 4, sampling & 15],
     };
     let side = |high, low| usize::from(u16::from_be_bytes([high, low]));
-    Ok((process, precision, [side(a, b), side(c, d)], components.iter().map(component).collect()))
+    Ok((precision, [side(a, b), side(c, d)], components.iter().map(component).collect()))
+}
+
+/// Whether a JPEG file has its end-of-image marker.
+///
+/// Segments are skipped by their lengths, since a thumbnail in one has an end marker of its own. Within the
+/// data of a scan, 0xFF before 0x00 or a restart marker (0xD0 to 0xD7) is no segment (ITU T.81,
+/// B.1.1).
+pub(super) fn has_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[first, marker]) = bytes.get(at..at + 2) {
+        match (first, marker) {
+            (0xff, 0xd9) => return true,
+            (0xff, 0x02..=0xcf | 0xda..=0xfe) => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            }
+            // The data of a scan, a restart marker, or padding.
+            _ => at += 1,
+        }
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     /// An image of 3 x 2 pixels with these segments before its frame header, and these components.
@@ -173,15 +246,18 @@ mod tests {
         [b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0", [transform].as_slice()].concat()
     }
 
+    fn read(bytes: &[u8]) -> Result<JpegHeader, String> {
+        JpegHeader::read(&mut Cursor::new(bytes))
+    }
+
     #[test]
     fn the_markers_state_the_color_space() {
         use JpegColors::{Rgb, YCbCr};
         let plain = [[1, 0x11, 0], [2, 0x11, 0], [3, 0x11, 0]];
         let named = [[b'R', 0x11, 0], [b'G', 0x11, 0], [b'B', 0x11, 0]];
         let sampled = [[1, 0x21, 0], [2, 0x11, 0], [3, 0x11, 0]];
-        let colors = |segments: &[&[u8]], components| {
-            JpegHeader::read(&image(segments, components)).unwrap().colors()
-        };
+        let colors =
+            |segments: &[&[u8]], components| read(&image(segments, components)).unwrap().colors();
         assert_eq!(colors(&[], &plain), None);
         assert_eq!(colors(&[JFIF], &plain), Some(YCbCr));
         assert_eq!(colors(&[&adobe(1)], &plain), Some(YCbCr));
@@ -197,19 +273,32 @@ mod tests {
     #[test]
     fn headers_are_read() {
         let bytes = image(&[JFIF, b"\xff\xdd\0\x04\x01\x02", b"\xff"], &[[1, 0x21, 0]]);
-        let header = JpegHeader::read(&bytes).unwrap();
+        let header = read(&bytes).unwrap();
         assert_eq!((header.width, header.height, header.precision), (3, 2, 8));
         assert_eq!(header.components, [JpegComponent { id: 1, sampling: [2, 1] }]);
         assert_eq!((header.process, header.restart_interval), (JpegProcess::Sequential, 0x102));
         assert_eq!(bytes[header.scan..header.scan + 2], [0, 3]);
         for keep in 0..bytes.len() - 1 {
-            assert!(keep + 3 >= bytes.len() || JpegHeader::read(&bytes[..keep]).is_err(), "{keep}");
+            assert!(keep + 3 >= bytes.len() || read(&bytes[..keep]).is_err(), "{keep}");
         }
         let mut other = bytes;
         let at = other.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
-        other[at + 1] = 0xc9;
-        assert_eq!(JpegHeader::read(&other).unwrap_err(), "it has arithmetic codes");
-        other[at + 1] = 0xc5;
-        assert_eq!(JpegHeader::read(&other).unwrap_err(), "it is hierarchical");
+        for (marker, process) in [
+            (0xc2, JpegProcess::Progressive),
+            (0xc9, JpegProcess::SequentialArithmetic),
+            (0xc5, JpegProcess::Hierarchical),
+        ] {
+            other[at + 1] = marker;
+            assert_eq!(read(&other).unwrap().process, process);
+        }
+        // A second start, an end, or nothing where a marker should be.
+        for (found, cause) in [
+            (b"\xff\xd8".as_slice(), "it has no scan"),
+            (b"\xff\xd9", "it has no scan"),
+            (b"\0\0", "no marker where one should be"),
+        ] {
+            let error = read(&[b"\xff\xd8", found].concat()).unwrap_err();
+            assert!(error.contains(cause), "{error}");
+        }
     }
 }

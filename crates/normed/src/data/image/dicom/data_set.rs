@@ -9,6 +9,7 @@ use super::elements::{Elements, Encoding, Tag, is_value_representation};
 use super::syntax::{PixelCoding, TransferSyntax};
 use crate::data::image::limits::MAX_DECODED_BYTES;
 
+const MEDIA_STORAGE_CLASS: Tag = (0x0002, 0x0002);
 const TRANSFER_SYNTAX: Tag = (0x0002, 0x0010);
 
 /// The four bytes after the preamble.
@@ -19,6 +20,8 @@ pub(super) struct DataSet<'a> {
     bytes: Cow<'a, [u8]>,
     encoding: Encoding,
     pub pixels: PixelCoding,
+    /// The class of the object, as the file meta information names it.
+    pub class: Option<String>,
 }
 
 /// Whether `bytes`, the first of a file, start as a DICOM file does (PS3.10, 7.1), or as one that lacks its
@@ -62,7 +65,8 @@ impl<'a> DataSet<'a> {
         };
         let bytes = if deflated { inflate(rest)?.into() } else { Cow::Borrowed(rest) };
         let encoding = encoding.of_data_set(&bytes);
-        Ok(Self { bytes, encoding, pixels })
+        let class = meta.text(MEDIA_STORAGE_CLASS).map(str::to_owned);
+        Ok(Self { bytes, encoding, pixels, class })
     }
 
     /// The elements of the data set.

@@ -40,12 +40,12 @@ pub(in crate::data::image) fn check(
     options: &ImageOptions,
 ) -> Result<ImageHeader, String> {
     let data_set = DataSet::open(bytes)?;
-    let DicomFile { shape, remarks, .. } = DicomFile::open(&data_set, options)?;
+    let DicomFile { shape, frame, remarks, .. } = DicomFile::open(&data_set, options)?;
     let size = [shape.columns, shape.rows];
     let inflated_bytes = if data_set.is_inflated() { data_set.length() } else { 0 };
-    // Decoded samples, stored values and values for percentiles.
+    // Besides what the decoder takes, values for percentiles.
     let decoder_bytes =
-        2 * shape.value_bytes() + shape.pixels() * size_of::<f64>() + inflated_bytes;
+        frame.decoder_bytes(&shape) + shape.pixels() * size_of::<f64>() + inflated_bytes;
     let bits = shape.bits_stored.into();
     let header = ImageHeader::new("DICOM", size, bits, bytes.len() as u64, decoder_bytes as u64);
     Ok(ImageHeader { remarks, ..header })
@@ -80,8 +80,8 @@ impl Photometric {
             "MONOCHROME1" => Ok((Self::Monochrome { inverted: true }, 1)),
             "MONOCHROME2" => Ok((Self::Monochrome { inverted: false }, 1)),
             "PALETTE COLOR" => Ok((Self::Palette, 1)),
-            // The decoder of JPEG 2000 reverses its color transform.
-            "RGB" | "YBR_ICT" | "YBR_RCT" => Ok((Self::Color(ColorSpace::Rgb), 3)),
+            // The decoders of JPEG 2000 and JPEG XL reverse their color transforms.
+            "RGB" | "YBR_ICT" | "YBR_RCT" | "XYB" => Ok((Self::Color(ColorSpace::Rgb), 3)),
             "YBR_FULL" | "YBR_FULL_422" => Ok((Self::Color(ColorSpace::YbrFull), 3)),
             "YBR_PARTIAL_422" | "YBR_PARTIAL_420" => Ok((Self::Color(ColorSpace::YbrPartial), 3)),
             other => Err(format!(
@@ -113,7 +113,9 @@ impl<'a> DicomFile<'a> {
         let pixels = [PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA]
             .into_iter()
             .find_map(|tag| Some((tag, elements.get(tag)?)));
-        let Some((tag, pixels)) = pixels else { return Err(kinds::without_pixels(&elements)) };
+        let Some((tag, pixels)) = pixels else {
+            return Err(kinds::without_pixels(&elements, data_set.class.as_deref()));
+        };
         let name = elements.text(PHOTOMETRIC).ok_or("its PhotometricInterpretation is missing")?;
         let (photometric, samples) = Photometric::from_name(name)?;
         let is_raw = is_raw(data_set.pixels, &pixels);
@@ -136,6 +138,7 @@ impl<'a> DicomFile<'a> {
                 return Err("is PALETTE COLOR with more than 16 bits".into());
             }
             Photometric::Palette => Meaning::Palette(Palette::read(&elements, shape.signed)?),
+            Photometric::Color(_) if frame.transforms_colors => Meaning::Color(ColorSpace::Rgb),
             Photometric::Color(stated) => {
                 let space = stated.corrected(frame.colors);
                 remarks.extend((space != stated).then_some(OTHER_COLORS));
@@ -151,7 +154,7 @@ fn is_raw(coding: PixelCoding, pixels: &Element<'_>) -> bool {
     match coding {
         PixelCoding::Native | PixelCoding::Fragments => true,
         PixelCoding::Unnamed => !pixels.undefined,
-        PixelCoding::Rle | PixelCoding::Jpeg | PixelCoding::Jpeg2000 => false,
+        PixelCoding::Rle | PixelCoding::Jpeg | PixelCoding::Jpeg2000 | PixelCoding::JpegXl => false,
     }
 }
 
@@ -186,7 +189,9 @@ fn read_shape(
         halved: name.ends_with("_422") && is_raw,
     };
     if name.ends_with("_420") && is_raw {
-        return Err(format!("is {name} without compression, which is not supported"));
+        return Err(format!(
+            "is {name} without compression, which is not supported; convert it to RGB"
+        ));
     }
     check_shape(&shape, elements.word(SAMPLES_PER_PIXEL).unwrap_or(samples as u16), name)?;
     Ok(shape)

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::elements::{Element, Elements};
-use super::samples::{Samples, lowest_bits, stored_values};
+use super::samples::{Samples, lowest_bits};
 use super::shape::Shape;
 use super::syntax::{PixelCoding, REMEDY};
-use super::{frames, jpeg, jpeg_2000, rle, samples};
+use super::{frames, jpeg, jpeg_2000, jpeg_xl, rle, samples};
 use crate::data::image::jpeg_header::{JpegColors, JpegProcess};
 use crate::data::panics;
 
@@ -17,6 +17,7 @@ enum FrameCoding {
     Rle,
     Jpeg,
     Jpeg2000,
+    JpegXl,
 }
 
 /// A frame whose header is checked.
@@ -27,6 +28,8 @@ pub(super) struct Frame<'a> {
     pub bits: u16,
     /// The color space that the frame itself states.
     pub colors: Option<JpegColors>,
+    /// Whether decoded colors are RGB because the decoder reverses a transform of the frame.
+    pub transforms_colors: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -54,13 +57,16 @@ impl<'a> Frame<'a> {
             PixelCoding::Rle => FrameCoding::Rle,
             PixelCoding::Jpeg => FrameCoding::Jpeg,
             PixelCoding::Jpeg2000 => FrameCoding::Jpeg2000,
+            PixelCoding::JpegXl => FrameCoding::JpegXl,
             PixelCoding::Unnamed if bytes.starts_with(&[0xff, 0xd8]) => FrameCoding::Jpeg,
             PixelCoding::Unnamed if jpeg_2000::is_jpeg_2000(&bytes) => FrameCoding::Jpeg2000,
+            PixelCoding::Unnamed if jpeg_xl::is_jpeg_xl(&bytes) => FrameCoding::JpegXl,
             PixelCoding::Unnamed => {
                 return Err(format!("its transfer syntax is missing; {REMEDY}"));
             }
         };
-        Self { bytes, coding, bits: shape.bits_stored, colors: None }.checked(shape)
+        let bits = shape.bits_stored;
+        Self { bytes, coding, bits, colors: None, transforms_colors: false }.checked(shape)
     }
 
     /// Checks the header of the frame itself, which states the bits and the colors.
@@ -87,8 +93,27 @@ impl<'a> Frame<'a> {
                 let check = || jpeg_2000::check(bytes, shape).map(|stream| stream.precision);
                 self.bits = guarded("JPEG 2000", check)?;
             }
+            FrameCoding::JpegXl => {
+                let frame = guarded("JPEG XL", || jpeg_xl::check(bytes, shape))?;
+                self.transforms_colors = frame.transforms_colors;
+                self.bits = self.bits.min(16);
+            }
         }
         Ok(self)
+    }
+
+    /// Bytes that are allocated while the frame is decoded, at most.
+    pub fn decoder_bytes(&self, shape: &Shape) -> usize {
+        let each = match self.coding {
+            FrameCoding::Raw { .. } | FrameCoding::Rle | FrameCoding::Jpeg => {
+                return 2 * shape.value_bytes();
+            }
+            // Coefficients, components and samples of 32 bits.
+            FrameCoding::Jpeg2000 => 16,
+            // Planes of 32 bits, several at a time, and two copies of the samples.
+            FrameCoding::JpegXl => 24,
+        };
+        each * shape.pixels() * shape.samples
     }
 
     /// The stored values of the frame, the samples of each pixel adjacent (PS3.5, 8.1.1).
@@ -96,7 +121,10 @@ impl<'a> Frame<'a> {
         let bytes = &*self.bytes;
         let samples = match self.coding {
             FrameCoding::Raw { big_endian } => samples::decode(bytes, shape, big_endian),
-            FrameCoding::Rle => Samples::Narrow(stored_values(rle::decode(bytes, shape)?, shape)),
+            FrameCoding::Rle => {
+                let shape = Shape { planar: false, ..shape.clone() };
+                samples::decode(&rle::decode(bytes, &shape)?, &shape, false)
+            }
             FrameCoding::Jpeg => {
                 let decoded = guarded("JPEG", || jpeg::decode(bytes, shape))?;
                 Samples::Narrow(lowest_bits(decoded, self.bits, 0, shape.signed))
@@ -104,6 +132,11 @@ impl<'a> Frame<'a> {
             FrameCoding::Jpeg2000 => {
                 let decode = || jpeg_2000::check(bytes, shape)?.decode(shape);
                 let decoded = guarded("JPEG 2000", decode)?;
+                Samples::Narrow(lowest_bits(decoded, self.bits, 0, shape.signed))
+            }
+            FrameCoding::JpegXl => {
+                let decode = || jpeg_xl::check(bytes, shape)?.decode(shape);
+                let decoded = guarded("JPEG XL", decode)?;
                 Samples::Narrow(lowest_bits(decoded, self.bits, 0, shape.signed))
             }
         };

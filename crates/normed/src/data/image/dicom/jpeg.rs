@@ -1,20 +1,21 @@
 //! Frames that are compressed by JPEG or JPEG-LS.
 
+use std::io::Cursor;
+
 use libjpeg_turbo_rs::precision::{decompress_12bit_with_limits, decompress_lossless_arbitrary};
-use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder};
+use libjpeg_turbo_rs::{ColorSpace, Decoder};
 
 use super::limits::{MAX_BLANK_PIXELS, check_size};
 use super::samples::narrow;
 use super::shape::Shape;
 use super::syntax::REMEDY;
 use crate::data::image::jpeg;
-use crate::data::image::jpeg_header::{JpegHeader, JpegProcess};
+use crate::data::image::jpeg_header::{JpegHeader, JpegProcess, has_end};
 use crate::data::image::jpeg_ls;
-use crate::data::image::limits::MAX_SIDE;
 
 /// Reads the header of `frame`, and checks that [`decode`] supports it.
 pub(super) fn check(frame: &[u8], shape: &Shape) -> Result<JpegHeader, String> {
-    let header = JpegHeader::read(frame)?;
+    let header = JpegHeader::read(&mut Cursor::new(frame))?;
     let size = [header.width as u64, header.height as u64];
     check_size(size, header.components.len(), shape)?;
     let unsupported = |what: &str| Err(format!("it has {what}, which is not supported; {REMEDY}"));
@@ -39,15 +40,17 @@ pub(super) fn check(frame: &[u8], shape: &Shape) -> Result<JpegHeader, String> {
             return unsupported("components of different sizes without losses");
         }
         JpegProcess::Lossless => {}
+        JpegProcess::SequentialArithmetic
+        | JpegProcess::ProgressiveArithmetic
+        | JpegProcess::LosslessArithmetic => return unsupported("arithmetic codes"),
+        JpegProcess::Hierarchical => return unsupported("several frames (hierarchical JPEG)"),
         JpegProcess::Ls => jpeg_ls::check(&header)?,
     }
     // A sample takes at least one bit, a block of 64 samples two: more is a claim that fills the memory.
     let most = match header.process {
         JpegProcess::Lossless => frame.len().saturating_mul(8),
         JpegProcess::Sequential => frame.len().saturating_mul(8 * 32),
-        JpegProcess::Progressive | JpegProcess::Ls => {
-            MAX_BLANK_PIXELS.max(frame.len().saturating_mul(1024))
-        }
+        _ => MAX_BLANK_PIXELS.max(frame.len().saturating_mul(1024)),
     };
     if shape.pixels() > most {
         return Err("it has too few bytes for its number of pixels".into());
@@ -59,25 +62,19 @@ pub(super) fn check(frame: &[u8], shape: &Shape) -> Result<JpegHeader, String> {
 pub(super) fn decode(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
     let header = check(frame, shape)?;
     let failed = |error: libjpeg_turbo_rs::JpegError| error.to_string();
-    let limits = DecodeLimits {
-        max_width: MAX_SIDE as usize,
-        max_height: MAX_SIDE as usize,
-        max_scans: 1000,
-        ..DecodeLimits::default()
-    };
     match header.process {
         JpegProcess::Ls => jpeg_ls::decode(frame, &header),
-        _ if !jpeg::is_whole(frame) => Err("it is cut short, its end marker is missing".into()),
+        _ if !has_end(frame) => Err("it is cut short, its end marker is missing".into()),
         JpegProcess::Lossless => {
             let decoded = decompress_lossless_arbitrary(frame).map_err(failed)?;
             Ok(decoded.data.into_iter().map(i32::from).collect())
         }
         _ if header.precision == 12 => {
-            let decoded = decompress_12bit_with_limits(frame, &limits).map_err(failed)?;
+            let decoded = decompress_12bit_with_limits(frame, &jpeg::limits()).map_err(failed)?;
             Ok(decoded.data.into_iter().map(|sample| i32::from(sample).clamp(0, 4095)).collect())
         }
         _ => {
-            let mut decoder = Decoder::new_with_limits(frame, limits).map_err(failed)?;
+            let mut decoder = Decoder::new_with_limits(frame, jpeg::limits()).map_err(failed)?;
             // The caller converts colors. What the decoder does not take for YCbCr it does not convert.
             if decoder.jpeg_color_space() == ColorSpace::YCbCr {
                 decoder.set_output_colorspace(ColorSpace::YCbCr);

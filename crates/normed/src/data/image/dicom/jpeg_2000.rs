@@ -4,7 +4,7 @@ use hayro_jpeg2000::{DecodeSettings, DecoderContext};
 
 use super::limits::{MAX_BLANK_PIXELS, check_size};
 use super::shape::Shape;
-use super::syntax::REMEDY;
+use super::syntax::{HTJ2K_REMEDY, REMEDY};
 
 /// The first box of a JP2 file, in which some programs wrap the codestream.
 const JP2: &[u8] = b"\0\0\0\x0cjP  ";
@@ -67,7 +67,7 @@ fn read_siz(codestream: &[u8], shape: &Shape) -> Result<Vec<u8>, String> {
     };
     // Bit 14 of the capabilities: the stream needs a decoder of Part 15.
     if header.get(2).is_some_and(|capabilities| capabilities & 0x40 != 0) {
-        return Err(format!("it is HTJ2K, which is not supported; {REMEDY}"));
+        return Err(format!("it is HTJ2K, which is not supported; {HTJ2K_REMEDY}"));
     }
     let (width, height) = (word(4)?, word(8)?);
     let (left, top) = (word(12)?, word(16)?);

@@ -2,7 +2,6 @@
 
 use super::elements::{Elements, Tag};
 
-const MEDIA_STORAGE_CLASS: Tag = (0x0002, 0x0002);
 const SOP_CLASS: Tag = (0x0008, 0x0016);
 const MODALITY: Tag = (0x0008, 0x0060);
 /// The records of a DICOMDIR.
@@ -27,18 +26,20 @@ const KINDS: [(&str, &str); 15] = [
     ("1.2.840.10008.5.1.4.1.1.66", "raw data"),
 ];
 
-/// The error of an object that has no pixels.
-pub(super) fn without_pixels(elements: &Elements<'_>) -> String {
-    let class = elements.text(SOP_CLASS).or_else(|| elements.text(MEDIA_STORAGE_CLASS));
+const REMEDY: &str = "name the file of an image in its row";
+
+/// The error of an object that has no pixels. `class` is the one that the file meta information names.
+pub(super) fn without_pixels(elements: &Elements<'_>, class: Option<&str>) -> String {
+    let class = elements.text(SOP_CLASS).or(class);
     let kind = class.and_then(|class| KINDS.iter().find(|(begin, _)| class.starts_with(begin)));
     match (kind, elements.text(MODALITY)) {
-        (Some((_, kind)), _) => format!("is no image, but {kind}"),
+        (Some((_, kind)), _) => format!("is no image, but {kind}; {REMEDY}"),
         _ if elements.get(DIRECTORY_RECORDS).is_some() => {
-            format!("is no image, but {}", KINDS[0].1)
+            format!("is no image, but {}; {REMEDY}", KINDS[0].1)
         }
         (None, Some(modality)) => {
-            format!("has no pixels (7FE0,0010): it is an object of modality {modality}")
+            format!("has no pixels (7FE0,0010): it is an object of modality {modality}; {REMEDY}")
         }
-        (None, None) => "has no pixels (7FE0,0010)".into(),
+        (None, None) => format!("has no pixels (7FE0,0010); {REMEDY}"),
     }
 }

@@ -12,6 +12,7 @@ mod frames;
 mod gray;
 mod jpeg;
 mod jpeg_2000;
+mod jpeg_xl;
 mod kinds;
 mod limits;
 mod look_up_table;

@@ -5,7 +5,7 @@ use super::shape::Shape;
 /// Checks that `frame` can be decoded as pixels of this shape, and returns the positions of its segments.
 pub(super) fn check(frame: &[u8], shape: &Shape) -> Result<Vec<usize>, String> {
     let cut = || "its RLE frame is cut short".to_owned();
-    if !matches!(shape.bits_allocated, 8 | 16) {
+    if !matches!(shape.bits_allocated, 8 | 16 | 32) {
         return Err(format!("is compressed by RLE with samples of {} bits", shape.bits_allocated));
     }
     let (header, _) = frame.first_chunk::<64>().ok_or_else(cut)?.as_chunks::<4>();
@@ -21,20 +21,22 @@ pub(super) fn check(frame: &[u8], shape: &Shape) -> Result<Vec<usize>, String> {
     Ok(header[1..=segments].to_vec())
 }
 
-/// Decodes a frame. The samples of each pixel are adjacent, and have all allocated bits.
-pub(super) fn decode(frame: &[u8], shape: &Shape) -> Result<Vec<i32>, String> {
+/// Decodes a frame to the bytes of an uncompressed one in little endian, the samples of each pixel adjacent.
+pub(super) fn decode(frame: &[u8], shape: &Shape) -> Result<Vec<u8>, String> {
     let cut = || "its RLE frame is cut short".to_owned();
     let bytes = usize::from(shape.bits_allocated / 8);
-    let mut samples = vec![0; shape.pixels() * shape.samples];
+    let bytes_per_pixel = shape.samples * bytes;
+    let mut decoded = vec![0; shape.pixels() * bytes_per_pixel];
     for (segment, start) in check(frame, shape)?.into_iter().enumerate() {
         let packed = frame.get(start..).ok_or_else(cut)?;
         let plane = unpack_bits(packed, shape.pixels()).ok_or_else(cut)?;
-        let of = samples.iter_mut().skip(segment / bytes).step_by(shape.samples);
-        for (sample, byte) in of.zip(plane) {
-            *sample = (*sample << 8) | i32::from(byte);
+        let (sample, highest) = (segment / bytes, bytes - 1);
+        let first = sample * bytes + highest - segment % bytes;
+        for (to, byte) in decoded[first..].iter_mut().step_by(bytes_per_pixel).zip(plane) {
+            *to = byte;
         }
     }
-    Ok(samples)
+    Ok(decoded)
 }
 
 /// Decodes `length` bytes of PackBits (G.3.2).

@@ -95,7 +95,7 @@ fn wide(frame: &[u8], shape: &Shape, big_endian: bool) -> Vec<f64> {
 }
 
 /// Extracts the stored bits of uncompressed samples (PS3.5, 8.1.1). The other bits may hold an overlay.
-pub(super) fn stored_values(samples: Vec<i32>, shape: &Shape) -> Vec<i32> {
+fn stored_values(samples: Vec<i32>, shape: &Shape) -> Vec<i32> {
     let below = match shape.high_bit + 1 - shape.bits_stored {
         0 => 0,
         // Many programs write a wrong HighBit above values that occupy the lowest bits: then all fit there, and

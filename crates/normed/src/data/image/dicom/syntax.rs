@@ -23,19 +23,26 @@ pub(super) enum PixelCoding {
     /// JPEG or JPEG-LS: the frame says which.
     Jpeg,
     Jpeg2000,
+    JpegXl,
     /// In fragments, in a file that does not name its transfer syntax: the frame says how.
     Unnamed,
 }
 
-/// Transfer syntaxes that are not supported: the prefix of the UID, and a description.
-const UNSUPPORTED: [(&str, &str); 6] = [
-    ("1.2.840.10008.1.2.4.10", "compressed by MPEG"),
-    ("1.2.840.10008.1.2.4.11", "compressed by JPEG XL"),
-    ("1.2.840.10008.1.2.4.20", "compressed by HTJ2K"),
-    ("1.2.840.10008.1.2.4.9", "compressed by JPEG 2000 Part 2, or on a server (JPIP)"),
-    ("1.2.840.10008.1.2.7", "a video stream (SMPTE ST 2110)"),
-    ("1.2.840.10008.1.2.8", "compressed by Deflate, frame by frame"),
+/// Transfer syntaxes that are not supported: the prefix of the UID, a description, and a remedy.
+const UNSUPPORTED: [(&str, &str, &str); 6] = [
+    ("1.2.840.10008.1.2.4.10", "compressed by MPEG", TO_PNG),
+    ("1.2.840.10008.1.2.4.20", "compressed by HTJ2K", HTJ2K_REMEDY),
+    ("1.2.840.10008.1.2.4.9", "compressed by JPEG 2000 Part 2, or on a server (JPIP)", REMEDY),
+    ("1.2.840.10008.1.2.7", "a video stream (SMPTE ST 2110)", TO_PNG),
+    ("1.2.840.10008.1.2.8.", "compressed by Deflate, frame by frame", PYDICOM),
+    ("1.2.840.10008.1.2.4.", "compressed in an unknown way", PYDICOM),
 ];
+
+pub(super) const TO_PNG: &str = "save its frames as PNG";
+const PYDICOM: &str = "decompress it with pydicom: Dataset.decompress()";
+/// What a user may do about HTJ2K, which few programs read.
+pub(super) const HTJ2K_REMEDY: &str =
+    "decompress it with pydicom and pylibjpeg-openjpeg: Dataset.decompress()";
 
 /// What a user may do about pixels that are not supported.
 pub(super) const REMEDY: &str = "convert it to Explicit VR Little Endian: gdcmconv --raw IN OUT";
@@ -61,12 +68,18 @@ impl TransferSyntax {
             "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => {
                 Ok(compressed(PixelCoding::Jpeg2000))
             }
+            "1.2.840.10008.1.2.4.110" | "1.2.840.10008.1.2.4.111" | "1.2.840.10008.1.2.4.112" => {
+                Ok(compressed(PixelCoding::JpegXl))
+            }
             // Of 17 kinds of JPEG, most are retired: frames say which of them they are.
             _ if is_jpeg(uid) => Ok(compressed(PixelCoding::Jpeg)),
             _ => {
-                let kind = UNSUPPORTED.iter().find(|(begin, _)| uid.starts_with(begin));
-                let kind = kind.map_or("stored in an unknown way", |(_, kind)| kind);
-                Err(format!("is {kind} (transfer syntax {uid}), which is not supported; {REMEDY}"))
+                let kind = UNSUPPORTED.iter().find(|(begin, ..)| uid.starts_with(begin));
+                let (kind, remedy) = kind
+                    .map_or(("stored in an unknown way", REMEDY), |(_, kind, remedy)| {
+                        (kind, remedy)
+                    });
+                Err(format!("is {kind} (transfer syntax {uid}), which is not supported; {remedy}"))
             }
         }
     }
@@ -90,15 +103,17 @@ mod tests {
 
     #[test]
     fn unsupported_syntaxes_are_named_with_a_remedy() {
-        for (uid, kind) in [
-            ("1.2.840.10008.1.2.4.110", "JPEG XL"),
-            ("1.2.840.10008.1.2.4.201", "HTJ2K"),
-            ("1.2.840.10008.1.2.4.102", "MPEG"),
-            ("1.2.840.10008.1.2.4.94", "JPIP"),
-            ("1.2.3", "unknown way"),
+        for (uid, kind, remedy) in [
+            ("1.2.840.10008.1.2.4.201", "HTJ2K", "pylibjpeg-openjpeg"),
+            ("1.2.840.10008.1.2.4.202", "HTJ2K", "pylibjpeg-openjpeg"),
+            ("1.2.840.10008.1.2.4.203", "HTJ2K", "pylibjpeg-openjpeg"),
+            ("1.2.840.10008.1.2.4.102", "MPEG", "PNG"),
+            ("1.2.840.10008.1.2.4.94", "JPIP", "gdcmconv --raw"),
+            ("1.2.840.10008.1.2.8.1", "frame by frame", "pydicom"),
+            ("1.2.3", "unknown way", "gdcmconv --raw"),
         ] {
             let cause = TransferSyntax::named(uid).unwrap_err();
-            assert!(cause.contains(kind) && cause.contains("gdcmconv --raw"), "{cause}");
+            assert!(cause.contains(kind) && cause.contains(remedy), "{cause}");
         }
     }
 

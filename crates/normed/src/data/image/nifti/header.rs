@@ -246,6 +246,12 @@ impl Header {
 }
 
 impl Header {
+    /// Where the last voxel ends, counted as `before_voxels` is.
+    pub fn voxels_end(&self) -> u64 {
+        let voxels = self.shape.iter().map(|&length| length as u64).fold(1, u64::saturating_mul);
+        voxels.saturating_mul(self.kind.bytes() as u64).saturating_add(self.before_voxels)
+    }
+
     /// The value of a voxel in little endian.
     pub fn value(&self, voxel: [u8; 8]) -> f64 {
         self.slope * self.kind.number(voxel) + self.inter

@@ -10,4 +10,4 @@ mod pair;
 mod volume;
 
 pub(in crate::data) use pair::Pair;
-pub(super) use volume::{check, is_nifti, read};
+pub(super) use volume::{check, decoding_bytes, is_nifti, read};

@@ -40,6 +40,11 @@ impl Pair {
         self.open(options)?.check()
     }
 
+    /// Bytes that [`Pair::read`] allocates at the same time, at most. No voxel is read.
+    pub fn decoding_bytes(&self, options: &ImageOptions) -> Result<u64, String> {
+        Ok(self.open(options)?.facts().decoding_bytes)
+    }
+
     /// Reads the slice that `options` choose.
     pub fn read(&self, options: &ImageOptions) -> Result<Image, String> {
         self.open(options)?.read(options)

@@ -29,8 +29,27 @@ pub(super) struct Volume<'a> {
     slice: SlicePosition,
     /// What follows the header, or the file of voxels.
     voxels: Box<dyn Read + 'a>,
-    /// The number of bytes in `voxels`; unknown of a compressed file.
-    length: Option<u64>,
+    /// The number of bytes in `voxels`.
+    length: Length,
+}
+
+/// The number of bytes in a file, decompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    Known(u64),
+    /// What the last four bytes of a gzip file state: the length modulo 2^32, unless the file is cut short, has
+    /// several members or other bytes at its end.
+    Stated(u32),
+}
+
+impl Length {
+    /// The number of bytes after the first `count`.
+    fn after(self, count: u64) -> Self {
+        match self {
+            Self::Known(length) => Self::Known(length.saturating_sub(count)),
+            Self::Stated(length) => Self::Stated(length.wrapping_sub(count as u32)),
+        }
+    }
 }
 
 impl<'a> Volume<'a> {
@@ -44,7 +63,7 @@ impl<'a> Volume<'a> {
             );
         }
         let slice = SlicePosition::new(&header, options)?;
-        let length = length.map(|length| length.saturating_sub(header.length));
+        let length = length.after(header.length);
         Ok(Self { header, slice, voxels: file, length })
     }
 
@@ -57,28 +76,35 @@ impl<'a> Volume<'a> {
         let (mut file, length) = uncompressed(header)?;
         let header = Header::read(&mut file, true)?;
         let (voxels, length) = match header.place {
-            VoxelPlace::SameFile => {
-                (file, length.map(|length| length.saturating_sub(header.length)))
-            }
+            VoxelPlace::SameFile => (file, length.after(header.length)),
             VoxelPlace::ImageFile | VoxelPlace::Analyze => uncompressed(voxels)?,
         };
         let slice = SlicePosition::new(&header, options)?;
         Ok(Self { header, slice, voxels, length })
     }
 
-    /// The facts of the image. The slice is read only where its voxels may be NaN or infinite.
-    pub fn check(self) -> Result<ImageHeader, String> {
-        let Self { header, slice, voxels, length } = self;
-        if length.is_some_and(|length| length < slice.end(&header)) {
-            return Err(cut_short());
-        }
+    /// The facts of the image that its header tells.
+    pub fn facts(&self) -> ImageHeader {
+        let Self { header, slice, .. } = self;
         let size = [slice.columns.length, slice.rows.length];
         let bits = 8 * header.kind.bytes();
         // A plane as it is stored, the voxels of the slice in two orders, and a copy of them for percentiles.
         let [x, y, ..] = header.shape;
         let decoder_bytes = x * y * header.kind.bytes() + 3 * size_of::<f64>() * size[0] * size[1];
-        let mut facts = ImageHeader::new("NIfTI", size, bits as u32, 0, decoder_bytes as u64);
-        if header.kind.is_floating() {
+        ImageHeader::new("NIfTI", size, bits as u32, 0, decoder_bytes as u64)
+    }
+
+    /// The facts of the image. The slice is read only where its voxels may be NaN or infinite, or where the length of
+    /// the file does not tell whether all are there.
+    pub fn check(self) -> Result<ImageHeader, String> {
+        let mut facts = self.facts();
+        let Self { header, slice, voxels, length } = self;
+        let is_whole = match length {
+            Length::Known(length) if length < slice.end(&header) => return Err(cut_short()),
+            Length::Known(_) => true,
+            Length::Stated(length) => length == header.voxels_end() as u32,
+        };
+        if header.kind.is_floating() || !is_whole {
             let voxels = slice.read(&header, voxels)?;
             let is_finite = |&voxel: &[u8; 8]| header.value(voxel).is_finite();
             facts.remarks.extend((!voxels.iter().all(is_finite)).then_some(NOT_FINITE));
@@ -124,6 +150,14 @@ pub(in crate::data::image) fn check(
     Volume::open(file, options)?.check()
 }
 
+/// Bytes that [`read`] allocates at the same time, at most. No voxel is read.
+pub(in crate::data::image) fn decoding_bytes(
+    file: impl Read + Seek,
+    options: &ImageOptions,
+) -> Result<u64, String> {
+    Ok(Volume::open(file, options)?.facts().decoding_bytes)
+}
+
 /// Reads the slice that `options` choose.
 pub(in crate::data::image) fn read(
     file: impl Read + Seek,
@@ -132,19 +166,23 @@ pub(in crate::data::image) fn read(
     Volume::open(file, options)?.read(options)
 }
 
-/// The content of a file, decompressed if it is a gzip file, of one member or several; and its length, which is
-/// not known of a gzip file.
+/// The content of a file, decompressed if it is a gzip file, of one member or several; and its length.
 pub(super) fn uncompressed<'a>(
     mut file: impl Read + Seek + 'a,
-) -> Result<(Box<dyn Read + 'a>, Option<u64>), String> {
+) -> Result<(Box<dyn Read + 'a>, Length), String> {
     let length = file.seek(io::SeekFrom::End(0)).map_err(|e| broken(&e))?;
+    let mut last = [0; 4];
+    if length > 4 {
+        file.seek(io::SeekFrom::End(-4)).map_err(|e| broken(&e))?;
+        file.read_exact(&mut last).map_err(|e| broken(&e))?;
+    }
     file.rewind().map_err(|e| broken(&e))?;
     let mut first = [0; 2];
     file.read_exact(&mut first).map_err(|e| broken(&e))?;
     let file = io::Cursor::new(first).chain(file);
     Ok(match first == GZIP {
-        true => (Box::new(MultiGzDecoder::new(file)), None),
-        false => (Box::new(file), Some(length)),
+        true => (Box::new(MultiGzDecoder::new(file)), Length::Stated(u32::from_le_bytes(last))),
+        false => (Box::new(file), Length::Known(length)),
     })
 }
 

@@ -3,12 +3,14 @@
 use std::io::Read;
 
 use hayro_ccitt::{DecodeSettings, DecoderContext, EncodingMode};
-use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
+use libjpeg_turbo_rs::{Decoder, PixelFormat};
 use weezl::decode::Configuration;
 use weezl::{BitOrder, LzwStatus};
 
-use super::layout::{Codec, Colors, Fax, Layout, Predictor};
-use crate::data::image::limits::MAX_SIDE;
+use super::codec::{Codec, Fax, Predictor};
+use super::layout::Layout;
+use super::photometric::Colors;
+use crate::data::image::jpeg::limits;
 
 /// The bytes of chunk `i` of a plane, rows of `width` pixels each: decompressed, and without its predictor.
 pub(super) fn decompress(layout: &Layout, i: usize, bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -57,7 +59,12 @@ fn read_all(source: &mut impl Read, length: usize) -> std::io::Result<Vec<u8>> {
 }
 
 fn lzw(bytes: &[u8], length: usize) -> Result<Vec<u8>, String> {
-    let mut decoder = Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build();
+    // Both kinds start with a clear code, 256 in 9 bits. Programs before TIFF 5.0 wrote the lowest bit first, and
+    // made codes longer one entry later; libtiff recognizes them in the same way.
+    let mut decoder = match bytes {
+        [0, second, ..] if second & 1 == 1 => Configuration::new(BitOrder::Lsb, 8).build(),
+        _ => Configuration::with_tiff_size_switch(BitOrder::Msb, 8).build(),
+    };
     let mut out = vec![0; length.min(bytes.len().saturating_mul(4096))];
     let (mut read, mut written) = (0, 0);
     while written < out.len() {
@@ -108,13 +115,7 @@ fn jpeg(layout: &Layout, bytes: &[u8], tables: &[u8], rows: usize) -> Result<Vec
         }
     };
     let whole = complete_jpeg(bytes, tables, transform);
-    let limits = DecodeLimits {
-        max_width: MAX_SIDE as usize,
-        max_height: MAX_SIDE as usize,
-        max_scans: 1000,
-        ..DecodeLimits::default()
-    };
-    let mut decoder = Decoder::new_with_limits(&whole, limits).map_err(cause_of)?;
+    let mut decoder = Decoder::new_with_limits(&whole, limits()).map_err(cause_of)?;
     decoder.set_output_format(format);
     let decoded = decoder.decode_image().map_err(cause_of)?;
     if decoded.width < layout.chunk[0] || decoded.height < rows {

@@ -1,6 +1,7 @@
 //! From the samples of a page to RGB.
 
-use super::layout::{Alpha, Colors, Layout};
+use super::layout::Layout;
+use super::photometric::{Alpha, Colors};
 use super::sample::Samples;
 use crate::data::image::options::ImageOptions;
 use crate::data::image::pixels::Image;
@@ -115,9 +116,10 @@ fn from_cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
     })
 }
 
-/// YCbCr of the full range to RGB, with the constants of JFIF.
+/// YCbCr of the full range to RGB in Pillow's arithmetic: products are whole numbers of 64ths, sums are rounded down.
 fn from_ycbcr(y: u8, cb: u8, cr: u8) -> [u8; 3] {
-    let (y, cb, cr) = (f64::from(y), f64::from(cb) - 128.0, f64::from(cr) - 128.0);
-    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
-        .map(|level| level.round() as u8)
+    let product =
+        |factor: f64, color: u8| (64.0 * factor * (f64::from(color) - 128.0) + 0.5) as i32;
+    [product(1.402, cr), product(-0.34414, cb) + product(-0.71414, cr), product(1.772, cb)]
+        .map(|sum| (i32::from(y) + (sum >> 6)).clamp(0, 255) as u8)
 }

@@ -1,14 +1,15 @@
 //! How the pixels of a page are stored, by its tags.
 
+use super::codec::{Codec, Predictor};
 use super::directory::Directory;
+use super::errors::unsupported;
+use super::photometric::{Alpha, Colors, is_ycbcr};
 use crate::data::image::limits::check_size;
 use crate::data::image::orientation::Orientation;
 
 const WIDTH: u16 = 256;
 const HEIGHT: u16 = 257;
 const BITS: u16 = 258;
-const COMPRESSION: u16 = 259;
-const PHOTOMETRIC: u16 = 262;
 const FILL_ORDER: u16 = 266;
 const STRIP_OFFSETS: u16 = 273;
 const ORIENTATION: u16 = 274;
@@ -16,17 +17,11 @@ const SAMPLES: u16 = 277;
 const ROWS_PER_STRIP: u16 = 278;
 const STRIP_BYTES: u16 = 279;
 const PLANAR: u16 = 284;
-const T4_OPTIONS: u16 = 292;
-const PREDICTOR: u16 = 317;
-const PALETTE: u16 = 320;
 const TILE_WIDTH: u16 = 322;
 const TILE_HEIGHT: u16 = 323;
 const TILE_OFFSETS: u16 = 324;
 const TILE_BYTES: u16 = 325;
-const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
-const JPEG_TABLES: u16 = 347;
-const CHROMA_SAMPLING: u16 = 530;
 
 /// How the pixels of a page are stored.
 pub(super) struct Layout {
@@ -63,70 +58,6 @@ pub(super) enum SampleKind {
     Float,
 }
 
-/// What the samples of a pixel mean.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Colors {
-    Gray {
-        /// Whether the smallest value is white.
-        inverted: bool,
-    },
-    Rgb,
-    /// Red, green and blue of each value.
-    Palette(Vec<[u8; 3]>),
-    Cmyk,
-    /// With the number of pixels, across and down, that share Cb and Cr.
-    YCbCr([usize; 2]),
-}
-
-impl Colors {
-    /// Samples of a pixel that are colors.
-    pub fn count(&self) -> usize {
-        match self {
-            Self::Gray { .. } | Self::Palette(_) => 1,
-            Self::Rgb | Self::YCbCr(_) => 3,
-            Self::Cmyk => 4,
-        }
-    }
-}
-
-/// The first sample after the colors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Alpha {
-    /// Whether the colors are multiplied by it.
-    pub is_premultiplied: bool,
-}
-
-/// How a chunk is compressed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Codec {
-    None,
-    Lzw,
-    Deflate,
-    PackBits,
-    Zstd,
-    /// With the tables that all chunks share.
-    Jpeg(Vec<u8>),
-    Fax(Fax),
-}
-
-/// The kinds of CCITT compression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fax {
-    /// Lines of one dimension, each of whole bytes (compression 2).
-    ModifiedHuffman,
-    /// T.4, with lines of one or two dimensions.
-    Group3 { two_dimensions: bool },
-    /// T.6.
-    Group4,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Predictor {
-    None,
-    Horizontal,
-    FloatingPoint,
-}
-
 impl Layout {
     /// Reads and checks the tags. `file_bytes` is the length of the file.
     pub fn read(tags: &Directory, file_bytes: u64) -> Result<Self, String> {
@@ -147,9 +78,9 @@ impl Layout {
         };
         check_bits(bits, kind)?;
         let (bits, samples) = (bits as u32, samples as usize);
-        let codec = read_codec(tags, bits)?;
-        let colors = read_colors(tags, bits, &codec)?;
-        let alpha = read_alpha(tags, samples, &colors)?;
+        let codec = Codec::read(tags, bits)?;
+        let colors = Colors::read(tags, bits, &codec)?;
+        let alpha = Alpha::read(tags, samples, &colors)?;
         let decoded_bytes = if bits <= 8 {
             1
         } else if bits <= 16 {
@@ -165,11 +96,11 @@ impl Layout {
             samples,
             kind,
             colors,
-            is_ycbcr: tags.number(PHOTOMETRIC) == Some(6),
+            is_ycbcr: is_ycbcr(tags),
             alpha,
             is_planar: samples > 1 && tags.number(PLANAR) == Some(2),
             codec,
-            predictor: read_predictor(tags)?,
+            predictor: Predictor::read(tags)?,
             is_low_bit_first: tags.number(FILL_ORDER) == Some(2),
             is_big_endian: tags.is_big_endian,
             orientation: tags.number(ORIENTATION).and_then(Orientation::from_number),
@@ -316,118 +247,4 @@ fn check_bits(bits: u64, kind: SampleKind) -> Result<(), String> {
     };
     let name = if kind == SampleKind::Float { "floating-point numbers" } else { "numbers" };
     if is_read { Ok(()) } else { Err(unsupported(&format!("has {name} of {bits} bits"))) }
-}
-
-fn read_codec(tags: &Directory, bits: u32) -> Result<Codec, String> {
-    Ok(match tags.number(COMPRESSION).unwrap_or(1) {
-        1 => Codec::None,
-        2 => Codec::Fax(Fax::ModifiedHuffman),
-        3 => {
-            let options = tags.number(T4_OPTIONS).unwrap_or(0);
-            Codec::Fax(Fax::Group3 { two_dimensions: options & 1 != 0 })
-        }
-        4 => Codec::Fax(Fax::Group4),
-        5 => Codec::Lzw,
-        7 if bits == 8 => {
-            let tables = tags.numbers(JPEG_TABLES).unwrap_or_default();
-            Codec::Jpeg(tables.iter().map(|&byte| byte as u8).collect())
-        }
-        8 | 32946 => Codec::Deflate,
-        32773 => Codec::PackBits,
-        50000 => Codec::Zstd,
-        number => {
-            let name = match number {
-                6 => "the retired kind of JPEG (compression 6)",
-                7 => return Err(unsupported(&format!("has JPEG chunks of {bits} bits"))),
-                34712 | 33003 | 33005 => "JPEG 2000",
-                34887 => "LERC",
-                34925 => "LZMA",
-                50001 => "WebP",
-                50002 | 52546 => "JPEG XL",
-                _ => {
-                    return Err(unsupported(&format!(
-                        "is compressed in an unknown way ({number})"
-                    )));
-                }
-            };
-            return Err(unsupported(&format!("is compressed by {name}")));
-        }
-    })
-}
-
-fn read_colors(tags: &Directory, bits: u32, codec: &Codec) -> Result<Colors, String> {
-    Ok(match tags.number(PHOTOMETRIC).unwrap_or(0) {
-        0 => Colors::Gray { inverted: true },
-        1 => Colors::Gray { inverted: false },
-        2 => Colors::Rgb,
-        3 => Colors::Palette(read_palette(tags, bits)?),
-        5 => Colors::Cmyk,
-        // The decoder of JPEG converts the colors.
-        6 if matches!(codec, Codec::Jpeg(_)) => match tags.number(SAMPLES).unwrap_or(1) {
-            1 => Colors::Gray { inverted: false },
-            _ => Colors::Rgb,
-        },
-        6 => match tags.numbers(CHROMA_SAMPLING).unwrap_or(&[2, 2]) {
-            &[across @ (1 | 2 | 4), down @ (1 | 2 | 4), ..] => {
-                Colors::YCbCr([across as usize, down as usize])
-            }
-            _ => return Err(unsupported("has YCbCr colors of an unknown resolution")),
-        },
-        number => {
-            let name = match number {
-                4 => "a transparency mask",
-                8..=10 => "CIE L*a*b*",
-                32803 => "the raw values of a camera's sensor",
-                32844 | 32845 => "LogLuv",
-                _ => "of an unknown kind",
-            };
-            return Err(unsupported(&format!("has colors that are {name} ({number})")));
-        }
-    })
-}
-
-/// The colors of a palette, red, green and blue of each.
-fn read_palette(tags: &Directory, bits: u32) -> Result<Vec<[u8; 3]>, String> {
-    if bits > 8 {
-        return Err(unsupported(&format!("has a palette and {bits} bits")));
-    }
-    let count = 1 << bits;
-    let entries = tags.numbers(PALETTE).filter(|entries| entries.len() == 3 * count);
-    let entries = entries.ok_or("cannot be decoded: its palette is missing or incomplete")?;
-    // Some programs write entries of 8 bits; libtiff recognizes them in the same way.
-    let shift = if entries.iter().all(|entry| *entry < 256) { 0 } else { 8 };
-    let level = |entry: u64| (entry >> shift).min(255) as u8;
-    Ok((0..count).map(|i| [0, 1, 2].map(|c| level(entries[c * count + i]))).collect())
-}
-
-fn read_alpha(tags: &Directory, samples: usize, colors: &Colors) -> Result<Option<Alpha>, String> {
-    let extra = samples.checked_sub(colors.count()).ok_or_else(|| {
-        format!(
-            "cannot be decoded: its pixels have {samples} samples, and {} colors",
-            colors.count()
-        )
-    })?;
-    let first = tags.numbers(EXTRA_SAMPLES).map(|kinds| kinds[0]);
-    Ok(match (extra, first) {
-        (0, _) => None,
-        (_, Some(1)) => Some(Alpha { is_premultiplied: true }),
-        // 999 is Corel Draw's.
-        (_, Some(2 | 999)) => Some(Alpha { is_premultiplied: false }),
-        // As Pillow takes it.
-        (1, None) if *colors == Colors::Rgb => Some(Alpha { is_premultiplied: false }),
-        _ => None,
-    })
-}
-
-fn read_predictor(tags: &Directory) -> Result<Predictor, String> {
-    match tags.number(PREDICTOR).unwrap_or(1) {
-        1 => Ok(Predictor::None),
-        2 => Ok(Predictor::Horizontal),
-        3 => Ok(Predictor::FloatingPoint),
-        number => Err(unsupported(&format!("has the unknown predictor {number}"))),
-    }
-}
-
-fn unsupported(what: &str) -> String {
-    format!("is a TIFF file that {what}, which is not supported. Save it as PNG, or as plain TIFF")
 }

@@ -3,7 +3,8 @@
 use std::io::Cursor;
 
 use super::directory::Directory;
-use super::layout::{Colors, Layout, SampleKind};
+use super::layout::{Layout, SampleKind};
+use super::photometric::Colors;
 use super::sample::Samples;
 use super::{chunk, color};
 use crate::data::image::header::{ImageHeader, Remark};
