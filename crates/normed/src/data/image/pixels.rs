@@ -23,7 +23,7 @@ pub struct Image {
 }
 
 /// Changes whenever a decoder gives other pixels for the same file, so that nothing computed from the old ones is used.
-pub const DECODERS_VERSION: &[u8] = b"image decoders 2\n";
+pub const DECODERS_VERSION: &[u8] = b"image decoders 3\n";
 
 /// RGB with three equal channels.
 pub(super) fn gray(levels: impl Iterator<Item = u8>) -> Vec<u8> {
