@@ -21,6 +21,8 @@ const CHECKPOINT: &str = "checkpoint";
 #[derive(Debug)]
 pub(super) struct RunDirectory {
     path: PathBuf,
+    /// Whether this process made the directory a run's.
+    is_new: bool,
     /// A locked file. The system unlocks it when the process ends, even if it is killed.
     _lock: File,
 }
@@ -32,7 +34,8 @@ impl RunDirectory {
         let (path, text) = (&recipe.output, recipe.to_toml()?);
         create_private_directory(path)?;
         let recipe_path = path.join(RECIPE);
-        if recipe_path.exists() {
+        let is_new = !recipe_path.exists();
+        if !is_new {
             if !resume {
                 return Err(Error::invalid(path.display(), "it already contains a run")
                     .with_remedy("continue that run with --resume, or choose another --output"));
@@ -62,9 +65,26 @@ impl RunDirectory {
             }
             Err(TryLockError::Error(e)) => return Err(Error::io(&recipe_path, &e)),
         }
-        let directory = Self { path: path.clone(), _lock: lock };
+        let directory = Self { path: path.clone(), is_new, _lock: lock };
         remove_temporary_files(path)?;
         Ok(directory)
+    }
+
+    /// Whether this process made the directory a run's.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Removes a run that ended in an error before it logged anything, so that it can be started again with a
+    /// corrected recipe or corrected data. What cannot be removed stays: the run's own error is the one to report.
+    pub fn remove_unstarted(path: &Path) {
+        let is_unstarted =
+            |names: Vec<String>| names.iter().all(|name| name == RECIPE || name == CHECKPOINT);
+        if entries(path).is_ok_and(is_unstarted) {
+            let _ = fs::remove_dir_all(path.join(CHECKPOINT));
+            let _ = fs::remove_file(path.join(RECIPE));
+            let _ = fs::remove_dir(path);
+        }
     }
 
     /// The recipe of the run in the directory `path`, if it contains a run.

@@ -62,8 +62,12 @@ pub fn run(
         return Ok(Completion::Finished(outcome));
     }
     let output = recipe.output.clone();
-    let opened = Run::open(recipe, options, directory, &mut *on_event);
-    let Completion::Finished(mut run) = Completion::of(opened)? else {
+    let is_new = directory.is_new();
+    let opened = Completion::of(Run::open(recipe, options, directory, &mut *on_event));
+    if opened.is_err() && is_new {
+        RunDirectory::remove_unstarted(&output);
+    }
+    let Completion::Finished(mut run) = opened? else {
         on_event(&Event::Stopped { step: 0, total: 0, output });
         return Ok(Completion::Stopped);
     };

@@ -1,8 +1,8 @@
 //! Formats that the `image` crate decodes: PNG, BMP, GIF, WebP, PNM.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::header::ImageHeader;
 use super::limits::{MAX_DECODED_BYTES, MAX_SIDE, check_size};
@@ -124,6 +124,13 @@ fn to_rgb(decoded: &DynamicImage, options: &ImageOptions) -> Result<Image, Strin
     })
 }
 
-fn cause_of(error: image::ImageError) -> String {
-    format!("cannot be decoded: {error}")
+fn cause_of(error: ImageError) -> String {
+    match error {
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "cannot be decoded: the file is cut short. Copy or download it again".into()
+        }
+        error => {
+            format!("cannot be decoded: {error}. Copy or download it again, or convert it to PNG")
+        }
+    }
 }
