@@ -5,7 +5,7 @@ use std::io::{Cursor, ErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::header::ImageHeader;
-use super::limits::{MAX_DECODED_BYTES, MAX_SIDE, check_size};
+use super::limits::{MAX_DECODED_BYTES, MAX_SIDE, check_length, check_size};
 use super::options::ImageOptions;
 use super::orientation::Orientation;
 use super::pixels::Image;
@@ -27,6 +27,7 @@ pub(super) fn check(
     let bits = color.bits_per_pixel() / u16::from(color.channel_count().max(1));
     let bytes_per_pixel = decoder.color_type().bytes_per_pixel().max(3);
     let size = check_size(width.into(), height.into(), bytes_per_pixel.into())?;
+    check_length(size, file_bytes)?;
     let found = orientation(&mut decoder);
     let raw_bytes = decoder.total_bytes();
     drop(decoder);

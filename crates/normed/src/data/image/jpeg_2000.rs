@@ -3,7 +3,7 @@
 use hayro_jpeg2000::{ColorSpace, DecodeSettings, DecoderContext, Image as Decoder};
 
 use super::header::ImageHeader;
-use super::limits::check_size;
+use super::limits::{check_length, check_size};
 use super::options::ImageOptions;
 use super::pixels::Image;
 use super::samples::{self, Channels};
@@ -15,6 +15,7 @@ const MAX_TRAILER: usize = 64;
 pub(super) fn check(bytes: &[u8], options: &ImageOptions) -> Result<ImageHeader, String> {
     let decoder = open(bytes)?;
     let (size, channels) = shape(&decoder)?;
+    check_length(size, bytes.len() as u64)?;
     let bits = decoder.original_bit_depth();
     // Coefficients and samples of 32 bits, and a second copy of the samples.
     let decoder_bytes = (size[0] * size[1] * channels.count() * 12) as u64;

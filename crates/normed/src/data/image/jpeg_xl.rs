@@ -6,7 +6,7 @@ use jxl_oxide::{
 };
 
 use super::header::ImageHeader;
-use super::limits::{MAX_DECODED_BYTES, check_size};
+use super::limits::{MAX_DECODED_BYTES, check_length, check_size};
 use super::options::ImageOptions;
 use super::pixels::Image;
 use super::samples::{self, Channels};
@@ -14,6 +14,7 @@ use super::samples::{self, Channels};
 /// Reads the header of a JPEG XL file, and checks that [`decode`] supports it and that it is not cut short.
 pub(super) fn check(bytes: &[u8], options: &ImageOptions) -> Result<ImageHeader, String> {
     let stream = open(bytes)?;
+    check_length(stream.size, bytes.len() as u64)?;
     let bits = stream.depth().bits_per_sample();
     // The decoder works on planes of 32 bits, several at a time.
     let decoder_bytes = (16 * stream.size[0] * stream.size[1] * stream.channels.count()) as u64;
