@@ -1,16 +1,17 @@
-//! Panics in image decoders, turned into errors.
+//! Panics in decoders, turned into errors.
 //!
-//! Image decoders are crates that this project does not maintain. A damaged file may trip an assertion in
-//! one. That must not end a thread or a run: it is an error of the example that the image belongs to.
+//! Decoders of images, tables and tokenizers are crates that this project does not maintain. A damaged file may trip
+//! an assertion in one. That must not end a thread or a run: it is an error of the file.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls `decode`. A panic in it is an error that holds the message of the panic.
+/// Calls `decode`. A panic in it is an error that holds the message of the panic, up to its first line end.
 pub(super) fn catch<T>(decode: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     // What a decoder leaves half done is dropped with it: nothing is seen in a broken state.
     catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
-        Err(format!("cannot be decoded: the decoder failed ({})", message(&*panic)))
+        let message = message(&*panic).lines().next().unwrap_or_default();
+        Err(format!("cannot be decoded: the decoder failed ({message})"))
     })
 }
 

@@ -11,7 +11,7 @@ use tokenizers::{
     AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
 };
 
-use super::encode::{SpecialTokenIds, Tokenizer};
+use super::encode::{SpecialTokenIds, Tokenizer, parse_json};
 use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
 use crate::{Error, Result};
 
@@ -63,7 +63,7 @@ impl Tokenizer {
     fn from_json(path: &Path) -> Result<Self> {
         let wrong = |cause: &dyn std::fmt::Display| Error::invalid(path.display(), cause);
         let bytes = read_bounded(path, TOKENIZER_LIMIT)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| wrong(&e))?;
+        let mut inner = parse_json(&bytes).map_err(|e| wrong(&e))?;
         match inner.get_model() {
             ModelWrapper::WordPiece(model) if inner.token_to_id(&model.unk_token).is_none() => {
                 return Err(wrong(&format!("`{}` is not in the vocabulary", model.unk_token)));

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper};
 
-use super::encode::{SPECIAL_TOKEN_KEYS, SpecialTokenIds, Tokenizer};
+use super::encode::{SPECIAL_TOKEN_KEYS, SpecialTokenIds, Tokenizer, parse_json};
 use super::sentence_piece::SentencePiece;
 use crate::data::prompt::chat;
 use crate::files::{TOKENIZER_LIMIT, read_bounded, read_json};
@@ -39,8 +39,7 @@ impl Tokenizer {
         let flag = |key| config.get(key).and_then(Value::as_bool);
         let (mut inner, path) = if json.is_file() {
             let bytes = read_bounded(&json, TOKENIZER_LIMIT)?;
-            let read = tokenizers::Tokenizer::from_bytes(bytes);
-            (read.map_err(|e| Error::invalid(json.display(), e))?, json)
+            (parse_json(&bytes).map_err(|e| Error::invalid(json.display(), e))?, json)
         } else if model.is_file() {
             let (legacy, prefix) = (flag("legacy"), flag("add_prefix_space"));
             let piece = SentencePiece::open(&model)?;

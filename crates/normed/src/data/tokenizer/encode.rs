@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::{AddedToken, Model, OffsetType, PreTokenizer};
 
+use crate::data::panics;
 use crate::{Error, Result, files};
 
 /// The keys under which tokenizer_config.json names special tokens.
@@ -33,6 +34,11 @@ pub struct SpecialTokenIds {
     pub eos: Option<u32>,
     /// Pads short rows.
     pub pad: Option<u32>,
+}
+
+/// Parses tokenizer.json; the error is the cause alone.
+pub(super) fn parse_json(bytes: &[u8]) -> Result<tokenizers::Tokenizer, String> {
+    panics::catch(|| tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| e.to_string()))
 }
 
 impl Tokenizer {
@@ -161,5 +167,17 @@ impl Tokenizer {
         files::write_atomically(&json, |out| out.write_all(text.as_bytes()))?;
         let path = dir.join("tokenizer_config.json");
         files::write_atomically(&path, |out| writeln!(out, "{:#}", self.config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_where_the_crate_panics_is_an_error() {
+        let error =
+            parse_json(br#"{"version": "1.0", "decoder": {"type": "ByteLevel","#).unwrap_err();
+        assert!(error.contains("the decoder failed"), "{error}");
     }
 }
