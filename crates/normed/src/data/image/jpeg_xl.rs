@@ -34,6 +34,9 @@ pub(super) fn decode(bytes: &[u8], options: &ImageOptions) -> Result<Image, Stri
     samples::from_deep(size, channels, &samples, u16::MAX, options)
 }
 
+/// What the decoder may allocate while a file is loaded, besides twice its length, in bytes.
+const LOADING_BYTES: usize = 1 << 20;
+
 /// An image whose header is read and which is not cut short; its size is not limited. Errors are the cause alone.
 pub(super) struct Codestream {
     image: JxlImage,
@@ -46,9 +49,11 @@ impl Codestream {
     pub fn open(bytes: &[u8]) -> Result<Self, String> {
         const CUT: &str = "it is cut short";
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| error.to_string();
+        // While the file is loaded, the decoder allocates what its table of contents says of it.
+        let memory = AllocTracker::with_limit(LOADING_BYTES + 2 * bytes.len());
         let mut image = JxlImage::builder()
             .pool(JxlThreadPool::none())
-            .alloc_tracker(AllocTracker::with_limit(2 * MAX_DECODED_BYTES as usize))
+            .alloc_tracker(memory.clone())
             .build_uninit();
         image.feed_bytes(bytes).map_err(failed)?;
         let InitializeResult::Initialized(mut image) = image.try_init().map_err(failed)? else {
@@ -58,6 +63,7 @@ impl Codestream {
         if !image.is_loading_done() {
             return Err(CUT.into());
         }
+        memory.expand_limit(2 * MAX_DECODED_BYTES as usize);
         let channels = |colors, alpha| Channels { colors, alpha };
         let channels = match image.pixel_format() {
             PixelFormat::Gray => channels(1, false),
