@@ -7,7 +7,7 @@ use normed::metrics::Metric;
 use normed::train::{BatchSetting, Event, Outcome, Subject};
 
 use crate::args::Verbosity;
-use crate::format::{self, bytes, duration, grouped, percent};
+use crate::format::{self, bytes, duration, grouped, percent, surviving};
 use crate::output::{print_err, print_out};
 
 /// The largest number of plain lines about steps in a run.
@@ -139,6 +139,15 @@ fn lines(event: &Event) -> Vec<String> {
             "{reports} of {total} training reports are truncated: they are longer than {tokens} \
              tokens (generate.max_new_tokens) or than the model allows"
         )],
+        Event::ModelSaved { path, precision, values } => {
+            let kept = if values.surviving < values.changed {
+                " (init.save_bf16 = false keeps all of them)"
+            } else {
+                ""
+            };
+            let survive = surviving(*values, precision.name());
+            vec![format!("{}: {survive}{kept}", path.display())]
+        }
         Event::Evaluated { .. } => vec![evaluation(event)],
         _ => Vec::new(),
     }

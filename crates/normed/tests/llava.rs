@@ -92,6 +92,17 @@ fn a_llava_is_created_trained_further_and_tuned() {
         });
         assert!(moved, "{tower:?}");
     }
+    // The run says how many of the changed values are changed in the file.
+    let events = fs::read_to_string(root.join("further/events.jsonl")).unwrap();
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let saved = events.into_iter().find(|event| event["event"] == "model_saved").unwrap();
+    let differ = made.params.iter().zip(ended.params.iter()).map(|((_, a), (_, b))| {
+        a.value().data().iter().zip(b.value().data()).filter(|(a, b)| a != b).count()
+    });
+    let differ = differ.sum::<usize>();
+    assert!(differ > total / 2 && differ <= total);
+    assert_eq!(saved["values"], json!({ "changed": differ, "surviving": differ }));
+    assert_eq!(saved["precision"], "f32");
 
     let outcome = follow(root, "tune.toml", &[], "tuned");
     let plan = plan(&recipe(root, "tune.toml", &[])).unwrap();

@@ -10,6 +10,7 @@ use super::plan::CostEstimate;
 use crate::data::ImageOverlap;
 use crate::metrics::{Metric, Scores};
 use crate::recipe::ByteSize;
+use crate::tensor::{ChangedValues, Precision};
 
 /// Something that happened during a run.
 ///
@@ -167,6 +168,15 @@ pub enum Event {
         /// The checkpoint file.
         path: PathBuf,
     },
+    /// The model that the run made from an existing one was written.
+    ModelSaved {
+        /// Its directory.
+        path: PathBuf,
+        /// The number format of its weights.
+        precision: Precision,
+        /// The values that differ from those of the existing model, and those that still do in this format.
+        values: ChangedValues,
+    },
     /// The run stopped on request and can be resumed.
     Stopped {
         /// Optimizer steps made so far.
@@ -279,6 +289,11 @@ mod tests {
         let cached = Event::Cached { images: 3, computed: 2, bytes: 1, directory, seconds };
         let start = r#"{"event":"cached","pictures":3,"computed":2,"bytes":1,"directory":"d""#;
         assert!(json(&cached).starts_with(start));
+        let values = ChangedValues { changed: 3, surviving: 2 };
+        assert_eq!(
+            json(&Event::ModelSaved { path: "m".into(), precision: Precision::Bf16, values }),
+            r#"{"event":"model_saved","path":"m","precision":"bf16","values":{"changed":3,"surviving":2}}"#
+        );
         assert_eq!(serde_json::to_string(&Subject::Images).unwrap(), r#""pictures""#);
     }
 }

@@ -17,7 +17,9 @@ use crate::files::write_atomically;
 use crate::hub::shared_name;
 use crate::metrics::{MajorityBaseline, Prediction, read_predictions, score, write_predictions};
 use crate::models::{self, LoadedModel};
-use crate::recipe::Base;
+use crate::recipe::{Base, FromInit, InitSpec};
+use crate::tensor::Precision;
+use crate::tuning::changed_values;
 use crate::weights::{AdapterCard, save_adapter};
 
 /// In the run directory: predictions of the untrained base model for the test split.
@@ -65,6 +67,7 @@ impl Run<'_> {
             peak_memory_bytes: peak_memory_bytes(),
         };
         self.save_model(&outcome)?;
+        self.report_saved_model()?;
         self.directory.finish(&outcome)?;
         if let Some(message) = self.memory_warning(&outcome) {
             self.log.emit(Event::Warning { message })?;
@@ -104,6 +107,18 @@ impl Run<'_> {
                 save_adapter(&self.directory.join("adapter"), params, &card)
             }
         }
+    }
+
+    /// Reports how many of the values that training changed are changed in the model that was written: rounding can undo
+    /// the change of a norm. A model whose first weights were random has none to compare with.
+    fn report_saved_model(&mut self) -> Result<()> {
+        let Base::Init(init @ InitSpec::From(FromInit { from, .. })) = &self.recipe.base else {
+            return Ok(());
+        };
+        let base = models::load_as_stored(from, self.recipe.load_overrides())?;
+        let precision = if init.save_bf16() { Precision::Bf16 } else { Precision::F32 };
+        let values = changed_values(&base.params, &self.loaded.params, precision);
+        self.log.emit(Event::ModelSaved { path: self.directory.join("model"), precision, values })
     }
 
     /// Whether this run evaluates the test split.

@@ -30,7 +30,7 @@ pub use fraction::Fraction;
 pub use key::{Key, KeyDefault, KeyKind, OptionValue, Options};
 pub use method::{Additions, ConfiguredMethod, Method, MethodDescription};
 pub use methods::{find_method, methods, register};
-pub use model_diff::{ModelDiff, NormChange};
+pub use model_diff::{ModelDiff, NormChange, changed_values};
 pub use parameter_table::{LayerKind, ParameterRow, ParameterTable};
 pub use rule::Rule;
 pub use section::{Selection, Tuning};

@@ -106,6 +106,29 @@ impl ModelDiff {
     }
 }
 
+/// The trained values of `tuned` that differ from `base`, a model with the same parameters, and those of them that still
+/// differ where every tensor is rounded to `precision`. Nothing is plugged into either model.
+pub fn changed_values(
+    base: &Parameters,
+    tuned: &Parameters,
+    precision: Precision,
+) -> ChangedValues {
+    let round: fn(f32) -> f32 = match precision {
+        Precision::F32 => |x| x,
+        Precision::Bf16 => |x| bf16::from_f32(x).to_f32(),
+    };
+    let mut counted = ChangedValues::default();
+    for (_, after) in tuned.trained() {
+        let before = base.find(after.name()).map(|id| base.get(id));
+        let Some(before) = before.filter(|p| p.shape() == after.shape()) else { continue };
+        if !same(before.value(), after.value()) {
+            let [before, after] = [before, after].map(|p| p.value().to_precision(Precision::F32));
+            counted += ChangedValues::count(before.data(), after.data(), round);
+        }
+    }
+    counted
+}
+
 /// Counts the values of one parameter that differ between two models.
 fn count_values(a: (&Parameters, ParamId), b: (&Parameters, ParamId)) -> ChangedValues {
     let [before, after] = [a, b].map(|(params, id)| params.get(id).value());
@@ -174,6 +197,22 @@ mod tests {
         assert_eq!(found.values, ChangedValues { changed: 4, surviving: 4 });
         let none = ModelDiff::between(&base, &base.clone()).unwrap();
         assert!(none.others.is_empty() && none.norms.iter().all(|m| m.distance == 0.0));
+    }
+
+    /// The step from one bf16 value to the next is 0.8 % just above 1.
+    #[test]
+    fn rounding_can_undo_a_change() {
+        let base = model([1.0, 4.0], [0.0, 0.0], 1.0);
+        let mut tuned = model([1.001, 4.5], [0.3, 0.0], 1.001);
+        tuned.iter_mut().for_each(|(_, p)| p.set_trained(true));
+        let counted = |precision| {
+            let ChangedValues { changed, surviving } = changed_values(&base, &tuned, precision);
+            (changed, surviving)
+        };
+        assert_eq!(counted(Precision::F32), (4, 4));
+        assert_eq!(counted(Precision::Bf16), (4, 2));
+        assert_eq!(changed_values(&tuned, &tuned.clone(), Precision::Bf16).changed, 0);
+        assert_eq!(changed_values(&tuned, &base, Precision::Bf16).changed, 0, "is not trained");
     }
 
     #[test]
