@@ -159,8 +159,17 @@ const UNSUPPORTED: [&str; 10] = [
 const PLAIN_STARTS: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 
 /// Types whose adapters are no change of weights, so that no merge in Python helps.
-const UNMERGEABLE: [&str; 5] =
-    ["ADAPTION_PROMPT", "CARTRIDGE", "CPT", "MULTITASK_PROMPT_TUNING", "P_TUNING"];
+const UNMERGEABLE: [&str; 9] = [
+    "ADAPTION_PROMPT",
+    "CARTRIDGE",
+    "CPT",
+    "LILY",
+    "MULTITASK_PROMPT_TUNING",
+    "P_TUNING",
+    "POLY",
+    "SHADOW",
+    "XLORA",
+];
 
 /// What to do with an adapter that only Python's PEFT can read.
 const MERGE_IN_PYTHON: &str = "merge it in Python, and use the merged model: \
@@ -203,9 +212,9 @@ impl Config {
             return Err(invalid(format!(
                 "init_lora_weights = {method} changes the base's weights"
             ))
-            .with_remedy(
-                "convert it to a plain LoRA with PEFT: path_initial_model_for_weight_conversion",
-            ));
+            .with_remedy(format!(
+                "convert it to a plain LoRA with PEFT (path_initial_model_for_weight_conversion), or {MERGE_IN_PYTHON}"
+            )));
         }
         let lora =
             serde_json::from_value(Value::Object(raw.rest)).map_err(|e| invalid(e.to_string()))?;
@@ -240,6 +249,82 @@ mod tests {
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(Path::new("config"), text.as_bytes()).map_err(|e| e.to_string())
+    }
+
+    /// Every type and variant of PEFT 0.21.2: what is read, and how else what is not read can be used.
+    #[test]
+    fn each_type_is_read_or_refused_by_name_with_a_way_out() {
+        let read = |text: &str| parse(text).map(|config| config.peft_type);
+        for (text, peft_type) in [
+            (r#""LORA""#, PeftType::Lora),
+            (r#""LORA", "use_rslora": true"#, PeftType::Lora),
+            (r#""LORA", "use_dora": true"#, PeftType::Lora),
+            (r#""LORA", "lora_bias": true"#, PeftType::Lora),
+            (r#""LORA", "loftq_config": {}, "corda_config": null"#, PeftType::Lora),
+            (r#""LORA", "init_lora_weights": false"#, PeftType::Lora),
+            (r#""LORA", "init_lora_weights": "eva", "eva_config": {"rho": 2.0}"#, PeftType::Lora),
+            (r#""LORA", "init_lora_weights": "orthogonal""#, PeftType::Lora),
+            (r#""IA3""#, PeftType::Ia3),
+            (r#""LN_TUNING""#, PeftType::LnTuning),
+        ] {
+            assert_eq!(read(&format!(r#"{{"peft_type": {text}}}"#)), Ok(peft_type), "{text}");
+        }
+        let merged = "merge_and_unload";
+        let types = [
+            ("ADALORA", merged),
+            ("ADAMSS", merged),
+            ("ADAPTION_PROMPT", "Python's peft"),
+            ("BEFT", merged),
+            ("BOFT", merged),
+            ("BONE", merged),
+            ("C3A", merged),
+            ("CARTRIDGE", "Python's peft"),
+            ("CPT", "Python's peft"),
+            ("DEFT", merged),
+            ("DELORA", merged),
+            ("FOURIERFT", merged),
+            ("FROD", merged),
+            ("GLORA", merged),
+            ("GRALORA", merged),
+            ("HIRA", merged),
+            ("HRA", merged),
+            ("LILY", "Python's peft"),
+            ("LOHA", merged),
+            ("LOKR", merged),
+            ("MISS", merged),
+            ("MULTITASK_PROMPT_TUNING", "Python's peft"),
+            ("OFT", merged),
+            ("OSF", merged),
+            ("PEANUT", merged),
+            ("POLY", "Python's peft"),
+            ("PSOFT", merged),
+            ("PVERA", merged),
+            ("P_TUNING", "Python's peft"),
+            ("RANDLORA", merged),
+            ("ROAD", merged),
+            ("SHADOW", "Python's peft"),
+            ("SHIRA", merged),
+            ("SUPERTUNING", merged),
+            ("TINYLORA", merged),
+            ("TRAINABLE_TOKENS", merged),
+            ("UNILORA", merged),
+            ("VBLORA", merged),
+            ("VERA", merged),
+            ("WAVEFT", merged),
+            ("XLORA", "Python's peft"),
+        ];
+        for (name, way_out) in types {
+            let error = read(&format!(r#"{{"peft_type": "{name}"}}"#)).unwrap_err();
+            assert!(error.contains(&format!("of type {name} are not supported")), "{error}");
+            assert!(error.contains(way_out), "{error}");
+        }
+        for start in ["pissa", "pissa_niter_16", "olora", "corda", "loftq", "lora_ga"] {
+            let text = format!(r#"{{"peft_type": "LORA", "init_lora_weights": "{start}"}}"#);
+            let error = read(&text).unwrap_err();
+            for part in [start, "path_initial_model_for_weight_conversion", merged] {
+                assert!(error.contains(part), "{error}");
+            }
+        }
     }
 
     #[test]
