@@ -227,10 +227,130 @@ ZEPHYR = (
     "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
 )
 
+CHATML = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+COMMAND_R = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}"
+    "{% elif false == true %}{% set loop_messages = messages %}{% set system_message = 'You are Command-R.' %}{% else %}"
+    "{% set loop_messages = messages %}{% set system_message = false %}{% endif %}{% if system_message != false %}"
+    "{{ '<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>' + system_message + '<|END_OF_TURN_TOKEN|>' }}{% endif %}"
+    "{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}{% set content = message['content'] %}"
+    "{% if message['role'] == 'user' %}{{ '<|START_OF_TURN_TOKEN|><|USER_TOKEN|>' + content.strip() + '<|END_OF_TURN_TOKEN|>' }}"
+    "{% elif message['role'] == 'assistant' %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>'  + content.strip() + '<|END_OF_TURN_TOKEN|>' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}"
+)
+QWEN3 = """{%- if tools %}
+    {{- '<|im_start|>system\\n' }}
+    {%- for tool in tools %}
+        {{- tool | tojson }}
+    {%- endfor %}
+{%- else %}
+    {%- if messages[0].role == 'system' %}
+        {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endif %}
+{%- set ns = namespace(multi_step_tool=true, last_query_index=messages|length - 1) %}
+{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.multi_step_tool and message.role == "user" and message.content is string and not(message.content.startswith('<tool_response>') and message.content.endswith('</tool_response>')) %}
+        {%- set ns.multi_step_tool = false %}
+        {%- set ns.last_query_index = index %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if message.content is string %}
+        {%- set content = message.content %}
+    {%- else %}
+        {%- set content = '' %}
+    {%- endif %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}
+    {%- elif message.role == "assistant" %}
+        {%- set reasoning_content = '' %}
+        {%- if message.reasoning_content is string %}
+            {%- set reasoning_content = message.reasoning_content %}
+        {%- else %}
+            {%- if '</think>' in content %}
+                {%- set reasoning_content = content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
+                {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
+            {%- endif %}
+        {%- endif %}
+        {%- if loop.index0 > ns.last_query_index and (loop.last or (not loop.last and reasoning_content)) %}
+            {{- '<|im_start|>' + message.role + '\\n<think>\\n' + reasoning_content.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
+        {%- else %}
+            {{- '<|im_start|>' + message.role + '\\n' + content }}
+        {%- endif %}
+        {{- '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}
+"""
+SMOLVLM = (
+    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}{{':'}}"
+    "{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
+    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
+PIXTRAL = """{%- set default_system_message = "" %}
+{{- bos_token }}
+{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{%- for message in loop_messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('After the optional system message, conversation roles must alternate user/assistant') }}
+    {%- endif %}
+    {%- if message["role"] == "user" %}
+        {{- "[INST]" }}
+        {%- if message["content"] is not string %}
+            {%- for chunk in message["content"] %}
+                {%- if chunk["type"] == "text" %}
+                    {%- if "text" in chunk %}
+                        {{- chunk["text"] }}
+                    {%- elif "content" in chunk %}
+                        {{- chunk["content"] }}
+                    {%- endif %}
+                {%- elif chunk["type"] == "image" %}
+                    {{- "[IMG]" }}
+                {%- else %}
+                    {{- raise_exception("Unrecognized content type!") }}
+                {%- endif %}
+            {%- endfor %}
+        {%- else %}
+            {{- message["content"] }}
+        {%- endif %}
+        {{- "[/INST]" }}
+    {%- elif message["role"] == "assistant" %}
+        {%- if message["content"] is not string %}
+            {%- for chunk in message["content"] %}
+                {{- chunk["text"] if chunk["type"] == "text" }}
+            {%- endfor %}
+            {{- eos_token }}
+        {%- else %}
+            {{- message["content"] + eos_token }}
+        {%- endif %}
+    {%- else %}
+        {{- raise_exception("Only user and assistant roles are supported, with the exception of an initial optional system message!") }}
+    {%- endif %}
+{%- endfor %}
+"""
+
 POPULAR = {
     "Llama 2": LLAMA2, "Llama 3.1": LLAMA31, "Llama 3.2 Vision": LLAMA32_VISION, "Mistral": MISTRAL, "Vicuna": VICUNA,
     "Qwen2": QWEN2, "Qwen2-VL": QWEN2_VL, "Gemma 3": GEMMA3, "Phi-3": PHI3, "DeepSeek": DEEPSEEK, "LLaVA": LLAVA,
-    "Zephyr": ZEPHYR,
+    "Zephyr": ZEPHYR, "ChatML": CHATML, "Command-R": COMMAND_R, "Qwen3": QWEN3, "SmolVLM": SMOLVLM,
+    "Pixtral": PIXTRAL.replace("[IMG]", "<image>"),
 }
 
 # What follows the content of each message.
@@ -264,7 +384,43 @@ SMALL = {
     "joiner": "{% set sep = joiner('|') %}{% for a in 'abc' %}{{ sep() }}{{ a }}{% endfor %}",
     "escapes": "{{ '\\u2581\\x41\\t' }}{{ \"it's\" }}{{ 'say \"x\"' }}",
     "blocks": "\n    {% if true %}\n    x\n    {% endif %}\n  y\n",
-    "format": "{{ '%s-%d' | format('a', 3) }}{{ '{}!'.format('b') }}",
+    "format of texts": "{{ '%s-%d' | format('a', 3) }}{{ '{}!'.format('b') }}",
+    "loop with a filter": "{% for i in range(6) if i % 2 %}{{ loop.index }}{{ loop.length }}{{ loop.last }}{{ i }}{% else %}none{% endfor %}",
+    "nested loops": "{% for a in [1, 2] %}{% set outer = loop %}{% for b in 'xy' %}{{ outer.index }}{{ loop.index }}{{ b }}{% endfor %}{% endfor %}",
+    "loop helpers": "{% for a in [1, 1, 2] %}{{ loop.cycle('odd', 'even') }}{{ loop.changed(a) }}{{ loop.depth }}{{ loop.depth0 }}{% endfor %}",
+    "loop over pairs": "{% for a, b in [(1, 2), (3, 4)] %}{{ a }}{{ b }}{% endfor %}{% for k in {'b': 1, 'a': 2} %}{{ k }}{% endfor %}",
+    "loop over a reversed list": "{% for m in [1, 2, 3] | reverse %}{{ m }}{{ loop.length }}{% endfor %}{{ 'abc' | reverse }}{{ [1, 2][::-1] }}",
+    "break in a nested loop": "{% for a in range(3) %}{% for b in range(3) %}{% if b > a %}{% break %}{% endif %}{{ a }}{{ b }} {% endfor %}{% endfor %}",
+    "recursive loop": "{% for x in [[1, [2]], 3] recursive %}{% if x is iterable %}[{{ loop(x) }}]{% else %}{{ x }}{% endif %}{% endfor %}",
+    "split on spaces": "{{ ' a  b c '.split() }}{{ 'a b c'.split(' ', 1)[1] }}{{ 'a\\nb'.splitlines() }}{{ 'a,b'.split(',')[-1] }}{{ 'x'.split('y') | length }}",
+    "strip with characters": "{{ '\\n x\\n'.strip('\\n') }}|{{ 'xxaxx'.lstrip('x') }}|{{ 'xxaxx'.rstrip('x') }}|{{ '--a-' | trim('-') }}|{{ ' a\\t' | trim }}|",
+    "starts and ends": "{{ 'abc'.startswith('a') }}{{ 'abc'.endswith(('x', 'c')) }}{{ 'banana'.count('an') }}{{ 'abc'.find('c') }}{{ 'abca'.rfind('a') }}",
+    "cases": "{{ 'hello world'.title() }}{{ \"it's\" | title }}{{ 'hello World' | capitalize }}{{ 'ß'.upper() }}{{ 'ABC'.lower() }}{{ 'abc'.isalpha() }}{{ 'a1'.isalnum() }}{{ 'Ab'.isupper() }}{{ 'ab'.islower() }}{{ ' '.isspace() }}",
+    "types": "{{ 1 is integer }}{{ 1.5 is float }}{{ true is boolean }}{{ 1 is number }}{{ true is integer }}{{ 'a' is sequence }}{{ {} is sequence }}{{ {'a': 1} is iterable }}{{ 'a' is mapping }}{{ none is string }}{{ true is true }}{{ 0 is false }}{{ nothing is undefined }}{{ 'a' is in 'abc' }}",
+    "comparisons": "{{ 1 < 2 < 3 }}{{ 1 == 1.0 }}{{ 'a' < 'b' }}{{ [1, 2] == [1, 2] }}{{ {'a': 1} == {'a': 1} }}{{ 1 != 2 }}{{ 3 is eq 3 }}{{ 3 is divisibleby 3 }}{{ not none }}{{ 'x' not in 'abc' }}{{ none == false }}",
+    "undefined values": "{{ message.nothing }}{{ nothing }}{{ message.nothing is none }}{{ 'a' if nothing else 'b' }}{{ nothing or 'c' }}{{ (nothing | default({})).x | default('d') }}{{ message['nothing'] is defined }}{{ [1][5] is defined }}",
+    "and, or": "{{ 'a' and 'b' }}{{ '' or 'c' }}{{ none or [] }}{{ 0 and 1 }}{{ not '' }}{{ [] or 'empty' }}",
+    "numbers": "{{ 1.0 }} {{ 10 / 2 }} {{ 0.1 + 0.2 }} {{ 3 | float }} {{ '4' | int + 1 }} {{ 2.5 | round }} {{ 2.567 | round(1) }} {{ 7.0 // 2 }} {{ -7 // 2 }} {{ -7 % 3 }} {{ 2 ** -1 }} {{ 1_000 }} {{ -3 | abs }} {{ 123456789012345678 }}",
+    "lists": "{{ [1, 2] + [3] }}{{ (1, 2) }}{{ (1,) }}{{ [] }}{{ [1, 2, 3][1:] }}{{ [1, 2, 3][-2:] }}{{ [3, 1] | min }}{{ [3, 1] | max }}{{ [1, 2] | sum }}{{ ['a'] * 2 }}{{ [1, [2, 'x']] | string }}{{ 'abc' | list }}{{ [1, 2, 3, 4] | batch(2) | list }}{{ [1, 1, 2] | unique | list }}",
+    "text of values": "{{ ['it\\'s', 'a\"b', 'both\\'\"', 'x\\n', '\\\\'] }}{{ {'a': none, 1: true} }}{{ 'é' }}{{ ['é'] }}{{ [1.0, 2.50] }}{{ [none, [true]] | join('-') }}",
+    "dicts": "{% set d = {'b': 1, 'a': {'c': [1]}} %}{{ d.keys() | list }}{{ d.values() | list }}{{ d.items() | list }}{{ d.a.c[0] }}{{ d['b'] }}{{ d.get('z') }}{{ d | length }}{{ 'b' in d }}{{ d | items | list }}{{ dict(x=1, **d) | length }}{{ dict(x=1) }}",
+    "filters of lists": "{{ messages | map(attribute='role') | join(',') }}{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ messages | rejectattr('role', 'in', ['user']) | list | length }}{{ [1, 2, 3] | select('odd') | list }}{{ ['', 'a'] | select | list }}{{ messages | first | length }}",
+    "sorting": "{{ ['b', 'A', 'c'] | sort }}{{ [2, 1] | sort(reverse=true) }}{{ [{'n': 2}, {'n': 1}] | sort(attribute='n') | map(attribute='n') | list }}{{ [{'g': 1}, {'g': 1}] | groupby('g') | length }}",
+    "filters of texts": "{{ 'abc' | first }}{{ 'abc' | replace('b', 'x') }}{{ 'a\\nb' | indent(2) }}{{ '<b>' | e }}{{ '<b>' | safe }}{{ 'ab' | upper }}",
+    "format": "{{ '{}-{}'.format('a', 1) }}{{ '{0}{1}{0}'.format('a', 'b') }}{{ '{x:>4}'.format(x='a') }}{{ '{:.1f}'.format(2.25) }}{{ ','.join(['a', 'b']) }}",
+    "call block": "{% macro wrap(kind) %}<{{ kind }}>{{ caller() }}</{{ kind }}>{% endmacro %}{% call wrap('b') %}x{% endcall %}",
+    "filter block": "{% filter upper %}abc {{ message.role }}{% endfilter %}",
+    "macro that sees outer values": "{% set x = 'outer' %}{% macro f() %}{{ x }}{% endmacro %}{{ f() }}{% set g %}block{{ f() }}{% endset %}{{ g }}",
+    "several values at once": "{% set a, b = 1, 'x' %}{{ a }}{{ b }}{% set (c, d) = (2, 3) %}{{ c }}{{ d }}{% with e = 5, f = 6 %}{{ e }}{{ f }}{% endwith %}",
+    "scope of loops": "{% set x = 1 %}{% for i in [1] %}{% set x = 2 %}{{ x }}{% endfor %}{{ x }}{% if true %}{% set x = 3 %}{% endif %}{{ x }}",
+    "namespace with a list": "{% set ns = namespace(all=[], found=false) %}{% for i in [1, 2] %}{% set ns.all = ns.all + [i] %}{% set ns.found = true %}{% endfor %}{{ ns.all }}{{ ns.found }}{{ ns.none_such is defined }}",
+    "raw block": "{% raw %}{{ x }} {% if %}{% endraw %}",
+    "white space": "a  {%- if true -%}  b  {%- endif +%}  c\n  {%+ if true %}d{% endif %}\n\n{# c #}\n  {{- 'e' }}  \n  {{ 'f' -}}  \n",
+    "adjacent texts": "{{ 'a' 'b' }}{{ ('a' ~ 'b') | length }}{{ 'a' + 'b' * 2 }}{{ \"a\\tb\" }}{{ 'a\\\\nb' }}",
+    "capital constants": "{{ True }}{{ False }}{{ None }}{{ True and not False }}{{ none is none }}",
+    "attributes of undefined parts": "{{ message.tool_calls is defined and message.tool_calls }}{{ message.get('tool_calls', []) | length }}{{ 'tool_calls' in message }}{{ message.content[0] is string }}",
+    "slices with steps": "{{ 'abcdef'[::2] }}{{ 'abcdef'[-3:] }}{{ 'abcdef'[4:1:-1] }}{{ [1, 2, 3, 4][1:3] }}{{ 'äöü'[1] }}{{ 'abc'[5:] }}{{ range(5) | list }}{{ range(1, 9, 3) | list }}{{ range(3)[1] }}",
+    "more tests": "{{ none is sameas none }}{{ 'a' is lower }}{{ 'A' is upper }}{{ 4 is even }}{{ 2 is ge 1 }}{{ [1] is not mapping }}",
 }
 
 

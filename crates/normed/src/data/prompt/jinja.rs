@@ -81,6 +81,7 @@ pub(super) fn chat_environment() -> Environment<'static> {
     minijinja_contrib::add_to_environment(&mut environment);
     environment.set_unknown_method_callback(call_method);
     environment.add_filter("tojson", to_json);
+    environment.add_test("sequence", is_sequence);
     environment.add_function("strftime_now", |format: String| strftime(&format));
     environment.add_function("raise_exception", |cause: String| Err::<String, _>(failure(cause)));
     environment
@@ -108,6 +109,11 @@ pub(super) fn compile(
         let thread = thread.map_err(|error| format!("it cannot be compiled: {error}"))?;
         thread.join().unwrap_or_else(|_| Err("it cannot be compiled: the compiler failed".into()))
     })
+}
+
+/// Jinja's test `sequence`: whether a value has a length and items, as a text and a map have.
+fn is_sequence(value: &Value) -> bool {
+    matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::String)
 }
 
 /// An error of a template.
