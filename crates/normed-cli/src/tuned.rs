@@ -50,13 +50,13 @@ impl ModelLocation {
         // A run's recipe has settings that its adapter's config lacks, such as the image size.
         let recipe = run.then(|| Recipe::open(&path.join("recipe.toml"), &[])).transpose()?;
         let overrides = recipe.as_ref().map(Recipe::load_overrides).unwrap_or_default();
+        let give_it = |error: Error| error.with_remedy("give the base model with --model");
         let base = match (model, recipe.map(|recipe| recipe.base)) {
             (Some(model), _) => model.to_owned(),
             (None, Some(Base::Model(dir))) => dir,
-            _ => PathBuf::from(adapter_base(&adapter)?),
+            _ => PathBuf::from(adapter_base(&adapter).map_err(give_it)?),
         };
-        let base = hub::resolve_path(&base, hub::RepoKind::Model)
-            .map_err(|e| e.with_remedy("give the base model with --model"))?;
+        let base = hub::resolve_path(&base, hub::RepoKind::Model).map_err(give_it)?;
         Ok(Self { base, overrides, adapter: Some(adapter) })
     }
 

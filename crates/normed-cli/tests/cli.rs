@@ -325,6 +325,13 @@ fn mistakes_exit_with_2_and_say_what_to_do() {
         assert_eq!(code, Some(2), "{args:?}: {text}");
         assert!(text.starts_with("error: "), "{args:?}: {text}");
     }
+
+    // An adapter that Python saved may name no base.
+    fs::create_dir(here.join("nameless")).unwrap();
+    fs::write(here.join("nameless/adapter_config.json"), r#"{"peft_type": "LORA"}"#).unwrap();
+    let (text, code) = failure(here, &["diff", "base", "nameless"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("does not name the base model") && text.contains("--model"), "{text}");
 }
 
 /// What a run reports of its test split is what `evaluate` and `predict` find of its adapter.

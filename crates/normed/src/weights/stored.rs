@@ -148,20 +148,21 @@ impl Stored {
     }
 
     /// The value in f32: a view of the file if it holds dense, aligned f32, a copy otherwise. None for element
-    /// types other than F32, BF16 and F16.
+    /// types other than F64, F32, BF16 and F16.
     pub fn to_tensor(&self) -> Option<Tensor> {
         self.view().map(|view| view.to_precision(Precision::F32))
     }
 
-    /// The value in the file's precision: a view if its elements are dense and aligned, a copy otherwise (of f16,
-    /// a copy in f32). None for element types other than F32, BF16 and F16. Only matrix products can read a view
-    /// of f16; other operations need [`Tensor::to_precision`] first.
+    /// The value in the file's precision: a view if its elements are dense and aligned, a copy otherwise (of f16 and
+    /// f64, a copy in f32). None for element types other than F64, F32, BF16 and F16. Only matrix products can read a
+    /// view of f16; other operations need [`Tensor::to_precision`] first.
     pub fn view(&self) -> Option<Tensor> {
         let (shape, map, offset) = (&self.shape, &self.map, self.offset);
         let view = match self.dtype {
             Dtype::F32 => Tensor::mapped(shape, Precision::F32, map, offset),
             Dtype::BF16 => Tensor::mapped(shape, Precision::Bf16, map, offset),
             Dtype::F16 => Tensor::mapped_f16(shape, map, offset),
+            Dtype::F64 => None,
             _ => return None,
         };
         if let Some(tensor) = view.filter(|_| self.strides.is_none()) {
@@ -171,6 +172,7 @@ impl Stored {
         Some(match self.dtype {
             Dtype::BF16 => Tensor::from_bf16(shape, decode(&bytes, bf16::from_le_bytes)),
             Dtype::F16 => Tensor::new(shape, decode(&bytes, |b| f16::from_le_bytes(b).to_f32())),
+            Dtype::F64 => Tensor::new(shape, decode(&bytes, |b| f64::from_le_bytes(b) as f32)),
             _ => Tensor::new(shape, decode(&bytes, f32::from_le_bytes)),
         })
     }
@@ -247,15 +249,17 @@ mod tests {
     }
 
     #[test]
-    fn half_types_widen() {
+    fn half_types_widen_and_doubles_are_rounded() {
         let mut bytes = bf16::from_f32(-1.5).to_le_bytes().to_vec();
         bytes.extend(f16::from_f32(0.25).to_le_bytes());
+        bytes.extend(0.1f64.to_le_bytes());
         let map = map_of(&bytes);
         let read = |offset, dtype| {
             let stored = Stored::dense(&map, offset, dtype, vec![1]).unwrap();
             stored.to_tensor().unwrap().data()[0]
         };
         assert_eq!((read(0, Dtype::BF16), read(2, Dtype::F16)), (-1.5, 0.25));
+        assert_eq!(read(4, Dtype::F64), 0.1f32);
     }
 
     #[test]

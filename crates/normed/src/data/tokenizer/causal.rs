@@ -16,6 +16,8 @@ use crate::{Error, Result};
 const CONFIG: &str = "tokenizer_config.json";
 /// The file of special tokens in older checkpoints.
 const SPECIAL: &str = "special_tokens_map.json";
+/// The file of byte pairs' tokens in older checkpoints, to which merges.txt belongs.
+const OLD_VOCABULARY: &str = "vocab.json";
 /// The file of added tokens in older checkpoints.
 const ADDED: &str = "added_tokens.json";
 
@@ -46,8 +48,15 @@ impl Tokenizer {
             (piece.tokenizer(legacy.unwrap_or(true), prefix.unwrap_or(true))?, model)
         } else {
             let cause = "it contains neither tokenizer.json nor tokenizer.model";
-            return Err(Error::invalid(dir.display(), cause)
-                .with_remedy("copy one of them from where the model comes from"));
+            let error = Error::invalid(dir.display(), cause);
+            return Err(if dir.join(OLD_VOCABULARY).is_file() {
+                error.with_remedy(
+                    "convert its vocab.json and merges.txt in Python: \
+                     AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
+                )
+            } else {
+                error.with_remedy("copy one of them from where the model comes from")
+            });
         };
         check_steps(&inner).map_err(|cause| Error::invalid(path.display(), cause))?;
         inner.with_padding(None);
@@ -270,6 +279,10 @@ mod tests {
             assert!(error.to_string().contains(cause), "{error}");
         };
         refused(&[], "neither tokenizer.json nor tokenizer.model");
+        refused(
+            &[(OLD_VOCABULARY, "{}"), ("merges.txt", "")],
+            "vocab.json and merges.txt in Python",
+        );
         refused(&[("tokenizer.json", "{")], "tokenizer.json");
         let json = |from: &str, to: &str| BYTES.replace(from, to);
         let other = r#""type": "BPE", "unk_token": "?""#;
