@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use normed::models::{self, LoadOverrides, LoadedModel, NormDtype};
+use normed::models::{self, LoadOverrides, LoadedModel, MergeOptions, NormDtype};
 use normed::nn::Mode;
 use normed::tensor::{Graph, Precision, Tensor};
 use normed::weights::{
@@ -340,6 +340,26 @@ fn a_vocabulary_that_grew_is_read_on_request() {
         // Two equal rows of the table.
         assert!((found[rows] - found[rows + 1]).abs() < 1e-6 && found[rows] != 0.0);
     }
+    // Merged, it is a plain model with as many tokens; reference/make_peft_goldens.py --merged reads it.
+    let out = kept("merged_llava_grown");
+    let _ = std::fs::remove_dir_all(&out);
+    std::fs::copy(base.dir.join("tokenizer.json"), dir.path().join("tokenizer.json")).unwrap();
+    let options = |resize_vocabulary| MergeOptions { resize_vocabulary, ..Default::default() };
+    let merge =
+        |resize| models::merge(&base.dir, dir.path(), &out, options(resize), &mut |_, _| {});
+    assert!(merge(false).unwrap_err().to_string().contains("--resize-vocabulary"));
+    let made = merge(true).unwrap();
+    assert_eq!(made.merged.values.changed, made.merged.values.surviving);
+    assert!(made.merged.values.changed >= 2 * width);
+    let merged = models::load(&out, None).unwrap();
+    let config = std::fs::read(out.join("config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["text_config"]["vocab_size"], json!(rows + 2));
+    let after = logits(&merged);
+    assert_close(&after, &found, 2e-4);
+    let path = out.join("logits.safetensors");
+    weights::write_safetensors(&path, &[("logits", &after)], Precision::F32, &BTreeMap::new())
+        .unwrap();
     // An adapter with the base's vocabulary is loaded as ever.
     let mut base = base_of("llava");
     let dir = golden("peft/llava_expression");

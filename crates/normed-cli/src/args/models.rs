@@ -55,6 +55,9 @@ pub struct MergeArgs {
     /// Number format of norms and biases that change: f32, or the base's. Half precision can round their tuning away
     #[arg(long, value_name = "FORMAT", default_value = "f32", value_parser = norm_dtype())]
     pub norm_dtype: NormDtype,
+    /// Give the model as many tokens as the adapter has, and the adapter's tokenizer if it has one
+    #[arg(long)]
+    pub resize_vocabulary: bool,
     #[command(flatten)]
     pub overwrite: Overwrite,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use normed::Result;
 use normed::files::Inputs;
 use normed::hub;
-use normed::models::{self, MergedModel};
+use normed::models::{self, MergeOptions, MergedModel};
 use normed::weights::MergedTensors;
 use serde_json::json;
 
@@ -24,7 +24,9 @@ pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
     let directory = OutputDirectory::start(&args.out, args.overwrite.force, &inputs)?;
     let bar = counting_bar(1, "merging", args.verbosity);
     let output = directory.path();
-    let made = models::merge(&base, &args.adapter, output, args.norm_dtype, &mut |done, of| {
+    let options =
+        MergeOptions { norm_dtype: args.norm_dtype, resize_vocabulary: args.resize_vocabulary };
+    let made = models::merge(&base, &args.adapter, output, options, &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })?;

@@ -50,6 +50,20 @@ impl ConfigKeys {
         Ok(self.get(key)?.unwrap_or(default))
     }
 
+    /// The tokens that `key` holds, one or a list; none if it is absent or null. Negative ids are left out: in old files,
+    /// -1 is no token.
+    ///
+    /// # Errors
+    /// If the value is neither an integer nor a list of integers.
+    pub fn token_ids(&self, key: &str) -> Result<Option<Vec<u32>>> {
+        let ids: Vec<i64> = match self.value(key) {
+            None => return Ok(None),
+            Some(Value::Array(_)) => self.get_or(key, Vec::new())?,
+            Some(_) => self.get(key)?.into_iter().collect(),
+        };
+        Ok(Some(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()))
+    }
+
     /// Whether `key` is present, null or not.
     pub fn has(&self, key: &str) -> bool {
         self.map.contains_key(key)

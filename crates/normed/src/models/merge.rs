@@ -1,16 +1,18 @@
 //! Merging an adapter into its base model: the result is a plain model, which needs no PEFT.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::load::{LoadedModel, load_as_stored};
+use super::companion_files::{copy_companion_files, has_tokenizer, replace_tokenizer};
+use super::load::{LoadedModel, load_as_stored, read_config};
 use super::model::Layout;
+use super::model_config::LoadOverrides;
 use super::quantize::majority_precision;
 use super::save::{dtype_name, save_all_but_weights};
-use crate::files::NewDirectory;
+use super::vocabulary::load_adapter_and_grow;
+use crate::files::{NewDirectory, write_atomically};
 use crate::ops::merged_value;
 use crate::tensor::{ParamId, Parameters, Plug};
 use crate::weights::{self, BaseCheck, LoadedAdapter, MergedTensors, TensorChange};
@@ -36,6 +38,21 @@ impl NormDtype {
     }
 }
 
+/// The choices of a [`merge`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MergeOptions {
+    /// The element type of norms and biases that change.
+    pub norm_dtype: NormDtype,
+    /// Whether the base gets as many tokens as the adapter has, if that is more, with the adapter's tokenizer.
+    pub resize_vocabulary: bool,
+}
+
+impl From<NormDtype> for MergeOptions {
+    fn from(norm_dtype: NormDtype) -> Self {
+        Self { norm_dtype, ..Self::default() }
+    }
+}
+
 /// The result of [`merge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergedModel {
@@ -49,25 +66,9 @@ pub struct MergedModel {
     pub warnings: Vec<String>,
 }
 
-/// Extensions of files that hold weights in some form. They are not copied.
-const WEIGHTS: [&str; 12] = [
-    "safetensors",
-    "bin",
-    "pth",
-    "pt",
-    "ckpt",
-    "h5",
-    "msgpack",
-    "onnx",
-    "ot",
-    "gguf",
-    "npz",
-    "tflite",
-];
-
 /// Merges `adapter` into the model in `dir`, and writes the result to `output` in Hugging Face's layout: low-rank
 /// paths and scaling vectors are multiplied into the weights, changed parameters replace the originals. Matrices keep
-/// their element type; norms and biases that change have the one of `norm_dtype`. All other files of the base are
+/// their element type; norms and biases that change have the one of `options`. All other files of the base are
 /// copied.
 ///
 /// `output` appears when it is complete, or not at all. `on_done` gets the number of tensors that are written, and
@@ -80,17 +81,25 @@ pub fn merge(
     dir: &Path,
     adapter: &Path,
     output: &Path,
-    norm_dtype: NormDtype,
+    options: impl Into<MergeOptions>,
     on_done: &mut dyn FnMut(usize, usize),
 ) -> Result<MergedModel> {
+    let MergeOptions { norm_dtype, resize_vocabulary } = options.into();
     let new = NewDirectory::create(output)?;
     let mut loaded = load_as_stored(dir, None)?;
     let hash = loaded.content_hash.clone();
-    let LoadedAdapter { set, mut warnings } =
-        weights::load_adapter(adapter, &mut loaded.params, BaseCheck::Is(&hash))?;
+    weights::expect_adapter(adapter)?;
+    let grown = match resize_vocabulary {
+        true => weights::grown_vocabulary(adapter, &loaded.params)?,
+        false => None,
+    };
+    let LoadedAdapter { set, mut warnings } = match grown {
+        Some(_) => load_adapter_and_grow(&mut loaded, adapter, LoadOverrides::default())?,
+        None => weights::load_adapter(adapter, &mut loaded.params, BaseCheck::Is(&hash))?,
+    };
     let changes = tensor_changes(&loaded.params, set, norm_dtype)?;
     let checkpoint = loaded.config.open_weights(dir, loaded.layout)?;
-    write_config_and_tokenizer(&loaded, dir, new.path())?;
+    write_companion_files(&loaded, grown, adapter, new.path())?;
     let tensors = checkpoint.tensors.len();
     let saved_name = |name: &str| loaded.config.saved_name(name);
     let merged =
@@ -136,7 +145,8 @@ fn tensor_changes(
         let parameter = params.get(id);
         let value = move || merged_value(params, id).unwrap_or_else(|| parameter.value().clone());
         let in_f32 = norm_dtype == NormDtype::F32 && parameter.shape().len() == 1;
-        (parameter.name().to_owned(), TensorChange { value: Box::new(value), in_f32 })
+        let shape = parameter.shape().to_vec();
+        (parameter.name().to_owned(), TensorChange { value: Box::new(value), shape, in_f32 })
     };
     Ok(ids.into_iter().map(change).collect())
 }
@@ -171,25 +181,30 @@ fn not_mergeable(what: &str) -> Error {
     .with_remedy("keep the adapter, and pass it as `--adapter` to evaluate and predict")
 }
 
-/// Writes all files of the model but the weights: copies of the base's own if they are in Hugging Face's layout.
-fn write_config_and_tokenizer(loaded: &LoadedModel, dir: &Path, output: &Path) -> Result<()> {
+/// Writes all files of the model but the weights: copies of the base's own if they are in Hugging Face's layout. `grown`
+/// is the number of tokens if the vocabulary grew to that of `adapter`.
+fn write_companion_files(
+    loaded: &LoadedModel,
+    grown: Option<usize>,
+    adapter: &Path,
+    output: &Path,
+) -> Result<()> {
     if loaded.layout == Layout::Original {
         let dtype = dtype_name(majority_precision(&loaded.params));
         let mut file = loaded.config.to_hugging_face()?;
         file["dtype"] = json!(dtype);
         return save_all_but_weights(loaded, output, &file);
     }
-    for entry in fs::read_dir(dir).map_err(|e| Error::io(dir, &e))? {
-        let path = entry.map_err(|e| Error::io(dir, &e))?.path();
-        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
-            continue;
-        };
-        let extension = path.extension().unwrap_or_default().to_string_lossy();
-        let is_weights = WEIGHTS.contains(&&*extension) || name.ends_with(".index.json");
-        // In the hub's cache, files are links.
-        if path.is_file() && !is_weights && !name.starts_with('.') {
-            fs::copy(&path, output.join(&name)).map_err(|e| Error::io(&path, &e))?;
-        }
+    copy_companion_files(&loaded.dir, output)?;
+    let Some(rows) = grown else { return Ok(()) };
+    if has_tokenizer(adapter) {
+        replace_tokenizer(adapter, output)?;
     }
-    Ok(())
+    let mut config = read_config(&loaded.dir)?;
+    config["text_config"]["vocab_size"] = json!(rows);
+    // Some files of older versions have it here, too.
+    if let Some(size) = config.get_mut("vocab_size") {
+        *size = json!(rows);
+    }
+    write_atomically(&output.join("config.json"), |out| writeln!(out, "{config:#}"))
 }

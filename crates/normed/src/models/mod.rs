@@ -5,6 +5,7 @@
 //! share; `families` lists them.
 
 mod activation_names;
+mod companion_files;
 mod config_keys;
 mod families;
 mod generate;
@@ -24,6 +25,7 @@ mod resize;
 mod sample;
 mod save;
 mod square_processor;
+mod stop_tokens;
 mod towers;
 mod unsupported;
 mod vision_language;
@@ -40,7 +42,7 @@ pub use load::{
     LoadedModel, ModelDeclaration, UnloadedModel, declare_model, load, load_as_stored,
     load_without_weights, read_config,
 };
-pub use merge::{MergedModel, NormDtype, merge};
+pub use merge::{MergeOptions, MergedModel, NormDtype, merge};
 pub use miss::{Miss, MissConfig, NewMiss, TextSizes};
 pub use model::{Decoding, FrozenEncoder, Layout, Model};
 pub use model_config::{LoadOverrides, ModelConfig};

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::companion_files::copy_generation_config;
 use super::load::LoadedModel;
 use crate::files::write_atomically;
 use crate::tensor::{Parameter, Precision};
@@ -41,6 +42,10 @@ pub fn save(loaded: &LoadedModel, dir: &Path, bf16: bool) -> Result<()> {
 pub(super) fn save_all_but_weights(loaded: &LoadedModel, dir: &Path, config: &Value) -> Result<()> {
     fs::create_dir_all(dir).map_err(|e| Error::io(dir, &e))?;
     write_atomically(&dir.join("config.json"), |out| writeln!(out, "{config:#}"))?;
+    // A new model is from no folder.
+    if !loaded.dir.as_os_str().is_empty() {
+        copy_generation_config(&loaded.dir, dir)?;
+    }
     loaded.tokenizer.save(dir)?;
     loaded.image_processor.save(dir)
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::companion_files::{copy_companion_files, has_tokenizer, replace_tokenizer};
 use super::load::{LoadedModel, read_config};
 use super::model_config::LoadOverrides;
 use crate::tensor::{Parameter, Parameters, Precision, Tensor};
@@ -48,13 +49,14 @@ pub fn load_adapter_and_grow(
             .with_remedy("save the adapter with PEFT's save_embedding_layers=True"));
     }
     loaded.params = params;
-    if ["tokenizer.json", "tokenizer.model", "vocab.txt"]
-        .iter()
-        .any(|file| dir.join(file).is_file())
-    {
+    if has_tokenizer(dir) {
+        // As in a model into which the adapter is merged: what its tokenizer lacks, such as a chat template, is the base's.
+        let staged = tempfile::tempdir().map_err(|e| Error::io(&std::env::temp_dir(), &e))?;
+        copy_companion_files(&loaded.dir, staged.path())?;
+        replace_tokenizer(dir, staged.path())?;
         let json = read_config(&loaded.dir)?;
         let (tokenizer, rule) =
-            loaded.config.open_tokenizer(overrides, dir, loaded.layout, &json)?;
+            loaded.config.open_tokenizer(overrides, staged.path(), loaded.layout, &json)?;
         (loaded.tokenizer, loaded.text_rule) = (Arc::new(tokenizer), rule);
     }
     read.warnings.push(format!("the vocabulary grew to {rows} tokens, as in {}", dir.display()));

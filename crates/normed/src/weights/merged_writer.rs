@@ -22,6 +22,8 @@ const LARGEST_FILE: usize = 4 << 30;
 pub struct TensorChange<'a> {
     /// Computes the value. It is called when the tensor is written, so that only one new value is in memory.
     pub value: Box<dyn Fn() -> Tensor + 'a>,
+    /// The value's shape, which has more rows than before where a vocabulary grew.
+    pub shape: Vec<usize>,
     /// Whether the tensor is written in f32; in the element type that it had otherwise.
     pub in_f32: bool,
 }
@@ -66,8 +68,9 @@ pub fn write_merged(
                 format!("{name}: the element type of {stored:?} is not supported"),
             )
         })?;
-        let bytes = stored.shape().iter().product::<usize>() * size;
-        let entry = TensorEntry::new(&saved_name(name), dtype_name, stored.shape(), bytes);
+        let shape = change.map_or(stored.shape(), |change| &change.shape);
+        let bytes = shape.iter().product::<usize>() * size;
+        let entry = TensorEntry::new(&saved_name(name), dtype_name, shape, bytes);
         let merged = &merged;
         groups.push(TensorGroup::new(vec![entry], move |out| match change {
             Some(change) => {
@@ -91,7 +94,7 @@ impl MergedTensors {
     fn count(&mut self, stored: &Stored, value: &Tensor, dtype: Dtype) {
         let Some(before) = stored.to_tensor() else { return };
         let value = value.to_precision(Precision::F32);
-        let values = ChangedValues::count(
+        let mut values = ChangedValues::count(
             before.data(),
             value.data(),
             match dtype {
@@ -100,6 +103,9 @@ impl MergedTensors {
                 _ => |x| x,
             },
         );
+        // Rows that the base lacks are in no rounding's way.
+        let new = value.len() - before.len();
+        values += ChangedValues { changed: new, surviving: new };
         self.values += values;
         self.changed += usize::from(values.surviving > 0);
         if values.changed > 0 {
@@ -120,6 +126,7 @@ fn write_value(out: &mut dyn Write, value: &Tensor, dtype: Dtype) -> Result<(), 
         Dtype::F32 => write_elements(out, value.data(), f32::to_le_bytes)?,
         Dtype::BF16 => write_elements(out, value.data(), |x| bf16::from_f32(x).to_le_bytes())?,
         Dtype::F16 => write_elements(out, value.data(), |x| f16::from_f32(x).to_le_bytes())?,
+        Dtype::F64 => write_elements(out, value.data(), |x| f64::from(x).to_le_bytes())?,
         _ => {
             let cause = format!("a tensor of type {dtype:?} cannot be changed");
             return Err(WriteError::Tensor(Error::invalid("weights", cause)));

@@ -39,9 +39,14 @@ pub fn with_words(dir: &Path) {
 
 /// The second example of make_llava_goldens.py.
 pub fn llava_batch() -> Batch {
+    llava_example(1)
+}
+
+/// Example `index` of make_llava_goldens.py.
+pub fn llava_example(index: usize) -> Batch {
     let text = std::fs::read(golden("llava_llama/golden.json")).unwrap();
     let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    let example = &record["examples"][1];
+    let example = &record["examples"][index];
     let ids = |key: &str| -> Vec<u32> {
         let list = example[key].as_array().unwrap();
         list.iter().map(|id| id.as_u64().map_or(IMAGE_TOKEN, |id| id as u32)).collect()
@@ -51,7 +56,7 @@ pub fn llava_batch() -> Batch {
     let decoder: Vec<_> = std::iter::once(last).chain(answer).collect();
     let row = |ids: Vec<u32>| TokenRows { lengths: vec![ids.len()], width: ids.len(), ids };
     let pixels = &read_safetensors(&golden("llava_llama/golden.safetensors")).unwrap().tensors
-        ["example.1.pixel_values"]
+        [&format!("example.{index}.pixel_values")]
         .to_tensor()
         .unwrap();
     Batch {

@@ -23,7 +23,7 @@ pub struct PromptSpec {
     pub image: ImagePlaceholder,
     /// The number of positions of the model, `max_position_embeddings`.
     pub context: usize,
-    /// The tokens that end an answer, `eos_token_id`. The first ends training answers, unless a chat template
+    /// The tokens that end an answer, `eos_token_id` of generation_config.json or config.json. The first ends training answers, unless a chat template
     /// ends them otherwise.
     pub eos_token_ids: Vec<u32>,
     /// The token that pads short rows; if absent, the tokenizer's, or else the first end token.

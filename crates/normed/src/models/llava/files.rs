@@ -16,6 +16,7 @@ use crate::models::model::{Layout, Model};
 use crate::models::model_config::{LoadOverrides, ModelConfig, check_vocabulary};
 use crate::models::processor_keys::{BLIP, CLIP, CLIP_EXTRACTOR, LLAVA, ProcessorClass};
 use crate::models::square_processor::{Fit, SquareProcessor};
+use crate::models::stop_tokens::stop_tokens;
 use crate::models::weight_files::{is_known_name, open_weight_files};
 use crate::tensor::Parameters;
 use crate::weights::{self, Checkpoint};
@@ -114,7 +115,11 @@ impl ModelConfig for LlavaConfig {
             language_model: self.text_config.model_type.name().to_owned(),
             image: self.image_token_index.map_or(between, ImagePlaceholder::Token),
             context: self.text_config.positions(),
-            eos_token_ids: self.text_config.eos_token_id.clone(),
+            eos_token_ids: stop_tokens(
+                dir,
+                &self.text_config.eos_token_id,
+                self.text_config.vocab_size,
+            )?,
             pad_token_id: self.text_config.pad_token_id,
         };
         let rule = PromptRule::open(dir, &tokenizer, spec)?;

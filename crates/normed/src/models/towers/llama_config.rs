@@ -117,11 +117,7 @@ impl LlamaConfig {
             hidden_act: read_activation(keys, "hidden_act", Activation::Silu)?,
             attention_dropout: keys.get_or("attention_dropout", 0.0)?,
             bos_token_id: if keys.has("bos_token_id") { token("bos_token_id")? } else { Some(1) },
-            eos_token_id: match keys.get::<Value>("eos_token_id")? {
-                Some(Value::Array(_)) => keys.get_or("eos_token_id", Vec::new())?,
-                Some(_) => token("eos_token_id")?.into_iter().collect(),
-                None => vec![2],
-            },
+            eos_token_id: keys.token_ids("eos_token_id")?.unwrap_or_else(|| vec![2]),
             pad_token_id: token("pad_token_id")?,
         })
     }

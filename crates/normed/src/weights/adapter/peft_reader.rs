@@ -20,8 +20,8 @@ use crate::weights::stored::Checkpoint;
 use crate::{Error, Result};
 
 /// What to do with an adapter whose vocabulary is larger than its base's.
-const GROW: &str = "its vocabulary is larger than the base's: let the base grow with --resize-vocabulary (predict and \
-     evaluate), or resize it in Python with model.resize_token_embeddings";
+const GROW: &str = "its vocabulary is larger than the base's: let the base grow with --resize-vocabulary (predict, \
+     evaluate and merge), or resize it in Python with model.resize_token_embeddings";
 
 /// What to do with an adapter that changes one of two tied tensors.
 const UNTIE: &str = "in Python, merge the adapter (merge_and_unload), set tie_word_embeddings to false, save the model, \
