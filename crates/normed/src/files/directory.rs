@@ -143,7 +143,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_private_directory_is_for_its_owner_alone() {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let (above, path) = (dir.path().join("runs"), dir.path().join("runs/x"));
