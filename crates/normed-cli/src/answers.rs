@@ -7,20 +7,19 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use normed::data::{
     Collator, DataSection, DataSpec, Dataset, FittedDataset, ImageOverlap, OnBadExample,
-    ShuffledImages, Split, Subset, Task, TextFit, indices_of,
+    ShuffledImages, Split, Subset, TextFit, indices_of,
 };
 use normed::files::Inputs;
-use normed::hub;
-use normed::metrics::{MajorityBaseline, Prediction};
-use normed::models::{self, GenerationConfig, LoadedModel};
-use normed::recipe::{Base, Recipe};
-use normed::tensor::{Parameters, Precision};
-use normed::train::Evaluation;
-use normed::weights::{BaseCheck, load_adapter};
+use normed::metrics::{MajorityBaseline, Prediction, UnscoredPrediction};
+use normed::models::{GenerationConfig, LoadedModel};
+use normed::predict::ModelLocation;
+use normed::recipe::Recipe;
+use normed::train::{Completion, Evaluation};
 use normed::{Error, Result};
 
-use crate::args::{AnswerArgs, TaskName, Verbosity};
-use crate::output::print_err;
+use crate::args::AnswerArgs;
+use crate::model_settings::{generation_for, locate, open, task_for, with_prompt};
+use crate::output::{print_skipped, print_warning};
 use crate::outputs::{add_data, add_model};
 use crate::progress::counting_bar;
 
@@ -40,20 +39,33 @@ pub struct Answers {
     batch_size: usize,
     /// Seed of the image shuffle: the recipe's, as in the run itself.
     seed: u64,
-    verbosity: Verbosity,
     /// Majority answers of the training split; none if there is no training split.
     pub constants: Option<MajorityBaseline>,
 }
 
+/// What answers are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read them: the true answers may be unknown.
+    Ask,
+    /// To score them: every row needs its answer.
+    Score,
+}
+
 impl Answers {
     /// Opens the model and the questions, and checks the settings of generation and the `outputs`.
-    pub fn open(args: &AnswerArgs, outputs: &OutputFiles) -> Result<Self> {
+    pub fn open(args: &AnswerArgs, outputs: &OutputFiles, purpose: Purpose) -> Result<Self> {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
-        let (questions, constants, section) = questions(args, recipe.as_ref(), outputs)?;
-        let rule = generation_config(args, recipe.as_ref(), &section.task)?;
-        let loaded = model(args, recipe.as_ref())?;
-        let collator = Arc::new(loaded.collator());
+        let location = locate(&args.model, recipe.as_ref())?;
+        let (questions, constants, section) =
+            questions(args, recipe.as_ref(), &location, outputs, purpose)?;
+        let rule = args.generation.over(generation_for(&location, &section.task))?;
+        let loaded = open(&location, args.model.settings(), &rule)?;
+        let collator = Arc::new(match purpose {
+            Purpose::Ask => loaded.collator().without_answers(),
+            Purpose::Score => loaded.collator(),
+        });
         let fit = TextFit {
             collator: &collator,
             max_new_tokens: rule.max_new_tokens,
@@ -70,26 +82,41 @@ impl Answers {
             rule,
             batch_size: args.batch_size,
             seed: recipe.map_or(0, |recipe| recipe.seed),
-            verbosity: args.verbosity,
             constants,
         })
     }
 
     /// Answers all questions.
+    pub fn ask(&self) -> Result<Vec<UnscoredPrediction>> {
+        self.answer(&self.questions, "answering", |evaluation, progress| {
+            evaluation.ask(&self.rule, progress)
+        })
+    }
+
+    /// Answers all questions, whose true answers are known.
     pub fn predict(&self) -> Result<Vec<Prediction>> {
-        self.answer(&self.questions, "answering")
+        self.answer(&self.questions, "answering", |evaluation, progress| {
+            evaluation.predict(&self.rule, progress)
+        })
     }
 
     /// Answers all questions, with the images shuffled between them.
     pub fn predict_blind(&self) -> Result<Vec<Prediction>> {
         let blind: Arc<dyn Dataset> =
             Arc::new(ShuffledImages::new(Arc::clone(&self.questions), self.seed)?);
-        self.answer(&blind, "answering with shuffled images")
+        self.answer(&blind, "answering with shuffled images", |evaluation, progress| {
+            evaluation.predict(&self.rule, progress)
+        })
     }
 
-    fn answer(&self, dataset: &Arc<dyn Dataset>, what: &'static str) -> Result<Vec<Prediction>> {
+    fn answer<T>(
+        &self,
+        dataset: &Arc<dyn Dataset>,
+        what: &'static str,
+        answer: impl Fn(&Evaluation<'_>, Progress<'_>) -> Result<Completion<Vec<T>>>,
+    ) -> Result<Vec<T>> {
         let indices: Vec<usize> = (0..dataset.len()).collect();
-        let bar: ProgressBar = counting_bar(indices.len(), what, self.verbosity);
+        let bar: ProgressBar = counting_bar(indices.len(), what);
         let evaluation = Evaluation {
             loaded: &self.loaded,
             collator: &self.collator,
@@ -97,7 +124,7 @@ impl Answers {
             indices: &indices,
             batch_size: self.batch_size,
         };
-        let predictions = evaluation.predict(&self.rule, &mut |done| {
+        let predictions = answer(&evaluation, &mut |done| {
             bar.inc(done as u64);
             ControlFlow::Continue(())
         })?;
@@ -106,44 +133,42 @@ impl Answers {
     }
 }
 
-/// The recipe, and the files of the model and the adapter.
-fn inputs(args: &AnswerArgs, recipe: Option<&Recipe>) -> Inputs {
-    let mut inputs = Inputs::default();
-    if let Some(recipe) = &args.recipe {
-        inputs.add("the recipe", recipe);
-    }
-    if let Some(adapter) = &args.adapter {
-        add_model(&mut inputs, "the adapter", adapter);
-    }
-    let model =
-        model_directory(args, recipe).and_then(|dir| hub::resolve_path(dir, hub::RepoKind::Model));
-    // Where there is no model, opening it says so.
-    if let Ok(model) = model {
-        add_model(&mut inputs, "the model", &model);
-    }
-    inputs
-}
+/// What an evaluation calls after each batch.
+type Progress<'a> = &'a mut dyn FnMut(usize) -> ControlFlow<()>;
 
 /// The questions, the majority answers of their training split, and the data section. The `outputs` are checked
 /// once the files of the data are known.
 fn questions(
     args: &AnswerArgs,
     recipe: Option<&Recipe>,
+    location: &ModelLocation,
     outputs: &OutputFiles,
+    purpose: Purpose,
 ) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, DataSection)> {
-    let (spec, split, place) = data_section(args, recipe)?;
-    let opened = spec.open()?;
-    let mut inputs = inputs(args, recipe);
+    let (spec, split, place) = data_section(args, recipe, location)?;
+    let opened = match purpose {
+        Purpose::Ask => spec.open_to_ask()?,
+        Purpose::Score => spec.open()?,
+    };
+    let mut inputs = Inputs::default();
+    if let Some(recipe) = &args.recipe {
+        inputs.add("the recipe", recipe);
+    }
+    location.directories().for_each(|dir| add_model(&mut inputs, "the model or the adapter", dir));
     add_data(&mut inputs, &spec, &*opened.dataset)?;
     outputs.paths.iter().try_for_each(|path| inputs.check_file(path, outputs.overwrite))?;
     print_warnings(&opened.warnings, &opened.skipped);
     let training_rows = indices_of(&*opened.dataset, Split::Train)?;
-    let mut training = Vec::new();
-    for &i in &training_rows {
-        training.push(opened.dataset.get(i)?);
-    }
-    let training = training.iter().map(|example| (example.answer.as_str(), example.answer_type));
-    let constants = (training.len() > 0).then(|| MajorityBaseline::from_training(training));
+    let constants = match purpose {
+        Purpose::Score if !training_rows.is_empty() => {
+            let mut training = Vec::with_capacity(training_rows.len());
+            for &i in &training_rows {
+                training.push(opened.dataset.get(i)?.expect_answer()?.clone());
+            }
+            Some(MajorityBaseline::from_training(&training))
+        }
+        _ => None,
+    };
     let questions: Arc<dyn Dataset> = match split {
         None => opened.dataset,
         Some(split) => {
@@ -153,7 +178,7 @@ fn questions(
                     ImageOverlap::find(&*opened.dataset, &training_rows, &indices)?
                 && let Some(warning) = overlap.warning()
             {
-                print_err(format_args!("warning: {warning}"));
+                print_warning(warning);
             }
             Arc::new(Subset::new(opened.dataset, indices))
         }
@@ -168,21 +193,22 @@ fn questions(
 
 /// Prints warnings about the data, and the rows that are skipped.
 fn print_warnings(warnings: &[String], skipped: &[String]) {
-    warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
-    if !skipped.is_empty() {
-        print_err(format_args!("warning: {} rows are skipped:", skipped.len()));
-        skipped.iter().for_each(|row| print_err(format_args!("  {row}")));
-    }
+    warnings.iter().for_each(print_warning);
+    print_skipped(skipped);
 }
 
 /// The data section of --recipe or --data, the split to use (none for all rows), and the file it is from.
 fn data_section<'a>(
     args: &'a AnswerArgs,
     recipe: Option<&Recipe>,
+    location: &ModelLocation,
 ) -> Result<(DataSection, Option<Split>, &'a Path)> {
+    let prompt = args.prompt.as_ref();
     let (mut section, split, place) = match (recipe, &args.data, &args.recipe) {
         (Some(recipe), _, Some(path)) => {
-            (recipe.data.clone(), args.split.or(Some(Split::Test)), path)
+            let task = with_prompt(recipe.data.task.clone(), prompt)?;
+            let section = DataSection { task, ..recipe.data.clone() };
+            (section, args.split.or(Some(Split::Test)), path)
         }
         (_, Some(file), _) => {
             // Answers to some rows could be mistaken for answers to all rows.
@@ -190,82 +216,13 @@ fn data_section<'a>(
             let image_root = args.image_root.clone();
             let mut section: DataSection =
                 DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();
-            if args.task == TaskName::Report {
-                section.task = Task::report();
-            }
+            section.task = task_for(location, args.task, prompt)?;
+            let of_run = location.recipe.as_ref().map(|recipe| recipe.data.image);
+            section.image = of_run.unwrap_or_default();
             (section, args.split, file)
         }
         _ => return Err(Error::invalid("arguments", "--data or --recipe is missing")),
     };
-    match (&mut section.task, &args.prompt) {
-        (Task::Report { prompt }, Some(own)) => prompt.clone_from(own),
-        (Task::Vqa, Some(_)) => {
-            let cause = "is only used for reports, and the task is to answer questions";
-            return Err(Error::invalid("--prompt", cause)
-                .with_remedy("add --task report to write reports for the studies of --data"));
-        }
-        (_, None) => {}
-    }
+    section.image = args.image.over(section.image);
     Ok((section, split, place))
-}
-
-/// The options' settings over the recipe's, or over the task's defaults.
-fn generation_config(
-    args: &AnswerArgs,
-    recipe: Option<&Recipe>,
-    task: &Task,
-) -> Result<GenerationConfig> {
-    let base = match recipe {
-        Some(recipe) => recipe.generate.clone(),
-        None => GenerationConfig::default_for(task),
-    };
-    let rule = GenerationConfig {
-        max_new_tokens: args.max_new_tokens.unwrap_or(base.max_new_tokens),
-        num_beams: args.num_beams.unwrap_or(base.num_beams),
-        length_penalty: args.length_penalty.unwrap_or(base.length_penalty),
-        repetition_penalty: args.repetition_penalty.unwrap_or(base.repetition_penalty),
-        temperature: args.temperature.unwrap_or(base.temperature),
-        top_p: args.top_p.unwrap_or(base.top_p),
-        seed: args.seed.unwrap_or(base.seed),
-    };
-    // How many tokens fit is known once the model is: a number that is too large is refused then.
-    GenerationConfig { max_new_tokens: rule.max_new_tokens.min(1), ..rule.clone() }.validate()?;
-    Ok(rule)
-}
-
-/// The model's directory, or its name on the hub.
-fn model_directory<'a>(args: &'a AnswerArgs, recipe: Option<&'a Recipe>) -> Result<&'a Path> {
-    match (&args.model, recipe.map(|recipe| &recipe.base)) {
-        (Some(dir), _) | (None, Some(Base::Model(dir))) => Ok(dir),
-        _ => Err(Error::invalid("arguments", "the recipe has no model: it makes one")
-            .with_remedy("give the model that it made with --model")),
-    }
-}
-
-/// The model, with the adapter if one is given.
-fn model(args: &AnswerArgs, recipe: Option<&Recipe>) -> Result<LoadedModel> {
-    let dir = model_directory(args, recipe)?;
-    let dir = &hub::resolve_path(dir, hub::RepoKind::Model)?;
-    let mut overrides = recipe.map(Recipe::load_overrides).unwrap_or_default();
-    overrides.template = args.template.or(overrides.template);
-    let mut loaded = models::load_as_stored(dir, overrides)?;
-    if let Some(adapter) = &args.adapter {
-        let read = if args.resize_vocabulary {
-            models::load_adapter_and_grow(&mut loaded, adapter, overrides)?
-        } else {
-            let base = BaseCheck::Is(&loaded.content_hash);
-            load_adapter(adapter, &mut loaded.params, base)?
-        };
-        read.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
-    }
-    let precision = args.precision.or(recipe.map(|recipe| recipe.precision));
-    loaded.params.set_precision(precision.unwrap_or_else(|| default_precision(&loaded.params)));
-    Ok(loaded)
-}
-
-/// The default without a recipe: f32, or for a half-precision checkpoint the faster format, as f32 would
-/// double its memory.
-fn default_precision(params: &Parameters) -> Precision {
-    let is_half = params.iter().any(|(_, p)| p.value().bytes() < size_of::<f32>() * p.len());
-    if is_half { Precision::fastest() } else { Precision::F32 }
 }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use normed::Error;
 
-use crate::output::print_err;
+use crate::output::{print_bug, print_err};
 
 /// Where the most recent panic happened.
 static LAST: Mutex<Option<Panic>> = Mutex::new(None);
@@ -52,7 +52,7 @@ fn report(cause: &str) {
     let last = last.filter(|panic| cause.contains(&panic.message));
     let location = last.as_ref().map_or("", |panic| &panic.location);
     let cause = cause.replace('\n', " ");
-    print_err(format_args!("error: this is a bug in normed: {cause}{location}; please report it"));
+    print_bug(format_args!("{cause}{location}"));
     if let Some(panic) = last
         && panic.backtrace.status() == BacktraceStatus::Captured
     {

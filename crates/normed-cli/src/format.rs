@@ -4,6 +4,8 @@ use indicatif::{BinaryBytes, HumanCount};
 use normed::metrics::{Calibration, Metric, Row, Scores};
 use normed::tensor::ChangedValues;
 
+use crate::output::terminal_width;
+
 /// `1234567` as `1,234,567`.
 pub fn grouped(n: usize) -> String {
     HumanCount(n as u64).to_string()
@@ -24,6 +26,11 @@ pub fn percent(percent: f64) -> String {
         p if p >= 1.0 => format!("{p:.2} %"),
         p => format!("{p:.4} %"),
     }
+}
+
+/// A probability: `0.831`, and a small one as `3.1e-5`.
+pub fn probability(p: f64) -> String {
+    if p == 0.0 || p >= 0.001 { format!("{p:.3}") } else { format!("{p:.1e}") }
 }
 
 /// Bytes as `512.00 MiB`, `1.25 GiB`.
@@ -61,7 +68,60 @@ pub fn quoted(word: &impl ToString) -> String {
     }
 }
 
-/// Rows as a table: the first `left` columns are aligned left, the others right.
+/// A table: a row of names, then rows whose first `keys` columns name them; the first `left` columns are aligned left, the
+/// others right. On a terminal that is too narrow for it, the other columns follow in further tables; if even one of them
+/// is too wide, each row becomes a block of lines.
+pub fn table(head: &[&str], rows: &[Vec<String>], left: usize, keys: usize) -> String {
+    table_within(terminal_width(), head, rows, (left, keys))
+}
+
+fn table_within(
+    width: Option<usize>,
+    head: &[&str],
+    rows: &[Vec<String>],
+    (left, keys): (usize, usize),
+) -> String {
+    let named: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    let all: Vec<_> = [named].into_iter().chain(rows.iter().cloned()).collect();
+    let fits = |text: &str| {
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        width.is_none_or(|width| widest <= width)
+    };
+    // The columns from `first` to before `end`, after those that name the rows.
+    let part = |first: usize, end: usize| {
+        let cells = |row: &Vec<String>| {
+            let (names, values) = row.split_at(keys.min(row.len()));
+            let values = values.iter().take(end).skip(first);
+            names.iter().chain(values).cloned().collect::<Vec<_>>()
+        };
+        columns(&all.iter().map(cells).collect::<Vec<_>>(), left)
+    };
+    let (mut parts, mut first, count) = (Vec::new(), 0, head.len().saturating_sub(keys));
+    while first < count {
+        let most = (first + 1..=count).rev().find(|&end| fits(&part(first, end)));
+        let Some(end) = most else { return blocks(head, rows, keys) };
+        parts.push(part(first, end));
+        first = end;
+    }
+    parts.join("\n\n")
+}
+
+/// Each row as a block of lines, one for each value.
+fn blocks(head: &[&str], rows: &[Vec<String>], keys: usize) -> String {
+    let names = head.iter().skip(keys).map(|name| name.chars().count()).max().unwrap_or(0);
+    let block = |row: &Vec<String>| {
+        let (name, values) = row.split_at(keys.min(row.len()));
+        let name: Vec<_> = name.iter().map(String::as_str).filter(|key| !key.is_empty()).collect();
+        let mut lines = vec![name.join(" ")];
+        let values = head.iter().skip(keys).zip(values);
+        let values = values.filter(|(_, value)| !value.is_empty());
+        lines.extend(values.map(|(name, value)| format!("  {name:<names$}  {value}")));
+        lines.join("\n")
+    };
+    rows.iter().map(block).collect::<Vec<_>>().join("\n")
+}
+
+/// Rows as columns: the first `left` columns are aligned left, the others right.
 pub fn columns(rows: &[Vec<String>], left: usize) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |i: usize| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max();
@@ -80,7 +140,7 @@ pub fn scores(scores: &Scores, others: &[(&str, &Scores)]) -> String {
     let mut head = vec!["metric", "score", "95 % interval", "majority answer"];
     head.extend(others.iter().map(|(name, _)| name));
     head.push("n");
-    let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
+    let mut rows = Vec::new();
     let others: Vec<Vec<Row>> = others.iter().map(|(_, scores)| scores.rows()).collect();
     for (i, row) in scores.rows().into_iter().enumerate() {
         let number = |value: Option<f64>| match value {
@@ -99,7 +159,7 @@ pub fn scores(scores: &Scores, others: &[(&str, &Scores)]) -> String {
         rows.push(cells);
     }
     rows.extend(scores.calibration.iter().flat_map(|of| calibration(of, others.len())));
-    columns(&rows, 1)
+    table(&head, &rows, 1, 1)
 }
 
 /// The rows of the Brier score and the ECE: name, value, interval, baseline, `free` empty columns, n.
@@ -136,9 +196,30 @@ mod tests {
     }
 
     #[test]
+    fn probabilities_keep_their_digits() {
+        assert_eq!(
+            [1.0, 0.8314, 0.001, 3.14e-5, 0.0].map(probability),
+            ["1.000", "0.831", "0.001", "3.1e-5", "0.000"]
+        );
+    }
+
+    #[test]
     fn words_are_quoted_where_a_shell_would_split_them() {
         assert_eq!(quoted(&"org/name@v1.5"), "org/name@v1.5");
         assert_eq!(quoted(&"it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_divided_and_then_stacked() {
+        let rows = [["lung", "ct", "1"], ["brain", "", "22"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        let table = |width| table_within(width, &["organ", "modality", "n"], &rows, (1, 1));
+        let wide = "organ  modality   n\nlung         ct   1\nbrain            22";
+        assert_eq!((table(None), table(Some(19))), (wide.to_owned(), wide.to_owned()));
+        let divided = "organ  modality\nlung         ct\nbrain\n\norgan   n\nlung    1\nbrain  22";
+        assert_eq!((table(Some(18)), table(Some(15))), (divided.to_owned(), divided.to_owned()));
+        let stacked = "lung\n  modality  ct\n  n         1\nbrain\n  n         22";
+        assert_eq!(table(Some(14)), stacked);
     }
 
     #[test]

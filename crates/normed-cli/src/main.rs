@@ -12,10 +12,12 @@ mod bug;
 mod commands;
 mod format;
 mod interrupt;
+mod model_settings;
 mod output;
 mod outputs;
 mod progress;
-mod tuned;
+mod row_answers;
+mod stream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
         Ok(Err(error)) => {
             match error.kind() {
                 ErrorKind::Bug => bug::report_error(&error),
-                _ => output::print_err(format_args!("error: {error}")),
+                _ => output::print_error(&error),
             }
             ExitCode::from(error.exit_code())
         }
@@ -46,17 +48,24 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let args = Args::parse();
+    output::set_verbosity(args.verbosity());
     // This thread works in the pool rather than wait for it: a step is a thousand short operations,
     // and to be woken after each costs more than some of them. It fails only if there is a pool.
-    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    let threads = args.threads.unwrap_or(0); // 0 is rayon's default
+    let _ =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global();
+    output::print_detail("normed", normed::build::FULL_VERSION);
+    output::print_detail("threads", rayon::current_num_threads());
     // Only for the test of what a panic looks like to a user.
     #[cfg(debug_assertions)]
     assert!(std::env::var_os("NORMED_TEST_PANIC").is_none(), "NORMED_TEST_PANIC is\nset");
     match &args.command {
         Command::Train(args) => commands::train(args),
         Command::Predict(args) => commands::predict(args),
+        Command::Ask(args) => commands::ask(args),
         Command::Evaluate(args) => commands::evaluate(args),
         Command::Study(args) => commands::study(args),
+        Command::Show(args) => commands::show(args),
         Command::Plan(args) => commands::plan(args),
         Command::Inspect(args) => commands::inspect(args),
         Command::Fetch(args) => commands::fetch(args),

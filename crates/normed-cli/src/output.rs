@@ -1,14 +1,66 @@
-//! Standard output and standard error.
+//! Standard output and standard error: what is printed where, in which form and in which colors.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anstyle::{AnsiColor, Style};
+use normed::Error;
 use normed::files::is_standard_output;
+use serde_json::json;
+
+/// How much a command prints, and in which form.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Verbosity {
+    /// Only results, warnings and errors.
+    pub quiet: bool,
+    /// Also what was found and chosen.
+    pub verbose: bool,
+    /// JSON: results and events, warnings among them.
+    pub json: bool,
+}
+
+static VERBOSITY: OnceLock<Verbosity> = OnceLock::new();
 
 /// Whether the reader of standard output has gone away.
 static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard output holds a result of its own, so that events go to standard error.
+static IS_RESERVED: AtomicBool = AtomicBool::new(false);
+
+// The styles of clap's own messages.
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Green.on_default();
+const DETAIL: Style = Style::new().dimmed();
+
+/// Sets how much is printed. Only the first call counts.
+pub fn set_verbosity(verbosity: Verbosity) {
+    let _ = VERBOSITY.set(verbosity);
+}
+
+/// How much is printed.
+pub fn verbosity() -> Verbosity {
+    VERBOSITY.get().copied().unwrap_or_default()
+}
+
+/// Whether progress is shown: bars, and remarks about what is done.
+pub fn shows_progress() -> bool {
+    let Verbosity { quiet, json, .. } = verbosity();
+    !quiet && !json
+}
+
+/// Whether standard error is a terminal.
+pub fn stderr_is_terminal() -> bool {
+    stderr().is_terminal()
+}
+
+/// The width of the terminal that standard output is; `None` if it is none.
+pub fn terminal_width() -> Option<usize> {
+    terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0.into())
+}
 
 /// Prints a line to standard output.
 ///
@@ -26,10 +78,22 @@ pub fn print_out(line: impl Display) {
             IS_CLOSED.store(true, Ordering::Relaxed);
         }
         Err(error) => {
-            print_err(format_args!("error: cannot write to standard output: {error}"));
+            print_error(&Error::failed("standard output", format!("cannot be written: {error}")));
             std::process::exit(1);
         }
     }
+}
+
+/// Sends events to standard error from now on, if the output file `out` is the standard output itself.
+pub fn reserve_for(out: &Path) {
+    if is_standard_output(out) {
+        reserve_stdout();
+    }
+}
+
+/// Sends events to standard error from now on.
+pub fn reserve_stdout() {
+    IS_RESERVED.store(true, Ordering::Relaxed);
 }
 
 /// Prints a line about a result that is in `out`: to standard error, if that is the standard output itself.
@@ -37,7 +101,64 @@ pub fn print_about(out: &Path, line: impl Display) {
     if is_standard_output(out) { print_err(line) } else { print_out(line) }
 }
 
-/// Prints a line to standard error. If even that fails, the line is lost.
+/// Prints a remark that something is done, unless the command is quiet.
+pub fn print_done(out: &Path, line: impl Display) {
+    if shows_progress() {
+        print_about(out, line);
+    }
+}
+
+/// Prints an error to standard error, with its remedy.
+pub fn print_error(error: &Error) {
+    let (place, cause) = (error.place(), error.cause());
+    print_err(format_args!("{ERROR}error:{ERROR:#} {place}: {cause}"));
+    if let Some(remedy) = error.remedy() {
+        print_err(format_args!("  {HINT}hint:{HINT:#} {remedy}"));
+    }
+}
+
+/// Prints that normed itself is at fault.
+pub fn print_bug(cause: impl Display) {
+    print_err(format_args!(
+        "{ERROR}error:{ERROR:#} this is a bug in normed: {cause}; please report it"
+    ));
+}
+
+/// Prints a warning: to standard error, or among the events.
+pub fn print_warning(warning: impl Display) {
+    if verbosity().json {
+        print_event(json!({ "event": "warning", "message": warning.to_string() }));
+    } else {
+        print_err(format_args!("{WARNING}warning:{WARNING:#} {warning}"));
+    }
+}
+
+/// Prints which rows of the data are skipped, as a warning.
+pub fn print_skipped(rows: &[String]) {
+    if rows.is_empty() {
+        return;
+    }
+    if verbosity().json {
+        print_event(json!({ "event": "skipped", "rows": rows }));
+    } else {
+        print_warning(format_args!("{} rows are skipped:", rows.len()));
+        rows.iter().for_each(|row| print_err(format_args!("  {row}")));
+    }
+}
+
+/// Prints an event, a JSON object.
+pub fn print_event(event: impl Display) {
+    if IS_RESERVED.load(Ordering::Relaxed) { print_err(event) } else { print_out(event) }
+}
+
+/// Prints what was found or chosen to standard error, if the command is verbose.
+pub fn print_detail(name: &str, value: impl Display) {
+    if verbosity().verbose {
+        print_err(format_args!("{DETAIL}{name}: {value}{DETAIL:#}"));
+    }
+}
+
+/// Prints a line to standard error, without its colors where they are not wanted. If even that fails, the line is lost.
 pub fn print_err(line: impl Display) {
-    let _ = writeln!(stderr().lock(), "{line}");
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }

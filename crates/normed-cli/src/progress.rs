@@ -1,49 +1,46 @@
 //! The progress of a run: a bar on a terminal, plain lines elsewhere, JSON, or nothing.
 
-use std::io::IsTerminal;
-
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use normed::metrics::Metric;
 use normed::train::{BatchSetting, Event, Outcome, Subject};
 
-use crate::args::Verbosity;
 use crate::format::{self, bytes, duration, grouped, percent, surviving};
-use crate::output::{print_err, print_out};
+use crate::output::{
+    Verbosity, print_err, print_out, print_skipped, print_warning, shows_progress,
+    stderr_is_terminal, terminal_width, verbosity,
+};
 
 /// The largest number of plain lines about steps in a run.
 const LINES: usize = 20;
 
 /// Shows the events of a run.
 pub struct Progress {
-    verbosity: Verbosity,
     bar: ProgressBar,
 }
 
 impl Progress {
     /// A bar on a terminal, plain lines elsewhere.
-    pub fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity, bar: ProgressBar::hidden() }
+    pub fn new() -> Self {
+        Self { bar: ProgressBar::hidden() }
     }
 
     /// Shows one event.
     pub fn show(&mut self, event: &Event) {
-        if self.verbosity.json {
+        let Verbosity { quiet, json, .. } = verbosity();
+        if json {
             return self.show_json(event);
         }
         match event {
-            Event::Warning { message } => self.warn(&format!("warning: {message}")),
-            Event::Skipped { rows } => {
-                self.warn(&format!("warning: {} rows are skipped:", rows.len()));
-                rows.iter().for_each(|row| self.warn(&format!("  {row}")));
-            }
-            Event::Stopped { step, total, output } if !self.verbosity.quiet => {
+            Event::Warning { message } => self.bar.suspend(|| print_warning(message)),
+            Event::Skipped { rows } => self.bar.suspend(|| print_skipped(rows)),
+            Event::Stopped { step, total, output } if !quiet => {
                 self.bar.finish_and_clear();
                 print_err(format_args!(
                     "stopped after step {step} of {total}; everything is saved in {}",
                     output.display()
                 ));
             }
-            _ if self.verbosity.quiet => {}
+            _ if quiet => {}
             Event::StepDone { step, total, epoch, loss, lr, examples_per_second, .. } => {
                 let state =
                     format!("loss {loss:.3}, lr {lr:.1e}, {examples_per_second:.0} examples/s");
@@ -75,18 +72,12 @@ impl Progress {
     fn show_json(&self, event: &Event) {
         match serde_json::to_string(event) {
             Ok(line) => print_out(line),
-            Err(error) => {
-                print_err(format_args!("warning: cannot write an event as JSON: {error}"))
-            }
+            Err(error) => print_warning(format_args!("cannot write an event as JSON: {error}")),
         }
     }
 
     fn line(&self, text: &str) {
         self.bar.suspend(|| print_out(text));
-    }
-
-    fn warn(&self, text: &str) {
-        self.bar.suspend(|| print_err(text));
     }
 }
 
@@ -173,8 +164,8 @@ fn evaluation(event: &Event) -> String {
 }
 
 /// A bar that counts `examples`; hidden if standard error is no terminal.
-pub fn counting_bar(examples: usize, what: &'static str, verbosity: Verbosity) -> ProgressBar {
-    if verbosity.quiet || verbosity.json || !stderr_is_terminal() {
+pub fn counting_bar(examples: usize, what: &'static str) -> ProgressBar {
+    if !shows_progress() || !stderr_is_terminal() {
         return ProgressBar::hidden();
     }
     bar(examples, "{msg} {wide_bar} {pos} of {len}, {eta} left").with_message(what)
@@ -193,20 +184,38 @@ pub fn bytes_bar(total: u64) -> ProgressBar {
 }
 
 fn step_bar(steps: usize, done: usize) -> ProgressBar {
-    let bar = bar(steps, "{wide_bar} step {pos} of {len}, {eta} left; {msg}");
+    // A narrow terminal has no room for a bar beside the numbers.
+    let template = match terminal_width() {
+        Some(..80) => "{pos}/{len}, {eta} left; {msg}",
+        _ => "{wide_bar} step {pos} of {len}, {eta} left; {msg}",
+    };
+    let bar = bar(steps, template);
     bar.set_position(done as u64);
     bar.reset_eta();
     bar
 }
 
 fn bar(length: usize, template: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(template).expect("the templates above are valid");
+    let mut style = ProgressStyle::with_template(template).expect("the templates above are valid");
+    if !locale_is_utf8() {
+        style = style.progress_chars("#>-");
+    }
     ProgressBar::with_draw_target(Some(length as u64), ProgressDrawTarget::stderr())
         .with_style(style)
 }
 
-fn stderr_is_terminal() -> bool {
-    std::io::stderr().is_terminal()
+/// Whether the terminal shows UTF-8, as far as the locale tells.
+fn locale_is_utf8() -> bool {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    is_utf8(["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).as_deref())
+}
+
+/// Whether a locale is one of UTF-8. Without a locale it is C on Unix, whose letters are ASCII.
+fn is_utf8(locale: Option<&str>) -> bool {
+    match locale.map(str::to_lowercase) {
+        Some(locale) => locale.contains("utf-8") || locale.contains("utf8"),
+        None => cfg!(not(unix)),
+    }
 }
 
 fn describe(subject: Subject) -> &'static str {
@@ -247,4 +256,16 @@ fn summary(outcome: &Outcome) -> String {
         text.push_str(&format!("\n\n{}", format::scores(&test.after, &others)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_ascii_where_the_locale_is() {
+        let utf8 =
+            ["C.UTF-8", "de_DE.utf8", "C", "POSIX", "de_DE.ISO-8859-1"].map(|l| is_utf8(Some(l)));
+        assert_eq!(utf8, [true, true, false, false, false]);
+    }
 }

@@ -512,7 +512,7 @@ fn the_help_fits_a_narrow_terminal_and_lists_the_exit_codes() {
             line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty())
         })
         .collect();
-    assert_eq!(commands[..4], ["train", "predict", "evaluate", "study"], "{text}");
+    assert_eq!(commands[..4], ["train", "ask", "predict", "evaluate"], "{text}");
     assert_eq!(commands[commands.len() - 2..], ["apply-delta", "help"], "{text}");
     for code in ["0    ", "1    ", "2    ", "130  "] {
         assert!(text.contains(&format!("\n  {code}")), "{text}");

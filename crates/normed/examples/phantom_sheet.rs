@@ -45,10 +45,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             if band == 0 {
-                println!("{n}: {}", report.answer);
+                println!("{n}: {}", report.expect_answer()?.text);
                 for i in n * STRIDE..(n + 1) * STRIDE {
                     let example = phantom.get(i)?;
-                    println!("    {} {}", example.question, example.answer);
+                    println!("    {} {}", example.question, example.expect_answer()?.text);
                 }
             }
         }

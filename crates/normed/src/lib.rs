@@ -67,6 +67,7 @@
 //! - [`tuning`]: the tuning methods, and which parameters each trains;
 //! - [`recipe`]: TOML files that describe a run;
 //! - [`train`]: optimizer steps, runs, evaluation, checkpoints, and the cost of a run;
+//! - [`predict`]: finding and opening a model, with its adapter, and answering rows;
 //! - [`study`]: comparisons of many runs, with tables, plots and a report.
 //!
 //! [`tensor`] and [`ops`] are the crate `normed-engine`.
@@ -83,6 +84,7 @@ pub mod models;
 pub mod nn;
 mod pickle;
 pub mod plot;
+pub mod predict;
 mod range;
 pub mod recipe;
 pub mod study;

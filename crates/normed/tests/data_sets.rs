@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use normed::data::{
-    AnswerType, DataSection, DataSpec, Example, ImageOptions, ImageOverlap, OnBadExample,
-    OpenedDataset, SliceIndex, Split, Window, indices_of, open, open_jsonl_to_predict,
+    Answer, AnswerType, DataSection, DataSpec, Example, ImageOptions, ImageOverlap, OnBadExample,
+    OpenedDataset, SliceIndex, Split, Task, Window, indices_of, open,
 };
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ fn vqa_rad_as_published_real_data() {
     assert_eq!(sizes(&rows), [1797, 0, 451]);
     let images: HashSet<_> = rows.iter().map(|row| &row.image_name).collect();
     assert_eq!(images.len(), 314);
-    let closed = |row: &&Example| row.answer_type == AnswerType::Closed;
+    let closed = |row: &&Example| row.expect_answer().unwrap().answer_type == AnswerType::Closed;
     let test = rows.iter().filter(|row| row.split == Split::Test);
     assert_eq!(test.filter(closed).count(), 272);
     assert_eq!(rows[0].id, "vqarad-0");
@@ -84,13 +84,19 @@ fn the_same_rows_as_json_lines_real_data() {
         DataSpec::VqaRad { root: Some(data.join("vqa-rad")), on_bad_example: OnBadExample::Stop };
     let native = examples(&open(&native).unwrap());
     let by_id: BTreeMap<_, _> = native.iter().map(|row| (&row.id, row)).collect();
-    let lines = open_jsonl_to_predict(&data.join("vqa-rad/test.jsonl"), None, None).unwrap();
-    let lines = examples(&lines);
+    let file = data.join("vqa-rad/test.jsonl");
+    let lines = DataSpec::Jsonl { file, image_root: None, on_bad_example: OnBadExample::Stop };
+    let lines = examples(&open(&lines).unwrap());
     assert_eq!(lines.len(), 451);
     for row in lines {
         let same = by_id[&row.id];
         assert_eq!((&row.images, row.split), (&same.images, same.split));
-        assert_eq!((&row.answer, row.answer_type), (&same.answer, same.answer_type), "{}", row.id);
+        assert_eq!(
+            (&row.expect_answer().unwrap().text, row.expect_answer().unwrap().answer_type),
+            (&same.expect_answer().unwrap().text, same.expect_answer().unwrap().answer_type),
+            "{}",
+            row.id
+        );
     }
 }
 
@@ -136,8 +142,8 @@ fn quirks_of_rows_are_accepted() {
     ];
     let opened = open(&jsonl(dir.path(), &lines, OnBadExample::Stop)).unwrap();
     let rows = examples(&opened);
-    assert_eq!(rows[0].answer, "12");
-    assert_eq!(rows[0].answer_type, AnswerType::Closed);
+    assert_eq!(rows[0].expect_answer().unwrap().text, "12");
+    assert_eq!(rows[0].expect_answer().unwrap().answer_type, AnswerType::Closed);
     assert_eq!(rows[0].images, [normed::data::ImageSource::File(picture)]);
     assert_eq!(
         (rows[1].id.as_str(), rows[1].split, rows[1].group.as_deref()),
@@ -148,12 +154,41 @@ fn quirks_of_rows_are_accepted() {
     assert!(warned("1 of 3 rows have no `split`"), "{:?}", opened.warnings);
     let overlap = overlap(&opened);
     assert_eq!((overlap.test_images, overlap.identical), (1, 1));
+}
 
-    let file = dir.path().join("rows.jsonl");
-    let all = open_jsonl_to_predict(&file, None, None).unwrap();
-    let test = open_jsonl_to_predict(&file, Some(dir.path()), Some(Split::Test)).unwrap();
-    assert_eq!((all.dataset.len(), test.dataset.len()), (3, 1));
-    assert_eq!(test.dataset.get(0).unwrap().id, "2");
+/// To ask, a row needs no answer. To train and to score, it does. An id may be the row's number.
+#[test]
+fn rows_without_an_answer_can_be_asked_only() {
+    let (dir, _) = with_picture("a.jpg");
+    let absent = r#"{"image": "a.jpg", "question": "Is it normal?"}"#;
+    let null =
+        r#"{"image": "a.jpg", "question": "Is it normal?", "answer": null, "answer_type": "OPEN"}"#;
+    let untyped = r#"{"image": "a.jpg", "question": "Is it normal?", "answer": "Yes"}"#;
+    let lines = [absent, null, untyped].map(str::to_owned);
+    let spec = jsonl(dir.path(), &lines, OnBadExample::Stop);
+    let rows = examples(&DataSection::from(spec.clone()).open_to_ask().unwrap());
+    assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert_eq!((&rows[0].answer, &rows[1].answer), (&None, &None));
+    assert_eq!(rows[2].answer, Some(Answer::new("Yes", AnswerType::Closed)));
+    let text = failure(&spec);
+    for cause in [
+        "rows.jsonl:1: `answer` and `answer_type` are missing",
+        "rows.jsonl:2: `answer` is missing",
+        "rows.jsonl:3: `answer_type` is missing",
+    ] {
+        assert!(text.contains(cause), "{cause}: {text}");
+    }
+    let empty = [line("1", json!({"answer": ""}))];
+    let empty = DataSection::from(jsonl(dir.path(), &empty, OnBadExample::Stop));
+    let error = empty.open_to_ask().err().unwrap().to_string();
+    assert!(error.contains("`answer` is empty"), "{error}");
+
+    let mut studies = DataSection::from(jsonl(dir.path(), &lines, OnBadExample::Stop));
+    studies.task = Task::report();
+    let rows = examples(&studies.open_to_ask().unwrap());
+    assert!(rows.iter().all(|row| row.answer.is_none() && !row.question.is_empty()));
+    let error = studies.open().err().unwrap().to_string();
+    assert!(error.contains("rows.jsonl:3: `report` is missing"), "{error}");
 }
 
 #[test]
@@ -283,7 +318,14 @@ fn path_vqa_as_pickled() {
     assert_eq!(sizes(&rows), [3, 2, 2]);
     let told: Vec<_> = rows
         .iter()
-        .map(|row| (row.id.as_str(), row.image_name.as_str(), row.answer.as_str(), row.answer_type))
+        .map(|row| {
+            (
+                row.id.as_str(),
+                row.image_name.as_str(),
+                row.expect_answer().unwrap().text.as_str(),
+                row.expect_answer().unwrap().answer_type,
+            )
+        })
         .collect();
     use AnswerType::{Closed, Open};
     assert_eq!(
@@ -390,7 +432,10 @@ fn a_row_with_nan_is_skipped_and_named() {
     assert!(text.contains("Public.json:4: row 2: `answer` is NaN"), "{text}");
     let skip = DataSpec::VqaRad { root, on_bad_example: OnBadExample::Skip };
     let opened = open(&skip).unwrap();
-    let answers: Vec<_> = examples(&opened).into_iter().map(|row| row.answer).collect();
+    let answers: Vec<_> = examples(&opened)
+        .into_iter()
+        .map(|row| row.expect_answer().unwrap().text.clone())
+        .collect();
     assert_eq!((answers, opened.skipped.len()), (vec!["no".into(), "yes".into(), "2".into()], 1));
 }
 
@@ -411,7 +456,10 @@ fn a_list_is_read_where_json_lines_are_expected() {
         pretty.join("\n"),
     ] {
         let read = examples(&open(&jsonl(dir.path(), &[text], OnBadExample::Stop)).unwrap());
-        let read: Vec<_> = read.iter().map(|row| (row.id.as_str(), row.answer.as_str())).collect();
+        let read: Vec<_> = read
+            .iter()
+            .map(|row| (row.id.as_str(), row.expect_answer().unwrap().text.as_str()))
+            .collect();
         assert_eq!(read, [("1", "no"), ("2", "3")]);
     }
     let wrapped = format!("{{\"data\": [{}]}}", rows.join(", "));

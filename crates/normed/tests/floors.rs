@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use source_tree::{SourceFile, SourceTree};
 
 /// Each floor, and those that it may name. `models` and `tuning` do not know each other.
-const FLOORS: [(&str, &str); 15] = [
+const FLOORS: [(&str, &str); 16] = [
     ("files", ""),
     ("pickle", ""),
     ("tensor", ""),
@@ -23,13 +23,14 @@ const FLOORS: [(&str, &str); 15] = [
     ("tuning", "tensor ops nn"),
     ("recipe", "files tensor hub data metrics models tuning"),
     ("train", "files tensor ops nn weights hub data metrics models tuning recipe plot"),
+    ("predict", "hub tensor weights data metrics models recipe train"),
     ("study", "files tensor weights data metrics tuning recipe train plot"),
 ];
 
 /// What a floor may name of another, where that is not everything.
 const ONLY: [(&str, &str, &[&str]); 2] = [
     ("data", "ops", &["IGNORE_INDEX"]),
-    ("metrics", "data", &["AnswerType", "read_objects", "text_of"]),
+    ("metrics", "data", &["Answer", "AnswerType", "read_objects", "text_of"]),
 ];
 
 /// Modules at the root of the library that every floor may name.

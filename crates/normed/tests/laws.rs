@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use normed::data::{AnswerType, Batch, Example, ImageSource, Images, PreparedExample, Split};
+use normed::data::{
+    Answer, AnswerType, Batch, Example, ImageSource, Images, PreparedExample, Split,
+};
 use normed::models::{self, LoadedModel, NormDtype};
 use normed::nn::Mode;
 use normed::recipe::TrainSpec;
@@ -83,8 +85,7 @@ fn prepared() -> PreparedExample {
         images: vec![ImageSource::File(PathBuf::new())],
         image_name: String::new(),
         question: String::new(),
-        answer: String::new(),
-        answer_type: AnswerType::Open,
+        answer: Some(Answer::new("", AnswerType::Open)),
         split: Split::Train,
         group: None,
         history: Vec::new(),
@@ -96,7 +97,7 @@ fn prepared() -> PreparedExample {
         images: Images::from_pixels(Tensor::zeros(&[0, 3, 0, 0])),
         question: Vec::new(),
         start: 0,
-        answer: Vec::new(),
+        answer: Some(Vec::new()),
         is_question_cut: false,
         is_answer_cut: false,
     }

@@ -128,7 +128,7 @@ fn an_image_takes_the_tokens_of_its_size() {
         }
         let (collator, example) = (loaded.collator(), questions(root).get(0).unwrap());
         let tokenized = collator.tokenize(&example).unwrap();
-        let words = tokenized.question.len() - 1 + tokenized.answer.len() + 1;
+        let words = tokenized.question.len() - 1 + tokenized.answer.unwrap().len() + 1;
         assert_eq!(collator.length(&example).unwrap(), words + tokens);
         let batch = collator.batch(&[collator.prepare(&example).unwrap()], 0);
         let mut g = Graph::inference(&loaded.params);
@@ -164,7 +164,7 @@ fn answers_do_not_depend_on_the_batch_but_on_the_template() {
         let together = answers(root, &loaded, &rule, 10);
         for (a, b) in together.iter().zip(answers(root, &loaded, &rule, 1)) {
             assert_eq!((&a.id, &a.prediction), (&b.id, &b.prediction), "{rule:?}");
-            assert!((a.nll - b.nll).abs() < 1e-4);
+            assert!((a.target.nll - b.target.nll).abs() < 1e-4);
         }
         assert_eq!(together, answers(root, &loaded, &rule, 10));
     }
@@ -186,15 +186,18 @@ fn answers_do_not_depend_on_the_batch_but_on_the_template() {
             log_softmax(row);
             -f64::from(row[label as usize])
         });
-        assert!((nll.sum::<f64>() - prediction.nll).abs() < 1e-4);
-        assert_eq!(prediction.num_target_tokens, prepared.answer.len() + 1);
+        assert!((nll.sum::<f64>() - prediction.target.nll).abs() < 1e-4);
+        assert_eq!(
+            prediction.target.num_target_tokens,
+            prepared.answer.as_ref().unwrap().len() + 1
+        );
     }
 
     let rule = GenerationConfig::default();
     let own = answers(root, &loaded, &rule, 10);
     for template in [TemplateName::MistralInstruct, TemplateName::VicunaV1, TemplateName::Simple] {
         let other = answers(root, &tuned(Some(template)), &rule, 10);
-        let same = own.iter().zip(&other).all(|(a, b)| a.nll == b.nll);
+        let same = own.iter().zip(&other).all(|(a, b)| a.target.nll == b.target.nll);
         // The default template of a Mistral.
         assert_eq!(same, template == TemplateName::MistralInstruct, "{template:?}");
     }
@@ -258,7 +261,7 @@ fn a_model_in_llavas_own_layout_is_quantized_in_it() {
     let own = models::load(&root.join("own"), None).unwrap();
     let likelihoods = |loaded: &LoadedModel| -> Vec<f64> {
         let rule = GenerationConfig { max_new_tokens: 2, ..GenerationConfig::default() };
-        answers(root, loaded, &rule, 10).iter().map(|p| p.nll).collect()
+        answers(root, loaded, &rule, 10).iter().map(|p| p.target.nll).collect()
     };
     let wanted = likelihoods(&own);
     for to in Quantization::ALL {

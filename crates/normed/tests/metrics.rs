@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use normed::data::AnswerType;
+use normed::data::Answer;
 use normed::metrics::{MajorityBaseline, compare, read_predictions, score};
 use serde_json::Value;
 
@@ -42,16 +42,15 @@ fn assert_agree(place: &str, found: &Value, want: &Value) {
 fn scores_equal_the_reference() {
     let predictions = read_predictions(&golden("first.jsonl")).expect("a golden file");
     let text = std::fs::read_to_string(golden("training.jsonl")).expect("a golden file");
-    let training: Vec<(String, AnswerType)> = text
+    let training: Vec<Answer> = text
         .lines()
         .map(|line| {
             let row: Value = serde_json::from_str(line).expect("valid JSON");
             let kind = serde_json::from_value(row["answer_type"].clone()).expect("a type");
-            (row["target"].as_str().expect("a text").to_owned(), kind)
+            Answer::new(row["target"].as_str().expect("a text"), kind)
         })
         .collect();
-    let constants =
-        MajorityBaseline::from_training(training.iter().map(|(text, kind)| (text.as_str(), *kind)));
+    let constants = MajorityBaseline::from_training(&training);
 
     for (part, constants) in
         [("with_training_constants", Some(&constants)), ("with_own_constants", None)]

@@ -52,7 +52,7 @@ fn rows_are_those_that_pyarrow_reads() {
     for (row, expected) in rows.iter().zip(&expected) {
         assert_eq!(row.split.name(), expected["split"]);
         assert_eq!(
-            (&row.question, &row.answer),
+            (&row.question, &row.expect_answer().unwrap().text),
             (&text(expected, "question"), &text(expected, "answer"))
         );
         let file = &pictures[expected["image"].as_str().unwrap()];
@@ -91,8 +91,8 @@ fn derived_answer_types_and_odd_rows_are_warned_about() {
     let opened = open(&spec(golden("parquet/vqa"))).unwrap();
     let closed: Vec<_> = examples(&opened)
         .iter()
-        .filter(|row| row.answer_type == AnswerType::Closed)
-        .map(|row| row.answer.clone())
+        .filter(|row| row.expect_answer().unwrap().answer_type == AnswerType::Closed)
+        .map(|row| row.expect_answer().unwrap().text.clone())
         .collect();
     assert_eq!(closed, ["yes", "No", "yes.", "no"]);
     for expected in [
@@ -115,7 +115,7 @@ fn types_groups_and_plain_bytes_are_read_where_they_are() {
     let opened = open(&spec(golden("parquet/typed"))).unwrap();
     let rows = examples(&opened);
     assert_eq!(rows.len(), 4);
-    assert!(rows.iter().all(|row| row.answer_type == AnswerType::Closed));
+    assert!(rows.iter().all(|row| row.expect_answer().unwrap().answer_type == AnswerType::Closed));
     assert_eq!(rows[2].split, Split::Validate);
     assert_eq!(rows[0].group.as_deref(), Some("train patient"));
     assert_eq!(rows[3].group, None);

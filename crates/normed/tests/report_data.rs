@@ -69,16 +69,16 @@ fn iu_xray_is_read_as_r2gen_has_it() {
     assert_eq!(splits, [Split::Train, Split::Train, Split::Validate, Split::Test]);
     let [first, ..] = &rows[..] else { panic!() };
     assert_eq!(
-        (first.id.as_str(), first.answer.as_str()),
+        (first.id.as_str(), first.expect_answer().unwrap().text.as_str()),
         ("CXR1", "the heart is normal . xxxx .")
     );
     let file = |view: usize| ImageSource::File(dir.path().join(format!("images/CXR1/{view}.png")));
     assert_eq!(first.images, [file(0), file(1)]);
     assert_eq!(
-        (first.question.as_str(), first.answer_type),
+        (first.question.as_str(), first.expect_answer().unwrap().answer_type),
         (Task::DEFAULT_REPORT_PROMPT, AnswerType::Report)
     );
-    assert_eq!(rows[1].answer, "clear .");
+    assert_eq!(rows[1].expect_answer().unwrap().text, "clear .");
 
     let root = Some(dir.path().to_owned());
     let mimic = open(&DataSpec::MimicCxr { root, on_bad_example: STOP }).unwrap();
@@ -148,7 +148,7 @@ fn open_i_is_read_from_its_two_tables() {
     assert_eq!(opened.skipped.len(), 1);
     assert!(opened.skipped[0].contains("csv:5: study 3 has no findings"), "{:?}", opened.skipped);
     let rows = examples(&opened);
-    assert_eq!(rows[0].answer, "The lungs are clear.\nNo XXXX.");
+    assert_eq!(rows[0].expect_answer().unwrap().text, "The lungs are clear.\nNo XXXX.");
     // Frontal views first.
     assert_eq!(rows[0].image_name, "1_front.png 1_lat.png");
     assert_eq!((rows[0].images.len(), rows[1].images.len()), (2, 1));
@@ -158,8 +158,11 @@ fn open_i_is_read_from_its_two_tables() {
         open(&DataSpec::OpenI { root: root.clone(), impression, split_seed, on_bad_example })
     };
     let rows = examples(&with(true, 0, OnBadExample::Skip).unwrap());
-    assert_eq!(rows[0].answer, "The lungs are clear.\nNo XXXX. Normal chest.");
-    assert_eq!(rows[1].answer, "Cardiomegaly.");
+    assert_eq!(
+        rows[0].expect_answer().unwrap().text,
+        "The lungs are clear.\nNo XXXX. Normal chest."
+    );
+    assert_eq!(rows[1].expect_answer().unwrap().text, "Cardiomegaly.");
     let text = with(false, 0, STOP).err().unwrap().to_string();
     assert!(text.contains("study 3 has no findings") && text.contains("on_bad_example"), "{text}");
 }
@@ -228,7 +231,10 @@ fn rows_of_reports_have_one_image_or_several() {
     let one = json!({ "id": 2, "image": "b.png", "report": "One." });
     let rows = examples(&open(&[both.clone(), one]).open().unwrap());
     assert_eq!((rows[0].images.len(), rows[1].images.len()), (2, 1));
-    assert_eq!((rows[0].answer.as_str(), rows[0].question.as_str()), ("Two XXXX.", "Report."));
+    assert_eq!(
+        (rows[0].expect_answer().unwrap().text.as_str(), rows[0].question.as_str()),
+        ("Two XXXX.", "Report.")
+    );
     assert_eq!((rows[0].split, rows[1].split), (Split::Train, Split::Test));
     assert_eq!(
         (rows[0].group.as_deref(), &rows[0].attributes["modality"]),
@@ -256,5 +262,8 @@ fn slake_s_templated_reports_are_read_real_data() {
     let data = real_data();
     let rows = examples(&reports_of(&data.join("slake/reports.jsonl")).open().unwrap());
     assert_eq!(rows.len(), 642);
-    assert!(rows.iter().all(|row| row.images.len() == 1 && !row.answer.is_empty()));
+    assert!(
+        rows.iter()
+            .all(|row| row.images.len() == 1 && !row.expect_answer().unwrap().text.is_empty())
+    );
 }

@@ -125,10 +125,15 @@ fn reports_that_are_too_long_are_truncated_and_counted() {
     let predictions =
         normed::metrics::read_predictions(&root.join("run/predictions.jsonl")).unwrap();
     // Losses are of whole reports, however many tokens may be generated.
-    assert!(predictions.iter().any(|p| p.target.split(' ').count() == 10));
+    assert!(predictions.iter().any(|p| p.target.text.split(' ').count() == 10));
     for p in predictions {
-        assert_eq!(p.num_target_tokens, p.target.split(' ').count() + 1, "{}", p.target);
-        assert!(!p.target_cut && p.prediction.split(' ').count() <= 6);
+        assert_eq!(
+            p.target.num_target_tokens,
+            p.target.text.split(' ').count() + 1,
+            "{}",
+            p.target.text
+        );
+        assert!(!p.target.target_cut && p.prediction.split(' ').count() <= 6);
     }
 }
 

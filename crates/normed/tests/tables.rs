@@ -59,7 +59,7 @@ fn levels(example: &Example) -> Vec<u8> {
 }
 
 fn answers(rows: &[Example]) -> Vec<&str> {
-    rows.iter().map(|row| row.answer.as_str()).collect()
+    rows.iter().map(|row| row.expect_answer().unwrap().text.as_str()).collect()
 }
 
 #[test]

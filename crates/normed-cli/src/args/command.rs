@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use normed::Range;
 
-use super::answers::{EvaluateArgs, PredictArgs};
+use super::answers::{AskArgs, EvaluateArgs, PredictArgs};
 use super::files::{ScoreArgs, SplitArgs};
 use super::hub::FetchArgs;
+use super::image::ShowArgs;
 use super::models::{ApplyDeltaArgs, DiffArgs, ExportArgs, InspectArgs, MergeArgs, QuantizeArgs};
 use super::train::{PlanArgs, StudyArgs, TrainArgs};
-use super::values::Overwrite;
+use super::values::{Overwrite, in_range};
+use crate::output::Verbosity;
 
 /// Fine-tune medical vision-language models by training their LayerNorms.
 #[derive(Parser)]
@@ -18,7 +21,7 @@ use super::values::Overwrite;
 #[command(after_help = "\
 A typical session:
   normed train recipe.toml                 fine-tune; results go to runs/recipe
-  normed predict --recipe recipe.toml --adapter runs/recipe/adapter --out answers.jsonl
+  normed ask --adapter runs/recipe --image chest.png --question 'is there an effusion?'
   normed COMMAND --help                    options and examples of a command
 
 Exit codes:
@@ -29,6 +32,45 @@ Exit codes:
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
+    /// Print only results, warnings and errors
+    #[arg(short, long, global = true, display_order = 900)]
+    pub quiet: bool,
+    /// Also print what was found and chosen: models, settings, threads
+    #[arg(short, long, global = true, conflicts_with = "quiet", display_order = 900)]
+    pub verbose: bool,
+    /// Number of threads [default: one for each core, or RAYON_NUM_THREADS]
+    #[arg(long, value_name = "N", global = true, display_order = 900, value_parser = in_range(THREADS))]
+    pub threads: Option<usize>,
+}
+
+/// The range of the number of threads.
+const THREADS: Range<usize> = Range::from_to(1, 1024);
+
+impl Args {
+    /// How much is printed, and in which form.
+    pub fn verbosity(&self) -> Verbosity {
+        let json = match &self.command {
+            Command::Train(args) | Command::Pretrain(args) => args.format.json,
+            Command::Ask(args) => args.format.json,
+            Command::Predict(args) => args.answers.format.json,
+            Command::Evaluate(args) => args.answers.format.json,
+            Command::Show(args) => args.json,
+            Command::Plan(args) => args.json,
+            Command::Inspect(args) => args.json,
+            Command::Fetch(args) => args.format.json,
+            Command::Score(args) => args.json,
+            Command::Diff(args) => args.json,
+            Command::Merge(args) => args.format.json,
+            Command::Quantize(args) => args.format.json,
+            Command::Study(_)
+            | Command::Split(_)
+            | Command::Export(_)
+            | Command::Completions(_)
+            | Command::Man(_)
+            | Command::ApplyDelta(_) => false,
+        };
+        Verbosity { quiet: self.quiet, verbose: self.verbose, json }
+    }
 }
 
 #[derive(Subcommand)]
@@ -39,18 +81,30 @@ Examples:
   normed train recipe.toml --set train.epochs=5 --output runs/five_epochs
   normed train recipe.toml --memory 6GiB --resume")]
     Train(TrainArgs),
+    /// Ask a model one question about an image, or for a report
+    #[command(after_help = "\
+Examples:
+  normed ask --adapter runs/recipe --image chest.dcm --question 'is there an effusion?'
+  normed ask --model org/name --image front.png --image side.png --task report --json")]
+    Ask(AskArgs),
     /// Answer questions, or write reports, and save them to a file
     #[command(after_help = "\
 Examples:
-  normed predict --recipe recipe.toml --adapter runs/recipe/adapter --out answers.jsonl
+  normed predict --recipe recipe.toml --adapter runs/recipe --out answers.jsonl
   normed predict --model org/name --data questions.jsonl --out answers.jsonl --num-beams 3")]
     Predict(PredictArgs),
     /// Answer questions, or write reports, and score them
     #[command(after_help = "\
 Examples:
-  normed evaluate --recipe recipe.toml --adapter runs/recipe/adapter --blind
+  normed evaluate --recipe recipe.toml --adapter runs/recipe --blind
   normed evaluate --model org/name --data studies.jsonl --task report --json")]
     Evaluate(EvaluateArgs),
+    /// Show an image as a model sees it: decoded, windowed, turned upright, resized and cropped
+    #[command(after_help = "\
+Examples:
+  normed show chest.dcm --model runs/recipe --out view.png
+  normed show brain.nii.gz --axis sagittal --slice 90 --window percentiles --out view.png")]
+    Show(ShowArgs),
     /// Compare methods, models and data sets: run the parts of a study that are not done yet, then write
     /// its report
     #[command(after_help = "\
@@ -103,8 +157,8 @@ Examples:
     /// Merge an adapter into its base model
     #[command(after_help = "\
 Examples:
-  normed merge models/base runs/recipe/adapter models/merged
-  normed merge org/name runs/recipe/adapter models/merged --norm-dtype base")]
+  normed merge models/base runs/recipe models/merged
+  normed merge org/name runs/recipe models/merged --norm-dtype base")]
     Merge(MergeArgs),
     /// Save a copy of a model with its linear layers quantized to 8 or 4 bits
     #[command(after_help = "\
@@ -167,6 +221,11 @@ mod tests {
             "normed predict --model m --adapter a --data d.jsonl --image-root i --split test \
              --max-new-tokens 3 --num-beams 3 --out p.jsonl",
             "normed evaluate --model m --data d.jsonl --blind --json --precision bf16",
+            "normed ask --adapter r --image a --image b --question q --json --window -600,1500",
+            "normed ask --model m --adapter r --image a --task report --frame 3 --axis coronal --slice middle",
+            "normed predict --adapter r --data -",
+            "normed show i.dcm --recipe r.toml --set image_size=224 --window range --out v.png --json",
+            "normed show i.dcm --model m --frame 2 --out v.png --force",
             "normed evaluate --recipe r.toml --split val --set data.root=x",
             "normed predict --model m --data d.jsonl --temperature 0.2 --top-p 0.7 --seed 3 --out p",
             "normed inspect m --method layer_norm --json --template chat",
@@ -214,6 +273,11 @@ mod tests {
             "normed predict --model m --data d --out p --batch-size 576460752303423488",
             "normed predict --model m --data d --out p --temperature -1",
             "normed predict --model m --data d --out p --top-p 0",
+            "normed ask --image a --question q",
+            "normed ask --model m --question q",
+            "normed ask --model m --image a --question q --window 40,0",
+            "normed ask --model m --image a --question q --window 40",
+            "normed ask --model m --image a --question q --axis left",
             "normed evaluate --recipe r --image-root i",
             "normed evaluate --recipe r --task report",
             "normed predict --model m --data d --out p --repetition-penalty 0",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values::Verbosity;
+use super::values::EventFormat;
 
 #[derive(clap::Args)]
 pub struct FetchArgs {
@@ -25,5 +25,5 @@ pub struct FetchArgs {
     #[arg(long, requires = "output")]
     pub force: bool,
     #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub format: EventFormat,
 }

@@ -4,16 +4,19 @@ mod answers;
 mod command;
 mod files;
 mod hub;
+mod image;
+mod model_choice;
 mod models;
 mod train;
 mod values;
 
-pub use answers::{AnswerArgs, EvaluateArgs, PredictArgs, TaskName};
+pub use answers::{AnswerArgs, AskArgs, EvaluateArgs, PredictArgs, TaskName};
 pub use command::{Args, Command, CompletionsArgs, ManArgs};
 pub use files::{ExportTo, Protocols, ScoreArgs, SplitArgs, SplitBy};
 pub use hub::FetchArgs;
+pub use image::ShowArgs;
+pub use model_choice::{GenerationArgs, ImageArgs, ModelChoice};
 pub use models::{
     ApplyDeltaArgs, DiffArgs, ExportArgs, ExportFormat, InspectArgs, MergeArgs, QuantizeArgs,
 };
 pub use train::{PlanArgs, StudyArgs, TrainArgs};
-pub use values::Verbosity;

@@ -8,11 +8,13 @@ use normed::models::NormDtype;
 use normed::tensor::{Precision, Quantization};
 use normed::tuning::Method;
 
-use super::values::{Overwrite, Verbosity, method, norm_dtype, precision, quantization, template};
+use super::values::{
+    EventFormat, Overwrite, method, norm_dtype, precision, quantization, template,
+};
 
 #[derive(clap::Args)]
 pub struct InspectArgs {
-    /// Model folder (config.json is enough), or the ORG/NAME of a fetched model
+    /// Model folder (config.json is enough), run folder with a model, or the ORG/NAME of a fetched model
     pub model: PathBuf,
     /// Show an example prompt in this template, instead of the checkpoint's
     #[arg(long, value_name = "NAME", value_parser = template())]
@@ -48,7 +50,7 @@ pub struct MergeArgs {
     /// Base model folder, or the ORG/NAME of a fetched model
     #[arg(value_name = "MODEL")]
     pub base: PathBuf,
-    /// Adapter folder, e.g. runs/my/adapter
+    /// Run folder, e.g. runs/my, or adapter folder
     pub adapter: PathBuf,
     /// Output folder for the merged model
     pub out: PathBuf,
@@ -61,12 +63,12 @@ pub struct MergeArgs {
     #[command(flatten)]
     pub overwrite: Overwrite,
     #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub format: EventFormat,
 }
 
 #[derive(clap::Args)]
 pub struct QuantizeArgs {
-    /// Model folder, or the ORG/NAME of a fetched model
+    /// Model folder, run folder with a model, or the ORG/NAME of a fetched model
     pub model: PathBuf,
     /// Number format of the linear layers: nf4 (4 bits) or int8 (8 bits)
     #[arg(long, value_name = "FORMAT", value_parser = quantization())]
@@ -77,7 +79,7 @@ pub struct QuantizeArgs {
     #[command(flatten)]
     pub overwrite: Overwrite,
     #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub format: EventFormat,
 }
 
 #[derive(clap::Args)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use normed::recipe::ByteSize;
 use normed::study::Shard;
 
-use super::values::{Verbosity, byte_size};
+use super::values::{EventFormat, byte_size};
 
 #[derive(clap::Args)]
 pub struct TrainArgs {
@@ -39,7 +39,7 @@ pub struct TrainArgs {
     #[arg(long, requires = "find_lr")]
     pub force: bool,
     #[command(flatten)]
-    pub verbosity: Verbosity,
+    pub format: EventFormat,
 }
 
 #[derive(clap::Args)]
@@ -72,7 +72,4 @@ pub struct StudyArgs {
     /// Show the planned runs with memory and time, then exit
     #[arg(long)]
     pub dry_run: bool,
-    /// Print only warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
 }

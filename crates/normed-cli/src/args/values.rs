@@ -4,19 +4,16 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use normed::Range;
-use normed::data::{Split, TemplateName};
+use normed::data::{Axis, SliceIndex, Split, TemplateName, Window};
 use normed::models::NormDtype;
 use normed::recipe::ByteSize;
 use normed::tensor::{Precision, Quantization};
 use normed::tuning::{Method, methods};
 
-/// How much a command prints.
+/// The form in which a command prints.
 #[derive(clap::Args, Clone, Copy, Default)]
-pub struct Verbosity {
-    /// Print only warnings and errors
-    #[arg(long)]
-    pub quiet: bool,
-    /// Print progress and results as JSON, one event per line
+pub struct EventFormat {
+    /// Print progress, warnings and results as JSON, one event per line
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
 }
@@ -48,6 +45,40 @@ pub fn split(name: &str) -> Result<Split, String> {
 /// Parses `6GiB`.
 pub fn byte_size(text: &str) -> Result<ByteSize, String> {
     text.parse()
+}
+
+/// Parses the name of a window, or `CENTER,WIDTH`.
+pub fn window(text: &str) -> Result<Window, String> {
+    if let Some((_, window)) = Window::NAMED.iter().find(|(name, _)| *name == text) {
+        return Ok(*window);
+    }
+    let number = |text: &str| text.trim().parse().ok().filter(|x: &f32| x.is_finite());
+    let numbers = text.split_once(',').map(|(center, width)| (number(center), number(width)));
+    match numbers {
+        Some((Some(center), Some(width))) if Window::WIDTH.contains(width) => {
+            Ok(Window::At { center, width })
+        }
+        Some((Some(_), Some(_))) => Err(format!("the width must be a number {}", Window::WIDTH)),
+        _ => {
+            let names = Window::NAMED.map(|(name, _)| name).join(", ");
+            Err(format!("must be {names}, or a center and a width such as 40,400"))
+        }
+    }
+}
+
+/// Parses `middle`, or the number of a frame or a slice.
+pub fn slice_index(text: &str) -> Result<SliceIndex, String> {
+    match text {
+        "middle" => Ok(SliceIndex::Middle),
+        number => in_range(SliceIndex::NUMBERS)(number)
+            .map(SliceIndex::At)
+            .map_err(|cause| format!("{cause}, or middle")),
+    }
+}
+
+/// Parses the name of a plane.
+pub fn axis() -> impl TypedValueParser<Value = Axis> {
+    one_of(Axis::ALL.to_vec(), Axis::name)
 }
 
 /// Parses the name of a tuning method.

@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use normed::files::{Inputs, write_atomically};
 use normed::plot::{Panel, PanelGrid};
+use normed::predict::ModelLocation;
 use normed::tensor::{NormPosition, ParamKind, Tower};
 use normed::tuning::{ModelDiff, NormChange};
+use normed::weights::LoadedAdapter;
 use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::DiffArgs;
-use crate::format::{columns, grouped, surviving};
-use crate::output::{print_about, print_out};
+use crate::format::{grouped, surviving, table};
+use crate::output::{print_about, print_out, print_warning};
 use crate::outputs::add_model;
-use crate::tuned::ModelLocation;
 
 /// How many norms the table lists.
 const LISTED: usize = 12;
@@ -41,8 +42,8 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
             (loaded.params, loaded.content_hash)
         }
     };
-    first.adapt(&mut a.params, &a.content_hash)?;
-    second.adapt(&mut b, &hash)?;
+    print_warnings(first.adapt(&mut a.params, &a.content_hash)?);
+    print_warnings(second.adapt(&mut b, &hash)?);
     let found = ModelDiff::between(&a.params, &b)?;
     if let Some(path) = &args.svg {
         let title =
@@ -68,6 +69,12 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the warnings about an adapter.
+fn print_warnings(read: Option<LoadedAdapter>) {
+    let warnings = read.into_iter().flat_map(|read| read.warnings);
+    warnings.for_each(|warning| print_warning(warning));
+}
+
 /// How many values differ; of an adapter, how many would still differ once it is merged.
 fn changed_values(found: &ModelDiff, has_adapter: bool) -> String {
     match found.values.changed {
@@ -82,8 +89,7 @@ fn changed_values(found: &ModelDiff, has_adapter: bool) -> String {
 
 /// Tables of the changes by tower, norm and term, and of the largest changes.
 fn as_text(found: &ModelDiff) -> String {
-    let row = |cells: [&str; 7]| cells.map(str::to_owned).to_vec();
-    let mut rows = vec![row([
+    let head = [
         "tower",
         "norm",
         "parameter",
@@ -91,7 +97,8 @@ fn as_text(found: &ModelDiff) -> String {
         "mean change",
         "largest change",
         "largest absolute",
-    ])];
+    ];
+    let mut rows = Vec::new();
     for (tower, place, term) in kinds() {
         let here: Vec<_> = select(&found.norms, tower, place, term).collect();
         if here.is_empty() {
@@ -111,19 +118,17 @@ fn as_text(found: &ModelDiff) -> String {
             format!("{:.2e}", here.iter().map(|m| m.max).fold(0.0, f64::max)),
         ]);
     }
-    let mut text = columns(&rows, 3);
+    let mut text = table(&head, &rows, 3, 3);
     let mut most: Vec<_> = found.norms.iter().filter(|m| m.distance > 0.0).collect();
     most.sort_by(|a, b| b.relative.unwrap_or(0.0).total_cmp(&a.relative.unwrap_or(0.0)));
     if most.is_empty() {
         text.push_str("\n\nno norm changed");
     } else {
         let line =
-            |m: &&NormChange| vec![percent(m.relative), format!("{:.2e}", m.max), m.name.clone()];
-        let mut rows =
-            vec![vec!["change".to_owned(), "largest absolute".to_owned(), "norm".to_owned()]];
-        rows.extend(most.iter().take(LISTED).map(line));
+            |m: &&NormChange| vec![m.name.clone(), percent(m.relative), format!("{:.2e}", m.max)];
+        let rows: Vec<_> = most.iter().take(LISTED).map(line).collect();
         text.push_str("\n\nlargest changes, relative to the norm's weights\n");
-        text.push_str(&columns(&rows, 0));
+        text.push_str(&table(&["norm", "change", "largest absolute"], &rows, 1, 1));
     }
     if !found.others.is_empty() {
         text.push_str(&format!("\n\n{} other tensors differ as well:", found.others.len()));

@@ -7,15 +7,16 @@ use normed::metrics::{score, write_predictions};
 use normed::{Error, Result};
 use serde_json::json;
 
-use crate::answers::{Answers, OutputFiles};
+use crate::answers::{Answers, OutputFiles, Purpose};
 use crate::args::EvaluateArgs;
 use crate::format;
-use crate::output::{print_about, print_out};
+use crate::output::{print_about, print_out, reserve_for};
 use crate::outputs::blind_path;
 
 /// Answers questions and prints the scores of the answers.
 pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
-    let answers = Answers::open(&args.answers, &output_files(args)?)?;
+    args.out.iter().for_each(|out| reserve_for(out));
+    let answers = Answers::open(&args.answers, &output_files(args)?, Purpose::Score)?;
     let predictions = answers.predict()?;
     let blind = args.blind.then(|| answers.predict_blind()).transpose()?;
     if let Some(out) = &args.out {
@@ -28,7 +29,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     let constants = answers.constants.as_ref();
     let scores = score(&predictions, constants);
     let blind = blind.map(|blind| score(&blind, constants));
-    let text = if args.answers.verbosity.json {
+    let text = if args.answers.format.json {
         json!({ "scores": scores, "blind": blind }).to_string()
     } else {
         let others: Vec<_> = blind.iter().map(|blind| ("image-shuffled", blind)).collect();

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use normed::files::{CONFIG_LIMIT, Inputs, read_text};
 use normed::hub::shared_name;
+use normed::predict::ModelLocation;
 use normed::tensor::Precision;
 use normed::weights::{AdapterCard, save_adapter, write_safetensors};
 use normed::{Error, Result};
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::format::grouped;
-use crate::output::print_about;
+use crate::output::{print_done, print_warning};
 use crate::outputs::{OutputDirectory, add_model};
-use crate::tuned::ModelLocation;
 
 /// Writes trained weights in another format.
 pub fn export(args: &ExportArgs) -> Result<ExitCode> {
@@ -37,7 +37,9 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
         ExportFormat::Peft => Some(OutputDirectory::start(&args.out, force, &inputs)?),
     };
     let mut loaded = location.open_base()?;
-    let set = location.adapt(&mut loaded.params, &loaded.content_hash)?;
+    let read = location.adapt(&mut loaded.params, &loaded.content_hash)?;
+    let (set, warnings) = read.map(|read| (read.set, read.warnings)).unwrap_or_default();
+    warnings.iter().for_each(print_warning);
     let base = shared_name(&location.base);
     match directory {
         None => {
@@ -74,6 +76,6 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
     let elements: usize = set.iter().map(|&id| loaded.params.get(id).len()).sum();
     let (tensors, elements, out) = (set.len(), grouped(elements), args.out.display());
     let text = format_args!("{tensors} tensors with {elements} parameters are in {out}");
-    print_about(&args.out, text);
+    print_done(&args.out, text);
     Ok(ExitCode::SUCCESS)
 }

@@ -10,10 +10,10 @@ use normed::hub::{
 };
 use serde_json::json;
 
-use crate::args::{FetchArgs, Verbosity};
+use crate::args::FetchArgs;
 use crate::format::{bytes, columns, duration, grouped, quoted};
 use crate::interrupt;
-use crate::output::{print_err, print_out};
+use crate::output::{print_err, print_out, print_warning, verbosity};
 use crate::progress::bytes_bar;
 
 /// Fetches a model or a data set.
@@ -27,16 +27,16 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
         stop: interrupt::flag("stopping; press Ctrl-C again to abort at once")?,
         ..FetchOptions::new(kind, args.name.parse()?)
     };
-    let mut progress = Progress { verbosity: args.verbosity, bar: ProgressBar::hidden(), done: 0 };
+    let mut progress = Progress { bar: ProgressBar::hidden(), done: 0 };
     let fetched = hub::fetch(&Settings::from_env()?, &options, &mut |event| progress.show(event));
     progress.bar.finish_and_clear();
     let Some(fetched) = fetched? else {
         print_err("stopped; the same command continues from here");
         return Ok(ExitCode::from(interrupt::STOPPED));
     };
-    if args.verbosity.json {
+    if args.format.json {
         print_out(json!({ "event": "fetched", "fetched": fetched }));
-    } else if args.verbosity.quiet {
+    } else if verbosity().quiet {
         print_out(fetched.directory.display());
     } else {
         print_out(summary(&fetched));
@@ -48,7 +48,6 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
 
 /// Shows the events of a fetch.
 struct Progress {
-    verbosity: Verbosity,
     bar: ProgressBar,
     /// Bytes of files that are finished.
     done: u64,
@@ -56,7 +55,7 @@ struct Progress {
 
 impl Progress {
     fn show(&mut self, event: &Event) {
-        if self.verbosity.json {
+        if verbosity().json {
             // There can be millions of pieces.
             if !matches!(event, Event::Received { .. }) {
                 print_out(json!(event));
@@ -65,7 +64,7 @@ impl Progress {
         }
         match event {
             Event::Listed { files, .. } => {
-                if !self.verbosity.quiet {
+                if !verbosity().quiet {
                     print_out(listing(event));
                     self.bar = bytes_bar(total(files));
                 }
@@ -88,7 +87,7 @@ impl Progress {
                 if *was_here {
                     self.bar.reset_eta();
                 }
-                if self.bar.is_hidden() && !self.verbosity.quiet {
+                if self.bar.is_hidden() && !verbosity().quiet {
                     let how = match (was_here, checked) {
                         (true, true) => "already here, checksum verified",
                         (true, false) => "already here",
@@ -112,7 +111,7 @@ impl Progress {
     }
 
     fn warn(&self, text: &str) {
-        self.bar.suspend(|| print_err(format_args!("warning: {text}")));
+        self.bar.suspend(|| print_warning(text));
     }
 }
 

@@ -5,19 +5,20 @@ use std::process::ExitCode;
 
 use normed::Result;
 use normed::data::{IMAGE_TOKEN, PromptRule, TextRule};
-use normed::hub;
 use normed::models::{self, Layout, LoadOverrides, ModelDeclaration};
+use normed::predict::find_base;
 use normed::recipe::parse_tuning;
 use normed::tuning::{NormCandidates, ParameterTable, Selection, Tuning};
 use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
-use crate::format::{columns, grouped, percent};
-use crate::output::print_out;
+use crate::format::{grouped, percent, table};
+use crate::output::{print_detail, print_out};
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
-    let dir = hub::resolve_path(&args.model, hub::RepoKind::Model)?;
+    let dir = find_base(&args.model)?;
+    print_detail("model", dir.display());
     let mut model = models::declare_model(
         &dir,
         LoadOverrides { template: args.template, ..LoadOverrides::default() },
@@ -124,7 +125,7 @@ fn as_text(
 }
 
 /// Parameters by tower and role; with how many are trained, if a method is given.
-fn parameter_table(table: &ParameterTable, has_method: bool) -> String {
+fn parameter_table(parameters: &ParameterTable, has_method: bool) -> String {
     let line = |tower: &str, role: &str, parameters, trained, part| {
         let mut cells = vec![tower.to_owned(), role.to_owned(), grouped(parameters)];
         if has_method {
@@ -132,16 +133,17 @@ fn parameter_table(table: &ParameterTable, has_method: bool) -> String {
         }
         cells
     };
-    let mut rows = vec![vec!["tower".to_owned(), "role".to_owned(), "parameters".to_owned()]];
+    let mut head = vec!["tower", "role", "parameters"];
     if has_method {
-        rows[0].extend(["trained".to_owned(), String::new()]);
+        head.extend(["trained", ""]);
     }
-    for row in &table.rows {
+    let mut rows = Vec::new();
+    for row in &parameters.rows {
         let (tower, role) = (row.tower.name(), row.role.name());
         rows.push(line(tower, role, row.parameters, row.trained, row.percent));
     }
-    rows.push(line("total", "", table.parameters, table.trained, table.percent));
-    columns(&rows, 2)
+    rows.push(line("total", "", parameters.parameters, parameters.trained, parameters.percent));
+    table(&head, &rows, 2, 2)
 }
 
 /// An example prompt as JSON. The token id -1 stands for an image, which takes `image_tokens` positions.

@@ -7,8 +7,8 @@ use normed::recipe::Recipe;
 use normed::train::{BatchSetting, CostEstimate, MemoryNeeds, Plan};
 
 use crate::args::PlanArgs;
-use crate::format::{bytes, columns, duration, grouped, percent, scaled};
-use crate::output::{print_err, print_out};
+use crate::format::{bytes, columns, duration, grouped, percent, scaled, table};
+use crate::output::{print_out, print_warning};
 
 /// Prints the memory and time of a run for every batch size and recomputation setting. If none of them fits
 /// the memory limit, that is an error.
@@ -18,7 +18,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
         (recipe.memory, recipe.planned_for) = (Some(memory), None);
     }
     let plan = normed::train::plan(&recipe)?;
-    plan.warnings.iter().for_each(|warning| print_err(format_args!("warning: {warning}")));
+    plan.warnings.iter().for_each(print_warning);
     match args.json {
         true => print_out(serde_json::json!(plan)),
         false => print_out(as_text(&plan)),
@@ -49,7 +49,7 @@ fn as_text(plan: &Plan) -> String {
     if let Some(chosen) = plan.chosen {
         text += &format!("\n\n{}", details(&plan.estimates[chosen]));
     }
-    format!("{text}\n\n{}", table(plan))
+    format!("{text}\n\n{}", settings(plan))
 }
 
 /// The memory and work of the chosen setting.
@@ -76,7 +76,7 @@ fn details(estimate: &CostEstimate) -> String {
 }
 
 /// All settings; the chosen one has a star.
-fn table(plan: &Plan) -> String {
+fn settings(plan: &Plan) -> String {
     let head = [
         "",
         "recompute",
@@ -87,7 +87,7 @@ fn table(plan: &Plan) -> String {
         "step time",
         "run time",
     ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut rows = Vec::new();
     for (i, estimate) in plan.estimates.iter().enumerate() {
         let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
         rows.push(vec![
@@ -101,5 +101,5 @@ fn table(plan: &Plan) -> String {
             estimate.run_seconds.map_or_else(|| "-".to_owned(), duration),
         ]);
     }
-    columns(&rows, 2)
+    table(&head, &rows, 2, 3)
 }

@@ -1,25 +1,48 @@
 //! `normed predict`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use normed::Result;
 use normed::metrics::write_predictions;
+use normed::{Error, Result};
 use serde_json::json;
 
-use crate::answers::{Answers, OutputFiles};
+use crate::answers::{Answers, OutputFiles, Purpose};
 use crate::args::PredictArgs;
-use crate::output::print_about;
+use crate::output::{print_done, print_event, reserve_for};
+use crate::stream;
 
 /// Answers questions and writes the answers to a file.
 pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
-    let outputs = OutputFiles { paths: vec![args.out.clone()], overwrite: args.overwrite.force };
-    let predictions = Answers::open(&args.answers, &outputs)?.predict()?;
-    write_predictions(&args.out, &predictions)?;
-    let (n, out, verbosity) = (predictions.len(), args.out.display(), args.answers.verbosity);
-    if verbosity.json {
-        print_about(&args.out, json!({ "predictions": n, "out": args.out }));
-    } else if !verbosity.quiet {
-        print_about(&args.out, format_args!("{n} answers are in {out}"));
+    let out = args.out.as_ref().ok_or_else(|| {
+        Error::invalid("--out", "is missing").with_remedy("name the file for the answers")
+    })?;
+    if args.answers.data.as_deref().is_some_and(is_dash) {
+        if !is_dash(out) {
+            let cause =
+                "is a file, and the answers to rows of standard input go to standard output";
+            return Err(
+                Error::invalid("--out", cause).with_remedy("redirect it: normed ... > FILE")
+            );
+        }
+        return stream::answer(&args.answers);
+    }
+    let out = match is_dash(out) {
+        true => PathBuf::from("/dev/stdout"),
+        false => out.clone(),
+    };
+    reserve_for(&out);
+    let outputs = OutputFiles { paths: vec![out.clone()], overwrite: args.overwrite.force };
+    let predictions = Answers::open(&args.answers, &outputs, Purpose::Ask)?.ask()?;
+    write_predictions(&out, &predictions)?;
+    let n = predictions.len();
+    match args.answers.format.json {
+        true => print_event(json!({ "predictions": n, "out": out })),
+        false => print_done(&out, format_args!("{n} answers are in {}", out.display())),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }

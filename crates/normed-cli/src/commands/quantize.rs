@@ -5,38 +5,40 @@ use std::process::ExitCode;
 
 use normed::files::Inputs;
 use normed::models::{self, QuantizedModel};
+use normed::predict::find_base;
 use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::QuantizeArgs;
 use crate::format::grouped;
-use crate::output::print_out;
+use crate::output::{print_out, shows_progress};
 use crate::outputs::{OutputDirectory, add_model};
 use crate::progress::counting_bar;
 
 /// Writes a quantized copy of a model.
 pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
+    let model = find_base(&args.model)?;
     let output = match &args.output {
         Some(output) => output.clone(),
         None => default_output(&args.model, args.to.name())?,
     };
     let mut inputs = Inputs::default();
-    add_model(&mut inputs, "the model", &args.model);
+    add_model(&mut inputs, "the model", &model);
     let directory = OutputDirectory::start(&output, args.overwrite.force, &inputs)?;
-    let bar = counting_bar(1, "quantizing", args.verbosity);
-    let made = models::quantize(&args.model, args.to, directory.path(), &mut |done, of| {
+    let bar = counting_bar(1, "quantizing");
+    let made = models::quantize(&model, args.to, directory.path(), &mut |done, of| {
         bar.set_length(of as u64);
         bar.set_position(done as u64);
     })?;
     directory.commit()?;
     bar.finish_and_clear();
     let QuantizedModel { matrices, before, after, .. } = made;
-    if args.verbosity.json {
+    if args.format.json {
         print_out(json!({
             "output": output, "to": args.to, "matrices": matrices,
             "bytes_before": before, "bytes_after": after,
         }));
-    } else if !args.verbosity.quiet {
+    } else if shows_progress() {
         let megabytes = |bytes: usize| grouped(bytes.div_ceil(1_000_000));
         print_out(format_args!(
             "{matrices} matrices are {}: {} MB instead of {} MB; the model is in {}",

@@ -12,8 +12,8 @@ use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::{ExportTo, Protocols, ScoreArgs};
-use crate::format::{self, columns, grouped};
-use crate::output::{print_about, print_out};
+use crate::format::{self, grouped, table};
+use crate::output::{print_done, print_out};
 
 /// Scores the answers or reports of a file.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
@@ -38,15 +38,14 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
         }));
         return Ok(ExitCode::SUCCESS);
     }
-    print_out(table(&scores));
+    print_out(protocols_table(&scores));
     if let Some(found) = &calibration {
-        let names = head(&["calibration", "score", "95 % interval", "majority answer", "n"]);
-        let rows: Vec<_> = [names].into_iter().chain(format::calibration(found, 0)).collect();
-        print_out(format_args!("\n{}", columns(&rows, 1)));
+        let head = ["calibration", "score", "95 % interval", "majority answer", "n"];
+        print_out(format_args!("\n{}", table(&head, &format::calibration(found, 0), 1, 1)));
     }
     for group in &groups {
         print_out(format_args!("\n{} {}: {}", group.by, group.value, grouped(group.n)));
-        print_out(table(&group.scores));
+        print_out(protocols_table(&group.scores));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -68,14 +67,14 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
         print_out(json!({ "protocol": "coco", "n": n, "clusters": clusters, "scores": scores }));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![head(&["metric", "score", "95 % interval"])];
+    let mut rows = Vec::new();
     for (metric, score) in &scores.scores {
         // CIDEr is not a fraction of 1.
         let times = if *metric == CaptionMetric::Cider { 1.0 } else { 100.0 };
         let (value, interval) = (number(times * score.value), between(score.interval, times));
         rows.push(vec![metric.name().to_owned(), value, interval]);
     }
-    print_out(columns(&rows, 1));
+    print_out(table(&["metric", "score", "95 % interval"], &rows, 1, 1));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,12 +93,12 @@ fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
     }
     write_atomically(out, |file| file.write_all(lines.as_bytes()))?;
     let n = grouped(captions.len());
-    print_about(out, format_args!("{n} reports for RadEval are in {}", out.display()));
+    print_done(out, format_args!("{n} reports for RadEval are in {}", out.display()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(scores: &[ProtocolScores]) -> String {
-    let mut rows = vec![head(&[
+fn protocols_table(scores: &[ProtocolScores]) -> String {
+    let head = [
         "protocol",
         "metric",
         "score",
@@ -107,7 +106,8 @@ fn table(scores: &[ProtocolScores]) -> String {
         "majority answer",
         "reference answers",
         "n",
-    ])];
+    ];
+    let mut rows = Vec::new();
     for of in scores {
         rows.extend(of.scores.iter().map(|score| {
             vec![
@@ -121,11 +121,7 @@ fn table(scores: &[ProtocolScores]) -> String {
             ]
         }));
     }
-    columns(&rows, 2)
-}
-
-fn head(names: &[&str]) -> Vec<String> {
-    names.iter().map(ToString::to_string).collect()
+    table(&head, &rows, 2, 2)
 }
 
 fn number(value: f64) -> String {

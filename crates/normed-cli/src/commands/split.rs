@@ -6,9 +6,9 @@ use normed::Result;
 use normed::data::{JoinedNames, SplitAssignment, SplitRows, SplitRule};
 use normed::files::{Inputs, write_atomically};
 
-use crate::args::{SplitArgs, SplitBy, Verbosity};
+use crate::args::{SplitArgs, SplitBy};
 use crate::format::grouped;
-use crate::output::{print_about, print_err};
+use crate::output::{print_done, print_warning};
 use crate::progress::counting_bar;
 
 /// Divides the rows of a file into train, validation and test splits.
@@ -26,7 +26,7 @@ pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     rows.image_files().for_each(|path| inputs.add("an image of the data", &path));
     inputs.check_file(&args.out, args.overwrite.force)?;
     let images = rows.image_files().count();
-    let bar = counting_bar(images, "comparing images", Verbosity::default());
+    let bar = counting_bar(images, "comparing images");
     let SplitAssignment { lines, sizes, joined } = rows.assign(&rule, &|| bar.inc(1))?;
     bar.finish_and_clear();
     write_atomically(&args.out, |out| out.write_all(lines.as_bytes()))?;
@@ -37,7 +37,7 @@ pub fn split(args: &SplitArgs) -> Result<ExitCode> {
     for size in sizes {
         let (name, rows) = (size.split.name(), grouped(size.rows));
         let clusters = grouped(size.clusters);
-        print_about(&args.out, format_args!("{name:<8}  {rows} rows from {clusters} {sets}"));
+        print_done(&args.out, format_args!("{name:<8}  {rows} rows from {clusters} {sets}"));
     }
     show(&joined, args);
     Ok(ExitCode::SUCCESS)
@@ -53,12 +53,12 @@ fn show(joined: &JoinedNames, args: &SplitArgs) {
     ] {
         if let Some((name, first)) = pairs.first() {
             let n = grouped(pairs.len());
-            print_about(&args.out, format_args!("joined    {n} {what} ({name} and {first})"));
+            print_done(&args.out, format_args!("joined    {n} {what} ({name} and {first})"));
         }
     }
     if let Some(first) = unread.first() {
-        print_err(format_args!(
-            "warning: {} images could not be read ({first}), so that only their paths were compared",
+        print_warning(format_args!(
+            "{} images could not be read ({first}), so that only their paths were compared",
             grouped(unread.len())
         ));
     }

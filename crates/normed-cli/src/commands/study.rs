@@ -16,9 +16,9 @@ use normed::train::{is_running, read_outcome};
 use normed::{Error, Result};
 
 use crate::args::StudyArgs;
-use crate::format::{bytes, columns, duration, grouped};
+use crate::format::{bytes, duration, grouped, table};
 use crate::interrupt;
-use crate::output::{print_err, print_out};
+use crate::output::{print_err, print_out, verbosity};
 
 /// Runs the parts of a study that are not done, then writes its report.
 pub fn study(args: &StudyArgs) -> Result<ExitCode> {
@@ -37,7 +37,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
         &stop,
         &|task| execute(&program, threads, &stop, task),
         &|event| {
-            if !args.quiet {
+            if !verbosity().quiet {
                 show(&event)
             }
         },
@@ -49,7 +49,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     match Results::read(&study)? {
         Some(results) => {
             let report = study::write_report(&results, threads)?;
-            if !args.quiet {
+            if !verbosity().quiet {
                 print_out(format_args!("report: {}", report.display()));
             }
         }
@@ -198,7 +198,7 @@ fn done(task: &Task) -> String {
 fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
     let head =
         ["", "trained", "learning-rate runs", "runs", "tests on other data", "peak memory", "time"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mut rows = Vec::new();
     let unknown = || "-".to_owned();
     for one in estimates {
         rows.push(vec![
@@ -220,7 +220,7 @@ fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
     format!(
         "{}\n\n{} runs and {} tests on other data sets: {time} on all threads, tests not counted; {} at a \
          time; results go to {}",
-        columns(&rows, 1),
+        table(&head, &rows, 1, 1),
         sum(|one| one.selection_runs + one.reported_runs),
         sum(|one| one.evaluations),
         study.jobs,

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::TrainArgs;
 use crate::format::quoted;
 use crate::interrupt;
-use crate::output::{print_err, print_out};
+use crate::output::{print_detail, print_err, print_out};
 use crate::progress::Progress;
 
 /// Trains a model as described in a recipe.
@@ -48,12 +48,15 @@ fn run_recipe(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<Exi
     if let Some(memory) = args.memory {
         (recipe.memory, recipe.planned_for) = (Some(memory), None);
     }
+    print_detail("recipe", args.recipe.display());
+    print_detail("output", recipe.output.display());
+    print_detail("precision", recipe.precision.name());
     if args.find_lr {
         return suggest_rate(&recipe, args);
     }
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };
-    let mut progress = Progress::new(args.verbosity);
+    let mut progress = Progress::new();
     let completion = run(&recipe, &options, &mut |event| progress.show(event))?;
     if completion != Completion::Stopped {
         return Ok(ExitCode::SUCCESS);
@@ -69,14 +72,14 @@ fn suggest_rate(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     inputs.add("the recipe", &args.recipe);
     inputs.check_file(&path, args.force)?;
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
-    let mut progress = Progress::new(args.verbosity);
+    let mut progress = Progress::new();
     let swept = find_lr(recipe, &stop, &mut |event| progress.show(event))?;
     let Completion::Finished(swept) = swept else {
         return Ok(ExitCode::from(interrupt::STOPPED));
     };
     let svg = swept.to_svg()?;
     write_atomically(&path, |out| out.write_all(svg.as_bytes()))?;
-    if args.verbosity.json {
+    if args.format.json {
         let report = json!({ "curve": path, "steps": swept.steps, "suggestion": swept.suggestion });
         print_out(report);
         return Ok(ExitCode::SUCCESS);

@@ -23,8 +23,8 @@ pub struct PreparedExample {
     pub question: Vec<u32>,
     /// First token of the decoder's input.
     pub start: u32,
-    /// The answer without special tokens.
-    pub answer: Vec<u32>,
+    /// The answer without special tokens; `None` if it is not known.
+    pub answer: Option<Vec<u32>>,
     /// Whether the question lost its last tokens.
     pub is_question_cut: bool,
     /// Whether the answer, a report, lost its last tokens.
@@ -51,6 +51,8 @@ pub struct Collator {
     cache: ImageCache,
     features: Option<Arc<dyn ImageFeatures>>,
     max_report_tokens: usize,
+    /// Whether an example without an answer is an error.
+    needs_answers: bool,
 }
 
 impl Collator {
@@ -64,8 +66,15 @@ impl Collator {
         text_rule: TextRule,
     ) -> Self {
         let cache = ImageCache { limit: Self::MAX_CACHE_BYTES, held: Mutex::default() };
-        let max_report_tokens = usize::MAX;
-        Self { tokenizer, image_processor, text_rule, cache, features: None, max_report_tokens }
+        Self {
+            tokenizer,
+            image_processor,
+            text_rule,
+            cache,
+            features: None,
+            max_report_tokens: usize::MAX,
+            needs_answers: true,
+        }
     }
 
     /// The same collator, which truncates reports to this many tokens, end token included.
@@ -74,6 +83,21 @@ impl Collator {
     #[must_use]
     pub fn with_max_report_tokens(self, tokens: usize) -> Self {
         Self { max_report_tokens: tokens, ..self }
+    }
+
+    /// The same collator, which accepts examples without an answer. A batch of them can be answered; they have no
+    /// labels and no loss.
+    ///
+    /// Without this, an example without an answer is an error: training must not meet one.
+    #[must_use]
+    pub fn without_answers(self) -> Self {
+        Self { needs_answers: false, ..self }
+    }
+
+    /// The same collator, which keeps no image in memory: a file is read each time.
+    #[must_use]
+    pub fn without_image_cache(self) -> Self {
+        Self { cache: ImageCache { limit: 0, held: Mutex::default() }, ..self }
     }
 
     /// The same collator, which gives the features of images instead of their pixel values.
@@ -129,21 +153,28 @@ impl Collator {
     /// Pads and stacks `examples`. The dropout keys of the batch depend on `epoch` and the examples' ids.
     pub fn batch(&self, examples: &[PreparedExample], epoch: u64) -> Batch {
         let (end, filler) = (self.text_rule.end_token(), self.text_rule.pad_token());
-        let with_start = |p: &PreparedExample| [&[p.start], p.answer.as_slice()].concat();
+        let with_start = |p: &PreparedExample| match &p.answer {
+            Some(answer) => [&[p.start], answer.as_slice()].concat(),
+            None => vec![p.start],
+        };
         let decoder_inputs: Vec<_> = examples.iter().map(with_start).collect();
         let decoder_input_ids = pad(decoder_inputs.iter().map(Vec::as_slice), filler);
 
         let mut labels = Vec::with_capacity(decoder_input_ids.ids.len());
         for (b, prepared) in examples.iter().enumerate() {
-            labels.extend(&prepared.answer);
-            labels.push(end);
+            // Of an unknown answer no position has a label.
+            if let Some(answer) = &prepared.answer {
+                labels.extend(answer);
+                labels.push(end);
+            }
             labels.resize((b + 1) * decoder_input_ids.width, IGNORE_INDEX);
         }
+        let is_label = |&&label: &&u32| label != IGNORE_INDEX;
         Batch {
             images: Images::concat(&examples.iter().map(|p| &p.images).collect::<Vec<_>>()),
             views: examples.iter().map(|p| p.images.count()).collect(),
             input_ids: pad(examples.iter().map(|p| p.question.as_slice()), filler),
-            target_count: decoder_input_ids.lengths.iter().sum(),
+            target_count: labels.iter().filter(is_label).count(),
             decoder_input_ids,
             labels,
             keys: examples.iter().map(|p| example_key(&p.example.id, epoch)).collect(),
@@ -158,15 +189,20 @@ impl Collator {
     /// As [`Collator::tokenize`].
     pub fn length(&self, example: &Example) -> Result<usize> {
         let tokenized = self.tokenize(example)?;
-        Ok(self.question_length(example, &tokenized)? + tokenized.answer.len() + 1)
+        let answer = tokenized.answer.as_ref().map_or(0, Vec::len);
+        Ok(self.question_length(example, &tokenized)? + answer + 1)
     }
 
     /// Tokenizes the question and the answer of an example.
     ///
     /// # Errors
     ///
-    /// If [`TextRule::tokenize`] fails, or if the size of an image cannot be read.
+    /// If [`TextRule::tokenize`] fails, if the size of an image cannot be read, or if the example has no answer and
+    /// the collator needs one ([`Collator::without_answers`]).
     pub fn tokenize(&self, example: &Example) -> Result<TokenizedExample> {
+        if self.needs_answers {
+            example.expect_answer()?;
+        }
         let image_tokens = self.image_tokens(example)?;
         self.text_rule.tokenize(&self.tokenizer, example, image_tokens, self.max_report_tokens)
     }
@@ -260,7 +296,9 @@ pub(super) mod tests {
     use crate::Error;
     use crate::data::example::tests::example;
     use crate::data::phantom::Phantom;
-    use crate::data::{AnswerType, Dataset, ImageSize, ImageValues, PhantomDomain, QuestionRule};
+    use crate::data::{
+        Answer, AnswerType, Dataset, ImageSize, ImageValues, PhantomDomain, QuestionRule,
+    };
 
     /// Tokens 5 to 9 are `is it normal ? no`; images have 2 pixels a side.
     pub fn collator(max_question_tokens: usize) -> Collator {
@@ -315,7 +353,7 @@ pub(super) mod tests {
         Example {
             images: vec![ImageSource::Drawn(image.into())],
             question: question.into(),
-            answer: answer.into(),
+            answer: Some(Answer::new(answer, AnswerType::Closed)),
             ..example(id, id)
         }
     }
@@ -368,6 +406,24 @@ pub(super) mod tests {
         assert_eq!(features.data(), [7.0, 1.0, 9.0, 1.0]);
     }
 
+    /// An unknown answer is no empty answer: it has no label, and a collator for training refuses it.
+    #[test]
+    fn an_unknown_answer_has_no_label_and_is_refused_in_training() {
+        let unknown = Example { answer: None, ..drawn("a", "Is it normal?", "", 0) };
+        let error = collator(5).prepare(&unknown).unwrap_err();
+        assert!(error.to_string().contains("example `a`: it has no answer"), "{error}");
+        assert!(collator(5).length(&unknown).is_err());
+
+        let asking = collator(5).without_answers();
+        let known = drawn("b", "?", "no", 0);
+        let prepared = [&unknown, &known].map(|example| asking.prepare(example).unwrap());
+        let batch = asking.batch(&prepared, 0);
+        let i = IGNORE_INDEX;
+        assert_eq!((&batch.labels[..], batch.target_count), (&[i, i, 9, 3][..], 2));
+        assert_eq!(batch.decoder_input_ids.ids, [4, 0, 4, 9]);
+        assert_eq!(asking.length(&unknown).unwrap(), 5 + 1);
+    }
+
     #[test]
     fn an_answer_longer_than_the_decoder_is_an_error() {
         let error = collator(5).prepare(&drawn("long", "?", "no no no no", 0)).unwrap_err();
@@ -377,12 +433,14 @@ pub(super) mod tests {
     /// A report loses its last tokens; its end token stays.
     #[test]
     fn a_report_longer_than_the_decoder_or_the_recipe_is_truncated() {
-        let report =
-            Example { answer_type: AnswerType::Report, ..drawn("long", "?", "no it is no", 0) };
+        let report = Example {
+            answer: Some(Answer::new("no it is no", AnswerType::Report)),
+            ..drawn("long", "?", "", 0)
+        };
         for (longest, tokens, cut) in [(9, &[9, 6, 5][..], 1), (3, &[9, 6], 2)] {
             let collator = collator(5).with_max_report_tokens(longest);
             let tokenized = collator.tokenize(&report).unwrap();
-            assert_eq!((&tokenized.answer[..], tokenized.answer_cut), (tokens, cut));
+            assert_eq!((tokenized.answer.as_deref(), tokenized.answer_cut), (Some(tokens), cut));
             let batch = collator.batch(&[collator.prepare(&report).unwrap()], 0);
             assert_eq!(batch.labels, [tokens, &[3]].concat());
         }

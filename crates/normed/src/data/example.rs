@@ -29,6 +29,27 @@ impl AnswerType {
     }
 }
 
+/// The true answer to a question, or the report of a study.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The text as written. It may be empty: published data sets have some empty answers, and score them.
+    pub text: String,
+    /// Open, closed or a report.
+    pub answer_type: AnswerType,
+}
+
+impl Answer {
+    /// An answer with this text and type.
+    pub fn new(text: impl Into<String>, answer_type: AnswerType) -> Self {
+        Self { text: text.into(), answer_type }
+    }
+
+    /// An answer of a data set that has no types ([`AnswerType::derived`]).
+    pub(super) fn with_derived_type(text: String) -> Self {
+        Self { answer_type: AnswerType::derived(&text), text }
+    }
+}
+
 /// The part of a data set that an example belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,10 +96,8 @@ pub struct Example {
     pub image_name: String,
     /// The question as written; for a report, the prompt.
     pub question: String,
-    /// The answer as written, or the report.
-    pub answer: String,
-    /// Open, closed or a report.
-    pub answer_type: AnswerType,
+    /// The true answer; `None` if it is not known, so that the model can be asked and nothing can be scored.
+    pub answer: Option<Answer>,
     /// The split that the data set assigns.
     pub split: Split,
     /// The patient or the study. No group is in two splits, and confidence intervals cluster by it.
@@ -145,6 +164,21 @@ impl Role {
 }
 
 impl Example {
+    /// The true answer, which training and scoring need.
+    ///
+    /// # Errors
+    ///
+    /// If the example has none.
+    pub fn expect_answer(&self) -> Result<&Answer> {
+        self.answer.as_ref().ok_or_else(|| self.lacks_answer())
+    }
+
+    /// The error that the example has no answer.
+    pub(crate) fn lacks_answer(&self) -> Error {
+        Error::invalid(self.name(), "it has no answer, which training and scoring need")
+            .with_remedy("add `answer`; without it a model can only be asked: normed predict")
+    }
+
     /// The conversation up to its answer: the earlier turns, and the question with the images that are left.
     pub fn turns(&self) -> Vec<Turn> {
         let shown: usize = self.history.iter().map(|turn| turn.images).sum();
@@ -242,8 +276,7 @@ pub(super) mod tests {
             images: vec![ImageSource::File(image.into())],
             image_name: image.into(),
             question: "Is it normal?".into(),
-            answer: "no".into(),
-            answer_type: AnswerType::Closed,
+            answer: Some(Answer::new("no", AnswerType::Closed)),
             split: Split::Test,
             group: None,
             history: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::open::open_for;
+use super::read_options::Answers;
 use super::{DataSpec, Dataset, ImageOptions, OpenedDataset, Subset, Task};
 use crate::{Error, Result};
 
@@ -39,9 +40,22 @@ impl DataSection {
     ///
     /// # Errors
     ///
-    /// As [`open`](super::open); if `where` names an attribute or a value that no row has, or chooses no row.
+    /// As [`open`](super::open), which needs an answer or a report in each row; if `where` names an attribute or a value that no row has, or chooses no row.
     pub fn open(&self) -> Result<OpenedDataset> {
-        let opened = open_for(&self.set, &self.task, self.image)?;
+        self.open_with(Answers::Required)
+    }
+
+    /// Opens the data set as [`DataSection::open`] does, to ask a model: a row needs neither an answer nor a report.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSection::open`].
+    pub fn open_to_ask(&self) -> Result<OpenedDataset> {
+        self.open_with(Answers::Optional)
+    }
+
+    fn open_with(&self, answers: Answers) -> Result<OpenedDataset> {
+        let opened = open_for(&self.set, &self.task, self.image, answers)?;
         if self.rows.is_empty() {
             return Ok(opened);
         }

@@ -91,6 +91,7 @@ mod tests {
                 bits: 8,
                 shows_full_range: false,
                 remarks,
+                view: Vec::new(),
                 decoding_bytes: [10, 30, 20][i],
             };
             survey.add(&ImageSource::File(format!("{i}.jpg").into()), &header);

@@ -1,26 +1,24 @@
 //! A user's own rows, as a JSON list or as JSON Lines. A row is one of three things:
 //!
-//! - a question: `id`, `image` or `images`, `question`, `answer` or `answers`, `answer_type`;
-//! - a study: `id`, `image` or `images`, `report` or `caption`;
+//! - a question: `image` or `images`, `question`, `answer` or `answers`, `answer_type`;
+//! - a study: `image` or `images`, `report` or `caption`;
 //! - a conversation: `conversations` or `messages`, and `image` or `images` if it shows any ([`super::conversation`]).
 //!
-//! All have optionally `split` and `group`. Other keys whose values are texts or numbers are attributes, by which rows
+//! All have optionally `id` (else the row's number), `split` and `group`. Answers and reports are needed to train and to
+//! score, not to ask. Other keys whose values are texts or numbers are attributes, by which rows
 //! can be chosen.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::conversation::{CONVERSATION_KEYS, ConversationRow, has_conversation, own_images};
 use super::image_survey::ImageSurvey;
 use super::json_rows::json_rows;
-use super::read_options::ReadOptions;
+use super::read_options::{Answers, ReadOptions};
 use super::row::{CheckedRow, Fields, Row};
 use super::rows::{collect_examples, derived_types_warning, study_example};
-use super::{
-    AnswerType, Dataset, Example, ImageSource, OpenedDataset, Split, Subset, Task, indices_of,
-};
+use super::{Answer, AnswerType, Example, ImageSource, OpenedDataset, Task};
+use crate::Result;
 use crate::files::open_descriptor;
-use crate::{Error, Result};
 
 /// Opens `file`; image paths are relative to `image_root`, or to the file's directory.
 ///
@@ -44,7 +42,7 @@ pub(super) fn open(
             "{place}: {without} of {all} rows have no `split`; they are used as test rows"
         ));
     }
-    let reader = RowReader { images, task };
+    let reader = RowReader { images, task, answers: reading.answers };
     // How many answer types are derived, and how many of these are closed.
     let mut derived = (0, 0);
     let mut checked: Vec<CheckedRow> = Vec::with_capacity(all);
@@ -52,11 +50,11 @@ pub(super) fn open(
         let is_typed = row.fields().is_some_and(|fields| fields.value("answer_type").is_some());
         let examples = row.check_all(|fields| reader.examples(fields, i + 1));
         if task.is_vqa() && !is_typed {
-            let types =
-                examples.iter().filter_map(|row| Some(row.example.as_ref().ok()?.answer_type));
-            for answer_type in types {
+            let answers =
+                examples.iter().filter_map(|row| row.example.as_ref().ok()?.answer.as_ref());
+            for answer in answers {
                 derived.0 += 1;
-                derived.1 += usize::from(answer_type == AnswerType::Closed);
+                derived.1 += usize::from(answer.answer_type == AnswerType::Closed);
             }
         }
         checked.extend(examples);
@@ -80,19 +78,20 @@ const KEYS: [&str; 9] =
 const REPORT_KEYS: [&str; 7] = ["id", "image", "images", "report", "caption", "split", "group"];
 
 /// Makes examples of rows.
-struct RowReader<'a> {
+pub(super) struct RowReader<'a> {
     /// The directory that paths of images are relative to.
-    images: &'a Path,
-    task: &'a Task,
+    pub images: &'a Path,
+    pub task: &'a Task,
+    pub answers: Answers,
 }
 
 impl RowReader<'_> {
     /// The examples of row `number`, counted from 1.
-    fn examples(&self, fields: &Fields<'_>, number: usize) -> Result<Vec<Example>, String> {
+    pub fn examples(&self, fields: &Fields<'_>, number: usize) -> Result<Vec<Example>, String> {
         match (self.task, has_conversation(fields)) {
             (Task::Vqa, true) => self.conversation(fields, number),
-            (Task::Vqa, false) => Ok(vec![self.question(fields)?]),
-            (Task::Report { .. }, false) => Ok(vec![self.report(fields)?]),
+            (Task::Vqa, false) => Ok(vec![self.question(fields, number)?]),
+            (Task::Report { .. }, false) => Ok(vec![self.report(fields, number)?]),
             (Task::Report { .. }, true) => Err(
                 "a conversation asks its own questions: set task = \"vqa\", or write the report under \
                  `report`"
@@ -101,23 +100,32 @@ impl RowReader<'_> {
         }
     }
 
-    fn question(&self, fields: &Fields<'_>) -> Result<Example, String> {
-        let missing =
-            fields.require(&["id", "image|images", "question", "answer|answers", "answer_type"]);
+    fn question(&self, fields: &Fields<'_>, number: usize) -> Result<Example, String> {
+        let needed: &[&str] = match self.answers {
+            Answers::Required => &["image|images", "question", "answer|answers", "answer_type"],
+            Answers::Optional => &["image|images", "question"],
+        };
+        let missing = fields.require(needed);
         let report = ["report", "caption"].into_iter().find(|key| fields.value(key).is_some());
         missing.map_err(|cause| match report {
             Some(key) => format!("{cause}. A row with `{key}` is read with the task `report`"),
             None => cause,
         })?;
         let views = fields.views()?;
-        let answer = if fields.value("answer").is_some() { "answer" } else { "answers" };
+        let key = ["answer", "answers"].into_iter().find(|key| fields.value(key).is_some());
+        let answer = key.map(|key| {
+            let text = fields.answer(key)?;
+            Ok::<_, String>(match fields.value("answer_type") {
+                Some(_) => Answer::new(text, fields.answer_type()?),
+                None => Answer::with_derived_type(text),
+            })
+        });
         Ok(Example {
-            id: fields.text("id")?,
+            id: id(fields, number)?,
             images: views.iter().map(|view| self.image(view)).collect(),
             image_name: views.join(" "),
             question: fields.text("question")?,
-            answer: fields.answer(answer)?,
-            answer_type: fields.answer_type()?,
+            answer: answer.transpose()?,
             split: fields.split()?,
             group: fields.group()?,
             history: Vec::new(),
@@ -126,35 +134,38 @@ impl RowReader<'_> {
         })
     }
 
-    fn report(&self, fields: &Fields<'_>) -> Result<Example, String> {
-        fields.require(&["id", "image|images", "report|caption"])?;
+    fn report(&self, fields: &Fields<'_>, number: usize) -> Result<Example, String> {
+        fields.require(match self.answers {
+            Answers::Required => &["image|images", "report|caption"],
+            Answers::Optional => &["image|images"],
+        })?;
         let views = fields.views()?;
-        let report = if fields.value("report").is_some() { "report" } else { "caption" };
-        let (id, report, split) = (fields.text("id")?, fields.answer(report)?, fields.split()?);
+        let key = ["report", "caption"].into_iter().find(|key| fields.value(key).is_some());
+        let report = key.map(|key| fields.answer(key)).transpose()?;
         Ok(Example {
             group: fields.group()?,
             attributes: fields.other_attributes(&REPORT_KEYS),
-            ..study_example(id, self.images, &views, report, split)
+            ..study_example(id(fields, number)?, self.images, &views, report, fields.split()?)
         })
     }
 
-    /// The examples of a conversation. Its images may be none, and its id is the row's number if it has none.
+    /// The examples of a conversation. Its images may be none.
     fn conversation(&self, fields: &Fields<'_>, number: usize) -> Result<Vec<Example>, String> {
         let names = own_images(fields)?;
         let row = Example {
-            id: fields.optional_text("id")?.unwrap_or_else(|| number.to_string()),
+            id: id(fields, number)?,
             images: names.iter().map(|name| self.image(name)).collect(),
             image_name: String::new(), // those of its turns belong to it
             question: String::new(),
-            answer: String::new(),
-            answer_type: AnswerType::Open,
+            answer: None,
             split: fields.split()?,
             group: fields.group()?,
             history: Vec::new(),
             place: String::new(),
             attributes: fields.other_attributes(&[&KEYS[..], &CONVERSATION_KEYS].concat()),
         };
-        ConversationRow { row, names }.examples(fields, &mut |path| Ok(self.image(path)))
+        let conversation = ConversationRow { row, names, answers: self.answers };
+        conversation.examples(fields, &mut |path| Ok(self.image(path)))
     }
 
     fn image(&self, path: &str) -> ImageSource {
@@ -162,26 +173,7 @@ impl RowReader<'_> {
     }
 }
 
-/// Opens the questions in `file` for predictions: those of `split`, or all.
-///
-/// # Errors
-///
-/// If the file cannot be read or a row is broken: predictions for a part of a file would pass for all of
-/// it. If no row is in `split`.
-pub fn open_jsonl_to_predict(
-    file: &Path,
-    image_root: Option<&Path>,
-    split: Option<Split>,
-) -> Result<OpenedDataset> {
-    let mut opened = open(file, image_root, ReadOptions::default(), &Task::Vqa)?;
-    if let Some(split) = split {
-        let indices = indices_of(&*opened.dataset, split)?;
-        if indices.is_empty() {
-            let cause = format!("no row is in the split `{}`", split.name());
-            return Err(Error::invalid(file.display(), cause));
-        }
-        let dataset: Arc<dyn Dataset> = opened.dataset;
-        opened.dataset = Arc::new(Subset::new(dataset, indices));
-    }
-    Ok(opened)
+/// The id of a row: its number if it has none.
+fn id(fields: &Fields<'_>, number: usize) -> Result<String, String> {
+    Ok(fields.optional_text("id")?.unwrap_or_else(|| number.to_string()))
 }

@@ -33,6 +33,7 @@ mod path_vqa;
 pub mod phantom;
 mod plain_path;
 mod prompt;
+mod question_reader;
 mod r2gen;
 mod read_options;
 mod resize;
@@ -55,7 +56,7 @@ pub use batch::{Batch, IMAGE_TOKEN, TokenRows};
 pub use batch_plan::{evaluation_batches, training_batches};
 pub use collator::{Collator, ImageFeatures, PreparedExample};
 pub use example::{
-    AnswerType, Attributes, Dataset, Example, Role, Split, Subset, Turn, indices_of,
+    Answer, AnswerType, Attributes, Dataset, Example, Role, Split, Subset, Turn, indices_of,
 };
 pub use filter::{DataSection, RowFilter};
 pub use image::{
@@ -67,10 +68,10 @@ pub use image_processor::ImageProcessor;
 pub use image_source::{DrawnImage, ImageKey, ImageSource};
 pub use images::{ImageSize, ImageValues, Images};
 pub(crate) use json_rows::read_objects;
-pub use jsonl::open_jsonl_to_predict;
 pub use loader::{Loader, MAX_BATCHES_IN_MEMORY};
 pub use open::open;
 pub use prompt::{ImagePlaceholder, PromptRule, PromptSpec, SamplePrompt, TemplateName};
+pub use question_reader::QuestionReader;
 pub use read_options::OpenedDataset;
 pub use resize::Resampling;
 pub(crate) use resize::resize_part;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::read_options::ReadOptions;
+use super::read_options::{Answers, ReadOptions};
 use super::{
     DataSpec, ImageOptions, OnBadExample, OpenedDataset, Task, jsonl, open_i, path_vqa, phantom,
     r2gen, slake, tables, vqa_rad,
@@ -32,22 +32,32 @@ use crate::Result;
 ///
 /// let spec = DataSpec::Jsonl { file, image_root: None, on_bad_example: OnBadExample::Stop };
 /// let example = open(&spec)?.dataset.get(0)?;
-/// assert_eq!((example.answer.as_str(), example.split), ("no", Split::Test));
+/// assert_eq!((example.expect_answer()?.text.as_str(), example.split), ("no", Split::Test));
 /// assert_eq!(example.images[0].load()?.width, 8);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn open(spec: &DataSpec) -> Result<OpenedDataset> {
-    open_for(spec, &spec.tasks().0, ImageOptions::default())
+    open_for(spec, &spec.tasks().0, ImageOptions::default(), Answers::Required)
 }
 
 /// Opens a data set for `task`; DICOM files and NIfTI volumes are read with the options `image`.
-pub(super) fn open_for(spec: &DataSpec, task: &Task, image: ImageOptions) -> Result<OpenedDataset> {
-    let opened = open_set(spec, task, image)?;
+pub(super) fn open_for(
+    spec: &DataSpec,
+    task: &Task,
+    image: ImageOptions,
+    answers: Answers,
+) -> Result<OpenedDataset> {
+    let opened = open_set(spec, task, image, answers)?;
     Ok(OpenedDataset { dataset: task.apply(opened.dataset), ..opened })
 }
 
-fn open_set(spec: &DataSpec, task: &Task, image: ImageOptions) -> Result<OpenedDataset> {
-    let reading = |&on_bad_example: &OnBadExample| ReadOptions { on_bad_example, image };
+fn open_set(
+    spec: &DataSpec,
+    task: &Task,
+    image: ImageOptions,
+    answers: Answers,
+) -> Result<OpenedDataset> {
+    let reading = |&on_bad_example: &OnBadExample| ReadOptions { on_bad_example, image, answers };
     match spec {
         DataSpec::VqaRad { root, on_bad_example } => {
             vqa_rad::open(root.as_deref(), reading(on_bad_example))

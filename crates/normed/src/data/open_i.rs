@@ -120,7 +120,7 @@ fn example(
     let views =
         views.get(&uid).ok_or_else(|| format!("study {uid} has no image in {PROJECTIONS}"))?;
     let views: Vec<String> = views.iter().map(|(_, file)| file.clone()).collect();
-    Ok(study_example(format!("open-i-{uid}"), images, &views, report, Split::Train))
+    Ok(study_example(format!("open-i-{uid}"), images, &views, Some(report), Split::Train))
 }
 
 /// Assigns splits to the studies that can be read.

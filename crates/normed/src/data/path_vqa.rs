@@ -16,7 +16,7 @@ use super::row::{CheckedRow, Fields, Row};
 use super::rows::{
     collect_examples, dataset_directory, derived_types_warning, empty_answers_warning,
 };
-use super::{AnswerType, Attributes, Example, ImageSource, OpenedDataset, Split};
+use super::{Answer, AnswerType, Attributes, Example, ImageSource, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
         rows.extend(read.into_iter().enumerate().map(check));
     }
     let answer_type =
-        |row: &CheckedRow| row.example.as_ref().ok().map(|example| example.answer_type);
+        |row: &CheckedRow| Some(row.example.as_ref().ok()?.answer.as_ref()?.answer_type);
     let types: Vec<AnswerType> = rows.iter().filter_map(answer_type).collect();
     let closed = types.iter().filter(|kind| **kind == AnswerType::Closed).count();
     let warnings = derived_types_warning(types.len(), closed)
@@ -56,14 +56,12 @@ pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<Ope
 fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result<Example, String> {
     fields.require(&["image", "question", "answer"])?;
     let image_name = fields.text("image")?;
-    let answer = fields.answer_or_empty("answer")?;
     Ok(Example {
         id: id.to_owned(),
         images: vec![ImageSource::File(images.join(format!("{image_name}.jpg")))],
         image_name,
         question: fields.text("question")?,
-        answer_type: AnswerType::derived(&answer),
-        answer,
+        answer: Some(Answer::with_derived_type(fields.answer_or_empty("answer")?)),
         split,
         group: None,
         history: Vec::new(),

@@ -115,7 +115,7 @@ fn example(
     let views = fields.texts("image_path")?;
     // The patient, in MIMIC-CXR.
     let group = fields.optional_text("subject_id")?.map(|group| group.trim().to_owned());
-    Ok(Example { group, ..study_example(fields.text("id")?, images, &views, report, split) })
+    Ok(Example { group, ..study_example(fields.text("id")?, images, &views, Some(report), split) })
 }
 
 #[cfg(test)]

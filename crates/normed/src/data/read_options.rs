@@ -8,8 +8,19 @@ use super::{Dataset, ImageOptions, OnBadExample};
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ReadOptions {
     pub on_bad_example: OnBadExample,
+    pub answers: Answers,
     /// How DICOM files and NIfTI volumes become images.
     pub image: ImageOptions,
+}
+
+/// Whether every row needs an answer, or a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Answers {
+    /// To train and to score: a row without one is broken.
+    #[default]
+    Required,
+    /// To ask: an answer that is there is read.
+    Optional,
 }
 
 /// An opened data set.

@@ -12,7 +12,7 @@ use super::image_survey::ImageSurvey;
 use super::read_options::ReadOptions;
 use super::row::CheckedRow;
 use super::{
-    AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
+    Answer, AnswerType, Attributes, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -21,7 +21,7 @@ pub(super) fn study_example(
     id: String,
     images: &Path,
     views: &[String],
-    report: String,
+    report: Option<String>,
     split: Split,
 ) -> Example {
     Example {
@@ -29,8 +29,7 @@ pub(super) fn study_example(
         images: views.iter().map(|view| ImageSource::File(images.join(view))).collect(),
         image_name: views.join(" "),
         question: String::new(), // the task puts its prompt here
-        answer: report,
-        answer_type: AnswerType::Report,
+        answer: report.map(|report| Answer::new(report, AnswerType::Report)),
         split,
         group: None,
         history: Vec::new(),
@@ -162,7 +161,8 @@ pub(super) fn derived_types_warning(all: usize, closed: usize) -> Option<String>
 /// The warning that answers are empty, if any are. Published data sets have some, and score them.
 pub(super) fn empty_answers_warning(rows: &[CheckedRow]) -> Option<String> {
     let is_empty = |row: &&CheckedRow| {
-        row.example.as_ref().is_ok_and(|example| example.answer.trim().is_empty())
+        let answer = row.example.as_ref().ok().and_then(|example| example.answer.as_ref());
+        answer.is_some_and(|answer| answer.text.trim().is_empty())
     };
     let mut empty = rows.iter().filter(is_empty);
     let first = empty.next()?;

@@ -11,7 +11,7 @@ use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
 use super::row::{CheckedRow, Fields};
 use super::rows::{collect_examples, dataset_directory};
-use super::{Example, ImageSource, OpenedDataset, Split};
+use super::{Answer, Example, ImageSource, OpenedDataset, Split};
 use crate::{Error, Result};
 
 /// Opens `root`, or `$NORMED_DATA/slake`; rows in another language than `lang` are left out.
@@ -66,8 +66,7 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
         image_name,
         question: fields.text("question")?,
         // One published training answer is empty (qid 1622); the official count includes it.
-        answer: fields.answer_or_empty("answer")?,
-        answer_type: fields.answer_type()?,
+        answer: Some(Answer::new(fields.answer_or_empty("answer")?, fields.answer_type()?)),
         split,
         group: None,
         history: Vec::new(),
@@ -83,7 +82,8 @@ fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, 
 /// The warning that an answer is empty.
 fn empty_answer(row: &CheckedRow, prefix: &str) -> Option<String> {
     let example = row.example.as_ref().ok()?;
-    example.answer.trim().is_empty().then(|| {
+    let answer = example.answer.as_ref()?;
+    answer.text.trim().is_empty().then(|| {
         format!(
             "{}: {prefix}`answer` is empty. The row is kept, as in the official split",
             row.place

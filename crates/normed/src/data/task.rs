@@ -36,11 +36,19 @@ impl Task {
         *self == Self::Vqa
     }
 
+    /// `example` with the prompt of this task, if it has one, as its question.
+    pub(super) fn ask(&self, example: Example) -> Example {
+        match self {
+            Self::Vqa => example,
+            Self::Report { prompt } => Example { question: prompt.clone(), ..example },
+        }
+    }
+
     /// `dataset` with the prompt of this task, if it has one, as the question of each example.
     pub(super) fn apply(&self, dataset: Arc<dyn Dataset>) -> Arc<dyn Dataset> {
         match self {
             Self::Vqa => dataset,
-            Self::Report { prompt } => Arc::new(Prompted { dataset, prompt: prompt.clone() }),
+            Self::Report { .. } => Arc::new(Prompted { dataset, task: self.clone() }),
         }
     }
 }
@@ -48,7 +56,7 @@ impl Task {
 /// A data set whose examples all have the same prompt as their question.
 struct Prompted {
     dataset: Arc<dyn Dataset>,
-    prompt: String,
+    task: Task,
 }
 
 impl Dataset for Prompted {
@@ -57,6 +65,6 @@ impl Dataset for Prompted {
     }
 
     fn get(&self, i: usize) -> Result<Example> {
-        Ok(Example { question: self.prompt.clone(), ..self.dataset.get(i)? })
+        Ok(self.task.ask(self.dataset.get(i)?))
     }
 }

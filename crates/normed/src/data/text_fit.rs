@@ -192,7 +192,7 @@ fn warnings(fits: &[ExampleFit], (question, _): (usize, usize)) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::data::collator::tests::{collator, drawn};
-    use crate::data::{AnswerType, Turn};
+    use crate::data::{Answer, AnswerType, Turn};
 
     /// Questions of up to 5 tokens, answers of up to 3 and their end.
     fn fit(
@@ -210,7 +210,7 @@ mod tests {
     fn what_is_cut_is_counted() {
         let long = drawn("long", "is it normal ?", "no", 0);
         let mut report = drawn("report", "?", "no it is no", 0);
-        report.answer_type = AnswerType::Report;
+        report.answer = Some(Answer::new("no it is no", AnswerType::Report));
         let mut later = drawn("later", "?", "no", 0);
         later.history = vec![Turn::user("is it ?", 0)];
         let examples = vec![drawn("short", "is it ?", "no", 0), long, report, later];

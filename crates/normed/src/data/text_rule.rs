@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AnswerType, Example, PromptRule, Tokenizer};
+use super::{Answer, AnswerType, Example, PromptRule, Tokenizer};
 use crate::{Error, Result};
 
 /// How questions and answers become a model's input.
@@ -60,8 +60,8 @@ pub struct TokenizedExample {
     pub question: Vec<u32>,
     /// First token of the decoder's input: the start token, or the last token of the prompt.
     pub start: u32,
-    /// The answer, without its end token.
-    pub answer: Vec<u32>,
+    /// The answer, without its end token; `None` if it is not known.
+    pub answer: Option<Vec<u32>>,
     /// How many tokens were truncated from the end of the question.
     pub question_cut: usize,
     /// How many tokens were truncated from the end of the answer.
@@ -156,14 +156,13 @@ impl TextRule {
     ///     max_question_tokens: 32,
     ///     max_answer_tokens: 8,
     /// });
-    /// # use normed::data::{AnswerType, Example, ImageSource, Split};
+    /// # use normed::data::{Answer, AnswerType, Example, ImageSource, Split};
     /// let example = Example {
     ///     id: "1".into(),
     ///     images: vec![ImageSource::File("scan.png".into())],
     ///     image_name: "scan.png".into(),
     ///     question: "Is it normal?".into(),
-    ///     answer: "no".into(),
-    ///     answer_type: AnswerType::Closed,
+    ///     answer: Some(Answer::new("no", AnswerType::Closed)),
     ///     split: Split::Test,
     ///     group: None,
     ///     history: Vec::new(),
@@ -172,7 +171,7 @@ impl TextRule {
     /// };
     /// let tokens = rule.tokenize(&tokenizer, &example, 0, usize::MAX)?;
     /// assert_eq!(tokens.question, [2, 5, 6, 7, 8, 3]); // [CLS] is it normal ? [SEP]
-    /// assert_eq!((tokens.start, tokens.answer), (4, vec![9])); // [DEC] no
+    /// assert_eq!((tokens.start, tokens.answer), (4, Some(vec![9]))); // [DEC] no
     /// # Ok::<(), normed::Error>(())
     /// ```
     pub fn tokenize(
@@ -196,27 +195,34 @@ impl TextRule {
                 let question;
                 (question, question_cut) = rule.question(tokenizer, &example.question);
                 let room = rule.max_answer_tokens - 1;
-                (question, rule.decoder_start, tokenizer.encode(answer), room)
+                let answer = answer.as_ref().map(|answer| tokenizer.encode(&answer.text));
+                (question, rule.decoder_start, answer, room)
             }
             Self::Prompt(rule) => {
                 let mut question = rule.prompt(tokenizer, &place, &example.turns())?;
                 let room = rule.room(question.len(), (images.len(), image_tokens)).unwrap_or(0);
                 let start = question.pop().unwrap_or(rule.pad_token()); // a prompt holds the image at least
-                (question, start, rule.answer(tokenizer, &place, answer)?, room)
+                let answer = answer.as_ref();
+                let answer = answer.map(|answer| rule.answer(tokenizer, &place, &answer.text));
+                (question, start, answer.transpose()?, room)
             }
         };
-        let whole = answer.len();
-        if example.answer_type == AnswerType::Report {
-            answer.truncate(room.min(max_report_tokens.saturating_sub(1)));
+        let whole = answer.as_ref().map_or(0, Vec::len);
+        let is_report = |answer: &Answer| answer.answer_type == AnswerType::Report;
+        if let Some(tokens) = &mut answer
+            && example.answer.as_ref().is_some_and(is_report)
+        {
+            tokens.truncate(room.min(max_report_tokens.saturating_sub(1)));
         }
+        let read = answer.as_ref().map_or(0, Vec::len);
         match self {
-            Self::Question(rule) => rule.check_answer(&place, answer.len())?,
+            Self::Question(rule) => rule.check_answer(&place, read)?,
             Self::Prompt(rule) => {
                 let images = (images.len(), image_tokens);
-                rule.check_length(&place, question.len() + 1, images, answer.len())?;
+                rule.check_length(&place, question.len() + 1, images, read)?;
             }
         }
-        let answer_cut = whole - answer.len();
+        let answer_cut = whole - read;
         Ok(TokenizedExample { question, start, answer, question_cut, answer_cut })
     }
 

@@ -11,7 +11,7 @@ use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
 use super::row::{CheckedRow, Fields};
 use super::rows::{collect_examples, dataset_directory};
-use super::{Example, ImageSource, OpenedDataset, Split};
+use super::{Answer, Example, ImageSource, OpenedDataset, Split};
 use crate::Result;
 
 /// Opens `root`, or `$NORMED_DATA/vqa-rad`.
@@ -38,8 +38,7 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
         images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
-        answer: fields.answer("answer")?,
-        answer_type: fields.answer_type()?,
+        answer: Some(Answer::new(fields.answer("answer")?, fields.answer_type()?)),
         split,
         group: None,
         history: Vec::new(),

@@ -91,7 +91,9 @@ pub(super) fn pair_predictions<'p>(
         let b = *others
             .get(&(a.run, a.id.as_str()))
             .ok_or_else(|| mismatch(format!("`{}` is in the first set only", a.id)))?;
-        if (&a.target, a.answer_type, &a.cluster) != (&b.target, b.answer_type, &b.cluster) {
+        if (&a.target.text, a.target.answer_type, &a.cluster)
+            != (&b.target.text, b.target.answer_type, &b.cluster)
+        {
             return Err(mismatch(format!(
                 "`{}` has another target, type or cluster in the second set",
                 a.id
@@ -170,7 +172,7 @@ fn mismatch(cause: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ExampleAttributes;
+    use super::super::{ExampleAttributes, Target};
     use super::*;
     use crate::data::AnswerType;
 
@@ -178,14 +180,18 @@ mod tests {
         (0..60)
             .map(|i| Prediction {
                 id: i.to_string(),
+                image: None,
                 question: String::new(),
                 prediction: if right(i) { "yes" } else { "no" }.into(),
-                target: "yes".into(),
-                answer_type: AnswerType::Closed,
-                nll: 1.0,
-                num_target_tokens: 2,
+                probability: None,
+                target: Target {
+                    text: "yes".into(),
+                    answer_type: AnswerType::Closed,
+                    nll: 1.0,
+                    num_target_tokens: 2,
+                    target_cut: false,
+                },
                 question_cut: false,
-                target_cut: false,
                 cluster: (i / 2).to_string(),
                 run: 0,
                 attributes: ExampleAttributes::default(),
@@ -226,7 +232,7 @@ mod tests {
             let mut b = a.clone();
             match change {
                 0 => b[5].id = "other".into(),
-                1 => b[5].target = "no".into(),
+                1 => b[5].target.text = "no".into(),
                 2 => b.truncate(59),
                 _ => b[5].id = "6".into(),
             }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::NormalizedAnswer;
 use super::{Metric, reports};
-use crate::data::AnswerType;
+use crate::data::{Answer, AnswerType};
 
 /// The answers from which a [`MajorityBaseline`] was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,8 @@ impl MajorityBaseline {
     /// Chooses from the answers of a training split. For each metric, the candidates are the answers to
     /// the questions that it counts, and they are scored on these. Of reports, the candidates are the
     /// most frequent ones.
-    pub fn from_training<'a>(answers: impl IntoIterator<Item = (&'a str, AnswerType)>) -> Self {
+    pub fn from_training<'a>(answers: impl IntoIterator<Item = &'a Answer>) -> Self {
+        let answers = answers.into_iter().map(|answer| (answer.text.as_str(), answer.answer_type));
         Self::choose(BaselineSource::Training, answers)
     }
 
@@ -119,9 +120,14 @@ mod tests {
         baseline.answer(metric).map(NormalizedAnswer::text)
     }
 
+    fn from_training(answers: &[(&str, AnswerType)]) -> MajorityBaseline {
+        let answers: Vec<_> = answers.iter().map(|&(text, kind)| Answer::new(text, kind)).collect();
+        MajorityBaseline::from_training(&answers)
+    }
+
     #[test]
     fn each_metric_has_its_own_majority_answer() {
-        let baseline = MajorityBaseline::from_training([
+        let baseline = from_training(&[
             ("Yes", Closed),
             ("no.", Closed),
             ("No", Closed),
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_metric_without_answers_has_no_majority_answer() {
-        let baseline = MajorityBaseline::from_training([("liver", Open)]);
+        let baseline = from_training(&[("liver", Open)]);
         assert_eq!(chosen(&baseline, Metric::ClosedAccuracy), None);
         assert_eq!(chosen(&baseline, Metric::ExactMatch), Some("liver"));
     }

@@ -38,7 +38,9 @@ pub use captions::{
 pub use comparison::{Comparison, Difference, compare};
 pub use majority::{BaselineSource, MajorityAnswer, MajorityBaseline};
 pub use metric::Metric;
-pub use predictions::{ExampleAttributes, Prediction, read_predictions, write_predictions};
+pub use predictions::{
+    ExampleAttributes, Prediction, Target, UnscoredPrediction, read_predictions, write_predictions,
+};
 pub use protocols::{
     AnsweredQuestion, Group, Protocol, ProtocolScore, ProtocolScores, read_answers,
     score_calibration, score_groups, score_protocols,

@@ -12,33 +12,35 @@ use crate::files::write_atomically;
 use crate::metrics::text_field::{optional_text, text};
 use crate::{Error, Result};
 
-/// A prediction for one example: a line of predictions.jsonl.
+/// What a model generated for one example: a line of predictions.jsonl.
+///
+/// Only a prediction with its true answer can be scored. Of an example without an answer there is an
+/// [`UnscoredPrediction`], which no metric takes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
+pub struct Prediction<T = Target> {
     /// The example's id.
     #[serde(deserialize_with = "text")]
     pub id: String,
+    /// The name of the image as the row has it, or of all images, separated by blanks; `None` if it has no image.
+    #[serde(default, deserialize_with = "optional_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The question, as written.
     #[serde(deserialize_with = "text")]
     pub question: String,
     /// What the model generated.
     #[serde(deserialize_with = "text")]
     pub prediction: String,
-    /// The answer, as written.
-    #[serde(deserialize_with = "text")]
-    pub target: String,
-    /// `OPEN`, `CLOSED` or `REPORT`.
-    pub answer_type: AnswerType,
-    /// Summed negative log-likelihood of the true answer's tokens and the end token, in nats.
-    pub nll: f64,
-    /// The number of tokens summed in `nll`.
-    pub num_target_tokens: usize,
+    /// The probability that the model gives to the generated tokens, its end token included. Neither the
+    /// temperature nor a penalty is part of it. `None` in files that were written without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// The true answer; in a line the fields of [`Target`].
+    #[serde(flatten)]
+    pub target: T,
     /// Whether the model read the question without its last tokens, which it has no room for.
     #[serde(default, skip_serializing_if = "is_false")]
     pub question_cut: bool,
-    /// Whether `nll` is of the report without its last tokens, which the model has no room for.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub target_cut: bool,
     /// The cluster for intervals: the example's group, else its image. Lines without this field are all in
     /// one cluster, so that they get no interval.
     #[serde(default, deserialize_with = "text")]
@@ -51,10 +53,71 @@ pub struct Prediction {
     pub attributes: ExampleAttributes,
 }
 
+/// A prediction whose true answer may be unknown. Its line then has no field of [`Target`].
+pub type UnscoredPrediction = Prediction<Option<Target>>;
+
+/// The true answer, and the likelihood that the model gives to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// The answer, as written.
+    #[serde(rename = "target", deserialize_with = "text")]
+    pub text: String,
+    /// `OPEN`, `CLOSED` or `REPORT`.
+    pub answer_type: AnswerType,
+    /// Summed negative log-likelihood of the true answer's tokens and the end token, in nats.
+    pub nll: f64,
+    /// The number of tokens summed in `nll`.
+    pub num_target_tokens: usize,
+    /// Whether `nll` is of the report without its last tokens, which the model has no room for.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub target_cut: bool,
+}
+
 impl Prediction {
     /// Whether it is a report rather than an answer.
     pub fn is_report(&self) -> bool {
-        self.answer_type == AnswerType::Report
+        self.target.answer_type == AnswerType::Report
+    }
+}
+
+impl UnscoredPrediction {
+    /// The prediction with its true answer, if that is known.
+    pub fn scored(self) -> Option<Prediction> {
+        let Self { id, image, question, prediction, probability, target, .. } = self;
+        let Self { question_cut, cluster, run, attributes, .. } = self;
+        let target = target?;
+        Some(Prediction {
+            id,
+            image,
+            question,
+            prediction,
+            probability,
+            target,
+            question_cut,
+            cluster,
+            run,
+            attributes,
+        })
+    }
+}
+
+impl<T> Prediction<T>
+where
+    for<'a> &'a T: Into<Option<&'a Target>>,
+{
+    /// Checks that the loss and the probability are numbers.
+    ///
+    /// # Errors
+    ///
+    /// If one is not finite; the error is the cause alone.
+    pub fn check_finite(&self) -> Result<(), String> {
+        let loss = Into::<Option<&Target>>::into(&self.target).map(|target| target.nll);
+        for (what, value) in [("loss", loss), ("probability", self.probability)] {
+            if let Some(value) = value.filter(|value| !value.is_finite()) {
+                return Err(format!("the {what} is {value}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -108,11 +171,16 @@ pub(super) fn read_rows<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<
 ///
 /// # Errors
 ///
-/// If a loss is not finite, or the file cannot be written.
-pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
-    if let Some(p) = predictions.iter().find(|p| !p.nll.is_finite()) {
-        let place = format!("{}, example `{}`", path.display(), p.id);
-        return Err(Error::failed(place, format!("the loss is {}", p.nll)));
+/// If a loss or a probability is not finite, or the file cannot be written.
+pub fn write_predictions<T>(path: &Path, predictions: &[Prediction<T>]) -> Result<()>
+where
+    T: Serialize,
+    for<'a> &'a T: Into<Option<&'a Target>>,
+{
+    for p in predictions {
+        p.check_finite().map_err(|cause| {
+            Error::failed(format!("{}, example `{}`", path.display(), p.id), cause)
+        })?;
     }
     write_atomically(path, |mut out| {
         predictions.iter().try_for_each(|prediction| {
@@ -129,14 +197,18 @@ mod tests {
     fn prediction(id: &str) -> Prediction {
         Prediction {
             id: id.into(),
+            image: Some("b.png".into()),
             question: "Is the \"lung\" clear?\n".into(),
             prediction: "nö".into(),
-            target: String::new(),
-            answer_type: AnswerType::Closed,
-            nll: 0.1 + 0.2,
-            num_target_tokens: 3,
+            probability: Some(0.25),
+            target: Target {
+                text: String::new(),
+                answer_type: AnswerType::Closed,
+                nll: 0.1 + 0.2,
+                num_target_tokens: 3,
+                target_cut: false,
+            },
             question_cut: false,
-            target_cut: false,
             cluster: "a.png".into(),
             run: 0,
             attributes: ExampleAttributes {
@@ -205,17 +277,61 @@ mod tests {
     fn a_loss_that_is_not_finite_is_not_written() {
         let dir = directory();
         let path = dir.path().join("predictions.jsonl");
-        let broken = Prediction { nll: f64::NAN, ..prediction("17") };
-        let error = write_predictions(&path, &[broken]).expect_err("a NaN");
-        assert!(error.to_string().contains("`17`") && error.exit_code() == 1, "{error}");
+        let target = Target { nll: f64::NAN, ..prediction("17").target };
+        let lossless = Prediction { target, ..prediction("17") };
+        let improbable = Prediction { probability: Some(f64::NAN), ..prediction("17") };
+        for (broken, what) in
+            [(lossless, "the loss is NaN"), (improbable, "the probability is NaN")]
+        {
+            let error = write_predictions(&path, &[broken]).expect_err("a NaN");
+            let text = error.to_string();
+            assert!(text.contains("`17`") && text.contains(what), "{text}");
+            assert_eq!(error.exit_code(), 1);
+        }
         assert!(!path.exists());
+    }
+
+    /// A line without a true answer has no field of one, and is no line that can be scored.
+    #[test]
+    fn a_line_without_an_answer_is_not_scored() {
+        let dir = directory();
+        let path = dir.path().join("predictions.jsonl");
+        let Prediction { id, image, question, prediction: text, probability, .. } = prediction("1");
+        let Prediction { target, question_cut, cluster, run, attributes, .. } = prediction("1");
+        let known: UnscoredPrediction = Prediction {
+            id,
+            image,
+            question,
+            prediction: text,
+            probability,
+            target: Some(target),
+            question_cut,
+            cluster,
+            run,
+            attributes,
+        };
+        assert_eq!(known.clone().scored(), Some(prediction("1")));
+        let unknown = Prediction { target: None, ..known.clone() };
+        assert_eq!(unknown.clone().scored(), None);
+        write_predictions(&path, &[known, unknown]).expect("written");
+        let lines = std::fs::read_to_string(&path).expect("read");
+        let (known, unknown) = lines.split_once('\n').expect("two lines");
+        assert_eq!(known, serde_json::to_string(&prediction("1")).expect("json"));
+        for key in ["target", "answer_type", "nll"] {
+            assert!(known.contains(key) && !unknown.contains(key), "{unknown}");
+        }
+        let error = read_predictions(&path).expect_err("no answer").to_string();
+        assert!(error.contains(":2: missing field `target`"), "{error}");
     }
 
     #[test]
     fn a_missing_directory_leaves_an_error_and_no_file() {
         let dir = directory();
         let path = dir.path().join("absent").join("predictions.jsonl");
-        assert_eq!(write_predictions(&path, &[]).expect_err("no directory").exit_code(), 2);
+        assert_eq!(
+            write_predictions::<Target>(&path, &[]).expect_err("no directory").exit_code(),
+            2
+        );
         assert_eq!(read_predictions(&path).expect_err("no file").exit_code(), 2);
     }
 }

@@ -14,7 +14,7 @@ const SCORED_ON: usize = 400;
 /// The caption sums of each report among `predictions`, as one set.
 pub(super) fn report_sums(predictions: &[&Prediction]) -> Vec<CaptionSums> {
     let reports = predictions.iter().filter(|prediction| prediction.is_report());
-    let captions: Vec<_> = reports.map(|p| caption(&p.id, &p.prediction, &p.target)).collect();
+    let captions: Vec<_> = reports.map(|p| caption(&p.id, &p.prediction, &p.target.text)).collect();
     caption_sums(&captions)
 }
 
@@ -95,8 +95,8 @@ mod tests {
         paired_bootstrap, score,
     };
     use super::*;
-    use crate::data::AnswerType;
-    use crate::metrics::score_captions;
+    use crate::data::{Answer, AnswerType};
+    use crate::metrics::{Target, score_captions};
 
     const TEXTS: [&str; 4] = [
         "the heart is normal in size. the lungs are clear.",
@@ -109,14 +109,18 @@ mod tests {
     fn reports(run: u64, text: impl Fn(usize) -> &'static str) -> Vec<Prediction> {
         let report = |i: usize| Prediction {
             id: i.to_string(),
+            image: None,
             question: "?".into(),
             prediction: text(i).into(),
-            target: TEXTS[i % 4].into(),
-            answer_type: AnswerType::Report,
-            nll: 2.0,
-            num_target_tokens: 4,
+            probability: None,
+            target: Target {
+                text: TEXTS[i % 4].into(),
+                answer_type: AnswerType::Report,
+                nll: 2.0,
+                num_target_tokens: 4,
+                target_cut: false,
+            },
             question_cut: false,
-            target_cut: false,
             cluster: (i / 2).to_string(),
             attributes: ExampleAttributes::default(),
             run,
@@ -136,7 +140,7 @@ mod tests {
             .iter()
             .map(|p| Caption {
                 cluster: p.cluster.clone(),
-                ..caption(&p.id, &p.prediction, &p.target)
+                ..caption(&p.id, &p.prediction, &p.target.text)
             })
             .collect();
         let theirs = score_captions(&captions, None).unwrap();
@@ -173,8 +177,8 @@ mod tests {
     #[test]
     fn each_metric_has_its_own_majority_report_of_the_training_split() {
         let train = [TEXTS[1], TEXTS[2], TEXTS[2], TEXTS[3], TEXTS[0], TEXTS[0], TEXTS[0]];
-        let baseline =
-            MajorityBaseline::from_training(train.map(|text| (text, AnswerType::Report)));
+        let train = train.map(|text| Answer::new(text, AnswerType::Report));
+        let baseline = MajorityBaseline::from_training(&train);
         let predictions = reports(0, |i| TEXTS[i % 4]);
         let scores = score(&predictions, Some(&baseline));
         assert_eq!(scores.baseline_source, BaselineSource::Training);

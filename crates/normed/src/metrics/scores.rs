@@ -69,19 +69,23 @@ pub struct Row {
 /// chosen from the predictions' own targets.
 ///
 /// ```
-/// use normed::data::AnswerType;
-/// use normed::metrics::{ExampleAttributes, MajorityBaseline, Metric, Prediction, score};
+/// use normed::data::{Answer, AnswerType};
+/// use normed::metrics::{ExampleAttributes, MajorityBaseline, Metric, Prediction, Target, score};
 ///
 /// let prediction = |id: &str, prediction: &str, target: &str| Prediction {
 ///     id: id.to_owned(),
+///     image: Some(format!("image {id}")),
 ///     question: "Is the heart enlarged?".to_owned(),
 ///     prediction: prediction.to_owned(),
-///     target: target.to_owned(),
-///     answer_type: AnswerType::Closed,
-///     nll: 0.5,
-///     num_target_tokens: 2,
+///     probability: Some(0.6),
+///     target: Target {
+///         text: target.to_owned(),
+///         answer_type: AnswerType::Closed,
+///         nll: 0.5,
+///         num_target_tokens: 2,
+///         target_cut: false,
+///     },
 ///     question_cut: false,
-///     target_cut: false,
 ///     cluster: format!("image {id}"),
 ///     run: 0,
 ///     attributes: ExampleAttributes::default(),
@@ -92,8 +96,8 @@ pub struct Row {
 ///     prediction("3", "yes", "no"),
 ///     prediction("4", "no", "no"),
 /// ];
-/// let training = [("no", AnswerType::Closed), ("no", AnswerType::Closed)];
-/// let scores = score(&predictions, Some(&MajorityBaseline::from_training(training)));
+/// let training = [Answer::new("no", AnswerType::Closed), Answer::new("no", AnswerType::Closed)];
+/// let scores = score(&predictions, Some(&MajorityBaseline::from_training(&training)));
 ///
 /// let exact_match = scores.get(Metric::ExactMatch).unwrap();
 /// assert_eq!(exact_match.value, 0.75);
@@ -105,7 +109,8 @@ pub fn score(predictions: &[Prediction], baseline: Option<&MajorityBaseline>) ->
     let baseline = match baseline {
         Some(baseline) => baseline,
         None => {
-            let targets = predictions.iter().map(|p| (p.target.as_str(), p.answer_type));
+            let targets =
+                predictions.iter().map(|p| (p.target.text.as_str(), p.target.answer_type));
             own = MajorityBaseline::choose(BaselineSource::Targets, targets);
             &own
         }
@@ -121,7 +126,9 @@ pub fn score(predictions: &[Prediction], baseline: Option<&MajorityBaseline>) ->
         clusters: clusters.len(),
         scores: scores.collect(),
         calibration: calibration(
-            examples.iter().map(|e| (&e.target, e.prediction.nll, e.prediction.cluster.as_str())),
+            examples
+                .iter()
+                .map(|e| (&e.target, e.prediction.target.nll, e.prediction.cluster.as_str())),
         ),
     }
 }
@@ -166,7 +173,7 @@ fn majority_answer(
     baseline: &MajorityBaseline,
 ) -> Option<MajorityAnswer> {
     if let Some(text) = baseline.report(metric) {
-        let targets = examples.iter().map(|e| e.prediction.target.as_str());
+        let targets = examples.iter().map(|e| e.prediction.target.text.as_str());
         let value = score_of_one_report(metric, text, targets)?;
         return Some(MajorityAnswer { answer: text.to_owned(), value });
     }
@@ -204,21 +211,25 @@ impl Scores {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ExampleAttributes;
+    use super::super::{ExampleAttributes, Target};
     use super::*;
-    use crate::data::AnswerType;
+    use crate::data::{Answer, AnswerType};
 
     fn prediction(answer: &str, target: &str, kind: AnswerType, cluster: &str) -> Prediction {
         Prediction {
             id: format!("{answer}{target}{cluster}"),
+            image: None,
             question: String::new(),
             prediction: answer.into(),
-            target: target.into(),
-            answer_type: kind,
-            nll: 1.5,
-            num_target_tokens: 2,
+            probability: None,
+            target: Target {
+                text: target.into(),
+                answer_type: kind,
+                nll: 1.5,
+                num_target_tokens: 2,
+                target_cut: false,
+            },
             question_cut: false,
-            target_cut: false,
             cluster: cluster.into(),
             run: 0,
             attributes: ExampleAttributes::default(),
@@ -256,8 +267,8 @@ mod tests {
         use AnswerType::Closed;
         let predictions =
             [prediction("yes", "yes", Closed, "a"), prediction("yes", "no", Closed, "b")];
-        let training =
-            MajorityBaseline::from_training([("no", Closed), ("No", Closed), ("yes", Closed)]);
+        let training = ["no", "No", "yes"].map(|text| Answer::new(text, Closed));
+        let training = MajorityBaseline::from_training(&training);
         let scores = score(&predictions, Some(&training));
         assert_eq!(scores.baseline_source, BaselineSource::Training);
         let majority = scores.get(Metric::ClosedAccuracy).and_then(|s| s.majority.clone());

@@ -52,20 +52,25 @@ fn two_sided_binomial(few: usize, n: usize) -> f64 {
 ///
 /// ```
 /// use normed::data::AnswerType;
-/// use normed::metrics::{ExampleAttributes, Metric, Prediction, compare, holm, paired_bootstrap};
+/// use normed::metrics::{ExampleAttributes, Metric, Prediction, Target};
+/// use normed::metrics::{compare, holm, paired_bootstrap};
 ///
 /// // 40 questions about 20 images, answered by a model that is right on all but every `wrong`-th.
 /// let predictions = |wrong: usize| -> Vec<Prediction> {
 ///     let prediction = |i: usize| Prediction {
 ///         id: i.to_string(),
+///         image: None,
 ///         question: "Is the heart enlarged?".to_owned(),
 ///         prediction: if i % wrong == 0 { "yes" } else { "no" }.to_owned(),
-///         target: "no".to_owned(),
-///         answer_type: AnswerType::Closed,
-///         nll: 0.5,
-///         num_target_tokens: 2,
+///         probability: None,
+///         target: Target {
+///             text: "no".to_owned(),
+///             answer_type: AnswerType::Closed,
+///             nll: 0.5,
+///             num_target_tokens: 2,
+///             target_cut: false,
+///         },
 ///         question_cut: false,
-///         target_cut: false,
 ///         cluster: format!("image {}", i / 2),
 ///         run: 0,
 ///         attributes: ExampleAttributes::default(),

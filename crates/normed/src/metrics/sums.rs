@@ -24,7 +24,7 @@ pub(super) fn normalize_predictions<'a>(
     let normalized = predictions.iter().map(|&prediction| NormalizedPrediction {
         prediction,
         answer: NormalizedAnswer::new(&prediction.prediction),
-        target: NormalizedAnswer::new(&prediction.target),
+        target: NormalizedAnswer::new(&prediction.target.text),
         captions: if prediction.is_report() { captions.next() } else { None },
     });
     normalized.collect()
@@ -41,7 +41,7 @@ impl MetricSums {
     /// What one prediction contributes to `metric`; `None` if the metric does not count it.
     pub fn of(metric: Metric, example: &NormalizedPrediction<'_>) -> Option<Self> {
         let NormalizedPrediction { prediction, answer, target, captions } = example;
-        if !metric.counts(target, prediction.answer_type) {
+        if !metric.counts(target, prediction.target.answer_type) {
             return None;
         }
         if let Metric::Report(_) = metric {
@@ -50,8 +50,8 @@ impl MetricSums {
         let ratio = match metric.credit(answer, target) {
             Some(credit) => Ratio::one(credit),
             None => Ratio {
-                numerator: prediction.nll,
-                denominator: prediction.num_target_tokens as f64,
+                numerator: prediction.target.nll,
+                denominator: prediction.target.num_target_tokens as f64,
             },
         };
         Some(Self { ratio, ..Self::default() })

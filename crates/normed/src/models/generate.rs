@@ -11,7 +11,17 @@ use crate::data::{Batch, StopRule};
 use crate::ops::log_softmax;
 use crate::tensor::Parameters;
 
-/// Generates an answer for each example of a batch: its tokens, without end tokens. An example's answer does not depend on the others
+/// A generated text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratedText {
+    /// Its tokens, without the end token.
+    pub tokens: Vec<u32>,
+    /// The logarithm of the probability that the model gives to these tokens and to the end token, if it came to
+    /// one: the sum over the tokens, in nats. It is the model's own: neither the temperature nor a penalty changes it.
+    pub log_probability: f64,
+}
+
+/// Generates an answer for each example of a batch. An example's answer does not depend on the others
 /// in the batch. Of the batch's answers, only the first decoder token of each example is read.
 ///
 /// ```
@@ -26,8 +36,7 @@ use crate::tensor::Parameters;
 /// #     images: vec![ImageSource::Drawn(Image { width: 64, height: 64, rgb: vec![90; 3 * 64 * 64] }.into())],
 /// #     image_name: "a gray square".into(),
 /// #     question: "is there a nodule?".into(),
-/// #     answer: String::new(),
-/// #     answer_type: normed::data::AnswerType::Closed,
+/// #     answer: None,
 /// #     split: normed::data::Split::Test,
 /// #     group: None,
 /// #     history: Vec::new(),
@@ -35,12 +44,13 @@ use crate::tensor::Parameters;
 /// #     attributes: Default::default(),
 /// # };
 /// // `example` holds an image and a question about it.
-/// let collator = loaded.collator();
+/// let collator = loaded.collator().without_answers();
 /// let batch = collator.batch(&[collator.prepare(&example)?], 0);
 /// let stop = loaded.text_rule.stop_rule(&loaded.tokenizer);
 /// let config = GenerationConfig::default();
 /// let answers = models::generate(&*loaded.model, &loaded.params, &batch, &config, stop)?;
-/// println!("{}", loaded.text_rule.answer_text(&loaded.tokenizer, &answers[0]));
+/// let text = loaded.text_rule.answer_text(&loaded.tokenizer, &answers[0].tokens);
+/// println!("{text} ({:.2})", answers[0].log_probability.exp());
 /// # Ok(())
 /// # }
 /// ```
@@ -54,7 +64,7 @@ pub fn generate(
     batch: &Batch,
     rule: &GenerationConfig,
     ending: StopRule<'_>,
-) -> Result<Vec<Vec<u32>>> {
+) -> Result<Vec<GeneratedText>> {
     rule.validate()?;
     let max_new_tokens = rule.max_new_tokens.min(model.max_answer_tokens());
     let rule = &GenerationConfig { max_new_tokens, ..rule.clone() };
@@ -105,7 +115,10 @@ struct BeamSearch<'e> {
 #[derive(Debug, Clone)]
 struct Hypothesis {
     tokens: Vec<u32>,
+    /// What beams are compared by: the sum of log-probabilities, with penalties.
     score: f32,
+    /// The sum of the model's own log-probabilities.
+    log_probability: f64,
 }
 
 /// A possible continuation: beam `beam` followed by `token`.
@@ -114,11 +127,12 @@ struct Candidate {
     beam: usize,
     token: u32,
     score: f32,
+    log_probability: f64,
 }
 
 impl<'e> BeamSearch<'e> {
     fn new(start: u32, prompt: &'e [u32], ending: StopRule<'e>, sampler: Option<Sampler>) -> Self {
-        let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0 }];
+        let running = vec![Hypothesis { tokens: Vec::new(), score: 0.0, log_probability: 0.0 }];
         Self { start, prompt, ending, sampler, running, finished: Vec::new(), length: 0 }
     }
 
@@ -143,6 +157,7 @@ impl<'e> BeamSearch<'e> {
         let mut origins = Vec::with_capacity(beams);
         for (rank, next) in candidates.into_iter().enumerate() {
             let mut ends = self.ending.is_stop_token(next.token);
+            let Candidate { log_probability, .. } = next;
             let mut tokens = self.running[next.beam].tokens.clone();
             if !ends {
                 tokens.push(next.token);
@@ -151,10 +166,10 @@ impl<'e> BeamSearch<'e> {
             if (ends || last) && rank < beams {
                 let score = next.score / normalizer;
                 let at = self.finished.partition_point(|f| f.score >= score);
-                self.finished.insert(at, Hypothesis { tokens, score });
+                self.finished.insert(at, Hypothesis { tokens, score, log_probability });
                 self.finished.truncate(beams);
             } else if !(ends || last) && running.len() < beams {
-                running.push(Hypothesis { tokens, score: next.score });
+                running.push(Hypothesis { tokens, score: next.score, log_probability });
                 origins.push(next.beam);
             }
         }
@@ -173,33 +188,39 @@ impl<'e> BeamSearch<'e> {
     ) -> Vec<Candidate> {
         let beams = rule.num_beams;
         let (running, before) = (&self.running, (self.prompt, self.start));
-        let rows = running.iter().zip(logits).map(|(beam, row)| {
+        let mut candidates = Vec::new();
+        // The model's own log-probabilities of each row whose penalty changes them.
+        let mut own = Vec::new();
+        let rows = running.iter().zip(logits).enumerate().map(|(i, (beam, row))| {
+            if rule.repetition_penalty != 1.0 {
+                let mut unchanged = row.to_vec();
+                log_softmax(&mut unchanged);
+                own.push(unchanged);
+            }
             if beams > 1 {
                 log_softmax(row);
             }
             penalize(row, before, &beam.tokens, rule.repetition_penalty);
-            row
+            if let Some(sampler) = &mut self.sampler {
+                let token = sampler.next(row);
+                candidates.push(Candidate { beam: i, token, score: 0.0, log_probability: 0.0 });
+            }
+            if beams == 1 {
+                log_softmax(row);
+            }
+            &*row
         });
-        match &mut self.sampler {
-            None => {
-                let rows = rows.map(|row| {
-                    if beams == 1 {
-                        log_softmax(row);
-                    }
-                    &*row
-                });
-                // Twice as many candidates as beams: even if `num_beams` of them end here, as many continue.
-                best_candidates(running, rows, 2 * beams)
-            }
-            Some(sampler) => {
-                let drawn = |(beam, row): (usize, &mut [f32])| Candidate {
-                    beam,
-                    token: sampler.next(row),
-                    score: 0.0,
-                };
-                rows.enumerate().map(drawn).collect()
-            }
+        let rows: Vec<&[f32]> = rows.collect();
+        if self.sampler.is_none() {
+            // Twice as many candidates as beams: even if `num_beams` of them end here, as many continue.
+            candidates = best_candidates(running, rows.iter().copied(), 2 * beams);
         }
+        for next in &mut candidates {
+            let row = own.get(next.beam).map_or(rows[next.beam], Vec::as_slice);
+            next.log_probability =
+                running[next.beam].log_probability + f64::from(row[next.token as usize]);
+        }
+        candidates
     }
 
     /// Whether no running beam is expected to beat the finished ones. As transformers' heuristic for
@@ -210,8 +231,12 @@ impl<'e> BeamSearch<'e> {
         worst.is_some_and(|worst| best.score / normalizer <= worst.score)
     }
 
-    fn answer(self) -> Vec<u32> {
-        self.finished.into_iter().next().map(|best| best.tokens).unwrap_or_default()
+    fn answer(self) -> GeneratedText {
+        // The last step finishes at least one beam.
+        let best = self.finished.into_iter().next();
+        let (tokens, log_probability) =
+            best.map_or((Vec::new(), 0.0), |best| (best.tokens, best.log_probability));
+        GeneratedText { tokens, log_probability }
     }
 }
 
@@ -242,7 +267,7 @@ fn best_candidates<'l>(
             let score = hypothesis.score + log_probability;
             if best.len() < n || best.last().is_some_and(|worst| score > worst.score) {
                 let at = best.partition_point(|c| c.score >= score);
-                best.insert(at, Candidate { beam, token, score });
+                best.insert(at, Candidate { beam, token, score, log_probability: 0.0 });
                 best.truncate(n);
             }
         }
@@ -259,7 +284,7 @@ mod tests {
 
     /// The best answer of two beams where ending at once has probability 0.4, and `0` before the
     /// end 0.3 in all.
-    fn answer(length_penalty: f32) -> Vec<u32> {
+    fn answer(length_penalty: f32) -> GeneratedText {
         let rule = GenerationConfig {
             num_beams: 2,
             max_new_tokens: 2,
@@ -280,8 +305,11 @@ mod tests {
 
     #[test]
     fn a_finished_beam_is_judged_by_its_length() {
-        assert!(answer(0.0).is_empty());
-        assert_eq!(answer(1.0), [0]);
+        for (length_penalty, tokens, probability) in [(0.0, &[][..], 0.4), (1.0, &[0], 0.5 * 0.6)] {
+            let answer = answer(length_penalty);
+            assert_eq!(answer.tokens, tokens);
+            assert!((answer.log_probability.exp() - probability).abs() < 1e-6, "{answer:?}");
+        }
     }
 
     /// Templates that have no end token for an answer end it with a text.
@@ -299,7 +327,7 @@ mod tests {
                 let origins = search.advance([row.as_mut_slice()].into_iter(), &rule);
                 assert_eq!(!origins.is_empty(), continues);
             }
-            assert_eq!(search.answer(), [5, 6]);
+            assert_eq!(search.answer().tokens, [5, 6]);
         }
     }
 }

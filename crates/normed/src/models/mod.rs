@@ -32,7 +32,7 @@ mod vision_language;
 mod vocabulary;
 mod weight_files;
 
-pub use generate::generate;
+pub use generate::{GeneratedText, generate};
 pub use generation_config::GenerationConfig;
 pub use init::initialize;
 pub use llava::{

@@ -19,8 +19,6 @@ use crate::hub::RepoKind;
 
 /// The size of a split of the procedural data set.
 const PHANTOM_SPLIT: Range<usize> = Range::from_to(0, 1_000_000);
-/// The number of a frame or a slice.
-const INDEX: Range<usize> = Range::from_to(0, 1_000_000);
 
 /// The values of all keys that a data set can have; each data set has some of them.
 #[derive(Default)]
@@ -360,8 +358,7 @@ pub(super) fn image_fields() -> Vec<Field<ImageOptions>> {
 
 /// A window: a name, or a center and a width, as in `[40, 400]`.
 fn window() -> Parser<Window> {
-    // DICOM's linear function has no narrower window (PS3.3, C.11.2.1.2).
-    const WIDTH: Range<f32> = Range::at_least(1.0);
+    const WIDTH: Range<f32> = Window::WIDTH;
     let at = pair(number(Range::any())).try_map(|(center, width)| match WIDTH.contains(width) {
         true => Ok(Window::At { center, width }),
         false => {
@@ -384,9 +381,9 @@ fn window() -> Parser<Window> {
 
 /// The middle one, or a number from 0.
 fn slice_index() -> Parser<SliceIndex> {
-    let accepts = format!("\"middle\" or a whole number {INDEX}");
+    let accepts = format!("\"middle\" or a whole number {}", SliceIndex::NUMBERS);
     let cause = accepts.clone();
-    let index = integer(INDEX);
+    let index = integer(SliceIndex::NUMBERS);
     Parser::new(accepts, move |node| match &node.value {
         Value::Text(name) if name == "middle" => Ok(SliceIndex::Middle),
         Value::Number(_) => index.read(node).map(SliceIndex::At),

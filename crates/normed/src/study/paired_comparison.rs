@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn predictions_of_other_examples_are_an_error() {
         let mut other = yes_no_predictions(|_| true);
-        other[4].target = "no".into();
+        other[4].target.text = "no".into();
         let error =
             compare_with_best(Metric::ExactMatch, &[&yes_no_predictions(|_| true), &other], 1)
                 .unwrap_err();

@@ -344,11 +344,10 @@ fn read_baseline(study: &Study, name: &str) -> Result<Option<MajorityBaseline>> 
     for i in 0..dataset.len() {
         let example = dataset.get(i)?;
         if example.split == Split::Train {
-            answers.push((example.answer, example.answer_type));
+            answers.push(example.expect_answer()?.clone());
         }
     }
-    let answers = answers.iter().map(|(answer, kind)| (answer.as_str(), *kind));
-    Ok((answers.len() > 0).then(|| MajorityBaseline::from_training(answers)))
+    Ok((!answers.is_empty()).then(|| MajorityBaseline::from_training(&answers)))
 }
 
 /// The method, its trained parameters, memory and times.

@@ -80,7 +80,7 @@ fn render_example(ShownExample { example, answers }: &ShownExample<'_>, urls: &[
         html,
         "<div><p class=\"q\">{}</p><p>true answer: <b>{}</b></p><ul>",
         escape(&example.question),
-        escape(&example.target)
+        escape(&example.target.text)
     );
     for MethodAnswer { method, text, is_correct } in answers {
         let (class, sign) = match is_correct {
@@ -115,7 +115,7 @@ fn choose_examples<'r>(group: &[&'r ExperimentResults<'_>]) -> Vec<ShownExample<
         .collect();
     let (mut different, mut all_wrong) = (Vec::new(), Vec::new());
     for example in *first {
-        let target = NormalizedAnswer::new(&example.target);
+        let target = NormalizedAnswer::new(&example.target.text);
         let answers = runs.iter().zip(&by_id).filter_map(|((method, _), predictions)| {
             let text = predictions.get(example.id.as_str())?.prediction.as_str();
             let is_correct = NormalizedAnswer::new(text).exact_match(&target) == 1.0;

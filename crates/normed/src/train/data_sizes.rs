@@ -122,13 +122,13 @@ impl DataSizes {
             let example = splits.dataset.get(i)?;
             let tokenized = collator.tokenize(&example)?;
             questions.push(tokenized.question.len());
-            let answer = tokenized.answer.len() + 1;
+            let answer = tokenized.answer.as_ref().map_or(0, Vec::len) + 1; // the collator needs one
             answers.push(answer);
-            training_answers.push(match example.answer_type {
+            training_answers.push(match example.expect_answer()?.answer_type {
                 AnswerType::Report => answer.min(recipe.generate.max_new_tokens),
                 _ => answer,
             });
-            tokens.extend(tokenized.question.into_iter().chain(tokenized.answer));
+            tokens.extend([tokenized.question, tokenized.answer.unwrap_or_default()].concat());
             views.push(example.images.len());
             images.extend(example.images.iter().map(ImageSource::key));
             let read = example.images.iter().filter(|image| !image.is_drawn());

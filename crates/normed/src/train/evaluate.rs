@@ -10,8 +10,10 @@ use crate::Result;
 use crate::data::{
     Batch, Collator, Dataset, IGNORE_INDEX, Loader, PreparedExample, evaluation_batches,
 };
-use crate::metrics::{ExampleAttributes, Metric, Prediction, metric_values};
-use crate::models::{GenerationConfig, LoadedModel, generate};
+use crate::metrics::{
+    ExampleAttributes, Metric, Prediction, Target, UnscoredPrediction, metric_values,
+};
+use crate::models::{GeneratedText, GenerationConfig, LoadedModel, generate};
 use crate::nn::Mode;
 use crate::tensor::Graph;
 
@@ -82,7 +84,7 @@ pub struct Likelihood {
 
 impl From<&Prediction> for Likelihood {
     fn from(prediction: &Prediction) -> Self {
-        Self { nll: prediction.nll, tokens: prediction.num_target_tokens }
+        Self { nll: prediction.target.nll, tokens: prediction.target.num_target_tokens }
     }
 }
 
@@ -95,23 +97,34 @@ impl Evaluation<'_> {
     ///
     /// # Errors
     ///
-    /// If an example cannot be read, or does not fit the model.
+    /// If an example cannot be read, does not fit the model or has no answer.
     pub fn predict(
         &self,
         rule: &GenerationConfig,
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Completion<Vec<Prediction>>> {
         self.for_each_batch(progress, |batch, prepared| {
-            let LoadedModel { model, params, tokenizer, text_rule, .. } = self.loaded;
-            let likelihoods = self.score(batch)?;
-            let answers = generate(&**model, params, batch, rule, text_rule.stop_rule(tokenizer))?;
-            let rows = prepared.iter().zip(answers).zip(likelihoods);
-            Ok(rows
-                .map(|((prepared, answer), likelihood)| {
-                    let answer = text_rule.answer_text(tokenizer, &answer);
-                    prediction(prepared, answer, likelihood)
-                })
-                .collect())
+            let rows = prepared.iter().zip(predict_batch(self.loaded, batch, prepared, rule)?);
+            let scored = |(prepared, prediction): (&PreparedExample, UnscoredPrediction)| {
+                prediction.scored().ok_or_else(|| prepared.example.lacks_answer())
+            };
+            rows.map(scored).collect()
+        })
+    }
+
+    /// As [`Evaluation::predict`], for examples whose answers may be unknown. The collator has to accept them
+    /// ([`Collator::without_answers`]).
+    ///
+    /// # Errors
+    ///
+    /// If an example cannot be read, or does not fit the model.
+    pub fn ask(
+        &self,
+        rule: &GenerationConfig,
+        progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Completion<Vec<UnscoredPrediction>>> {
+        self.for_each_batch(progress, |batch, prepared| {
+            predict_batch(self.loaded, batch, prepared, rule)
         })
     }
 
@@ -125,7 +138,7 @@ impl Evaluation<'_> {
         &self,
         progress: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Completion<Vec<Likelihood>>> {
-        self.for_each_batch(progress, |batch, _| self.score(batch))
+        self.for_each_batch(progress, |batch, _| score(self.loaded, batch))
     }
 
     /// Calls `evaluate` on batches of examples of similar length. Returns its results, one for each
@@ -152,35 +165,71 @@ impl Evaluation<'_> {
         results.sort_by_key(|(place, _)| *place);
         Ok(Completion::Finished(results.into_iter().map(|(_, result)| result).collect()))
     }
-
-    /// The likelihoods of the targets in `batch`.
-    fn score(&self, batch: &Batch) -> Result<Vec<Likelihood>> {
-        let mut g = Graph::inference(&self.loaded.params);
-        let loss = self.loaded.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?;
-        let width = batch.decoder_input_ids.width;
-        let rows = loss.position_losses.chunks(width).zip(batch.labels.chunks(width));
-        Ok(rows
-            .map(|(nll, labels)| Likelihood {
-                nll: nll.iter().map(|&x| f64::from(x)).sum(),
-                tokens: labels.iter().filter(|&&label| label != IGNORE_INDEX).count(),
-            })
-            .collect())
-    }
 }
 
-fn prediction(prepared: &PreparedExample, answer: String, likelihood: Likelihood) -> Prediction {
+/// Generates a text for each example of `batch`, and computes the likelihood of the answers that are known. `prepared`
+/// are the examples that the batch was made of.
+///
+/// # Errors
+///
+/// If the batch does not fit the model, or a setting is out of range.
+pub fn predict_batch(
+    loaded: &LoadedModel,
+    batch: &Batch,
+    prepared: &[PreparedExample],
+    rule: &GenerationConfig,
+) -> Result<Vec<UnscoredPrediction>> {
+    let LoadedModel { model, params, tokenizer, text_rule, .. } = loaded;
+    let likelihoods = match batch.target_count {
+        0 => vec![Likelihood::default(); prepared.len()],
+        _ => score(loaded, batch)?,
+    };
+    let texts = generate(&**model, params, batch, rule, text_rule.stop_rule(tokenizer))?;
+    let rows = prepared.iter().zip(texts).zip(likelihoods);
+    let row = |((prepared, text), likelihood): ((&PreparedExample, GeneratedText), Likelihood)| {
+        let answer = text_rule.answer_text(tokenizer, &text.tokens);
+        prediction(prepared, answer, text.log_probability.exp(), likelihood)
+    };
+    Ok(rows.map(row).collect())
+}
+
+/// The likelihoods of the answers in `batch`; of an unknown answer, that of no token.
+fn score(loaded: &LoadedModel, batch: &Batch) -> Result<Vec<Likelihood>> {
+    let mut g = Graph::inference(&loaded.params);
+    let loss = loaded.model.loss(&mut g, batch, Mode::Evaluate, 0.0)?;
+    let width = batch.decoder_input_ids.width;
+    let rows = loss.position_losses.chunks(width).zip(batch.labels.chunks(width));
+    Ok(rows
+        .map(|(nll, labels)| Likelihood {
+            nll: nll.iter().map(|&x| f64::from(x)).sum(),
+            tokens: labels.iter().filter(|&&label| label != IGNORE_INDEX).count(),
+        })
+        .collect())
+}
+
+fn prediction(
+    prepared: &PreparedExample,
+    text: String,
+    probability: f64,
+    likelihood: Likelihood,
+) -> UnscoredPrediction {
     let example = &prepared.example;
     let attribute = |name: &str| example.attributes.get(name).cloned();
-    Prediction {
-        id: example.id.clone(),
-        question: example.question.clone(),
-        prediction: answer,
-        target: example.answer.clone(),
-        answer_type: example.answer_type,
+    let target = example.answer.as_ref().map(|answer| Target {
+        text: answer.text.clone(),
+        answer_type: answer.answer_type,
         nll: likelihood.nll,
         num_target_tokens: likelihood.tokens,
-        question_cut: prepared.is_question_cut,
         target_cut: prepared.is_answer_cut,
+    });
+    Prediction {
+        id: example.id.clone(),
+        image: (!example.images.is_empty()).then(|| example.image_name.clone()),
+        question: example.question.clone(),
+        prediction: text,
+        probability: Some(probability),
+        target,
+        question_cut: prepared.is_question_cut,
         cluster: example.group.as_ref().unwrap_or(&example.image_name).clone(),
         run: 0,
         attributes: ExampleAttributes {

@@ -161,10 +161,9 @@ impl Run<'_> {
     fn training_constants(&self) -> Result<MajorityBaseline> {
         let mut answers = Vec::with_capacity(self.splits.train.len());
         for &i in &self.splits.train {
-            let example = self.splits.dataset.get(i)?;
-            answers.push((example.answer, example.answer_type));
+            answers.push(self.splits.dataset.get(i)?.expect_answer()?.clone());
         }
-        Ok(MajorityBaseline::from_training(answers.iter().map(|(a, t)| (a.as_str(), *t))))
+        Ok(MajorityBaseline::from_training(&answers))
     }
 
     /// Generates a text for each example of `test`, writes the predictions to `file` and reports them.

@@ -91,7 +91,7 @@ mod validate;
 pub use adamw::AdamW;
 pub use completion::Completion;
 pub use directory::{is_running, read_outcome};
-pub use evaluate::{Evaluation, Likelihood};
+pub use evaluate::{Evaluation, Likelihood, predict_batch};
 pub use event::{Event, Outcome, Subject, TestScores};
 pub use find_lr::{LrSweep, SweepStep, find_lr};
 pub use machine_speed::MachineSpeed;

@@ -46,7 +46,7 @@ impl Splits {
                 Split::Validate => validate.push(i),
                 Split::Test => test.push(i),
             }
-            fingerprint.add(&example);
+            fingerprint.add(&example)?;
         }
         if train.is_empty() {
             return Err(Error::invalid("data", "the training split is empty")
@@ -142,7 +142,7 @@ fn pick_fraction(
 pub fn fingerprint_data(dataset: &dyn Dataset) -> Result<String> {
     let mut fingerprint = Fingerprint::default();
     for i in 0..dataset.len() {
-        fingerprint.add(&dataset.get(i)?);
+        fingerprint.add(&dataset.get(i)?)?;
     }
     Ok(fingerprint.finish())
 }
@@ -151,13 +151,15 @@ pub fn fingerprint_data(dataset: &dyn Dataset) -> Result<String> {
 struct Fingerprint(Sha256);
 
 impl Fingerprint {
-    fn add(&mut self, example: &Example) {
-        let Example { id, image_name, question, answer, split, history, .. } = example;
+    fn add(&mut self, example: &Example) -> Result<()> {
+        let Example { id, image_name, question, split, history, .. } = example;
+        let answer = &example.expect_answer()?.text;
         let turns = history.iter().flat_map(|turn| [turn.role.name(), &turn.text]);
         for text in [id, image_name, question, answer, split.name()].into_iter().chain(turns) {
             self.0.update((text.len() as u64).to_le_bytes());
             self.0.update(text);
         }
+        Ok(())
     }
 
     fn finish(self) -> String {
@@ -192,7 +194,7 @@ fn order_key(seed: u64, group: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{AnswerType, Attributes};
+    use crate::data::{Answer, AnswerType, Attributes};
 
     /// Three questions about each of `images` images; two images are of one patient.
     fn dataset(images: usize, grouped: bool) -> Arc<dyn Dataset> {
@@ -201,8 +203,7 @@ mod tests {
             images: vec![ImageSource::File(format!("{}.png", i / 3).into())],
             image_name: format!("{}.png", i / 3),
             question: "normal?".into(),
-            answer: "no".into(),
-            answer_type: AnswerType::Closed,
+            answer: Some(Answer::new("no", AnswerType::Closed)),
             split: Split::Train,
             group: grouped.then(|| format!("patient {}", i / 6)),
             history: Vec::new(),

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::data::{
-    AnswerType, Attributes, Batch, Example, IGNORE_INDEX, ImageSource, Images, PreparedExample,
-    Split, TokenRows,
+    Answer, AnswerType, Attributes, Batch, Example, IGNORE_INDEX, ImageSource, Images,
+    PreparedExample, Split, TokenRows,
 };
 use crate::models::{Decoding, Model};
 use crate::nn::Mode;
@@ -147,8 +147,7 @@ fn prepared(i: usize) -> PreparedExample {
         images: vec![ImageSource::File("none.png".into())],
         image_name: "none.png".into(),
         question: String::new(),
-        answer: String::new(),
-        answer_type: AnswerType::Open,
+        answer: Some(Answer::new("", AnswerType::Open)),
         split: Split::Train,
         group: None,
         history: Vec::new(),
@@ -160,7 +159,7 @@ fn prepared(i: usize) -> PreparedExample {
         images: Images::from_pixels(Tensor::zeros(&[0, 3, 0, 0])),
         question: vec![],
         start: 0,
-        answer: vec![],
+        answer: Some(vec![]),
         is_question_cut: false,
         is_answer_cut: false,
     }

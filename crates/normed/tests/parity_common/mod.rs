@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use normed::data::{
-    AnswerType, Batch, Example, IMAGE_TOKEN, ImageSource, Images, PreparedExample, Split, StopRule,
-    TokenRows,
+    Answer, AnswerType, Batch, Example, IGNORE_INDEX, IMAGE_TOKEN, ImageSource, Images,
+    PreparedExample, Split, StopRule, TokenRows,
 };
-use normed::models::{GenerationConfig, Model, generate};
+use normed::models::{GeneratedText, GenerationConfig, Model, generate};
 use normed::nn::Mode;
 use normed::ops::cross_entropy;
 use normed::recipe::TrainSpec;
@@ -122,8 +122,10 @@ pub fn assert_reports(
             ..GenerationConfig::default()
         };
         let ending = StopRule { tokens: ends, stop: None };
-        let ours = generate(model, params, &with_views(batch, views), &rule, ending).unwrap();
-        assert_eq!(ours, search.answers, "{rule:?}, {views} views");
+        let batch = with_views(batch, views);
+        let ours = generate(model, params, &batch, &rule, ending).unwrap();
+        assert_probabilities(model, params, &batch, &ours, (ends, max_new_tokens));
+        assert_eq!(tokens(ours), search.answers, "{rule:?}, {views} views");
     }
 }
 
@@ -209,8 +211,7 @@ fn prepared(i: usize) -> PreparedExample {
         images: vec![ImageSource::File(PathBuf::new())],
         image_name: String::new(),
         question: String::new(),
-        answer: String::new(),
-        answer_type: AnswerType::Open,
+        answer: Some(Answer::new("", AnswerType::Open)),
         split: Split::Train,
         group: None,
         history: Vec::new(),
@@ -222,7 +223,7 @@ fn prepared(i: usize) -> PreparedExample {
         images: Images::from_pixels(Tensor::zeros(&[0, 3, 0, 0])),
         question: vec![],
         start: 0,
-        answer: vec![],
+        answer: Some(vec![]),
         is_question_cut: false,
         is_answer_cut: false,
     }
@@ -242,7 +243,56 @@ pub fn answers(
         length_penalty: search.length_penalty,
         ..GenerationConfig::default()
     };
-    generate(model, params, batch, &rule, StopRule { tokens: ends, stop: None }).unwrap()
+    let texts =
+        generate(model, params, batch, &rule, StopRule { tokens: ends, stop: None }).unwrap();
+    assert_probabilities(model, params, batch, &texts, (ends, max_new_tokens));
+    tokens(texts)
+}
+
+fn tokens(texts: Vec<GeneratedText>) -> Vec<Vec<u32>> {
+    texts.into_iter().map(|text| text.tokens).collect()
+}
+
+/// Asserts that the probability of each generated text is the one that the model gives to its tokens under teacher
+/// forcing: the forward pass, whose losses are transformers'.
+pub fn assert_probabilities(
+    model: &dyn Model,
+    params: &Parameters,
+    batch: &Batch,
+    texts: &[GeneratedText],
+    (ends, max_new_tokens): (&[u32], usize),
+) {
+    let start = |b: usize| batch.decoder_input_ids.row(b)[0];
+    let inputs: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(b, text)| [&[start(b)], &text.tokens[..]].concat())
+        .collect();
+    let decoder_input_ids = rows(&inputs, 0);
+    // Which of several end tokens came is not known.
+    let of_end = |&end: &u32| {
+        let mut labels = Vec::new();
+        for (b, text) in texts.iter().enumerate() {
+            labels.extend(&text.tokens);
+            labels.extend((text.tokens.len() < max_new_tokens).then_some(end));
+            labels.resize((b + 1) * decoder_input_ids.width, IGNORE_INDEX);
+        }
+        let decoder_input_ids = decoder_input_ids.clone();
+        let batch = Batch { decoder_input_ids, labels, ..batch.clone() };
+        let mut g = Graph::inference(params);
+        let loss = model.loss(&mut g, &batch, Mode::Evaluate, 0.0).unwrap();
+        let rows = loss.position_losses.chunks(batch.decoder_input_ids.width);
+        rows.map(|row| -row.iter().map(|&x| f64::from(x)).sum::<f64>()).collect::<Vec<_>>()
+    };
+    let of_ends: Vec<_> = ends.iter().map(of_end).collect();
+    for (b, text) in texts.iter().enumerate() {
+        let found = text.log_probability;
+        let wanted: Vec<_> = of_ends.iter().map(|all| all[b]).collect();
+        assert!(
+            wanted.iter().any(|wanted| (found - wanted).abs() < 1e-3),
+            "{found}, not {wanted:?}"
+        );
+    }
 }
 
 /// Decoding token by token over a padded batch gives the logits of the whole at once.

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::content::Content;
 use super::turns::{WrittenTurn, read_turns};
+use crate::data::read_options::Answers;
 use crate::data::row::Fields;
 use crate::data::value_text::text_of;
-use crate::data::{AnswerType, Example, ImageSource, Role, Turn};
+use crate::data::{Answer, Example, ImageSource, Role, Turn};
 
 /// The keys of a conversation. LLaVA-Med's alignment data spells one in its own way.
 pub(in crate::data) const CONVERSATION_KEYS: [&str; 4] =
@@ -35,7 +36,7 @@ pub(in crate::data) fn own_images(fields: &Fields<'_>) -> Result<Vec<String>, St
 pub(in crate::data) fn image_names(fields: &Fields<'_>) -> Result<Vec<String>, String> {
     let Some((key, list)) = find_list(fields) else { return fields.views() };
     let mut names = own_images(fields)?;
-    for turn in read_turns(key, list)? {
+    for turn in read_turns(key, list, Answers::Optional)? {
         names.extend(turn.content.images.into_iter().flatten());
     }
     Ok(names)
@@ -47,10 +48,12 @@ pub(in crate::data) struct ConversationRow {
     pub row: Example,
     /// The names of the row's images.
     pub names: Vec<String>,
+    /// If answers are optional, a last question without an answer is an example, too.
+    pub answers: Answers,
 }
 
 impl ConversationRow {
-    /// The row's examples, one for each answer of the assistant. If there are several, their ids are the row's with
+    /// The row's examples, one for each question. If there are several, their ids are the row's with
     /// their number: `17#1`, `17#2`. All have the same image name, so that no two are in different splits.
     ///
     /// `open` gives the image of a path that a turn names.
@@ -64,7 +67,7 @@ impl ConversationRow {
         open: &mut dyn FnMut(&str) -> Result<ImageSource, String>,
     ) -> Result<Vec<Example>, String> {
         let (key, list) = find_list(fields).ok_or("`conversations` or `messages` is missing")?;
-        let mut turns = read_turns(key, list)?;
+        let mut turns = read_turns(key, list, self.answers)?;
         if let Some(system) = fields.value("system")
             && turns[0].role != Role::System
         {
@@ -81,30 +84,46 @@ impl ConversationRow {
         let answer_type = fields.value("answer_type").filter(|_| answers == 1);
         let answer_type = answer_type.map(|_| fields.answer_type()).transpose()?;
         let mut history: Vec<Turn> = Vec::new();
-        let mut examples: Vec<Example> = Vec::with_capacity(answers);
+        let mut examples: Vec<Example> = Vec::with_capacity(answers + 1);
         for WrittenTurn { role, content } in turns {
             let turn = Turn { role, images: content.images.len(), text: content.text };
-            if role == Role::Assistant
-                && let Some((question, earlier)) = history.split_last()
-            {
-                let shown = history.iter().map(|turn| turn.images).sum();
-                let id = match answers {
-                    1 => self.row.id.clone(),
-                    _ => format!("{}#{}", self.row.id, examples.len() + 1),
+            if role == Role::Assistant {
+                let answer = match answer_type {
+                    Some(answer_type) => Answer::new(turn.text.as_str(), answer_type),
+                    None => Answer::with_derived_type(turn.text.clone()),
                 };
-                examples.push(Example {
-                    id,
-                    images: images[..shown].to_vec(),
-                    question: question.text.clone(),
-                    answer_type: answer_type.unwrap_or_else(|| AnswerType::derived(&turn.text)),
-                    answer: turn.text.clone(),
-                    history: earlier.to_vec(),
-                    ..self.row.clone()
-                });
+                examples.extend(self.example(&history, &images, Some(answer)));
             }
             history.push(turn);
         }
+        if self.answers == Answers::Optional
+            && history.last().is_some_and(|turn| turn.role == Role::User)
+        {
+            examples.extend(self.example(&history, &images, None));
+        }
+        if examples.len() > 1 {
+            let ids = examples.iter_mut().map(|example| &mut example.id);
+            ids.enumerate().for_each(|(i, id)| *id = format!("{id}#{}", i + 1));
+        }
         Ok(examples)
+    }
+
+    /// The example of the last turn, a question, if there is one. `images` are those of the whole conversation.
+    fn example(
+        &self,
+        turns: &[Turn],
+        images: &[ImageSource],
+        answer: Option<Answer>,
+    ) -> Option<Example> {
+        let (question, earlier) = turns.split_last()?;
+        let shown = turns.iter().map(|turn| turn.images).sum();
+        Some(Example {
+            images: images[..shown].to_vec(),
+            question: question.text.clone(),
+            answer,
+            history: earlier.to_vec(),
+            ..self.row.clone()
+        })
     }
 
     /// The images in the order in which the turns show them. The row's own images take the places that name none;
@@ -162,6 +181,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::data::AnswerType;
     use crate::data::example::tests::example;
     use crate::data::row::Row;
 
@@ -172,7 +192,7 @@ mod tests {
         let names: Vec<_> = own.iter().map(|name| (*name).to_owned()).collect();
         let common =
             Example { images: own.iter().map(|name| file(name)).collect(), ..example("17", "") };
-        let row_of = ConversationRow { row: common, names };
+        let row_of = ConversationRow { row: common, names, answers: Answers::Required };
         row_of.examples(&row.fields().unwrap(), &mut |path| Ok(file(path)))
     }
 
@@ -194,7 +214,14 @@ mod tests {
         let examples = examples(row, &["a.png"]).unwrap();
         let shown: Vec<_> = examples
             .iter()
-            .map(|e| (e.id.as_str(), e.question.as_str(), e.answer.as_str(), e.answer_type))
+            .map(|e| {
+                (
+                    e.id.as_str(),
+                    e.question.as_str(),
+                    e.expect_answer().unwrap().text.as_str(),
+                    e.expect_answer().unwrap().answer_type,
+                )
+            })
             .collect();
         let want = [
             ("17#1", "Is there an effusion?", "yes", AnswerType::Closed),
@@ -265,6 +292,35 @@ mod tests {
         assert_eq!(names(json!({"image": "a.png"})), ["a.png"]);
     }
 
+    /// To ask, the last turn may be a question without an answer.
+    #[test]
+    fn a_last_question_can_be_asked() {
+        let asked = |turns: &[(&str, &str)], answers| {
+            let turn = |(role, content): &(&str, &str)| json!({"role": role, "content": content});
+            let list: Vec<_> = turns.iter().map(turn).collect();
+            let row = json!({ "messages": list });
+            let row = Row::parse(String::new(), String::new(), &row.to_string());
+            let conversation = ConversationRow {
+                row: Example { images: Vec::new(), ..example("17", "") },
+                names: Vec::new(),
+                answers,
+            };
+            let found = conversation.examples(&row.fields().unwrap(), &mut |_| unreachable!());
+            let told = |e: Example| (e.id, e.question, e.answer.map(|answer| answer.text));
+            found.map(|found| found.into_iter().map(told).collect::<Vec<_>>())
+        };
+        let (user, model) = (("user", "Why?"), ("assistant", "Because."));
+        let known = |id: &str| (id.to_owned(), "Why?".to_owned(), Some("Because.".to_owned()));
+        let unknown = |id: &str| (id.to_owned(), "Why?".to_owned(), None);
+        let (required, optional) = (Answers::Required, Answers::Optional);
+        assert_eq!(asked(&[user], optional).unwrap(), [unknown("17")]);
+        let two = asked(&[user, model, user], optional).unwrap();
+        assert_eq!(two, [known("17#1"), unknown("17#2")]);
+        assert_eq!(asked(&[user, model, user], required).unwrap(), [known("17")]);
+        assert!(asked(&[user], required).unwrap_err().contains("no answer of the assistant"));
+        assert!(asked(&[("system", "Be brief.")], optional).unwrap_err().contains("no question"));
+    }
+
     #[test]
     fn a_row_may_have_no_image() {
         let row = json!({"messages": [{"role": "user", "content": "Why?"},
@@ -274,6 +330,6 @@ mod tests {
             (only.images.len(), only.image_name.as_str(), only.id.as_str()),
             (0, "17", "17")
         );
-        assert_eq!(only.answer_type, AnswerType::Closed);
+        assert_eq!(only.expect_answer().unwrap().answer_type, AnswerType::Closed);
     }
 }

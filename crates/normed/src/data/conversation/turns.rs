@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::content::Content;
 use crate::data::Role;
+use crate::data::read_options::Answers;
 use crate::data::value_text::kind_of;
 
 /// A turn as a row has it.
@@ -18,8 +19,13 @@ pub(super) struct WrittenTurn {
 ///
 /// # Errors
 ///
-/// If a turn cannot be read, or is not in its place; the cause has its number.
-pub(super) fn read_turns(key: &str, list: &Value) -> Result<Vec<WrittenTurn>, String> {
+/// If a turn cannot be read, or is not in its place; the cause has its number. If there is no answer and one is required,
+/// or no question.
+pub(super) fn read_turns(
+    key: &str,
+    list: &Value,
+    answers: Answers,
+) -> Result<Vec<WrittenTurn>, String> {
     let Value::Array(list) = list else {
         return Err(format!("`{key}` is {}, not a list of turns", kind_of(list)));
     };
@@ -42,10 +48,16 @@ pub(super) fn read_turns(key: &str, list: &Value) -> Result<Vec<WrittenTurn>, St
             ));
         }
     }
-    if !turns.iter().any(|(_, turn)| turn.role == Role::Assistant) {
-        return Err(format!("`{key}` has no answer of the assistant"));
+    let has = |role| turns.iter().any(|(_, turn)| turn.role == role);
+    match answers {
+        Answers::Required if !has(Role::Assistant) => {
+            Err(format!("`{key}` has no answer of the assistant"))
+        }
+        Answers::Optional if !has(Role::User) => {
+            Err(format!("`{key}` has no question of the user"))
+        }
+        _ => Ok(turns.into_iter().map(|(_, turn)| turn).collect()),
     }
-    Ok(turns.into_iter().map(|(_, turn)| turn).collect())
 }
 
 fn read_turn(turn: &Value) -> Result<WrittenTurn, String> {
@@ -89,7 +101,7 @@ mod tests {
     use super::*;
 
     fn roles(list: &Value) -> Result<String, String> {
-        let turns = read_turns("messages", list)?;
+        let turns = read_turns("messages", list, Answers::Required)?;
         let roles: Vec<_> = turns.iter().map(|turn| turn.role.name()).collect();
         Ok(roles.join(" "))
     }

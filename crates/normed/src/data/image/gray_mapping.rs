@@ -1,5 +1,7 @@
 //! Maps values to gray levels: DICOM's VOI functions and simple ranges.
 
+use std::fmt;
+
 use super::options::Window;
 
 /// How values become gray levels from 0 to 255.
@@ -18,6 +20,36 @@ pub(super) enum GrayMapping {
     /// A look-up table that starts at the value `first`, whose entries go up to `most`. Values outside of it
     /// have the first or the last entry.
     Table { first: f64, entries: Vec<u16>, most: f64 },
+}
+
+/// In words, for the user.
+impl fmt::Display for GrayMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Linear { center, width } => write!(f, "center {center}, width {width}"),
+            Self::LinearExact { center, width } => {
+                write!(f, "center {center}, width {width} (LINEAR_EXACT)")
+            }
+            Self::Sigmoid { center, width } => {
+                write!(f, "center {center}, width {width} (SIGMOID)")
+            }
+            Self::Between { low, high } => write!(f, "{low} to {high}"),
+            Self::Table { entries, .. } => {
+                write!(f, "a look-up table of {} entries", entries.len())
+            }
+        }
+    }
+}
+
+/// The window that `window` chose, in words for the user. `mapping` is that of the file or of the user, if there is
+/// one; otherwise the values decide.
+pub(super) fn window_name(mapping: Option<&GrayMapping>, window: Window) -> String {
+    match (mapping, window) {
+        (Some(mapping), Window::Header) => format!("{mapping}, that of the file"),
+        (Some(mapping), _) => mapping.to_string(),
+        (None, Window::Header) => format!("{} (the file has none)", Window::Range),
+        (None, window) => window.to_string(),
+    }
 }
 
 impl GrayMapping {

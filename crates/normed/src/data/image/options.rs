@@ -1,8 +1,12 @@
 //! Options for reading images: which frame or slice of a file becomes the image, which values are black and white,
 //! and whether it is turned upright.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+
+use crate::Range;
 
 /// How files become images: the `[data.image]` section of a recipe.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -79,6 +83,21 @@ impl Window {
     /// The windows that have a name in recipes.
     pub const NAMED: [(&str, Self); 3] =
         [("header", Self::Header), ("range", Self::Range), ("percentiles", Self::Percentiles)];
+
+    /// The range of a width: DICOM's linear function has no narrower window (PS3.3, C.11.2.1.2).
+    pub const WIDTH: Range<f32> = Range::at_least(1.0);
+}
+
+/// In words, for the user.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header => f.write_str("that of the file"),
+            Self::Range => f.write_str("from the smallest to the largest value"),
+            Self::Percentiles => f.write_str("from the 0.5th to the 99.5th percentile"),
+            Self::At { center, width } => write!(f, "center {center}, width {width}"),
+        }
+    }
 }
 
 impl Serialize for Window {
@@ -104,6 +123,9 @@ pub enum SliceIndex {
 }
 
 impl SliceIndex {
+    /// The range of a number.
+    pub const NUMBERS: Range<usize> = Range::from_to(0, 1_000_000);
+
     /// The number of the chosen one among `n`. `what` is their name in errors.
     pub(super) fn resolve(self, n: usize, what: &str) -> Result<usize, String> {
         match self {
@@ -139,4 +161,18 @@ pub enum Axis {
     Coronal,
     /// Seen from the side.
     Sagittal,
+}
+
+impl Axis {
+    /// All planes.
+    pub const ALL: [Self; 3] = [Self::Axial, Self::Coronal, Self::Sagittal];
+
+    /// The name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Axial => "axial",
+            Self::Coronal => "coronal",
+            Self::Sagittal => "sagittal",
+        }
+    }
 }

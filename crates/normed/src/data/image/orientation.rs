@@ -55,6 +55,10 @@ impl Orientation {
     ) -> ImageHeader {
         let (orientation, remark) = Self::chosen(found, options);
         header.remarks.extend(remark);
+        if let Some(Self(number)) = found {
+            let use_of_it = if orientation.is_some() { "turned upright" } else { "ignored" };
+            header.view.push(("orientation", format!("EXIF {number}, {use_of_it}")));
+        }
         if let Some(orientation) = orientation {
             [header.width, header.height] = orientation.upright_size([header.width, header.height]);
             // Both images are in memory for a while.

@@ -1,5 +1,10 @@
 //! An image in memory.
 
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use crate::{Error, Result};
+
 /// A decoded image: RGB with 8 bits per channel.
 ///
 /// ```
@@ -20,6 +25,22 @@ pub struct Image {
     pub height: usize,
     /// The channel values `[height, width, 3]`, row-major.
     pub rgb: Vec<u8>,
+}
+
+impl Image {
+    /// The image as a PNG file.
+    ///
+    /// # Errors
+    ///
+    /// If the image cannot be encoded.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        let mut png = Vec::new();
+        let (width, height) = (self.width as u32, self.height as u32); // at most 16,384
+        PngEncoder::new(&mut png)
+            .write_image(&self.rgb, width, height, ExtendedColorType::Rgb8)
+            .map_err(|error| Error::failed("the image", format!("cannot be encoded: {error}")))?;
+        Ok(png)
+    }
 }
 
 /// Changes whenever a decoder gives other pixels for the same file, so that nothing computed from the old ones is used.

@@ -7,7 +7,8 @@ use super::report::report;
 use super::scene::Scene;
 use super::site::Site;
 use crate::data::{
-    AnswerType, Attributes, Dataset, DrawnImage, Example, Image, ImageSource, PhantomDomain, Split,
+    Answer, AnswerType, Attributes, Dataset, DrawnImage, Example, Image, ImageSource,
+    PhantomDomain, Split,
 };
 use crate::{Error, Result};
 
@@ -127,8 +128,7 @@ impl Dataset for Phantom {
             images: vec![ImageSource::Drawn(image)],
             image_name,
             question,
-            answer,
-            answer_type,
+            answer: Some(Answer::new(answer, answer_type)),
             split,
             group: None,
             history: Vec::new(),

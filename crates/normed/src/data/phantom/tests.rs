@@ -85,8 +85,14 @@ fn the_domains_differ_in_pixels_alone() {
     let shifted = phantom(PhantomDomain::Shifted, 2);
     for i in 0..source.len() {
         let (a, b) = (source.get(i).unwrap(), shifted.get(i).unwrap());
-        assert_eq!((&a.question, &a.answer), (&b.question, &b.answer));
-        assert_eq!((a.answer_type, a.split), (b.answer_type, b.split));
+        assert_eq!(
+            (&a.question, &a.expect_answer().unwrap().text),
+            (&b.question, &b.expect_answer().unwrap().text)
+        );
+        assert_eq!(
+            (a.expect_answer().unwrap().answer_type, a.split),
+            (b.expect_answer().unwrap().answer_type, b.split)
+        );
         assert_ne!(a.images, b.images);
         assert_ne!(a.id, b.id);
     }
@@ -104,10 +110,23 @@ fn reports_are_of_the_same_images() {
     for i in 0..60 {
         let (report, asked) = (reports.get(i).unwrap(), questions.get(4 * i).unwrap());
         assert_eq!((&report.images, &report.image_name), (&asked.images, &asked.image_name));
-        assert_eq!((report.answer_type, report.attributes), (AnswerType::Report, asked.attributes));
-        assert_eq!(report.answer, shifted.get(i).unwrap().answer);
-        assert!(report.answer.split([' ', '.']).all(|w| w.is_empty() || words.contains(w)));
-        texts.insert(report.answer);
+        assert_eq!(
+            (report.expect_answer().unwrap().answer_type, report.attributes.clone()),
+            (AnswerType::Report, asked.attributes)
+        );
+        assert_eq!(
+            report.expect_answer().unwrap().text,
+            shifted.get(i).unwrap().expect_answer().unwrap().text
+        );
+        assert!(
+            report
+                .expect_answer()
+                .unwrap()
+                .text
+                .split([' ', '.'])
+                .all(|w| w.is_empty() || words.contains(w))
+        );
+        texts.insert(report.expect_answer().unwrap().text.clone());
     }
     assert!(texts.len() > 45, "{} of 60", texts.len());
     assert_ne!(reports.get(0).unwrap().id, questions.get(0).unwrap().id);

@@ -2,6 +2,7 @@
 
 use super::{Column, ColumnNames, Table};
 use crate::data::Task;
+use crate::data::read_options::Answers;
 use crate::{Error, Result};
 
 /// A column that is read.
@@ -33,15 +34,18 @@ pub(super) fn choose_columns(
     table: &dyn Table,
     names: &ColumnNames,
     task: &Task,
+    answers: Answers,
 ) -> Result<Vec<ChosenColumn>> {
     let columns = table.columns();
-    let choice = Choice { table, columns: &columns, names };
+    let choice = Choice { table, columns: &columns, names, answers };
     let mut chosen = match task.is_vqa() {
         true => choice.questions()?,
-        false => vec![
-            (choice.require("image", &IMAGES)?, Role::Image),
-            (choice.require("report", &REPORTS)?, Role::Field("report")),
-        ],
+        false => {
+            let mut chosen = vec![(choice.require("image", &IMAGES)?, Role::Image)];
+            let report = choice.find_answer("report", &REPORTS)?;
+            chosen.extend(report.map(|number| (number, Role::Field("report"))));
+            chosen
+        }
     };
     if let Some(group) = choice.find("group", &["group"])? {
         chosen.push((group, Role::Field("group")));
@@ -72,6 +76,7 @@ struct Choice<'a> {
     table: &'a dyn Table,
     columns: &'a [Column],
     names: &'a ColumnNames,
+    answers: Answers,
 }
 
 impl Choice<'_> {
@@ -98,8 +103,9 @@ impl Choice<'_> {
         let mut chosen = vec![
             (self.require("image", &IMAGES)?, Role::Image),
             (self.require("question", &["question"])?, Role::Field("question")),
-            (self.require("answer", &["answer", "answers"])?, Role::Field("answer")),
         ];
+        let answer = self.find_answer("answer", &["answer", "answers"])?;
+        chosen.extend(answer.map(|number| (number, Role::Field("answer"))));
         let kind = self.find("answer_type", &["answer_type"])?;
         chosen.extend(kind.map(|number| (number, Role::Field("answer_type"))));
         Ok(chosen)
@@ -133,6 +139,14 @@ impl Choice<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// As [`Choice::find`]; it is an error if there is none and answers are required.
+    fn find_answer(&self, role: &str, usual: &[&str]) -> Result<Option<usize>> {
+        match self.answers {
+            Answers::Required => self.require(role, usual).map(Some),
+            Answers::Optional => self.find(role, usual),
+        }
     }
 
     /// As [`Choice::find`]; it is an error if there is none.

@@ -14,11 +14,11 @@ use crate::Result;
 use crate::data::content_hash::hash_of_file;
 use crate::data::conversation::{ConversationRow, has_conversation};
 use crate::data::image_survey::ImageSurvey;
-use crate::data::read_options::ReadOptions;
+use crate::data::read_options::{Answers, ReadOptions};
 use crate::data::row::{CheckedRow, Fields, Row};
 use crate::data::rows::{collect_examples, derived_types_warning, empty_answers_warning};
 use crate::data::{
-    AnswerType, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split, Task,
+    Answer, AnswerType, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split, Task,
 };
 use crate::files::hex;
 
@@ -74,7 +74,8 @@ impl<'a> RowReader<'a> {
 
     /// Reads the rows of a file.
     pub fn read(&mut self, split: Split, table: &Arc<dyn Table>) -> Result<()> {
-        let columns = choose_columns(&**table, self.how.columns, self.how.task)?;
+        let ReadTables { columns, task, options, .. } = self.how;
+        let columns = choose_columns(&**table, columns, task, options.answers)?;
         let features = Features::parse(table.metadata(Features::KEY));
         let numbers: Vec<usize> = columns.iter().map(|column| column.number).collect();
         let image = columns.iter().find(|column| column.role == Role::Image);
@@ -182,8 +183,7 @@ impl<'a> RowReader<'a> {
             images,
             image_name: names.join(" "),
             question: String::new(),
-            answer: String::new(),
-            answer_type: AnswerType::Report,
+            answer: None,
             split,
             group: None,
             history: Vec::new(),
@@ -191,24 +191,25 @@ impl<'a> RowReader<'a> {
             attributes: attributes.unwrap_or_default(),
         };
         let is_vqa = self.how.task.is_vqa();
+        let answers = self.how.options.answers;
         let checked = Row::new(place, fields).check_all(|fields| {
             if let Some(cause) = broken {
                 return Err(cause);
             }
             let row = Example { group: fields.group()?, ..row };
             match is_vqa {
-                true if has_conversation(fields) => ConversationRow { row, names }
+                true if has_conversation(fields) => ConversationRow { row, names, answers }
                     .examples(fields, &mut |path| Ok(ImageSource::File(self.file(path, table)?))),
-                true => question(row, fields).map(|example| vec![example]),
-                false => report(row, fields).map(|example| vec![example]),
+                true => question(row, fields, answers).map(|example| vec![example]),
+                false => report(row, fields, answers).map(|example| vec![example]),
             }
         });
         if is_vqa && !is_typed {
-            let types =
-                checked.iter().filter_map(|row| Some(row.example.as_ref().ok()?.answer_type));
-            for answer_type in types {
+            let answers =
+                checked.iter().filter_map(|row| row.example.as_ref().ok()?.answer.as_ref());
+            for answer in answers {
                 self.derived.0 += 1;
-                self.derived.1 += usize::from(answer_type == AnswerType::Closed);
+                self.derived.1 += usize::from(answer.answer_type == AnswerType::Closed);
             }
         }
         self.checked.extend(checked);
@@ -227,23 +228,30 @@ impl<'a> RowReader<'a> {
 }
 
 /// The example of a question about the images of `row`.
-fn question(row: Example, fields: &Fields<'_>) -> Result<Example, String> {
+fn question(row: Example, fields: &Fields<'_>, answers: Answers) -> Result<Example, String> {
     if row.images.is_empty() {
         return Err("`image` is missing".to_owned());
+    }
+    if answers == Answers::Optional && fields.value("answer").is_none() {
+        return Ok(Example { question: fields.text("question")?, ..row });
     }
     // Published data sets have some empty answers, and score them.
     let answer = fields.answer_or_empty("answer")?;
-    let answer_type = match fields.value("answer_type") {
-        Some(_) => fields.answer_type()?,
-        None => AnswerType::derived(&answer),
+    let answer = match fields.value("answer_type") {
+        Some(_) => Answer::new(answer, fields.answer_type()?),
+        None => Answer::with_derived_type(answer),
     };
-    Ok(Example { question: fields.text("question")?, answer, answer_type, ..row })
+    Ok(Example { question: fields.text("question")?, answer: Some(answer), ..row })
 }
 
 /// The example of a report about the images of `row`. The task puts its prompt in the question's place.
-fn report(row: Example, fields: &Fields<'_>) -> Result<Example, String> {
+fn report(row: Example, fields: &Fields<'_>, answers: Answers) -> Result<Example, String> {
     if row.images.is_empty() {
         return Err("`image` is missing".to_owned());
     }
-    Ok(Example { answer: fields.answer("report")?, ..row })
+    if answers == Answers::Optional && fields.value("report").is_none() {
+        return Ok(row);
+    }
+    let report = Answer::new(fields.answer("report")?, AnswerType::Report);
+    Ok(Example { answer: Some(report), ..row })
 }

@@ -663,7 +663,7 @@ mod tests {
         // An answer ends at the last of the ten positions.
         let never = StopRule { tokens: &[], stop: None };
         let answer = |most| generate(&model, &params, &good, &rule(1, most, 1.0), never).unwrap();
-        assert_eq!((answer(9)[0].len(), answer(10)[0].len()), (9, 10));
+        assert_eq!((answer(9)[0].tokens.len(), answer(10)[0].tokens.len()), (9, 10));
         assert_eq!(answer(11), answer(10));
     }
 }

@@ -11,7 +11,7 @@ use super::properties::FrameProperties;
 use super::samples::Samples;
 use super::shape::{Shape, check_shape};
 use super::syntax::PixelCoding;
-use crate::data::image::header::{ImageHeader, Remark};
+use crate::data::image::header::{ImageHeader, Remark, of};
 use crate::data::image::options::ImageOptions;
 use crate::data::image::pixels::{Image, gray};
 
@@ -40,7 +40,8 @@ pub(in crate::data::image) fn check(
     options: &ImageOptions,
 ) -> Result<ImageHeader, String> {
     let data_set = DataSet::open(bytes)?;
-    let DicomFile { shape, frame, remarks, .. } = DicomFile::open(&data_set, options)?;
+    let DicomFile { shape, frame, meaning, remarks, number: [n, frames] } =
+        DicomFile::open(&data_set, options)?;
     let size = [shape.columns, shape.rows];
     let inflated_bytes = if data_set.is_inflated() { data_set.length() } else { 0 };
     // Besides what the decoder takes, values for percentiles.
@@ -48,7 +49,14 @@ pub(in crate::data::image) fn check(
         frame.decoder_bytes(&shape) + shape.pixels() * size_of::<f64>() + inflated_bytes;
     let bits = shape.bits_stored.into();
     let header = ImageHeader::new("DICOM", size, bits, bytes.len() as u64, decoder_bytes as u64);
-    Ok(ImageHeader { remarks, ..header })
+    let mut view = Vec::new();
+    if frames > 1 {
+        view.push(("frame", of(n, frames)));
+    }
+    if let Meaning::Gray(rule) = &meaning {
+        view.push(("window", rule.window_name()));
+    }
+    Ok(ImageHeader { remarks, view, ..header })
 }
 
 /// The frame of a DICOM file that `options` name.
@@ -103,6 +111,8 @@ enum Meaning {
 struct DicomFile<'a> {
     shape: Shape,
     frame: Frame<'a>,
+    /// The number of the frame, and how many there are.
+    number: [usize; 2],
     meaning: Meaning,
     remarks: Vec<Remark>,
 }
@@ -145,7 +155,7 @@ impl<'a> DicomFile<'a> {
                 Meaning::Color(space)
             }
         };
-        Ok(Self { shape, frame, meaning, remarks })
+        Ok(Self { shape, frame, number: [n, frames], meaning, remarks })
     }
 }
 

@@ -5,7 +5,7 @@ use super::look_up_table::{Descriptor, entries};
 use super::properties::FrameProperties;
 use super::samples::Samples;
 use super::shape::Shape;
-use crate::data::image::gray_mapping::GrayMapping;
+use crate::data::image::gray_mapping::{GrayMapping, window_name};
 use crate::data::image::options::Window;
 
 /// Padding and its range limit: of whole numbers, of `f32`, of `f64` (C.7.5.1.1.2).
@@ -71,6 +71,11 @@ impl GrayRule {
         };
         let padding = padding(properties.elements, shape);
         Ok(Self { modality, padding, mapping, window, inverted, ignores_window })
+    }
+
+    /// The window, in words for the user.
+    pub fn window_name(&self) -> String {
+        window_name(self.mapping.as_ref(), self.window)
     }
 
     /// The gray levels of a frame. Padding is black.

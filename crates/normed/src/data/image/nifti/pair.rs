@@ -37,7 +37,7 @@ impl Pair {
 
     /// Checks that [`Pair::read`] supports the volume.
     pub fn check(&self, options: &ImageOptions) -> Result<ImageHeader, String> {
-        self.open(options)?.check()
+        self.open(options)?.check(options.window)
     }
 
     /// Bytes that [`Pair::read`] allocates at the same time, at most. No voxel is read.

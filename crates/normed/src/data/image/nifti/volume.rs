@@ -6,8 +6,8 @@ use flate2::read::MultiGzDecoder;
 
 use super::errors::{broken, cut_short};
 use super::header::{Header, Layout, VoxelPlace};
-use crate::data::image::gray_mapping::GrayMapping;
-use crate::data::image::header::{ImageHeader, Remark};
+use crate::data::image::gray_mapping::{GrayMapping, window_name};
+use crate::data::image::header::{ImageHeader, Remark, of};
 use crate::data::image::limits::MAX_DECODED_BYTES;
 use crate::data::image::options::{Axis, ImageOptions, Window};
 use crate::data::image::pixels::{Image, gray};
@@ -96,9 +96,14 @@ impl<'a> Volume<'a> {
 
     /// The facts of the image. The slice is read only where its voxels may be NaN or infinite, or where the length of
     /// the file does not tell whether all are there.
-    pub fn check(self) -> Result<ImageHeader, String> {
+    pub fn check(self, window: Window) -> Result<ImageHeader, String> {
         let mut facts = self.facts();
         let Self { header, slice, voxels, length } = self;
+        facts.view = slice.view.clone();
+        if !header.kind.is_color() {
+            let mapping = fixed_mapping(&header, window);
+            facts.view.push(("window", window_name(mapping.as_ref(), window)));
+        }
         let is_whole = match length {
             Length::Known(length) if length < slice.end(&header) => return Err(cut_short()),
             Length::Known(_) => true,
@@ -122,16 +127,8 @@ impl<'a> Volume<'a> {
             return Ok(Image { width, height, rgb });
         }
         let values = || voxels.iter().map(|&voxel| header.value(voxel));
-        let display = [header.cal_min, header.cal_max];
-        let mapping = match options.window {
-            Window::At { center, width } => {
-                GrayMapping::LinearExact { center: center.into(), width: width.into() }
-            }
-            Window::Header if display[0] < display[1] && display.iter().all(|x| x.is_finite()) => {
-                GrayMapping::Between { low: header.cal_min, high: header.cal_max }
-            }
-            window => GrayMapping::for_window(window, values()),
-        };
+        let mapping = fixed_mapping(&header, options.window)
+            .unwrap_or_else(|| GrayMapping::for_window(options.window, values()));
         if !mapping.is_valid() {
             return Err(
                 "cannot be shown in the window of data.image.window: its width must be more than 0"
@@ -142,12 +139,26 @@ impl<'a> Volume<'a> {
     }
 }
 
+/// The mapping of voxels to gray levels, if it does not depend on the voxels.
+fn fixed_mapping(header: &Header, window: Window) -> Option<GrayMapping> {
+    let (low, high) = (header.cal_min, header.cal_max);
+    match window {
+        Window::At { center, width } => {
+            Some(GrayMapping::LinearExact { center: center.into(), width: width.into() })
+        }
+        Window::Header if low < high && low.is_finite() && high.is_finite() => {
+            Some(GrayMapping::Between { low, high })
+        }
+        _ => None,
+    }
+}
+
 /// Checks that [`read`] supports a file.
 pub(in crate::data::image) fn check(
     file: impl Read + Seek,
     options: &ImageOptions,
 ) -> Result<ImageHeader, String> {
-    Volume::open(file, options)?.check()
+    Volume::open(file, options)?.check(options.window)
 }
 
 /// Bytes that [`read`] allocates at the same time, at most. No voxel is read.
@@ -202,6 +213,8 @@ struct SlicePosition {
     across: usize,
     at: usize,
     volume: usize,
+    /// What is shown, for [`ImageHeader::view`].
+    view: Vec<(&'static str, String)>,
 }
 
 impl SlicePosition {
@@ -236,9 +249,14 @@ impl SlicePosition {
         }
         let slices = header.shape[across];
         let at = options.slice.resolve(slices, "slice")?;
+        let volumes = header.shape[3];
+        let volume = options.frame.resolve(volumes, "frame")?;
+        let mut view = vec![("plane", options.axis.name().to_owned()), ("slice", of(at, slices))];
+        if volumes > 1 {
+            view.push(("volume", of(volume, volumes)));
+        }
         let at = if header.orientation[across].reversed { slices - 1 - at } else { at };
-        let volume = options.frame.resolve(header.shape[3], "frame")?;
-        Ok(Self { columns, rows, across, at, volume })
+        Ok(Self { columns, rows, across, at, volume, view })
     }
 
     /// Where the last plane that is read ends, counted as [`Header::before_voxels`] is.
