@@ -429,7 +429,7 @@ mod tests {
         let message =
             |rows: &[Value], rule: &SplitRule| assign(rows, rule).unwrap_err().to_string();
         assert!(message(&[json!({ "id": 1 })], &RULE).contains(":1: `image` is missing"));
-        assert!(message(&[json!(3)], &RULE).contains("not an object"));
+        assert!(message(&[json!(3)], &RULE).contains("such as a CSV table"));
         assert!(message(&rows()[..2], &RULE).contains("nothing is left to train on"));
         assert!(assign(&rows(), &SplitRule { test: 0.95, ..RULE }).is_err());
         assert!(assign(&rows(), &SplitRule { validate: f64::NAN, ..RULE }).is_err());
