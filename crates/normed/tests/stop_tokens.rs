@@ -55,7 +55,7 @@ fn an_answer_ends_at_each_token_of_the_generation_config() {
             let batch = llava_example(i);
             let found =
                 models::generate(&*loaded.model, &loaded.params, &batch, &rule, stop).unwrap();
-            assert_eq!(found, std::slice::from_ref(answer), "example {i}, {rule:?}");
+            assert_eq!(found[0].tokens, *answer, "example {i}, {rule:?}");
         }
     }
 }
