@@ -131,7 +131,9 @@ fn a_run_takes_model_and_data_by_their_names() {
     assert!(types.contains(&(&json!("test-0"), &json!("CLOSED"))), "{types:?}");
     assert!(types.contains(&(&json!("test-1"), &json!("OPEN"))), "{types:?}");
     let scores = ["evaluate", "--recipe", "recipe.toml", "--adapter", "run/adapter", "--json"];
-    let scores: Value = serde_json::from_str(&stdout(&server, here, &scores)).unwrap();
+    // Events come first, here the warnings.
+    let printed = stdout(&server, here, &scores);
+    let scores: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
     assert_eq!(scores["scores"]["n"], 4);
     stdout(&server, here, &["plan", "recipe.toml", "--json"]);
 }
