@@ -72,7 +72,7 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
 /// Prints the warnings about an adapter.
 fn print_warnings(read: Option<LoadedAdapter>) {
     let warnings = read.into_iter().flat_map(|read| read.warnings);
-    warnings.for_each(|warning| print_warning(warning));
+    warnings.for_each(print_warning);
 }
 
 /// How many values differ; of an adapter, how many would still differ once it is merged.
