@@ -54,9 +54,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             write_safetensors(&args.out, &tensors, Precision::F32, &metadata)?;
         }
         Some(directory) => {
-            for &id in &set {
-                loaded.params.get_mut(id).set_trained(true);
-            }
+            set.iter().for_each(|&id| loaded.params.get_mut(id).set_trained(true));
             let readme = adapter.join("README.md");
             let readme = if readme.is_file() {
                 read_text(&readme, CONFIG_LIMIT)?
