@@ -512,7 +512,8 @@ fn the_help_fits_a_narrow_terminal_and_lists_the_exit_codes() {
             line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty())
         })
         .collect();
-    assert_eq!(commands[..4], ["train", "ask", "predict", "evaluate"], "{text}");
+    let first = ["import", "init", "train", "ask", "predict", "evaluate"];
+    assert_eq!(commands[..first.len()], first, "{text}");
     assert_eq!(commands[commands.len() - 2..], ["apply-delta", "help"], "{text}");
     for code in ["0    ", "1    ", "2    ", "130  "] {
         assert!(text.contains(&format!("\n  {code}")), "{text}");
@@ -708,6 +709,28 @@ fn images_that_cannot_be_read_are_refused_together() {
             "{row}{cause}: {text}"
         );
     }
+}
+
+/// What decoding the largest image takes is part of the plan, so that a limit of memory that it exceeds is refused.
+#[test]
+fn decoding_a_large_image_counts_in_the_limit_of_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = dir.path();
+    tiny::make(here, "method = \"layer_norm\"", "");
+    let plan = ["plan", "recipe.toml", "--set", "memory=48MiB"];
+    let train = ["train", "recipe.toml", "--set", "memory=48MiB", "--output", "run"];
+    stdout(here, &plan);
+    // 18 million bytes as RGB.
+    let large = image::RgbImage::from_fn(2500, 2400, |x, y| image::Rgb([x as u8, y as u8, 0]));
+    large.save(here.join("0.png")).unwrap();
+    for command in [&plan[..], &train] {
+        let output = normed(here, command);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("memory: 48MiB is not enough"), "{text}");
+        assert!(text.contains("smaller image files, since decoding the largest"), "{text}");
+    }
+    assert!(!here.join("run").exists());
 }
 
 /// Sizes that ended in a panic, an abort or minutes of silence.

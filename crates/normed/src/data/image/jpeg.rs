@@ -7,7 +7,7 @@ use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
 
 use super::header::ImageHeader;
 use super::jpeg_header::{JpegComponent, JpegHeader, JpegProcess, has_end};
-use super::limits::{MAX_SIDE, check_size};
+use super::limits::{MAX_SIDE, check_length, check_size};
 use super::options::ImageOptions;
 use super::orientation::Orientation;
 use super::pixels::Image;
@@ -23,8 +23,8 @@ pub(super) fn check(
     options: &ImageOptions,
 ) -> Result<ImageHeader, String> {
     let header = read_header(source)?;
-    let size = check_kind(&header)?;
     let length = source::length(source)?;
+    let size = check_kind(&header, length)?;
     let tail = length.saturating_sub(TAIL).max(header.scan as u64);
     let ends = |bytes: &[u8]| bytes.windows(2).any(|pair| pair == [0xff, 0xd9]);
     // Only a file with much behind its end is read as a whole.
@@ -33,11 +33,6 @@ pub(super) fn check(
     {
         return Err(broken(CUT));
     }
-    let pixels = (header.width * header.height) as u64;
-    if header.process == JpegProcess::Sequential && pixels > 256 * length {
-        // Eight by eight samples take two bits at least.
-        return Err(broken("it claims more pixels than its bytes can hold"));
-    }
     let bits = header.precision.into();
     let image = ImageHeader::new("JPEG", size, bits, length, decoder_bytes(&header));
     Ok(Orientation::turn_header(header.orientation, options, image.with_range(options)))
@@ -45,8 +40,7 @@ pub(super) fn check(
 
 /// Decodes a JPEG file.
 pub(super) fn decode(bytes: &[u8], options: &ImageOptions) -> Result<Image, String> {
-    let header = read_header(&mut Cursor::new(bytes))?;
-    let size = check_kind(&header)?;
+    let (header, size) = check_bytes(bytes)?;
     // The decoder fills the missing part of a file with gray, so that half a scan would pass for a whole one.
     if !has_end(bytes) {
         return Err(broken(CUT));
@@ -56,6 +50,13 @@ pub(super) fn decode(bytes: &[u8], options: &ImageOptions) -> Result<Image, Stri
         _ => decode_8_bits(bytes)?,
     };
     Ok(Orientation::turn(header.orientation, options, image))
+}
+
+/// Reads the header of a file in memory, and checks that it can be decoded. Returns its width and height, too.
+pub(super) fn check_bytes(bytes: &[u8]) -> Result<(JpegHeader, [usize; 2]), String> {
+    let header = read_header(&mut Cursor::new(bytes))?;
+    let size = check_kind(&header, bytes.len() as u64)?;
+    Ok((header, size))
 }
 
 const CUT: &str = "the file is cut short, its end marker is missing";
@@ -96,8 +97,8 @@ fn read_header(source: &mut dyn Source) -> Result<JpegHeader, String> {
     JpegHeader::read(source).map_err(|cause| broken(&cause))
 }
 
-/// Checks that a file with this header can be decoded. Returns its width and height.
-fn check_kind(header: &JpegHeader) -> Result<[usize; 2], String> {
+/// Checks that a file of this header and length can be decoded. Returns its width and height.
+fn check_kind(header: &JpegHeader, length: u64) -> Result<[usize; 2], String> {
     use JpegProcess::{
         Hierarchical, Lossless, LosslessArithmetic, Ls, Progressive, ProgressiveArithmetic,
         Sequential, SequentialArithmetic,
@@ -127,7 +128,14 @@ fn check_kind(header: &JpegHeader) -> Result<[usize; 2], String> {
         return Err(broken("its sampling factors are not 1 to 4"));
     }
     let bytes_per_pixel = if header.precision == 12 { 6 } else { count.max(3) as u64 };
-    check_size(header.width as u64, header.height as u64, bytes_per_pixel)
+    let size = check_size(header.width as u64, header.height as u64, bytes_per_pixel)?;
+    let pixels = (header.width * header.height) as u64;
+    // Huffman codes take two bits at least for eight by eight samples of a sequential file.
+    if header.process == Sequential && pixels > 256 * length {
+        return Err(broken("it claims more pixels than its bytes can hold"));
+    }
+    check_length(size, length)?;
+    Ok(size)
 }
 
 /// Bytes that the decoder allocates besides the RGB image, at most: planes of samples, and the coefficients
@@ -154,4 +162,28 @@ fn decoder_bytes(header: &JpegHeader) -> u64 {
 
 fn broken(cause: &str) -> String {
     format!("cannot be decoded: {cause}. Copy or download it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_file_of_many_pixels_is_refused_before_it_is_decoded() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/image_files/progressive.jpg");
+        let file = std::fs::read(path).unwrap();
+        let frame = file.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap();
+        // The markers of sequential and progressive images with Huffman and with arithmetic codes.
+        for process in [0xc0, 0xc2, 0xc9, 0xca] {
+            let mut claim = file.clone();
+            claim[frame + 1] = process;
+            assert!(check(&mut Cursor::new(&claim), &ImageOptions::default()).is_ok());
+            // Height and width.
+            claim[frame + 5..frame + 9].copy_from_slice(&[0x2f, 0, 0x2f, 0]);
+            let cause = decode(&claim, &ImageOptions::default()).unwrap_err();
+            assert!(cause.contains("claims"), "{process:x}: {cause}");
+            let checked = check(&mut Cursor::new(&claim), &ImageOptions::default());
+            assert_eq!(checked.unwrap_err(), cause);
+        }
+    }
 }

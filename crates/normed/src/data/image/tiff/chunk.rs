@@ -10,7 +10,7 @@ use weezl::{BitOrder, LzwStatus};
 use super::codec::{Codec, Fax, Predictor};
 use super::layout::Layout;
 use super::photometric::Colors;
-use crate::data::image::jpeg::limits;
+use crate::data::image::jpeg::{check_bytes, limits};
 
 /// The bytes of chunk `i` of a plane, rows of `width` pixels each: decompressed, and without its predictor.
 pub(super) fn decompress(layout: &Layout, i: usize, bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -115,6 +115,7 @@ fn jpeg(layout: &Layout, bytes: &[u8], tables: &[u8], rows: usize) -> Result<Vec
         }
     };
     let whole = complete_jpeg(bytes, tables, transform);
+    check_bytes(&whole)?;
     let mut decoder = Decoder::new_with_limits(&whole, limits()).map_err(cause_of)?;
     decoder.set_output_format(format);
     let decoded = decoder.decode_image().map_err(cause_of)?;
