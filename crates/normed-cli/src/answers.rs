@@ -186,7 +186,8 @@ fn questions(
     if questions.is_empty() {
         let split = split.map_or("file".to_owned(), |split| format!("{} split", split.name()));
         let cause = format!("the {split} has no questions");
-        return Err(Error::invalid(place.display(), cause));
+        return Err(Error::invalid(place.display(), cause)
+            .with_remedy("leave out --split, name another one, or make splits by normed split"));
     }
     Ok((questions, constants, spec))
 }

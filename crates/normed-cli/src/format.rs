@@ -57,6 +57,16 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Seconds that are only estimated, as `10 s`, `2 min`, `1 h 02 min`.
+pub fn rough_duration(seconds: f64) -> String {
+    let whole = seconds.ceil() as u64;
+    match whole {
+        0..60 => format!("{} s", whole.next_multiple_of(5)),
+        60..3600 => format!("{} min", whole.div_ceil(60)),
+        _ => duration(seconds),
+    }
+}
+
 /// A word, quoted where a shell needs it.
 pub fn quoted(word: &impl ToString) -> String {
     let word = word.to_string();
@@ -184,6 +194,10 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
+        assert_eq!(
+            [0.2, 26.3, 59.5, 100.0, 3540.5, 3720.0].map(rough_duration),
+            ["5 s", "30 s", "1 min", "2 min", "60 min", "1 h 02 min"]
+        );
         assert_eq!([0, 999, 1000, 361_478_972].map(grouped), ["0", "999", "1,000", "361,478,972"]);
         assert_eq!(
             [0.0, 0.042_49, 1.5, 100.0].map(percent),

@@ -18,14 +18,14 @@ mod outputs;
 mod progress;
 mod row_answers;
 mod stream;
+mod study_progress;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::Parser;
 use normed::{ErrorKind, Result};
 
-use args::{Args, Command};
+use args::Command;
 
 fn main() -> ExitCode {
     bug::record_panics();
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    let args = Args::parse();
+    let args = args::parse();
     output::set_verbosity(args.verbosity());
     // This thread works in the pool rather than wait for it: a step is a thousand short operations,
     // and to be woken after each costs more than some of them. It fails only if there is a pool.
@@ -60,6 +60,8 @@ fn run() -> Result<ExitCode> {
     #[cfg(debug_assertions)]
     assert!(std::env::var_os("NORMED_TEST_PANIC").is_none(), "NORMED_TEST_PANIC is\nset");
     match &args.command {
+        Command::Import(args) => commands::import(args),
+        Command::Init(args) => commands::init(args),
         Command::Train(args) => commands::train(args),
         Command::Predict(args) => commands::predict(args),
         Command::Ask(args) => commands::ask(args),

@@ -1,10 +1,12 @@
 //! The progress of a run: a bar on a terminal, plain lines elsewhere, JSON, or nothing.
 
+use std::time::{Duration, Instant};
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use normed::metrics::Metric;
 use normed::train::{BatchSetting, Event, Outcome, Subject};
 
-use crate::format::{self, bytes, duration, grouped, percent, surviving};
+use crate::format::{self, bytes, duration, grouped, percent, rough_duration, surviving};
 use crate::output::{
     Verbosity, print_err, print_out, print_skipped, print_warning, shows_progress,
     stderr_is_terminal, terminal_width, verbosity,
@@ -13,15 +15,27 @@ use crate::output::{
 /// The largest number of plain lines about steps in a run.
 const LINES: usize = 20;
 
+/// The time between two plain lines about a long task.
+const BETWEEN_LINES: Duration = Duration::from_secs(60);
+
 /// Shows the events of a run.
 pub struct Progress {
     bar: ProgressBar,
+    task: Option<LongTask>,
+}
+
+/// An evaluation or another long task that is under way.
+struct LongTask {
+    subject: Subject,
+    began: Instant,
+    /// When a plain line last told how far it is.
+    told: Instant,
 }
 
 impl Progress {
     /// A bar on a terminal, plain lines elsewhere.
     pub fn new() -> Self {
-        Self { bar: ProgressBar::hidden() }
+        Self { bar: ProgressBar::hidden(), task: None }
     }
 
     /// Shows one event.
@@ -51,9 +65,7 @@ impl Progress {
                     print_out(format_args!("epoch {epoch}, step {step} of {total}: {state}"));
                 }
             }
-            Event::Progress { subject, done, total } => {
-                self.bar.set_message(format!("{}: {done} of {total}", describe(*subject)));
-            }
+            Event::Progress { subject, done, total } => self.show_task(*subject, *done, *total),
             Event::Finished { outcome } => {
                 self.bar.finish_and_clear();
                 print_out(summary(outcome));
@@ -69,6 +81,26 @@ impl Progress {
         }
     }
 
+    /// Shows how far a long task is and how long it will take: in the bar, or in a plain line every minute.
+    fn show_task(&mut self, subject: Subject, done: usize, total: usize) {
+        let now = Instant::now();
+        let is_new = self.task.as_ref().is_none_or(|task| task.subject != subject);
+        if is_new {
+            self.task = Some(LongTask { subject, began: now, told: now });
+        }
+        let Some(task) = &mut self.task else { return };
+        let left = time_left(task.began.elapsed().as_secs_f64(), done, total);
+        let line = format!("{}: {done} of {total}{left}", describe(subject));
+        if self.bar.is_hidden() && task.told.elapsed() >= BETWEEN_LINES {
+            task.told = now;
+            print_out(&line);
+        }
+        if done >= total {
+            self.task = None;
+        }
+        self.bar.set_message(line);
+    }
+
     fn show_json(&self, event: &Event) {
         match serde_json::to_string(event) {
             Ok(line) => print_out(line),
@@ -78,6 +110,16 @@ impl Progress {
 
     fn line(&self, text: &str) {
         self.bar.suspend(|| print_out(text));
+    }
+}
+
+/// The time that a task will still take at the speed so far, once it has a speed: `, about 2 min left`.
+fn time_left(elapsed: f64, done: usize, total: usize) -> String {
+    match total.checked_sub(done) {
+        Some(left) if left > 0 && done > 0 && elapsed >= 1.0 => {
+            format!(", about {} left", rough_duration(elapsed / done as f64 * left as f64))
+        }
+        _ => String::new(),
     }
 }
 
@@ -146,7 +188,8 @@ fn lines(event: &Event) -> Vec<String> {
 
 /// The result of an evaluation, in a line.
 fn evaluation(event: &Event) -> String {
-    let Event::Evaluated { subject, epoch, loss, scores, best, seconds, .. } = event else {
+    let Event::Evaluated { subject, epoch, loss, scores, best, tied_with, seconds, .. } = event
+    else {
         return String::new();
     };
     let score = |(metric, value): (&Metric, &f64)| match metric {
@@ -158,7 +201,16 @@ fn evaluation(event: &Event) -> String {
         Subject::TestBefore => String::new(),
         _ => format!(" after epoch {epoch}"),
     };
-    let best = if *best && *subject == Subject::Validation { ", best so far" } else { "" };
+    let best = match (best, tied_with) {
+        (true, None) => ", best so far".to_owned(),
+        (true, Some(other)) => {
+            format!(", best so far: the score of epoch {other}, with a lower loss")
+        }
+        (false, None) => String::new(),
+        (false, Some(other)) => {
+            format!("; epoch {other}, with the same score and no higher loss, is kept")
+        }
+    };
     let (what, time) = (describe(*subject), duration(*seconds));
     format!("{what}{when}: loss {loss:.3}{scores} ({time}){best}")
 }
@@ -244,9 +296,11 @@ fn summary(outcome: &Outcome) -> String {
     if outcome.stopped_early {
         text.push_str("; stopped early: no improvement");
     }
+    let because = outcome.kept_because.iter().map(|because| format!(" ({because})"));
     text.push_str(&format!(
-        "\nkept the weights of epoch {}; results are in {}",
+        "\nkept the weights of epoch {}{}; results are in {}",
         outcome.best_epoch,
+        because.collect::<String>(),
         outcome.output.display()
     ));
     if let Some(test) = &outcome.test {
@@ -254,6 +308,9 @@ fn summary(outcome: &Outcome) -> String {
         let blind = test.blind.iter().map(|scores| ("image-shuffled", scores));
         let others: Vec<_> = before.chain(blind).collect();
         text.push_str(&format!("\n\n{}", format::scores(&test.after, &others)));
+    }
+    if !outcome.finding.is_empty() {
+        text.push_str(&format!("\n\n{}", outcome.finding));
     }
     text
 }
@@ -267,5 +324,13 @@ mod tests {
         let utf8 =
             ["C.UTF-8", "de_DE.utf8", "C", "POSIX", "de_DE.ISO-8859-1"].map(|l| is_utf8(Some(l)));
         assert_eq!(utf8, [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn the_time_left_is_told_once_there_is_a_speed() {
+        assert_eq!(time_left(30.0, 100, 400), ", about 2 min left");
+        for (elapsed, done) in [(30.0, 0), (30.0, 400), (30.0, 500), (0.2, 100)] {
+            assert_eq!(time_left(elapsed, done, 400), "");
+        }
     }
 }

@@ -107,9 +107,7 @@ fn rows_without_answers_are_predicted_and_not_scored() {
     assert_eq!(stdout(dir.path(), &[&predict[..], &["-"]].concat()), file);
 
     let text = refusal(dir.path(), &["evaluate", "--adapter", "run", "--data", "rows.jsonl"]);
-    for cause in ["rows.jsonl:1: `answer`", "rows.jsonl:2: `answer_type` is missing"] {
-        assert!(text.contains(cause), "{text}");
-    }
+    assert!(text.contains("rows.jsonl:1: `answer` is missing"), "{text}");
     let text = refusal(dir.path(), &["score", "p.jsonl"]);
     assert!(text.contains("p.jsonl:1: missing field `target`"), "{text}");
     let train = ["train", "recipe.toml", "--set", "data.file=rows.jsonl", "--output", "none"];

@@ -119,8 +119,8 @@ fn a_run_takes_model_and_data_by_their_names() {
     let read = |name: &str| fs::read_to_string(here.join("run").join(name)).unwrap();
     let events = read("events.jsonl");
     for expected in [
-        "no `answer_type`: 4 answers that are yes or no are taken for CLOSED",
-        "1 of 3 test images",
+        "11 answers have no `answer_type`: 4 that are yes or no are taken for CLOSED",
+        "2 of 3 test images are also in the training split",
     ] {
         assert!(events.contains(expected), "{events}");
     }

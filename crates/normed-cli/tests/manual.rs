@@ -1,9 +1,10 @@
 //! The commands in the manual and in the README run, with the files shown on their page.
 //!
-//! A page's block ```` ```toml file=NAME ```` (or `json`) becomes a file. Every line that starts with
+//! A page's block ```` ```toml file=NAME ```` (or `json`, or `csv`) becomes a file. Every line that starts with
 //! `normed` in a block ```` ```sh ```` then runs, in the page's order, in a folder that has the base model,
-//! four radiographs and three CT images. A block that needs more, ```` ```sh needs=network ````, is only
-//! parsed: its commands must name known options. On Linux, a command that opens a network socket is killed.
+//! four radiographs, three CT images and the spreadsheet of the first hour. A block that needs more,
+//! ```` ```sh needs=network ````, is only parsed: its commands must name known options. On Linux, a command that opens a
+//! network socket is killed.
 
 #[cfg(target_os = "linux")]
 mod no_network;
@@ -70,6 +71,16 @@ fn workspace() -> tempfile::TempDir {
             image::Luma([(x as u8).wrapping_mul(3 * i) ^ (y as u8).wrapping_mul(7 + i)])
         });
         image.save(images.join(format!("chest_{i}.png"))).unwrap();
+    }
+    let first_hour = dir.path().join("docs/first-hour");
+    fs::create_dir_all(first_hour.join("scans")).unwrap();
+    for folder in ["", "scans"] {
+        for entry in fs::read_dir(root.join("docs/first-hour").join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                fs::copy(entry.path(), first_hour.join(folder).join(entry.file_name())).unwrap();
+            }
+        }
     }
     let golden = root.join("crates/normed/tests/golden/medical");
     fs::copy(golden.join("ct.dcm"), images.join("ct_1.dcm")).unwrap();

@@ -221,8 +221,8 @@ fn pretend_another_build_ran(output: &Path) {
     for entry in fs::read_dir(output.join("runs")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let (content, rest) = name.split_once('-').unwrap();
-        let other = path.with_file_name(format!("{content}-00000000{}", &rest[8..]));
+        let (content, build) = name.rsplit_once('-').unwrap();
+        let other = path.with_file_name(format!("{content}-00000000{}", &build[8..]));
         fs::rename(&path, &other).unwrap();
         if other.extension().is_some_and(|extension| extension == "toml") {
             let text = fs::read_to_string(&other).unwrap();
@@ -231,6 +231,72 @@ fn pretend_another_build_ran(output: &Path) {
             fs::write(&other, format!("# stored by normed 0.1.9\n{recipe}")).unwrap();
         }
     }
+}
+
+#[test]
+fn runs_have_names_and_those_of_earlier_versions_are_found() {
+    let dir = make_study();
+    run_study(dir.path(), &[]);
+    let out = dir.path().join("whole");
+    let names: Vec<String> = runs(&out)
+        .iter()
+        .map(|run| run.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    for start in ["none-seed1-", "full-seed2-lr1e-2-50percent-", "layer_norm-lr1e-4-candidate-"] {
+        assert!(names.iter().any(|name| name.starts_with(start)), "{start}: {names:?}");
+    }
+    let answers = fs::read_dir(out.join("answers")).unwrap();
+    let answers: Vec<_> = answers.map(|entry| entry.unwrap().file_name()).collect();
+    let on_closed =
+        |name: &&std::ffi::OsString| name.to_str().unwrap().starts_with("none-seed1-on-closed-");
+    assert_eq!(answers.iter().filter(on_closed).count(), 3, "{answers:?}"); // two of answers, a recipe
+
+    // Earlier versions named runs and answers by their addresses alone.
+    for folder in ["runs", "answers"] {
+        for entry in fs::read_dir(out.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let (rest, build) = name.rsplit_once('-').unwrap();
+            let (_, content) = rest.rsplit_once('-').unwrap();
+            fs::rename(&path, path.with_file_name(format!("{content}-{build}"))).unwrap();
+        }
+    }
+    let text = run_study(dir.path(), &[]);
+    for expected in
+        ["learning-rate selection: 0 of 4", "runs: 0 of 7", "tests on other data: 0 of 5"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+#[test]
+fn a_report_opens_with_its_title_its_authors_and_what_was_found() {
+    let dir = make_study();
+    let study = format!("title = \"LayerNorms & others\"\nauthors = [\"A. B\", \"C. D\"]\n{STUDY}")
+        .replace("lr = [1e-4, 2e-2]", "lr = { all = [2e-2] }");
+    fs::write(dir.path().join("study.toml"), study).unwrap();
+    let text = run_study(dir.path(), &[]);
+    // With a list for each data set there is one candidate, and nothing to select.
+    assert!(text.contains("learning-rate selection: 2 of 2"), "{text}");
+    assert!(text.contains("(1 of 7, about ") && text.contains("(7 of 7)"), "{text}");
+    assert!(text.contains("all: ") && text.contains(" has the highest exact match"), "{text}");
+    let page = fs::read_to_string(dir.path().join("whole/report.html")).unwrap();
+    let position = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not there"));
+    let order = [
+        "<h1>LayerNorms &amp; others</h1>",
+        "<p class=\"authors\">A. B, C. D</p>",
+        "has the highest exact match",
+        "These are 2 seeds",
+        "Base model: base.",
+        "<main>",
+        "What each method learned",
+        "<dt>Data: all</dt><dd>", // with its file
+        "data.jsonl (SHA-256 ",
+    ]
+    .map(position);
+    assert!(order.is_sorted(), "{order:?}");
+    assert!(page.contains("<svg role=\"img\" aria-label=\"Plot of exact match, %"));
+    assert!(!page.contains(&*dir.path().to_string_lossy()), "it names a place of this machine");
 }
 
 #[test]
@@ -376,7 +442,8 @@ fn a_study_of_reports_has_caption_scores() {
     let tables = dir.path().join("whole/tables");
     let read = |name: &str| fs::read_to_string(tables.join(name)).unwrap();
     let results = read("results-all.md");
-    let columns = "| BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | CIDEr |";
+    let columns =
+        "| CIDEr | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR, words and stems | ROUGE-L |";
     assert!(results.contains(columns) && !results.contains("overall"), "{results}");
     assert!(
         results.contains("on 6 test reports") && results.contains("; image-shuffled "),
@@ -384,7 +451,7 @@ fn a_study_of_reports_has_caption_scores() {
     );
     let constant = results.lines().find(|line| line.contains("majority answer")).unwrap();
     assert!(
-        constant.split('|').filter(|cell| cell.trim().parse::<f64>().is_ok()).count() == 6,
+        constant.split('|').filter(|cell| cell.trim().parse::<f64>().is_ok()).count() == 7,
         "{constant}"
     );
     // Exact match of questions, CIDEr of reports.

@@ -76,6 +76,7 @@
 
 pub mod build;
 pub mod data;
+mod digits;
 pub mod error;
 pub mod files;
 pub mod hub;

@@ -30,11 +30,11 @@ const FLOORS: [(&str, &str); 16] = [
 /// What a floor may name of another, where that is not everything.
 const ONLY: [(&str, &str, &[&str]); 2] = [
     ("data", "ops", &["IGNORE_INDEX"]),
-    ("metrics", "data", &["Answer", "AnswerType", "read_objects", "text_of"]),
+    ("metrics", "data", &["Answer", "AnswerType", "read_objects", "text_of", "yes_or_no"]),
 ];
 
 /// Modules at the root of the library that every floor may name.
-const GROUND: [&str; 3] = ["error", "build", "range"];
+const GROUND: [&str; 4] = ["error", "build", "range", "digits"];
 
 /// Models, methods and data sets: `train` and `study` know their interfaces alone.
 const CONCRETE: [&str; 14] = [

@@ -96,7 +96,7 @@ fn derived_answer_types_and_odd_rows_are_warned_about() {
         .collect();
     assert_eq!(closed, ["yes", "No", "yes.", "no"]);
     for expected in [
-        "no `answer_type`: 4 answers that are yes or no are taken for CLOSED, the other 7 for OPEN",
+        "11 answers have no `answer_type`: 4 that are yes or no are taken for CLOSED, the other 7 for OPEN",
         "1 answers are empty; they are kept. The first: ",
         "e5bc3d208bb4deeb.parquet: row 3",
     ] {

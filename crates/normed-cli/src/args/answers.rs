@@ -18,8 +18,9 @@ pub struct AnswerArgs {
     pub model: ModelChoice,
     /// JSON list or JSON Lines file with the questions, conversations or studies
     ///
-    /// "-" reads JSON Lines from standard input, and answers each row at once. A question has image and question, a study for a report has image or images. To be scored, a question also has
-    /// answer and answer_type, a study has report. All may have id and split.
+    /// "-" reads JSON Lines from standard input, and answers each row at once. A question has image and question, a study
+    /// for a report has image or images. To be scored, a question also has answer and optionally answer_type, a study
+    /// has report. All may have id and split.
     #[arg(long, value_name = "FILE.jsonl")]
     pub data: Option<PathBuf>,
     /// What the model does with the data file [default: the run's task, or vqa]

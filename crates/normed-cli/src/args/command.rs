@@ -10,8 +10,9 @@ use super::answers::{AskArgs, EvaluateArgs, PredictArgs};
 use super::files::{ScoreArgs, SplitArgs};
 use super::hub::FetchArgs;
 use super::image::ShowArgs;
+use super::import::ImportArgs;
 use super::models::{ApplyDeltaArgs, DiffArgs, ExportArgs, InspectArgs, MergeArgs, QuantizeArgs};
-use super::train::{PlanArgs, StudyArgs, TrainArgs};
+use super::train::{InitArgs, PlanArgs, StudyArgs, TrainArgs};
 use super::values::{Overwrite, in_range};
 use crate::output::Verbosity;
 
@@ -20,6 +21,8 @@ use crate::output::Verbosity;
 #[command(name = "normed", version = normed::build::FULL_VERSION, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "\
 A typical session:
+  normed import qa.xlsx --image-root images --out data.jsonl
+  normed init data.jsonl --model MODEL     write recipe.toml, with settings for the data
   normed train recipe.toml                 fine-tune; results go to runs/recipe
   normed ask --adapter runs/recipe --image chest.png --question 'is there an effusion?'
   normed COMMAND --help                    options and examples of a command
@@ -62,7 +65,9 @@ impl Args {
             Command::Diff(args) => args.json,
             Command::Merge(args) => args.format.json,
             Command::Quantize(args) => args.format.json,
-            Command::Study(_)
+            Command::Import(_)
+            | Command::Init(_)
+            | Command::Study(_)
             | Command::Split(_)
             | Command::Export(_)
             | Command::Completions(_)
@@ -75,6 +80,18 @@ impl Args {
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Make the rows of a data set from a spreadsheet and a folder of images
+    #[command(after_help = "\
+Examples:
+  normed import qa.xlsx --image-root images --out data.jsonl
+  normed import qa.csv --image File --question Frage --answer Antwort --group Patient --out data.jsonl")]
+    Import(ImportArgs),
+    /// Write a first recipe for a data file, with settings chosen from the data
+    #[command(after_help = "\
+Examples:
+  normed init data.jsonl --model Salesforce/blip-vqa-base
+  normed init data.jsonl --model models/my --out my.toml")]
+    Init(InitArgs),
     /// Train a model as described in a recipe file
     #[command(after_help = "\
 Examples:

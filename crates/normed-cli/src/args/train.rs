@@ -1,11 +1,29 @@
-//! The arguments of `train`, `pretrain`, `plan` and `study`.
+//! The arguments of `init`, `train`, `pretrain`, `plan` and `study`.
 
 use std::path::PathBuf;
 
 use normed::recipe::ByteSize;
 use normed::study::Shard;
 
-use super::values::{EventFormat, byte_size};
+use super::values::{EventFormat, Overwrite, byte_size};
+
+#[derive(clap::Args)]
+pub struct InitArgs {
+    /// JSON list or JSON Lines file with the rows
+    #[arg(value_name = "FILE.jsonl")]
+    pub data: PathBuf,
+    /// Model folder, or the ORG/NAME of a fetched model
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    /// Folder that image paths are relative to [default: the data file's folder]
+    #[arg(long, value_name = "DIR")]
+    pub image_root: Option<PathBuf>,
+    /// Output file
+    #[arg(long, value_name = "RECIPE.toml", default_value = "recipe.toml")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub overwrite: Overwrite,
+}
 
 #[derive(clap::Args)]
 pub struct TrainArgs {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use normed::files::is_stream;
-use normed::metrics::{score, write_predictions};
+use normed::metrics::{Finding, PredictionSets, describe_finding, score, write_predictions};
 use normed::{Error, Result};
 use serde_json::json;
 
@@ -28,12 +28,21 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     }
     let constants = answers.constants.as_ref();
     let scores = score(&predictions, constants);
+    let sets = PredictionSets {
+        predictions: &predictions,
+        image_shuffled: blind.as_deref(),
+        before: None,
+    };
+    let finding = Finding::new(&scores, &sets)?;
+    let finding = finding.map(|finding| describe_finding(&finding, "The model"));
     let blind = blind.map(|blind| score(&blind, constants));
     let text = if args.answers.format.json {
-        json!({ "scores": scores, "blind": blind }).to_string()
+        json!({ "scores": scores, "blind": blind, "finding": finding }).to_string()
     } else {
         let others: Vec<_> = blind.iter().map(|blind| ("image-shuffled", blind)).collect();
-        format::scores(&scores, &others)
+        let hint = if args.blind { "" } else { " Whether it uses the images, --blind tells." };
+        let finding = finding.map(|finding| format!("\n\n{finding}{hint}"));
+        format::scores(&scores, &others) + &finding.unwrap_or_default()
     };
     match &args.out {
         Some(out) => print_about(out, text),

@@ -1,5 +1,6 @@
 //! `normed split`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use normed::Result;
@@ -39,12 +40,12 @@ pub fn split(args: &SplitArgs) -> Result<ExitCode> {
         let clusters = grouped(size.clusters);
         print_done(&args.out, format_args!("{name:<8}  {rows} rows from {clusters} {sets}"));
     }
-    show(&joined, args);
+    show_joined(&joined, &args.out);
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says which names were found to belong together, with an example of each kind.
-fn show(joined: &JoinedNames, args: &SplitArgs) {
+pub fn show_joined(joined: &JoinedNames, out: &Path) {
     let JoinedNames { aliases, copies, groups, unread } = joined;
     for (pairs, what) in [
         (aliases, "image names lead to a file that has another name already"),
@@ -53,7 +54,7 @@ fn show(joined: &JoinedNames, args: &SplitArgs) {
     ] {
         if let Some((name, first)) = pairs.first() {
             let n = grouped(pairs.len());
-            print_done(&args.out, format_args!("joined    {n} {what} ({name} and {first})"));
+            print_done(out, format_args!("joined    {n} {what} ({name} and {first})"));
         }
     }
     if let Some(first) = unread.first() {

@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use normed::files::{TABLE_LIMIT, read_text};
-use normed::metrics::Metric;
 use normed::study::{
-    self, Estimate, Results, Shard, Study, StudyEvent, StudyStatus, Task, TaskKind, TaskOutcome,
+    self, Estimate, Results, Shard, Study, StudyStatus, Task, TaskKind, TaskOutcome,
 };
-use normed::train::{is_running, read_outcome};
+use normed::train::is_running;
 use normed::{Error, Result};
 
 use crate::args::StudyArgs;
 use crate::format::{bytes, duration, grouped, table};
 use crate::interrupt;
 use crate::output::{print_err, print_out, verbosity};
+use crate::study_progress::StudyProgress;
 
 /// Runs the parts of a study that are not done, then writes its report.
 pub fn study(args: &StudyArgs) -> Result<ExitCode> {
@@ -31,6 +31,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     let program = std::env::current_exe().map_err(|e| Error::failed("the program itself", e))?;
     let threads = study.threads(rayon::current_num_threads());
     let stop = interrupt::flag("stopping after these steps; press Ctrl-C again to abort at once")?;
+    let progress = StudyProgress::new();
     let status = study::advance(
         &study,
         shard,
@@ -38,7 +39,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
         &|task| execute(&program, threads, &stop, task),
         &|event| {
             if !verbosity().quiet {
-                show(&event)
+                progress.show(&event)
             }
         },
     )?;
@@ -50,7 +51,8 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
         Some(results) => {
             let report = study::write_report(&results, threads)?;
             if !verbosity().quiet {
-                print_out(format_args!("report: {}", report.display()));
+                report.findings.iter().for_each(print_out);
+                print_out(format_args!("report: {}", report.path.display()));
             }
         }
         None => print_err(format_args!(
@@ -145,53 +147,6 @@ fn ask_to_stop(child: &mut std::process::Child) {
 fn ask_to_stop(child: &mut std::process::Child) {
     // It may have ended meanwhile: then there is nothing to stop.
     let _ = child.kill();
-}
-
-fn show(event: &StudyEvent<'_>) {
-    match event {
-        StudyEvent::StageStarted { name, total, remaining } => {
-            print_out(format_args!("{name}: {remaining} of {total} to do"));
-        }
-        StudyEvent::OtherBuilds { outcomes, versions, accepted } => {
-            let s = if *outcomes == 1 { "" } else { "s" };
-            let what = match accepted {
-                true => "accepted",
-                false => "not used; keep them with --set accept_other_builds=true",
-            };
-            print_out(format_args!(
-                "{outcomes} stored result{s} of another build (normed {}): {what}",
-                versions.join(", normed "),
-            ));
-        }
-        StudyEvent::TaskStarted { .. } => {}
-        StudyEvent::RateSelected { experiment, learning_rate } => {
-            print_out(format_args!("{}: learning rate {learning_rate:.1e}", experiment.label()));
-        }
-        StudyEvent::TaskEnded { task, outcome } => {
-            let result = match outcome {
-                TaskOutcome::Done => done(task),
-                TaskOutcome::Stopped => "stopped; it can be continued".to_owned(),
-                TaskOutcome::RunningElsewhere => "another process is running it".to_owned(),
-                TaskOutcome::Failed(cause) => format!("failed: {cause}"),
-            };
-            print_out(format_args!("  {}: {result}", task.label));
-        }
-    }
-}
-
-/// The result of a task, in a few words.
-fn done(task: &Task) -> String {
-    let TaskKind::Run { recipe, .. } = &task.kind else { return "done".to_owned() };
-    // The study itself reports what cannot be read.
-    let Ok(Some(outcome)) = read_outcome(&recipe.output) else { return "done".to_owned() };
-    let headline = Metric::primary(!recipe.data.task.is_vqa());
-    let test = outcome.test.as_ref().and_then(|test| test.after.get(headline));
-    let score = match (test, outcome.best_value) {
-        (Some(score), _) => format!("{} {:.1}, ", headline.name(), headline.scale() * score.value),
-        (None, Some(value)) => format!("{value:.3} on the validation split, "),
-        (None, None) => String::new(),
-    };
-    format!("{score}{}", duration(outcome.seconds))
 }
 
 /// The memory and time of a study.

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use normed::files::{Inputs, write_atomically};
 use normed::recipe::{Base, Recipe};
-use normed::train::{Completion, RunOptions, find_lr, run};
+use normed::train::{Completion, RunOptions, find_lr, holds_run, run};
 use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::TrainArgs;
 use crate::format::quoted;
 use crate::interrupt;
-use crate::output::{print_detail, print_err, print_out};
+use crate::output::{print_detail, print_err, print_out, verbosity};
 use crate::progress::Progress;
 
 /// Trains a model as described in a recipe.
@@ -53,6 +53,13 @@ fn run_recipe(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<Exi
     print_detail("precision", recipe.precision.name());
     if args.find_lr {
         return suggest_rate(&recipe, args);
+    }
+    if args.resume && !holds_run(&recipe.output) && !verbosity().quiet {
+        print_err(format_args!(
+            "there is no run to resume in {}, so that one starts from the beginning; if the run is elsewhere, stop and \
+             name its folder by --output",
+            recipe.output.display()
+        ));
     }
     let stop = interrupt::flag("stopping after this step; press Ctrl-C again to abort at once")?;
     let options = RunOptions { resume: args.resume, test: !args.no_test, stop };

@@ -69,15 +69,27 @@ impl ImageOverlap {
         Ok(Some(Self { test_images: test.len(), identical, similar, changes, pairs }))
     }
 
-    /// A warning for the user, if any image is in both splits.
+    /// How many test images are also in the training split, in one clause; none if there are none.
+    pub fn headline(&self) -> Option<String> {
+        let both = self.identical + self.similar;
+        let verb = if both == 1 { "is" } else { "are" };
+        (both > 0).then(|| {
+            format!("{both} of {} test images {verb} also in the training split", self.test_images)
+        })
+    }
+
+    /// A warning for the user, if any image is in both splits: the headline, then the details.
     pub fn warning(&self) -> Option<String> {
-        let Self { test_images, identical, similar, changes, pairs } = self;
-        let (test, train) = pairs.first()?;
-        let changes: String = changes.iter().map(|(change, n)| format!("{n} {change}; ")).collect();
+        let (headline, (test, train)) = (self.headline()?, self.pairs.first()?);
+        let mut kinds = vec![format!("{} identical", self.identical)];
+        kinds.extend(self.changes.iter().map(|(change, n)| format!("{n} {change}")));
+        let example = match test == train {
+            true => test.clone(),
+            false => format!("{test} and {train}"),
+        };
         Some(format!(
-            "{identical} of {test_images} test images are also in the training split, and {similar} \
-             look like one there ({changes}{test} like {train}). What a model learned about an image in training \
-             can answer a test question about it"
+            "{headline}: scores may count what was learned by heart ({}; for example {example})",
+            kinds.join(", ")
         ))
     }
 }
@@ -260,7 +272,15 @@ mod tests {
         let want =
             [pair("copy.png", "1.png"), pair("encoded.jpg", "2.png"), pair("small.png", "3.png")];
         assert_eq!(found.pairs, want);
-        assert!(found.warning().unwrap().starts_with("1 of 7 test images are also in"));
+        let headline = "3 of 7 test images are also in the training split";
+        assert_eq!(found.headline().unwrap(), headline);
+        assert_eq!(
+            found.warning().unwrap(),
+            format!(
+                "{headline}: scores may count what was learned by heart (1 identical, 2 nearly the same; for example \
+                 copy.png and 1.png)"
+            )
+        );
         assert_eq!(overlap(dir.path(), &train, &["5.png"]).warning(), None);
     }
 

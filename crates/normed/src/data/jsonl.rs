@@ -1,6 +1,6 @@
 //! A user's own rows, as a JSON list or as JSON Lines. A row is one of three things:
 //!
-//! - a question: `image` or `images`, `question`, `answer` or `answers`, `answer_type`;
+//! - a question: `image` or `images`, `question`, `answer` or `answers`, and optionally `answer_type`;
 //! - a study: `image` or `images`, `report` or `caption`;
 //! - a conversation: `conversations` or `messages`, and `image` or `images` if it shows any ([`super::conversation`]).
 //!
@@ -15,10 +15,10 @@ use super::image_survey::ImageSurvey;
 use super::json_rows::json_rows;
 use super::read_options::{Answers, ReadOptions};
 use super::row::{CheckedRow, Fields, Row};
-use super::rows::{collect_examples, derived_types_warning, study_example};
-use super::{Answer, AnswerType, Example, ImageSource, OpenedDataset, Task};
-use crate::Result;
+use super::rows::{collect_examples, study_example};
+use super::{Example, ImageSource, OpenedDataset, Task};
 use crate::files::open_descriptor;
+use crate::{Error, Result};
 
 /// Opens `file`; image paths are relative to `image_root`, or to the file's directory.
 ///
@@ -31,6 +31,10 @@ pub(super) fn open(
 ) -> Result<OpenedDataset> {
     let images = image_directory(file, image_root);
     let rows = json_rows(file)?;
+    if rows.is_empty() {
+        return Err(Error::invalid(file.display(), "holds no row")
+            .with_remedy("write one line of JSON for each question, or use normed import"));
+    }
     let has_split = |row: &&Row| {
         row.fields().is_some_and(|fields| matches!(fields.optional_text("split"), Ok(Some(_))))
     };
@@ -42,25 +46,41 @@ pub(super) fn open(
             "{place}: {without} of {all} rows have no `split`; they are used as test rows"
         ));
     }
-    let reader = RowReader { images, task, answers: reading.answers };
-    // How many answer types are derived, and how many of these are closed.
-    let mut derived = (0, 0);
-    let mut checked: Vec<CheckedRow> = Vec::with_capacity(all);
-    for (i, row) in rows.into_iter().enumerate() {
-        let is_typed = row.fields().is_some_and(|fields| fields.value("answer_type").is_some());
-        let examples = row.check_all(|fields| reader.examples(fields, i + 1));
-        if task.is_vqa() && !is_typed {
-            let answers =
-                examples.iter().filter_map(|row| row.example.as_ref().ok()?.answer.as_ref());
-            for answer in answers {
-                derived.0 += 1;
-                derived.1 += usize::from(answer.answer_type == AnswerType::Closed);
-            }
-        }
-        checked.extend(examples);
-    }
-    warnings.extend(derived_types_warning(derived.0, derived.1));
-    collect_examples(checked, reading, warnings, ImageSurvey::default())
+    let rows = check_rows(rows, images, task, reading.answers);
+    collect_examples(rows, reading, warnings, ImageSurvey::default())
+}
+
+/// The task of the rows in `file`: reports, if the first rows have reports and no questions.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn guess_jsonl_task(file: &Path) -> Result<Task> {
+    let rows = json_rows(file)?;
+    let has_report = |fields: &Fields<'_>| REPORTS.iter().any(|key| fields.value(key).is_some());
+    let has_question =
+        |fields: &Fields<'_>| fields.value("question").is_some() || has_conversation(fields);
+    let fields: Vec<_> = rows.iter().take(LOOKED_AT).filter_map(Row::fields).collect();
+    let is_report = fields.iter().any(has_report) && !fields.iter().any(has_question);
+    Ok(if is_report { Task::report() } else { Task::Vqa })
+}
+
+/// How many rows are looked at to find the task.
+const LOOKED_AT: usize = 20;
+
+/// The keys of a report.
+const REPORTS: [&str; 2] = ["report", "caption"];
+
+/// Makes the examples of rows, whose paths of images are relative to `images`.
+pub(super) fn check_rows(
+    rows: Vec<Row>,
+    images: &Path,
+    task: &Task,
+    answers: Answers,
+) -> Vec<CheckedRow> {
+    let reader = RowReader { images, task, answers };
+    let check = |(i, row): (usize, Row)| row.check_all(|fields| reader.examples(fields, i + 1));
+    rows.into_iter().enumerate().flat_map(check).collect()
 }
 
 /// What the paths of images in `file` are relative to: `image_root`, or the file's directory. What a process
@@ -102,24 +122,18 @@ impl RowReader<'_> {
 
     fn question(&self, fields: &Fields<'_>, number: usize) -> Result<Example, String> {
         let needed: &[&str] = match self.answers {
-            Answers::Required => &["image|images", "question", "answer|answers", "answer_type"],
+            Answers::Required => &["image|images", "question", "answer|answers"],
             Answers::Optional => &["image|images", "question"],
         };
         let missing = fields.require(needed);
-        let report = ["report", "caption"].into_iter().find(|key| fields.value(key).is_some());
+        let report = REPORTS.into_iter().find(|key| fields.value(key).is_some());
         missing.map_err(|cause| match report {
             Some(key) => format!("{cause}. A row with `{key}` is read with the task `report`"),
             None => cause,
         })?;
         let views = fields.views()?;
         let key = ["answer", "answers"].into_iter().find(|key| fields.value(key).is_some());
-        let answer = key.map(|key| {
-            let text = fields.answer(key)?;
-            Ok::<_, String>(match fields.value("answer_type") {
-                Some(_) => Answer::new(text, fields.answer_type()?),
-                None => Answer::with_derived_type(text),
-            })
-        });
+        let answer = key.map(|key| fields.typed(fields.answer(key)?));
         Ok(Example {
             id: id(fields, number)?,
             images: views.iter().map(|view| self.image(view)).collect(),
@@ -135,9 +149,13 @@ impl RowReader<'_> {
     }
 
     fn report(&self, fields: &Fields<'_>, number: usize) -> Result<Example, String> {
-        fields.require(match self.answers {
+        let missing = fields.require(match self.answers {
             Answers::Required => &["image|images", "report|caption"],
             Answers::Optional => &["image|images"],
+        });
+        missing.map_err(|cause| match fields.value("question") {
+            Some(_) => format!("{cause}. A row with `question` is read with the task `vqa`"),
+            None => cause,
         })?;
         let views = fields.views()?;
         let key = ["report", "caption"].into_iter().find(|key| fields.value(key).is_some());

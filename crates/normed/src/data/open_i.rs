@@ -21,8 +21,8 @@ use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::{Error, Result};
 
 /// The file names of the two tables.
-const REPORTS: &str = "indiana_reports.csv";
-const PROJECTIONS: &str = "indiana_projections.csv";
+pub(super) const REPORTS: &str = "indiana_reports.csv";
+pub(super) const PROJECTIONS: &str = "indiana_projections.csv";
 
 /// The directories in which images are looked for.
 const IMAGES: [&str; 3] = ["images/images_normalized", "images_normalized", "images"];

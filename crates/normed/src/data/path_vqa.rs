@@ -5,7 +5,7 @@
 //! "train_0422", "question", "answer"}`; a JSON file `train_qa.json` with the same rows is read, too. There are no
 //! answer types.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Map;
 
@@ -13,10 +13,8 @@ use super::image_survey::ImageSurvey;
 use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
 use super::row::{CheckedRow, Fields, Row};
-use super::rows::{
-    collect_examples, dataset_directory, derived_types_warning, empty_answers_warning,
-};
-use super::{Answer, AnswerType, Attributes, Example, ImageSource, OpenedDataset, Split};
+use super::rows::{collect_examples, dataset_directory, empty_answers_warning};
+use super::{Attributes, Example, ImageSource, OpenedDataset, Split};
 use crate::files::{TABLE_LIMIT, read_bounded};
 use crate::pickle::{Pickle, Value};
 use crate::{Error, Result};
@@ -28,40 +26,45 @@ const MAX_TEXT: usize = 256 << 20;
 const SPLITS: [(Split, &str); 3] =
     [(Split::Train, "train"), (Split::Validate, "val"), (Split::Test, "test")];
 
+/// The files with the rows.
+pub(super) fn row_files(directory: &Path) -> Vec<PathBuf> {
+    SPLITS.map(|(_, name)| row_file(directory, name)).into()
+}
+
+/// The file with the rows of a split: JSON, or else the pickle as published.
+fn row_file(directory: &Path, name: &str) -> PathBuf {
+    let json = directory.join("qas").join(name).join(format!("{name}_qa.json"));
+    if json.exists() { json } else { json.with_extension("pkl") }
+}
+
 /// Opens `root`, or `$NORMED_DATA/pvqa`.
 pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<OpenedDataset> {
     let directory = dataset_directory(directory, "pvqa")?;
     let mut rows: Vec<CheckedRow> = Vec::new();
     for (split, name) in SPLITS {
         let images = directory.join("images").join(name);
-        let qas = directory.join("qas").join(name).join(format!("{name}_qa.json"));
-        let read =
-            if qas.exists() { json_rows(&qas)? } else { pickled_rows(&qas.with_extension("pkl"))? };
+        let qas = row_file(&directory, name);
+        let is_json = qas.extension().is_some_and(|extension| extension == "json");
+        let read = if is_json { json_rows(&qas)? } else { pickled_rows(&qas)? };
         let check = |(i, row): (usize, Row)| {
             row.check(|fields| example(fields, &images, split, &format!("pathvqa-{name}-{i}")))
         };
         rows.extend(read.into_iter().enumerate().map(check));
     }
-    let answer_type =
-        |row: &CheckedRow| Some(row.example.as_ref().ok()?.answer.as_ref()?.answer_type);
-    let types: Vec<AnswerType> = rows.iter().filter_map(answer_type).collect();
-    let closed = types.iter().filter(|kind| **kind == AnswerType::Closed).count();
-    let warnings = derived_types_warning(types.len(), closed)
-        .into_iter()
-        .chain(empty_answers_warning(&rows))
-        .collect();
+    let warnings = empty_answers_warning(&rows).into_iter().collect();
     collect_examples(rows, reading, warnings, ImageSurvey::default())
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split, id: &str) -> Result<Example, String> {
     fields.require(&["image", "question", "answer"])?;
     let image_name = fields.text("image")?;
+    let answer = fields.answer_or_empty("answer")?;
     Ok(Example {
         id: id.to_owned(),
         images: vec![ImageSource::File(images.join(format!("{image_name}.jpg")))],
         image_name,
         question: fields.text("question")?,
-        answer: Some(Answer::with_derived_type(fields.answer_or_empty("answer")?)),
+        answer: Some(fields.typed(answer)?),
         split,
         group: None,
         history: Vec::new(),

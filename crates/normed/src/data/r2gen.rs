@@ -72,6 +72,9 @@ fn is_dropped(c: char) -> bool {
     "\"/\\'.,?;*!%^&_+()]{}".contains(c) || (':'..='[').contains(&c)
 }
 
+/// The file with the rows.
+pub(super) const ANNOTATION: &str = "annotation.json";
+
 /// Opens `annotation.json` in `directory`, or in the data set's directory in `$NORMED_DATA`.
 pub(super) fn open(
     cleaning: Cleaning,
@@ -79,7 +82,7 @@ pub(super) fn open(
     reading: ReadOptions,
 ) -> Result<OpenedDataset> {
     let directory = dataset_directory(directory, cleaning.name())?;
-    let (path, images) = (directory.join("annotation.json"), directory.join("images"));
+    let (path, images) = (directory.join(ANNOTATION), directory.join("images"));
     let mut annotation = json_lists(&path)?;
     let mut rows: Vec<CheckedRow> = Vec::new();
     for (key, split) in [("train", Split::Train), ("val", Split::Validate), ("test", Split::Test)] {

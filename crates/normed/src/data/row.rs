@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::json_text::find_foreign;
 use super::value_text::{answer_of, kind_of, text_of};
-use super::{AnswerType, Attributes, Example, Split};
+use super::{Answer, AnswerType, Attributes, Example, Split};
 use crate::{Error, Result};
 
 /// One row of a file, whose fields are not checked yet.
@@ -23,6 +23,8 @@ pub(super) struct Row {
 pub(super) struct CheckedRow {
     pub place: String,
     pub example: Result<Example, String>,
+    /// Whether the row states no `answer_type`, so that the type of an answer is derived.
+    pub is_untyped: bool,
 }
 
 impl Row {
@@ -38,12 +40,8 @@ impl Row {
 
     /// Makes an example of the row by `make`, whose error is the cause why the row is broken.
     pub fn check(self, make: impl FnOnce(&Fields<'_>) -> Result<Example, String>) -> CheckedRow {
-        let example = match &self.fields {
-            Ok(fields) => make(&Fields(fields)),
-            Err(cause) => Err(cause.clone()),
-        };
-        let example = example.map_err(|cause| format!("{}{cause}", self.prefix));
-        CheckedRow { place: self.place, example }
+        let (is_untyped, example) = self.make(make);
+        CheckedRow { place: self.place, example, is_untyped }
     }
 
     /// Makes the examples of a row that can have several; as [`Row::check`].
@@ -51,15 +49,25 @@ impl Row {
         self,
         make: impl FnOnce(&Fields<'_>) -> Result<Vec<Example>, String>,
     ) -> Vec<CheckedRow> {
-        let examples = match &self.fields {
+        let (is_untyped, examples) = self.make(make);
+        let row = |example| CheckedRow { place: self.place.clone(), example, is_untyped };
+        match examples {
+            Ok(examples) => examples.into_iter().map(|example| row(Ok(example))).collect(),
+            Err(cause) => vec![row(Err(cause))],
+        }
+    }
+
+    /// Whether the row states no answer type, and what `make` makes of its fields.
+    fn make<T>(
+        &self,
+        make: impl FnOnce(&Fields<'_>) -> Result<T, String>,
+    ) -> (bool, Result<T, String>) {
+        let is_untyped = self.fields().is_some_and(|fields| fields.value("answer_type").is_none());
+        let made = match &self.fields {
             Ok(fields) => make(&Fields(fields)),
             Err(cause) => Err(cause.clone()),
         };
-        let row = |example| CheckedRow { place: self.place.clone(), example };
-        match examples {
-            Ok(examples) => examples.into_iter().map(|example| row(Ok(example))).collect(),
-            Err(cause) => vec![row(Err(format!("{}{cause}", self.prefix)))],
-        }
+        (is_untyped, made.map_err(|cause| format!("{}{cause}", self.prefix)))
     }
 
     /// The fields of the row, or an error that names its place.
@@ -89,12 +97,28 @@ impl<'a> Fields<'a> {
     pub fn require(&self, keys: &[&str]) -> Result<(), String> {
         let is_missing = |keys: &&&str| keys.split('|').all(|key| self.value(key).is_none());
         let name = |keys: &&str| format!("`{}`", keys.split('|').next().unwrap_or(keys));
-        let missing: Vec<_> = keys.iter().filter(is_missing).map(name).collect();
-        match missing.as_slice() {
-            [] => Ok(()),
-            [one] => Err(format!("{one} is missing")),
-            [most @ .., last] => Err(format!("{} and {last} are missing", most.join(", "))),
+        let absent: Vec<&&str> = keys.iter().filter(is_missing).collect();
+        let missing: Vec<_> = absent.iter().map(|keys| name(keys)).collect();
+        let cause = match missing.as_slice() {
+            [] => return Ok(()),
+            [one] => format!("{one} is missing"),
+            [most @ .., last] => format!("{} and {last} are missing", most.join(", ")),
+        };
+        let written: Vec<_> = absent.iter().filter_map(|keys| self.other_spelling(keys)).collect();
+        match written.is_empty() {
+            true => Err(cause),
+            false => Err(format!("{cause}; the row has {}", written.join(" and "))),
         }
+    }
+
+    /// The key that differs from one of `keys` in case, blanks or punctuation alone.
+    fn other_spelling(&self, keys: &str) -> Option<String> {
+        let plain = |key: &str| -> String {
+            key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        };
+        let is_same = |other: &&String| keys.split('|').any(|key| plain(key) == plain(other));
+        let found = self.0.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key);
+        found.into_iter().find(is_same).map(|key| format!("`{key}`"))
     }
 
     /// The text under `key`, which must not be empty.
@@ -201,9 +225,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The answer type under `answer_type`; case and surrounding blanks do not matter.
-    pub fn answer_type(&self) -> Result<AnswerType, String> {
-        let text = self.text("answer_type")?;
+    /// The answer with this text: of the type that the row states, or that is derived.
+    pub fn typed(&self, text: String) -> Result<Answer, String> {
+        let answer_type = self.answer_type(&text)?;
+        Ok(Answer::new(text, answer_type))
+    }
+
+    /// The answer type under `answer_type`; case and surrounding blanks do not matter. Where the key is absent or
+    /// null, it is derived from `answer`.
+    fn answer_type(&self, answer: &str) -> Result<AnswerType, String> {
+        let Some(text) = self.optional_text("answer_type")? else {
+            return Ok(AnswerType::derived(answer));
+        };
         match text.trim().to_uppercase().as_str() {
             "OPEN" => Ok(AnswerType::Open),
             "CLOSED" => Ok(AnswerType::Closed),
@@ -300,7 +333,11 @@ mod tests {
         assert_eq!(fields.text("n").unwrap_err(), "`n` is missing");
         assert_eq!(fields.optional_text("n").unwrap(), None);
         assert!(fields.optional_text("l").is_err());
-        assert_eq!(fields.answer_type().unwrap(), AnswerType::Closed);
+        assert_eq!(fields.answer_type("left"), Ok(AnswerType::Closed));
+        let row = Row::parse("f:1".into(), String::new(), r#"{"answer_type": null}"#);
+        let derived = |answer| row.fields().unwrap().answer_type(answer);
+        assert_eq!(derived("Nein."), Ok(AnswerType::Closed));
+        assert_eq!(derived("left"), Ok(AnswerType::Open));
     }
 
     #[test]
@@ -340,5 +377,9 @@ mod tests {
         assert_eq!(missing(&["a", "b"]), "`b` is missing");
         assert_eq!(missing(&["b", "c|e"]), "`b` and `c` are missing");
         assert_eq!(missing(&["b", "c", "e"]), "`b`, `c` and `e` are missing");
+        let row = Row::parse("f:1".into(), String::new(), r#"{"Question ": 1, "answerType": "x"}"#);
+        let missing = row.fields().unwrap().require(&["id", "question", "answer_type"]);
+        let want = "`id`, `question` and `answer_type` are missing; the row has `Question ` and `answerType`";
+        assert_eq!(missing, Err(want.to_owned()));
     }
 }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::decoding_gate::parallel_bytes;
 use super::image_survey::ImageSurvey;
+use super::missing_image::explain_missing;
 use super::read_options::ReadOptions;
 use super::row::CheckedRow;
 use super::{
@@ -49,11 +50,35 @@ pub(super) fn collect_examples(
     mut warnings: Vec<String>,
     mut survey: ImageSurvey,
 ) -> Result<OpenedDataset> {
-    let broken = find_broken_images(&rows, reading, &mut survey);
+    warnings.extend(derived_types_warning(&rows));
+    let (examples, broken_rows) = check_examples(rows, reading, &mut survey);
     let decoding_bytes = parallel_bytes(survey.decoding_bytes(), rayon::current_num_threads());
+    let skipped: Vec<String> = match reading.on_bad_example {
+        OnBadExample::Stop if !broken_rows.is_empty() => return Err(refuse(broken_rows)),
+        _ => broken_rows.into_iter().map(|(place, cause)| format!("{place}: {cause}")).collect(),
+    };
+    if examples.is_empty() {
+        let cause = match skipped.first() {
+            Some(first) => format!("all {} rows are broken. The first: {first}", skipped.len()),
+            None => "there are no rows".into(),
+        };
+        return Err(Error::invalid("data", cause));
+    }
+    warnings.extend(survey.warnings());
+    Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings, decoding_bytes })
+}
+
+/// The examples of the rows that can be used; of the others the place and the cause of each, as
+/// [`collect_examples`] checks them.
+pub(super) fn check_examples(
+    rows: Vec<CheckedRow>,
+    reading: ReadOptions,
+    survey: &mut ImageSurvey,
+) -> (Vec<Example>, Vec<(String, String)>) {
+    let broken = find_broken_images(&rows, reading, survey);
     let mut first_place: HashMap<String, String> = HashMap::new();
     let (mut examples, mut broken_rows) = (Vec::with_capacity(rows.len()), Vec::new());
-    for CheckedRow { place, example } in rows {
+    for CheckedRow { place, example, .. } in rows {
         let checked = example.and_then(|example| {
             if let Some(cause) = image_files(&example).find_map(|path| broken.get(path)) {
                 return Err(cause.clone());
@@ -72,38 +97,41 @@ pub(super) fn collect_examples(
     }
     // Every example of a row has the row's cause.
     broken_rows.dedup();
-    let skipped: Vec<String> = match reading.on_bad_example {
-        OnBadExample::Stop if !broken_rows.is_empty() => return Err(refuse(broken_rows)),
-        _ => broken_rows.into_iter().map(|(place, cause)| format!("{place}: {cause}")).collect(),
-    };
-    if examples.is_empty() {
-        let cause = match skipped.first() {
-            Some(first) => format!("all {} rows are broken. The first: {first}", skipped.len()),
-            None => "there are no rows".into(),
-        };
-        return Err(Error::invalid("data", cause));
-    }
-    warnings.extend(survey.warnings());
-    Ok(OpenedDataset { dataset: Arc::new(examples), skipped, warnings, decoding_bytes })
+    (examples, broken_rows)
 }
 
 /// How many broken rows an error lists.
 const MAX_LISTED: usize = 10;
 
 /// The error of broken rows: the place and the cause of each, at least one.
-pub(super) fn refuse(mut rows: Vec<(String, String)>) -> Error {
-    const REMEDY: &str = "correct the row, or skip broken rows: on_bad_example = \"skip\"";
+pub(super) fn refuse(rows: Vec<(String, String)>) -> Error {
+    let them = if rows.len() == 1 { "row" } else { "rows" };
+    let remedy = format!("correct the {them}, or skip broken rows: on_bad_example = \"skip\"");
+    refuse_rows("data", rows, &remedy)
+}
+
+/// The error of broken rows of the file or data set `all`, the first ten by name.
+pub(super) fn refuse_rows(
+    all: impl Display,
+    mut rows: Vec<(String, String)>,
+    remedy: &str,
+) -> Error {
     if let [_] = rows[..] {
         let (place, cause) = rows.remove(0);
-        return Error::invalid(place, cause).with_remedy(REMEDY);
+        return Error::invalid(place, cause).with_remedy(remedy);
     }
-    let listed = rows.iter().take(MAX_LISTED).map(|(place, cause)| format!("\n  {place}: {cause}"));
-    let mut cause = format!("{} rows are broken:{}", rows.len(), listed.collect::<String>());
-    if rows.len() > MAX_LISTED {
-        cause += &format!("\n  and {} more", rows.len() - MAX_LISTED);
+    let mut cause = format!("{} rows are broken:", rows.len());
+    for line in list_rows(&rows) {
+        cause += &format!("\n  {line}");
     }
-    Error::invalid("data", cause)
-        .with_remedy("correct the rows, or skip broken rows: on_bad_example = \"skip\"")
+    Error::invalid(all, cause).with_remedy(remedy)
+}
+
+/// The first ten rows, and how many more there are.
+fn list_rows(rows: &[(String, String)]) -> Vec<String> {
+    let listed = rows.iter().take(MAX_LISTED).map(|(place, cause)| format!("{place}: {cause}"));
+    let more = rows.len().saturating_sub(MAX_LISTED);
+    listed.chain((more > 0).then(|| format!("and {more} more"))).collect()
 }
 
 /// The causes why image files cannot be used, by file. The headers of the others are added to `survey`.
@@ -113,13 +141,17 @@ fn find_broken_images(
     survey: &mut ImageSurvey,
 ) -> HashMap<PathBuf, String> {
     let mut seen = HashSet::new();
-    let files: Vec<&Path> = rows
+    // Each file, and its path as a row has it: the name of an example's only image.
+    let written = |example: &'_ Example| {
+        (example.images.len() == 1).then_some(example.image_name.as_str()).map(str::to_owned)
+    };
+    let files: Vec<(&Path, Option<String>)> = rows
         .iter()
         .filter_map(|row| row.example.as_ref().ok())
-        .flat_map(image_files)
-        .filter(|file| seen.insert(*file))
+        .flat_map(|example| image_files(example).map(|file| (file, written(example))))
+        .filter(|(file, _)| seen.insert(*file))
         .collect();
-    let check = |path: &&Path| {
+    let check = |(path, _): &(&Path, Option<String>)| {
         let header = Image::check_header(path, &reading.image)?;
         if reading.on_bad_example == OnBadExample::Skip {
             Image::decode(path, &reading.image)?;
@@ -128,13 +160,19 @@ fn find_broken_images(
     };
     let checked: Vec<_> = files.par_iter().map(check).collect();
     let mut broken = HashMap::new();
-    for (file, checked) in files.into_iter().zip(checked) {
-        match checked {
-            Ok(header) => survey.add(&ImageSource::File(file.to_owned()), &header),
-            Err(error) => {
-                broken.insert(file.to_owned(), format!("image {error}"));
+    for ((file, written), checked) in files.into_iter().zip(checked) {
+        let cause = match checked {
+            Ok(header) => {
+                survey.add(&ImageSource::File(file.to_owned()), &header);
+                continue;
             }
-        }
+            // Of more than are listed, no similar name is looked for.
+            Err(error) if error.kind() == ErrorKind::NotFound && broken.len() < MAX_LISTED => {
+                explain_missing(file, written.as_deref())
+            }
+            Err(error) => format!("image {error}"),
+        };
+        broken.insert(file.to_owned(), cause);
     }
     broken
 }
@@ -147,13 +185,19 @@ fn image_files(example: &Example) -> impl Iterator<Item = &Path> {
     })
 }
 
-/// The warning that a data set has no answer types, so that `closed` of `all` answers are taken for closed.
-pub(super) fn derived_types_warning(all: usize, closed: usize) -> Option<String> {
-    (all > 0).then(|| {
+/// The warning that rows state no answer type, so that those of their answers are derived.
+fn derived_types_warning(rows: &[CheckedRow]) -> Option<String> {
+    let untyped = rows.iter().filter(|row| row.is_untyped);
+    let types =
+        untyped.filter_map(|row| Some(row.example.as_ref().ok()?.answer.as_ref()?.answer_type));
+    let types: Vec<_> = types.filter(|kind| *kind != AnswerType::Report).collect();
+    let closed = types.iter().filter(|kind| **kind == AnswerType::Closed).count();
+    (!types.is_empty()).then(|| {
         format!(
-            "the data has no `answer_type`: {closed} answers that are yes or no are taken for CLOSED, the \
-             other {} for OPEN. Scores of open and closed questions may differ from published ones",
-            all - closed
+            "{} answers have no `answer_type`: {closed} that are yes or no are taken for CLOSED, the other {} for \
+             OPEN. Scores of open and closed questions may differ from published ones",
+            types.len(),
+            types.len() - closed
         )
     })
 }
@@ -213,7 +257,7 @@ mod tests {
             let row = |name: &str| {
                 let mut example = example(name, name);
                 example.images = vec![ImageSource::File(dir.path().join(name))];
-                CheckedRow { place: name.to_owned(), example: Ok(example) }
+                CheckedRow { place: name.to_owned(), example: Ok(example), is_untyped: false }
             };
             ["broken.png", "good.png"].map(row).into_iter().collect::<Vec<_>>()
         };

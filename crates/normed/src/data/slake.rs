@@ -4,15 +4,27 @@
 //! Within a language no image is in two splits; across the languages many are.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::image_survey::ImageSurvey;
 use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
 use super::row::{CheckedRow, Fields};
 use super::rows::{collect_examples, dataset_directory};
-use super::{Answer, Example, ImageSource, OpenedDataset, Split};
+use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::{Error, Result};
+
+/// The splits, each in a file of its own.
+const SPLITS: [Split; 3] = [Split::Train, Split::Validate, Split::Test];
+
+/// The files with the rows.
+pub(super) fn row_files(directory: &Path) -> Vec<PathBuf> {
+    SPLITS.map(|split| row_file(directory, split)).into()
+}
+
+fn row_file(directory: &Path, split: Split) -> PathBuf {
+    directory.join(format!("{}.json", split.name()))
+}
 
 /// Opens `root`, or `$NORMED_DATA/slake`; rows in another language than `lang` are left out.
 pub(super) fn open(
@@ -23,8 +35,8 @@ pub(super) fn open(
     let directory = dataset_directory(directory, "slake")?;
     let images = directory.join("imgs");
     let (mut rows, mut warnings, mut languages) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for split in [Split::Train, Split::Validate, Split::Test] {
-        for row in json_rows(&directory.join(format!("{}.json", split.name())))? {
+    for split in SPLITS {
+        for row in json_rows(&row_file(&directory, split))? {
             let language = row.fields().and_then(|fields| fields.text("q_lang").ok());
             if let Some(language) = language {
                 let other = lang.is_some_and(|lang| lang != language);
@@ -56,17 +68,17 @@ pub(super) fn open(
 }
 
 fn example(fields: &Fields<'_>, images: &Path, split: Split) -> Result<Example, String> {
-    let keys = ["qid", "q_lang", "img_name", "question", "answer", "answer_type"];
-    fields.require(&keys)?;
+    fields.require(&["qid", "q_lang", "img_name", "question", "answer"])?;
     fields.text("q_lang")?;
     let image_name = fields.text("img_name")?;
+    // One published training answer is empty (qid 1622); the official count includes it.
+    let answer = fields.answer_or_empty("answer")?;
     Ok(Example {
         id: format!("slake-{}", fields.text("qid")?.trim()),
         images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
-        // One published training answer is empty (qid 1622); the official count includes it.
-        answer: Some(Answer::new(fields.answer_or_empty("answer")?, fields.answer_type()?)),
+        answer: Some(fields.typed(answer)?),
         split,
         group: None,
         history: Vec::new(),

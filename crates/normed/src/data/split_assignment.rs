@@ -11,6 +11,7 @@ use super::conversation::image_names;
 use super::image_identity::{DisjointSets, ImageSets};
 use super::json_rows::json_rows;
 use super::jsonl::image_directory;
+use super::row::Row;
 use crate::{Error, Result};
 
 /// How rows are divided into splits.
@@ -76,6 +77,16 @@ pub struct SplitAssignment {
     pub joined: JoinedNames,
 }
 
+/// Rows with their splits.
+pub(super) struct AssignedRows {
+    /// The rows with their `split`.
+    pub objects: Vec<Map<String, Value>>,
+    /// The sizes of the training, validation and test split.
+    pub sizes: Vec<SplitSize>,
+    /// What was found to belong together.
+    pub joined: JoinedNames,
+}
+
 /// The rows of a JSON Lines file, to which splits are assigned.
 pub struct SplitRows {
     file: PathBuf,
@@ -101,8 +112,13 @@ impl SplitRows {
     ///
     /// If the file cannot be read, or a row is broken.
     pub fn open(file: &Path, image_root: Option<&Path>) -> Result<Self> {
+        Self::of(file, image_directory(file, image_root), json_rows(file)?)
+    }
+
+    /// The rows of `file`, whose paths of images are relative to `directory`.
+    pub(super) fn of(file: &Path, directory: &Path, rows: Vec<Row>) -> Result<Self> {
         let (mut objects, mut keys) = (Vec::new(), Vec::new());
-        for row in json_rows(file)? {
+        for row in rows {
             let mut key = RowKey::default();
             // Where a row has no fields, into_object says what is wrong.
             if let Some(fields) = row.fields() {
@@ -117,8 +133,7 @@ impl SplitRows {
             objects.push(object);
             keys.push(key);
         }
-        let directory = image_directory(file, image_root).to_owned();
-        Ok(Self { file: file.to_owned(), directory, objects, keys })
+        Ok(Self { file: file.to_owned(), directory: directory.to_owned(), objects, keys })
     }
 
     /// The files of the rows' images, as often as rows name them.
@@ -140,6 +155,21 @@ impl SplitRows {
     ///
     /// If a fraction is not in `0..1`, or no row is left for training.
     pub fn assign(self, rule: &SplitRule, on_done: &(dyn Fn() + Sync)) -> Result<SplitAssignment> {
+        let AssignedRows { objects, sizes, joined } = self.assign_objects(rule, on_done)?;
+        let mut lines = String::new();
+        for object in objects {
+            lines.push_str(&Value::Object(object).to_string());
+            lines.push('\n');
+        }
+        Ok(SplitAssignment { lines, sizes, joined })
+    }
+
+    /// As [`SplitRows::assign`], with the rows as objects.
+    pub(super) fn assign_objects(
+        self,
+        rule: &SplitRule,
+        on_done: &(dyn Fn() + Sync),
+    ) -> Result<AssignedRows> {
         rule.check()?;
         let names: Vec<&str> = self.names().collect();
         let images = ImageSets::find(&names, &self.directory, rule.compares_pixels, on_done);
@@ -151,18 +181,14 @@ impl SplitRows {
                 "there are too few images or groups: nothing is left to train on",
             ));
         }
-        let mut lines = String::new();
-        for (mut object, split) in self.objects.into_iter().zip(splits) {
+        let assign = |(mut object, split): (Map<String, Value>, Split)| {
             object.insert("split".to_owned(), split.name().into());
-            lines.push_str(&Value::Object(object).to_string());
-            lines.push('\n');
-        }
+            object
+        };
+        let objects = self.objects.into_iter().zip(splits).map(assign).collect();
         let ImageSets { aliases, copies, unread, .. } = images;
-        Ok(SplitAssignment {
-            lines,
-            sizes,
-            joined: JoinedNames { aliases, copies, groups, unread },
-        })
+        let joined = JoinedNames { aliases, copies, groups, unread };
+        Ok(AssignedRows { objects, sizes, joined })
     }
 }
 

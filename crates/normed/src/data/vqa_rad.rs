@@ -11,21 +11,24 @@ use super::json_rows::json_rows;
 use super::read_options::ReadOptions;
 use super::row::{CheckedRow, Fields};
 use super::rows::{collect_examples, dataset_directory};
-use super::{Answer, Example, ImageSource, OpenedDataset, Split};
+use super::{Example, ImageSource, OpenedDataset, Split};
 use crate::Result;
+
+/// The file with the rows.
+pub(super) const ROWS: &str = "VQA_RAD Dataset Public.json";
 
 /// Opens `root`, or `$NORMED_DATA/vqa-rad`.
 pub(super) fn open(directory: Option<&Path>, reading: ReadOptions) -> Result<OpenedDataset> {
     let directory = dataset_directory(directory, "vqa-rad")?;
     let images = directory.join("VQA_RAD Image Folder");
-    let rows = json_rows(&directory.join("VQA_RAD Dataset Public.json"))?;
+    let rows = json_rows(&directory.join(ROWS))?;
     let rows: Vec<CheckedRow> =
         rows.into_iter().map(|row| row.check(|fields| example(fields, &images))).collect();
     collect_examples(rows, reading, Vec::new(), ImageSurvey::default())
 }
 
 fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
-    fields.require(&["qid", "phrase_type", "image_name", "question", "answer", "answer_type"])?;
+    fields.require(&["qid", "phrase_type", "image_name", "question", "answer"])?;
     let phrase_type = fields.text("phrase_type")?;
     let split = match phrase_type.trim() {
         "freeform" | "para" => Split::Train,
@@ -33,12 +36,13 @@ fn example(fields: &Fields<'_>, images: &Path) -> Result<Example, String> {
         _ => return Err(format!("`phrase_type` is `{phrase_type}`, which belongs to no split")),
     };
     let image_name = fields.text("image_name")?;
+    let answer = fields.answer("answer")?;
     Ok(Example {
         id: format!("vqarad-{}", fields.text("qid")?.trim()),
         images: vec![ImageSource::File(images.join(&image_name))],
         image_name,
         question: fields.text("question")?,
-        answer: Some(Answer::new(fields.answer("answer")?, fields.answer_type()?)),
+        answer: Some(fields.typed(answer)?),
         split,
         group: None,
         history: Vec::new(),

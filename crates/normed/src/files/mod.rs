@@ -11,6 +11,7 @@ mod hash;
 mod hex;
 mod output;
 mod read;
+mod relative_path;
 mod stamp;
 mod write;
 
@@ -23,5 +24,6 @@ pub use read::{
     CONFIG_LIMIT, IMAGE_LIMIT, TABLE_LIMIT, TOKENIZER_LIMIT, open_regular, read_bounded, read_json,
     read_once, read_text, read_text_once,
 };
+pub use relative_path::relative_path;
 pub use stamp::FileStamp;
 pub use write::{TEMPORARY_PREFIX, write_atomically};

@@ -141,18 +141,31 @@ fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String> {
 fn foreign_form(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const SAVE: &str = "save the file as UTF-8";
     const DECOMPRESS: &str = "decompress it first";
+    const IMPORT: &str = "turn it into rows: normed import FILE --out data.jsonl";
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some(("UTF-16 text", SAVE)),
         // Without a byte-order mark, ASCII has a zero in every second byte.
         [0, first, ..] | [first, 0, ..] if *first != 0 => Some(("UTF-16 text", SAVE)),
         [0x1f, 0x8b, ..] => Some(("compressed with gzip", DECOMPRESS)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(("compressed with zstd", DECOMPRESS)),
+        [b'P', b'K', 3, 4, ..] if is_workbook(bytes) => Some(("a workbook", IMPORT)),
+        [0xd0, 0xcf, 0x11, 0xe0, ..] => Some(("a workbook", IMPORT)),
         [b'P', b'K', 3, 4, ..] => Some(("a zip archive", "unpack it first")),
         [b'P', b'A', b'R', b'1', ..] => {
             Some(("a parquet file", "read it as one: name = \"parquet\" in [data] of a recipe"))
         }
         _ => None,
     }
+}
+
+/// Whether a zip archive is a workbook of Excel or OpenDocument, by the names that it starts or ends with.
+fn is_workbook(bytes: &[u8]) -> bool {
+    const LOOKED_AT: usize = 1 << 16;
+    let names: [&[u8]; 2] = [b"xl/", b"opendocument.spreadsheet"];
+    let ends =
+        [&bytes[..bytes.len().min(LOOKED_AT)], &bytes[bytes.len().saturating_sub(LOOKED_AT)..]];
+    let has = |part: &[u8], name: &[u8]| part.windows(name.len()).any(|window| window == name);
+    ends.iter().any(|part| names.iter().any(|name| has(part, name)))
 }
 
 /// Reads the JSON file at `path`, of at most [`CONFIG_LIMIT`] bytes, as a `T`.

@@ -11,6 +11,8 @@
 //! Tokens are the runs of letters and digits in a normalized answer; each Chinese, Japanese or Korean
 //! character is a token of its own.
 
+use crate::data::yes_or_no;
+
 /// The name of this protocol in metrics.json.
 pub const STRICT_PROTOCOL: &str = "strict";
 
@@ -45,9 +47,10 @@ impl NormalizedAnswer {
         &self.text
     }
 
-    /// Whether the answer is yes or no.
-    pub fn is_yes_no(&self) -> bool {
-        matches!(self.text.as_str(), "yes" | "no")
+    /// Whether the answer is yes (true) or no (false), in one of the languages that derived answer types know;
+    /// `None` if it is another answer.
+    pub fn yes_or_no(&self) -> Option<bool> {
+        yes_or_no(&self.text)
     }
 
     /// 1 if the normalized texts are equal, else 0.
@@ -166,6 +169,7 @@ mod tests {
     fn no_is_not_found_inside_other_words() {
         let [normal, no] = ["Normal", "No."].map(NormalizedAnswer::new);
         assert_eq!(normal.exact_match(&no), 0.0);
-        assert!(no.is_yes_no() && !normal.is_yes_no());
+        assert_eq!((no.yes_or_no(), normal.yes_or_no()), (Some(false), None));
+        assert_eq!(NormalizedAnswer::new("是 的。").yes_or_no(), Some(true));
     }
 }

@@ -52,8 +52,9 @@ pub(super) fn calibration<'a>(
 ) -> Option<Calibration> {
     let mut clusters: BTreeMap<&str, Sums> = BTreeMap::new();
     let mut total = Sums::default();
-    for (target, nll, cluster) in answers.filter(|(target, ..)| target.is_yes_no()) {
-        let sums = Sums::new((-nll).exp().min(1.0), target.text() == "yes");
+    for (target, nll, cluster) in answers {
+        let Some(is_yes) = target.yes_or_no() else { continue };
+        let sums = Sums::new((-nll).exp().min(1.0), is_yes);
         total += sums;
         *clusters.entry(cluster).or_default() += sums;
     }

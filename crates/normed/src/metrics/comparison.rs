@@ -73,6 +73,19 @@ pub fn compare(first: &[Prediction], second: &[Prediction]) -> Result<Comparison
     Ok(Comparison { n: pairs.len(), differences })
 }
 
+/// The difference between the scores of `first` and of `second` in one `metric`, example by example; `None` if no
+/// example counts.
+///
+/// # Errors
+/// If the two sets are not predictions of the same examples.
+pub fn compare_metric(
+    metric: Metric,
+    first: &[Prediction],
+    second: &[Prediction],
+) -> Result<Option<Difference>> {
+    Ok(difference(metric, &pair_predictions(first, second)?))
+}
+
 /// The predictions of both sets for each example. An error if the examples differ.
 pub(super) fn pair_predictions<'p>(
     first: &'p [Prediction],

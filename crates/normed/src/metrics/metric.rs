@@ -92,7 +92,9 @@ impl Metric {
                 answer_type == AnswerType::Open
             }
             Self::ClosedAccuracy => answer_type == AnswerType::Closed,
-            Self::YesNoAccuracy => answer_type != AnswerType::Report && target.is_yes_no(),
+            Self::YesNoAccuracy => {
+                answer_type != AnswerType::Report && target.yes_or_no().is_some()
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! - [`Calibration`]: how well the confidence in yes/no answers agrees with their accuracy;
 //! - [`compare`]: the difference between two sets of predictions of the same examples;
 //! - [`mcnemar`], [`paired_bootstrap`], [`holm`]: whether such a difference is significant;
+//! - [`Finding`]: what the scores of a test mean, as numbers and in sentences;
 //! - [`score_protocols`]: the same answers scored by the protocols of different papers;
 //! - [`score_captions`]: generated texts scored against references as by the COCO caption tools.
 
@@ -15,6 +16,8 @@ mod bootstrap;
 mod calibration;
 mod captions;
 mod comparison;
+mod finding;
+mod finding_text;
 mod majority;
 mod metric;
 mod predictions;
@@ -35,7 +38,9 @@ pub use calibration::{BINS, Calibration, CalibrationScore};
 pub use captions::{
     Caption, CaptionMetric, CaptionScore, CaptionScores, MeteorData, read_captions, score_captions,
 };
-pub use comparison::{Comparison, Difference, compare};
+pub use comparison::{Comparison, Difference, compare, compare_metric};
+pub use finding::{Finding, PartFinding, PredictionSets, Reference, Relation};
+pub use finding_text::{TestGap, describe_finding, describe_gap, describe_use_of_images};
 pub use majority::{BaselineSource, MajorityAnswer, MajorityBaseline};
 pub use metric::Metric;
 pub use predictions::{

@@ -2,15 +2,15 @@
 
 use plotters::prelude::RGBColor;
 
-/// Blue, orange, green, purple, brown, gray, sky blue, black: distinguishable with red-green color
-/// blindness.
+/// The palette of Okabe and Ito (2008), which people with any color vision tell apart. Its yellow, too pale for
+/// lines on white, is replaced by a gray.
 pub const COLORS: [RGBColor; 8] = [
-    RGBColor(0, 90, 181),
-    RGBColor(220, 80, 0),
-    RGBColor(0, 140, 110),
-    RGBColor(150, 60, 160),
-    RGBColor(120, 85, 60),
-    RGBColor(100, 100, 100),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
+    RGBColor(0, 114, 178),   // blue
+    RGBColor(213, 94, 0),    // vermilion
+    RGBColor(0, 158, 115),   // bluish green
+    RGBColor(204, 121, 167), // reddish purple
+    RGBColor(230, 159, 0),   // orange
+    RGBColor(86, 180, 233),  // sky blue
+    RGBColor(0, 0, 0),       // black
+    RGBColor(110, 110, 110), // gray
 ];

@@ -1,4 +1,5 @@
-//! Figures: points with intervals, or lines, over two axes, with a legend at the side.
+//! Figures: points with intervals, or lines, over two axes, with the names of the series at the side, each near the
+//! height of its last point.
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -9,6 +10,7 @@ use plotters::prelude::*;
 use super::Error;
 use super::colors::COLORS;
 use super::font::sans_serif;
+use super::marker::Marker;
 
 /// A plot of several series of points.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +52,7 @@ pub enum Scale {
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// The index of its color in [`COLORS`], modulo their number.
+    /// The index of its color in [`COLORS`], modulo their number, and of its shape.
     pub color: usize,
     /// The points, in the order of the line that connects them.
     pub points: Vec<Point>,
@@ -75,10 +77,27 @@ const SIZE: (u32, u32) = (640, 380);
 /// Width of the legend, in pixels.
 const LEGEND_WIDTH: u32 = 150;
 
+/// Height of a name in the legend, in pixels.
+const LINE_HEIGHT: i32 = 19;
+
 const INK: RGBColor = RGBColor(51, 51, 51);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
 impl Figure {
+    /// What the figure shows, in words, for those who cannot see it: the last point of each series.
+    pub fn alternative_text(&self) -> String {
+        let point = |series: &Series| {
+            let point = series.points.last()?;
+            let [x, y] = [(&self.x_axis, point.x), (&self.y_axis, point.y)].map(|(axis, value)| {
+                let spread = if axis.scale == Scale::Log { 0.0 } else { value.abs() / 10.0 };
+                format_short(value, spread)
+            });
+            Some(format!("{}: {y} at {x}", series.name))
+        };
+        let points: Vec<_> = self.series.iter().filter_map(point).collect();
+        format!("Plot of {} over {}. {}.", self.y_axis.label, self.x_axis.label, points.join("; "))
+    }
+
     /// Draws the figure as SVG.
     ///
     /// # Errors
@@ -143,15 +162,32 @@ impl Figure {
             .light_line_style(TRANSPARENT)
             .draw()?;
         for series in &self.series {
-            self.draw_series(&mut chart, series, scale)?;
+            self.draw_lines(&mut chart, series, scale)?;
         }
-        self.draw_legend(&legend, scale)?;
+        // Shapes are drawn in pixels, over all lines.
+        let mut heights = Vec::new();
+        for series in &self.series {
+            let size = scale as i32 * if series.connected { 4 } else { 5 };
+            let mut last = None;
+            for point in &series.points {
+                let at = chart.backend_coord(&self.position(point));
+                last = Some(at.1);
+                let marker = Marker::of(series.color);
+                marker.draw(&area, at, size, COLORS[series.color % COLORS.len()])?;
+            }
+            heights.push(last.unwrap_or_default());
+        }
+        self.draw_names(&legend, &heights, scale)?;
         area.present()?;
         Ok(())
     }
 
-    /// Draws the intervals, the line and the points of one series.
-    fn draw_series<'d, B: DrawingBackend + 'd>(
+    fn position(&self, point: &Point) -> (f64, f64) {
+        (self.x_axis.position(point.x), self.y_axis.position(point.y))
+    }
+
+    /// Draws the intervals and the line of one series.
+    fn draw_lines<'d, B: DrawingBackend + 'd>(
         &self,
         chart: &mut Chart<'_, B>,
         series: &Series,
@@ -161,7 +197,6 @@ impl Figure {
         B::ErrorType: 'static,
     {
         let color = COLORS[series.color % COLORS.len()];
-        let position = |p: &Point| (self.x_axis.position(p.x), self.y_axis.position(p.y));
         for point in &series.points {
             if let Some((lo, hi)) = point.interval {
                 let x = self.x_axis.position(point.x);
@@ -171,33 +206,52 @@ impl Figure {
             }
         }
         if series.connected {
-            let line = series.points.iter().map(position);
+            let line = series.points.iter().map(|point| self.position(point));
             chart.draw_series(LineSeries::new(line, color.stroke_width(2 * scale)))?;
         }
-        let size = scale * if series.connected { 3 } else { 5 };
-        let dots = series.points.iter().map(|p| Circle::new(position(p), size, color.filled()));
-        chart.draw_series(dots)?;
         Ok(())
     }
 
-    fn draw_legend<'d, B: DrawingBackend + 'd>(
+    /// Draws the name of each series near `heights`, where its last point is, without overlaps.
+    fn draw_names<'d, B: DrawingBackend + 'd>(
         &self,
         area: &DrawingArea<B, Shift>,
+        heights: &[i32],
         scale: u32,
     ) -> Result<(), Box<dyn std::error::Error + 'd>>
     where
         B::ErrorType: 'static,
     {
         let pixels = scale as i32;
-        for (i, series) in self.series.iter().enumerate() {
+        let lowest = pixels * (SIZE.1 as i32 - 60);
+        let heights = spread(heights, LINE_HEIGHT * pixels, (14 * pixels, lowest));
+        for (series, y) in self.series.iter().zip(heights) {
             let color = COLORS[series.color % COLORS.len()];
-            let y = pixels * (18 + 21 * i as i32);
-            area.draw(&Circle::new((8 * pixels, y), 5 * scale, color.filled()))?;
+            Marker::of(series.color).draw(area, (8 * pixels, y), 5 * pixels, color)?;
             let position = (20 * pixels, y - 6 * pixels);
             area.draw(&Text::new(series.name.clone(), position, font(13, scale)))?;
         }
         Ok(())
     }
+}
+
+/// Moves `heights` as little as needed so that no two are nearer than `distance`, in their order, from `top` to
+/// `bottom` if they all fit.
+fn spread(heights: &[i32], distance: i32, (top, bottom): (i32, i32)) -> Vec<i32> {
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_by_key(|&i| (heights[i], i));
+    let mut placed = heights.to_vec();
+    let mut free = bottom;
+    for &i in order.iter().rev() {
+        placed[i] = placed[i].min(free);
+        free = placed[i] - distance;
+    }
+    let mut free = top;
+    for &i in &order {
+        placed[i] = placed[i].max(free);
+        free = placed[i] + distance;
+    }
+    placed
 }
 
 /// The drawing library's chart with two axes of numbers.
@@ -288,6 +342,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_are_moved_apart_in_their_order() {
+        assert_eq!(spread(&[100, 200, 50], 20, (0, 300)), [100, 200, 50]);
+        assert_eq!(spread(&[100, 101, 102], 20, (0, 300)), [62, 82, 102]);
+        assert_eq!(spread(&[5, 3, 299, 300], 20, (0, 300)), [20, 0, 280, 300]);
+        assert_eq!(spread(&[5, 5, 5], 20, (0, 30)), [0, 20, 40]);
+    }
+
+    #[test]
     fn ticks_are_short() {
         let ticks =
             [0.0, 0.3066, 12.0, 57.64, 7680.0, 76_800.0, 2_504_686.0].map(|n| format_short(n, 0.0));
@@ -315,15 +377,27 @@ mod tests {
         };
         let svg = figure.to_svg().unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("a&lt;b"), "{svg}");
-        assert_eq!(svg.matches("<circle").count(), 4, "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
         let png = image::load_from_memory(&figure.to_png().unwrap()).unwrap().into_rgb8();
         assert_eq!((png.width(), png.height()), (1280, 760));
-        // The legend's first dot, and letters next to it, which the font must have.
-        assert_eq!(png.get_pixel(996, 36).0, [COLORS[0].0, COLORS[0].1, COLORS[0].2]);
-        let next_to_it = (1018..1270).flat_map(|x| (20..56).map(move |y| (x, y)));
+        // The name of the first series is at the height of its last point, in letters that the font must have.
+        let blue = [COLORS[0].0, COLORS[0].1, COLORS[0].2];
+        let dots = |from: u32, to: u32| {
+            let is_blue = |&(x, y): &(u32, u32)| png.get_pixel(x, y).0 == blue;
+            let all = (from..to).flat_map(|x| (0..760).map(move |y| (x, y)));
+            all.filter(is_blue).map(|(_, y)| y).collect::<std::collections::BTreeSet<_>>()
+        };
+        let (point, name) = (dots(900, 960), dots(984, 1010));
+        assert!(!name.is_empty() && name.intersection(&point).count() > 5, "{point:?} {name:?}");
+        let middle = *name.first().unwrap() + 10;
+        let next_to_it = (1018..1270).flat_map(|x| (middle - 18..middle + 18).map(move |y| (x, y)));
         let dark =
             next_to_it.filter(|&(x, y)| png.get_pixel(x, y).0.iter().all(|&c| c < 100)).count();
         assert!(dark > 40, "{dark}");
+        assert_eq!(
+            figure.alternative_text(),
+            "Plot of exact match, % over trained parameters. a<b: 61 at 2.5 M."
+        );
         assert!(Figure { series: vec![], ..figure }.to_svg().unwrap().starts_with("<svg"));
     }
 }

@@ -15,8 +15,23 @@ pub struct Line<'a> {
     pub name: &'a str,
     /// Its points, as `(x, y)`.
     pub points: &'a [(f64, f64)],
-    /// Whether it is drawn thicker and with its points marked.
-    pub emphasized: bool,
+    /// The index of its color in [`COLORS`], modulo their number.
+    pub color: usize,
+    /// How it is drawn.
+    pub style: LineStyle,
+}
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineStyle {
+    /// Thin and pale: the raw values behind a smoothed line.
+    Faint,
+    /// Thin.
+    Thin,
+    /// Thick.
+    Thick,
+    /// Thick, with its points marked.
+    Marked,
 }
 
 /// Lines with labeled axes, and optionally a vertical line.
@@ -39,7 +54,7 @@ impl LineChart<'_> {
     /// Draws the chart as SVG.
     ///
     /// ```
-    /// use normed::plot::{Line, LineChart};
+    /// use normed::plot::{Line, LineChart, LineStyle};
     ///
     /// let chart = LineChart {
     ///     x_label: "step",
@@ -49,7 +64,8 @@ impl LineChart<'_> {
     ///     lines: vec![Line {
     ///         name: "training",
     ///         points: &[(1.0, 2.5), (2.0, 1.5), (3.0, 1.0)],
-    ///         emphasized: true,
+    ///         color: 0,
+    ///         style: LineStyle::Marked,
     ///     }],
     ///     vertical_line: None,
     /// };
@@ -82,9 +98,15 @@ impl LineChart<'_> {
                 .x_label_formatter(&|x| self.tick(*x))
                 .light_line_style(WHITE)
                 .draw()?;
-            for (line, color) in self.lines.iter().zip(COLORS) {
-                let style = color.stroke_width(if line.emphasized { 2 } else { 1 });
-                let size = if line.emphasized { 3 } else { 0 };
+            for line in &self.lines {
+                let color = COLORS[line.color % COLORS.len()];
+                let (opacity, width, size) = match line.style {
+                    LineStyle::Faint => (0.3, 1, 0),
+                    LineStyle::Thin => (1.0, 1, 0),
+                    LineStyle::Thick => (1.0, 2, 0),
+                    LineStyle::Marked => (1.0, 2, 3),
+                };
+                let style = color.mix(opacity).stroke_width(width);
                 let points = line.points.iter().map(|&(x, y)| (self.position(x), y));
                 chart
                     .draw_series(LineSeries::new(points, style).point_size(size))?

@@ -5,11 +5,12 @@ mod colors;
 mod figure;
 mod font;
 mod line_chart;
+mod marker;
 mod panel_grid;
 
 pub use colors::COLORS;
 pub use figure::{Axis, Figure, Point, Scale, Series};
-pub use line_chart::{Line, LineChart};
+pub use line_chart::{Line, LineChart, LineStyle};
 pub use panel_grid::{Panel, PanelGrid};
 
 /// An error of the drawing library, which offers no more than a message.

@@ -5,12 +5,23 @@ use std::path::Path;
 use super::{Base, InitSpec, LlavaInit, MissInit, Recipe, Vocab};
 use crate::data::{Collator, Tokenizer, phantom};
 use crate::files::{TOKENIZER_LIMIT, read_text};
+use crate::hub::shared_name;
 use crate::models::{
     self, ClipConfig, LanguageSizes, LoadOverrides, LoadedModel, ModelConfig, NewLlava, NewMiss,
     TextSizes, UnloadedModel, VitConfig,
 };
 use crate::tensor::Parameters;
 use crate::{Error, Result};
+
+impl Base {
+    /// The name of the model without its place: the name on the hub, or the directory's. None of a new model.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Model(path) => Some(shared_name(path)),
+            Self::Init(_) => None,
+        }
+    }
+}
 
 impl Recipe {
     /// Loads the base model in the precision that its weights are stored in, or makes a new one.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::mistakes::Mistakes;
 use super::section::Section;
 use super::source::{self, Place, Table};
-use crate::Result;
 use crate::files::{CONFIG_LIMIT, open_descriptor, read_text_once};
+use crate::{Error, Result};
 
 /// A TOML file overridden by settings, before its keys are read.
 pub(crate) struct Document {
@@ -22,6 +22,15 @@ impl Document {
     /// If the file cannot be read, or has syntax errors; its keys are not checked then.
     pub fn open(path: &Path, settings: &[String]) -> Result<Self> {
         let text = read_text_once(path, CONFIG_LIMIT)?;
+        if ["{\"", "[{", "{ \""].iter().any(|start| text.trim_start().starts_with(start)) {
+            let remedy = format!(
+                "normed init {} --model MODEL writes a recipe for these rows",
+                path.display()
+            );
+            return Err(
+                Error::invalid(path.display(), "is JSON, not a recipe (TOML)").with_remedy(remedy)
+            );
+        }
         let mistakes = Mistakes::default();
         let table = source::parse(&text).unwrap_or_else(|errors| {
             for (place, cause) in errors {

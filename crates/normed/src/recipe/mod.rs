@@ -14,6 +14,7 @@ mod field;
 mod init;
 mod mistakes;
 mod open;
+mod other_names;
 pub(crate) mod parser;
 mod read;
 mod read_data;

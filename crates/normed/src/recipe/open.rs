@@ -24,6 +24,15 @@ impl Recipe {
         document.read(|s| read::recipe(s, &name))
     }
 
+    /// The recipe that `key=value` settings make, without a file. Its run directory is `runs/name` unless a setting names
+    /// another.
+    ///
+    /// # Errors
+    /// With all mistakes as one error.
+    pub fn from_settings(name: &str, settings: &[String]) -> Result<Self> {
+        Document::of_settings("recipe", settings).read(|s| read::recipe(s, name))
+    }
+
     /// Reads the recipe that a section of a larger document holds. Its mistakes are the document's.
     pub(crate) fn from_section(s: &Section<'_>, name: &str) -> Self {
         read::recipe(s, name)

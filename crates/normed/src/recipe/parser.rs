@@ -128,7 +128,11 @@ where
             Value::Number(text) => text.parse().ok().filter(|&number| range.contains(number)),
             _ => None,
         };
-        read.ok_or_else(|| ValueError::new(format!("must be {accepts}, is {}", node.value)))
+        let is_quoted = matches!(&node.value, Value::Text(text) if text.parse::<T>().is_ok());
+        read.ok_or_else(|| ValueError {
+            cause: format!("must be {accepts}, is {}", node.value),
+            hint: is_quoted.then(|| "write the number without quotes".to_owned()),
+        })
     })
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::mistakes::Mistakes;
+use super::other_names::own_name;
 use super::parser::{Parser, ValueError, suggest};
 use super::source::{Node, Place, Table, Value};
 
@@ -176,7 +177,8 @@ impl<'a> Section<'a> {
         for (key, node) in self.table {
             if !known.contains(&key.as_str()) && !self.ignores_unknown_keys.get() {
                 let cause = format!("{}: no such key", self.path(key));
-                self.mistakes.add(Some(&node.place), cause, Some(suggest(key, &known)));
+                let hint = own_name(&self.name, key).unwrap_or_else(|| suggest(key, &known));
+                self.mistakes.add(Some(&node.place), cause, Some(hint));
             }
         }
         drop(known);

@@ -103,10 +103,10 @@ metric = "f1"
         "line 16: train.lr: must be a number above 0, is \"fast\"",
         "line 17: train.adam_betas: must be a number from 0 to less than 1, is 1.0",
         "line 18: train.label_smoothing: must be a number from 0 to less than 1, is -0.1",
-        "line 19: train.gradient_checkpointing: no such key (there are adam_betas, ",
+        "line 19: train.gradient_checkpointing: no such key (in normed this is `recompute` in [train]: ",
         "line 20: train.metric: there is no \"f1\" (there are exact_match, bleu_4, rouge_l, cider, loss, last)",
         "--set train.batch_size=many: train.batch_size: must be a whole number from 1 to 65536, is \"many\"",
-        "--set generate.beams=3: generate.beams: no such key (did you mean `num_beams`?)",
+        "--set generate.beams=3: generate.beams: no such key (in normed this is `num_beams` in [generate])",
         "--set nonsense: a setting is written key=value",
     ];
     let lines: Vec<_> = rest.lines().map(str::trim).collect();

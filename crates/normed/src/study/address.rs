@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use toml::Table;
 
+use super::names::file_name;
 use super::stored_builds::{StoredBuilds, own_address};
 use super::{Experiment, Study, Task, TaskKind};
 use crate::data::DataSection;
@@ -28,12 +29,12 @@ pub struct Addresses<'a> {
     study: &'a Study,
     bases: HashMap<PathBuf, String>,
     data: Vec<(DataSection, String)>,
-    other_runs: StoredBuilds,
-    other_predictions: StoredBuilds,
+    stored_runs: StoredBuilds,
+    stored_predictions: StoredBuilds,
 }
 
 impl<'a> Addresses<'a> {
-    /// Prepares the addresses of a study. It looks for outcomes that other builds stored.
+    /// Prepares the addresses of a study. It looks for what is stored already.
     ///
     /// # Errors
     ///
@@ -43,8 +44,8 @@ impl<'a> Addresses<'a> {
             study,
             bases: HashMap::new(),
             data: Vec::new(),
-            other_runs: StoredBuilds::read(&study.output.join("runs"))?,
-            other_predictions: StoredBuilds::read(&study.output.join("answers"))?,
+            stored_runs: StoredBuilds::read(&study.output.join("runs"))?,
+            stored_predictions: StoredBuilds::read(&study.output.join("answers"))?,
         })
     }
 
@@ -55,7 +56,8 @@ impl<'a> Addresses<'a> {
         }
         let task = |&lr: &f32| {
             let label = format!("{}, candidate learning rate {lr:.1e}", experiment.label());
-            self.run(experiment.candidate_recipe(lr), label, false)
+            let name = format!("{}-lr{lr:e}-candidate", self.experiment_name(experiment));
+            self.run(experiment.candidate_recipe(lr), (label, &name), false)
         };
         experiment.learning_rates.iter().map(task).collect()
     }
@@ -68,23 +70,48 @@ impl<'a> Addresses<'a> {
         seed: u64,
         fraction: f32,
     ) -> Result<Task> {
-        let part = match fraction {
-            1.0 => String::new(),
-            part => format!(", {:.0} % of the examples", 100.0 * part),
+        let (part, part_name) = match fraction {
+            1.0 => (String::new(), String::new()),
+            part => {
+                let percent = 100.0 * part;
+                (format!(", {percent:.0} % of the examples"), format!("-{percent:.0}percent"))
+            }
         };
         let label = format!("{}, seed {seed}{part}", experiment.label());
-        self.run(experiment.reported_recipe(learning_rate, seed, fraction), label, true)
+        let rate =
+            if experiment.trains() { format!("-lr{learning_rate:e}") } else { String::new() };
+        let name = format!("{}-seed{seed}{rate}{part_name}", self.experiment_name(experiment));
+        let recipe = experiment.reported_recipe(learning_rate, seed, fraction);
+        self.run(recipe, (label, &name), true)
     }
 
-    fn run(&mut self, recipe: Recipe, label: String, evaluates_test: bool) -> Result<Task> {
+    /// The model, data set and method of an experiment in the names of its runs, as far as the study has several.
+    fn experiment_name(&self, experiment: &Experiment) -> String {
+        let several = |of: fn(&Experiment) -> &str| {
+            let others = &self.study.experiments;
+            others.iter().any(|other| of(other) != of(experiment)).then(|| of(experiment))
+        };
+        let model = several(|experiment| experiment.model.as_str()).unwrap_or_default();
+        let data_set = several(|experiment| experiment.data_set.as_str()).unwrap_or_default();
+        file_name([model, data_set, &experiment.method])
+    }
+
+    fn run(
+        &mut self,
+        recipe: Recipe,
+        (label, name): (String, &str),
+        evaluates_test: bool,
+    ) -> Result<Task> {
         let purpose = if evaluates_test { "reported" } else { "judged" };
         let content = self.hash_content(&recipe, purpose)?;
-        let other = self.other_runs.newest(&content);
+        let other = self.stored_runs.newest(&content);
         let directory = self.study.output.join("runs");
-        let is_stored =
-            |address: &str| Ok(crate::train::read_outcome(&directory.join(address))?.is_some());
+        let name = file_name([name]);
+        let path = |address: &str| directory.join(self.stored_runs.name_of(address, &name));
+        let is_stored = |address: &str| Ok(crate::train::read_outcome(&path(address))?.is_some());
         let (address, other_build) = self.resolve(&content, other, is_stored)?;
-        let recipe = Box::new(Recipe { output: directory.join(&address), ..recipe });
+        let recipe = Box::new(Recipe { output: path(&address), ..recipe });
+        self.stored_runs.reserve(&address, &name);
         Ok(Task { label, address, other_build, kind: TaskKind::Run { recipe, evaluates_test } })
     }
 
@@ -97,9 +124,15 @@ impl<'a> Addresses<'a> {
             recipe.train.metric = BestBy::default_for(&recipe.data.task);
         }
         let content = self.hash_content(&recipe, &format!("answers of {}", run.address))?;
-        let other = self.other_predictions.newest(&content);
+        let other = self.stored_predictions.newest(&content);
         let directory = self.study.output.join("answers");
-        let file = |address: &str| directory.join(format!("{address}.jsonl"));
+        let run_name = run.name();
+        let run_name = run_name.strip_suffix(&run.address).unwrap_or(&run_name);
+        let file_label = file_name([&format!("{run_name}on-{name}")]);
+        let file = |address: &str| {
+            let name = self.stored_predictions.name_of(address, &file_label);
+            directory.join(format!("{name}.jsonl"))
+        };
         let (address, other_build) = self.resolve(&content, other, |a| Ok(file(a).exists()))?;
         let adapter = match recipe.tuning.is_none() {
             true => None,
@@ -107,6 +140,7 @@ impl<'a> Addresses<'a> {
         };
         let label = format!("{}, tested on {name}", run.label);
         let kind = TaskKind::Evaluate { recipe: Box::new(recipe), adapter, out: file(&address) };
+        self.stored_predictions.reserve(&address, &file_label);
         Ok(Task { label, address, other_build, kind })
     }
 
@@ -184,6 +218,8 @@ mod tests {
     fn study(accept_other_builds: bool) -> Study {
         Study {
             name: "s".into(),
+            title: None,
+            authors: vec![],
             output: "no-such-directory".into(),
             seeds: vec![0],
             jobs: 1,

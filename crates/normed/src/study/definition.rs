@@ -11,6 +11,10 @@ use crate::{Error, Result};
 pub struct Study {
     /// The name of its file, without extension.
     pub name: String,
+    /// The title of the report; the name if the file has none.
+    pub title: Option<String>,
+    /// The authors that the report names.
+    pub authors: Vec<String>,
     /// The output directory, relative to the current directory; `runs/<name>` by default.
     pub output: PathBuf,
     /// The seeds of the runs that are reported.

@@ -8,18 +8,21 @@ use crate::Result;
 use crate::metrics::{CaptionMetric, MajorityBaseline, Metric, Prediction, score};
 
 /// The metrics of tables, with the headings of their columns.
-const COLUMNS: [(Metric, &str); 11] = [
+/// The first ones are seen first on a narrow screen.
+const COLUMNS: [(Metric, &str); 12] = [
+    (Metric::ExactMatch, "overall"),
+    (Metric::Report(CaptionMetric::Cider), "CIDEr"),
     (Metric::OpenExactMatch, "open"),
-    (Metric::OpenTokenRecall, "open, recall"),
+    (Metric::OpenTokenRecall, "open recall"),
     (Metric::ClosedAccuracy, "closed"),
     (Metric::YesNoAccuracy, "yes/no"),
-    (Metric::ExactMatch, "overall"),
     (Metric::Report(CaptionMetric::Bleu1), "BLEU-1"),
     (Metric::Report(CaptionMetric::Bleu2), "BLEU-2"),
     (Metric::Report(CaptionMetric::Bleu3), "BLEU-3"),
     (Metric::Report(CaptionMetric::Bleu4), "BLEU-4"),
+    // The tables of synonyms and paraphrases belong to others; `normed score` reads them.
+    (Metric::Report(CaptionMetric::MeteorExactStem), "METEOR, words and stems"),
     (Metric::Report(CaptionMetric::RougeL), "ROUGE-L"),
-    (Metric::Report(CaptionMetric::Cider), "CIDEr"),
 ];
 
 /// The name and unit of a primary metric, for axes and captions.
@@ -39,6 +42,8 @@ pub struct ScoredExperiment<'r> {
     /// One set of predictions per seed of the study, pooled. Where nothing is trained, the only run stands
     /// for every seed, so that sets of the same size are compared.
     pub pool: Vec<Prediction>,
+    /// The same of the image-shuffled predictions; absent if a run has none.
+    pub shuffled_pool: Option<Vec<Prediction>>,
 }
 
 /// A column of a table of scores.
@@ -78,9 +83,16 @@ impl<'r> GroupScores<'r> {
             let runs: Option<Vec<_>> =
                 results.runs.iter().map(|run| Some((run.seed, predictions(run)?))).collect();
             let Some(runs) = runs.filter(|runs| !runs.is_empty()) else { continue };
-            let of_seed = |i: usize| &runs[i.min(runs.len() - 1)].1.predictions[..];
-            let pool = pool(seeds.iter().enumerate().map(|(i, &seed)| (seed, of_seed(i))));
-            experiments.push(ScoredExperiment { results, scores: SeedScores::new(runs), pool });
+            let of_seed = |i: usize| runs[i.min(runs.len() - 1)].1;
+            let seeds = || seeds.iter().enumerate().map(|(i, &seed)| (seed, of_seed(i)));
+            let shuffled: Option<Vec<_>> =
+                seeds().map(|(seed, test)| Some((seed, test.image_shuffled.as_deref()?))).collect();
+            let (shuffled_pool, pool) = (
+                shuffled.map(pool),
+                pool(seeds().map(|(seed, test)| (seed, &test.predictions[..]))),
+            );
+            let scores = SeedScores::new(runs);
+            experiments.push(ScoredExperiment { results, scores, pool, shuffled_pool });
         }
         let Some(first) = experiments.first() else {
             return Ok(Self { columns: Vec::new(), experiments });

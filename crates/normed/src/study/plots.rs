@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::group_scores::{GroupScores, metric_label};
+use super::names::{file_name, heading};
 use super::norm_changes::norm_changes;
 use super::results::{ExperimentResults, Results, RunResults, mean};
 use super::seed_scores::SeedScores;
-use super::tables::{file_name, heading};
 use super::training_history::Validation;
 use crate::Result;
 use crate::plot::{Axis, Figure, Point, Series};

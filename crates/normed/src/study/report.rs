@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Experiment;
+use super::findings::GroupFinding;
 use super::group_scores::GroupScores;
 use super::html::escape;
 use super::html_page::render_page;
+use super::names::heading;
 use super::plots::plot_group;
 use super::results::{ExperimentResults, Results};
 use super::table::Table;
-use super::tables::{Tables, heading};
+use super::tables::Tables;
 use super::wrong_answers::render_examples;
 use crate::build::FULL_VERSION;
+use crate::digits::group_digits;
 use crate::files::write_atomically;
 use crate::plot::{self, Figure};
+use crate::train::utc_now;
 use crate::{Error, Result};
 
 /// Explains the marks of a table of scores.
@@ -26,24 +31,40 @@ const LEGEND: &str = "<p class=\"soft\">Bold: the highest score, significantly d
     question, chosen from the training split.</p>\n";
 
 /// Writes the tables, the plots and the page of a study into its output directory, and returns the path of
-/// the page. `threads` is the number of threads of each run.
+/// the page and what it says first. `threads` is the number of threads of each run.
 ///
 /// # Errors
 ///
 /// If a data set cannot be read, predictions do not match between methods, or a file cannot be written.
-pub fn write_report(results: &Results<'_>, threads: usize) -> Result<PathBuf> {
-    let mut report = Report { output: &results.study.output, sections: Vec::new() };
+pub fn write_report(results: &Results<'_>, threads: usize) -> Result<WrittenReport> {
+    let study = results.study;
+    let mut report = Report { output: &study.output, sections: Vec::new(), findings: Vec::new() };
     let tables = Tables::new(results)?;
     for group in &results.groups() {
         report.add_group(results, &tables, group)?;
     }
     report.add_generalization(results, &tables)?;
-    report.add_runs(&tables)?;
+    report.add_runs(results, &tables, threads)?;
 
-    let path = results.study.output.join("report.html");
-    let html = render_page(&results.study.name, &summary(results, threads), &report.sections);
+    let path = study.output.join("report.html");
+    let title = study.title.as_deref().unwrap_or(&study.name);
+    let html = render_page(title, &lead(results, &report.findings), &report.sections);
     write_atomically(&path, |out| out.write_all(html.as_bytes()))?;
-    Ok(path)
+    let findings = report.findings.iter().map(|(heading, finding)| {
+        let mut sentences = vec![finding.ranking.as_str()];
+        sentences.extend(finding.warnings.iter().map(String::as_str));
+        format!("{heading}: {}", sentences.join(" "))
+    });
+    Ok(WrittenReport { path, findings: findings.collect() })
+}
+
+/// A report that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenReport {
+    /// The page.
+    pub path: PathBuf,
+    /// What was found with each model and data set, in sentences.
+    pub findings: Vec<String>,
 }
 
 /// A report under construction.
@@ -51,6 +72,8 @@ struct Report<'r> {
     output: &'r Path,
     /// The headings and the HTML of the sections.
     sections: Vec<(String, String)>,
+    /// The headings and the findings of models and data sets.
+    findings: Vec<(String, GroupFinding)>,
 }
 
 impl Report<'_> {
@@ -63,8 +86,14 @@ impl Report<'_> {
     ) -> Result<()> {
         let experiment = group[0].experiment;
         let scores: GroupScores<'r> = tables.score_group(group)?;
+        let heading = heading(&experiment.data_set, &experiment.model);
+        let finding = tables.describe_group(&scores)?;
         let mut html = self.add_table(&tables.costs_and_scores(&scores))?;
         html += LEGEND;
+        html += &format!(
+            "<details><summary>What each method learned</summary>\n{}</details>\n",
+            render_methods(&finding)
+        );
         if let Some(table) = tables.data_efficiency(group)? {
             html += &self.add_table(&table)?;
         }
@@ -76,7 +105,8 @@ impl Report<'_> {
         html += &render_examples(results.study, group)?;
         let comparisons = self.add_table(&tables.comparisons(&scores))?;
         html += &format!("<details><summary>Significance tests</summary>{comparisons}</details>\n");
-        self.sections.push((heading(&experiment.data_set, &experiment.model), html));
+        self.findings.push((heading.clone(), finding));
+        self.sections.push((heading, html));
         Ok(())
     }
 
@@ -107,8 +137,13 @@ impl Report<'_> {
     }
 
     /// Adds the section on learning rates and runs.
-    fn add_runs(&mut self, tables: &Tables<'_>) -> Result<()> {
-        let mut html = String::new();
+    fn add_runs(
+        &mut self,
+        results: &Results<'_>,
+        tables: &Tables<'_>,
+        threads: usize,
+    ) -> Result<()> {
+        let mut html = render_facts(results, tables, threads);
         if let Some(table) = tables.learning_rates() {
             html += &self.add_table(&table)?;
         }
@@ -135,6 +170,8 @@ impl Report<'_> {
         let png = figure.to_png().map_err(failed)?;
         self.write_file("plots", &figure.name, "png", &png)?;
         self.write_file("plots", &figure.name, "svg", svg.as_bytes())?;
+        let label = escape(&figure.alternative_text());
+        let svg = svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1);
         Ok(format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escape(&figure.title)))
     }
 
@@ -146,23 +183,38 @@ impl Report<'_> {
     }
 }
 
-/// The paragraphs below the title of the page.
-fn summary(results: &Results<'_>, threads: usize) -> String {
+/// What stands below the title of the page: authors, findings and warnings, then what the study is about.
+fn lead(results: &Results<'_>, findings: &[(String, GroupFinding)]) -> String {
     let study = results.study;
+    let mut html = String::new();
+    if !study.authors.is_empty() {
+        html += &format!("<p class=\"authors\">{}</p>\n", escape(&study.authors.join(", ")));
+    }
+    for (heading, finding) in findings {
+        let heading = match findings {
+            [_] => String::new(),
+            _ => format!("<b>{}:</b> ", escape(heading)),
+        };
+        html += &format!("<p class=\"finding\">{heading}{}</p>\n", escape(&finding.ranking));
+    }
+    let warnings: BTreeSet<&String> = findings.iter().flat_map(|(_, f)| &f.warnings).collect();
+    for warning in warnings {
+        html += &format!("<p class=\"warning\"><b>Caution:</b> {}</p>\n", escape(warning));
+    }
     let count = |names: BTreeSet<&str>| names.len();
     let methods = count(study.experiments.iter().map(|e| e.method.as_str()).collect());
     let data_sets = count(study.experiments.iter().map(|e| e.data_set.as_str()).collect());
     let seeds: Vec<String> = study.seeds.iter().map(u64::to_string).collect();
-    let s = |n: usize| if n == 1 { "" } else { "s" };
-    let mut html = format!(
-        "<p>{methods} method{} on {data_sets} data set{}, seed{} {}; {threads} thread{} per run{}. normed \
-         {FULL_VERSION}.</p>\n",
-        s(methods),
-        s(data_sets),
-        s(seeds.len()),
+    html += &format!(
+        "<p>{methods} method{} on {data_sets} data set{}, seed{} {}. Base model{}: {}. Made by normed \
+         {FULL_VERSION}, {} UTC; <a href=\"#details\">all details</a>.</p>\n",
+        plural(methods),
+        plural(data_sets),
+        plural(seeds.len()),
         seeds.join(", "),
-        s(threads),
-        if study.jobs > 1 { format!(", {} runs at a time", study.jobs) } else { String::new() },
+        plural(base_models(results).len()),
+        escape(&base_models(results).into_iter().collect::<Vec<_>>().join(", ")),
+        utc_now()[..16].replace('T', " "),
     );
     let others = || results.runs().filter_map(|run| run.other_build.as_deref());
     if others().next().is_some() {
@@ -177,4 +229,73 @@ fn summary(results: &Results<'_>, threads: usize) -> String {
         );
     }
     html + "<p class=\"soft\">For research. Not a medical device.</p>\n"
+}
+
+/// The names of the base models, without their places.
+fn base_models(results: &Results<'_>) -> BTreeSet<String> {
+    results.study.experiments.iter().filter_map(|exp| exp.recipe.base.name()).collect()
+}
+
+/// What each method learned, as a list.
+fn render_methods(finding: &GroupFinding) -> String {
+    let item = |(_, text): &(String, String)| format!("<li>{}</li>\n", escape(text));
+    format!("<ul>\n{}</ul>\n", finding.methods.iter().map(item).collect::<String>())
+}
+
+/// What the study was made of: models, data, settings and machine.
+fn render_facts(results: &Results<'_>, tables: &Tables<'_>, threads: usize) -> String {
+    let study = results.study;
+    let mut facts: Vec<(String, String)> = Vec::new();
+    let models = base_models(results).into_iter().collect::<Vec<_>>().join(", ");
+    facts.push(("Base models".to_owned(), models));
+    let mut data_sets: Vec<&str> = Vec::new();
+    for experiment in &study.experiments {
+        if !data_sets.contains(&experiment.data_set.as_str()) {
+            data_sets.push(&experiment.data_set);
+        }
+    }
+    for name in data_sets {
+        let runs = results.experiments.iter().filter(|one| one.experiment.data_set == name);
+        let made = runs.flat_map(|one| &one.runs).find_map(|run| run.outcome.provenance.as_ref());
+        let mut text = tables.split_sizes(name).map_or(String::new(), |sizes| {
+            let [train, validate, test] = sizes.map(group_digits);
+            format!("{train} rows to train, {validate} to validate, {test} to test")
+        });
+        for (file, hash) in made.iter().flat_map(|made| &made.data_files) {
+            text += &format!("; {file} (SHA-256 {hash})");
+        }
+        facts.push((format!("Data: {name}"), text));
+    }
+    let of = |value: fn(&Experiment) -> String| {
+        let values: BTreeSet<String> = study.experiments.iter().map(value).collect();
+        values.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    facts.push(("Number format".to_owned(), of(|exp| exp.recipe.precision.name().to_owned())));
+    facts.push(("Epochs".to_owned(), of(|exp| exp.recipe.train.epochs.to_string())));
+    let made = || results.runs().filter_map(|run| run.outcome.provenance.as_ref());
+    let unique = |values: BTreeSet<&str>| values.into_iter().collect::<Vec<_>>().join(", ");
+    let processors = unique(made().map(|made| made.processor.as_str()).collect());
+    if !processors.is_empty() {
+        let at_a_time =
+            if study.jobs > 1 { format!(", {} runs at a time", study.jobs) } else { String::new() };
+        let text = format!("{processors}; {threads} thread{} per run{at_a_time}", plural(threads));
+        facts.push(("Processor".to_owned(), text));
+        let dates: BTreeSet<&str> = made().filter_map(|made| made.began.get(..10)).collect();
+        let ends = [dates.first(), dates.last()].map(|date| date.copied().unwrap_or_default());
+        let dates = if ends[0] == ends[1] { ends[0].to_owned() } else { ends.join(" to ") };
+        facts.push(("Runs made".to_owned(), dates));
+        facts.push(("By".to_owned(), {
+            let versions = unique(made().map(|made| made.version.as_str()).collect());
+            format!("normed {versions}")
+        }));
+    }
+    let row = |(name, text): (String, String)| {
+        format!("<dt>{}</dt><dd>{}</dd>\n", escape(&name), escape(&text))
+    };
+    let rows: String = facts.into_iter().filter(|(_, text)| !text.is_empty()).map(row).collect();
+    format!("<dl id=\"details\">\n{rows}</dl>\n")
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
 }

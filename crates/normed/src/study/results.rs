@@ -35,8 +35,8 @@ pub struct ExperimentResults<'a> {
 pub struct RunResults {
     /// Its seed.
     pub seed: u64,
-    /// Its address.
-    pub address: String,
+    /// The name of its directory.
+    pub name: String,
     /// The build that stored it, if it is another one.
     pub other_build: Option<String>,
     /// Its outcome file.
@@ -152,7 +152,7 @@ impl RunResults {
         }
         Ok(Self {
             seed: run.seed,
-            address: run.task.address.clone(),
+            name: run.task.name(),
             other_build: run.task.other_build.clone(),
             history: TrainingHistory::read(output, &recipe.train)?,
             own_test: TestPredictions::read(&output.join("predictions.jsonl"))?,

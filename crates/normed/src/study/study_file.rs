@@ -73,6 +73,8 @@ fn read_study(s: &Section<'_>, name: &str) -> Study {
     }
     Study {
         name: name.to_owned(),
+        title: s.get("title", text),
+        authors: s.get("authors", list(text)).unwrap_or_default(),
         output: s.get("output", text).map_or_else(|| PathBuf::from("runs").join(name), Into::into),
         seeds,
         jobs: s.parse("jobs", &integer(JOBS)).unwrap_or(1),
@@ -202,8 +204,9 @@ fn read_experiment(
         rate => Err(ValueError::new(format!("must not be below train.min_lr {lowest}, is {rate}"))),
     };
     let key = format!("methods.{}.lr", method.name);
-    let learning_rates = match rates.first() {
-        Some(node) => s.read_value(&key, node, list(rate)).unwrap_or_default(),
+    let rates = rates.first().and_then(|node| rates_for(s, &key, node, tables, data_set));
+    let learning_rates = match rates {
+        Some((key, node)) => s.read_value(&key, node, list(rate)).unwrap_or_default(),
         None => vec![recipe.train.lr],
     };
     if learning_rates.len() > 1 && selection_recipe.train.metric == BestBy::Last {
@@ -222,6 +225,24 @@ fn read_experiment(
         uses_fractions: false,
         other_test_sets: Vec::new(),
     }
+}
+
+/// The candidate learning rates of a method on one data set, unread, and the key that they are under: the method's
+/// list, or in a table of lists the one of the data set, if it has one.
+fn rates_for<'n>(
+    s: &Section<'_>,
+    key: &str,
+    rates: &'n Node,
+    tables: &Tables<'_>,
+    data_set: &Entry<'_>,
+) -> Option<(String, &'n Node)> {
+    let Value::Table(lists) = &rates.value else { return Some((key.to_owned(), rates)) };
+    let known: Vec<&str> = tables.data_sets.iter().map(|entry| entry.name).collect();
+    for (name, node) in lists.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+        s.read_value(&format!("{key}.{name}"), node, |_| Err::<(), _>(unknown(name, &known)));
+    }
+    let (name, node) = lists.iter().find(|(name, _)| name == data_set.name)?;
+    Some((format!("{key}.{name}"), node))
 }
 
 /// Splits the keys of a table: the values of the study's own keys, `names`, and the recipe's keys.

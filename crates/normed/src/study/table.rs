@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::html::escape;
 use super::paired_comparison::Mark;
+use crate::digits::group_digits;
 
 /// A table with a caption.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,6 +116,28 @@ impl Table {
             if self.rows.iter().all(|row| row.get(i).is_none_or(empty)) {
                 self.head.remove(i);
                 self.rows.iter_mut().for_each(|row| drop(row.remove(i)));
+            }
+        }
+        self
+    }
+
+    /// Merges columns of scores that are equal in every row, such as those of closed and of yes/no questions where
+    /// all closed questions are yes/no questions. The heading names all of them.
+    pub fn with_equal_scores_merged(mut self) -> Self {
+        let is_score = |entry: &Entry| matches!(entry, Entry::Score(_));
+        let mut i = 0;
+        while i < self.head.len() {
+            let equals = |&other: &usize| {
+                self.rows.iter().any(|row| row.get(i).is_some_and(is_score))
+                    && self.rows.iter().all(|row| row.get(i) == row.get(other))
+            };
+            match (i + 1..self.head.len()).find(equals) {
+                Some(other) => {
+                    let name = self.head.remove(other);
+                    self.head[i] = format!("{} = {name}", self.head[i]);
+                    self.rows.iter_mut().for_each(|row| drop(row.remove(other)));
+                }
+                None => i += 1,
             }
         }
         self
@@ -277,19 +300,6 @@ impl Entry {
     }
 }
 
-/// Writes a count with separators between thousands.
-fn group_digits(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn csv_line(cells: Vec<String>) -> String {
     let quoted = |cell: String| match cell.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
@@ -350,6 +360,27 @@ mod tests {
         let best = "| layer_norm | 1,234,567 | **57.6** ± 0.4 [55.1, 60.2]; image-shuffled 39.2 |";
         assert!(text.contains(best), "{text}");
         assert!(text.contains("| a\\|b, \"c\" | 0.31 | 57.0 ≈ |"), "{text}");
+    }
+
+    #[test]
+    fn equal_columns_of_scores_are_one_column() {
+        let score = |value: f64| Entry::Score(ScoreEntry { value, ..ScoreEntry::default() });
+        let row = |name: &str, scores: [f64; 4]| -> Vec<Entry> {
+            let mut row = vec![Entry::from(name), Entry::Count(1), Entry::Count(1)];
+            row.extend(scores.map(score));
+            row
+        };
+        let names = ["method", "m", "n", "overall", "open", "closed", "yes/no"];
+        let table = Table {
+            name: "t".into(),
+            caption: String::new(),
+            head: names.map(str::to_owned).into(),
+            rows: vec![row("a", [1.0, 2.0, 1.0, 1.0]), row("b", [3.0, 3.0, 3.0, 3.0])],
+        }
+        .with_equal_scores_merged();
+        assert_eq!(table.head, ["method", "m", "n", "overall = closed = yes/no", "open"]);
+        assert_eq!(table.rows[0][3..], [score(1.0), score(2.0)]);
+        assert_eq!(table.rows[1].len(), 5);
     }
 
     #[test]

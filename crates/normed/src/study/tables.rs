@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::findings::GroupFinding;
 use super::group_scores::{GroupScores, metric_label};
+use super::names::{file_name, heading};
 use super::rate_selection::is_at_edge;
 use super::results::{ExperimentResults, Results, mean};
 use super::seed_scores::SeedScores;
@@ -16,11 +18,21 @@ use crate::metrics::{Difference, MajorityBaseline, Metric, compare};
 /// The name of the baseline in the column of methods.
 const MAJORITY: &str = "majority answer";
 
+/// The headings of the costs.
+const COSTS: [&str; 5] = ["trained", "% of model", "peak MB", "s/step", "s/epoch"];
+
 /// Makes the tables of a study.
 pub struct Tables<'r> {
     results: &'r Results<'r>,
-    /// The baseline of each test set's training split, where it has one.
-    baselines: BTreeMap<String, Option<MajorityBaseline>>,
+    sets: BTreeMap<String, TestedSet>,
+}
+
+/// What is known of a test set's data.
+struct TestedSet {
+    /// The baseline of its training split, if it has one.
+    baseline: Option<MajorityBaseline>,
+    /// The number of rows of its training, validation and test splits.
+    sizes: [usize; 3],
 }
 
 impl<'r> Tables<'r> {
@@ -28,17 +40,28 @@ impl<'r> Tables<'r> {
     pub fn new(results: &'r Results<'r>) -> Result<Self> {
         let study = results.study;
         let own = study.experiments.iter().map(|experiment| experiment.data_set.as_str());
-        let mut baselines = BTreeMap::new();
+        let mut sets = BTreeMap::new();
         for name in own.chain(study.test_sets.iter().map(|set| set.name.as_str())) {
-            if !baselines.contains_key(name) {
-                baselines.insert(name.to_owned(), read_baseline(study, name)?);
+            if !sets.contains_key(name) {
+                sets.insert(name.to_owned(), TestedSet::read(study, name)?);
             }
         }
-        Ok(Self { results, baselines })
+        Ok(Self { results, sets })
     }
 
     fn baseline(&self, test_set: &str) -> Option<&MajorityBaseline> {
-        self.baselines.get(test_set).and_then(Option::as_ref)
+        self.sets.get(test_set)?.baseline.as_ref()
+    }
+
+    /// The number of rows of a data set's training, validation and test splits.
+    pub fn split_sizes(&self, data_set: &str) -> Option<[usize; 3]> {
+        Some(self.sets.get(data_set)?.sizes)
+    }
+
+    /// What was found with one model and data set.
+    pub fn describe_group(&self, scores: &GroupScores<'r>) -> Result<GroupFinding> {
+        let (data_set, _) = group_names(scores);
+        GroupFinding::new(scores, self.baseline(&data_set), self.results.study.seeds.len())
     }
 
     /// Scores a group of experiments on their own test split.
@@ -51,25 +74,24 @@ impl<'r> Tables<'r> {
     /// The costs and scores of each method on one model and data set.
     pub fn costs_and_scores(&self, scores: &GroupScores<'r>) -> Table {
         let (data_set, model) = group_names(scores);
-        let mut head: Vec<String> =
-            ["method", "trained", "% of model", "peak MB", "s/step", "s/epoch"]
-                .map(str::to_owned)
-                .into();
+        let mut head = vec!["method".to_owned()];
         head.extend(scores.columns.iter().map(|column| column.heading.to_owned()));
+        head.extend(COSTS.map(str::to_owned));
         let mut majority = vec![Entry::from(MAJORITY)];
-        majority.extend(std::iter::repeat_n(Entry::Empty, 5));
         majority.extend(scores.majority_row());
+        majority.extend(COSTS.map(|_| Entry::Empty));
         let mut rows = vec![majority];
         for (i, experiment) in scores.experiments.iter().enumerate() {
-            let mut row = cost_entries(experiment.results);
+            let mut row = vec![Entry::Text(experiment.results.experiment.method.clone())];
             row.extend(scores.row(i));
+            row.extend(cost_entries(experiment.results));
             rows.push(row);
         }
         let first = scores.experiments.first().map(|experiment| &experiment.results.runs[0]);
         let n = first.map_or(0, |run| run.own_test.predictions.len());
-        let overlap = first.and_then(|run| run.outcome.test.as_ref()?.overlap.as_ref()?.warning());
+        let overlap = first.and_then(|run| run.outcome.test.as_ref()?.overlap.as_ref()?.headline());
         let caption = format!(
-            "{}: the cost of tuning and its scores, on {n} test {}; mean ± standard deviation over seeds, \
+            "{}: scores on {n} test {}, and the cost of tuning; mean ± standard deviation over seeds, \
              95 % interval.{}",
             heading(&data_set, &model),
             match scores.primary_metric() {
@@ -80,6 +102,7 @@ impl<'r> Tables<'r> {
             overlap.map(|warning| format!(" Caution: {warning}.")).unwrap_or_default()
         );
         Table { name: file_name(["results", &model, &data_set]), caption, head, rows }
+            .with_equal_scores_merged()
     }
 
     /// The significance tests behind the marks of a group's table.
@@ -306,7 +329,7 @@ impl<'r> Tables<'r> {
             "fraction",
             "best epoch",
             "seconds",
-            "address",
+            "directory",
         ];
         let mut rows = Vec::new();
         for results in &self.results.experiments {
@@ -327,37 +350,46 @@ impl<'r> Tables<'r> {
                     Entry::Real(f64::from(fraction), 2),
                     Entry::Count(run.outcome.best_epoch),
                     Entry::Real(run.outcome.seconds, 1),
-                    Entry::Text(run.address.clone()),
+                    Entry::Text(run.name.clone()),
                 ]);
                 rows.push(row);
             }
         }
         let head = head.map(str::to_owned).into();
-        let caption = "The reported runs.".to_owned();
+        let caption = "The reported runs. Their directories are in `runs/`; a name ends with a hash of all that the \
+                       outcome depends on."
+            .to_owned();
         Table { name: "runs".into(), caption, head, rows }.without_empty_columns()
     }
 }
 
-fn read_baseline(study: &Study, name: &str) -> Result<Option<MajorityBaseline>> {
-    let dataset = study.test_data(name)?.open()?.dataset;
-    let mut answers = Vec::new();
-    for i in 0..dataset.len() {
-        let example = dataset.get(i)?;
-        if example.split == Split::Train {
-            answers.push(example.expect_answer()?.clone());
+impl TestedSet {
+    fn read(study: &Study, name: &str) -> Result<Self> {
+        let dataset = study.test_data(name)?.open()?.dataset;
+        let (mut answers, mut sizes) = (Vec::new(), [0; 3]);
+        for i in 0..dataset.len() {
+            let example = dataset.get(i)?;
+            sizes[match example.split {
+                Split::Train => 0,
+                Split::Validate => 1,
+                Split::Test => 2,
+            }] += 1;
+            if example.split == Split::Train {
+                answers.push(example.expect_answer()?.clone());
+            }
         }
+        let baseline = (!answers.is_empty()).then(|| MajorityBaseline::from_training(&answers));
+        Ok(Self { baseline, sizes })
     }
-    Ok((!answers.is_empty()).then(|| MajorityBaseline::from_training(&answers)))
 }
 
-/// The method, its trained parameters, memory and times.
-fn cost_entries(results: &ExperimentResults<'_>) -> Vec<Entry> {
+/// The costs of a method: trained parameters, memory and times.
+fn cost_entries(results: &ExperimentResults<'_>) -> [Entry; COSTS.len()] {
     let (runs, outcome) = (&results.runs, &results.runs[0].outcome);
     let real =
         |value: Option<f64>, digits| value.map_or(Entry::Empty, |value| Entry::Real(value, digits));
     let percent = 100.0 * outcome.trained as f64 / outcome.total.max(1) as f64;
-    vec![
-        Entry::Text(results.experiment.method.clone()),
+    [
         Entry::Count(outcome.trained),
         Entry::Real(percent, if percent < 1.0 && percent > 0.0 { 4 } else { 1 }),
         real(mean(runs, |run| Some(run.outcome.peak_memory_bytes? as f64 / 1e6)), 0),
@@ -387,16 +419,4 @@ fn difference_entry(difference: &Difference) -> Entry {
 fn group_names(scores: &GroupScores<'_>) -> (String, String) {
     let first = scores.experiments.first().map(|scored| scored.results.experiment);
     first.map(|first| (first.data_set.clone(), first.model.clone())).unwrap_or_default()
-}
-
-/// The heading of a model's part of the study: the subject, and the model if there are several.
-pub fn heading(subject: &str, model: &str) -> String {
-    if model.is_empty() { subject.to_owned() } else { format!("{subject}, {model}") }
-}
-
-/// A file name of the parts that are not empty.
-pub fn file_name<const N: usize>(parts: [&str; N]) -> String {
-    let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
-    let parts = parts.iter().filter(|part| !part.is_empty());
-    parts.map(|part| part.chars().map(plain).collect::<String>()).collect::<Vec<_>>().join("-")
 }

@@ -1,6 +1,6 @@
 //! The tasks of a study: runs, and evaluations of their outcomes on other data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::recipe::Recipe;
@@ -49,13 +49,22 @@ impl Task {
         }
     }
 
-    /// The file to which the recipe is written, next to the outcome. `normed train` accepts it.
-    pub fn recipe_file(&self) -> PathBuf {
-        let outcome = match &self.kind {
+    /// The name of its outcome: what it is, in a few words, and its address.
+    pub fn name(&self) -> String {
+        self.outcome().file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The run directory, or the file of predictions.
+    fn outcome(&self) -> &Path {
+        match &self.kind {
             TaskKind::Run { recipe, .. } => &recipe.output,
             TaskKind::Evaluate { out, .. } => out,
-        };
-        outcome.with_extension("toml")
+        }
+    }
+
+    /// The file to which the recipe is written, next to the outcome. `normed train` accepts it.
+    pub fn recipe_file(&self) -> PathBuf {
+        self.outcome().with_extension("toml")
     }
 
     /// Whether the outcome is stored.

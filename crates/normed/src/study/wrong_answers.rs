@@ -73,8 +73,11 @@ fn load_images(
 fn render_example(ShownExample { example, answers }: &ShownExample<'_>, urls: &[String]) -> String {
     let mut html = String::from("<article>");
     // Writing to a string cannot fail.
-    for url in urls {
-        let _ = write!(html, "<img alt=\"\" src=\"{url}\">");
+    for (i, url) in urls.iter().enumerate() {
+        let number =
+            if urls.len() > 1 { format!(" {} of {}", i + 1, urls.len()) } else { String::new() };
+        let what = if example.is_report() { "of the study" } else { "that the question is about" };
+        let _ = write!(html, "<img alt=\"Image{number} {what}\" src=\"{url}\">");
     }
     let _ = write!(
         html,

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::adamw::AdamW;
 use super::alarm::Alarm;
+use super::divergence::Divergence;
 use crate::files::hex;
 use crate::recipe::BestBy;
 use crate::tensor::{Parameters, Precision, Tensor};
@@ -32,8 +33,14 @@ pub(super) struct Progress {
     pub stopped_early: bool,
     /// The best evaluation so far.
     pub best: Option<Best>,
+    /// The epochs of the other evaluations with the score of the best one, counted from 1.
+    #[serde(default)]
+    pub ties: Vec<usize>,
     /// Evaluations since the best one.
     pub stale: usize,
+    /// Whether the losses rise.
+    #[serde(default)]
+    pub divergence: Divergence,
     /// What the first steps did to each parameter.
     pub alarm: Alarm,
     /// Seconds spent so far.
@@ -63,6 +70,11 @@ impl Best {
             Some(_) if self.value != other.value => self.value > other.value,
             _ => self.loss < other.loss,
         }
+    }
+
+    /// Whether the two have the same score of generated texts, so that the loss decides between them.
+    pub fn ties_with(&self, other: &Self, metric: BestBy) -> bool {
+        metric.metric().is_some() && self.value == other.value
     }
 }
 
@@ -99,7 +111,9 @@ impl State {
             step: 0,
             stopped_early: false,
             best: None,
+            ties: Vec::new(),
             stale: 0,
+            divergence: Divergence::default(),
             alarm: Alarm::new(params),
             seconds: 0.0,
             log_length: 0,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::event::Outcome;
+use super::provenance::Provenance;
 use crate::files::{
     CONFIG_LIMIT, TEMPORARY_PREFIX, create_private_directory, read_json, read_text,
     write_atomically,
@@ -30,15 +31,16 @@ pub(super) struct RunDirectory {
 impl RunDirectory {
     /// Makes the directory and writes recipe.toml, or opens the directory of a run to `resume`. Fails if
     /// the directory holds another run or other files.
-    pub fn open(recipe: &Recipe, resume: bool) -> Result<Self> {
+    pub fn open(recipe: &Recipe, provenance: &Provenance, resume: bool) -> Result<Self> {
         let (path, text) = (&recipe.output, recipe.to_toml()?);
         create_private_directory(path)?;
         let recipe_path = path.join(RECIPE);
         let is_new = !recipe_path.exists();
         if !is_new {
             if !resume {
-                return Err(Error::invalid(path.display(), "it already contains a run")
-                    .with_remedy("continue that run with --resume, or choose another --output"));
+                return Err(Error::invalid(path.display(), "it already contains a run").with_remedy(
+                    "continue that run with --resume, choose another --output, or remove the folder",
+                ));
             }
             let written = read_text(&recipe_path, CONFIG_LIMIT)?;
             let changed = changed_keys(&written, &text)
@@ -55,6 +57,7 @@ impl RunDirectory {
                 return Err(Error::invalid(path.display(), "it is not empty, and contains no run")
                     .with_remedy("choose another --output"));
             }
+            let text = provenance.to_toml_comments() + &text;
             write_atomically(&recipe_path, |out| out.write_all(text.as_bytes()))?;
         }
         let lock = File::open(&recipe_path).map_err(|e| Error::io(&recipe_path, &e))?;
@@ -85,6 +88,11 @@ impl RunDirectory {
             let _ = fs::remove_file(path.join(RECIPE));
             let _ = fs::remove_dir(path);
         }
+    }
+
+    /// Removes a run that this process started and that failed before its first step, with what it logged.
+    pub fn remove_new(path: &Path) {
+        let _ = fs::remove_dir_all(path);
     }
 
     /// The recipe of the run in the directory `path`, if it contains a run.
@@ -167,6 +175,11 @@ pub fn read_outcome(path: &Path) -> Result<Option<Outcome>> {
     let mut outcome: Outcome = read_json(&file)?;
     outcome.output = path.to_owned();
     Ok(Some(outcome))
+}
+
+/// Whether the directory `path` holds a run, which can be continued.
+pub fn holds_run(path: &Path) -> bool {
+    path.join(RECIPE).exists()
 }
 
 /// Whether a process is running the run in the directory `path`.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::plan::CostEstimate;
+use super::provenance::Provenance;
 use crate::data::ImageOverlap;
 use crate::metrics::{Metric, Scores};
 use crate::recipe::ByteSize;
@@ -21,6 +22,8 @@ use crate::tensor::{ChangedValues, Precision};
 pub enum Event {
     /// The model and the data are open; nothing has been trained yet.
     Started {
+        /// The version of normed, with its commit and the commit's date where they are known.
+        version: String,
         /// The run directory.
         output: PathBuf,
         /// The last step that an earlier process of this run completed; absent if the run starts
@@ -158,6 +161,10 @@ pub enum Event {
         generated: usize,
         /// Whether this is the best checkpoint so far.
         best: bool,
+        /// The epoch of the best checkpoint before, if it has the same score of generated texts. Then the lower
+        /// loss decides, or the earlier epoch.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tied_with: Option<usize>,
         /// Seconds spent on it.
         seconds: f64,
     },
@@ -232,6 +239,9 @@ pub struct Outcome {
     pub stopped_early: bool,
     /// The epoch whose parameters were kept, counted from 1; 0 if nothing was trained.
     pub best_epoch: usize,
+    /// Why that epoch was kept, in words; absent if nothing was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_because: Option<String>,
     /// Validation value of `train.metric` at that epoch; absent if the last parameters were kept
     /// without comparison.
     pub best_value: Option<f64>,
@@ -241,6 +251,12 @@ pub struct Outcome {
     pub seconds: f64,
     /// Largest resident set of the last process in bytes; absent if the system does not report it.
     pub peak_memory_bytes: Option<u64>,
+    /// What the scores mean, in sentences.
+    #[serde(default)]
+    pub finding: String,
+    /// The program, the machine and the data files; absent in files of earlier versions.
+    #[serde(default)]
+    pub provenance: Option<Provenance>,
 }
 
 /// Scores on the test split.

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use super::append_file::AppendFile;
 use super::event::{Event, Subject};
 use super::tensorboard::{write_scalars, write_version};
+use super::timestamp::utc_now;
 use crate::{Error, Result};
 
 /// In the run directory: one event per line.
@@ -19,6 +22,15 @@ pub(super) struct EventLog<'a> {
     on_event: &'a mut dyn FnMut(&Event),
     events: AppendFile,
     tensorboard: AppendFile,
+}
+
+/// A line of events.jsonl.
+#[derive(Serialize)]
+struct LogLine<'e> {
+    /// When the event happened, in UTC (RFC 3339).
+    time: String,
+    #[serde(flatten)]
+    event: &'e Event,
 }
 
 impl<'a> EventLog<'a> {
@@ -63,7 +75,8 @@ impl<'a> EventLog<'a> {
             }
             _ => {}
         }
-        let mut line = serde_json::to_vec(&event).map_err(|e| Error::failed(EVENTS, e))?;
+        let line = LogLine { time: utc_now(), event: &event };
+        let mut line = serde_json::to_vec(&line).map_err(|e| Error::failed(EVENTS, e))?;
         line.push(b'\n');
         self.events.write(&line)
     }
@@ -93,6 +106,12 @@ mod tests {
         log.notify(&Event::Progress { subject: Subject::TestAfter, done: 1, total: 2 });
         assert_eq!(events, 2);
         let text = std::fs::read_to_string(dir.path().join(EVENTS)).unwrap();
-        assert_eq!(text, "{\"event\":\"warning\",\"message\":\"a\\nb\"}\n");
+        let (time, event) = text.split_once(',').unwrap();
+        assert_eq!(event, "\"event\":\"warning\",\"message\":\"a\\nb\"}\n");
+        let time = time.strip_prefix("{\"time\":\"").unwrap().strip_suffix('"').unwrap();
+        let time = chrono::DateTime::parse_from_rfc3339(time).unwrap();
+        assert!(
+            (chrono::Utc::now() - time.to_utc()).num_seconds().abs() < 60 && text.contains('Z')
+        );
     }
 }

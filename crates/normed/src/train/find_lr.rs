@@ -23,7 +23,7 @@ use super::step::{StepOptions, noise, train_step};
 use crate::data::{Batch, Collator, Loader, PreparedExample, training_batches};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
-use crate::plot::{Line, LineChart};
+use crate::plot::{Line, LineChart, LineStyle};
 use crate::recipe::Recipe;
 use crate::tensor::{DropoutSeeds, Graph, Parameters};
 use crate::{Error, ErrorKind, Result};
@@ -95,8 +95,13 @@ impl LrSweep {
             log_x: true,
             from_zero: false,
             lines: vec![
-                Line { name: "each step's batch", points: &changes, emphasized: false },
-                Line { name: "smoothed", points: &smoothed, emphasized: true },
+                Line {
+                    name: "each step's batch",
+                    points: &changes,
+                    color: 0,
+                    style: LineStyle::Thin,
+                },
+                Line { name: "smoothed", points: &smoothed, color: 1, style: LineStyle::Marked },
             ],
             vertical_line: self.suggestion.map(|lr| (f64::from(lr), format!("suggestion {lr:e}"))),
         }

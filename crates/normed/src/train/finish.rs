@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::checkpoint::Progress;
 use super::completion::Interruption;
 use super::evaluate::{Likelihood, mean_nll, scores_to_report};
 use super::event::{Event, Outcome, Subject, TestScores};
@@ -11,13 +12,18 @@ use super::loss_curve::draw_loss_curve;
 use super::model_card::model_card;
 use super::peak_memory::peak_memory_bytes;
 use super::run::Run;
+use super::splits::Splits;
+use super::summary::{SUMMARY, describe_run};
 use crate::Result;
 use crate::data::{Dataset, ShuffledImages, Subset};
 use crate::files::write_atomically;
 use crate::hub::shared_name;
-use crate::metrics::{MajorityBaseline, Prediction, read_predictions, score, write_predictions};
+use crate::metrics::{
+    Finding, MajorityBaseline, Prediction, PredictionSets, TestGap, describe_finding, describe_gap,
+    read_predictions, score, write_predictions,
+};
 use crate::models::{self, LoadedModel};
-use crate::recipe::{Base, FromInit, InitSpec};
+use crate::recipe::{Base, BestBy, FromInit, InitSpec};
 use crate::tensor::Precision;
 use crate::tuning::changed_values;
 use crate::weights::{AdapterCard, save_adapter};
@@ -50,7 +56,16 @@ impl Run<'_> {
         for (id, value) in trained.into_iter().zip(std::mem::take(&mut self.state.best)) {
             self.loaded.params.get_mut(id).set(value);
         }
-        let test = if self.evaluates_test() { Some(self.test_after()?) } else { None };
+        let (test, finding) = if self.evaluates_test() {
+            let (test, finding) = self.test_after()?;
+            (Some(test), finding)
+        } else {
+            let gap = match self.splits.test.is_empty() {
+                true => TestGap::NoTestSplit,
+                false => TestGap::NotEvaluated,
+            };
+            (None, describe_gap(gap).to_owned())
+        };
         let svg = draw_loss_curve(&self.directory.join(EVENTS))?;
         write_atomically(&self.directory.join("loss.svg"), |out| out.write_all(svg.as_bytes()))?;
         let progress = &self.state.progress;
@@ -61,13 +76,21 @@ impl Run<'_> {
             steps: progress.step,
             stopped_early: progress.stopped_early,
             best_epoch: progress.best.map_or(progress.epoch, |best| best.epoch),
+            kept_because: kept_because(
+                progress,
+                self.recipe.train.metric,
+                self.splits.validate.len(),
+            ),
             best_value: progress.best.map(|best| best.value),
             test,
             seconds: self.seconds(),
             peak_memory_bytes: peak_memory_bytes(),
+            finding,
+            provenance: Some(self.provenance.clone()),
         };
         self.save_model(&outcome)?;
         self.report_saved_model()?;
+        self.write_summary(&outcome)?;
         self.directory.finish(&outcome)?;
         if let Some(message) = self.memory_warning(&outcome) {
             self.log.emit(Event::Warning { message })?;
@@ -86,6 +109,14 @@ impl Run<'_> {
                 (peak as f64 / f64::from(1 << 20)).ceil()
             )
         })
+    }
+
+    /// Writes `summary.md`.
+    fn write_summary(&self, outcome: &Outcome) -> Result<()> {
+        let Splits { train, validate, test, .. } = &self.splits;
+        let examples = [train.len(), validate.len(), test.len()];
+        let text = describe_run(self.recipe, outcome, examples);
+        write_atomically(&self.directory.join(SUMMARY), |out| out.write_all(text.as_bytes()))
     }
 
     /// Writes `adapter/`, or `model/` if the run made its base model. Writes nothing if nothing is trained.
@@ -131,8 +162,9 @@ impl Run<'_> {
         Arc::new(Subset::new(Arc::clone(&self.splits.dataset), self.splits.test.clone()))
     }
 
-    /// Evaluates the best checkpoint on the test split, with its own and with shuffled images.
-    fn test_after(&mut self) -> Result<TestScores, Interruption> {
+    /// Evaluates the best checkpoint on the test split, with its own and with shuffled images. Returns the scores and
+    /// what they mean.
+    fn test_after(&mut self) -> Result<(TestScores, String), Interruption> {
         let test = self.test_split();
         let after = self.evaluate_test(Subject::TestAfter, &test, AFTER)?;
         let blind = match ShuffledImages::new(Arc::clone(&test), self.recipe.seed) {
@@ -148,13 +180,23 @@ impl Run<'_> {
         let before = self.directory.join(BEFORE);
         let before = before.exists().then(|| read_predictions(&before)).transpose()?;
         let constants = self.training_constants()?;
-        let score = |predictions: Vec<Prediction>| score(&predictions, Some(&constants));
-        Ok(TestScores {
-            before: before.map(score),
-            after: score(after),
-            blind: blind.map(score),
+        let score = |predictions: &[Prediction]| score(predictions, Some(&constants));
+        let scores = TestScores {
+            before: before.as_deref().map(score),
+            after: score(&after),
+            blind: blind.as_deref().map(score),
             overlap: self.splits.overlap()?,
-        })
+        };
+        let sets = PredictionSets {
+            predictions: &after,
+            image_shuffled: blind.as_deref(),
+            before: before.as_deref(),
+        };
+        let tuned = matches!(self.recipe.base, Base::Model(_)) && self.steps > 0;
+        let subject = if tuned { "The tuned model" } else { "The model" };
+        let finding = Finding::new(&scores.after, &sets)?;
+        let finding = finding.map(|finding| describe_finding(&finding, subject));
+        Ok((scores, finding.unwrap_or_default()))
     }
 
     /// The constant answers that score best on the training answers: the majority-answer baseline.
@@ -186,8 +228,72 @@ impl Run<'_> {
             scores: scores_to_report(&predictions),
             generated: predictions.len(),
             best: false,
+            tied_with: None,
             seconds: began.elapsed().as_secs_f64(),
         })?;
         Ok(predictions)
+    }
+}
+
+/// Why the weights that are kept are those of their epoch; none if nothing was trained. `examples` is the number of
+/// validation examples.
+fn kept_because(progress: &Progress, metric: BestBy, examples: usize) -> Option<String> {
+    if progress.step == 0 {
+        return None;
+    }
+    if progress.best.is_none() {
+        return Some("the last one; no validation examples were compared".to_owned());
+    }
+    let name = match metric {
+        BestBy::ExactMatch => "exact match",
+        BestBy::Bleu4 => "BLEU-4",
+        BestBy::RougeL => "ROUGE-L",
+        BestBy::Cider => "CIDEr",
+        BestBy::Loss | BestBy::Last => {
+            return Some(format!("the lowest loss of {examples} validation examples"));
+        }
+    };
+    let highest = format!("the highest {name} of {examples} validation examples");
+    let ties: Vec<String> = progress.ties.iter().map(usize::to_string).collect();
+    Some(match ties.as_slice() {
+        [] => highest,
+        [one] => format!("{highest}; epoch {one} has the same and no lower loss"),
+        [most @ .., last] => {
+            format!(
+                "{highest}; epochs {} and {last} have the same and no lower loss",
+                most.join(", ")
+            )
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::TrainSpec;
+    use crate::train::adamw::AdamW;
+    use crate::train::checkpoint::{Best, State};
+    use crate::train::test_model::TestModel;
+
+    #[test]
+    fn a_kept_epoch_is_explained() {
+        let (_, params) = TestModel::new();
+        let optimizer = AdamW::new(&params, &TrainSpec::default());
+        let mut progress = State::new(&params, optimizer, String::new()).progress;
+        assert_eq!(kept_because(&progress, BestBy::ExactMatch, 40), None);
+        progress.step = 9;
+        let because =
+            |progress: &Progress, metric: BestBy| kept_because(progress, metric, 40).unwrap();
+        assert!(because(&progress, BestBy::Last).starts_with("the last one"));
+        progress.best = Some(Best { epoch: 3, value: 0.5, loss: 0.4 });
+        assert_eq!(because(&progress, BestBy::Loss), "the lowest loss of 40 validation examples");
+        let highest = "the highest exact match of 40 validation examples";
+        assert_eq!(because(&progress, BestBy::ExactMatch), highest);
+        progress.ties = vec![2];
+        let one = format!("{highest}; epoch 2 has the same and no lower loss");
+        assert_eq!(because(&progress, BestBy::ExactMatch), one);
+        progress.ties = vec![1, 2, 5];
+        let many = format!("{highest}; epochs 1, 2 and 5 have the same and no lower loss");
+        assert_eq!(because(&progress, BestBy::ExactMatch), many);
     }
 }

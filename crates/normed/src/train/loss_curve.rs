@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::files::{TABLE_LIMIT, read_text};
-use crate::plot::{self, Line, LineChart};
+use crate::plot::{self, Line, LineChart, LineStyle};
 use crate::{Error, Result};
 
 /// Points `(step, value)` of one curve.
@@ -36,13 +36,38 @@ fn read(events: &str) -> (Curve, Curve) {
 }
 
 fn draw(train: &Curve, validation: &Curve) -> Result<String, plot::Error> {
-    let lines = vec![
-        Line { name: "training (with label smoothing)", points: train, emphasized: false },
-        Line { name: "validation", points: validation, emphasized: true },
-    ];
+    let smoothed = running_mean(train);
+    let name = match window(train.len()) {
+        1 => "training (with label smoothing)".to_owned(),
+        steps => format!("training, mean of {steps} steps (with label smoothing)"),
+    };
+    let mut lines =
+        vec![Line { name: &name, points: &smoothed, color: 0, style: LineStyle::Thick }];
+    if window(train.len()) > 1 {
+        let name = "training, each step";
+        lines.insert(0, Line { name, points: train, color: 0, style: LineStyle::Faint });
+    }
+    let style = LineStyle::Marked;
+    lines.push(Line { name: "validation", points: validation, color: 1, style });
     let (x, y) = ("step", "loss, nats per token");
     LineChart { x_label: x, y_label: y, log_x: false, from_zero: true, lines, vertical_line: None }
         .to_svg()
+}
+
+/// The number of steps that are averaged: a fortieth of all.
+fn window(steps: usize) -> usize {
+    (steps / 40).max(1)
+}
+
+/// The mean of each value and those before it in the window, which is shorter at the start.
+fn running_mean(curve: &Curve) -> Curve {
+    let window = window(curve.len());
+    let mean = |end: usize| {
+        let part = &curve[(end + 1).saturating_sub(window)..=end];
+        let sum: f64 = part.iter().map(|(_, loss)| loss).sum();
+        (curve[end].0, sum / part.len() as f64)
+    };
+    (0..curve.len()).map(mean).collect()
 }
 
 #[cfg(test)]
@@ -63,6 +88,19 @@ mod tests {
         assert_eq!(validation, [(2.0, 2.5)]);
         let svg = draw(&train, &validation).unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("validation"), "{svg}");
+    }
+
+    #[test]
+    fn the_mean_of_a_fortieth_of_the_steps_lies_over_the_raw_line() {
+        let raw: Curve = (1..=80).map(|step| (f64::from(step), f64::from(step % 2))).collect();
+        let smoothed = running_mean(&raw);
+        assert_eq!(smoothed[0], (1.0, 1.0));
+        assert!(smoothed[1..].iter().all(|(_, loss)| *loss == 0.5), "{smoothed:?}");
+        let svg = draw(&raw, &Vec::new()).unwrap();
+        let (faint, mean) = (svg.find("opacity=\"0.3\""), svg.find("mean of 2 steps"));
+        assert!(faint.is_some() && mean.is_some() && svg.contains("each step"), "{svg}");
+        let short = draw(&raw[..79].to_vec(), &Vec::new()).unwrap();
+        assert!(!short.contains("each step"), "{short}");
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //!   needs, `validate` chooses the best checkpoint, `finish` evaluates the test split and writes the
 //!   results;
 //! - [`train_step()`] makes one optimizer step, with [`AdamW`], a `schedule` and `param_groups`; `finite`
-//!   and `alarm` stop a run that does not learn;
+//!   and `alarm` stop a run that does not learn, and `divergence` warns of losses that rise;
 //! - [`Evaluation`] generates answers and computes likelihoods;
 //! - `fisher` selects the norms to train where a recipe trains a subset of them;
 //! - `feature_cache` keeps the output of a frozen image encoder, and `fill_cache` computes it once;
 //! - `directory`, `checkpoint` and `append_file` are what a stopped or killed run resumes from;
-//! - [`Event`] reports what happens; `event_log`, `tensorboard`, `loss_curve` and `model_card` write it.
+//! - [`Event`] reports what happens; `event_log`, `tensorboard`, `loss_curve`, `model_card` and `summary` write it;
+//! - [`Provenance`] records the program, the machine and the data files.
 //!
 //! Before a run:
 //! - [`plan()`] estimates memory and time, with `data_sizes`, `simulation`, `machine_speed` and
@@ -55,10 +56,14 @@
 mod adamw;
 mod alarm;
 mod append_file;
+mod available_memory;
 mod checkpoint;
 mod completion;
 mod data_sizes;
 mod directory;
+mod divergence;
+mod draft;
+mod draft_text;
 mod embedding_tables;
 mod evaluate;
 mod event;
@@ -78,26 +83,33 @@ mod param_groups;
 mod peak_memory;
 mod plan;
 mod prepare;
+mod provenance;
 mod run;
 mod schedule;
+mod score_table;
 mod simulation;
 mod splits;
 mod step;
+mod summary;
 mod tensorboard;
 #[cfg(test)]
 mod test_model;
+mod timestamp;
 mod validate;
 
 pub use adamw::AdamW;
 pub use completion::Completion;
-pub use directory::{is_running, read_outcome};
+pub use directory::{holds_run, is_running, read_outcome};
+pub use draft::{Draft, DraftRequest, draft};
 pub use evaluate::{Evaluation, Likelihood, predict_batch};
 pub use event::{Event, Outcome, Subject, TestScores};
 pub use find_lr::{LrSweep, SweepStep, find_lr};
 pub use machine_speed::MachineSpeed;
 pub use peak_memory::peak_memory_bytes;
 pub use plan::{BatchSetting, CostEstimate, Plan, plan};
+pub use provenance::Provenance;
 pub use run::{RunOptions, run};
 pub use simulation::MemoryNeeds;
 pub use splits::fingerprint_data;
 pub use step::{StepOptions, StepResult, train_step};
+pub(crate) use timestamp::utc_now;

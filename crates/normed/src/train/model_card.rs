@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::event::{Outcome, TestScores};
+use super::event::Outcome;
+use super::score_table::score_table;
 use crate::files::{CONFIG_LIMIT, read_text};
 use crate::hub::shared_name;
-use crate::metrics::Scores;
 use crate::recipe::Recipe;
 
 /// Writes a model card in the layout of the Hugging Face hub and of PEFT. It is meant for others, so it holds no
@@ -41,7 +41,7 @@ pub(super) fn model_card(
         recipe.tuning
     );
     if let Some(test) = &outcome.test {
-        text += &scores_table(test, reports);
+        text += &format!("\n## Scores on the test split\n\n{}", score_table(test));
     }
     if let Ok(recipe) = recipe.to_shared_toml() {
         let _ = write!(
@@ -52,46 +52,6 @@ pub(super) fn model_card(
     text
 }
 
-/// The scores on the test split, as Markdown.
-fn scores_table(test: &TestScores, reports: bool) -> String {
-    let mut text = "\n## Scores on the test split\n\n\
-         | metric | before | after | 95 % interval | image-shuffled | majority answer |\n\
-         |---|---|---|---|---|---|\n"
-        .to_owned();
-    let column = |scores: &Option<Scores>, i: usize| {
-        scores.as_ref().and_then(|scores| scores.rows()[i].value)
-    };
-    for (i, row) in test.after.rows().iter().enumerate().filter(|(_, row)| row.n > 0) {
-        let interval = match (row.lo, row.hi) {
-            (Some(lo), Some(hi)) => format!("{lo:.3} to {hi:.3}"),
-            _ => "-".to_owned(),
-        };
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "| {} (n = {}) | {} | {} | {interval} | {} | {} |",
-            row.name,
-            row.n,
-            show(column(&test.before, i)),
-            show(row.value),
-            show(column(&test.blind, i)),
-            show(row.majority),
-        );
-    }
-    text + match reports {
-        false => {
-            "\nBefore: the base model. Image-shuffled: the adapter, with the images shuffled between \
-             questions. Majority answer: one answer to every question, the one that scores best on the \
-             training split.\n"
-        }
-        true => {
-            "\nBefore: the base model. Image-shuffled: the adapter, with the images shuffled between \
-             studies. Majority answer: one report for every study; of the most frequent training \
-             reports, the one that scores best on the training split.\n"
-        }
-    }
-}
-
 /// The license in the base model's own card, if it has one.
 fn read_license(base: &Path) -> Option<String> {
     let text = read_text(&base.join("README.md"), CONFIG_LIMIT).ok()?;
@@ -99,8 +59,4 @@ fn read_license(base: &Path) -> Option<String> {
     let name = front.lines().find_map(|line| line.strip_prefix("license:"))?.trim();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     (!name.is_empty() && name.chars().all(plain)).then(|| name.to_owned())
-}
-
-fn show(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
 }

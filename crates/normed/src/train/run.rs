@@ -15,6 +15,7 @@ use super::fit_data::fit_data;
 use super::image_record::ImageRecord;
 use super::param_groups::check_group_lrs;
 use super::prepare::{open_tuned_base, resolve_for_memory};
+use super::provenance::Provenance;
 use super::schedule::learning_rate;
 use super::splits::Splits;
 use super::step::{StepOptions, StepResult, train_step};
@@ -55,7 +56,8 @@ pub fn run(
     on_event: &mut dyn FnMut(&Event),
 ) -> Result<Completion<Outcome>> {
     let (recipe, planned) = &resolve_for_memory(recipe, options.resume)?;
-    let directory = RunDirectory::open(recipe, options.resume)?;
+    let provenance = Provenance::record(&recipe.data)?;
+    let directory = RunDirectory::open(recipe, &provenance, options.resume)?;
     planned.iter().for_each(&mut *on_event);
     if let Some(outcome) = directory.outcome()? {
         on_event(&Event::Finished { outcome: Box::new(outcome.clone()) });
@@ -63,7 +65,8 @@ pub fn run(
     }
     let output = recipe.output.clone();
     let is_new = directory.is_new();
-    let opened = Completion::of(Run::open(recipe, options, directory, &mut *on_event));
+    let opened =
+        Completion::of(Run::open(recipe, options, (directory, provenance), &mut *on_event));
     if opened.is_err() && is_new {
         RunDirectory::remove_unstarted(&output);
     }
@@ -71,7 +74,12 @@ pub fn run(
         on_event(&Event::Stopped { step: 0, total: 0, output });
         return Ok(Completion::Stopped);
     };
-    let completion = Completion::of(run.complete())?;
+    let completion = Completion::of(run.complete());
+    // With `resume` what is there is continued, so that it is in nobody's way.
+    if completion.is_err() && is_new && !options.resume && run.state.progress.step == 0 {
+        RunDirectory::remove_new(&output);
+    }
+    let completion = completion?;
     if completion == Completion::Stopped {
         let (step, total) = (run.state.progress.step, run.steps);
         run.log.emit(Event::Stopped { step, total, output })?;
@@ -84,6 +92,7 @@ pub(super) struct Run<'a> {
     pub recipe: &'a Recipe,
     pub options: &'a RunOptions,
     pub directory: RunDirectory,
+    pub provenance: Provenance,
     pub log: EventLog<'a>,
     pub loaded: LoadedModel,
     pub collator: Arc<Collator>,
@@ -117,7 +126,7 @@ impl<'a> Run<'a> {
     fn open(
         recipe: &'a Recipe,
         options: &'a RunOptions,
-        directory: RunDirectory,
+        (directory, provenance): (RunDirectory, Provenance),
         on_event: &'a mut dyn FnMut(&Event),
     ) -> Result<Self, Interruption> {
         let began = Instant::now();
@@ -153,6 +162,7 @@ impl<'a> Run<'a> {
             recipe,
             options,
             directory,
+            provenance,
             log,
             loaded,
             evaluation_collator,
@@ -177,6 +187,7 @@ impl<'a> Run<'a> {
     /// Emits the events that precede the first step.
     fn report_start(&mut self, report: StartReport) -> Result<()> {
         self.log.emit(Event::Started {
+            version: self.provenance.version.clone(),
             output: self.directory.path().to_owned(),
             resumed_at: report.resumed.then_some(self.state.progress.step),
             train: self.splits.train.len(),
@@ -191,7 +202,11 @@ impl<'a> Run<'a> {
         }
         let overlap = if self.options.test { self.splits.overlap()? } else { None };
         let overlap = overlap.and_then(|overlap| overlap.warning());
-        let warnings = report.data_warnings.into_iter().chain(self.splits.warning()).chain(overlap);
+        let warnings = report
+            .data_warnings
+            .into_iter()
+            .chain(self.splits.warnings(self.options.test))
+            .chain(overlap);
         for message in warnings {
             self.log.emit(Event::Warning { message })?;
         }
@@ -294,6 +309,7 @@ impl<'a> Run<'a> {
         progress.step += 1;
         progress.step_in_epoch += 1;
         progress.alarm.observe(&self.loaded.params, result, (progress.step, self.steps))?;
+        let warning = progress.divergence.observe_step(result.loss, lr);
         self.log.emit(Event::StepDone {
             step: progress.step,
             total: self.steps,
@@ -303,7 +319,8 @@ impl<'a> Run<'a> {
             grad_norm: result.grad_norm,
             examples_per_second: result.examples as f64 / began.elapsed().as_secs_f64(),
             seconds,
-        })
+        })?;
+        warning.map_or(Ok(()), |message| self.log.emit(Event::Warning { message }))
     }
 
     /// Writes a checkpoint.

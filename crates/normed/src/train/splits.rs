@@ -49,8 +49,17 @@ impl Splits {
             fingerprint.add(&example)?;
         }
         if train.is_empty() {
-            return Err(Error::invalid("data", "the training split is empty")
-                .with_remedy("mark rows with split = \"train\", or choose another data set"));
+            let cause = format!(
+                "the training split is empty: of {} rows {} are in `validate` and {} in `test`, where rows without \
+                 `split` are",
+                dataset.len(),
+                validate.len(),
+                test.len()
+            );
+            return Err(Error::invalid("data", cause).with_remedy(
+                "make splits: normed split --data FILE --by group --out NEW_FILE, and name the new file in data.file; \
+                 or write \"split\": \"train\" into rows",
+            ));
         }
         let mut held_out = 0;
         if validate.is_empty() && spec.metric != BestBy::Last {
@@ -62,7 +71,10 @@ impl Splits {
                     groups.len()
                 );
                 return Err(Error::invalid("train.holdout", cause)
-                    .with_remedy("choose another fraction, or set train.metric = \"last\""));
+                    .with_remedy(
+                        "choose another fraction, set train.metric = \"last\", or make splits: normed split --data FILE \
+                         --by group --out NEW_FILE",
+                    ));
             }
             // The order of a hash is random, and the same on every machine.
             let mut order: Vec<_> =
@@ -91,16 +103,22 @@ impl Splits {
         Ok(self.overlap.get_or_init(|| found).clone())
     }
 
-    /// The warning that examples were held out, if any were.
-    pub fn warning(&self) -> Option<String> {
-        (self.held_out > 0).then(|| {
+    /// Warnings that examples were held out, and, if the run `tests`, that there are none to test on.
+    pub fn warnings(&self, tests: bool) -> Vec<String> {
+        let untested = (tests && self.test.is_empty()).then(|| {
+            "The data set has no test split, so that no score is reported. Make one by normed split, or keep rows with \
+             \"split\": \"test\"."
+                .to_owned()
+        });
+        let held_out = (self.held_out > 0).then(|| {
             format!(
                 "The data set has no validation split. {} training examples (of {} images or groups) \
                  are held out to choose the best checkpoint.",
                 self.validate.len(),
                 self.held_out
             )
-        })
+        });
+        held_out.into_iter().chain(untested).collect()
     }
 }
 

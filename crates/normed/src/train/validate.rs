@@ -50,7 +50,11 @@ impl Run<'_> {
             Some(metric) => scores.get(&metric).copied(),
             None => (spec.metric == BestBy::Loss).then_some(loss),
         };
-        let best = self.keep_if_best(value.map(|value| Best { epoch, value, loss }));
+        let before = self.state.progress.best;
+        let current = value.map(|value| Best { epoch, value, loss });
+        let best = self.keep_if_best(current);
+        let ties = |before: &Best| current.is_some_and(|now| now.ties_with(before, spec.metric));
+        let tied_with = before.filter(ties).map(|before| before.epoch);
         self.log.emit(Event::Evaluated {
             subject,
             step: self.state.progress.step,
@@ -59,8 +63,12 @@ impl Run<'_> {
             scores,
             generated: predictions.len(),
             best,
+            tied_with,
             seconds: began.elapsed().as_secs_f64(),
         })?;
+        if let Some(message) = self.state.progress.divergence.observe_validation(epoch, loss) {
+            self.log.emit(Event::Warning { message })?;
+        }
         Ok(())
     }
 
@@ -72,6 +80,13 @@ impl Run<'_> {
         let progress = &mut self.state.progress;
         let Some(current) = current else { return false };
         let is_best = progress.best.is_none_or(|best| current.beats(&best, spec.metric));
+        match progress.best {
+            Some(best) if current.ties_with(&best, spec.metric) => {
+                progress.ties.push(if is_best { best.epoch } else { current.epoch });
+            }
+            _ if is_best => progress.ties.clear(),
+            _ => {}
+        }
         if is_best {
             progress.best = Some(current);
             progress.stale = 0;

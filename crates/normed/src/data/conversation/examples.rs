@@ -81,16 +81,15 @@ impl ConversationRow {
             names => names.join(" "),
         };
         let answers = turns.iter().filter(|turn| turn.role == Role::Assistant).count();
-        let answer_type = fields.value("answer_type").filter(|_| answers == 1);
-        let answer_type = answer_type.map(|_| fields.answer_type()).transpose()?;
         let mut history: Vec<Turn> = Vec::new();
         let mut examples: Vec<Example> = Vec::with_capacity(answers + 1);
         for WrittenTurn { role, content } in turns {
             let turn = Turn { role, images: content.images.len(), text: content.text };
             if role == Role::Assistant {
-                let answer = match answer_type {
-                    Some(answer_type) => Answer::new(turn.text.as_str(), answer_type),
-                    None => Answer::with_derived_type(turn.text.clone()),
+                // The type that a row states is that of its only answer.
+                let answer = match answers {
+                    1 => fields.typed(turn.text.clone())?,
+                    _ => Answer::with_derived_type(turn.text.clone()),
                 };
                 examples.extend(self.example(&history, &images, Some(answer)));
             }

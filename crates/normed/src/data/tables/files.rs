@@ -28,6 +28,15 @@ pub(super) struct DataFile {
     pub format: Format,
 }
 
+/// The paths of the parquet and Arrow files in `root`, or the file `root`.
+///
+/// # Errors
+///
+/// If there is none, or a file's split is not known.
+pub(in crate::data) fn row_files(root: &Path) -> Result<Vec<PathBuf>> {
+    Ok(find_files(root)?.into_iter().map(|file| file.path).collect())
+}
+
 /// The parquet and Arrow files in `root`, or the file `root`, ordered by split and name.
 pub(super) fn find_files(root: &Path) -> Result<Vec<DataFile>> {
     let mut paths = Vec::new();

@@ -47,7 +47,10 @@ pub(in crate::data) fn describe_foreign(start: &[u8]) -> Option<(&'static str, &
     }
     Some(match text.trim_start().as_bytes().first() {
         Some(b'{' | b'[') => ("JSON", "read it with data.name = \"jsonl\""),
-        _ => ("text, such as a CSV table", "write it as parquet, or as JSON Lines"),
+        _ => (
+            "text, such as a CSV table",
+            "turn a table into rows: normed import FILE --out data.jsonl; or write it as parquet or JSON Lines",
+        ),
     })
 }
 

@@ -27,6 +27,7 @@ pub(super) use cell::Cell;
 pub use column_names::ColumnNames;
 pub use embedded_image::EmbeddedImage;
 pub(super) use embedded_image::ImageStore;
+pub(super) use files::row_files;
 pub(super) use foreign::describe_foreign;
 pub(super) use limits::{budget_of, max_rows_of};
 pub(super) use open::open;

@@ -16,7 +16,7 @@ use crate::data::conversation::{ConversationRow, has_conversation};
 use crate::data::image_survey::ImageSurvey;
 use crate::data::read_options::{Answers, ReadOptions};
 use crate::data::row::{CheckedRow, Fields, Row};
-use crate::data::rows::{collect_examples, derived_types_warning, empty_answers_warning};
+use crate::data::rows::{collect_examples, empty_answers_warning};
 use crate::data::{
     Answer, AnswerType, Example, Image, ImageSource, OnBadExample, OpenedDataset, Split, Task,
 };
@@ -44,8 +44,6 @@ pub(super) struct RowReader<'a> {
     survey: ImageSurvey,
     /// The file of each path that rows name, or why there is none.
     files: HashMap<String, Result<PathBuf, String>>,
-    /// How many answer types are derived, and how many of these are closed.
-    derived: (usize, usize),
 }
 
 /// The values of one row.
@@ -68,7 +66,6 @@ impl<'a> RowReader<'a> {
             images: HashMap::new(),
             survey: ImageSurvey::default(),
             files: HashMap::new(),
-            derived: (0, 0),
         }
     }
 
@@ -174,7 +171,6 @@ impl<'a> RowReader<'a> {
         let id = format!("{}-{count}", split.name());
         *count += 1;
         let RowValues { fields, others, images, broken } = values;
-        let is_typed = fields.get("answer_type").is_some_and(|kind| !kind.is_null());
         let others = Row::new(String::new(), others);
         let attributes = others.fields().map(|others| others.other_attributes(&[]));
         let (names, images): (Vec<_>, Vec<_>) = images.into_iter().unzip();
@@ -204,54 +200,42 @@ impl<'a> RowReader<'a> {
                 false => report(row, fields, answers).map(|example| vec![example]),
             }
         });
-        if is_vqa && !is_typed {
-            let answers =
-                checked.iter().filter_map(|row| row.example.as_ref().ok()?.answer.as_ref());
-            for answer in answers {
-                self.derived.0 += 1;
-                self.derived.1 += usize::from(answer.answer_type == AnswerType::Closed);
-            }
-        }
         self.checked.extend(checked);
     }
 
     /// The data set of all rows, with a warning of the caller's.
     pub fn finish(self, warning: Option<String>) -> Result<OpenedDataset> {
-        let (all, closed) = self.derived;
-        let warnings = derived_types_warning(all, closed)
-            .into_iter()
-            .chain(empty_answers_warning(&self.checked))
-            .chain(warning)
-            .collect();
+        let warnings = empty_answers_warning(&self.checked).into_iter().chain(warning).collect();
         collect_examples(self.checked, self.how.options, warnings, self.survey)
     }
 }
 
 /// The example of a question about the images of `row`.
 fn question(row: Example, fields: &Fields<'_>, answers: Answers) -> Result<Example, String> {
-    if row.images.is_empty() {
-        return Err("`image` is missing".to_owned());
-    }
     if answers == Answers::Optional && fields.value("answer").is_none() {
+        require(&row, fields, &["question"])?;
         return Ok(Example { question: fields.text("question")?, ..row });
     }
+    require(&row, fields, &["question", "answer"])?;
     // Published data sets have some empty answers, and score them.
-    let answer = fields.answer_or_empty("answer")?;
-    let answer = match fields.value("answer_type") {
-        Some(_) => Answer::new(answer, fields.answer_type()?),
-        None => Answer::with_derived_type(answer),
-    };
+    let answer = fields.typed(fields.answer_or_empty("answer")?)?;
     Ok(Example { question: fields.text("question")?, answer: Some(answer), ..row })
 }
 
 /// The example of a report about the images of `row`. The task puts its prompt in the question's place.
 fn report(row: Example, fields: &Fields<'_>, answers: Answers) -> Result<Example, String> {
-    if row.images.is_empty() {
-        return Err("`image` is missing".to_owned());
-    }
     if answers == Answers::Optional && fields.value("report").is_none() {
+        require(&row, fields, &[])?;
         return Ok(row);
     }
+    require(&row, fields, &["report"])?;
     let report = Answer::new(fields.answer("report")?, AnswerType::Report);
     Ok(Example { answer: Some(report), ..row })
+}
+
+/// That a row has images and these fields; all that are missing are named.
+fn require(row: &Example, fields: &Fields<'_>, keys: &[&str]) -> Result<(), String> {
+    // The images are no field here.
+    let image = row.images.is_empty().then_some("image");
+    fields.require(&image.into_iter().chain(keys.iter().copied()).collect::<Vec<_>>())
 }

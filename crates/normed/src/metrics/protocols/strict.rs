@@ -10,7 +10,7 @@ pub(super) const METRICS: &[ProtocolMetric] = &[
     ProtocolMetric { name: "closed_accuracy", counts: |_, open| !open, credit: exact },
     ProtocolMetric {
         name: "yes_no_accuracy",
-        counts: |target, _| target.strict.is_yes_no(),
+        counts: |target, _| target.strict.yes_or_no().is_some(),
         credit: exact,
     },
 ];
