@@ -1,6 +1,7 @@
 //! Assigns splits to the rows of a JSON Lines file, so that no two splits share an image or a patient.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use super::conversation::image_names;
 use super::image_identity::{DisjointSets, ImageSets};
 use super::json_rows::json_rows;
 use super::jsonl::image_directory;
+use super::plain_path::plain_path;
 use super::row::Row;
 use crate::{Error, Result};
 
@@ -173,7 +175,8 @@ impl SplitRows {
         rule.check()?;
         let names: Vec<&str> = self.names().collect();
         let images = ImageSets::find(&names, &self.directory, rule.compares_pixels, on_done);
-        let (clusters, groups) = clusters(&self.keys, &images, rule);
+        let paths = ImagePaths::of(&names, &self.directory);
+        let (clusters, groups) = clusters(&self.keys, &images, &paths, rule);
         let (splits, sizes) = draw(clusters, self.objects.len(), rule);
         if sizes[0].rows == 0 {
             return Err(Error::invalid(
@@ -219,10 +222,62 @@ fn draw(clusters: Vec<Vec<usize>>, rows: usize, rule: &SplitRule) -> (Vec<Split>
     (splits, sizes)
 }
 
+/// The paths of images below the folder that holds all of them, by name: the same for every spelling of a path, and
+/// wherever the file of the rows is.
+struct ImagePaths<'a>(HashMap<&'a str, PathBuf>);
+
+impl<'a> ImagePaths<'a> {
+    fn of(names: &[&'a str], directory: &Path) -> Self {
+        let mut paths: HashMap<&str, PathBuf> =
+            names.iter().map(|&name| (name, plain_path(&directory.join(name)))).collect();
+        let shared = |a: &Path, b: &Path| -> PathBuf {
+            let pairs = a.components().zip(b.components());
+            pairs.take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+        };
+        let folders = paths.values().filter_map(|path| path.parent().map(Path::to_owned));
+        if let Some(folder) = folders.reduce(|a, b| shared(&a, &b)) {
+            for path in paths.values_mut() {
+                if let Ok(below) = path.strip_prefix(&folder) {
+                    *path = below.to_owned();
+                }
+            }
+        }
+        Self(paths)
+    }
+}
+
+/// What the place of a cluster in the random order depends on: its first group in alphabetical order, else its first
+/// image, else its text.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum ClusterName<'a> {
+    Group(&'a str),
+    Image(&'a Path),
+    Text(&'a str),
+}
+
+impl<'a> ClusterName<'a> {
+    fn of(key: &'a RowKey, paths: &'a ImagePaths<'_>, rule: &SplitRule) -> Self {
+        let image = key.images.iter().map(|name| paths.0[name.as_str()].as_path()).min();
+        match (&key.group, image) {
+            (Some(group), _) if rule.by_group => Self::Group(group),
+            (_, Some(image)) => Self::Image(image),
+            (group, None) => Self::Text(group.as_ref().unwrap_or(&key.text)),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Group(text) | Self::Text(text) => text.as_bytes(),
+            Self::Image(path) => path.as_os_str().as_encoded_bytes(),
+        }
+    }
+}
+
 /// The clusters of rows, in random order, and the groups that share an image with another.
 fn clusters(
     keys: &[RowKey],
     images: &ImageSets,
+    paths: &ImagePaths<'_>,
     rule: &SplitRule,
 ) -> (Vec<Vec<usize>>, Vec<(String, String)>) {
     let mut sets = DisjointSets::new(keys.len());
@@ -244,16 +299,26 @@ fn clusters(
             joined.push((group.to_owned(), first.to_owned()));
         }
     }
-    // A cluster is named by the first of its images' names in alphabetical order, one without by its text.
-    let mut named: BTreeMap<usize, (&str, Vec<usize>)> = BTreeMap::new();
+    let mut named: BTreeMap<usize, (ClusterName<'_>, Vec<usize>)> = BTreeMap::new();
     for (i, key) in keys.iter().enumerate() {
-        let own = key.images.iter().min().or(key.group.as_ref()).unwrap_or(&key.text).as_str();
-        let (name, rows) = named.entry(sets.root(i)).or_insert((own, Vec::new()));
-        *name = (*name).min(own);
-        rows.push(i);
+        let own = ClusterName::of(key, paths, rule);
+        match named.entry(sets.root(i)) {
+            Entry::Vacant(entry) => {
+                entry.insert((own, vec![i]));
+            }
+            Entry::Occupied(mut entry) => {
+                let (name, rows) = entry.get_mut();
+                rows.push(i);
+                if own < *name {
+                    *name = own;
+                }
+            }
+        }
     }
     let seed = rule.seed.to_le_bytes();
-    let order = |name: &str| Sha256::new().chain_update(seed).chain_update(name).finalize();
+    let order = |name: ClusterName<'_>| {
+        Sha256::new().chain_update(seed).chain_update(name.bytes()).finalize()
+    };
     let mut drawn: Vec<_> = named.into_values().map(|(name, rows)| (order(name), rows)).collect();
     drawn.sort_unstable();
     (drawn.into_iter().map(|(_, rows)| rows).collect(), joined)
@@ -432,6 +497,26 @@ mod tests {
         let backward: Vec<_> = forward.iter().rev().cloned().collect();
         assert_eq!(splits(&forward, &RULE), splits(&backward, &RULE));
         assert_ne!(splits(&forward, &RULE), splits(&forward, &SplitRule { seed: 2, ..RULE }));
+    }
+
+    /// Splits depend on groups and images, not on where the file of the rows is or how it writes paths.
+    #[test]
+    fn other_paths_to_the_same_images_give_the_same_splits() {
+        let splits = |folder: &str, group: bool| {
+            let row = |i: usize| {
+                let group = group.then_some(i / 4);
+                json!({ "id": i, "image": format!("{folder}{}/{}.png", i / 10, i / 2), "group": group })
+            };
+            let rows: Vec<_> = (0..100).map(row).collect();
+            let rows = assign(&rows, &RULE).unwrap().0;
+            rows.iter().map(|row| row["split"].to_string()).collect::<Vec<_>>()
+        };
+        for group in [false, true] {
+            let want = splits("images/", group);
+            for folder in ["", "./images//", "../study/x/../images/", "/elsewhere/"] {
+                assert_eq!(splits(folder, group), want, "{folder}");
+            }
+        }
     }
 
     #[test]
