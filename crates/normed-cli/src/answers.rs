@@ -39,6 +39,8 @@ pub struct Answers {
     batch_size: usize,
     /// Seed of the image shuffle: the recipe's, as in the run itself.
     seed: u64,
+    /// The split that the questions are of, if they are of one.
+    pub split: Option<Split>,
     /// Majority answers of the training split; none if there is no training split.
     pub constants: Option<MajorityBaseline>,
 }
@@ -58,8 +60,8 @@ impl Answers {
         let recipe = args.recipe.as_ref().map(|path| Recipe::open(path, &args.settings));
         let recipe = recipe.transpose()?;
         let location = locate(&args.model, recipe.as_ref())?;
-        let (questions, constants, section) =
-            questions(args, recipe.as_ref(), &location, outputs, purpose)?;
+        let OpenedQuestions { questions, split, constants, section } =
+            OpenedQuestions::open(args, recipe.as_ref(), &location, outputs, purpose)?;
         let rule = args.generation.over(generation_for(&location, &section.task))?;
         let loaded = open(&location, args.model.settings(), &rule)?;
         let collator = Arc::new(match purpose {
@@ -82,6 +84,7 @@ impl Answers {
             rule,
             batch_size: args.batch_size,
             seed: recipe.map_or(0, |recipe| recipe.seed),
+            split,
             constants,
         })
     }
@@ -136,60 +139,88 @@ impl Answers {
 /// What an evaluation calls after each batch.
 type Progress<'a> = &'a mut dyn FnMut(usize) -> ControlFlow<()>;
 
-/// The questions, the majority answers of their training split, and the data section. The `outputs` are checked
-/// once the files of the data are known.
-fn questions(
-    args: &AnswerArgs,
-    recipe: Option<&Recipe>,
-    location: &ModelLocation,
-    outputs: &OutputFiles,
-    purpose: Purpose,
-) -> Result<(Arc<dyn Dataset>, Option<MajorityBaseline>, DataSection)> {
-    let (spec, split, place) = data_section(args, recipe, location)?;
-    let opened = match purpose {
-        Purpose::Ask => spec.open_to_ask()?,
-        Purpose::Score => spec.open()?,
-    };
-    let mut inputs = Inputs::default();
-    if let Some(recipe) = &args.recipe {
-        inputs.add("the recipe", recipe);
-    }
-    location.directories().for_each(|dir| add_model(&mut inputs, "the model or the adapter", dir));
-    add_data(&mut inputs, &spec, &*opened.dataset)?;
-    outputs.paths.iter().try_for_each(|path| inputs.check_file(path, outputs.overwrite))?;
-    print_warnings(&opened.warnings, &opened.skipped);
-    let training_rows = indices_of(&*opened.dataset, Split::Train)?;
-    let constants = match purpose {
-        Purpose::Score if !training_rows.is_empty() => {
-            let mut training = Vec::with_capacity(training_rows.len());
-            for &i in &training_rows {
-                training.push(opened.dataset.get(i)?.expect_answer()?.clone());
-            }
-            Some(MajorityBaseline::from_training(&training))
+/// The questions that a command answers, and what belongs to them.
+struct OpenedQuestions {
+    questions: Arc<dyn Dataset>,
+    /// The split that they are of, if they are of one.
+    split: Option<Split>,
+    /// Majority answers of the training split.
+    constants: Option<MajorityBaseline>,
+    section: DataSection,
+}
+
+impl OpenedQuestions {
+    /// Opens the data of --recipe or --data. The `outputs` are checked once the files of the data are known.
+    fn open(
+        args: &AnswerArgs,
+        recipe: Option<&Recipe>,
+        location: &ModelLocation,
+        outputs: &OutputFiles,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        let (section, split, place) = data_section(args, recipe, location)?;
+        let opened = match purpose {
+            Purpose::Ask => section.open_to_ask()?,
+            Purpose::Score => section.open()?,
+        };
+        let mut inputs = Inputs::default();
+        if let Some(recipe) = &args.recipe {
+            inputs.add("the recipe", recipe);
         }
-        _ => None,
-    };
-    let questions: Arc<dyn Dataset> = match split {
-        None => opened.dataset,
-        Some(split) => {
-            let indices = indices_of(&*opened.dataset, split)?;
-            if split != Split::Train
-                && let Some(overlap) =
-                    ImageOverlap::find(&*opened.dataset, &training_rows, &indices)?
-                && let Some(warning) = overlap.warning()
-            {
-                print_warning(warning);
+        location
+            .directories()
+            .for_each(|dir| add_model(&mut inputs, "the model or the adapter", dir));
+        add_data(&mut inputs, &section, &*opened.dataset)?;
+        outputs.paths.iter().try_for_each(|path| inputs.check_file(path, outputs.overwrite))?;
+        print_warnings(&opened.warnings, &opened.skipped);
+        let training_rows = indices_of(&*opened.dataset, Split::Train)?;
+        let constants = match purpose {
+            Purpose::Score if !training_rows.is_empty() => {
+                let mut training = Vec::with_capacity(training_rows.len());
+                for &i in &training_rows {
+                    training.push(opened.dataset.get(i)?.expect_answer()?.clone());
+                }
+                Some(MajorityBaseline::from_training(&training))
             }
-            Arc::new(Subset::new(opened.dataset, indices))
+            _ => None,
+        };
+        let (questions, split) = of_split(opened.dataset, split, &training_rows)?;
+        if questions.is_empty() {
+            let split = split.map_or("file".to_owned(), |split| format!("{} split", split.name()));
+            let cause = format!("the {split} has no questions");
+            return Err(Error::invalid(place.display(), cause).with_remedy(
+                "leave out --split, name another one, or make splits by normed split",
+            ));
         }
-    };
-    if questions.is_empty() {
-        let split = split.map_or("file".to_owned(), |split| format!("{} split", split.name()));
-        let cause = format!("the {split} has no questions");
-        return Err(Error::invalid(place.display(), cause)
-            .with_remedy("leave out --split, name another one, or make splits by normed split"));
+        Ok(Self { questions, split, constants, section })
     }
-    Ok((questions, constants, spec))
+}
+
+/// The rows of `split`, or all rows; and the split that they are of, if they are of one. Warns of scores that are not
+/// those of new images.
+fn of_split(
+    dataset: Arc<dyn Dataset>,
+    split: Option<Split>,
+    training_rows: &[usize],
+) -> Result<(Arc<dyn Dataset>, Option<Split>)> {
+    let Some(split) = split else {
+        let (trained, all) = (training_rows.len(), dataset.len());
+        if trained > 0 {
+            print_warning(format_args!(
+                "{trained} of the {all} rows are of the split `train`, so that this is no test: --split test takes \
+                 the test rows alone"
+            ));
+        }
+        return Ok((dataset, (trained == all).then_some(Split::Train)));
+    };
+    let indices = indices_of(&*dataset, split)?;
+    if split != Split::Train
+        && let Some(overlap) = ImageOverlap::find(&*dataset, training_rows, &indices)?
+        && let Some(warning) = overlap.warning()
+    {
+        print_warning(warning);
+    }
+    Ok((Arc::new(Subset::new(dataset, indices)), Some(split)))
 }
 
 /// Prints warnings about the data, and the rows that are skipped.
@@ -213,7 +244,8 @@ fn data_section<'a>(
         }
         (_, Some(file), _) => {
             // Answers to some rows could be mistaken for answers to all rows.
-            let on_bad_example = OnBadExample::Stop;
+            let on_bad_example =
+                if args.skip_bad { OnBadExample::Skip } else { OnBadExample::Stop };
             let image_root = args.image_root.clone();
             let mut section: DataSection =
                 DataSpec::Jsonl { file: file.clone(), image_root, on_bad_example }.into();

@@ -91,8 +91,7 @@ const MISTAKES: &[Mistake] = &[
         args: PLAN,
         says: &[
             "72 rows are broken",
-            "data.jsonl:1: `question` is missing",
-            "and 62 more",
+            "data.jsonl:1: `question` is missing (and 71 more rows)",
             "`Question`",
         ],
     },

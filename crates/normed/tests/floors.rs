@@ -30,7 +30,7 @@ const FLOORS: [(&str, &str); 16] = [
 /// What a floor may name of another, where that is not everything.
 const ONLY: [(&str, &str, &[&str]); 2] = [
     ("data", "ops", &["IGNORE_INDEX"]),
-    ("metrics", "data", &["Answer", "AnswerType", "read_objects", "text_of", "yes_or_no"]),
+    ("metrics", "data", &["Answer", "AnswerType", "Split", "read_objects", "text_of", "yes_or_no"]),
 ];
 
 /// Modules at the root of the library that every floor may name.

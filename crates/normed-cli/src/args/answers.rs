@@ -18,7 +18,7 @@ pub struct AnswerArgs {
     pub model: ModelChoice,
     /// JSON list or JSON Lines file with the questions, conversations or studies
     ///
-    /// "-" reads JSON Lines from standard input, and answers each row at once. A question has image and question, a study
+    /// For predict, "-" reads JSON Lines from standard input, and answers each row at once. A question has image and question, a study
     /// for a report has image or images. To be scored, a question also has answer and optionally answer_type, a study
     /// has report. All may have id and split.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -32,6 +32,9 @@ pub struct AnswerArgs {
     /// Folder that image paths are relative to [default: the data file's folder]
     #[arg(long, value_name = "DIR", conflicts_with = "recipe")]
     pub image_root: Option<PathBuf>,
+    /// Leave out rows of --data that cannot be used
+    #[arg(long, conflicts_with = "recipe")]
+    pub skip_bad: bool,
     /// Use this recipe's data set, model and [generate] settings unless overridden
     #[arg(long, value_name = "RECIPE")]
     pub recipe: Option<PathBuf>,

@@ -4,7 +4,7 @@ use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use super::command::Args;
-use crate::output::print_err;
+use crate::output::print_error;
 
 /// Options that other programs have, and what normed has instead.
 const OTHER_OPTIONS: [(&[&str], &str); 4] = [
@@ -42,8 +42,12 @@ const OTHER_OPTIONS: [(&[&str], &str); 4] = [
 pub fn parse() -> Args {
     Args::try_parse().unwrap_or_else(|error| {
         if let Some(answer) = answer(&error) {
-            let _ = error.print();
-            print_err(format_args!("\n  hint: {answer}"));
+            // Its own tip is an option of a similar name, which does something else.
+            let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+            let cause = "is no option of this command";
+            print_error(
+                &normed::Error::invalid(option.unwrap_or_default(), cause).with_remedy(answer),
+            );
             std::process::exit(error.exit_code());
         }
         error.exit()

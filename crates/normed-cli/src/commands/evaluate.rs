@@ -34,7 +34,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
         before: None,
     };
     let finding = Finding::new(&scores, &sets)?;
-    let finding = finding.map(|finding| describe_finding(&finding, "The model"));
+    let finding = finding.map(|finding| describe_finding(&finding, "The model", answers.split));
     let blind = blind.map(|blind| score(&blind, constants));
     let text = if args.answers.format.json {
         json!({ "scores": scores, "blind": blind, "finding": finding }).to_string()

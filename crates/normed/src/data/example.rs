@@ -65,10 +65,10 @@ pub enum Split {
 impl Split {
     /// The split with this name: `train`, `validate` (`val`, `valid`, `validation`) or `test`.
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "train" => Some(Self::Train),
-            "validate" | "val" | "valid" | "validation" => Some(Self::Validate),
-            "test" => Some(Self::Test),
+        match name.trim().to_ascii_lowercase().as_str() {
+            "train" | "training" => Some(Self::Train),
+            "validate" | "val" | "valid" | "validation" | "dev" => Some(Self::Validate),
+            "test" | "testing" => Some(Self::Test),
             _ => None,
         }
     }
@@ -301,6 +301,7 @@ pub(super) mod tests {
             assert_eq!(Split::from_name(split.name()), Some(split));
         }
         assert_eq!(Split::from_name("val"), Some(Split::Validate));
-        assert_eq!(Split::from_name("Test"), None);
+        assert_eq!(Split::from_name("Test"), Some(Split::Test));
+        assert_eq!(Split::from_name("dev2"), None);
     }
 }

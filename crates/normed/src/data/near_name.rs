@@ -1,6 +1,7 @@
 //! The name that was probably meant.
 
-/// The most similar of `names`, if it is similar enough to be a slip: another case or ending, or a letter in five.
+/// The most similar of `names`, if it is similar enough to be a slip: another case or ending, or a letter in five. A name
+/// with other digits is another image or another patient, and no slip.
 pub(super) fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let small = name.to_lowercase();
     let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
@@ -12,8 +13,9 @@ pub(super) fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) ->
         }
     };
     let most = small.chars().count().div_ceil(5);
-    let near =
-        names.map(|other| (distance(other), other)).filter(|(distance, _)| *distance <= most);
+    let digits = |name: &str| name.chars().filter(char::is_ascii_digit).collect::<String>();
+    let same = names.filter(|other| digits(stem(other).as_str()) == digits(&stem(&small)));
+    let near = same.map(|other| (distance(other), other)).filter(|(distance, _)| *distance <= most);
     near.min().map(|(_, other)| other)
 }
 
@@ -30,5 +32,6 @@ mod tests {
         assert_eq!(near("chst_2.png"), Some("chest_2.png"));
         assert_eq!(near("knee"), Some("knee.dcm"));
         assert_eq!(near("head.png"), None);
+        assert_eq!(near("chest_3.png"), None, "another image");
     }
 }

@@ -106,7 +106,9 @@ const MAX_LISTED: usize = 10;
 /// The error of broken rows: the place and the cause of each, at least one.
 pub(super) fn refuse(rows: Vec<(String, String)>) -> Error {
     let them = if rows.len() == 1 { "row" } else { "rows" };
-    let remedy = format!("correct the {them}, or skip broken rows: on_bad_example = \"skip\"");
+    let remedy = format!(
+        "correct the {them}, or skip broken rows: on_bad_example = \"skip\" in [data], or --skip-bad with --data"
+    );
     refuse_rows("data", rows, &remedy)
 }
 
@@ -127,11 +129,28 @@ pub(super) fn refuse_rows(
     Error::invalid(all, cause).with_remedy(remedy)
 }
 
-/// The first ten rows, and how many more there are.
+/// Each row, if they are ten at most; else the first row of each cause, of ten causes, and how many more there are.
 fn list_rows(rows: &[(String, String)]) -> Vec<String> {
-    let listed = rows.iter().take(MAX_LISTED).map(|(place, cause)| format!("{place}: {cause}"));
-    let more = rows.len().saturating_sub(MAX_LISTED);
-    listed.chain((more > 0).then(|| format!("and {more} more"))).collect()
+    if rows.len() <= MAX_LISTED {
+        return rows.iter().map(|(place, cause)| format!("{place}: {cause}")).collect();
+    }
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    let mut causes: Vec<(&str, &str, usize)> = Vec::new();
+    for (place, cause) in rows {
+        let at = *index.entry(cause).or_insert(causes.len());
+        match causes.get_mut(at) {
+            Some((_, _, count)) => *count += 1,
+            None => causes.push((place, cause, 1)),
+        }
+    }
+    let listed = || causes.iter().take(MAX_LISTED);
+    let line = |(place, cause, count): &(&str, &str, usize)| match count {
+        1 => format!("{place}: {cause}"),
+        2 => format!("{place}: {cause} (and 1 more row)"),
+        n => format!("{place}: {cause} (and {} more rows)", n - 1),
+    };
+    let more = rows.len() - listed().map(|(_, _, count)| count).sum::<usize>();
+    listed().map(line).chain((more > 0).then(|| format!("and {more} more"))).collect()
 }
 
 /// The causes why image files cannot be used, by file. The headers of the others are added to `survey`.

@@ -37,6 +37,8 @@ struct ExampleFit {
     name: String,
     is_question_cut: bool,
     is_report_cut: bool,
+    /// Whether the answer has a word or a sign that is no token of the model.
+    is_unwritable: bool,
     /// Whether earlier turns are not read.
     lacks_history: bool,
     /// Tokens that can be generated; none if none are.
@@ -105,11 +107,14 @@ impl TextFit<'_> {
             true => Some(self.collator.generation_room(example, &tokens)?),
             false => None,
         };
+        let unknown = ["[UNK]", "<unk>"].map(|token| self.collator.tokenizer.id(token));
+        let is_unknown = |id: &u32| unknown.contains(&Some(*id));
         let is_read = matches!(self.collator.text_rule, TextRule::Prompt(_));
         Ok(ExampleFit {
             name: example.name(),
             is_question_cut: tokens.question_cut > 0,
             is_report_cut: tokens.answer_cut > 0,
+            is_unwritable: tokens.answer.iter().flatten().any(is_unknown),
             lacks_history: !example.history.is_empty() && !is_read,
             room,
         })
@@ -174,6 +179,11 @@ fn warnings(fits: &[ExampleFit], (question, _): (usize, usize)) -> Vec<String> {
              learned nor scored (`target_cut` in predictions)"
         )
     };
+    let unwritable = |n| {
+        format!(
+            "{n} of {all} answers have words or signs that the model's vocabulary lacks: it can never give these answers"
+        )
+    };
     let history = |n| {
         format!(
             "{n} of {all} questions follow earlier turns of a conversation, which this model does not read: \
@@ -183,6 +193,7 @@ fn warnings(fits: &[ExampleFit], (question, _): (usize, usize)) -> Vec<String> {
     let told = [
         count(|fit| fit.is_question_cut, &cut),
         count(|fit| fit.is_report_cut, &reports),
+        count(|fit| fit.is_unwritable, &unwritable),
         count(|fit| fit.lacks_history, &history),
     ];
     told.into_iter().flatten().collect()

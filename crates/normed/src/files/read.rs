@@ -131,8 +131,13 @@ fn text_of(bytes: Vec<u8>, path: &Path) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let end = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count();
-        Error::invalid(format!("{}:{line}", path.display()), "is not UTF-8 text")
-            .with_remedy("save the file as UTF-8")
+        let is_table = path.extension().is_some_and(|ending| ending == "csv" || ending == "tsv");
+        Error::invalid(format!("{}:{line}", path.display()), "is not UTF-8 text").with_remedy(
+            match is_table {
+                true => "normed import makes rows of a table, whatever its encoding",
+                false => "save the file as UTF-8",
+            },
+        )
     })?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -164,10 +164,27 @@ fn find_in(settings: &Settings, text: &str, kind: RepoKind) -> Result<CacheLooku
             let cache = settings.cache.display();
             CacheLookup::Missing {
                 cause: format!("there is no such folder, and no such {} in {cache}", kind.name()),
-                hint: format!("if it is on the hub, run: normed fetch {name}{dataset}{at}"),
+                hint: match near_folder(Path::new(name)) {
+                    Some(near) => format!("did you mean {}?", near.display()),
+                    None => format!("if it is on the hub, run: normed fetch {name}{dataset}{at}"),
+                },
             }
         }
     })
+}
+
+/// The folder that was probably meant by a path whose parent exists: its name differs in a letter or two.
+fn near_folder(path: &Path) -> Option<PathBuf> {
+    let (name, parent) = (path.file_name()?.to_str()?, path.parent()?);
+    let entries = fs::read_dir(parent).ok()?.flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let distance =
+        |other: &str| strsim::damerau_levenshtein(&other.to_lowercase(), &name.to_lowercase());
+    let near = folders.filter_map(|entry| {
+        let other = entry.file_name().into_string().ok()?;
+        Some((distance(&other), other)).filter(|(distance, _)| *distance <= 2)
+    });
+    near.min().map(|(_, other)| parent.join(other))
 }
 
 /// Whether `text` can be a branch, a tag or a commit, and is safe as a path below `refs`.

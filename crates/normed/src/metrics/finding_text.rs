@@ -1,6 +1,7 @@
 //! What the scores of a test mean, in sentences.
 
 use super::{Finding, Metric, PartFinding, Reference, Relation};
+use crate::data::Split;
 use crate::digits::group_digits;
 
 /// The longest majority answer that is quoted, in characters.
@@ -41,9 +42,11 @@ enum Conclusion {
     Unknown,
 }
 
-/// Describes a finding in a few sentences, the kinds of questions in lines of their own. `subject` names the model, such as "The tuned model".
+/// Describes a finding in a few sentences, the kinds of questions in lines of their own. `subject` names the model, such as
+/// "The tuned model"; `split` is what the examples are of, if they are of one split.
 ///
 /// ```
+/// use normed::data::Split;
 /// use normed::metrics::{Finding, Interval, MajorityAnswer, Metric, PartFinding, Reference, Relation, describe_finding};
 ///
 /// let finding = PartFinding {
@@ -58,16 +61,16 @@ enum Conclusion {
 /// };
 /// let finding = Finding { seeds: 1, overall: finding, open: None, closed: None };
 /// assert_eq!(
-///     describe_finding(&finding, "The tuned model"),
+///     describe_finding(&finding, "The tuned model", Some(Split::Test)),
 ///     "The tuned model answers 38.0 % of 451 test questions correctly (95 % interval 33.1 to 42.7). That is not \
 ///      significantly more than always answering \"no\" (37.5 %) and not significantly less than with shuffled images \
 ///      (38.3 %): nothing shows that it learned from the images."
 /// );
 /// ```
-pub fn describe_finding(finding: &Finding, subject: &str) -> String {
+pub fn describe_finding(finding: &Finding, subject: &str, split: Option<Split>) -> String {
     let part = &finding.overall;
     if !part.is_conclusive() {
-        return describe_small_test(part, subject);
+        return describe_small_test(part, subject, split);
     }
     let interval = part.interval.map_or(String::new(), |interval| {
         let [lo, hi] = [interval.lo, interval.hi].map(|end| number(part.metric, end));
@@ -82,15 +85,17 @@ pub fn describe_finding(finding: &Finding, subject: &str) -> String {
     let mut text = match part.metric {
         Metric::Report(_) => {
             format!(
-                "{subject} reaches a CIDEr of {} on {} test reports{details}.",
+                "{subject} reaches a CIDEr of {} on {} {}reports{details}.",
                 number(part.metric, part.value),
-                group_digits(part.n)
+                group_digits(part.n),
+                adjective(split)
             )
         }
         _ => format!(
-            "{subject} answers {} of {} test questions correctly{details}.",
+            "{subject} answers {} of {} {}questions correctly{details}.",
             quantity(part.metric, part.value),
-            group_digits(part.n)
+            group_digits(part.n),
+            adjective(split)
         ),
     };
     let references = references(part);
@@ -125,14 +130,15 @@ pub fn describe_use_of_images(finding: &Finding) -> Option<&'static str> {
 }
 
 /// A test with too few examples, or about too few images.
-fn describe_small_test(part: &PartFinding, subject: &str) -> String {
+fn describe_small_test(part: &PartFinding, subject: &str, split: Option<Split>) -> String {
+    let split = adjective(split);
     let (examples, clusters) = PartFinding::smallest_test();
     let (n, images) = (part.n, part.clusters);
     let images = format!("{images} image{} or group{}", plural(images), plural(images));
     let (lead, kind) = match part.metric {
         Metric::Report(_) => (
             format!(
-                "{subject} reaches a CIDEr of {} on {n} test report{} ({images})",
+                "{subject} reaches a CIDEr of {} on {n} {split}report{} ({images})",
                 number(part.metric, part.value),
                 plural(n)
             ),
@@ -140,7 +146,7 @@ fn describe_small_test(part: &PartFinding, subject: &str) -> String {
         ),
         _ => (
             format!(
-                "{subject} answers {:.0} of {n} test question{} correctly ({images})",
+                "{subject} answers {:.0} of {n} {split}question{} correctly ({images})",
                 part.value * n as f64,
                 plural(n)
             ),
@@ -280,6 +286,16 @@ fn quote(answer: &str) -> String {
     }
 }
 
+/// The split before a noun, with a blank.
+fn adjective(split: Option<Split>) -> &'static str {
+    match split {
+        Some(Split::Train) => "training ",
+        Some(Split::Validate) => "validation ",
+        Some(Split::Test) => "test ",
+        None => "",
+    }
+}
+
 fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
@@ -313,7 +329,8 @@ mod tests {
 
     fn sentences(metric: Metric, n: usize, numbers: Numbers) -> String {
         let overall = part(metric, n, numbers);
-        describe_finding(&Finding { seeds: 1, overall, open: None, closed: None }, "It")
+        let finding = Finding { seeds: 1, overall, open: None, closed: None };
+        describe_finding(&finding, "It", Some(Split::Test))
     }
 
     #[test]
@@ -427,6 +444,7 @@ mod tests {
         let text = describe_finding(
             &Finding { seeds: 1, overall: one_image, open: None, closed: None },
             "The tuned model",
+            Some(Split::Test),
         );
         assert!(text.starts_with("The tuned model answers 25 of 40 test questions"), "{text}");
         assert!(text.contains("(1 image or group). That is too little"), "{text}");
@@ -443,7 +461,11 @@ mod tests {
             Some(part(Metric::OpenExactMatch, 528, numbers))
         };
         let text = |open, closed| {
-            describe_finding(&Finding { seeds: 1, overall: overall.clone(), open, closed }, "It")
+            describe_finding(
+                &Finding { seeds: 1, overall: overall.clone(), open, closed },
+                "It",
+                None,
+            )
         };
         let both = text(open(Higher), Some(closed.clone()));
         assert!(
@@ -458,7 +480,7 @@ mod tests {
         );
         assert!(!text(open(Same), Some(closed.clone())).contains("Open and closed"));
         let pooled = Finding { seeds: 3, overall: overall.clone(), open: None, closed: None };
-        let text_of_seeds = describe_finding(&pooled, "It");
+        let text_of_seeds = describe_finding(&pooled, "It", Some(Split::Validate));
         assert!(
             text_of_seeds.contains("correctly (mean of 3 seeds, 95 % interval 46.0 to"),
             "{text_of_seeds}"

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::group_scores::{GroupScores, ScoredExperiment};
 use crate::Result;
+use crate::data::Split;
 use crate::metrics::{
     Finding, MajorityBaseline, Metric, Prediction, PredictionSets, describe_finding,
     describe_use_of_images, score,
@@ -60,7 +61,7 @@ impl GroupFinding {
                         None => by_use.push((of, vec![experiment.method.as_str()])),
                     }
                 }
-                let text = describe_finding(&finding, &experiment.method);
+                let text = describe_finding(&finding, &experiment.method, Some(Split::Test));
                 methods.push((experiment.method.clone(), text));
             }
         }

@@ -15,7 +15,7 @@ use super::run::Run;
 use super::splits::Splits;
 use super::summary::{SUMMARY, describe_run};
 use crate::Result;
-use crate::data::{Dataset, ShuffledImages, Subset};
+use crate::data::{Dataset, ShuffledImages, Split, Subset};
 use crate::files::write_atomically;
 use crate::hub::shared_name;
 use crate::metrics::{
@@ -195,7 +195,7 @@ impl Run<'_> {
         let tuned = matches!(self.recipe.base, Base::Model(_)) && self.steps > 0;
         let subject = if tuned { "The tuned model" } else { "The model" };
         let finding = Finding::new(&scores.after, &sets)?;
-        let finding = finding.map(|finding| describe_finding(&finding, subject));
+        let finding = finding.map(|finding| describe_finding(&finding, subject, Some(Split::Test)));
         Ok((scores, finding.unwrap_or_default()))
     }
 

@@ -37,7 +37,8 @@ const GROUP: &str = "\
     patienten patientenid patientennummer patientennr patientin pid mrn paciente \
     pacienteid idpaciente 患者 患者id 患者编号 病人 病人id 病人编号 病历号 subject subjectid sujet sujeto \
     proband studyid study studie studienid caseid case fall fallnummer fallid caso 病例 病例号 \
-    group gruppe groupe grupo";
+    patientnr patid patnr npatient nopatient numpatient ndepatient identifiantpatient \
+    fallnr accessionnumber accession ipp group gruppe groupe grupo patientname nompatient";
 const SPLIT: &str = "\
     split subset partition datasplit aufteilung teilmenge particion subconjunto conjunto \
     ensemble 划分 数据划分 子集 set";
@@ -182,6 +183,9 @@ mod tests {
             ("Patient ID", Role::Group),
             ("Patienten-Nr.", Role::Group),
             ("患者ID", Role::Group),
+            ("Patient Nr.", Role::Group),
+            ("N° patient", Role::Group),
+            ("Pat.-ID", Role::Group),
             ("Partición", Role::Split),
         ] {
             let roles: Vec<_> = Role::ALL.into_iter().filter(|r| r.rank(name).is_some()).collect();

@@ -84,7 +84,13 @@ impl Header {
                 header.check_names(path, &wanted)?;
                 Ok(header)
             }
-            _ => Err(no_header(path, sheet, &wanted)),
+            _ => {
+                // Without any of the user's names: those of the row that looks like names most.
+                let usual = rows.iter().map(Self::count_usual).max().filter(|most| *most > 1);
+                let names = rows.iter().find(|header| Some(header.count_usual()) == usual);
+                names.map_or(Ok(()), |header| header.check_names(path, &wanted))?;
+                Err(no_header(path, sheet, &rows, &wanted))
+            }
         }
     }
 
@@ -329,9 +335,14 @@ fn is_question(name: &str) -> bool {
 }
 
 /// The error that no row holds names of columns.
-fn no_header(path: &Path, sheet: &Sheet, wanted: &[&String]) -> Error {
-    let first = sheet.rows.first().map(|row| Header::of(0, row).columns).unwrap_or_default();
-    let first: Vec<_> = first.into_iter().map(|(_, name)| format!("`{name}`")).collect();
+fn no_header(path: &Path, sheet: &Sheet, rows: &[Header], wanted: &[&String]) -> Error {
+    // The first of the widest rows: a title above a table has one cell.
+    let widest = rows.iter().rev().max_by_key(|header| header.columns.len());
+    let number = widest.map_or(1, |header| sheet.rows[header.row].number);
+    let names = widest.into_iter().flat_map(|header| &header.columns);
+    let names: Vec<_> = names.map(|(_, name)| format!("`{name}`")).collect();
+    let line = if sheet.is_text { "line" } else { "row" };
+    let sheets: String = sheet.notes.iter().map(|note| format!(" ({note})")).collect();
     let cause = match wanted.is_empty() {
         true => "no row holds usual names of columns".to_owned(),
         false => {
@@ -340,8 +351,8 @@ fn no_header(path: &Path, sheet: &Sheet, wanted: &[&String]) -> Error {
         }
     };
     Error::invalid(path.display(), cause).with_remedy(format!(
-        "the first row holds {}. If these are names, name the columns: --image, --question, --answer; if they are \
-         values, write a row of names above them",
-        first.join(", ")
+        "{line} {number} holds {}. If these are names, name the columns: --image, --question, --answer; if they are \
+         values, write a row of names above them{sheets}",
+        names.join(", ")
     ))
 }

@@ -26,6 +26,7 @@ pub struct Import {
     objects: Vec<Map<String, Value>>,
     examples: Vec<Example>,
     has_splits: bool,
+    has_groups: bool,
     imported: Imported,
 }
 
@@ -105,6 +106,7 @@ impl Import {
         }
         Ok(Self {
             has_splits: columns.split.is_some(),
+            has_groups: columns.group.is_some(),
             objects: checked.objects,
             examples: checked.examples,
             imported: Imported {
@@ -137,7 +139,7 @@ impl Import {
     ///
     /// If too few images or groups are there for splits.
     pub fn finish(self, on_done: &(dyn Fn() + Sync)) -> Result<Imported> {
-        let Self { options, mut objects, examples, has_splits, mut imported } = self;
+        let Self { options, mut objects, examples, has_splits, has_groups, mut imported } = self;
         if has_splits {
             imported.warnings.extend(shared_between_splits(&objects));
         } else {
@@ -152,6 +154,13 @@ impl Import {
                 ),
             })?;
             (objects, imported.joined) = (assigned, Some(joined));
+            if !has_groups {
+                imported.warnings.push(
+                    "no column names the patients, so that images of one patient can be in train and in test. If one \
+                     does, name it: --group COLUMN"
+                        .to_owned(),
+                );
+            }
         }
         imported.summary = Some(ImportSummary::of(&objects, &examples));
         for object in objects {
