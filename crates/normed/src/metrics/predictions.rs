@@ -149,7 +149,7 @@ pub struct ExampleAttributes {
 pub fn read_predictions(path: &Path) -> Result<Vec<Prediction>> {
     read_rows(
         path,
-        "each row must be {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
+        "normed predict writes such files; each row must be {id, question, prediction, target, answer_type: OPEN or CLOSED, nll, \
          num_target_tokens, cluster}",
     )
 }

@@ -128,10 +128,14 @@ where
             Value::Number(text) => text.parse().ok().filter(|&number| range.contains(number)),
             _ => None,
         };
-        let is_quoted = matches!(&node.value, Value::Text(text) if text.parse::<T>().is_ok());
+        let hint = |text: &String| match text.replacen(',', ".", 1) {
+            _ if text.parse::<T>().is_ok() => Some("write the number without quotes".to_owned()),
+            point if point.parse::<T>().is_ok() => Some(format!("write {point}, with a point")),
+            _ => None,
+        };
         read.ok_or_else(|| ValueError {
             cause: format!("must be {accepts}, is {}", node.value),
-            hint: is_quoted.then(|| "write the number without quotes".to_owned()),
+            hint: if let Value::Text(text) = &node.value { hint(text) } else { None },
         })
     })
 }
@@ -312,6 +316,8 @@ impl Display for Unknown {
 
 /// A hint: the most similar of `names`, or all of them if none is similar.
 pub(super) fn suggest(name: &str, names: &[&str]) -> String {
+    let name = name.to_lowercase();
+    let name = name.as_str();
     let within = |a: &str, b: &str| a.len() >= 3 && b.contains(a);
     let distance = |known: &str| match strsim::damerau_levenshtein(name, known) {
         _ if within(name, known) || within(known, name) => 1,

@@ -373,6 +373,8 @@ fn keys_of_methods_are_checked() {
         (&[lora, "tuning.rank=16385"], "rank: must be a whole number from 1 to 16384, is 16385"),
         (&[lora, "tuning.rank=many"], "rank: must be a whole number from 1 to 16384, is \"many\""),
         (&[lora, "tuning.alpha=0"], "alpha: must be a number above 0, is 0"),
+        (&[lora, "train.lr=0,001"], "is \"0,001\"\n  hint: write 0.001, with a point"),
+        (&["tuning.method=LoRA"], "did you mean `lora`?"),
         (&[lora, "tuning.dropout=1"], "dropout: must be a number from 0 to less than 1, is 1"),
         (&[lora, "tuning.use_dora=1"], "use_dora: must be true or false, is 1"),
         (&[lora, "tuning.targets=[]"], "targets: must not be empty"),

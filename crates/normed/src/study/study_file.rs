@@ -92,9 +92,13 @@ fn read_tables<'a>(s: &Section<'a>) -> Tables<'a> {
         models.push(Entry { name: "", keys: Table::new() });
     }
     let (data_sets, methods) = (read_entries(s, "data_sets"), read_entries(s, "methods"));
+    let cause = match s.table("tuning") {
+        Some(_) => "this table is missing or empty: the file is a recipe, which normed train runs",
+        None => "this table is missing or empty",
+    };
     for (key, entries) in [("data_sets", &data_sets), ("methods", &methods)] {
         if entries.is_empty() {
-            s.report(key, "this table is missing or empty");
+            s.report(key, cause);
         }
     }
     let test_sets = s.tables("test_sets");

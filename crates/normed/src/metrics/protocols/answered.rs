@@ -41,7 +41,7 @@ pub struct AnsweredQuestion {
 ///
 /// If the file cannot be read or has no lines, a line is a report, or an id occurs twice.
 pub fn read_answers(path: &Path) -> Result<Vec<AnsweredQuestion>> {
-    let hint = "each row must be {id, prediction, target, answer_type: OPEN or CLOSED, cluster}; question_type, \
+    let hint = "normed predict writes such files; each row must be {id, prediction, target, answer_type: OPEN or CLOSED, cluster}; question_type, \
                 modality and organ are optional";
     let answers: Vec<AnsweredQuestion> = read_rows(path, hint)?;
     if answers.is_empty() {
