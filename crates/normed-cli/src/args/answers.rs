@@ -109,11 +109,11 @@ pub struct EvaluateArgs {
     pub overwrite: Overwrite,
 }
 
-/// What the model does with a data file.
+/// What the model does.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TaskName {
-    /// Answer the questions in the file
+    /// Answer questions
     Vqa,
-    /// Write a report for each study in the file
+    /// Write reports
     Report,
 }

@@ -20,12 +20,13 @@ use crate::output::Verbosity;
 #[derive(Parser)]
 #[command(name = "normed", version = normed::build::FULL_VERSION, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "\
-A typical session:
-  normed import qa.xlsx --image-root images --out data.jsonl
-  normed init data.jsonl --model MODEL     write recipe.toml, with settings for the data
-  normed train recipe.toml                 fine-tune; results go to runs/recipe
-  normed ask --adapter runs/recipe --image chest.png --question 'is there an effusion?'
-  normed COMMAND --help                    options and examples of a command
+A typical session: make rows, write a recipe, train, ask.
+  normed import qa.xlsx --image-root scans --out qa.jsonl
+  normed init qa.jsonl --model MODEL --out my.toml
+  normed train my.toml
+  normed ask --adapter runs/my --image 1.png --question Q
+
+`normed COMMAND --help` has options and examples.
 
 Exit codes:
   0    success
@@ -227,6 +228,19 @@ pub struct ManArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heading_stands_above_its_own_options_alone() {
+        let command = <Args as clap::CommandFactory>::command();
+        for sub in command.get_subcommands() {
+            for argument in sub.get_arguments() {
+                let name = argument.get_id().as_str();
+                let is_of_images = ["window", "frame", "axis", "slice"].contains(&name);
+                let heading = argument.get_help_heading();
+                assert_eq!(heading == Some("Images"), is_of_images, "{} --{name}", sub.get_name());
+            }
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -26,10 +26,9 @@ pub struct ModelChoice {
     /// Prompt template [default: the recipe's, or the checkpoint's]
     #[arg(long, value_name = "NAME", value_parser = template())]
     pub template: Option<TemplateName>,
-    /// Number format of weights and matrix products [default: see --help]
+    /// Number format of weights and matrix products [default: the recipe's, the run's, or f32]
     ///
-    /// Default: the recipe's, or the run's. Without either f32, or bf16 if the checkpoint is half precision and
-    /// bf16 is faster on this machine.
+    /// Without a recipe and a run it is bf16 if the checkpoint is half precision and bf16 is faster on this machine.
     #[arg(long, value_name = "FORMAT", value_parser = precision(), help_heading = "Computation")]
     pub precision: Option<Precision>,
 }
@@ -44,33 +43,32 @@ impl ModelChoice {
 
 /// How answers are generated. What is not given is the recipe's, the run's, or the task's default.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Generation")]
 pub struct GenerationArgs {
     /// Maximum answer length in tokens, end token included [default: 10; reports: 100]
     ///
     /// The model has to have room for them after the prompt.
-    #[arg(long, value_name = "N", value_parser = in_range(GenerationConfig::MAX_NEW_TOKENS))]
+    #[arg(help_heading = "Generation", long, value_name = "N", value_parser = in_range(GenerationConfig::MAX_NEW_TOKENS))]
     pub max_new_tokens: Option<usize>,
     /// Beam search width; 1 is greedy decoding [default: 1]
-    #[arg(long, value_name = "N", value_parser = in_range(GenerationConfig::NUM_BEAMS))]
+    #[arg(help_heading = "Generation", long, value_name = "N", value_parser = in_range(GenerationConfig::NUM_BEAMS))]
     pub num_beams: Option<usize>,
     /// Length penalty of beam search: scores are divided by length^X [default: 1]
-    #[arg(long, value_name = "X", value_parser = in_range(GenerationConfig::LENGTH_PENALTY))]
+    #[arg(help_heading = "Generation", long, value_name = "X", value_parser = in_range(GenerationConfig::LENGTH_PENALTY))]
     #[arg(allow_negative_numbers = true)]
     pub length_penalty: Option<f32>,
     /// Penalty for tokens already generated; 1 is none [default: 1]
     ///
     /// The logit of a repeated token is divided by X if positive, and multiplied by X if negative.
-    #[arg(long, value_name = "X", value_parser = in_range(GenerationConfig::REPETITION_PENALTY))]
+    #[arg(help_heading = "Generation", long, value_name = "X", value_parser = in_range(GenerationConfig::REPETITION_PENALTY))]
     pub repetition_penalty: Option<f32>,
     /// Sampling temperature; 0 always takes the most likely token [default: 0]
-    #[arg(long, value_name = "T", value_parser = in_range(GenerationConfig::TEMPERATURE))]
+    #[arg(help_heading = "Generation", long, value_name = "T", value_parser = in_range(GenerationConfig::TEMPERATURE))]
     pub temperature: Option<f32>,
     /// Sample only from the most likely tokens whose probabilities sum to P [default: 1]
-    #[arg(long, value_name = "P", value_parser = in_range(GenerationConfig::TOP_P))]
+    #[arg(help_heading = "Generation", long, value_name = "P", value_parser = in_range(GenerationConfig::TOP_P))]
     pub top_p: Option<f32>,
     /// Random seed of sampling [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Generation", long, value_name = "N")]
     pub seed: Option<u64>,
 }
 
@@ -99,22 +97,21 @@ impl GenerationArgs {
 
 /// How image files are read. What is not given is the recipe's, the run's, or the default.
 #[derive(clap::Args)]
-#[command(next_help_heading = "Images")]
 pub struct ImageArgs {
     /// Which values become black and white: header, range, percentiles, or CENTER,WIDTH [default: header]
     ///
     /// In DICOM and NIfTI files, and in others of more than 8 bits. "header" is the window in the file; "40,400" is the
     /// window of abdominal CT.
-    #[arg(long, value_name = "WINDOW", value_parser = window, allow_hyphen_values = true)]
+    #[arg(help_heading = "Images", long, value_name = "WINDOW", value_parser = window, allow_hyphen_values = true)]
     pub window: Option<Window>,
     /// Frame of a DICOM file, page of a TIFF file, volume of a 4D NIfTI file, from 0 [default: middle]
-    #[arg(long, value_name = "N", value_parser = slice_index)]
+    #[arg(help_heading = "Images", long, value_name = "N", value_parser = slice_index)]
     pub frame: Option<SliceIndex>,
     /// Plane in which a volume is cut [default: axial]
-    #[arg(long, value_name = "PLANE", value_parser = axis())]
+    #[arg(help_heading = "Images", long, value_name = "PLANE", value_parser = axis())]
     pub axis: Option<Axis>,
     /// Slice of a volume along the axis, counted from the feet, the back or the left [default: middle]
-    #[arg(long, value_name = "N", value_parser = slice_index)]
+    #[arg(help_heading = "Images", long, value_name = "N", value_parser = slice_index)]
     pub slice: Option<SliceIndex>,
 }
 
