@@ -4,6 +4,7 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::coord::Shift;
+use plotters::coord::combinators::{BindKeyPoints, WithKeyPoints};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
@@ -71,11 +72,11 @@ pub struct Point {
     pub interval: Option<(f64, f64)>,
 }
 
-/// Width and height, in pixels.
-const SIZE: (u32, u32) = (640, 380);
+/// Width and height, in pixels. Texts of 15 pixels stay legible where a page shows it at 360 pixels.
+const SIZE: (u32, u32) = (540, 350);
 
 /// Width of the legend, in pixels.
-const LEGEND_WIDTH: u32 = 150;
+const LEGEND_WIDTH: u32 = 160;
 
 /// Height of a name in the legend, in pixels.
 const LINE_HEIGHT: i32 = 19;
@@ -139,24 +140,26 @@ impl Figure {
         let (plot, legend) = area.split_horizontally(scale * (SIZE.0 - LEGEND_WIDTH));
         let points = || self.series.iter().flat_map(|series| &series.points);
         let ends = |p: &Point| p.interval.map_or([p.y, p.y], |(lo, hi)| [lo.min(p.y), hi.max(p.y)]);
-        let (left, right) = self.x_axis.range(points().map(|p| p.x));
-        let (bottom, top) = self.y_axis.range(points().flat_map(ends));
+        let x = self.x_axis.layout(points().map(|p| p.x));
+        let y = self.y_axis.layout(points().flat_map(ends));
+        let (width, height) = (x.right - x.left, y.right - y.left);
         let mut chart = ChartBuilder::on(&plot)
             .margin(10 * scale)
             .margin_right(14 * scale)
-            .x_label_area_size(44 * scale)
-            .y_label_area_size(58 * scale)
-            .build_cartesian_2d(left..right, bottom..top)?;
+            .x_label_area_size(48 * scale)
+            .y_label_area_size(62 * scale)
+            .build_cartesian_2d(
+                (x.left..x.right).with_key_points(x.ticks),
+                (y.left..y.right).with_key_points(y.ticks),
+            )?;
         chart
             .configure_mesh()
             .x_desc(self.x_axis.label.as_str())
             .y_desc(self.y_axis.label.as_str())
-            .x_labels(7)
-            .y_labels(7)
-            .x_label_formatter(&|x| self.x_axis.tick(*x, right - left))
-            .y_label_formatter(&|y| self.y_axis.tick(*y, top - bottom))
-            .label_style(font(13, scale))
-            .axis_desc_style(font(14, scale))
+            .x_label_formatter(&|x| self.x_axis.label_of_tick(*x, width))
+            .y_label_formatter(&|y| self.y_axis.label_of_tick(*y, height))
+            .label_style(font(15, scale))
+            .axis_desc_style(font(15, scale))
             .axis_style(INK.stroke_width(scale))
             .bold_line_style(GRID.stroke_width(scale))
             .light_line_style(TRANSPARENT)
@@ -228,8 +231,8 @@ impl Figure {
         for (series, y) in self.series.iter().zip(heights) {
             let color = COLORS[series.color % COLORS.len()];
             Marker::of(series.color).draw(area, (8 * pixels, y), 5 * pixels, color)?;
-            let position = (20 * pixels, y - 6 * pixels);
-            area.draw(&Text::new(series.name.clone(), position, font(13, scale)))?;
+            let position = (20 * pixels, y - 7 * pixels);
+            area.draw(&Text::new(series.name.clone(), position, font(15, scale)))?;
         }
         Ok(())
     }
@@ -255,7 +258,10 @@ fn spread(heights: &[i32], distance: i32, (top, bottom): (i32, i32)) -> Vec<i32>
 }
 
 /// The drawing library's chart with two axes of numbers.
-type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Coordinates, Coordinates>>;
+
+/// An axis of numbers whose ticks are given.
+type Coordinates = WithKeyPoints<RangedCoordf64>;
 
 /// The style of texts of this size.
 fn font(size: u32, scale: u32) -> TextStyle<'static> {
@@ -286,29 +292,72 @@ impl Axis {
         }
     }
 
-    /// The range of `values` as positions, with a margin at both ends.
-    fn range(&self, values: impl Iterator<Item = f64>) -> (f64, f64) {
-        let positions = values.map(|value| self.position(value)).filter(|x| x.is_finite());
-        let (lo, hi) = positions.fold((f64::MAX, f64::MIN), |(lo, hi), x| (lo.min(x), hi.max(x)));
-        if lo > hi {
-            return (0.0, 1.0);
-        }
-        let margin = match self.scale {
-            _ if hi > lo => 0.06 * (hi - lo),
-            Scale::Integer => 0.9,
-            Scale::Linear | Scale::Log => 0.5 * lo.abs().max(0.1),
+    /// Where `values` and the ticks are placed. Ticks surround the values, and a small margin the ticks.
+    fn layout(&self, values: impl Iterator<Item = f64>) -> AxisLayout {
+        let is_shown = |&x: &f64| x.is_finite() && (x > 0.0 || self.scale != Scale::Log);
+        let ends = values
+            .filter(is_shown)
+            .fold((f64::MAX, f64::MIN), |(lo, hi), x| (lo.min(x), hi.max(x)));
+        let (lo, hi) = if ends.0 > ends.1 { (1.0, 2.0) } else { ends };
+        let ticks: Vec<f64> = match self.scale {
+            Scale::Linear => linear_ticks(lo, hi, 0.0),
+            Scale::Integer => linear_ticks(lo, hi, 1.0),
+            Scale::Log => log_ticks(lo, hi).into_iter().map(|tick| self.position(tick)).collect(),
         };
-        (lo - margin, hi + margin)
+        let (first, last) =
+            (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
+        let margin = MARGIN * (last - first);
+        AxisLayout { left: first - margin, right: last + margin, ticks }
     }
 
-    /// The label of a tick at this position, on an axis of this length.
-    fn tick(&self, position: f64, length: f64) -> String {
+    /// The label of the tick at this position, on an axis of this length.
+    fn label_of_tick(&self, position: f64, length: f64) -> String {
         match self.scale {
             Scale::Log => format_short(10f64.powf(position), 0.0),
-            Scale::Integer if (position - position.round()).abs() > 1e-9 => String::new(),
             Scale::Integer | Scale::Linear => format_short(position, length),
         }
     }
+}
+
+/// The ends of an axis and its ticks, as positions.
+struct AxisLayout {
+    left: f64,
+    right: f64,
+    ticks: Vec<f64>,
+}
+
+/// The margin beyond the first and the last tick, as a part of the distance between them.
+const MARGIN: f64 = 0.04;
+
+/// About how many intervals there are between ticks.
+const INTERVALS: f64 = 5.0;
+
+/// Multiples of 1, 2 or 5 times a power of ten that surround `lo` and `hi`, at least `least` apart.
+fn linear_ticks(lo: f64, hi: f64, least: f64) -> Vec<f64> {
+    let (lo, hi) = match hi > lo {
+        true => (lo, hi),
+        false => (lo - 0.5 * lo.abs().max(0.1), hi + 0.5 * hi.abs().max(0.1)),
+    };
+    let rough = (hi - lo) / INTERVALS;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|step| *step >= rough);
+    let step = step.unwrap_or(10.0 * power).max(least);
+    // Rounding must not add an interval where an end is a tick.
+    let (first, last) = ((lo / step + 1e-9).floor(), (hi / step - 1e-9).ceil());
+    (0..=(last - first) as usize).map(|i| (first + i as f64) * step + 0.0).collect()
+}
+
+/// Powers of ten that surround `lo` and `hi`, both above 0; with 2 and 5 times of each where the two are near.
+fn log_ticks(lo: f64, hi: f64) -> Vec<f64> {
+    let (lo, hi) = (lo.max(f64::MIN_POSITIVE), hi.max(f64::MIN_POSITIVE));
+    let digits: &[f64] = if hi / lo <= 30.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let powers = lo.log10().floor() as i32..=hi.log10().ceil() as i32;
+    let all: Vec<f64> =
+        powers.flat_map(|n| digits.iter().map(move |d| d * 10f64.powi(n))).collect();
+    let first = all.iter().rposition(|&tick| tick <= lo).unwrap_or(0);
+    let last = all.iter().position(|&tick| tick >= hi).unwrap_or(all.len() - 1);
+    // One value that is a tick itself.
+    all[first.min(last)..=last.max(first + 1).min(all.len() - 1)].to_vec()
 }
 
 /// Formats a number in few characters: `12`, `0.35`, `7.7 k`, `2.5 M`. The digits suffice to
@@ -358,6 +407,33 @@ mod tests {
     }
 
     #[test]
+    fn ticks_surround_the_values() {
+        assert_eq!(log_ticks(7943.0, 15_872.0), [5e3, 1e4, 2e4]);
+        assert_eq!(log_ticks(7680.0, 2.5e6), [1e3, 1e4, 1e5, 1e6, 1e7]);
+        assert_eq!(log_ticks(100.0, 100.0), [100.0, 200.0]);
+        assert_eq!(linear_ticks(12.3, 71.0, 0.0), [0.0, 20.0, 40.0, 60.0, 80.0]);
+        assert_eq!(linear_ticks(1.0, 3.0, 1.0), [1.0, 2.0, 3.0]);
+        assert_eq!(
+            linear_ticks(-0.3, 0.1, 0.0),
+            [-0.3, -0.2, -0.1, 0.0, 0.1].map(|x: f64| (x * 10.0).round() * 0.1 + 0.0)
+        );
+        for axis in [Axis::linear(""), Axis::integer(""), Axis::log("")] {
+            for values in [&[][..], &[0.0], &[35.7], &[1.0, 2e9]] {
+                let AxisLayout { left, right, ticks } = axis.layout(values.iter().copied());
+                assert!(
+                    left < right && (2..20).contains(&ticks.len()),
+                    "{axis:?} {values:?} {ticks:?}"
+                );
+                let inside = |value: &f64| (left..=right).contains(&axis.position(*value));
+                assert!(
+                    axis.scale == Scale::Log || values.iter().all(inside),
+                    "{axis:?} {values:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn it_draws_points_lines_and_intervals_and_escapes_names() {
         let point = |x, y| Point { x, y, interval: Some((y - 1.0, y + 1.0)) };
         let figure = Figure {
@@ -379,18 +455,18 @@ mod tests {
         assert!(svg.starts_with("<svg") && svg.contains("a&lt;b"), "{svg}");
         assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
         let png = image::load_from_memory(&figure.to_png().unwrap()).unwrap().into_rgb8();
-        assert_eq!((png.width(), png.height()), (1280, 760));
+        assert_eq!((png.width(), png.height()), (1080, 700));
         // The name of the first series is at the height of its last point, in letters that the font must have.
         let blue = [COLORS[0].0, COLORS[0].1, COLORS[0].2];
         let dots = |from: u32, to: u32| {
             let is_blue = |&(x, y): &(u32, u32)| png.get_pixel(x, y).0 == blue;
-            let all = (from..to).flat_map(|x| (0..760).map(move |y| (x, y)));
+            let all = (from..to).flat_map(|x| (0..700).map(move |y| (x, y)));
             all.filter(is_blue).map(|(_, y)| y).collect::<std::collections::BTreeSet<_>>()
         };
-        let (point, name) = (dots(900, 960), dots(984, 1010));
+        let (point, name) = (dots(600, 664), dots(764, 790));
         assert!(!name.is_empty() && name.intersection(&point).count() > 5, "{point:?} {name:?}");
         let middle = *name.first().unwrap() + 10;
-        let next_to_it = (1018..1270).flat_map(|x| (middle - 18..middle + 18).map(move |y| (x, y)));
+        let next_to_it = (798..1070).flat_map(|x| (middle - 18..middle + 18).map(move |y| (x, y)));
         let dark =
             next_to_it.filter(|&(x, y)| png.get_pixel(x, y).0.iter().all(|&c| c < 100)).count();
         assert!(dark > 40, "{dark}");

@@ -55,7 +55,7 @@ impl<'a> Addresses<'a> {
             return Ok(Vec::new());
         }
         let task = |&lr: &f32| {
-            let label = format!("{}, candidate learning rate {lr:.1e}", experiment.label());
+            let label = format!("{}, candidate learning rate {lr:e}", experiment.label());
             let name = format!("{}-lr{lr:e}-candidate", self.experiment_name(experiment));
             self.run(experiment.candidate_recipe(lr), (label, &name), false)
         };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::group_scores::{GroupScores, ScoredExperiment};
+use super::paired_comparison::PairedComparison;
 use crate::Result;
 use crate::data::Split;
 use crate::metrics::{
@@ -12,6 +13,9 @@ use crate::metrics::{
 
 /// Fewer seeds say little about how far seeds differ.
 const MIN_SEEDS: usize = 3;
+
+/// The smallest difference of two scores, of 1, that a page shows.
+const SHOWN_DIFFERENCE: f64 = 0.000_5;
 
 /// What was found with one model and data set.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +57,7 @@ impl GroupFinding {
             if let Some(finding) = Finding::new(&score(&predictions, baseline), &sets)? {
                 let part = &finding.overall;
                 if !part.is_conclusive() {
-                    small_test = Some((part.n, part.clusters));
+                    small_test = Some((part.n, part.cluster_kind.count(part.clusters)));
                 }
                 if let Some(of) = describe_use_of_images(&finding) {
                     match by_use.iter_mut().find(|(known, _)| *known == of) {
@@ -68,7 +72,7 @@ impl GroupFinding {
         let mut warnings = warnings(scores, seeds);
         if let Some((n, clusters)) = small_test {
             warnings.push(format!(
-                "The test split has {n} examples of {clusters} images or groups: too few for a conclusion."
+                "The test split has {n} examples of {clusters}: too few for a conclusion."
             ));
         }
         let ranking = match (rank(scores), methods.as_slice()) {
@@ -109,28 +113,61 @@ fn rank(scores: &GroupScores<'_>) -> String {
         let one: &ScoredExperiment<'_> = &scores.experiments[i];
         let entry = one.scores.entry(metric);
         let value = entry.map_or(String::new(), |entry| quantity(metric, entry.value));
-        format!("{} ({value})", one.results.experiment.method)
+        (one.results.experiment.method.clone(), value)
     };
-    let names = |significant: bool| -> Vec<String> {
-        let of = column.comparisons.iter().filter(|one| one.is_significant() == significant);
-        of.map(|one| show(one.other)).collect()
+    let is_equal = |one: &PairedComparison| {
+        !one.is_significant() && one.difference.value.abs() < SHOWN_DIFFERENCE
     };
-    describe_ranking(metric, &show(first.best), &names(false), &names(true))
+    let select = |is: &dyn Fn(&PairedComparison) -> bool| -> Vec<(String, String)> {
+        column.comparisons.iter().filter(|one| is(one)).map(|one| show(one.other)).collect()
+    };
+    let others = Others {
+        equal: select(&is_equal),
+        tied: select(&|one| !one.is_significant() && !is_equal(one)),
+        lower: select(&PairedComparison::is_significant),
+    };
+    describe_ranking(metric, &show(first.best), &others)
 }
 
-/// The highest score, those that are not significantly lower, and those that are.
-fn describe_ranking(metric: Metric, highest: &str, tied: &[String], lower: &[String]) -> String {
+/// The methods that do not have the highest score, or not alone: each with its score.
+struct Others {
+    /// Those with the same score.
+    equal: Vec<(String, String)>,
+    /// Those that are lower, but not significantly.
+    tied: Vec<(String, String)>,
+    /// Those that are significantly lower.
+    lower: Vec<(String, String)>,
+}
+
+/// The method with the highest score and the others, in a sentence or two.
+fn describe_ranking(metric: Metric, highest: &(String, String), others: &Others) -> String {
+    let Others { equal, tied, lower } = others;
     let score = match metric {
         Metric::Report(_) => "CIDEr",
         _ => "exact match",
     };
-    let mut text = format!("{highest} has the highest {score}");
-    text += &match tied {
-        [] => ", significantly higher than every other".to_owned(),
-        tied => format!(", but not significantly higher than {}", join(tied)),
+    let show = |(name, value): &(String, String)| format!("{name} ({value})");
+    let list = |all: &[(String, String)]| all.iter().map(show).collect::<Vec<_>>();
+    let mut text = match equal.as_slice() {
+        [] => format!("{} has the highest {score}", show(highest)),
+        equal => {
+            let names = [highest].into_iter().chain(equal).map(|(name, _)| name.clone());
+            let names = join(&names.collect::<Vec<_>>(), "and");
+            let highest_of_all = match tied.is_empty() && lower.is_empty() {
+                true => "same",
+                false => "same, highest",
+            };
+            format!("{names} have the {highest_of_all} {score} ({})", highest.1)
+        }
     };
-    if !lower.is_empty() && !tied.is_empty() {
-        text += &format!(". Significantly lower: {}", lower.join(", "));
+    if !tied.is_empty() {
+        text += &format!(", but not significantly higher than {}", join(&list(tied), "or"));
+    }
+    if !lower.is_empty() {
+        text += &match tied.is_empty() && equal.is_empty() {
+            true => ", significantly higher than every other".to_owned(),
+            false => format!(". Significantly lower: {}", list(lower).join(", ")),
+        };
     }
     text + "."
 }
@@ -150,9 +187,10 @@ fn warnings(scores: &GroupScores<'_>, seeds: usize) -> Vec<String> {
 fn describe_seeds(seeds: usize, values: &[f64], deviation: Option<f64>) -> Vec<String> {
     let mut warnings = Vec::new();
     if seeds < MIN_SEEDS && !values.is_empty() {
-        let these = if seeds == 1 { "This is 1 seed" } else { "These are 2 seeds" };
+        let seeds = if seeds == 1 { "1 seed" } else { "2 seeds" };
         warnings.push(format!(
-            "{these}: how far chance in training moves the scores is hardly known. Use {MIN_SEEDS} seeds or more."
+            "Each method was trained with {seeds} only, which does not show how much its score changes by chance. Use \
+             {MIN_SEEDS} seeds or more."
         ));
     }
     let ends = values.iter().fold((f64::MAX, f64::MIN), |(a, b), &v| (a.min(v), b.max(v)));
@@ -174,10 +212,10 @@ fn quantity(metric: Metric, value: f64) -> String {
     }
 }
 
-/// `a`, `a or b`, `a, b or c`.
-fn join(names: &[String]) -> String {
+/// `a`, `a or b`, `a, b or c`, with `or` or another word.
+fn join(names: &[String], word: &str) -> String {
     match names {
-        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        [most @ .., last] if !most.is_empty() => format!("{} {word} {last}", most.join(", ")),
         names => names.concat(),
     }
 }
@@ -188,20 +226,49 @@ mod tests {
 
     #[test]
     fn a_ranking_tells_what_is_significant() {
-        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let (lora, ia3, none) = ("lora (65.1 %)", "ia3 (64.8 %)", "none (30.2 %)");
-        for (tied, lower, want) in [
-            (names(&[]), names(&[none]), ", significantly higher than every other."),
-            (names(&[lora]), names(&[]), ", but not significantly higher than lora (65.1 %)."),
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let (full, same) = (of("full", "66.3 %"), of("bitfit", "66.3 %"));
+        let (lora, ia3, none) = (of("lora", "65.1 %"), of("ia3", "64.8 %"), of("none", "30.2 %"));
+        let (lora, ia3, none) = (&lora, &ia3, &none);
+        for (equal, tied, lower, want) in [
             (
-                names(&[lora, ia3, lora]),
-                names(&[none, none]),
-                ", but not significantly higher than lora (65.1 %), ia3 (64.8 %) or lora (65.1 %). Significantly \
-                 lower: none (30.2 %), none (30.2 %).",
+                0,
+                vec![],
+                vec![none],
+                "full (66.3 %) has the highest exact match, significantly higher than every other.",
+            ),
+            (
+                0,
+                vec![lora],
+                vec![],
+                "full (66.3 %) has the highest exact match, but not significantly higher than lora (65.1 %).",
+            ),
+            (
+                0,
+                vec![lora, ia3],
+                vec![none],
+                "full (66.3 %) has the highest exact match, but not significantly higher than lora (65.1 %) or ia3 \
+                 (64.8 %). Significantly lower: none (30.2 %).",
+            ),
+            (1, vec![], vec![], "full and bitfit have the same exact match (66.3 %)."),
+            (
+                2,
+                vec![],
+                vec![none],
+                "full, bitfit and bitfit have the same, highest exact match (66.3 %). Significantly lower: none (30.2 %).",
+            ),
+            (
+                1,
+                vec![lora],
+                vec![],
+                "full and bitfit have the same, highest exact match (66.3 %), but not significantly higher than lora \
+                 (65.1 %).",
             ),
         ] {
-            let text = describe_ranking(Metric::ExactMatch, "full (66.3 %)", &tied, &lower);
-            assert_eq!(text, format!("full (66.3 %) has the highest exact match{want}"));
+            let all = |of: Vec<&(String, String)>| of.into_iter().cloned().collect();
+            let others =
+                Others { equal: vec![same.clone(); equal], tied: all(tied), lower: all(lower) };
+            assert_eq!(describe_ranking(Metric::ExactMatch, &full, &others), want);
         }
     }
 
@@ -216,7 +283,7 @@ mod tests {
 
     #[test]
     fn few_seeds_and_seeds_that_differ_more_than_methods_are_warned_about() {
-        let few = |text: &str| text.contains("hardly known. Use 3 seeds");
+        let few = |text: &str| text.contains("by chance. Use 3 seeds");
         let differ = |text: &str| text.contains("up to 3.1) than the methods do (2.0 from");
         for (seeds, values, deviation, want) in [
             (3, &[58.0, 60.0][..], Some(1.9), [false, false]),

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::group_scores::{GroupScores, metric_label};
 use super::names::{file_name, heading};
 use super::norm_changes::norm_changes;
-use super::results::{ExperimentResults, Results, RunResults, mean};
+use super::results::{ExperimentResults, MIB, Results, RunResults, mean};
 use super::seed_scores::SeedScores;
 use super::training_history::Validation;
 use crate::Result;
 use crate::plot::{Axis, Figure, Point, Series};
 use crate::tensor::Tower;
+
+/// How the names of the plots of norms begin.
+pub const NORMS: &str = "norms-";
 
 /// The plots of one model and data set.
 pub fn plot_group(
@@ -83,11 +86,11 @@ impl GroupPlots<'_, '_> {
     fn scores_against_costs(&self) -> Vec<Figure> {
         type Cost = fn(&RunResults) -> Option<f64>;
         let trained: Cost = |run| Some(run.outcome.trained as f64);
-        let memory: Cost = |run| Some(run.outcome.peak_memory_bytes? as f64 / 1e6);
+        let memory: Cost = |run| Some(run.outcome.peak_memory_bytes? as f64 / MIB);
         let time: Cost = |run| run.history.step_seconds;
         let costs = [
             ("parameters", "trained parameters", Axis::log("trained parameters"), trained),
-            ("memory", "memory", Axis::linear("peak memory, MB"), memory),
+            ("memory", "memory", Axis::linear("peak memory, MiB"), memory),
             ("time", "time", Axis::linear("seconds per step"), time),
         ];
         let primary = self.scores.primary_metric();
@@ -129,8 +132,11 @@ impl GroupPlots<'_, '_> {
                 });
                 self.series(results, points.collect(), true)
             };
-            let series = self.group.iter().map(curve).collect();
-            self.figure(name, subject, [Axis::integer("epoch"), y_axis], series)
+            let series: Vec<_> = self.group.iter().map(curve).collect();
+            // One epoch makes no curve.
+            let is_curve = series.iter().any(|one| one.points.len() > 1);
+            let axes = [Axis::integer("epoch"), y_axis];
+            is_curve.then(|| self.figure(name, subject, axes, series)).flatten()
         };
         curves.into_iter().filter_map(plot).collect()
     }
@@ -177,7 +183,7 @@ impl GroupPlots<'_, '_> {
             });
             let subject = format!("change of the norms of each block, {tower} tower");
             let axes = [Axis::integer("block"), Axis::linear("relative change of the gains, %")];
-            self.figure(&format!("norms-{tower}"), &subject, axes, series.collect())
+            self.figure(&format!("{NORMS}{tower}"), &subject, axes, series.collect())
         };
         Ok(Tower::ALL.into_iter().filter_map(plot).collect())
     }

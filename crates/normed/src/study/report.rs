@@ -10,7 +10,7 @@ use super::group_scores::GroupScores;
 use super::html::escape;
 use super::html_page::render_page;
 use super::names::heading;
-use super::plots::plot_group;
+use super::plots::{NORMS, plot_group};
 use super::results::{ExperimentResults, Results};
 use super::table::Table;
 use super::tables::Tables;
@@ -24,11 +24,15 @@ use crate::{Error, Result};
 
 /// Explains the marks of a table of scores.
 const LEGEND: &str = "<p class=\"soft\">Bold: the highest score, significantly different from every other \
-    (p &lt; 0.05, Holm). ≈: not significantly different from the highest, or the highest if another score is \
-    not significantly different from it. Intervals and tests cover the choice of questions; ± is the standard \
+    (p &lt; 0.05, Holm). ≈: shares the first place, since there is no significant difference. Intervals and tests cover the choice of questions; ± is the standard \
     deviation over seeds. Shuffled: the score with the images exchanged between questions, which shows \
     how much is answered without looking. Majority answer: the score of the best single answer to every \
     question, chosen from the training split.</p>\n";
+
+/// Explains the plots of the norms.
+const NORMS_NOTE: &str = "<p class=\"soft\">Relative change of the gains: how far tuning moved the gains (weights) of a \
+    block's LayerNorms, in percent of their size; the Euclidean norm of the change divided by that of the gains before, \
+    the mean over the block's norms, of the first seed.</p>\n";
 
 /// Writes the tables, the plots and the page of a study into its output directory, and returns the path of
 /// the page and what it says first. `threads` is the number of threads of each run.
@@ -98,10 +102,15 @@ impl Report<'_> {
             html += &self.add_table(&table)?;
         }
         html += "<div class=\"plots\">\n";
-        for figure in plot_group(results, group, &scores)? {
-            html += &self.add_figure(&figure)?;
+        let figures = plot_group(results, group, &scores)?;
+        for figure in &figures {
+            html += &self.add_figure(figure)?;
         }
-        html += "</div>\n<h3>Example answers</h3>\n";
+        html += "</div>\n";
+        if figures.iter().any(|figure| figure.name.starts_with(NORMS)) {
+            html += NORMS_NOTE;
+        }
+        html += "<h3>Example answers</h3>\n";
         html += &render_examples(results.study, group)?;
         let comparisons = self.add_table(&tables.comparisons(&scores))?;
         html += &format!("<details><summary>Significance tests</summary>{comparisons}</details>\n");
@@ -154,12 +163,13 @@ impl Report<'_> {
 
     /// Writes the files of a table, and returns its HTML.
     fn add_table(&self, table: &Table) -> Result<String> {
+        let shown = table.to_shown();
         for (extension, text) in
-            [("md", table.markdown()), ("tex", table.latex()), ("csv", table.csv())]
+            [("md", shown.markdown()), ("tex", shown.latex()), ("csv", table.csv())]
         {
             self.write_file("tables", &table.name, extension, text.as_bytes())?;
         }
-        Ok(table.html())
+        Ok(shown.html())
     }
 
     /// Writes the files of a plot, and returns its HTML.

@@ -11,6 +11,9 @@ use crate::metrics::{Prediction, read_predictions};
 use crate::train::{Outcome, read_outcome};
 use crate::{Error, Result};
 
+/// Bytes of a MiB, in which memory is shown.
+pub(super) const MIB: f64 = (1 << 20) as f64;
+
 /// The outcomes of a study, from which tables and plots are made.
 pub struct Results<'a> {
     /// The study.

@@ -17,6 +17,8 @@ pub struct Table {
     pub head: Vec<String>,
     /// The rows, with one entry per column.
     pub rows: Vec<Vec<Entry>>,
+    /// Whether columns of scores that are equal in every row are shown as one, except in the CSV file.
+    pub merges_equal_scores: bool,
 }
 
 /// An entry of a table.
@@ -121,26 +123,27 @@ impl Table {
         self
     }
 
-    /// Merges columns of scores that are equal in every row, such as those of closed and of yes/no questions where
-    /// all closed questions are yes/no questions. The heading names all of them.
-    pub fn with_equal_scores_merged(mut self) -> Self {
+    /// The table as people read it. Columns of scores that are equal in every row, such as those of closed and of yes/no
+    /// questions where all closed questions are yes/no questions, are one column whose heading names all of them.
+    pub fn to_shown(&self) -> Self {
+        let mut shown = self.clone();
         let is_score = |entry: &Entry| matches!(entry, Entry::Score(_));
         let mut i = 0;
-        while i < self.head.len() {
+        while self.merges_equal_scores && i < shown.head.len() {
             let equals = |&other: &usize| {
-                self.rows.iter().any(|row| row.get(i).is_some_and(is_score))
-                    && self.rows.iter().all(|row| row.get(i) == row.get(other))
+                shown.rows.iter().any(|row| row.get(i).is_some_and(is_score))
+                    && shown.rows.iter().all(|row| row.get(i) == row.get(other))
             };
-            match (i + 1..self.head.len()).find(equals) {
+            match (i + 1..shown.head.len()).find(equals) {
                 Some(other) => {
-                    let name = self.head.remove(other);
-                    self.head[i] = format!("{} = {name}", self.head[i]);
-                    self.rows.iter_mut().for_each(|row| drop(row.remove(other)));
+                    let name = shown.head.remove(other);
+                    shown.head[i] = format!("{} = {name}", shown.head[i]);
+                    shown.rows.iter_mut().for_each(|row| drop(row.remove(other)));
                 }
                 None => i += 1,
             }
         }
-        self
+        shown
     }
 
     /// Writes the table as Markdown.
@@ -183,7 +186,8 @@ impl Table {
         text + "    \\bottomrule\n  \\end{tabular}\n\\end{table}\n"
     }
 
-    /// Writes the table as CSV, with a column for every part of a score.
+    /// Writes the table as CSV, with a column for every part of a score. The name of a column never depends on values; a
+    /// column without any value is left out.
     pub fn csv(&self) -> String {
         let is_score = |entry: Option<&Entry>| matches!(entry, Some(Entry::Score(_)));
         let has_scores: Vec<bool> = (0..self.head.len())
@@ -196,8 +200,7 @@ impl Table {
                 head.extend(SCORE_PARTS.map(|part| format!("{name} {part}")));
             }
         }
-        let mut text = csv_line(head);
-        for row in &self.rows {
+        let cells = |row: &Vec<Entry>| {
             let mut cells = Vec::new();
             for (entry, &has_scores) in row.iter().zip(&has_scores) {
                 cells.push(entry.csv());
@@ -207,9 +210,13 @@ impl Table {
                     _ => {}
                 }
             }
-            text += &csv_line(cells);
-        }
-        text
+            cells
+        };
+        let rows: Vec<Vec<String>> = self.rows.iter().map(cells).collect();
+        let has_value = |&i: &usize| rows.iter().any(|row| !row[i].is_empty());
+        let kept: Vec<usize> = (0..head.len()).filter(has_value).collect();
+        let line = |cells: &Vec<String>| csv_line(kept.iter().map(|&i| cells[i].clone()).collect());
+        [&head].into_iter().chain(&rows).map(line).collect()
     }
 
     /// Writes the table as HTML. It scrolls horizontally where it is too wide.
@@ -235,7 +242,7 @@ impl Table {
 }
 
 /// The columns of a CSV file that follow a score.
-const SCORE_PARTS: [&str; 5] = ["deviation", "low", "high", "blind", "mark"];
+const SCORE_PARTS: [&str; 5] = ["deviation", "low", "high", "image-shuffled", "mark"];
 
 /// A number in a CSV file; empty if there is none.
 fn csv_number(value: Option<f64>) -> String {
@@ -350,6 +357,7 @@ mod tests {
                 vec!["a|b, \"c\"".into(), Entry::Real(0.306_6, 2), Entry::Score(tied)],
                 vec!["<x>".into(), Entry::Empty, Entry::Empty],
             ],
+            merges_equal_scores: true,
         }
     }
 
@@ -376,11 +384,19 @@ mod tests {
             caption: String::new(),
             head: names.map(str::to_owned).into(),
             rows: vec![row("a", [1.0, 2.0, 1.0, 1.0]), row("b", [3.0, 3.0, 3.0, 3.0])],
-        }
-        .with_equal_scores_merged();
-        assert_eq!(table.head, ["method", "m", "n", "overall = closed = yes/no", "open"]);
-        assert_eq!(table.rows[0][3..], [score(1.0), score(2.0)]);
-        assert_eq!(table.rows[1].len(), 5);
+            merges_equal_scores: true,
+        };
+        let shown = table.to_shown();
+        assert_eq!(shown.head, ["method", "m", "n", "overall = closed = yes/no", "open"]);
+        assert_eq!(shown.rows[0][3..], [score(1.0), score(2.0)]);
+        assert_eq!(shown.rows[1].len(), 5);
+        assert_eq!(Table { merges_equal_scores: false, ..table.clone() }.to_shown().head.len(), 7);
+        // Programs that read the file find each score under its own name, and no column without a value.
+        assert_eq!(
+            table.csv(),
+            "method,m,n,overall,open,closed,yes/no\na,1,1,1.0000,2.0000,1.0000,1.0000\n\
+                                 b,1,1,3.0000,3.0000,3.0000,3.0000\n"
+        );
     }
 
     #[test]
@@ -396,7 +412,10 @@ mod tests {
     fn csv_has_every_part_of_a_score() {
         let text = table().csv();
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "method,n,all,all deviation,all low,all high,all blind,all mark");
+        assert_eq!(
+            lines[0],
+            "method,n,all,all deviation,all low,all high,all image-shuffled,all mark"
+        );
         assert_eq!(lines[1], "layer_norm,1234567,57.6400,0.4300,55.1000,60.2500,39.2000,best");
         assert_eq!(lines[2], "\"a|b, \"\"c\"\"\",0.3066,57.0000,,,,,tied");
         assert_eq!(lines[3], "<x>,,,,,,,");

@@ -7,7 +7,7 @@ use super::findings::GroupFinding;
 use super::group_scores::{GroupScores, metric_label};
 use super::names::{file_name, heading};
 use super::rate_selection::is_at_edge;
-use super::results::{ExperimentResults, Results, mean};
+use super::results::{ExperimentResults, MIB, Results, mean};
 use super::seed_scores::SeedScores;
 use super::table::{Entry, ScoreEntry, Table};
 use super::{Study, TestSet};
@@ -19,7 +19,7 @@ use crate::metrics::{Difference, MajorityBaseline, Metric, compare};
 const MAJORITY: &str = "majority answer";
 
 /// The headings of the costs.
-const COSTS: [&str; 5] = ["trained", "% of model", "peak MB", "s/step", "s/epoch"];
+const COSTS: [&str; 5] = ["trained", "% of model", "peak MiB", "s/step", "s/epoch"];
 
 /// Makes the tables of a study.
 pub struct Tables<'r> {
@@ -101,8 +101,8 @@ impl<'r> Tables<'r> {
             },
             overlap.map(|warning| format!(" Caution: {warning}.")).unwrap_or_default()
         );
-        Table { name: file_name(["results", &model, &data_set]), caption, head, rows }
-            .with_equal_scores_merged()
+        let name = file_name(["results", &model, &data_set]);
+        Table { name, caption, head, rows, merges_equal_scores: true }
     }
 
     /// The significance tests behind the marks of a group's table.
@@ -130,7 +130,13 @@ impl<'r> Tables<'r> {
             heading(&data_set, &model)
         );
         let name = file_name(["differences", &model, &data_set]);
-        Table { name, caption, head: head.map(str::to_owned).into(), rows }
+        Table {
+            name,
+            caption,
+            head: head.map(str::to_owned).into(),
+            rows,
+            merges_equal_scores: false,
+        }
     }
 
     /// The scores of one model's experiments on every test set; `None` if there is only one.
@@ -181,7 +187,13 @@ impl<'r> Tables<'r> {
              percent, CIDEr of reports times 100.",
             heading("Generalization", model)
         );
-        Ok(Some(Table { name: file_name(["generalization", model]), caption, head, rows }))
+        Ok(Some(Table {
+            name: file_name(["generalization", model]),
+            caption,
+            head,
+            rows,
+            merges_equal_scores: false,
+        }))
     }
 
     /// The names of the sets on which one of these experiments was tested, its own data set included.
@@ -216,7 +228,8 @@ impl<'r> Tables<'r> {
              change from the base model; exact match of answers in percent, CIDEr of reports times 100."
                 .to_owned();
         let head = head.map(str::to_owned).into();
-        let table = Table { name: "forgetting".into(), caption, head, rows };
+        let table =
+            Table { name: "forgetting".into(), caption, head, rows, merges_equal_scores: false };
         Ok((!table.rows.is_empty()).then(|| table.without_empty_columns()))
     }
 
@@ -285,7 +298,13 @@ impl<'r> Tables<'r> {
             heading(&data_set, &model),
             metric_label(primary),
         );
-        Ok(Some(Table { name: file_name(["efficiency", &model, &data_set]), caption, head, rows }))
+        Ok(Some(Table {
+            name: file_name(["efficiency", &model, &data_set]),
+            caption,
+            head,
+            rows,
+            merges_equal_scores: false,
+        }))
     }
 
     /// The candidate learning rates; `None` if there was no choice.
@@ -314,7 +333,13 @@ impl<'r> Tables<'r> {
         let caption = "Learning rates, selected by the validation split alone. If the selected one is at the \
                        edge of the candidates, a better one may lie outside.";
         let head = head.map(str::to_owned).into();
-        let table = Table { name: "rates".into(), caption: caption.into(), head, rows };
+        let table = Table {
+            name: "rates".into(),
+            caption: caption.into(),
+            head,
+            rows,
+            merges_equal_scores: false,
+        };
         (!table.rows.is_empty()).then(|| table.without_empty_columns())
     }
 
@@ -356,10 +381,11 @@ impl<'r> Tables<'r> {
             }
         }
         let head = head.map(str::to_owned).into();
-        let caption = "The reported runs. Their directories are in `runs/`; a name ends with a hash of all that the \
+        let caption = "The reported runs. Their folders are in the folder runs; a name ends with a hash of all that the \
                        outcome depends on."
             .to_owned();
-        Table { name: "runs".into(), caption, head, rows }.without_empty_columns()
+        Table { name: "runs".into(), caption, head, rows, merges_equal_scores: false }
+            .without_empty_columns()
     }
 }
 
@@ -392,7 +418,7 @@ fn cost_entries(results: &ExperimentResults<'_>) -> [Entry; COSTS.len()] {
     [
         Entry::Count(outcome.trained),
         Entry::Real(percent, if percent < 1.0 && percent > 0.0 { 4 } else { 1 }),
-        real(mean(runs, |run| Some(run.outcome.peak_memory_bytes? as f64 / 1e6)), 0),
+        real(mean(runs, |run| Some(run.outcome.peak_memory_bytes? as f64 / MIB)), 0),
         real(mean(runs, |run| run.history.step_seconds), 3),
         real(mean(runs, |run| run.history.epoch_seconds), 1),
     ]
