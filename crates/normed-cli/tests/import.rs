@@ -82,6 +82,7 @@ fn a_table_becomes_rows_that_a_run_reads() {
         "encoding: windows-1252, guessed",
         "delimiter: semicolon",
         "names of columns: line 3\n",
+        "answer_type: CLOSED where the answer is yes or no, else OPEN (20 answers;",
         "left out: `Name` (",
         "splits: made by group, 10 % validate and 30 % test, seed 0\n",
         "train 12 6 6\n",
@@ -94,9 +95,9 @@ fn a_table_becomes_rows_that_a_run_reads() {
     let rows = rows(&here.join("data.jsonl"));
     let split = &rows[0]["split"];
     let want = json!({"id": "row 4", "image": "images/p0/chest.png", "group": "0", "Modalität": "CR",
-        "question": "Ist es\nnormal?", "answer": "Nein.", "split": split});
+        "question": "Ist es\nnormal?", "answer": "Nein.", "answer_type": "CLOSED", "split": split});
     assert_eq!((rows.len(), &rows[0]), (20, &want));
-    assert_eq!(rows[1]["answer"], "2,0 cm");
+    assert_eq!((&rows[1]["answer"], &rows[1]["answer_type"]), (&json!("2,0 cm"), &json!("OPEN")));
     assert_eq!(rows[0]["split"], rows[1]["split"]);
 
     tiny::base(&here.join("base"));
@@ -104,7 +105,7 @@ fn a_table_becomes_rows_that_a_run_reads() {
                   [tuning]\nmethod = \"layer_norm\"\n[train]\nbatch_size = 4\n";
     fs::write(here.join("recipe.toml"), recipe).unwrap();
     let (_, stderr) = succeeds(here, &["plan", "recipe.toml"]);
-    assert!(stderr.contains("20 answers have no `answer_type`: 10 that are yes or no"), "{stderr}");
+    assert!(!stderr.contains("answer_type"), "{stderr}");
 }
 
 /// The same table as XLSX, XLS and ODS, in the second sheet, with merged cells, numbers, truths and dates.

@@ -17,7 +17,8 @@ use crate::data::read_options::{Answers, ReadOptions};
 use crate::data::row::Row;
 use crate::data::rows::{check_examples, refuse_rows};
 use crate::data::split_assignment::{AssignedRows, SplitRows};
-use crate::data::{Example, JoinedNames, Task};
+use crate::data::{AnswerType, Example, JoinedNames, Task};
+use crate::digits::group_digits;
 use crate::{Error, Result};
 
 /// A table whose rows are read and checked, but not yet divided into splits.
@@ -104,6 +105,13 @@ impl Import {
             };
             return Err(refuse_rows(path.display(), checked.bad_rows, remedy));
         }
+        if checked.derived > 0 {
+            notes.push(format!(
+                "answer_type: CLOSED where the answer is yes or no, else OPEN ({} answers; --answer-type COLUMN states \
+                 other types)",
+                group_digits(checked.derived)
+            ));
+        }
         Ok(Self {
             has_splits: columns.split.is_some(),
             has_groups: columns.group.is_some(),
@@ -177,6 +185,8 @@ struct CheckedTable {
     examples: Vec<Example>,
     bad_rows: Vec<(String, String)>,
     warnings: Vec<String>,
+    /// The number of answers whose type the table does not state.
+    derived: usize,
     /// The number of rows, good and bad.
     all: usize,
 }
@@ -202,7 +212,26 @@ impl CheckedTable {
         bad_rows.sort_by_key(|(place, _)| order.get(place).copied());
         let kept: HashSet<&str> = examples.iter().map(|example| example.place.as_str()).collect();
         good.retain(|(place, _)| kept.contains(place.as_str()));
-        let objects = good.into_iter().map(|(_, object)| object).collect();
-        Self { objects, examples, bad_rows, warnings: survey.warnings(), all }
+        let mut objects: Vec<_> = good.into_iter().map(|(_, object)| object).collect();
+        let derived = write_answer_types(&mut objects, &examples);
+        Self { objects, examples, bad_rows, warnings: survey.warnings(), derived, all }
     }
+}
+
+/// Writes the derived type of each answer whose row states none, so that everyone who reads the rows takes it for the
+/// same. `examples` are those of `objects`, in the same order. Returns how many were written.
+fn write_answer_types(objects: &mut [Map<String, Value>], examples: &[Example]) -> usize {
+    let mut derived = 0;
+    for (object, example) in objects.iter_mut().zip(examples) {
+        let kind = match example.answer.as_ref().map(|answer| answer.answer_type) {
+            Some(AnswerType::Closed) => "CLOSED",
+            Some(AnswerType::Open) => "OPEN",
+            Some(AnswerType::Report) | None => continue,
+        };
+        if !object.contains_key("answer_type") {
+            object.insert("answer_type".to_owned(), kind.into());
+            derived += 1;
+        }
+    }
+    derived
 }
