@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use normed::Error;
 
-use crate::output::{print_bug, print_err};
+use crate::output::{print_bug, print_err_line};
 
 /// Where the most recent panic happened.
 static LAST: Mutex<Option<Panic>> = Mutex::new(None);
@@ -56,7 +56,7 @@ fn report(cause: &str) {
     if let Some(panic) = last
         && panic.backtrace.status() == BacktraceStatus::Captured
     {
-        print_err(panic.backtrace);
+        print_err_line(panic.backtrace);
     }
 }
 

@@ -28,6 +28,19 @@ pub fn percent(percent: f64) -> String {
     }
 }
 
+/// A score with its name: `exact match 16.7 %`, `cider 27.4`.
+pub fn score(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::ExactMatch => format!("exact match {:.1} %", 100.0 * value),
+        _ => format!("{} {:.1}", metric.name(), metric.scale() * value),
+    }
+}
+
+/// A number of things: `1 epoch`, `18 epochs`. The noun's plural ends with s.
+pub fn counted(n: usize, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 /// A probability: `0.831`, and a small one as `3.1e-5`.
 pub fn probability(p: f64) -> String {
     if p == 0.0 || p >= 0.001 { format!("{p:.3}") } else { format!("{p:.1e}") }

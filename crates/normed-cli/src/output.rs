@@ -62,7 +62,25 @@ pub fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0.into())
 }
 
-/// Prints a line to standard output.
+/// Prints prose or tables to standard output. On a terminal, lines that are wider are wrapped at words.
+pub fn print_text(text: impl Display) {
+    print_out(wrapped(text, terminal_width()));
+}
+
+/// `text` with every line of it that has more than `width` characters wrapped at words. A line's indentation is that of
+/// its continuations. `None` leaves it as it is, as programs read it.
+fn wrapped(text: impl Display, width: Option<usize>) -> String {
+    let text = text.to_string();
+    let Some(width) = width else { return text };
+    let wrap = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let options = textwrap::Options::new(width).subsequent_indent(indent).break_words(false);
+        textwrap::fill(line, options.word_splitter(textwrap::WordSplitter::NoHyphenation))
+    };
+    text.split('\n').map(wrap).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints a line to standard output as it is.
 ///
 /// If its reader has gone away (`normed inspect DIR | head`), nothing more is printed; the command
 /// still finishes its work, and its exit code stays true. If the line cannot be written for another
@@ -96,9 +114,9 @@ pub fn reserve_stdout() {
     IS_RESERVED.store(true, Ordering::Relaxed);
 }
 
-/// Prints a line about a result that is in `out`: to standard error, if that is the standard output itself.
-pub fn print_about(out: &Path, line: impl Display) {
-    if is_standard_output(out) { print_err(line) } else { print_out(line) }
+/// Prints prose about a result that is in `out`: to standard error, if that is the standard output itself.
+pub fn print_about(out: &Path, text: impl Display) {
+    if is_standard_output(out) { print_err(text) } else { print_text(text) }
 }
 
 /// Prints a remark that something is done, unless the command is quiet.
@@ -141,14 +159,15 @@ pub fn print_skipped(rows: &[String]) {
     if verbosity().json {
         print_event(json!({ "event": "skipped", "rows": rows }));
     } else {
-        print_warning(format_args!("{} rows are skipped:", rows.len()));
+        let rows_are = if rows.len() == 1 { "row is" } else { "rows are" };
+        print_warning(format_args!("{} {rows_are} skipped:", rows.len()));
         rows.iter().for_each(|row| print_err(format_args!("  {row}")));
     }
 }
 
 /// Prints an event, a JSON object.
 pub fn print_event(event: impl Display) {
-    if IS_RESERVED.load(Ordering::Relaxed) { print_err(event) } else { print_out(event) }
+    if IS_RESERVED.load(Ordering::Relaxed) { print_err_line(event) } else { print_out(event) }
 }
 
 /// Prints what was found or chosen to standard error, if the command is verbose.
@@ -158,7 +177,34 @@ pub fn print_detail(name: &str, value: impl Display) {
     }
 }
 
-/// Prints a line to standard error, without its colors where they are not wanted. If even that fails, the line is lost.
-pub fn print_err(line: impl Display) {
+/// Prints prose to standard error, without its colors where they are not wanted. On a terminal, lines that are wider are
+/// wrapped at words.
+pub fn print_err(text: impl Display) {
+    let width = terminal_size::terminal_size_of(stderr()).map(|(width, _)| width.0.into());
+    print_err_line(wrapped(text, width));
+}
+
+/// Prints a line to standard error as it is, but for its colors. If even that fails, the line is lost.
+pub fn print_err_line(line: impl Display) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_wrapped_at_words_on_a_terminal_alone() {
+        let text = "error: one two three four\n  hint: five six seven\n\na  b";
+        let want = "error: one two\nthree four\n  hint: five six\n  seven\n\na  b";
+        assert_eq!(wrapped(text, Some(16)), want);
+        assert_eq!(wrapped(text, None), text);
+        // A path is not broken, and colors take no room.
+        assert_eq!(
+            wrapped("in runs/a-very-long-name.jsonl", Some(8)),
+            "in\nruns/a-very-long-name.jsonl"
+        );
+        let colored = format!("{ERROR}error:{ERROR:#} one two");
+        assert_eq!(wrapped(&colored, Some(14)), colored);
+    }
 }

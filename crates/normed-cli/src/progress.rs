@@ -6,9 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use normed::metrics::Metric;
 use normed::train::{BatchSetting, Event, Outcome, Subject};
 
-use crate::format::{self, bytes, duration, grouped, percent, rough_duration, surviving};
+use crate::format::{self, bytes, counted, duration, grouped, percent, rough_duration, surviving};
 use crate::output::{
-    Verbosity, print_err, print_out, print_skipped, print_warning, shows_progress,
+    Verbosity, print_err, print_out, print_skipped, print_text, print_warning, shows_progress,
     stderr_is_terminal, terminal_width, verbosity,
 };
 
@@ -62,13 +62,13 @@ impl Progress {
                 self.bar.set_message(state.clone());
                 let due = *step == 1 || step == total || step % total.div_ceil(LINES).max(1) == 0;
                 if self.bar.is_hidden() && due {
-                    print_out(format_args!("epoch {epoch}, step {step} of {total}: {state}"));
+                    print_text(format_args!("epoch {epoch}, step {step} of {total}: {state}"));
                 }
             }
             Event::Progress { subject, done, total } => self.show_task(*subject, *done, *total),
             Event::Finished { outcome } => {
                 self.bar.finish_and_clear();
-                print_out(summary(outcome));
+                print_text(summary(outcome));
             }
             event => {
                 lines(event).iter().for_each(|line| self.line(line));
@@ -93,7 +93,7 @@ impl Progress {
         let line = format!("{}: {done} of {total}{left}", describe(subject));
         if self.bar.is_hidden() && task.told.elapsed() >= BETWEEN_LINES {
             task.told = now;
-            print_out(&line);
+            print_text(&line);
         }
         if done >= total {
             self.task = None;
@@ -109,7 +109,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
-        self.bar.suspend(|| print_out(text));
+        self.bar.suspend(|| print_text(text));
     }
 }
 
@@ -128,12 +128,26 @@ fn lines(event: &Event) -> Vec<String> {
     match event {
         Event::Started { output, resumed_at, train, validate, test, steps, epochs, .. } => {
             let resumed = resumed_at.map(|step| format!(", resumed after step {step}"));
-            vec![format!(
-                "{}: {epochs} epochs of {train} examples, {steps} steps{}; {validate} validation \
-                 examples, {test} test examples",
+            let mut lines = vec![format!(
+                "{}: {} of {}, {}{}; {}, {}",
                 output.display(),
+                counted(*epochs, "epoch"),
+                counted(*train, "example"),
+                counted(*steps, "step"),
                 resumed.unwrap_or_default(),
-            )]
+                counted(*validate, "validation example"),
+                counted(*test, "test example"),
+            )];
+            if let Event::Started { label_smoothing, .. } = event
+                && *label_smoothing > 0.0
+                && *steps > 0
+            {
+                lines.push(format!(
+                    "the loss of training steps counts in label smoothing ({label_smoothing}) and so is higher than \
+                     that of validation"
+                ));
+            }
+            lines
         }
         Event::Planned { memory, estimate } => {
             let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
@@ -149,23 +163,26 @@ fn lines(event: &Event) -> Vec<String> {
             let (trained, total) = (grouped(*trained), grouped(*total));
             let mut lines = vec![format!("training {trained} of {total} parameters ({part})")];
             if !inert.is_empty() {
-                let n = inert.len();
+                let (n, are, they) = match inert.len() {
+                    1 => ("1 tensor".to_owned(), "is", "it"),
+                    n => (counted(n, "tensor"), "are", "they"),
+                };
                 lines.push(format!(
-                    "{n} tensors are not trained: they cannot affect the loss (normed inspect lists \
-                     them)"
+                    "{n} {are} not trained: {they} cannot affect the loss (`normed inspect` lists such tensors)"
                 ));
             }
             lines
         }
         Event::NormsSelected { norms, kept, examples } => vec![format!(
-            "{kept} of {norms} norms are trained: those with the largest Fisher information on \
-             {examples} examples (fisher.csv)"
+            "{kept} of {norms} norms are trained: those with the largest Fisher information on {} \
+             (fisher.csv)",
+            counted(*examples, "example"),
         )],
         Event::Cached { images, computed, bytes, directory, seconds } => vec![format!(
             "outputs of the frozen image encoder: {images} images in the cache, {computed} of them \
-             computed now ({}): {} MB in {}",
+             computed now ({}): {} in {}",
             duration(*seconds),
-            bytes.div_ceil(1_000_000),
+            format::bytes(usize::try_from(*bytes).unwrap_or(usize::MAX)),
             directory.display(),
         )],
         Event::Truncated { reports, total, tokens } => vec![format!(
@@ -192,13 +209,13 @@ fn evaluation(event: &Event) -> String {
     else {
         return String::new();
     };
-    let score = |(metric, value): (&Metric, &f64)| match metric {
-        Metric::ExactMatch => format!(", exact match {:.1} %", 100.0 * value),
-        _ => format!(", {} {:.1}", metric.name(), metric.scale() * value),
-    };
-    let scores: String = scores.iter().map(score).collect();
+    let scores: String = scores
+        .iter()
+        .map(|(&metric, &value)| format!(", {}", format::score(metric, value)))
+        .collect();
     let when = match subject {
         Subject::TestBefore => String::new(),
+        Subject::TestAfter | Subject::TestBlind => format!(", weights of epoch {epoch}"),
         _ => format!(" after epoch {epoch}"),
     };
     let best = match (best, tied_with) {
@@ -286,12 +303,13 @@ fn summary(outcome: &Outcome) -> String {
     let part = percent(100.0 * outcome.trained as f64 / outcome.total.max(1) as f64);
     let (trained, total) = (grouped(outcome.trained), grouped(outcome.total));
     let mut text = format!(
-        "trained {trained} of {total} parameters ({part}) in {} steps, {}",
-        outcome.steps,
+        "trained {trained} of {total} parameters ({part}) in {}, {}",
+        counted(outcome.steps, "step"),
         duration(outcome.seconds)
     );
     if let Some(bytes) = outcome.peak_memory_bytes {
-        text.push_str(&format!(", peak memory {} MB", bytes.div_ceil(1_000_000)));
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        text.push_str(&format!(", peak memory {}", format::bytes(bytes)));
     }
     if outcome.stopped_early {
         text.push_str("; stopped early: no improvement");

@@ -4,11 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use normed::metrics::Metric;
+use normed::recipe::BestBy;
 use normed::study::{StudyEvent, Task, TaskKind, TaskOutcome};
 use normed::train::read_outcome;
 
-use crate::format::{duration, rough_duration};
-use crate::output::print_out;
+use crate::format::{self, duration, rough_duration};
+use crate::output::print_text;
 
 /// Shows the events of a study, which come from several threads.
 pub struct StudyProgress {
@@ -47,7 +48,7 @@ impl StudyProgress {
         match event {
             StudyEvent::StageStarted { name, total, remaining } => {
                 *self.stage() = Stage { tasks: *remaining, done: 0, began: Instant::now() };
-                print_out(format_args!("{name}: {remaining} of {total} to do"));
+                print_text(format_args!("{name}: {remaining} of {total} to do"));
             }
             StudyEvent::OtherBuilds { outcomes, versions, accepted } => {
                 let s = if *outcomes == 1 { "" } else { "s" };
@@ -55,17 +56,14 @@ impl StudyProgress {
                     true => "accepted",
                     false => "not used; keep them with --set accept_other_builds=true",
                 };
-                print_out(format_args!(
+                print_text(format_args!(
                     "{outcomes} stored result{s} of another build (normed {}): {what}",
                     versions.join(", normed "),
                 ));
             }
             StudyEvent::TaskStarted { .. } => {}
             StudyEvent::RateSelected { experiment, learning_rate } => {
-                print_out(format_args!(
-                    "{}: learning rate {learning_rate:.1e}",
-                    experiment.label()
-                ));
+                print_text(format_args!("{}: learning rate {learning_rate:e}", experiment.label()));
             }
             StudyEvent::TaskEnded { task, outcome } => {
                 let result = match outcome {
@@ -78,7 +76,7 @@ impl StudyProgress {
                     TaskOutcome::Done | TaskOutcome::Failed(_) => self.count(),
                     TaskOutcome::Stopped | TaskOutcome::RunningElsewhere => String::new(),
                 };
-                print_out(format_args!("  {}: {result}{left}", task.label));
+                print_text(format_args!("  {}: {result}{left}", task.label));
             }
         }
     }
@@ -106,11 +104,21 @@ fn done(task: &Task) -> String {
     let headline = Metric::primary(!recipe.data.task.is_vqa());
     let test = outcome.test.as_ref().and_then(|test| test.after.get(headline));
     let score = match (test, outcome.best_value) {
-        (Some(score), _) => format!("{} {:.1}, ", headline.name(), headline.scale() * score.value),
-        (None, Some(value)) => format!("{value:.3} on the validation split, "),
+        (Some(score), _) => format!("{}, ", format::score(headline, score.value)),
+        (None, Some(value)) => {
+            format!("{} on the validation split, ", best_by(recipe.train.metric, value))
+        }
         (None, None) => String::new(),
     };
     format!("{score}{}", duration(outcome.seconds))
+}
+
+/// The value by which the best epoch was chosen, with its name.
+fn best_by(metric: BestBy, value: f64) -> String {
+    match metric.metric() {
+        Some(metric) => format::score(metric, value),
+        None => format!("loss {value:.3}"),
+    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn a_drafted_recipe_plans_and_trains() {
             &["init", data, "--model", "base", "--out", "recipes/first.toml", "--force"],
         );
         assert!(stdout.contains("next: normed train recipes/first.toml"), "{stdout}");
-        assert!(stdout.contains("a run takes about "), "{stdout}");
+        assert!(stdout.contains("training and validation take about "), "{stdout}");
         assert_eq!(stderr.contains("have no `answer_type`"), data == "pairs.jsonl", "{stderr}");
         let text = fs::read_to_string(here.join("recipes/first.toml")).unwrap();
         for setting in settings {

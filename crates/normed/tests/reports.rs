@@ -86,7 +86,9 @@ fn a_run_on_studies_writes_scores_of_reports() {
     assert!(row.ends_with(" | 6 |") && card.contains("image-to-text"), "{card}");
     // The summary has the same row, and says that six reports are too few.
     let summary = fs::read_to_string(run.join("summary.md")).unwrap();
-    assert!(summary.contains(row) && summary.contains("on 6 test reports (3 images or groups)"));
+    assert!(
+        summary.contains(row) && summary.contains("on 6 test reports (3 groups, such as patients)")
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use normed::files::Inputs;
 use normed::models::{self, DeltaApplied};
 
 use crate::args::ApplyDeltaArgs;
-use crate::output::print_out;
+use crate::output::print_text;
 use crate::outputs::{OutputDirectory, add_model};
 
 /// Writes the model that a base and a weight delta make.
@@ -24,7 +24,7 @@ pub fn apply_delta(args: &ApplyDeltaArgs) -> Result<ExitCode> {
     } else {
         String::new()
     };
-    print_out(format_args!(
+    print_text(format_args!(
         "{}: {summed} tensors are base plus delta, {new} are new{rows}; {files} weight files",
         args.out.display()
     ));

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::AskArgs;
 use crate::format::probability;
-use crate::output::{print_out, print_warning, verbosity};
+use crate::output::{print_out, print_text, print_warning, verbosity};
 use crate::row_answers::{RowOptions, RowSettings};
 
 /// Asks a model a question about an image, or for a report, and prints the answer with its probability.
@@ -57,7 +57,7 @@ pub fn ask(args: &AskArgs) -> Result<ExitCode> {
     if args.format.json {
         print_out(json!(answer));
     } else {
-        print_out(&answer.prediction);
+        print_text(&answer.prediction);
         if let Some(p) = answer.probability.filter(|_| !verbosity().quiet) {
             print_out(format_args!("probability {}", probability(p)));
         }

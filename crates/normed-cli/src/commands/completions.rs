@@ -9,7 +9,7 @@ use normed::files::{Inputs, write_atomically};
 use normed::{Error, Result};
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
-use crate::output::print_out;
+use crate::output::{print_out, print_text};
 
 /// Prints the script that completes commands and options in a shell.
 pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {
@@ -33,7 +33,7 @@ pub fn man(args: &ManArgs) -> Result<ExitCode> {
     for (name, page) in pages {
         write_atomically(&directory.join(name), |out| out.write_all(&page))?;
     }
-    print_out(format_args!("manual pages are in {}", directory.display()));
+    print_text(format_args!("manual pages are in {}", directory.display()));
     Ok(ExitCode::SUCCESS)
 }
 

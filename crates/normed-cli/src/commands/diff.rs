@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::args::DiffArgs;
 use crate::format::{grouped, surviving, table};
-use crate::output::{print_about, print_out, print_warning};
+use crate::output::{print_about, print_text, print_warning};
 use crate::outputs::add_model;
 
 /// How many norms the table lists.
@@ -64,7 +64,7 @@ pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     };
     match &args.svg {
         Some(path) => print_about(path, text),
-        None => print_out(text),
+        None => print_text(text),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,8 +81,9 @@ fn changed_values(found: &ModelDiff, has_adapter: bool) -> String {
         0 => "no value differs".to_owned(),
         _ if has_adapter => {
             let merged = surviving(found.values, "the half precision of the first model");
-            format!("merged into the first model, {merged}")
+            format!("if the second were merged into the first model: {merged}")
         }
+        1 => "1 value differs".to_owned(),
         changed => format!("{} values differ", grouped(changed)),
     }
 }

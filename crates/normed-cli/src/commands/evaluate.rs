@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::answers::{Answers, OutputFiles, Purpose};
 use crate::args::EvaluateArgs;
 use crate::format;
-use crate::output::{print_about, print_out, reserve_for};
+use crate::output::{print_about, print_text, reserve_for};
 use crate::outputs::blind_path;
 
 /// Answers questions and prints the scores of the answers.
@@ -46,7 +46,7 @@ pub fn evaluate(args: &EvaluateArgs) -> Result<ExitCode> {
     };
     match &args.out {
         Some(out) => print_about(out, text),
-        None => print_out(text),
+        None => print_text(text),
     }
     Ok(ExitCode::SUCCESS)
 }

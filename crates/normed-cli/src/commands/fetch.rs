@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::FetchArgs;
 use crate::format::{bytes, columns, duration, grouped, quoted};
 use crate::interrupt;
-use crate::output::{print_err, print_out, print_warning, verbosity};
+use crate::output::{print_err, print_out, print_text, print_warning, verbosity};
 use crate::progress::bytes_bar;
 
 /// Fetches a model or a data set.
@@ -39,9 +39,9 @@ pub fn fetch(args: &FetchArgs) -> Result<ExitCode> {
     } else if verbosity().quiet {
         print_out(fetched.directory.display());
     } else {
-        print_out(summary(&fetched));
+        print_text(summary(&fetched));
         print_out(fetched.directory.display());
-        print_out(next(&fetched, &options));
+        print_text(next(&fetched, &options));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,7 +94,7 @@ impl Progress {
                         (false, true) => "checksum verified",
                         (false, false) => "no checksum to verify",
                     };
-                    print_out(format_args!("{path}: {}, {how}", size(*length)));
+                    print_text(format_args!("{path}: {}, {how}", size(*length)));
                 }
             }
             Event::Differs { place } => self.warn(&format!(

@@ -10,7 +10,7 @@ use normed::files::{Inputs, write_atomically};
 
 use super::split::show_joined;
 use crate::args::ImportArgs;
-use crate::format::{columns, grouped};
+use crate::format::{columns, counted, grouped};
 use crate::output::{print_about, print_err, print_warning};
 use crate::progress::counting_bar;
 
@@ -140,18 +140,18 @@ fn table(summary: &ImportSummary) -> String {
 
 fn content_line(summary: &ImportSummary) -> String {
     let ImportSummary { answers, closed, open, longest, is_report, .. } = summary;
-    let length = grouped(longest.chars().count());
+    let length = counted(longest.chars().count(), "character");
     let start: String = longest.chars().take(SHOWN).collect();
     let start = start.split_whitespace().collect::<Vec<_>>().join(" ");
     let dots = if longest.chars().count() > SHOWN { "..." } else { "" };
     match is_report {
-        true => format!("longest report: {length} characters (\"{start}{dots}\")"),
+        true => format!("longest report: {length} (\"{start}{dots}\")"),
         false => format!(
-            "{} different answers; {} closed and {} open questions\nlongest question: {length} characters \
+            "{}; {} and {}\nlongest question: {length} \
              (\"{start}{dots}\")",
-            grouped(*answers),
-            grouped(*closed),
-            grouped(*open),
+            counted(*answers, "different answer"),
+            counted(*closed, "closed question"),
+            counted(*open, "open question"),
         ),
     }
 }

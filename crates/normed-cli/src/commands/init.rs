@@ -7,7 +7,7 @@ use normed::files::{Inputs, write_atomically};
 use normed::train::{Draft, DraftRequest, draft};
 
 use crate::args::InitArgs;
-use crate::format::{bytes, duration, grouped, quoted};
+use crate::format::{bytes, grouped, quoted, rough_duration};
 use crate::output::{print_about, print_warning};
 
 /// Writes a first recipe for a data file.
@@ -38,9 +38,13 @@ pub fn init(args: &InitArgs) -> Result<ExitCode> {
         grouped(validate),
         grouped(test)
     ));
-    let time =
-        cost.run_seconds.map_or_else(String::new, |seconds| format!("{}, ", duration(seconds)));
-    say(&format!("a run takes about {time}{} of memory on this machine", bytes(cost.needs.peak)));
+    let time = cost
+        .run_seconds
+        .map_or_else(String::new, |seconds| format!("about {} and ", rough_duration(seconds)));
+    say(&format!(
+        "training and validation take {time}about {} of memory at the present speed of this machine",
+        bytes(cost.needs.peak)
+    ));
     say(&format!(
         "the recipe is in {}; next: normed train {}",
         args.out.display(),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::args::InspectArgs;
 use crate::format::{grouped, percent, table};
-use crate::output::{print_detail, print_out};
+use crate::output::{print_detail, print_out, print_text};
 
 /// Prints the parameters of a model by tower and role, and what a method would train.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
@@ -31,7 +31,7 @@ pub fn inspect(args: &InspectArgs) -> Result<ExitCode> {
     if args.json {
         print_out(as_json(&model, &table, tuning.as_ref(), tuned.as_ref(), &candidates));
     } else {
-        print_out(as_text(&model, &table, tuned.as_ref(), &candidates));
+        print_text(as_text(&model, &table, tuned.as_ref(), &candidates));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::MergeArgs;
 use crate::format::surviving;
-use crate::output::{print_out, print_warning, shows_progress};
+use crate::output::{print_out, print_text, print_warning, shows_progress};
 use crate::outputs::{OutputDirectory, add_model};
 use crate::progress::counting_bar;
 
@@ -45,7 +45,7 @@ pub fn merge(args: &MergeArgs) -> Result<ExitCode> {
             "output": output, "changed": changed, "tensors": tensors, "values": values,
         }));
     } else if shows_progress() {
-        print_out(format_args!(
+        print_text(format_args!(
             "{changed} of {tensors} tensors changed, {}; the model is in {}",
             surviving(values, &rounded_to),
             output.display()

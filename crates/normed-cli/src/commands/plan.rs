@@ -7,8 +7,10 @@ use normed::recipe::Recipe;
 use normed::train::{BatchSetting, CostEstimate, MemoryNeeds, Plan};
 
 use crate::args::PlanArgs;
-use crate::format::{bytes, columns, duration, grouped, percent, scaled, table};
-use crate::output::{print_out, print_warning};
+use crate::format::{
+    bytes, columns, counted, duration, grouped, percent, rough_duration, scaled, table,
+};
+use crate::output::{print_out, print_text, print_warning};
 
 /// Prints the memory and time of a run for every batch size and recomputation setting. If none of them fits
 /// the memory limit, that is an error.
@@ -21,11 +23,15 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     plan.warnings.iter().for_each(print_warning);
     match args.json {
         true => print_out(serde_json::json!(plan)),
-        false => print_out(as_text(&plan)),
+        false => print_text(as_text(&plan)),
     }
     plan.chosen_estimate(&recipe)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// What the times of a plan count.
+const TIMES: &str = "A run time counts training and validation, without tests. Times follow the present speed of this \
+    machine: other work on it makes them longer.";
 
 fn as_text(plan: &Plan) -> String {
     let part = 100.0 * plan.trained as f64 / plan.total.max(1) as f64;
@@ -37,7 +43,11 @@ fn as_text(plan: &Plan) -> String {
     );
     match (plan.steps, &plan.data_error) {
         (Some(steps), _) => {
-            text += &format!("\n{} steps of {} examples", grouped(steps), plan.examples_per_step);
+            text += &format!(
+                "\n{} of {}",
+                counted(steps, "step"),
+                counted(plan.examples_per_step, "example")
+            );
         }
         (None, Some(why)) => {
             text += &format!(
@@ -49,7 +59,7 @@ fn as_text(plan: &Plan) -> String {
     if let Some(chosen) = plan.chosen {
         text += &format!("\n\n{}", details(&plan.estimates[chosen]));
     }
-    format!("{text}\n\n{}", settings(plan))
+    format!("{text}\n\n{}\n\n{TIMES}", settings(plan))
 }
 
 /// The memory and work of the chosen setting.
@@ -98,7 +108,7 @@ fn settings(plan: &Plan) -> String {
             bytes(estimate.needs.peak),
             bytes(estimate.needs.activations),
             duration(estimate.step_seconds),
-            estimate.run_seconds.map_or_else(|| "-".to_owned(), duration),
+            estimate.run_seconds.map_or_else(|| "-".to_owned(), rough_duration),
         ]);
     }
     table(&head, &rows, 2, 3)

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::answers::{Answers, OutputFiles, Purpose};
 use crate::args::PredictArgs;
+use crate::format::counted;
 use crate::output::{print_done, print_event, reserve_for};
 use crate::stream;
 
@@ -38,7 +39,10 @@ pub fn predict(args: &PredictArgs) -> Result<ExitCode> {
     let n = predictions.len();
     match args.answers.format.json {
         true => print_event(json!({ "predictions": n, "out": out })),
-        false => print_done(&out, format_args!("{n} answers are in {}", out.display())),
+        false => {
+            let (answers, are) = (counted(n, "answer"), if n == 1 { "is" } else { "are" });
+            print_done(&out, format_args!("{answers} {are} in {}", out.display()));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,8 +10,8 @@ use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::QuantizeArgs;
-use crate::format::grouped;
-use crate::output::{print_out, shows_progress};
+use crate::format::bytes;
+use crate::output::{print_out, print_text, shows_progress};
 use crate::outputs::{OutputDirectory, add_model};
 use crate::progress::counting_bar;
 
@@ -39,12 +39,11 @@ pub fn quantize(args: &QuantizeArgs) -> Result<ExitCode> {
             "bytes_before": before, "bytes_after": after,
         }));
     } else if shows_progress() {
-        let megabytes = |bytes: usize| grouped(bytes.div_ceil(1_000_000));
-        print_out(format_args!(
-            "{matrices} matrices are {}: {} MB instead of {} MB; the model is in {}",
+        print_text(format_args!(
+            "{matrices} matrices are {}: {} instead of {}; the model is in {}",
             args.to,
-            megabytes(after),
-            megabytes(before),
+            bytes(after),
+            bytes(before),
             output.display()
         ));
     }

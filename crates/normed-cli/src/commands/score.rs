@@ -12,8 +12,11 @@ use normed::{Error, Result};
 use serde_json::json;
 
 use crate::args::{ExportTo, Protocols, ScoreArgs};
-use crate::format::{self, grouped, table};
-use crate::output::{print_done, print_out};
+use crate::format::{self, counted, grouped, table};
+use crate::output::{print_done, print_out, print_text};
+
+/// The heading of the majority answer. A file has no training split, from which a run takes it.
+const MAJORITY: &str = "majority answer of this file";
 
 /// Scores the answers or reports of a file.
 pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
@@ -38,14 +41,14 @@ pub fn score(args: &ScoreArgs) -> Result<ExitCode> {
         }));
         return Ok(ExitCode::SUCCESS);
     }
-    print_out(protocols_table(&scores));
+    print_text(protocols_table(&scores));
     if let Some(found) = &calibration {
-        let head = ["calibration", "score", "95 % interval", "majority answer", "n"];
-        print_out(format_args!("\n{}", table(&head, &format::calibration(found, 0), 1, 1)));
+        let head = ["calibration", "score", "95 % interval", MAJORITY, "n"];
+        print_text(format_args!("\n{}", table(&head, &format::calibration(found, 0), 1, 1)));
     }
     for group in &groups {
-        print_out(format_args!("\n{} {}: {}", group.by, group.value, grouped(group.n)));
-        print_out(protocols_table(&group.scores));
+        print_text(format_args!("\n{} {}: {}", group.by, group.value, grouped(group.n)));
+        print_text(protocols_table(&group.scores));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -74,7 +77,7 @@ fn reports(args: &ScoreArgs) -> Result<ExitCode> {
         let (value, interval) = (number(times * score.value), between(score.interval, times));
         rows.push(vec![metric.name().to_owned(), value, interval]);
     }
-    print_out(table(&["metric", "score", "95 % interval"], &rows, 1, 1));
+    print_text(table(&["metric", "score", "95 % interval"], &rows, 1, 1));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -92,21 +95,13 @@ fn radeval(captions: &[Caption], out: &Path) -> Result<ExitCode> {
         lines += &format!("{line}\n");
     }
     write_atomically(out, |file| file.write_all(lines.as_bytes()))?;
-    let n = grouped(captions.len());
-    print_done(out, format_args!("{n} reports for RadEval are in {}", out.display()));
+    let n = counted(captions.len(), "report");
+    print_done(out, format_args!("wrote {n} for RadEval to {}", out.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 fn protocols_table(scores: &[ProtocolScores]) -> String {
-    let head = [
-        "protocol",
-        "metric",
-        "score",
-        "95 % interval",
-        "majority answer",
-        "reference answers",
-        "n",
-    ];
+    let head = ["protocol", "metric", "score", "95 % interval", MAJORITY, "reference answers", "n"];
     let mut rows = Vec::new();
     for of in scores {
         rows.extend(of.scores.iter().map(|score| {

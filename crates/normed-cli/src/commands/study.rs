@@ -15,9 +15,9 @@ use normed::train::is_running;
 use normed::{Error, Result};
 
 use crate::args::StudyArgs;
-use crate::format::{bytes, duration, grouped, table};
+use crate::format::{bytes, counted, duration, grouped, table};
 use crate::interrupt;
-use crate::output::{print_err, print_out, verbosity};
+use crate::output::{print_err, print_text, verbosity};
 use crate::study_progress::StudyProgress;
 
 /// Runs the parts of a study that are not done, then writes its report.
@@ -25,7 +25,7 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
     let study = Study::open(&args.study, &args.settings)?;
     let shard = args.shard.unwrap_or(Shard::ALL);
     if args.dry_run {
-        print_out(plan(&study, &study::estimate(&study, shard)?));
+        print_text(plan(&study, &study::estimate(&study, shard)?));
         return Ok(ExitCode::SUCCESS);
     }
     let program = std::env::current_exe().map_err(|e| Error::failed("the program itself", e))?;
@@ -51,8 +51,8 @@ pub fn study(args: &StudyArgs) -> Result<ExitCode> {
         Some(results) => {
             let report = study::write_report(&results, threads)?;
             if !verbosity().quiet {
-                report.findings.iter().for_each(print_out);
-                print_out(format_args!("report: {}", report.path.display()));
+                report.findings.iter().for_each(print_text);
+                print_text(format_args!("report: {}", report.path.display()));
             }
         }
         None => print_err(format_args!(
@@ -173,11 +173,11 @@ fn plan(study: &Study, estimates: &[Estimate<'_>]) -> String {
         None => "the time is not known without the data".to_owned(),
     };
     format!(
-        "{}\n\n{} runs and {} tests on other data sets: {time} on all threads, tests not counted; {} at a \
+        "{}\n\n{} and {} on other data sets: {time} on all threads, tests not counted; {} at a \
          time; results go to {}",
         table(&head, &rows, 1, 1),
-        sum(|one| one.selection_runs + one.reported_runs),
-        sum(|one| one.evaluations),
+        counted(sum(|one| one.selection_runs + one.reported_runs), "run"),
+        counted(sum(|one| one.evaluations), "test"),
         study.jobs,
         study.output.display(),
     )

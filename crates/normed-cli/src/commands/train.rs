@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::TrainArgs;
 use crate::format::quoted;
 use crate::interrupt;
-use crate::output::{print_detail, print_err, print_out, verbosity};
+use crate::output::{print_detail, print_err, print_err_line, print_out, print_text, verbosity};
 use crate::progress::Progress;
 
 /// Trains a model as described in a recipe.
@@ -68,7 +68,8 @@ fn run_recipe(mut recipe: Recipe, args: &TrainArgs, command: &str) -> Result<Exi
     if completion != Completion::Stopped {
         return Ok(ExitCode::SUCCESS);
     }
-    print_err(format_args!("to continue: {}", resume_command(args, command)));
+    // To be copied as one line.
+    print_err_line(format_args!("to continue: {}", resume_command(args, command)));
     Ok(ExitCode::from(interrupt::STOPPED))
 }
 
@@ -92,11 +93,11 @@ fn suggest_rate(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match swept.suggestion {
-        Some(lr) => print_out(format_args!(
+        Some(lr) => print_text(format_args!(
             "suggested: train.lr = {lr:e}; the curve is in {}",
             path.display()
         )),
-        None => print_out(format_args!(
+        None => print_text(format_args!(
             "no suggestion: the loss did not fall at any rate up to {:e}; the curve is in {}",
             swept.steps.last().map_or(0.0, |step| step.lr),
             path.display()

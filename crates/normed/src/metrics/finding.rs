@@ -7,7 +7,7 @@ use super::comparison::{Difference, compare_metric};
 use super::{Interval, MajorityAnswer, Metric, Prediction, Scores};
 use crate::Result;
 
-/// With fewer examples, or with fewer images or groups, nothing is concluded.
+/// With fewer examples, or with fewer clusters, nothing is concluded.
 const MIN_EXAMPLES: usize = 30;
 const MIN_CLUSTERS: usize = 10;
 
@@ -35,6 +35,39 @@ pub struct Finding {
     pub closed: Option<PartFinding>,
 }
 
+/// What the examples of a test belong to: they are resampled by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterKind {
+    /// Their images: no row has a group.
+    Images,
+    /// Their groups, such as patients.
+    Groups,
+    /// Groups of some rows, images of the others.
+    ImagesAndGroups,
+}
+
+impl ClusterKind {
+    /// What `predictions` belong to. The cluster of a prediction without a group is its image.
+    pub fn of(predictions: &[Prediction]) -> Self {
+        let is_image = |p: &Prediction| p.cluster == p.image.as_deref().unwrap_or_default();
+        match predictions.iter().filter(|p| is_image(p)).count() {
+            0 => Self::Groups,
+            all if all == predictions.len() => Self::Images,
+            _ => Self::ImagesAndGroups,
+        }
+    }
+
+    /// `n` of them, in words: `5 groups, such as patients`.
+    pub fn count(self, n: usize) -> String {
+        let s = if n == 1 { "" } else { "s" };
+        match self {
+            Self::Images => format!("{n} image{s}"),
+            Self::Groups => format!("{n} group{s}, such as patients"),
+            Self::ImagesAndGroups => format!("{n} image{s} or group{s}"),
+        }
+    }
+}
+
 /// A score and what it is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartFinding {
@@ -44,6 +77,8 @@ pub struct PartFinding {
     pub n: usize,
     /// The number of their images or groups.
     pub clusters: usize,
+    /// Which of the two.
+    pub cluster_kind: ClusterKind,
     /// The score, as in [`super::Score::value`].
     pub value: f64,
     /// Its 95 % interval.
@@ -120,6 +155,7 @@ impl PartFinding {
             metric,
             n: score.n / count_seeds(test.predictions),
             clusters: score.clusters,
+            cluster_kind: ClusterKind::of(test.predictions),
             value: score.value,
             interval: score.interval,
             majority,
@@ -177,6 +213,7 @@ mod tests {
         let finding = Finding::new(&scores, &test).unwrap().unwrap();
         let PartFinding { value, n, clusters, majority, .. } = finding.overall.clone();
         assert_eq!((value, n, clusters), (0.75, 200, 100));
+        assert_eq!(finding.overall.cluster_kind, ClusterKind::Groups);
         assert!(matches!(majority, Some((of, Relation::Higher)) if of.value == 0.0));
         // The two sets differ in ten questions, all to one side: significant, although the intervals overlap.
         let of = finding.overall.image_shuffled.unwrap();
@@ -212,6 +249,19 @@ mod tests {
         let test = PredictionSets { predictions: &pool, image_shuffled: None, before: None };
         let finding = Finding::new(&score(&pool, None), &test).unwrap().unwrap();
         assert_eq!((finding.seeds, finding.overall.n, finding.overall.clusters), (2, 200, 100));
+    }
+
+    #[test]
+    fn images_are_named_where_no_row_has_a_group() {
+        let rows = yes_no_predictions(|_| true);
+        let image = |p: &Prediction| Prediction { image: Some(p.cluster.clone()), ..p.clone() };
+        let images: Vec<_> = rows.iter().map(image).collect();
+        let mixed = [&rows[..1], &images[1..]].concat();
+        let kinds = [&rows, &images, &mixed].map(|rows| ClusterKind::of(rows));
+        assert_eq!(kinds, [ClusterKind::Groups, ClusterKind::Images, ClusterKind::ImagesAndGroups]);
+        let counts = kinds.map(|kind| [kind.count(1), kind.count(5)].join("; "));
+        let groups = "1 group, such as patients; 5 groups, such as patients";
+        assert_eq!(counts, [groups, "1 image; 5 images", "1 image or group; 5 images or groups"]);
     }
 
     #[test]

@@ -47,12 +47,13 @@ enum Conclusion {
 ///
 /// ```
 /// use normed::data::Split;
-/// use normed::metrics::{Finding, Interval, MajorityAnswer, Metric, PartFinding, Reference, Relation, describe_finding};
+/// use normed::metrics::{ClusterKind, Finding, Interval, MajorityAnswer, Metric, PartFinding, Reference, Relation, describe_finding};
 ///
 /// let finding = PartFinding {
 ///     metric: Metric::ExactMatch,
 ///     n: 451,
 ///     clusters: 203,
+///     cluster_kind: ClusterKind::Images,
 ///     value: 0.38,
 ///     interval: Some(Interval { lo: 0.331, hi: 0.427 }),
 ///     majority: Some((MajorityAnswer { answer: "no".into(), value: 0.375 }, Relation::Same)),
@@ -133,8 +134,8 @@ pub fn describe_use_of_images(finding: &Finding) -> Option<&'static str> {
 fn describe_small_test(part: &PartFinding, subject: &str, split: Option<Split>) -> String {
     let split = adjective(split);
     let (examples, clusters) = PartFinding::smallest_test();
-    let (n, images) = (part.n, part.clusters);
-    let images = format!("{images} image{} or group{}", plural(images), plural(images));
+    let n = part.n;
+    let [images, enough] = [part.clusters, clusters].map(|n| part.cluster_kind.count(n));
     let (lead, kind) = match part.metric {
         Metric::Report(_) => (
             format!(
@@ -154,8 +155,7 @@ fn describe_small_test(part: &PartFinding, subject: &str, split: Option<Split>) 
         ),
     };
     format!(
-        "{lead}. That is too little for a conclusion: test on at least {examples} {kind} and {clusters} images or \
-         groups."
+        "{lead}. That is too little for a conclusion: test on at least {examples} {kind} and {enough}."
     )
 }
 
@@ -318,6 +318,7 @@ mod tests {
             metric,
             n,
             clusters: n.div_ceil(2),
+            cluster_kind: ClusterKind::Images,
             value: value / 100.0,
             interval: Some(Interval { lo: (value - 4.0) / 100.0, hi: (value + 4.0) / 100.0 }),
             majority: majority
@@ -436,8 +437,8 @@ mod tests {
         let numbers = (62.5, Some((10.0, Higher)), None, None);
         assert_eq!(
             sentences(Metric::ExactMatch, 8, numbers),
-            "It answers 5 of 8 test questions correctly (4 images or groups). That is too little for a conclusion: \
-             test on at least 30 questions and 10 images or groups."
+            "It answers 5 of 8 test questions correctly (4 images). That is too little for a conclusion: \
+             test on at least 30 questions and 10 images."
         );
         let mut one_image = part(Metric::ExactMatch, 40, numbers);
         one_image.clusters = 1;
@@ -447,8 +448,8 @@ mod tests {
             Some(Split::Test),
         );
         assert!(text.starts_with("The tuned model answers 25 of 40 test questions"), "{text}");
-        assert!(text.contains("(1 image or group). That is too little"), "{text}");
-        assert!(sentences(CIDER, 1, numbers).contains("on 1 test report (1 image or group)."));
+        assert!(text.contains("(1 image). That is too little"), "{text}");
+        assert!(sentences(CIDER, 1, numbers).contains("on 1 test report (1 image)."));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use captions::{
     Caption, CaptionMetric, CaptionScore, CaptionScores, MeteorData, read_captions, score_captions,
 };
 pub use comparison::{Comparison, Difference, compare, compare_metric};
-pub use finding::{Finding, PartFinding, PredictionSets, Reference, Relation};
+pub use finding::{ClusterKind, Finding, PartFinding, PredictionSets, Reference, Relation};
 pub use finding_text::{TestGap, describe_finding, describe_gap, describe_use_of_images};
 pub use majority::{BaselineSource, MajorityAnswer, MajorityBaseline};
 pub use metric::Metric;

@@ -41,6 +41,17 @@ impl FromStr for ByteSize {
     }
 }
 
+impl ByteSize {
+    /// The size as it is written, and in MiB if it is in another unit: `10MB (9.5 MiB)`. Needs are told in MiB.
+    pub fn with_mebibytes(self) -> String {
+        let text = self.to_string();
+        match text.ends_with("MiB") {
+            true => text,
+            false => format!("{text} ({:.1} MiB)", self.0 as f64 / f64::from(1 << 20)),
+        }
+    }
+}
+
 impl fmt::Display for ByteSize {
     /// Writes the size in the largest unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,6 +85,9 @@ mod tests {
             assert_eq!((size.0, size.to_string()), (bytes, shown.to_owned()), "{text}");
             assert_eq!(shown.parse(), Ok(size));
         }
+        let with = ["10MB", "512MiB", "6GiB"]
+            .map(|size| size.parse::<ByteSize>().unwrap().with_mebibytes());
+        assert_eq!(with, ["10MB (9.5 MiB)", "512MiB", "6GiB (6144.0 MiB)"]);
         for text in ["", "6", "GiB", "-1GiB", "0GiB", "1e400GB", "nanGB", "infGB", "6 G", "6GiBs"] {
             let error = text.parse::<ByteSize>().expect_err(text);
             assert!(error.contains("write it as 6GiB"), "{error}");

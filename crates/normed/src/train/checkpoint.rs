@@ -51,6 +51,13 @@ pub(super) struct Progress {
     pub tensorboard_length: u64,
 }
 
+impl Progress {
+    /// The epoch whose parameters a finished run keeps: that of the best evaluation, else the last.
+    pub fn kept_epoch(&self) -> usize {
+        self.best.map_or(self.epoch, |best| best.epoch)
+    }
+}
+
 /// The best evaluation so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Best {

@@ -10,6 +10,11 @@ const STEPS: usize = 10;
 /// How often in a row the validation loss must rise.
 const RISES: usize = 3;
 
+/// How far the validation loss must rise: to this multiple of the loss before it rose, and by so many nats more. Less
+/// can be chance.
+const MIN_RISE: f64 = 1.1;
+const MIN_NATS: f64 = 0.02;
+
 /// The losses of a run, as far as their course matters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Divergence {
@@ -59,14 +64,16 @@ impl Divergence {
             self.rising.clear();
         }
         self.rising.push((epoch, loss));
-        if self.rising.len() <= RISES || self.warned_of_validation {
+        let (since, lowest) = self.rising[0];
+        let is_far = loss > MIN_RISE * lowest + MIN_NATS;
+        if self.rising.len() <= RISES || !is_far || self.warned_of_validation {
             return None;
         }
         self.warned_of_validation = true;
-        let (since, lowest) = self.rising[0];
         Some(format!(
-            "The validation loss has risen since epoch {since}, from {lowest:.3} to {loss:.3}: the model learns the \
-             training examples by heart. Lower train.lr, train fewer epochs, or stop early with train.patience."
+            "The validation loss has risen since epoch {since}, from {lowest:.3} to {loss:.3}: since then the model \
+             improves on the training examples alone (overfitting). Lower train.lr, train fewer epochs, or stop early \
+             with train.patience."
         ))
     }
 }
@@ -116,5 +123,11 @@ mod tests {
         assert_eq!(*epoch, 8);
         assert!(text.contains("since epoch 5, from 0.650 to 0.800"), "{text}");
         assert!(text.contains("Lower train.lr"), "{text}");
+        // Small rises are none, however many there are.
+        let mut divergence = Divergence::default();
+        for (i, loss) in [0.439, 0.442, 0.446, 0.449, 0.451, 0.46, 0.48].into_iter().enumerate() {
+            assert_eq!(divergence.observe_validation(i + 1, loss), None);
+        }
+        assert!(divergence.observe_validation(8, 0.51).is_some());
     }
 }

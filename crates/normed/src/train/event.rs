@@ -40,6 +40,8 @@ pub enum Event {
         steps: usize,
         /// Passes over the training examples.
         epochs: usize,
+        /// Label smoothing, which the losses of training steps count in and those of evaluations do not.
+        label_smoothing: f32,
         /// The date that the chat template gets for today's, on every day the same; absent if it asks for none.
         #[serde(skip_serializing_if = "Option::is_none")]
         prompt_date: Option<String>,
@@ -149,7 +151,7 @@ pub enum Event {
         subject: Subject,
         /// Optimizer steps made before the evaluation.
         step: usize,
-        /// Epochs completed before the evaluation.
+        /// Epochs after which the evaluated weights were taken: on the test split those of the best checkpoint.
         epoch: usize,
         /// Mean negative log-likelihood of the target tokens in nats, without label smoothing.
         loss: f64,

@@ -75,7 +75,7 @@ impl Run<'_> {
             total: self.loaded.params.element_count(),
             steps: progress.step,
             stopped_early: progress.stopped_early,
-            best_epoch: progress.best.map_or(progress.epoch, |best| best.epoch),
+            best_epoch: progress.kept_epoch(),
             kept_because: kept_because(
                 progress,
                 self.recipe.train.metric,
@@ -104,9 +104,10 @@ impl Run<'_> {
         let (limit, peak) = (self.recipe.planned_for?, outcome.peak_memory_bytes?);
         (peak > limit.0).then(|| {
             format!(
-                "the run took up to {:.0} MiB, more than memory = \"{limit}\". Set a higher limit, or report it \
+                "the run took up to {:.0} MiB, more than memory = {}. Set a higher limit, or report it \
                  if the plan promised less",
-                (peak as f64 / f64::from(1 << 20)).ceil()
+                (peak as f64 / f64::from(1 << 20)).ceil(),
+                limit.with_mebibytes(),
             )
         })
     }
@@ -220,10 +221,14 @@ impl Run<'_> {
         let predictions = self.predict(subject, test, &indices)?;
         write_predictions(&self.directory.join(file), &predictions)?;
         let progress = &self.state.progress;
+        let epoch = match subject {
+            Subject::TestBefore => 0,
+            _ => progress.kept_epoch(),
+        };
         self.log.emit(Event::Evaluated {
             subject,
             step: progress.step,
-            epoch: progress.epoch,
+            epoch,
             loss: mean_nll(predictions.iter().map(Likelihood::from)),
             scores: scores_to_report(&predictions),
             generated: predictions.len(),

@@ -187,8 +187,9 @@ impl Plan {
         };
         let MemoryNeeds { peak, weights, optimizer, data, .. } = least.needs;
         let cause = format!(
-            "{memory} is not enough; the smallest possible peak is {:.0} MiB (with \
+            "{} is not enough; the smallest possible peak is {:.0} MiB (with \
              train.batch_size = {} and train.recompute = \"{}\")",
+            memory.with_mebibytes(),
             (peak as f64 / f64::from(1 << 20)).ceil(),
             least.setting.batch_size,
             least.setting.recompute.name(),

@@ -195,6 +195,7 @@ impl<'a> Run<'a> {
             test: self.splits.test.len(),
             steps: self.steps,
             epochs: self.epochs,
+            label_smoothing: self.recipe.train.label_smoothing,
             prompt_date: self.collator.text_rule.prompt_date().map(str::to_owned),
         })?;
         if !report.skipped_rows.is_empty() {

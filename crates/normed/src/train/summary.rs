@@ -15,7 +15,7 @@ const FILES: [(&str, &str); 12] = [
     ("summary.md", "this page"),
     (
         "recipe.toml",
-        "the recipe with every default filled in; `normed train` repeats the run from it",
+        "the recipe with every default filled in; `normed train recipe.toml --output NEW_FOLDER` repeats the run",
     ),
     ("metrics.json", "all scores with intervals, and what the run was made with"),
     ("adapter", "the trained weights, in PEFT's format"),
@@ -85,8 +85,8 @@ fn training(recipe: &Recipe, outcome: &Outcome) -> Vec<String> {
         items.push(format!("Kept: the weights after epoch {}, {because}", outcome.best_epoch));
     }
     let early = if outcome.stopped_early { ", stopped early" } else { "" };
-    let memory = outcome.peak_memory_bytes.map(|bytes| bytes.div_ceil(1_000_000));
-    let memory = memory.map_or(String::new(), |megabytes| format!(", {megabytes} MB at most"));
+    let memory = outcome.peak_memory_bytes.map(|bytes| bytes.div_ceil(1 << 20));
+    let memory = memory.map_or(String::new(), |mebibytes| format!(", {mebibytes} MiB at most"));
     items.push(format!(
         "Cost: {} steps{early}, {:.0} s{memory}",
         group_digits(*steps),
