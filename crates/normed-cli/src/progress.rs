@@ -126,7 +126,17 @@ fn time_left(elapsed: f64, done: usize, total: usize) -> String {
 /// The lines that report an event, if any.
 fn lines(event: &Event) -> Vec<String> {
     match event {
-        Event::Started { output, resumed_at, train, validate, test, steps, epochs, .. } => {
+        Event::Started {
+            output,
+            resumed_at,
+            train,
+            validate,
+            test,
+            steps,
+            epochs,
+            label_smoothing,
+            ..
+        } => {
             let resumed = resumed_at.map(|step| format!(", resumed after step {step}"));
             let mut lines = vec![format!(
                 "{}: {} of {}, {}{}; {}, {}",
@@ -138,13 +148,9 @@ fn lines(event: &Event) -> Vec<String> {
                 counted(*validate, "validation example"),
                 counted(*test, "test example"),
             )];
-            if let Event::Started { label_smoothing, .. } = event
-                && *label_smoothing > 0.0
-                && *steps > 0
-            {
+            if *label_smoothing > 0.0 && *steps > 0 {
                 lines.push(format!(
-                    "the loss of training steps counts in label smoothing ({label_smoothing}) and so is higher than \
-                     that of validation"
+                    "training losses include label smoothing ({label_smoothing}), which makes them higher than validation losses"
                 ));
             }
             lines

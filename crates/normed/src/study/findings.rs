@@ -123,7 +123,7 @@ fn rank(scores: &GroupScores<'_>) -> String {
     };
     let others = Others {
         equal: select(&is_equal),
-        tied: select(&|one| !one.is_significant() && !is_equal(one)),
+        tied: select(&|one: &PairedComparison| !one.is_significant() && !is_equal(one)),
         lower: select(&PairedComparison::is_significant),
     };
     describe_ranking(metric, &show(first.best), &others)

@@ -40,7 +40,7 @@ pub enum Event {
         steps: usize,
         /// Passes over the training examples.
         epochs: usize,
-        /// Label smoothing, which the losses of training steps count in and those of evaluations do not.
+        /// Label smoothing, which the losses of training steps include and those of evaluations do not.
         label_smoothing: f32,
         /// The date that the chat template gets for today's, on every day the same; absent if it asks for none.
         #[serde(skip_serializing_if = "Option::is_none")]
