@@ -35,7 +35,7 @@ pub struct TrainArgs {
     /// Run directory for results (overrides the recipe's)
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Memory limit, e.g. 6GiB or 900MB (overrides the recipe's)
+    /// Memory limit, e.g. 6GiB or 900MiB (overrides the recipe's)
     ///
     /// The fastest batch size and recomputation that fit the limit are chosen. The number of examples per
     /// optimizer step stays the same.
@@ -67,7 +67,7 @@ pub struct PlanArgs {
     /// Override a recipe key, e.g. train.batch_size=8 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
-    /// Memory limit, e.g. 6GiB or 900MB (overrides the recipe's)
+    /// Memory limit, e.g. 6GiB or 900MiB (overrides the recipe's)
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     pub memory: Option<ByteSize>,
     /// Print the plan as JSON

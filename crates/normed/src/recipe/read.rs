@@ -151,5 +151,5 @@ fn base(s: &Section<'_>, model: PathBuf) -> Base {
 
 fn byte_size() -> Parser<ByteSize> {
     let parse = |node: &Node| text(node)?.parse().map_err(ValueError::new);
-    Parser::new("a size, as in \"6GiB\" or \"900MB\"", parse)
+    Parser::new("a size, as in \"6GiB\" or \"900MiB\"", parse)
 }

@@ -28,7 +28,7 @@ impl FromStr for ByteSize {
     /// Parses `6GiB`, `1.5 GB` or `900MB`.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let wrong = || format!("`{text}` is not a size: write it as 6GiB, 1.5GB or 900MB");
+        let wrong = || format!("`{text}` is not a size: write it as 6GiB, 1.5GiB or 900MiB");
         let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit = &text[number.len()..];
         let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
