@@ -126,35 +126,7 @@ fn time_left(elapsed: f64, done: usize, total: usize) -> String {
 /// The lines that report an event, if any.
 fn lines(event: &Event) -> Vec<String> {
     match event {
-        Event::Started {
-            output,
-            resumed_at,
-            train,
-            validate,
-            test,
-            steps,
-            epochs,
-            label_smoothing,
-            ..
-        } => {
-            let resumed = resumed_at.map(|step| format!(", resumed after step {step}"));
-            let mut lines = vec![format!(
-                "{}: {} of {}, {}{}; {}, {}",
-                output.display(),
-                counted(*epochs, "epoch"),
-                counted(*train, "example"),
-                counted(*steps, "step"),
-                resumed.unwrap_or_default(),
-                counted(*validate, "validation example"),
-                counted(*test, "test example"),
-            )];
-            if *label_smoothing > 0.0 && *steps > 0 {
-                lines.push(format!(
-                    "training losses include label smoothing ({label_smoothing}), which makes them higher than validation losses"
-                ));
-            }
-            lines
-        }
+        Event::Started { .. } => started(event),
         Event::Planned { memory, estimate } => {
             let BatchSetting { batch_size, grad_accum_steps, recompute } = estimate.setting;
             vec![format!(
@@ -165,19 +137,7 @@ fn lines(event: &Event) -> Vec<String> {
             )]
         }
         Event::ParametersSelected { trained, total, inert } => {
-            let part = percent(100.0 * *trained as f64 / (*total).max(1) as f64);
-            let (trained, total) = (grouped(*trained), grouped(*total));
-            let mut lines = vec![format!("training {trained} of {total} parameters ({part})")];
-            if !inert.is_empty() {
-                let (n, are, they) = match inert.len() {
-                    1 => ("1 tensor".to_owned(), "is", "it"),
-                    n => (counted(n, "tensor"), "are", "they"),
-                };
-                lines.push(format!(
-                    "{n} {are} not trained: {they} cannot affect the loss (`normed inspect` lists such tensors)"
-                ));
-            }
-            lines
+            selected(*trained, *total, inert.len())
         }
         Event::NormsSelected { norms, kept, examples } => vec![format!(
             "{kept} of {norms} norms are trained: those with the largest Fisher information on {} \
@@ -207,6 +167,57 @@ fn lines(event: &Event) -> Vec<String> {
         Event::Evaluated { .. } => vec![evaluation(event)],
         _ => Vec::new(),
     }
+}
+
+/// The size of a run that starts, and how its losses are meant.
+fn started(event: &Event) -> Vec<String> {
+    let Event::Started {
+        output,
+        resumed_at,
+        train,
+        validate,
+        test,
+        steps,
+        epochs,
+        label_smoothing,
+        ..
+    } = event
+    else {
+        return Vec::new();
+    };
+    let resumed = resumed_at.map(|step| format!(", resumed after step {step}"));
+    let mut lines = vec![format!(
+        "{}: {} of {}, {}{}; {}, {}",
+        output.display(),
+        counted(*epochs, "epoch"),
+        counted(*train, "example"),
+        counted(*steps, "step"),
+        resumed.unwrap_or_default(),
+        counted(*validate, "validation example"),
+        counted(*test, "test example"),
+    )];
+    if *label_smoothing > 0.0 && *steps > 0 {
+        lines.push(format!(
+            "training losses include label smoothing ({label_smoothing}), which makes them higher than validation \
+             losses"
+        ));
+    }
+    lines
+}
+
+/// How many parameters are trained, and how many tensors are not although they were selected.
+fn selected(trained: usize, total: usize, inert: usize) -> Vec<String> {
+    let part = percent(100.0 * trained as f64 / total.max(1) as f64);
+    let (trained, total) = (grouped(trained), grouped(total));
+    let mut lines = vec![format!("training {trained} of {total} parameters ({part})")];
+    let (are, they) = if inert == 1 { ("is", "it") } else { ("are", "they") };
+    if inert > 0 {
+        let tensors = counted(inert, "tensor");
+        lines.push(format!(
+            "{tensors} {are} not trained: {they} cannot affect the loss (`normed inspect` lists such tensors)"
+        ));
+    }
+    lines
 }
 
 /// The result of an evaluation, in a line.

@@ -301,7 +301,7 @@ impl Axis {
         let (lo, hi) = if ends.0 > ends.1 { (1.0, 2.0) } else { ends };
         let ticks: Vec<f64> = match self.scale {
             Scale::Linear => linear_ticks(lo, hi, 0.0),
-            Scale::Integer => linear_ticks(lo, hi, 1.0),
+            Scale::Integer => linear_ticks(lo, hi.max(lo + 1.0), 1.0),
             Scale::Log => log_ticks(lo, hi).into_iter().map(|tick| self.position(tick)).collect(),
         };
         let (first, last) =

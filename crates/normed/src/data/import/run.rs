@@ -105,13 +105,7 @@ impl Import {
             };
             return Err(refuse_rows(path.display(), checked.bad_rows, remedy));
         }
-        if checked.derived > 0 {
-            notes.push(format!(
-                "answer_type: CLOSED where the answer is yes or no, else OPEN ({} answers; --answer-type COLUMN states \
-                 other types)",
-                group_digits(checked.derived)
-            ));
-        }
+        notes.extend(answer_type_note(checked.derived));
         Ok(Self {
             has_splits: columns.split.is_some(),
             has_groups: columns.group.is_some(),
@@ -216,6 +210,17 @@ impl CheckedTable {
         let derived = write_answer_types(&mut objects, &examples);
         Self { objects, examples, bad_rows, warnings: survey.warnings(), derived, all }
     }
+}
+
+/// What the types are of `derived` answers whose rows state none.
+fn answer_type_note(derived: usize) -> Option<String> {
+    (derived > 0).then(|| {
+        format!(
+            "answer_type: CLOSED where the answer is yes or no, else OPEN ({} answers; --answer-type COLUMN states \
+             other types)",
+            group_digits(derived)
+        )
+    })
 }
 
 /// Writes the derived type of each answer whose row states none, so that everyone who reads the rows takes it for the
