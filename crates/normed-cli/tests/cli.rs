@@ -486,10 +486,11 @@ fn find_lr_plots_the_rate_and_makes_no_run() {
     tiny::make(dir.path(), "method = \"layer_norm\"", "");
     let args = ["train", "recipe.toml", "--output", "runs/a", "--find-lr"];
     let text = stdout(dir.path(), &args);
-    assert!(text.contains("train.lr = "), "{text}");
+    assert!(text.contains("train.lr = ") && text.contains("excluded: "), "{text}");
+    assert!(text.contains("the method's default: 3e-3"), "{text}");
     let again = stdout(dir.path(), &[&args[..], &["--json", "--force"]].concat());
     let report: Value = serde_json::from_str(again.lines().last().unwrap()).unwrap();
-    assert!(report["suggestion"].as_f64().unwrap() > 1e-5);
+    assert!(report["suggestion"].as_f64().unwrap() > 1e-5 && report["withheld"].is_null());
     assert_eq!(report["curve"], "runs/a.find_lr.svg");
     assert!(dir.path().join("runs/a.find_lr.svg").exists() && !dir.path().join("runs/a").exists());
 }

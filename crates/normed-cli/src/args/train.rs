@@ -49,8 +49,9 @@ pub struct TrainArgs {
     pub no_test: bool,
     /// Suggest a learning rate, then stop without training
     ///
-    /// The rate rises over 60 steps while the loss is watched. The curve is saved next to the run
-    /// directory, as DIR.find_lr.svg.
+    /// The rate rises from step to step, up to the first rise of the loss, with three seeds. Prints the rates
+    /// that it excludes too, and suggests none if the seeds differ more than the loss falls. The curve is
+    /// saved next to the run directory, as DIR.find_lr.svg.
     #[arg(long, conflicts_with_all = ["resume", "no_test"])]
     pub find_lr: bool,
     /// With --find-lr: overwrite the curve of an earlier one

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use normed::files::{Inputs, write_atomically};
 use normed::recipe::{Base, Recipe};
-use normed::train::{Completion, RunOptions, find_lr, holds_run, run};
+use normed::train::{Completion, LrSweep, RunOptions, Withheld, find_lr, holds_run, run};
 use normed::{Error, Result};
 use serde_json::json;
 
@@ -88,22 +88,40 @@ fn suggest_rate(recipe: &Recipe, args: &TrainArgs) -> Result<ExitCode> {
     let svg = swept.to_svg()?;
     write_atomically(&path, |out| out.write_all(svg.as_bytes()))?;
     if args.format.json {
-        let report = json!({ "curve": path, "steps": swept.steps, "suggestion": swept.suggestion });
+        let report = json!({
+            "curve": path,
+            "steps": swept.steps,
+            "suggestion": swept.suggestion.ok(),
+            "withheld": swept.suggestion.err(),
+            "too_high": swept.too_high,
+            "default": swept.default_lr,
+        });
         print_out(report);
         return Ok(ExitCode::SUCCESS);
     }
-    match swept.suggestion {
-        Some(lr) => print_text(format_args!(
-            "suggested: train.lr = {lr:e}; the curve is in {}",
-            path.display()
-        )),
-        None => print_text(format_args!(
-            "no suggestion: the loss did not fall at any rate up to {:e}; the curve is in {}",
-            swept.steps.last().map_or(0.0, |step| step.lr),
-            path.display()
-        )),
-    }
+    print_text(describe_sweep(&swept));
+    print_text(format_args!("the curve is in {}", path.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a sweep suggests, which rates it excludes, and the default.
+fn describe_sweep(swept: &LrSweep) -> String {
+    let default = swept.default_lr;
+    let suggestion = match swept.suggestion {
+        Ok(lr) => format!("suggested: train.lr = {lr:e}"),
+        Err(Withheld::Noise) => {
+            "no suggestion: the loss fell no more than it differs between the seeds".to_owned()
+        }
+    };
+    let (excluded, warning) = match swept.too_high {
+        Some(lr) if default >= lr => (
+            format!("excluded: {lr:e} and more, where the loss rises"),
+            " (too high for this data)",
+        ),
+        Some(lr) => (format!("excluded: {lr:e} and more, where the loss rises"), ""),
+        None => ("excluded: none, the loss did not rise at any rate".to_owned(), ""),
+    };
+    format!("{suggestion}\n{excluded}\nthe method's default: {default:e}{warning}")
 }
 
 /// Where the curve of a learning-rate sweep goes: next to the run directory, in a folder that is made.

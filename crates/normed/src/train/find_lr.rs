@@ -1,14 +1,11 @@
 //! The learning-rate finder (Smith 2015, arXiv 1506.01186, section 3.3).
 //!
-//! The learning rate rises exponentially, with one step at each rate, on training batches in the order
-//! of a run's first epochs. Rates are compared by the difference between the loss of a step's batch and
-//! the untouched base model's loss on the same batch, under the same dropout. Losses differ more between
-//! batches than a step changes them; the difference cancels that.
+//! The learning rate rises exponentially, with one step at each rate. After each step the loss of the probe
+//! is computed: training examples that the sweep does not train on. It is the same at all rates, so that the
+//! curve shows the rates and not the batches. Several seeds choose other probes and other batches.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-use serde::Serialize;
 
 use super::adamw::AdamW;
 use super::completion::{Completion, Interruption, interrupt_if};
@@ -16,116 +13,32 @@ use super::event::{Event, Subject};
 use super::finite::check_loss;
 use super::fisher::rank_norms;
 use super::fit_data::fit_data;
+use super::lr_sweep::{LrSweep, SeedSweep};
 use super::param_groups::check_group_lrs;
 use super::prepare::{open_tuned_base, resolve_for_memory};
 use super::splits::Splits;
-use super::step::{StepOptions, noise, train_step};
+use super::step::{StepOptions, train_step};
 use crate::data::{Batch, Collator, Loader, PreparedExample, training_batches};
 use crate::models::{LoadedModel, Model};
 use crate::nn::Mode;
-use crate::plot::{Line, LineChart, LineStyle};
-use crate::recipe::Recipe;
-use crate::tensor::{DropoutSeeds, Graph, Parameters};
+use crate::recipe::{Recipe, TrainSpec};
+use crate::tensor::{Graph, Parameters};
 use crate::{Error, ErrorKind, Result};
 
-/// The first and the last learning rate.
-const RATES: (f64, f64) = (1e-6, 1.0);
+/// The first and the last learning rate, as multiples of the tuning methods' default.
+const RATES: (f64, f64) = (1.0 / 30.0, 300.0);
 
 /// Steps for each power of ten.
 const STEPS_PER_DECADE: usize = 10;
 
-/// A smoothed value is a mean over this many steps to either side, with linearly falling weights.
-const SMOOTHING_RADIUS: usize = 3;
+/// The number of sweeps, each with a probe, batches and dropout of its own.
+const SEEDS: u64 = 3;
 
-/// The sweep ends when the loss rises above the base's by this multiple of the largest decrease so far.
-const DIVERGENCE_FACTOR: f64 = 2.0;
+/// The examples of a probe: twice those of a step, but at least this many.
+const PROBE_EXAMPLES: usize = 32;
 
-/// The suggestion is the rate of the lowest loss divided by this: a run makes many more steps at its
-/// rate than the sweep did.
-const SAFETY_FACTOR: f64 = 3.0;
-
-/// One step of a learning-rate sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct SweepStep {
-    /// Learning rate of the step.
-    pub lr: f32,
-    /// Loss of the step's batch before the step, in nats per token, with label smoothing.
-    pub loss: f64,
-    /// `loss` minus the untouched base model's loss on the same batch.
-    pub change: f64,
-    /// `change`, averaged over the neighboring steps.
-    pub smoothed: f64,
-}
-
-/// The result of a learning-rate sweep.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LrSweep {
-    /// The steps, from the smallest rate up. The largest rates are missing if the loss diverged before.
-    pub steps: Vec<SweepStep>,
-    /// The suggested learning rate: a third of the rate at which the loss was lowest. None if the loss
-    /// never fell.
-    pub suggestion: Option<f32>,
-}
-
-impl LrSweep {
-    fn from_steps(mut steps: Vec<SweepStep>) -> Self {
-        let changes: Vec<_> = steps.iter().map(|step| step.change).collect();
-        for (i, step) in steps.iter_mut().enumerate() {
-            step.smoothed = smooth(&changes, i);
-        }
-        let lowest = steps.iter().min_by(|a, b| a.smoothed.total_cmp(&b.smoothed));
-        let lowest = lowest.filter(|step| step.smoothed < 0.0);
-        let suggestion = lowest.map(|step| round_lr(f64::from(step.lr) / SAFETY_FACTOR));
-        Self { steps, suggestion }
-    }
-
-    /// Plots the loss against the learning rate, as SVG text.
-    ///
-    /// # Errors
-    ///
-    /// If the plot cannot be drawn.
-    pub fn to_svg(&self) -> Result<String> {
-        let line = |value: fn(&SweepStep) -> f64| -> Vec<(f64, f64)> {
-            self.steps.iter().map(|step| (f64::from(step.lr), value(step))).collect()
-        };
-        let (changes, smoothed) = (line(|step| step.change), line(|step| step.smoothed));
-        LineChart {
-            x_label: "learning rate",
-            y_label: "loss minus the base model's loss, nats per token",
-            log_x: true,
-            from_zero: false,
-            lines: vec![
-                Line {
-                    name: "each step's batch",
-                    points: &changes,
-                    color: 0,
-                    style: LineStyle::Thin,
-                },
-                Line { name: "smoothed", points: &smoothed, color: 1, style: LineStyle::Marked },
-            ],
-            vertical_line: self.suggestion.map(|lr| (f64::from(lr), format!("suggestion {lr:e}"))),
-        }
-        .to_svg()
-        .map_err(|e| Error::failed("the plot of the learning-rate sweep", e))
-    }
-}
-
-/// The mean of `values` around `i`, weighted by nearness.
-fn smooth(values: &[f64], i: usize) -> f64 {
-    let around = i.saturating_sub(SMOOTHING_RADIUS)..(i + SMOOTHING_RADIUS + 1).min(values.len());
-    let weight = |j: usize| (SMOOTHING_RADIUS + 1 - i.abs_diff(j)) as f64;
-    let sum: f64 = around.clone().map(|j| weight(j) * values[j]).sum();
-    sum / around.map(weight).sum::<f64>()
-}
-
-/// Rounds to one significant digit.
-fn round_lr(lr: f64) -> f32 {
-    let unit = 10f64.powf(lr.log10().floor());
-    (((lr / unit).round() * unit) as f32).max(f32::MIN_POSITIVE)
-}
-
-/// Suggests a learning rate for the parameters that `recipe` trains, by one step at each of 61 rising
-/// rates. Parameter groups with their own rate keep its ratio to `train.lr`.
+/// Suggests a learning rate for the parameters that `recipe` trains, by one step at each of 41 rising
+/// rates, with three seeds. Parameter groups with their own rate keep its ratio to `train.lr`.
 ///
 /// Nothing is written, and no run directory is needed. The sweep stops when `stop` is set.
 ///
@@ -163,107 +76,139 @@ fn sweep_recipe(
         return Err(Error::invalid("tuning", cause).into());
     }
     check_group_lrs(&loaded.params, &recipe.train)?;
-    let batches = SweepBatches::new(recipe, &loaded, &splits)?;
-    let LoadedModel { model, params, .. } = &mut loaded;
-    let options = StepOptions { spec: &recipe.train, seed: recipe.seed, lr: 0.0 };
-    let total = batches.plan.len();
-    let steps = sweep(&**model, params, options, |i| batches.load(i), &mut |done| {
-        on_event(&Event::Progress { subject: Subject::LearningRates, done, total });
-        interrupt_if(stop)
-    })?;
-    Ok(LrSweep::from_steps(steps))
+    let default_lr = recipe.tuning.default_lr();
+    let rates = rates(default_lr);
+    let untouched = loaded.params.clone();
+    let total = rates.len() * SEEDS as usize;
+    let mut seeds = Vec::new();
+    for seed in (0..SEEDS).map(|i| recipe.seed.wrapping_add(i)) {
+        loaded.params = untouched.clone();
+        let batches = SweepBatches::new(recipe, (seed, rates.len()), &loaded, &splits);
+        let before = rates.len() * seeds.len();
+        let LoadedModel { model, params, .. } = &mut loaded;
+        let options = StepOptions { spec: &recipe.train, seed, lr: 0.0 };
+        let load = |part| batches.load(part);
+        // Rates beyond another seed's rise are excluded already.
+        let reached = seeds.iter().map(|seed: &SeedSweep| seed.changes.len()).min();
+        let rates = &rates[..reached.unwrap_or(rates.len())];
+        seeds.push(sweep(&**model, params, options, rates, load, &mut |done| {
+            let done = before + done;
+            on_event(&Event::Progress { subject: Subject::LearningRates, done, total });
+            interrupt_if(stop)
+        })?);
+    }
+    Ok(LrSweep::from_seeds(&rates, &seeds, default_lr))
 }
 
-/// The batches of a sweep.
+/// Examples of a sweep.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// Those that every rate is judged by.
+    Probe,
+    /// Those of the step with this number.
+    Step(usize),
+}
+
+/// The batches of one seed's sweep.
 struct SweepBatches<'a> {
     recipe: &'a Recipe,
     splits: &'a Splits,
     collator: Arc<Collator>,
+    probe: Vec<usize>,
     /// The epoch and the examples of each step.
-    plan: Vec<(u64, Vec<usize>)>,
+    steps: Vec<(u64, Vec<usize>)>,
 }
 
 impl<'a> SweepBatches<'a> {
-    fn new(recipe: &'a Recipe, loaded: &LoadedModel, splits: &'a Splits) -> Result<Self> {
-        let collator = Arc::new(recipe.training_collator(loaded));
-        let length = |&i: &usize| collator.length(&splits.dataset.get(i)?);
-        let lengths = splits.train.iter().map(length).collect::<Result<Vec<_>>>()?;
-        let plan = (0..).flat_map(|epoch| {
-            let steps =
-                training_batches(&lengths, recipe.train.examples_per_step(), recipe.seed, epoch);
-            steps.into_iter().map(move |step| (epoch, step))
+    fn new(
+        recipe: &'a Recipe,
+        (seed, step_count): (u64, usize),
+        loaded: &LoadedModel,
+        splits: &'a Splits,
+    ) -> Self {
+        let step_size = recipe.train.examples_per_step();
+        // Examples of equal length are not sorted: each batch is a sample of all kinds of answers.
+        let batches = |n: usize, epoch| training_batches(&vec![0; n], step_size, seed, epoch);
+        let shuffled: Vec<usize> =
+            batches(splits.train.len(), 0).concat().into_iter().map(|i| splits.train[i]).collect();
+        let n = (2 * step_size).max(PROBE_EXAMPLES).min(shuffled.len() / 4);
+        let (probe, rest) = shuffled.split_at(n);
+        // Of fewer than four examples, all are both.
+        let probe = if probe.is_empty() { rest } else { probe };
+        let steps = (1..).flat_map(|epoch| {
+            batches(rest.len(), epoch).into_iter().map(move |step| (epoch, step))
         });
-        let examples = |step: Vec<usize>| step.into_iter().map(|i| splits.train[i]).collect();
-        let plan = plan.take(rates().count()).map(|(epoch, step)| (epoch, examples(step)));
-        Ok(Self { recipe, splits, collator: Arc::clone(&collator), plan: plan.collect() })
+        let examples = |step: Vec<usize>| step.into_iter().map(|i| rest[i]).collect();
+        let steps = steps.take(step_count).map(|(epoch, step)| (epoch, examples(step)));
+        let collator = Arc::new(recipe.training_collator(loaded));
+        Self { recipe, splits, collator, probe: probe.to_vec(), steps: steps.collect() }
     }
 
-    /// Loads the micro-batches of step `i`.
-    fn load(&self, i: usize) -> Loader {
-        let (epoch, examples) = &self.plan[i];
+    /// Loads the micro-batches of `part`.
+    fn load(&self, part: Part) -> Loader {
+        let (epoch, examples) = match part {
+            Part::Probe => (0, &self.probe),
+            Part::Step(i) => (self.steps[i].0, &self.steps[i].1),
+        };
         let micro = examples.chunks(self.recipe.train.batch_size).map(<[usize]>::to_vec).collect();
         let (dataset, collator) = (Arc::clone(&self.splits.dataset), Arc::clone(&self.collator));
-        Loader::new(dataset, collator, micro, *epoch)
+        Loader::new(dataset, collator, micro, epoch)
     }
 }
 
-/// Makes one step at each rate, on the micro-batches that `load` returns for its number, until the loss
-/// diverges. `after_step` is called with the number of steps so far. `options.lr` is ignored.
+/// Makes one step at each of `rates`, on the micro-batches that `load` returns, until the loss rises or is not finite.
+/// `after_step` is called with the number of steps so far. `options.lr` is ignored.
 ///
-/// Micro-batches are loaded twice, for the base model and for the step, so that no more of them are in
-/// memory than in a run.
+/// The probe is loaded after every step, so that no more of it is in memory than of a run's batches.
 fn sweep<I: Iterator<Item = Result<(Batch, Vec<PreparedExample>)>>>(
     model: &dyn Model,
     params: &mut Parameters,
     options: StepOptions<'_>,
-    load: impl Fn(usize) -> I,
+    rates: &[f32],
+    load: impl Fn(Part) -> I,
     after_step: &mut dyn FnMut(usize) -> Result<(), Interruption>,
-) -> Result<Vec<SweepStep>, Interruption> {
-    let untouched = params.clone();
+) -> Result<SeedSweep, Interruption> {
     let mut optimizer = AdamW::new(params, options.spec);
-    let mut steps: Vec<SweepStep> = Vec::new();
-    for (i, lr) in rates().enumerate() {
-        let before = mean_loss(model, &untouched, load(i), options)?;
-        let result =
-            match train_step(model, params, &mut optimizer, load(i), StepOptions { lr, ..options })
-            {
-                // A loss or a gradient that is not finite ends the sweep: the rates became too large.
-                Err(error) if error.kind() == ErrorKind::Diverged => break,
-                result => result?,
-            };
-        let change = result.loss - before;
-        steps.push(SweepStep { lr, loss: result.loss, change, smoothed: change });
+    let base_loss = mean_loss(model, params, load(Part::Probe), options.spec)?;
+    let mut found = SeedSweep { base_loss, changes: Vec::new() };
+    for (i, &lr) in rates.iter().enumerate() {
+        let batches = load(Part::Step(i));
+        let loss =
+            train_step(model, params, &mut optimizer, batches, StepOptions { lr, ..options })
+                .and_then(|_| mean_loss(model, params, load(Part::Probe), options.spec));
+        match loss {
+            // A loss or a gradient that is not finite ends the sweep: the rates became too large.
+            Err(error) if error.kind() == ErrorKind::Diverged => break,
+            loss => found.changes.push(loss? - base_loss),
+        }
         after_step(i + 1)?;
-        let lowest = steps.iter().map(|step| step.change).fold(0.0, f64::min);
-        if change > before.max(-DIVERGENCE_FACTOR * lowest) {
+        if found.has_risen() {
             break;
         }
     }
-    Ok(steps)
+    Ok(found)
 }
 
-/// The learning rates, from the first to the last.
-fn rates() -> impl Iterator<Item = f32> {
+/// The learning rates around the default, from the first to the last.
+fn rates(default_lr: f32) -> Vec<f32> {
     let (first, last) = RATES;
-    let n = ((last / first).log10().round() as usize) * STEPS_PER_DECADE;
-    (0..=n).map(move |i| (first * (last / first).powf(i as f64 / n as f64)) as f32)
+    let n = ((last / first).log10() * STEPS_PER_DECADE as f64).round() as usize;
+    let factor = |i| first * (last / first).powf(i as f64 / n as f64);
+    (0..=n).map(|i| (f64::from(default_lr) * factor(i)) as f32).collect()
 }
 
-/// The mean loss of a step's batches, in nats per token, with the dropout and the label smoothing of
-/// training.
+/// The mean loss of `batches`, in nats per token, with the label smoothing of training and without dropout.
 fn mean_loss(
     model: &dyn Model,
     params: &Parameters,
     batches: impl Iterator<Item = Result<(Batch, Vec<PreparedExample>)>>,
-    StepOptions { spec, seed, .. }: StepOptions<'_>,
+    spec: &TrainSpec,
 ) -> Result<f64> {
     let (mut sum, mut targets) = (0.0, 0);
     for item in batches {
         let (batch, prepared) = item?;
-        let seeds = DropoutSeeds { seed, keys: batch.keys.as_slice().into() };
-        let mut g = Graph::inference(params).with_dropout_seeds(seeds);
-        let mode = Mode::Train(noise(spec, seed));
-        let loss = model.loss(&mut g, &batch, mode, spec.label_smoothing)?;
+        let mut g = Graph::inference(params);
+        let loss = model.loss(&mut g, &batch, Mode::Evaluate, spec.label_smoothing)?;
         check_loss(&loss, &prepared)?;
         sum += loss.sum;
         targets += batch.target_count;
@@ -274,56 +219,38 @@ fn mean_loss(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::TrainSpec;
     use crate::train::test_model::{Fault, TestModel, batch};
 
-    fn sweep_of(change: impl Fn(f64) -> f64) -> LrSweep {
-        let step = |lr: f32| {
-            let change = change(f64::from(lr).log10());
-            SweepStep { lr, loss: 2.0 + change, change, smoothed: 0.0 }
-        };
-        LrSweep::from_steps(rates().map(step).collect())
-    }
-
     #[test]
-    fn rates_rise_tenfold_in_ten_steps() {
-        let rates: Vec<_> = rates().collect();
-        assert_eq!((rates.len(), rates[0], rates[60]), (61, 1e-6, 1.0));
-        assert!((rates[30] - 1e-3).abs() < 1e-9);
+    fn rates_rise_about_tenfold_in_ten_steps() {
+        let rates = rates(3e-3);
+        assert!(rates.len() == 41 && (rates[0] / 1e-4 - 1.0).abs() < 1e-6, "{rates:?}");
+        assert!((rates[40] / 0.9 - 1.0).abs() < 1e-6);
+        assert!((9.5..10.5).contains(&(rates[30] / rates[20])));
     }
 
-    #[test]
-    fn the_suggestion_is_below_the_rate_of_the_lowest_loss() {
-        // The loss is lowest at 10^-1.5.
-        let found = sweep_of(|x| (x + 1.5).powi(2) - 1.0);
-        assert_eq!(found.suggestion, Some(0.01));
-        let svg = found.to_svg().unwrap();
-        assert!(svg.contains("suggestion 1e-2"), "{svg}");
-        assert_eq!(sweep_of(|x| (x + 7.0).powi(2)).suggestion, None, "the loss never fell");
-        // One batch with a low loss by chance does not count.
-        let lucky =
-            sweep_of(|x| if (x + 5.0).abs() < 0.05 { -1.5 } else { (x + 1.5).powi(2) - 1.0 });
-        assert_eq!(lucky.suggestion, Some(0.01));
-    }
-
-    /// Sweeps the test model, a call of which goes wrong. Steps have two micro-batches: two calls of the
-    /// base and two of the step.
-    fn sweep_model(fault: Option<(usize, Fault)>) -> Result<Vec<SweepStep>, Interruption> {
+    /// Sweeps the test model, a call of which goes wrong. The probe and each step have two micro-batches: two
+    /// calls for the base, then two for each step and two for the probe after it.
+    fn sweep_model(fault: Option<(usize, Fault)>) -> Result<SeedSweep, Interruption> {
         let (mut model, mut params) = TestModel::new();
         if let Some((call, fault)) = fault {
             model = model.with_fault(call, fault);
         }
         let spec = TrainSpec::default();
         let options = StepOptions { spec: &spec, seed: 3, lr: 0.0 };
-        let load = |i| [batch(&[i, i + 1]), batch(&[i + 2])].into_iter().map(Ok);
-        sweep(&model, &mut params, options, load, &mut |_| Ok(()))
+        let load = |part| match part {
+            Part::Probe => [batch(&[100, 101]), batch(&[102])].into_iter().map(Ok),
+            Part::Step(i) => [batch(&[i, i + 1]), batch(&[i + 2])].into_iter().map(Ok),
+        };
+        sweep(&model, &mut params, options, &rates(3e-3), load, &mut |_| Ok(()))
     }
 
     #[test]
     fn a_step_that_fails_is_an_error_and_not_the_end_of_the_sweep() {
-        let steps = sweep_model(None).unwrap();
-        assert!(steps.len() > 30 && steps[0].change.abs() < 1e-6, "{steps:?}");
-        for call in [0, 3, 4 * 20 + 2] {
+        let SeedSweep { changes, .. } = sweep_model(None).unwrap();
+        assert!(changes.len() > 20 && changes[0].abs() < 1e-3, "{changes:?}");
+        // In the base's probe, in a step, and in the probe after it.
+        for call in [0, 2 + 4 * 20, 2 + 4 * 20 + 3] {
             let failed = sweep_model(Some((call, Fault::Error)));
             let Err(Interruption::Failed(error)) = failed else { panic!("{failed:?}") };
             assert_eq!(error.place(), "test model");
@@ -332,9 +259,11 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_not_finite_ends_the_sweep_unless_it_is_the_base_models() {
-        let steps = sweep_model(Some((4 * 20 + 2, Fault::NotFinite))).unwrap();
-        assert_eq!(steps.len(), 20);
-        let failed = sweep_model(Some((4 * 20, Fault::NotFinite)));
+        for call in [2 + 4 * 20, 2 + 4 * 20 + 3] {
+            let swept = sweep_model(Some((call, Fault::NotFinite))).unwrap();
+            assert_eq!(swept.changes.len(), 20);
+        }
+        let failed = sweep_model(Some((1, Fault::NotFinite)));
         let Err(Interruption::Failed(error)) = failed else { panic!("{failed:?}") };
         assert_eq!(error.kind(), ErrorKind::Diverged);
     }
