@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use normed::metrics::Metric;
 use normed::train::{BatchSetting, Event, Outcome, Subject};
 
 use crate::format::{self, bytes, counted, duration, grouped, percent, rough_duration, surviving};

@@ -303,7 +303,7 @@ fn plural(n: usize) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CaptionMetric, Interval, MajorityAnswer};
+    use crate::metrics::{CaptionMetric, ClusterKind, Interval, MajorityAnswer};
     use Relation::{Higher, Lower, Same};
 
     const CIDER: Metric = Metric::Report(CaptionMetric::Cider);

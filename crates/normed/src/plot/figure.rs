@@ -4,7 +4,7 @@
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::coord::Shift;
-use plotters::coord::combinators::{BindKeyPoints, WithKeyPoints};
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
@@ -149,8 +149,8 @@ impl Figure {
             .x_label_area_size(48 * scale)
             .y_label_area_size(62 * scale)
             .build_cartesian_2d(
-                (x.left..x.right).with_key_points(x.ticks),
-                (y.left..y.right).with_key_points(y.ticks),
+                TickedAxis { positions: (x.left..x.right).into(), ticks: x.ticks },
+                TickedAxis { positions: (y.left..y.right).into(), ticks: y.ticks },
             )?;
         chart
             .configure_mesh()
@@ -258,10 +258,7 @@ fn spread(heights: &[i32], distance: i32, (top, bottom): (i32, i32)) -> Vec<i32>
 }
 
 /// The drawing library's chart with two axes of numbers.
-type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<Coordinates, Coordinates>>;
-
-/// An axis of numbers whose ticks are given.
-type Coordinates = WithKeyPoints<RangedCoordf64>;
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<TickedAxis, TickedAxis>>;
 
 /// The style of texts of this size.
 fn font(size: u32, scale: u32) -> TextStyle<'static> {
@@ -316,6 +313,29 @@ impl Axis {
             Scale::Log => format_short(10f64.powf(position), 0.0),
             Scale::Integer | Scale::Linear => format_short(position, length),
         }
+    }
+}
+
+/// An axis with these ticks and no others.
+struct TickedAxis {
+    positions: RangedCoordf64,
+    ticks: Vec<f64>,
+}
+
+impl Ranged for TickedAxis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, position: &f64, limits: (i32, i32)) -> i32 {
+        self.positions.map(position, limits)
+    }
+
+    fn key_points<H: KeyPointHint>(&self, _: H) -> Vec<f64> {
+        self.ticks.clone()
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.positions.range()
     }
 }
 
