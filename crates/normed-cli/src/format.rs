@@ -72,10 +72,10 @@ pub fn duration(seconds: f64) -> String {
 
 /// Seconds that are only estimated, as `10 s`, `2 min`, `1 h 02 min`.
 pub fn rough_duration(seconds: f64) -> String {
-    let whole = seconds.ceil() as u64;
-    match whole {
-        0..60 => format!("{} s", whole.next_multiple_of(5)),
-        60..3600 => format!("{} min", whole.div_ceil(60)),
+    let (fives, minutes) = ((seconds / 5.0).round(), (seconds / 60.0).round());
+    match seconds {
+        _ if fives < 12.0 => format!("{} s", 5.0 * fives.max(1.0)),
+        _ if minutes < 60.0 => format!("{} min", minutes.max(1.0)),
         _ => duration(seconds),
     }
 }
@@ -208,8 +208,8 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!(
-            [0.2, 26.3, 59.5, 100.0, 3540.5, 3720.0].map(rough_duration),
-            ["5 s", "30 s", "1 min", "2 min", "60 min", "1 h 02 min"]
+            [0.2, 26.3, 57.0, 59.5, 100.0, 3540.5, 3720.0].map(rough_duration),
+            ["5 s", "25 s", "55 s", "1 min", "2 min", "59 min", "1 h 02 min"]
         );
         assert_eq!([0, 999, 1000, 361_478_972].map(grouped), ["0", "999", "1,000", "361,478,972"]);
         assert_eq!(
