@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Compares the suggestions of `normed train --find-lr` with a grid of learning rates, and three ways to sort batches.
+"""Compares the suggestions of `normed train --find-lr` with a grid of learning rates, on ten small data sets.
 
-    NORMED_DATA=DATA python3 studies/find_lr.py rates OUT     # ten small data sets
-    NORMED_DATA=DATA python3 studies/find_lr.py batches OUT   # three small data sets
-    NORMED_DATA=DATA python3 studies/find_lr.py tables OUT    # results/find_lr.md's tables, of what is in OUT
+    NORMED_DATA=DATA python3 studies/find_lr.py OUT            # run what is missing in OUT, then print the table
+    NORMED_DATA=DATA python3 studies/find_lr.py OUT --table    # print the table of what is in OUT
 
-DATA has the folders slake and vqa-rad. What is in OUT is not computed again. NORMED names the program (default: normed);
-JOBS is the number of runs at a time. Needs Python 3.9 with Pillow, which shrinks the images to the model's 64 pixels once.
+DATA has the folders slake and vqa-rad. NORMED names the program (default: normed), JOBS the number of runs at a time
+(default: 2). Needs Pillow, which shrinks the images to the model's 64 pixels once.
 """
 
 import json
@@ -41,11 +40,11 @@ CELLS = (
 
 def rows_of(name, count, out):
     """Writes `count` training rows and the test rows of SLAKE or VQA-RAD, with images of 64 pixels."""
-    from PIL import Image
-
     path, test = out / f"{name}_{count}.jsonl", out / f"{name}_test.jsonl"
     if path.exists():
         return path
+    from PIL import Image
+
     root = Path(os.environ["NORMED_DATA"]) / name.replace("_", "-")
     for split, number, file in (("train", count, path), ("test", TEST_QUESTIONS, test)):
         with open(root / f"{split}.jsonl", encoding="utf-8") as lines:
@@ -84,10 +83,9 @@ def recipe_of(name, count, method, out):
     return path
 
 
-def normed(*words, **variables):
+def normed(*words):
     """Runs the program; returns the last line that it prints."""
-    environment = {**os.environ, **variables}
-    done = subprocess.run([NORMED, *map(str, words)], env=environment, capture_output=True, text=True)
+    done = subprocess.run([NORMED, *map(str, words)], capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{words}: {done.stderr}")
     return done.stdout.strip().splitlines()[-1]
@@ -103,14 +101,14 @@ def sweep(recipe, out):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def run(recipe, lr, seed, out, tag="", **variables):
+def run(recipe, lr, seed, out):
     """Trains at a rate, and answers the test questions: whether each is right, by its image."""
-    name = f"{recipe.stem}{tag}_{lr:g}_{seed}"
+    name = f"{recipe.stem}_{lr:g}_{seed}"
     answers = out / f"{name}.answers.jsonl"
     if not answers.exists():
         output = out / "runs" / name
         settings = ("--set", f"train.lr={lr}", "--set", f"seed={seed}", "--threads", 1)
-        normed("train", recipe, *settings, "--no-test", "--resume", "--output", output, **variables)
+        normed("train", recipe, *settings, "--no-test", "--resume", "--output", output)
         test = out / (re.split(r"_\d+_", recipe.stem)[0] + "_test.jsonl")
         data = ("--data", test) if test.exists() else ("--recipe", recipe, "--set", f"data.test={TEST_QUESTIONS}")
         normed("predict", *data, "--adapter", output, "--force", "--out", answers, "--threads", 1)
@@ -196,10 +194,10 @@ def rates_table(out):
 
 
 def main():
-    what, out = sys.argv[1], Path(sys.argv[2]).resolve()
+    out = Path(sys.argv[1]).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
-        if what == "rates":
+    if "--table" not in sys.argv[2:]:
+        with ThreadPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
             all_rates(out, pool)
     print(rates_table(out))
 
