@@ -87,7 +87,7 @@ fn a_table_becomes_rows_that_a_run_reads() {
         "splits: made by group, 10 % validate and 30 % test, seed 0\n",
         "train 12 6 6\n",
         "all 20 10 10\n",
-        "11 different answers; 10 closed and 10 open questions\n",
+        "11 different answers; 10 closed questions and 10 open questions\n",
         "longest question: 14 characters (\"Ist es normal?\")\n",
     ] {
         assert!(stdout.contains(line), "{line}: {stdout}");
@@ -248,7 +248,12 @@ fn wrong_tables_and_columns_are_named() {
     with(
         table,
         &["--question", "Questoin"],
-        &["qa.csv: no row holds the names of columns `Questoin`", "`File`, `Question`"],
+        &["qa.csv: has no column `Questoin`", "did you mean `Question`?"],
+    );
+    with(
+        "Export\na.png,yes,Is it?\n",
+        &["--question", "Questoin"],
+        &["qa.csv: no row holds the names of columns `Questoin`", "line 2 holds `a.png`, `yes`"],
     );
     with(
         table,

@@ -246,7 +246,7 @@ fn rows_of_reports_have_one_image_or_several() {
         ("images", json!([]), "`images` is empty"),
         ("images", json!(["a.png", 3]), "`images` holds 3"),
         ("images", json!(["a.png", "c.png"]), "c.png"),
-        ("split", json!("dev"), "`split` is `dev`"),
+        ("split", json!("dev2"), "`split` is `dev2`"),
     ] {
         let mut row = both.clone();
         row[key] = value;
