@@ -113,15 +113,17 @@ fn describe_sweep(swept: &LrSweep) -> String {
             "no suggestion: the loss fell no more than it differs between the seeds".to_owned()
         }
     };
-    let (excluded, warning) = match swept.too_high {
-        Some(lr) if default >= lr => (
-            format!("excluded: {lr:e} and more, where the loss rises"),
-            " (too high for this data)",
-        ),
-        Some(lr) => (format!("excluded: {lr:e} and more, where the loss rises"), ""),
-        None => ("excluded: none, the loss did not rise at any rate".to_owned(), ""),
+    let tried = match (swept.steps.first(), swept.steps.last()) {
+        (Some(first), Some(last)) => format!("tried: {:.1e} to {:.1e}", first.lr, last.lr),
+        _ => "tried: none".to_owned(),
     };
-    format!("{suggestion}\n{excluded}\nthe method's default: {default:e}{warning}")
+    let excluded = match swept.too_high {
+        Some(lr) => format!("excluded: {lr:.1e} and more, where the loss rises"),
+        None => "excluded: none, the loss did not rise at any rate".to_owned(),
+    };
+    let is_too_high = swept.too_high.is_some_and(|lr| default >= lr);
+    let warning = if is_too_high { " (too high for this data)" } else { "" };
+    format!("{suggestion}\n{tried}\n{excluded}\nthe method's default: {default:e}{warning}")
 }
 
 /// Where the curve of a learning-rate sweep goes: next to the run directory, in a folder that is made.
