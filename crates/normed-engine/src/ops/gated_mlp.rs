@@ -233,7 +233,7 @@ fn hidden_gradients<T: Element>(
     up: &mut Tensor,
 ) {
     let width = gate.width();
-    down.count_product(gate, gate.len() / width);
+    down.count_backward_product(gate, gate.len() / width);
     if gate.is_planned() {
         return;
     }
@@ -259,7 +259,7 @@ fn hidden_gradients<T: Element>(
 /// Adds `dy W` to `dx`.
 fn add_input_gradient<T: Element>(layer: &LinearLayer, dy: &Tensor, dx: &mut Tensor) {
     let (out, inner) = layer.dims();
-    layer.count_product(dx, dy.len() / out);
+    layer.count_backward_product(dx, dy.len() / out);
     if dx.is_planned() {
         return;
     }

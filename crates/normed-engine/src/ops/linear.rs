@@ -4,7 +4,9 @@
 //! gradient is the output's gradient, passed on without a copy.
 
 use super::element::{Element, dispatch};
-use super::product::{Matrix, Rows, multiply, scratch_bytes, store};
+use super::product::{
+    Matrix, Rows, code_scratch_bytes, multiply, multiply_codes, scratch_bytes, store,
+};
 use super::simd::sum_rows;
 use crate::tensor::{GradientSlot, Gradients, Graph, Operation, ParamId, Precision, Tensor, Var};
 
@@ -170,16 +172,26 @@ impl LinearLayer {
         }
     }
 
-    /// Counts a product of `rows` rows with the weight, in either direction, as the work on `x`.
+    /// Counts a product of `rows` rows with the transposed weight as the work on `x`.
     pub fn count_product(&self, x: &Tensor, rows: usize) {
         let (out, inner) = self.dims();
         self.count_packed_product(x, rows, out * inner);
     }
 
+    /// Counts a product of `rows` rows with the weight, for the input's gradient, as the work on `x`.
+    pub fn count_backward_product(&self, x: &Tensor, rows: usize) {
+        self.weight_value.claim_backward_codes();
+        self.count_product(x, rows);
+    }
+
     /// [`LinearLayer::count_product`] with a right factor of `packed` elements.
     fn count_packed_product(&self, x: &Tensor, rows: usize, packed: usize) {
         let (out, inner) = self.dims();
-        let scratch = scratch_bytes(rows, inner, out, self.precision);
+        let scratch = if self.weight_value.has_codes() {
+            code_scratch_bytes(rows, inner.max(out))
+        } else {
+            scratch_bytes(rows, inner, out, self.precision)
+        };
         x.count(Operation::Product { flop: 2 * rows * out * inner, packed, scratch });
     }
 
@@ -230,6 +242,9 @@ impl LinearLayer {
     pub fn forward_product(&self, x: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
         let (out, inner) = self.dims();
         let x = Matrix::new(x.elements(), x.len() / inner, inner, inner);
+        if let Some(codes) = self.weight_value.codes() {
+            return multiply_codes(x, codes.forward(), epilogue);
+        }
         let w = Matrix::new(self.weight_value.factor(), out, inner, inner);
         multiply(x, w.transposed(), self.precision, epilogue);
     }
@@ -238,6 +253,9 @@ impl LinearLayer {
     pub fn backward_product(&self, dy: &Tensor, epilogue: impl Fn(usize, usize, &[f32]) + Sync) {
         let (out, inner) = self.dims();
         let dy = Matrix::new(dy.elements(), dy.len() / out, out, out);
+        if let Some(codes) = self.weight_value.codes() {
+            return multiply_codes(dy, codes.backward(), epilogue);
+        }
         let w = Matrix::new(self.weight_value.factor(), out, inner, inner);
         multiply(dy, w, self.precision, epilogue);
     }
@@ -250,7 +268,7 @@ impl LinearLayer {
     fn input_gradient_in<T: Element>(&self, dy: &Tensor, shape: &[usize]) -> Tensor {
         let (out, inner) = self.dims();
         let mut dx = T::empty_like(dy, shape);
-        self.count_product(&dx, dy.len() / out);
+        self.count_backward_product(&dx, dy.len() / out);
         if dx.is_planned() {
             return dx;
         }

@@ -219,7 +219,7 @@ fn backward<T: Element>(
 ) -> Tensor {
     let (out, inner) = layer.dims();
     let mut dx = T::empty_like(dy, shape);
-    layer.count_product(&dx, dy.len() / out);
+    layer.count_backward_product(&dx, dy.len() / out);
     if dx.is_planned() {
         return dx;
     }

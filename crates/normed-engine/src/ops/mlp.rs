@@ -140,7 +140,7 @@ fn hidden_gradient<T: Element>(
     mut h: Tensor,
 ) -> Tensor {
     let width = h.width();
-    fc2.count_product(&h, h.len() / width);
+    fc2.count_backward_product(&h, h.len() / width);
     if h.is_planned() {
         return h;
     }

@@ -50,6 +50,7 @@ pub use mlp::mlp;
 pub use norm::{layer_norm, rms_norm};
 pub use patches::{extract_patches, prepend_class_and_add_positions};
 pub use prepend::prepend_rows;
+pub use product::{InstructionSet, limit_instructions};
 pub use rotary::{RotaryTable, apply_rotary};
 pub use rows::{RowSource, assemble_rows, select_rows};
 pub use scale::scale_channels;

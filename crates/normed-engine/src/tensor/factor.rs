@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 
+use super::codes::CodeMatrix;
 use super::elements::Elements;
 use super::quantized::{Int8, Nf4};
 
@@ -19,6 +20,8 @@ pub enum Factor<'a> {
     Int8(Int8<'a>),
     /// A matrix quantized to 4 bits.
     Nf4(Nf4<'a>),
+    /// A matrix as codes for products in int8.
+    Codes(&'a CodeMatrix),
 }
 
 impl<'a> From<Elements<'a>> for Factor<'a> {
@@ -39,6 +42,7 @@ impl Factor<'_> {
             Self::F16(data) => data.len(),
             Self::Int8(matrix) => matrix.codes().len(),
             Self::Nf4(matrix) => matrix.len(),
+            Self::Codes(matrix) => matrix.len(),
         }
     }
 
@@ -59,6 +63,7 @@ impl Factor<'_> {
             Self::F16(data) => each(&data[start..][..out.len()], out, f16_to_f32),
             Self::Int8(matrix) => matrix.copy_to_f32(start, out),
             Self::Nf4(matrix) => matrix.copy_to_f32(start, out),
+            Self::Codes(matrix) => matrix.copy_to_f32(start, out),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! a real pass, to check that the plan was right.
 
 use std::ops::{Add, Mul, Sub};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::Serialize;
@@ -103,7 +103,7 @@ impl Meter {
     pub(super) fn claim(&self, bytes: usize) -> Claim {
         let live = self.0.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.0.peak.fetch_max(live, Ordering::Relaxed);
-        Claim { meter: self.clone(), bytes }
+        Claim { meter: self.clone(), bytes, extension: OnceLock::new() }
     }
 
     fn count(&self, operation: Operation) {
@@ -131,12 +131,19 @@ impl Meter {
 pub(super) struct Claim {
     meter: Meter,
     bytes: usize,
+    /// What was claimed in addition, until this claim is dropped.
+    extension: OnceLock<Box<Claim>>,
 }
 
 impl Claim {
     /// The number of bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Claims `bytes` in addition, until this claim is dropped. Only the first call does.
+    pub fn extend_once(&self, bytes: usize) {
+        self.extension.get_or_init(|| Box::new(self.meter.claim(bytes)));
     }
 
     /// A further claim of `bytes` on the same meter.

@@ -8,6 +8,7 @@
 
 mod buffer;
 mod changed_values;
+mod codes;
 mod elements;
 mod factor;
 mod gradients;
@@ -22,6 +23,7 @@ mod prefix;
 mod quantized;
 mod random;
 mod role;
+mod run_precision;
 mod scope;
 mod socket;
 mod soft_prompt;
@@ -29,6 +31,9 @@ mod tape;
 mod value;
 
 pub use changed_values::ChangedValues;
+pub use codes::{
+    CodeLine, CodeMatrix, CodePanels, GROUP, LINES_PER_GROUP, PANEL, quantize_group,
+};
 pub use elements::Elements;
 pub use factor::Factor;
 pub use gradients::{GradientSlot, Gradients};
@@ -46,6 +51,7 @@ pub use random::{random_normal, random_uniform};
 pub use role::{
     AddedKind, AttentionProjection, EmbeddingKind, Module, NormPosition, ParamKind, Role, Tower,
 };
+pub use run_precision::RunPrecision;
 pub use scope::Scope;
 pub use tape::{DropoutSeeds, Graph, Recompute, Var};
 pub use value::Tensor;

@@ -3,6 +3,7 @@
 use super::precision::Precision;
 use super::quantized::Quantization;
 use super::role::{Module, Role};
+use super::run_precision::RunPrecision;
 use super::value::Tensor;
 
 /// The index of a parameter in its [`Parameters`](super::Parameters).
@@ -138,6 +139,12 @@ impl Parameter {
     pub(super) fn stored_precision(&self, precision: Precision) -> Precision {
         let narrow = self.role.is_matmul_operand() && !self.trained;
         if narrow { precision } else { Precision::F32 }
+    }
+
+    /// Whether its value is kept as codes in a run of this precision: a frozen matrix of a linear layer
+    /// other than the prediction head.
+    pub(super) fn is_coded(&self, precision: RunPrecision) -> bool {
+        precision == RunPrecision::Int8 && self.role.is_quantizable() && !self.trained
     }
 
     /// The value.

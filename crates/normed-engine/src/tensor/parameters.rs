@@ -9,6 +9,7 @@ use super::meter::Meter;
 use super::parameter::{ParamId, Parameter};
 use super::plug::{Plug, PrefixKv};
 use super::precision::Precision;
+use super::run_precision::RunPrecision;
 use super::value::Tensor;
 
 /// Every parameter of a model, in the order of declaration.
@@ -104,29 +105,39 @@ impl Parameters {
         self.precision
     }
 
-    /// Sets the dtype of matrix products, and converts frozen matrices to it. Trained parameters and
+    /// Sets the arithmetic of matrix products, and converts frozen matrices to it. Trained parameters and
     /// vectors are always f32. Call it again after changing which parameters are trained.
     ///
-    /// Quantized matrices stay quantized. In bf16, f16 weights stay f16, which takes as much memory.
-    pub fn set_precision(&mut self, precision: Precision) {
-        self.precision = precision;
+    /// Quantized matrices stay quantized, and are multiplied in bf16 also in int8. In bf16, f16 weights stay
+    /// f16, which takes as much memory. In int8, frozen matrices of linear layers other than the prediction
+    /// head become codes, which no later call makes exact again.
+    pub fn set_precision(&mut self, precision: impl Into<RunPrecision>) {
+        let precision = precision.into();
+        self.precision = precision.values();
         for p in &mut self.list {
             let Some(value) = p.take_value() else { continue };
-            let target = p.stored_precision(precision);
+            let target = p.stored_precision(self.precision);
             let half = value.is_f16() && target == Precision::Bf16 && p.role().is_linear_weight();
-            let stays = half || value.quantization().is_some();
-            p.set(if stays { value } else { value.into_precision(target) });
+            let value = match value.quantization() {
+                Some(_) => value,
+                None if p.is_coded(precision) => value.into_codes(),
+                None if half => value,
+                None => value.into_precision(target),
+            };
+            p.set(value);
         }
     }
 
     /// Gives every parameter a planned value, in the dtype that [`Parameters::set_precision`] would
     /// give it, or quantized as expected. Its bytes are claimed on `meter`.
-    pub fn plan_values(&mut self, precision: Precision, meter: &Meter) {
-        self.precision = precision;
+    pub fn plan_values(&mut self, precision: impl Into<RunPrecision>, meter: &Meter) {
+        let precision = precision.into();
+        self.precision = precision.values();
         for p in &mut self.list {
             let value = match p.quantization() {
                 Some(to) => Tensor::planned_quantized(p.shape(), to, meter),
-                None => Tensor::planned(p.shape(), p.stored_precision(precision), meter),
+                None if p.is_coded(precision) => Tensor::planned_codes(p.shape(), meter),
+                None => Tensor::planned(p.shape(), p.stored_precision(self.precision), meter),
             };
             p.set(value);
         }

@@ -5,6 +5,7 @@
 //! - f32 or bf16, in memory or in a mapped file;
 //! - f16 in a mapped file, or quantized to 8 or 4 bits: a frozen matrix as its checkpoint has it. Only
 //!   matrix products read these, as a [`Factor`];
+//! - codes for products in int8: a frozen matrix in a run that multiplies in int8;
 //! - *planned*: there are none. A planned value claims the bytes of its elements on a [`Meter`].
 //!
 //! An operation makes its output with [`Tensor::empty_like`] on an input. The output of an operation on
@@ -21,6 +22,7 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::buffer::Buffer;
+use super::codes::CodeMatrix;
 use super::elements::Elements;
 use super::factor::Factor;
 use super::mapped::{Mapped, MappedFile};
@@ -59,7 +61,9 @@ enum Storage {
     Bf16(Buffer<bf16>),
     F16(Mapped<f16>),
     Quantized(Arc<QuantizedMatrix>),
+    Codes(Arc<CodeMatrix>),
     Planned(Precision),
+    PlannedCodes,
 }
 
 /// Making values.
@@ -127,10 +131,16 @@ impl Tensor {
 
     /// A planned value that claims the bytes of a quantized matrix `[rows, cols]`.
     pub fn planned_quantized(shape: &[usize], to: Quantization, meter: &Meter) -> Self {
-        let rows = shape.first().copied().unwrap_or(1);
-        let cols = shape.iter().skip(1).product();
+        let (rows, cols) = matrix_dims(shape);
         let claim = Some(Arc::new(meter.claim(to.bytes(rows, cols))));
         Self { shape: shape.to_vec(), data: Storage::Planned(Precision::F32), claim }
+    }
+
+    /// A planned value that claims the bytes of a matrix `[out, in]` as codes for products in int8.
+    pub fn planned_codes(shape: &[usize], meter: &Meter) -> Self {
+        let (out, inner) = matrix_dims(shape);
+        let claim = Some(Arc::new(meter.claim(CodeMatrix::forward_bytes(out, inner))));
+        Self { shape: shape.to_vec(), data: Storage::PlannedCodes, claim }
     }
 
     /// The same value with its bytes claimed on `meter`. The outputs of operations on it claim
@@ -147,7 +157,7 @@ impl Tensor {
     pub fn empty_like(&self, shape: &[usize], precision: Precision) -> Self {
         let len = shape.iter().product::<usize>();
         let data = match (&self.data, precision) {
-            (Storage::Planned(_), _) => Storage::Planned(precision),
+            (Storage::Planned(_) | Storage::PlannedCodes, _) => Storage::Planned(precision),
             (_, Precision::F32) => Storage::F32(Buffer::owned(pool::take(len))),
             (_, Precision::Bf16) => Storage::Bf16(Buffer::owned(pool::take(len))),
         };
@@ -170,7 +180,7 @@ impl Tensor {
     /// If the number of elements is not that of the shape.
     pub fn from_vec_like(&self, shape: &[usize], data: Vec<f32>) -> Self {
         match &self.data {
-            Storage::Planned(_) => self.empty_like(shape, Precision::F32),
+            Storage::Planned(_) | Storage::PlannedCodes => self.empty_like(shape, Precision::F32),
             _ => {
                 let claim = self.claim_alike(size_of::<f32>() * data.len());
                 Self { claim, ..Self::new(shape, data) }
@@ -234,7 +244,9 @@ impl Tensor {
         let (data, is_view) = match &self.data {
             Storage::F32(data) => (Storage::F32(data.slice(start, len)), data.is_mapped()),
             Storage::Bf16(data) => (Storage::Bf16(data.slice(start, len)), data.is_mapped()),
-            Storage::F16(_) | Storage::Quantized(_) => panic!("only matrix products read {self:?}"),
+            Storage::F16(_) | Storage::Quantized(_) | Storage::Codes(_) | Storage::PlannedCodes => {
+                panic!("only matrix products read {self:?}")
+            }
             Storage::Planned(_) => return self.empty_like(&shape, self.precision()),
         };
         let claim = match is_view {
@@ -266,7 +278,11 @@ impl Tensor {
                     Elements::F32(_) => panic!("{from:?} is stacked on {first:?}"),
                 });
             }
-            Storage::F16(_) | Storage::Quantized(_) | Storage::Planned(_) => {}
+            Storage::F16(_)
+            | Storage::Quantized(_)
+            | Storage::Codes(_)
+            | Storage::Planned(_)
+            | Storage::PlannedCodes => {}
         }
         stacked
     }
@@ -304,7 +320,11 @@ impl Tensor {
         match (&self.data, &self.claim) {
             (Storage::F16(data), _) => size_of::<f16>() * data.len(),
             (Storage::Quantized(matrix), _) => matrix.bytes(),
-            (Storage::Planned(_), Some(claim)) => claim.bytes(),
+            (Storage::Codes(_), _) => {
+                let (out, inner) = matrix_dims(&self.shape);
+                CodeMatrix::forward_bytes(out, inner)
+            }
+            (Storage::Planned(_) | Storage::PlannedCodes, Some(claim)) => claim.bytes(),
             _ => self.len() * self.precision().size(),
         }
     }
@@ -314,6 +334,7 @@ impl Tensor {
     pub fn precision(&self) -> Precision {
         match self.data {
             Storage::F32(_) | Storage::F16(_) | Storage::Quantized(_) => Precision::F32,
+            Storage::Codes(_) | Storage::PlannedCodes => Precision::F32,
             Storage::Bf16(_) => Precision::Bf16,
             Storage::Planned(precision) => precision,
         }
@@ -334,7 +355,28 @@ impl Tensor {
 
     /// Whether the value is planned: it has no elements, only a claim to their memory.
     pub fn is_planned(&self) -> bool {
-        matches!(self.data, Storage::Planned(_))
+        matches!(self.data, Storage::Planned(_) | Storage::PlannedCodes)
+    }
+
+    /// Whether the elements are codes for products in int8, or will be if the value is planned.
+    pub fn has_codes(&self) -> bool {
+        matches!(self.data, Storage::Codes(_) | Storage::PlannedCodes)
+    }
+
+    /// The elements as codes for products in int8, if they are.
+    pub fn codes(&self) -> Option<&CodeMatrix> {
+        match &self.data {
+            Storage::Codes(matrix) => Some(matrix),
+            _ => None,
+        }
+    }
+
+    /// Claims the memory of the codes for the backward product, which are kept from the first one on.
+    pub fn claim_backward_codes(&self) {
+        if let Some(claim) = self.claim.as_ref().filter(|_| self.has_codes()) {
+            let (out, inner) = matrix_dims(&self.shape);
+            claim.extend_once(CodeMatrix::backward_bytes(out, inner));
+        }
     }
 
     /// Counts an operation whose output is this value on the value's [`Meter`], if it has one. If the
@@ -378,8 +420,10 @@ impl Tensor {
         match &self.data {
             Storage::F32(data) => Elements::F32(data.get()),
             Storage::Bf16(data) => Elements::Bf16(data.get()),
-            Storage::F16(_) | Storage::Quantized(_) => panic!("only matrix products read {self:?}"),
-            Storage::Planned(_) => panic!("{self:?} has no elements"),
+            Storage::F16(_) | Storage::Quantized(_) | Storage::Codes(_) => {
+                panic!("only matrix products read {self:?}")
+            }
+            Storage::Planned(_) | Storage::PlannedCodes => panic!("{self:?} has no elements"),
         }
     }
 
@@ -391,6 +435,7 @@ impl Tensor {
         match &self.data {
             Storage::F16(data) => Factor::F16(data.get()),
             Storage::Quantized(matrix) => matrix.factor(),
+            Storage::Codes(matrix) => Factor::Codes(matrix),
             _ => self.elements().into(),
         }
     }
@@ -484,10 +529,24 @@ impl Tensor {
         converted
     }
 
+    /// A matrix `[out, in]` as codes for products in int8; trailing dimensions count as one. If that copies
+    /// mapped elements, their pages are released.
+    #[must_use]
+    pub fn into_codes(self) -> Self {
+        if self.has_codes() {
+            return self;
+        }
+        let (out, inner) = matrix_dims(&self.shape);
+        let matrix = CodeMatrix::quantize(self.factor(), out, inner);
+        self.release_pages();
+        let claim = self.claim_alike(CodeMatrix::forward_bytes(out, inner));
+        Self { shape: self.shape, data: Storage::Codes(Arc::new(matrix)), claim }
+    }
+
     /// Whether [`Tensor::to_precision`] has nothing to convert.
     fn is_in(&self, precision: Precision) -> bool {
         match &self.data {
-            Storage::F16(_) | Storage::Quantized(_) => false,
+            Storage::F16(_) | Storage::Quantized(_) | Storage::Codes(_) => false,
             _ => self.precision() == precision,
         }
     }
@@ -499,7 +558,7 @@ impl Tensor {
             Storage::Bf16(data) => data.release_pages(),
             Storage::F16(data) => data.release_pages(),
             Storage::Quantized(matrix) => matrix.release_pages(),
-            Storage::Planned(_) => {}
+            Storage::Codes(_) | Storage::Planned(_) | Storage::PlannedCodes => {}
         }
     }
 
@@ -526,6 +585,11 @@ fn add<T: Copy + Send + Sync>(sum: &mut [T], x: &[T], plus: impl Fn(T, T) -> T +
     chunks.for_each(|(a, b)| a.iter_mut().zip(b).for_each(|(a, b)| *a = plus(*a, *b)));
 }
 
+/// `out` and `in` of a matrix `[out, in]`; trailing dimensions count as one.
+fn matrix_dims(shape: &[usize]) -> (usize, usize) {
+    (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product())
+}
+
 fn assert_fits(shape: &[usize], len: usize) {
     assert_eq!(shape.iter().product::<usize>(), len, "the number of elements of shape {shape:?}");
 }
@@ -538,6 +602,8 @@ impl Storage {
             Self::Bf16(_) => "bf16",
             Self::F16(_) => "f16",
             Self::Quantized(matrix) => matrix.quantization().name(),
+            Self::Codes(_) => "int8",
+            Self::PlannedCodes => "planned int8",
             Self::Planned(Precision::F32) => "planned f32",
             Self::Planned(Precision::Bf16) => "planned bf16",
         }

@@ -43,19 +43,40 @@ pub(super) struct Grid {
     across: usize,
 }
 
+/// What a kernel asks of a [`Grid`]: the constants of [`Kernel`] with these names.
+pub(super) struct GridLimits {
+    /// Rows of a left panel.
+    pub panel_rows: usize,
+    pub max_row_panels: usize,
+    pub min_row_panels: usize,
+    pub tasks_per_thread: usize,
+}
+
 impl Grid {
     /// The grid for `rows` rows and `right_panels` right panels.
     pub fn new<K: Kernel>(rows: usize, right_panels: usize) -> Self {
+        let limits = GridLimits {
+            panel_rows: K::TILE_ROWS,
+            max_row_panels: K::MAX_ROW_PANELS,
+            min_row_panels: K::MIN_ROW_PANELS,
+            tasks_per_thread: K::TASKS_PER_THREAD,
+        };
+        Self::with_limits(rows, right_panels, limits)
+    }
+
+    /// [`Grid::new`] within these limits.
+    pub fn with_limits(rows: usize, right_panels: usize, limits: GridLimits) -> Self {
+        let GridLimits { panel_rows, max_row_panels, min_row_panels, tasks_per_thread } = limits;
         let threads = rayon::current_num_threads();
-        let left_panels = rows.div_ceil(K::TILE_ROWS);
-        let needed = left_panels.div_ceil(K::MAX_ROW_PANELS);
+        let left_panels = rows.div_ceil(panel_rows);
+        let needed = left_panels.div_ceil(max_row_panels);
         // Several tasks for every thread, so that no thread waits long for another. The columns are
         // divided only if there are too few rows, because each task packs the rows that it needs.
-        let wanted = if threads == 1 { 1 } else { K::TASKS_PER_THREAD * threads };
-        let down = needed.max(wanted.min(left_panels / K::MIN_ROW_PANELS));
+        let wanted = if threads == 1 { 1 } else { tasks_per_thread * threads };
+        let down = needed.max(wanted.min(left_panels / min_row_panels));
         let down = down.next_multiple_of(threads).min(left_panels);
         let across = wanted.div_ceil(down).min(right_panels);
-        Self { rows, panel_rows: K::TILE_ROWS, right_panels, down, across }
+        Self { rows, panel_rows, right_panels, down, across }
     }
 
     /// The number of tasks.

@@ -13,7 +13,9 @@
 mod aligned;
 mod blocking;
 mod epilogue;
+mod int8;
 mod kernel;
+mod limit;
 mod matrix;
 mod multiply;
 mod pack;
@@ -27,6 +29,8 @@ mod x86;
 mod tests;
 
 pub(super) use epilogue::store;
+pub(super) use int8::{multiply_codes, scratch_bytes as code_scratch_bytes};
+pub use limit::{InstructionSet, limit_instructions};
 pub(super) use matrix::Matrix;
 pub(super) use multiply::{multiply, scratch_bytes};
 pub(super) use packed::PackedMatrix;

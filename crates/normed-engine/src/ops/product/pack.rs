@@ -52,10 +52,12 @@ pub(super) fn pack<const PAIRS: bool>(m: Matrix<'_>, layout: PanelLayout, out: &
         match m.data() {
             Factor::F32(x) => pack_elements::<PAIRS, _>(x, |x| x, m, first, width, out),
             Factor::Bf16(x) => pack_elements::<PAIRS, _>(x, bf16::to_f32, m, first, width, out),
-            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) if m.is_column_major() => {
+            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) | Factor::Codes(_)
+                if m.is_column_major() =>
+            {
                 pack_columns::<PAIRS>(m, first, width, out);
             }
-            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) => {
+            Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) | Factor::Codes(_) => {
                 pack_rows::<PAIRS>(m, first, width, out);
             }
         }

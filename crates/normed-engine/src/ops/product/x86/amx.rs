@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
-use super::avx512::{Avx512Bf16, with_avx512_bf16};
+use super::avx512::{Avx512, Avx512Bf16, with_avx512_bf16};
 use super::pack_avx512::pack_avx512;
 use super::registers::{
     column_words_bf16, column_words_f32, load_words_bf16, load_words_f32, mask16, transpose,
@@ -31,22 +31,30 @@ impl AmxBf16 {
     /// The kernel, if this processor has the instructions and the operating system lets this process use
     /// them.
     pub fn detect() -> Option<Self> {
-        static USABLE: LazyLock<bool> = LazyLock::new(|| {
-            Avx512Bf16::detect().is_some() && processor_has_amx() && request_permission()
-        });
+        const BF16: u32 = 1 << 22;
+        static USABLE: LazyLock<bool> =
+            LazyLock::new(|| Avx512Bf16::detect().is_some() && has_amx(BF16));
         USABLE.then_some(Self(()))
     }
 }
 
-/// Whether CPUID leaf 7 names AMX-BF16 and AMX-TILE, and the system saves both parts of the tile state
-/// (XCR0). The processor must have AVX-512.
-fn processor_has_amx() -> bool {
-    const BF16_AND_TILE: u32 = 1 << 22 | 1 << 24;
+/// Whether this processor has AVX-512 and AMX with the instructions that these bits of CPUID leaf 7, EDX,
+/// name, and the operating system lets this process use them. CPUID is slow: keep the answer.
+pub(in crate::ops::product) fn has_amx(instructions: u32) -> bool {
+    const TILE: u32 = 1 << 24;
+    let needed = instructions | TILE;
+    Avx512::detect().is_some()
+        && __cpuid_count(7, 0).edx & needed == needed
+        && saves_tiles()
+        && request_permission()
+}
+
+/// Whether the system saves both parts of the tile state (XCR0). The processor must have AVX-512.
+fn saves_tiles() -> bool {
     const TILE_STATE: u64 = 0b11 << 17;
-    let features = __cpuid_count(7, 0).edx;
     // SAFETY: A processor with usable AVX-512 has XGETBV, and the system has enabled it.
     let state = unsafe { xcr0() };
-    features & BF16_AND_TILE == BF16_AND_TILE && state & TILE_STATE == TILE_STATE
+    state & TILE_STATE == TILE_STATE
 }
 
 /// The state components that the operating system saves.
@@ -109,7 +117,7 @@ static FULL_TILES: TileConfig = {
 
 /// The configured tiles of this thread, released when dropped, also if a panic unwinds. Configured tiles
 /// that are not released make every switch of threads save and restore 8 KiB.
-struct ConfiguredTiles;
+pub(in crate::ops::product) struct ConfiguredTiles;
 
 impl ConfiguredTiles {
     /// Configures all tiles with their full size.
@@ -118,7 +126,7 @@ impl ConfiguredTiles {
     /// The processor must have AMX and the system must have granted it. No other value of this type may
     /// exist on this thread: its tiles would be released with the first.
     #[inline(always)]
-    unsafe fn new() -> Self {
+    pub unsafe fn new() -> Self {
         // SAFETY: By the contract of this function. The instruction reads the 64 bytes of the operand
         // and changes only the state of the tiles, which no compiled code uses.
         unsafe {
@@ -398,7 +406,7 @@ unsafe fn pack_left(m: Matrix<'_>, layout: PanelLayout, out: &mut [u32]) {
                 }
                 // No layer has such a left factor, so this needs no speed: the panel is packed in the
                 // portable order and rearranged.
-                (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {
+                (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) | Factor::Codes(_), _) => {
                     let mut panel = vec![0; out.len()];
                     pack::<true>(m, PanelLayout { first, width: SIDE, words }, &mut panel);
                     for (word, panel) in panel.chunks_exact(SIDE).enumerate() {

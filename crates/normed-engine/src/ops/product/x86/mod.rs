@@ -11,6 +11,6 @@ mod pack_avx512;
 mod registers;
 mod tile;
 
-pub(super) use amx::AmxBf16;
+pub(super) use amx::{AmxBf16, ConfiguredTiles, has_amx};
 pub(super) use avx2::Avx2;
 pub(super) use avx512::{Avx512, Avx512Bf16};

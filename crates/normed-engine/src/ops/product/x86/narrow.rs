@@ -108,7 +108,7 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
             {
                 pack_nf4_columns::<PAIRS>(x, m, layout, out);
             }
-            (Factor::Nf4(_) | Factor::F32(_) | Factor::Bf16(_), _) => {
+            (Factor::Nf4(_) | Factor::Codes(_) | Factor::F32(_) | Factor::Bf16(_), _) => {
                 pack::<PAIRS>(m, layout, out);
             }
         }

@@ -97,7 +97,7 @@ pub(super) unsafe fn pack_avx512<const PAIRS: bool>(
                     },
                 );
             }
-            (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_), _) => {
+            (Factor::F16(_) | Factor::Int8(_) | Factor::Nf4(_) | Factor::Codes(_), _) => {
                 pack_narrow::<PAIRS>(m, layout, out);
             }
         }
