@@ -115,12 +115,12 @@ impl CodeKernel for Portable {
 /// The products of a row's codes in one group with those of every column of a panel.
 fn group_products(row: &[CodeLine], columns: &[CodeLine]) -> [i32; PANEL] {
     let mut sums = [0; PANEL];
-    let fours = row.iter().flat_map(|line| line.0.chunks_exact(4));
-    for (four, lines) in fours.zip(columns.chunks_exact(PANEL * 4 / 64)) {
-        let columns = lines.iter().flat_map(|line| line.0.chunks_exact(4));
+    let fours = row.iter().flat_map(|line| line.0.as_chunks::<4>().0);
+    for (four, lines) in fours.zip(columns.as_chunks::<{ PANEL * 4 / 64 }>().0) {
+        let columns = lines.iter().flat_map(|line| line.0.as_chunks::<4>().0);
         for (sum, column) in sums.iter_mut().zip(columns) {
-            for (a, b) in four.iter().zip(column) {
-                *sum += i32::from(*a) * i32::from(*b);
+            for i in 0..4 {
+                *sum += i32::from(four[i]) * i32::from(column[i]);
             }
         }
     }

@@ -167,7 +167,7 @@ fn every_left_factor_is_read() {
 #[test]
 fn threads_change_no_bit() {
     fn check<K: CodeKernel>(kernel: K) {
-        let (m, n, k) = (2 * K::MAX_ROW_PANELS * K::TILE_ROWS + 5, 300, 2048 + 40);
+        let (m, n, k) = (2 * K::MAX_ROW_PANELS * K::TILE_ROWS + 5, 70, 2048 + 40);
         let (a, b) = (random_values(m * k, 6), random_values(n * k, 7));
         let codes = CodeMatrix::quantize(Factor::F32(&b), n, k);
         let on = |threads: usize, rows: usize| {
