@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares training steps of normed and PyTorch, with the same weights and inputs.
 
-    python3 bench/run.py [--workload vit|decoder|llama|miss] [--precision f32|bf16] [--method METHOD]
+    python3 bench/run.py [--workload vit|decoder|llama|miss] [--precision f32|bf16|int8] [--method METHOD]
                          [--variant plain|checkpoint|frozen_vision] [--against MODE ...] [...]
 
 vit      the encoder of a ViT-B/16, 197 tokens (224 px) by default, batch 4
@@ -11,7 +11,7 @@ miss     the complete MISS-base: transformers' BlipForQuestionAnswering, fine-tu
          tokens (480 px), batch 20, all three towers; takes minutes, and more than 16 GB in f32
 
 PyTorch's modes are eager (f32), autocast (bf16) and bf16_weights (autocast with frozen matrices stored in
-bf16). The variant checkpoint recomputes whole blocks in backward, on both sides. The variant frozen_vision
+bf16). normed in int8 runs beside the two in bf16. The variant checkpoint recomputes whole blocks in backward, on both sides. The variant frozen_vision
 trains only the text towers.
 
 The script installs PyTorch from PyPI into bench/.venv, unless $NORMED_BENCH_PYTHON names a Python that has
@@ -22,7 +22,7 @@ came after the weights were loaded. The last three columns are normed's time, pe
 those of the row.
 
 The script fails if the losses or the gradients of the first two examples differ from PyTorch's in f32 by
-more than 1e-5 (1e-2 in bf16), relative. --check does only this. The losses of the timed runs must agree as
+more than 1e-5 (1e-2 in bf16, 1e-1 in int8), relative. --check does only this. The losses of the timed runs must agree as
 closely.
 """
 
@@ -39,8 +39,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "bench/pytorch_step.py"
 PACKAGES = ["torch>=2.13", "safetensors>=0.8", "numpy", "transformers>=5.23", "peft>=0.21"]
-MODES = {"f32": ["eager"], "bf16": ["autocast", "bf16_weights"]}
-TOLERANCE = {"f32": 1e-5, "bf16": 1e-2}
+MODES = {
+    "f32": ["eager"],
+    "bf16": ["autocast", "bf16_weights"],
+    "int8": ["autocast", "bf16_weights"],
+}
+TOLERANCE = {"f32": 1e-5, "bf16": 1e-2, "int8": 1e-1}
 DEFAULTS = {
     "vit": dict(tokens=197, batch=4, rounds=3, warm_up=2, steps=5),
     "decoder": dict(tokens=577, batch=8, rounds=3, warm_up=2, steps=5),

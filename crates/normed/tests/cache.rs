@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use normed::models;
 use normed::recipe::{CachePlace, Recipe};
-use normed::tensor::{Precision, Recompute};
+use normed::tensor::{Recompute, RunPrecision};
 use normed::train::{Completion, Event, RunOptions, Subject, run};
 
 const FROZEN: &str = "method = \"full\"\ntowers = [\"text\", \"decoder\"]";
@@ -75,7 +75,11 @@ fn files(place: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_run_writes_the_same_bytes_with_the_cache_and_without() {
-    let settings = [(Precision::F32, Recompute::None), (Precision::Bf16, Recompute::Blocks)];
+    let settings = [
+        (RunPrecision::F32, Recompute::None),
+        (RunPrecision::Bf16, Recompute::Blocks),
+        (RunPrecision::Int8, Recompute::Attention),
+    ];
     for (precision, recompute) in settings {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
@@ -109,7 +113,7 @@ fn a_run_writes_the_same_bytes_with_the_cache_and_without() {
         let event = with.iter().find(|event| matches!(event, Event::Cached { .. })).unwrap();
         let Event::Cached { bytes, directory, .. } = event else { unreachable!() };
         // Five tokens of 16 channels.
-        let width = if precision == Precision::F32 { 4 } else { 2 };
+        let width = if precision == RunPrecision::F32 { 4 } else { 2 };
         assert_eq!(*bytes, 36 * 5 * 16 * width);
         assert_eq!(*directory, root.join("with/checkpoint/states"));
     }
@@ -196,7 +200,8 @@ fn other_weights_preprocessing_or_images_are_encoded_again() {
     };
     assert_eq!(computed(&|_| {}), 36);
     assert_eq!(computed(&|recipe| recipe.seed = 9), 0);
-    assert_eq!(computed(&|recipe| recipe.precision = Precision::Bf16), 36);
+    assert_eq!(computed(&|recipe| recipe.precision = RunPrecision::Bf16), 36);
+    assert_eq!(computed(&|recipe| recipe.precision = RunPrecision::Int8), 36);
     assert_eq!(computed(&|recipe| recipe.image_size = Some(24)), 36);
 
     // An image that two questions share counts once; a changed image is another one.

@@ -36,7 +36,7 @@ fn a_plan_lists_every_batch_setting_and_needs_no_weights() {
     assert!(plan.trained > 0 && plan.trained < plan.total);
 }
 
-/// In both precisions. An operation that reads the elements of a planned value would panic.
+/// In every precision. An operation that reads the elements of a planned value would panic.
 #[test]
 fn every_method_can_be_planned() {
     let methods = [
@@ -55,7 +55,7 @@ fn every_method_can_be_planned() {
         "method = [\"layer_norm\", \"lora\"]",
     ];
     for method in methods {
-        for precision in ["f32", "bf16"] {
+        for precision in ["f32", "bf16", "int8"] {
             let dir = tempfile::tempdir().unwrap();
             tiny::make(dir.path(), method, "epochs = 1");
             let plan = plan(&settings(dir.path(), &[&format!("precision={precision}")])).unwrap();

@@ -7,9 +7,9 @@ use normed::Result;
 use normed::data::{Axis, ImageOptions, SliceIndex, TemplateName, Window};
 use normed::models::GenerationConfig;
 use normed::predict::OpenSettings;
-use normed::tensor::Precision;
+use normed::tensor::RunPrecision;
 
-use super::values::{axis, in_range, precision, slice_index, template, window};
+use super::values::{axis, in_range, run_precision, slice_index, template, window};
 
 /// The model and its adapter.
 #[derive(clap::Args)]
@@ -29,8 +29,9 @@ pub struct ModelChoice {
     /// Number format of weights and matrix products [default: the recipe's, the run's, or f32]
     ///
     /// Without a recipe and a run it is bf16 if the checkpoint is half precision and bf16 is faster on this machine.
-    #[arg(long, value_name = "FORMAT", value_parser = precision(), help_heading = "Computation")]
-    pub precision: Option<Precision>,
+    /// int8 multiplies the matrices of linear layers in integers and everything else in bf16.
+    #[arg(long, value_name = "FORMAT", value_parser = run_precision(), help_heading = "Computation")]
+    pub precision: Option<RunPrecision>,
 }
 
 impl ModelChoice {

@@ -7,7 +7,7 @@ use normed::Range;
 use normed::data::{Axis, SliceIndex, Split, TemplateName, Window};
 use normed::models::NormDtype;
 use normed::recipe::ByteSize;
-use normed::tensor::{Precision, Quantization};
+use normed::tensor::{Precision, Quantization, RunPrecision};
 use normed::tuning::{Method, methods};
 
 /// The form in which a command prints.
@@ -94,6 +94,11 @@ pub fn template() -> impl TypedValueParser<Value = TemplateName> {
 /// Parses `f32` or `bf16`.
 pub fn precision() -> impl TypedValueParser<Value = Precision> {
     one_of(vec![Precision::F32, Precision::Bf16], Precision::name)
+}
+
+/// Parses `f32`, `bf16` or `int8`.
+pub fn run_precision() -> impl TypedValueParser<Value = RunPrecision> {
+    one_of(RunPrecision::ALL.to_vec(), RunPrecision::name)
 }
 
 /// Parses `f32` or `base`.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use normed::recipe::TrainSpec;
-use normed::tensor::{Gradients, Parameters, Precision, Recompute, Tensor};
+use normed::tensor::{Gradients, Parameters, Precision, Recompute, RunPrecision, Tensor};
 use normed::train::AdamW;
 use normed::tuning::Method;
 use normed::weights::write_safetensors;
@@ -34,7 +34,7 @@ struct Task {
     batch: usize,
     /// The number of training steps.
     steps: usize,
-    precision: Precision,
+    precision: RunPrecision,
     method: Method,
     variant: Variant,
     /// A file for the gradients before the first step, which are computed separately.

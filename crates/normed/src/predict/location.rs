@@ -7,7 +7,7 @@ use crate::data::TemplateName;
 use crate::hub;
 use crate::models::{self, GenerationConfig, LoadOverrides, LoadedModel};
 use crate::recipe::{Base, Recipe};
-use crate::tensor::{Parameters, Precision};
+use crate::tensor::{Parameters, Precision, RunPrecision};
 use crate::train::is_running;
 use crate::weights::{BaseCheck, LoadedAdapter, adapter_base, expect_adapter, load_adapter};
 use crate::{Error, Result};
@@ -31,7 +31,7 @@ pub struct OpenSettings {
     pub template: Option<TemplateName>,
     /// The precision of weights and matrix products. Without a recipe it is f32, or for a half-precision checkpoint
     /// the faster format of this machine.
-    pub precision: Option<Precision>,
+    pub precision: Option<RunPrecision>,
     /// Whether the model gets as many tokens as the adapter has.
     pub resize_vocabulary: bool,
 }
@@ -269,7 +269,7 @@ fn not_finished(path: &Path) -> Result<Error> {
 
 /// The default without a recipe: f32, or for a half-precision checkpoint the faster format, as f32 would double its
 /// memory.
-fn default_precision(params: &Parameters) -> Precision {
+fn default_precision(params: &Parameters) -> RunPrecision {
     let is_half = params.iter().any(|(_, p)| p.value().bytes() < size_of::<f32>() * p.len());
-    if is_half { Precision::fastest() } else { Precision::F32 }
+    if is_half { Precision::fastest().into() } else { RunPrecision::F32 }
 }

@@ -57,13 +57,13 @@ const OTHER_NAMES: &[OtherNames] = &[
         &["precision", "bf16", "mixed_precision", "torch_dtype", "dtype"],
         "",
         "precision",
-        "\"bf16\" or \"f32\"; without it, normed takes the faster one",
+        "\"bf16\", \"f32\" or \"int8\"; without it, normed takes the faster of bf16 and f32",
     ),
     with_note(
         &["fp16", "half", "amp"],
         "",
         "precision",
-        "\"bf16\" or \"f32\"; there is no float16",
+        "\"bf16\", \"f32\" or \"int8\"; there is no float16",
     ),
     same(&["memory", "max_memory", "memory_limit"], "", "memory"),
     same(

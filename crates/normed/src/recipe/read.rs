@@ -16,7 +16,7 @@ use super::source::Node;
 use super::{Base, ByteSize, InitSpec, Recipe};
 use crate::data::TemplateName;
 use crate::models::GenerationConfig;
-use crate::tensor::Precision;
+use crate::tensor::{Precision, RunPrecision};
 use crate::tuning::{Method, Tuning};
 
 /// The values of the keys outside of sections.
@@ -27,7 +27,7 @@ pub(super) struct RootKeys {
     seed: u64,
     image_size: Option<usize>,
     template: Option<TemplateName>,
-    precision: Option<Precision>,
+    precision: Option<RunPrecision>,
     memory: Option<ByteSize>,
     planned_for: Option<ByteSize>,
 }
@@ -67,9 +67,10 @@ pub(super) fn root_fields() -> Vec<Field<RootKeys>> {
         Field::optional(
             "precision",
             variant(),
-            "the faster one on this machine; `\"f32\"` for a new model",
-            "Number format of frozen matrices and of the factors of matrix products. Trained parameters and \
-             sums are f32 in either case.",
+            "the faster of f32 and bf16 on this machine; `\"f32\"` for a new model",
+            "Number format of frozen matrices and of the factors of matrix products. `"int8"` multiplies the frozen \
+             matrices of linear layers in integers and everything else in bf16. Trained parameters and sums are \
+             f32 in every case.",
             |r| &mut r.precision,
         ),
         Field::optional(
@@ -119,8 +120,8 @@ pub(super) fn recipe(s: &Section<'_>, name: &str) -> Recipe {
         image_size: keys.image_size,
         template: keys.template,
         precision: keys.precision.unwrap_or_else(|| match base {
-            Base::Model(_) => Precision::fastest(),
-            Base::Init(_) => Precision::F32,
+            Base::Model(_) => Precision::fastest().into(),
+            Base::Init(_) => RunPrecision::F32,
         }),
         memory: keys.memory,
         planned_for: keys.planned_for,

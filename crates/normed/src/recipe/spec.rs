@@ -9,7 +9,7 @@ use crate::Range;
 use crate::data::{DataSection, Task, TemplateName};
 use crate::metrics::{CaptionMetric, Metric};
 use crate::models::GenerationConfig;
-use crate::tensor::{Precision, Recompute};
+use crate::tensor::{Recompute, RunPrecision};
 use crate::tuning::Tuning;
 
 /// Everything that the result of a run depends on.
@@ -45,9 +45,9 @@ pub struct Recipe {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateName>,
     /// Number format of frozen matrices and of the factors of matrix products. Trained parameters, norms,
-    /// residual streams and sums are f32 in either case. Default: the faster one on this machine; f32 for a
-    /// new model.
-    pub precision: Precision,
+    /// residual streams and sums are f32 in every case. Default: the faster of f32 and bf16 on this machine;
+    /// f32 for a new model.
+    pub precision: RunPrecision,
     /// Memory limit of the process. The fastest `train.batch_size`, `train.grad_accum_steps` and
     /// `train.recompute` that fit it are chosen before the first step. The number of examples per step stays
     /// the same, and so does the result, rounding aside.

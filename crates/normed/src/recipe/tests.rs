@@ -8,7 +8,7 @@ use crate::data::{
     RowFilter, SliceIndex, Task, TemplateName, Window,
 };
 use crate::models::{GenerationConfig, LlamaKind};
-use crate::tensor::{Precision, Tower};
+use crate::tensor::{Precision, RunPrecision, Tower};
 use crate::tuning::{
     ConfiguredMethod, ExtraPart, KeyKind, Method, OptionValue, Rule, Tuning, methods,
 };
@@ -54,7 +54,7 @@ fn defaults_stand_in() {
         seed: 0,
         image_size: None,
         template: None,
-        precision: Precision::fastest(),
+        precision: Precision::fastest().into(),
         memory: None,
         planned_for: None,
         data: DataSpec::VqaRad { root: None, on_bad_example: OnBadExample::Stop }.into(),
@@ -491,7 +491,7 @@ fn a_recipe_comes_back_as_it_was_written() {
         seed: 7,
         image_size: Some(224),
         template: Some(TemplateName::VicunaV1),
-        precision: Precision::Bf16,
+        precision: RunPrecision::Int8,
         memory: Some(ByteSize(900_000_000)),
         planned_for: None,
         data: DataSection {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ops::{self, AttentionSpec, Output};
 use crate::tensor::{
     Gradients, Graph, Meter, Module, NormPosition, OperationCounts, ParamId, ParamKind, Parameters,
-    Precision, Tensor, Tower, Var,
+    Precision, RunPrecision, Tensor, Tower, Var,
 };
 
 /// How long the operations are timed, at least.
@@ -48,7 +48,7 @@ pub struct MachineSpeed {
 
 impl MachineSpeed {
     /// Times matrix products, attention and a norm, forward and backward.
-    pub(super) fn measure(sizes: BenchmarkSizes, precision: Precision) -> Self {
+    pub(super) fn measure(sizes: BenchmarkSizes, precision: RunPrecision) -> Self {
         let heads = sizes.heads;
         let BenchmarkModel { mut params, matrices, gain, shift, many, few, qkv } =
             BenchmarkModel::new(sizes, precision);
@@ -118,11 +118,11 @@ struct BenchmarkModel {
 }
 
 impl BenchmarkModel {
-    fn new(sizes: BenchmarkSizes, precision: Precision) -> Self {
+    fn new(sizes: BenchmarkSizes, precision: RunPrecision) -> Self {
         let BenchmarkSizes { rows, channels, inner, tokens, parameters, .. } = sizes;
         let mut params = Parameters::new();
         let mut scope = params.scope(Tower::Vision, "");
-        let count = (MATRICES / precision.size()).min(parameters) / (inner * channels);
+        let count = (MATRICES / precision.values().size()).min(parameters) / (inner * channels);
         let matrices: Vec<_> = (0..count.max(1))
             .map(|_| scope.declare("matrix", &[inner, channels], Module::Fc1, ParamKind::Weight))
             .collect();
@@ -133,13 +133,12 @@ impl BenchmarkModel {
         let many = input("many", &[1, rows, channels]);
         let few = input("few", &[1, FEW, channels]);
         let qkv = input("qkv", &[1, tokens, 3 * channels]);
-        params.set_precision(precision);
         for (_, p) in params.iter_mut() {
             p.set_trained(p.role().module == norm);
             let values = (0..p.len()).map(|i| (i % 251) as f32 / 251.0 - 0.5).collect();
-            let value = Tensor::new(p.shape(), values);
-            p.set(if p.is_trained() { value } else { value.into_precision(precision) });
+            p.set(Tensor::new(p.shape(), values));
         }
+        params.set_precision(precision);
         Self { params, matrices, gain, shift, many, few, qkv }
     }
 }

@@ -10,7 +10,7 @@ use super::simulation::{MemoryNeeds, SimulatedCost, Simulation};
 use crate::models::UnloadedModel;
 use crate::recipe::{Base, ByteSize, CachePlace, CacheSpec, Recipe, TrainSpec};
 use crate::tensor::{
-    EmbeddingKind, Module, OperationCounts, ParamKind, Parameters, Precision, Recompute, Tower,
+    EmbeddingKind, Module, OperationCounts, ParamKind, Parameters, Recompute, RunPrecision, Tower,
 };
 use crate::{Error, Result};
 
@@ -136,7 +136,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let speed = MachineSpeed::measure(benchmark_sizes(&declared.params), recipe.precision);
     let unread = match (&recipe.base, &data.amounts) {
         (Base::Model(dir), Ok(amounts)) => {
-            unread_bytes(&declared, dir, recipe.precision, amounts.tokens)
+            unread_bytes(&declared, dir, recipe.precision.values(), amounts.tokens)
         }
         _ => 0,
     };
@@ -195,7 +195,7 @@ impl Plan {
             least.setting.recompute.name(),
         );
         let mut remedies = Vec::new();
-        if recipe.precision == Precision::F32 {
+        if recipe.precision == RunPrecision::F32 {
             remedies.push("precision = \"bf16\"");
         }
         if optimizer > weights / 4 {

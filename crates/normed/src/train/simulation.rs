@@ -8,7 +8,9 @@ use crate::data::{Batch, ImageSize, Images, MAX_BATCHES_IN_MEMORY, TokenRows};
 use crate::models::{GenerationConfig, Model};
 use crate::nn::Mode;
 use crate::recipe::TrainSpec;
-use crate::tensor::{Gradients, Graph, Meter, OperationCounts, Parameters, Precision, Tensor};
+use crate::tensor::{
+    Gradients, Graph, Meter, OperationCounts, Parameters, Precision, RunPrecision, Tensor,
+};
 
 /// The shape of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +76,7 @@ pub(super) struct Simulation<'a> {
     pub model: &'a dyn Model,
     /// The parameters, with those that are trained marked.
     pub params: &'a Parameters,
-    pub precision: Precision,
+    pub precision: RunPrecision,
     /// Gives the batch setting: `batch_size`, `grad_accum_steps` and `recompute`.
     pub spec: &'a TrainSpec,
     /// Batches of training steps; none if nothing is trained.
@@ -307,7 +309,7 @@ mod tests {
 
     fn simulation<'a>(
         (model, params): &'a Made,
-        precision: Precision,
+        precision: RunPrecision,
         spec: &'a TrainSpec,
         rule: &'a GenerationConfig,
         shape: BatchShape,
@@ -335,6 +337,7 @@ mod tests {
             let precision = p.value().precision();
             let mut value = p.value().empty_like(p.shape(), precision);
             match precision {
+                _ if p.value().has_codes() => value = p.value().clone(),
                 Precision::F32 => value.data_mut().copy_from_slice(p.value().data()),
                 Precision::Bf16 => value = p.value().clone(),
             }
@@ -384,7 +387,7 @@ mod tests {
             let views = if method == Method::LAYER_NORM { 2 } else { 1 };
             let shape = BatchShape { views, ..SHAPE };
             for (recompute, beams) in Recompute::ALL.into_iter().zip([1, 1, 2, 40]) {
-                for precision in [Precision::F32, Precision::Bf16] {
+                for precision in RunPrecision::ALL {
                     let spec = TrainSpec {
                         batch_size: EXAMPLES,
                         grad_accum_steps: 2,
@@ -414,7 +417,7 @@ mod tests {
         let loaded = tuned(miss(), Method::LAYER_NORM);
         let spec = TrainSpec { batch_size: EXAMPLES, ..TrainSpec::default() };
         let rule = GenerationConfig::default();
-        let planned = simulation(&loaded, Precision::F32, &spec, &rule, SHAPE).run().unwrap();
+        let planned = simulation(&loaded, RunPrecision::F32, &spec, &rule, SHAPE).run().unwrap();
         let (image, question, answer) = (10, SHAPE.question, SHAPE.answer);
         let products = |role: &Role, name: &str, elements: usize| -> usize {
             let source = name.contains("crossattention.self.key")
@@ -452,7 +455,7 @@ mod tests {
         let rule = GenerationConfig::default();
         let needs = Recompute::ALL.map(|recompute| {
             let spec = TrainSpec { recompute, batch_size: 8, ..TrainSpec::default() };
-            let done = simulation(&loaded, Precision::Bf16, &spec, &rule, SHAPE).run().unwrap();
+            let done = simulation(&loaded, RunPrecision::Bf16, &spec, &rule, SHAPE).run().unwrap();
             (done.needs.activations, done.step.product_flops)
         });
         assert!(needs.windows(2).all(|pair| pair[0].0 > pair[1].0), "{needs:?}");

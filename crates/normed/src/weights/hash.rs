@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::stored::Checkpoint;
 use crate::files::hex;
-use crate::tensor::{Absmax, Factor, NF4_VALUES, Tensor};
+use crate::tensor::{Absmax, Factor, NF4_VALUES, Precision, Tensor};
 
 /// Elements that are hashed at a time.
 const BLOCK: usize = 1 << 12;
@@ -92,7 +92,7 @@ pub fn content_hash(checkpoint: &Checkpoint) -> String {
 }
 
 /// Updates `hash` with the elements of `tensor`, little-endian, in the precision of the tensor. A quantized matrix
-/// contributes its codes and statistics.
+/// contributes its codes and statistics, codes for products in int8 the values that they stand for.
 pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
     fn each<T: Copy, const N: usize>(hash: &mut Sha256, data: &[T], bytes: fn(T) -> [u8; N]) {
         for block in data.chunks(BLOCK) {
@@ -103,6 +103,7 @@ pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
         Factor::F32(data) => each(hash, data, f32::to_le_bytes),
         Factor::Bf16(data) => each(hash, data, half::bf16::to_le_bytes),
         Factor::F16(data) => each(hash, data, half::f16::to_le_bytes),
+        Factor::Codes(_) => each(hash, tensor.to_precision(Precision::F32).data(), f32::to_le_bytes),
         Factor::Int8(matrix) => {
             hash.update(matrix.codes());
             each(hash, matrix.absmax(), f32::to_le_bytes);

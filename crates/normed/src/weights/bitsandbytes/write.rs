@@ -97,7 +97,7 @@ fn dense<'p>(name: &str, parameter: &'p Parameter) -> TensorGroup<'p> {
             Factor::F32(data) => write_elements(out, data, f32::to_le_bytes)?,
             Factor::Bf16(data) => write_elements(out, data, bf16::to_le_bytes)?,
             Factor::F16(data) => write_elements(out, data, f16::to_le_bytes)?,
-            Factor::Int8(_) | Factor::Nf4(_) => {
+            Factor::Int8(_) | Factor::Nf4(_) | Factor::Codes(_) => {
                 let cause = "it is quantized already";
                 return Err(WriteError::Tensor(Error::invalid(parameter.name(), cause)));
             }
@@ -113,7 +113,7 @@ fn type_of(value: &Tensor) -> (&'static str, &'static str) {
         Factor::F32(_) => ("F32", "float32"),
         Factor::Bf16(_) => ("BF16", "bfloat16"),
         Factor::F16(_) => ("F16", "float16"),
-        Factor::Int8(_) => ("I8", "int8"),
+        Factor::Int8(_) | Factor::Codes(_) => ("I8", "int8"),
         Factor::Nf4(_) => ("U8", "uint8"),
     }
 }
