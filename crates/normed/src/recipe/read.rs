@@ -68,7 +68,7 @@ pub(super) fn root_fields() -> Vec<Field<RootKeys>> {
             "precision",
             variant(),
             "the faster of f32 and bf16 on this machine; `\"f32\"` for a new model",
-            "Number format of frozen matrices and of the factors of matrix products. `"int8"` multiplies the frozen \
+            "Number format of frozen matrices and of the factors of matrix products. `\"int8\"` multiplies the frozen \
              matrices of linear layers in integers and everything else in bf16. Trained parameters and sums are \
              f32 in every case.",
             |r| &mut r.precision,
