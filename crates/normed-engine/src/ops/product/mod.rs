@@ -7,6 +7,8 @@
 //! factor in any orientation and precision, so a frozen weight is in memory once, as its checkpoint
 //! has it.
 //!
+//! A frozen matrix as codes for products in int8 has a path of its own, [`int8`].
+//!
 //! An element is summed from the first inner index to the last, in an order that depends only on the
 //! kernel. The bits are the same for any blocking and any number of threads.
 
