@@ -75,7 +75,10 @@ fn main() {
     };
     limit_instructions(limit);
     println!("{limit:?}, {} threads; billions of multiplications a second", rayon_threads());
-    println!("{:>20} {:>9} {:>9} {:>9} {:>9}  int8 : bf16", "rows x out x in", "bf16 fwd", "int8 fwd", "bf16 bwd", "int8 bwd");
+    println!(
+        "{:>20} {:>9} {:>9} {:>9} {:>9}  int8 : bf16",
+        "rows x out x in", "bf16 fwd", "int8 fwd", "bf16 bwd", "int8 bwd"
+    );
     for shape in SHAPES {
         let layers = [RunPrecision::Bf16, RunPrecision::Int8].map(|p| Layer::new(shape, p));
         let mut best = [[f64::INFINITY; 2]; 2];
@@ -92,8 +95,12 @@ fn main() {
         println!(
             "{:>20} {:9.0} {:9.0} {:9.0} {:9.0}  {:.2} {:.2}",
             format!("{rows} x {out} x {inner}"),
-            rate(bf16[0]), rate(int8[0]), rate(bf16[1]), rate(int8[1]),
-            bf16[0] / int8[0], bf16[1] / int8[1],
+            rate(bf16[0]),
+            rate(int8[0]),
+            rate(bf16[1]),
+            rate(int8[1]),
+            bf16[0] / int8[0],
+            bf16[1] / int8[1],
         );
     }
 }

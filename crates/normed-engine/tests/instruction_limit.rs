@@ -14,12 +14,16 @@ fn every_instruction_set_gives_the_same_bits_in_int8() {
     params.get_mut(weight).set(Tensor::new(&[70, 300], values(70 * 300)));
     params.set_precision(RunPrecision::Int8);
     let x = Var::constant(Tensor::new(&[19, 300], values(19 * 300)));
-    let results =
-        [InstructionSet::Portable, InstructionSet::Avx2, InstructionSet::Avx512, InstructionSet::Amx]
-            .map(|set| {
-                limit_instructions(set);
-                let y = linear(&mut Graph::inference(&params), &x, weight, None, Output::F32);
-                y.value.into_data()
-            });
+    let results = [
+        InstructionSet::Portable,
+        InstructionSet::Avx2,
+        InstructionSet::Avx512,
+        InstructionSet::Amx,
+    ]
+    .map(|set| {
+        limit_instructions(set);
+        let y = linear(&mut Graph::inference(&params), &x, weight, None, Output::F32);
+        y.value.into_data()
+    });
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
 }

@@ -50,7 +50,13 @@ fn case(precision: RunPrecision) -> Case {
     let (plugged, _) = layer("plugged", Module::Fc1, [INNER, WIDTH]);
     let path = params.plug_low_rank(
         plugged,
-        LowRankConfig { rank: 3, alpha: 6.0, use_rslora: false, dropout: 0.0, has_magnitude: false },
+        LowRankConfig {
+            rank: 3,
+            alpha: 6.0,
+            use_rslora: false,
+            dropout: 0.0,
+            has_magnitude: false,
+        },
     );
     for (i, (_, p)) in params.iter_mut().enumerate() {
         let scale = if p.role().module == norm { 1.0 } else { 0.1 };
@@ -67,9 +73,7 @@ type Operation = fn(&mut Graph<'_>, &Var, &Case) -> Var;
 const OPERATIONS: [(&str, Operation); 4] = [
     ("linear", |g, x, case| linear(g, x, case.up.0, case.up.1, Output::F32)),
     ("mlp", |g, x, case| mlp(g, x, case.up, case.down, Activation::Gelu, Output::AddTo(x))),
-    ("gated_mlp", |g, x, case| {
-        gated_mlp(g, x, [case.gate, case.up, case.down], Output::AddTo(x))
-    }),
+    ("gated_mlp", |g, x, case| gated_mlp(g, x, [case.gate, case.up, case.down], Output::AddTo(x))),
     ("low_rank_linear", |g, x, case| {
         low_rank_linear(g, x, None, (case.plugged, None), case.path, Output::F32)
     }),

@@ -23,10 +23,8 @@ fn loss_and_gradients(precision: RunPrecision) -> (f64, Vec<f64>) {
     let dataset = DataSection::from(data).open().unwrap().dataset;
     let collator = Arc::new(loaded.collator());
     let indices = indices_of(&*dataset, Split::Train).unwrap();
-    let prepared: Vec<_> = indices
-        .into_iter()
-        .map(|i| collator.prepare(&dataset.get(i).unwrap()).unwrap())
-        .collect();
+    let prepared: Vec<_> =
+        indices.into_iter().map(|i| collator.prepare(&dataset.get(i).unwrap()).unwrap()).collect();
     let batch = collator.batch(&prepared, 0);
     let mut g = Graph::training(&loaded.params);
     let loss = loaded.model.loss(&mut g, &batch, Mode::Evaluate, 0.0).unwrap();

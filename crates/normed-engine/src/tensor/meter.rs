@@ -4,8 +4,8 @@
 //! a real pass, to check that the plan was right.
 
 use std::ops::{Add, Mul, Sub};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 

@@ -31,9 +31,7 @@ mod tape;
 mod value;
 
 pub use changed_values::ChangedValues;
-pub use codes::{
-    CodeLine, CodeMatrix, CodePanels, GROUP, LINES_PER_GROUP, PANEL, quantize_group,
-};
+pub use codes::{CodeLine, CodeMatrix, CodePanels, GROUP, LINES_PER_GROUP, PANEL, quantize_group};
 pub use elements::Elements;
 pub use factor::Factor;
 pub use gradients::{GradientSlot, Gradients};

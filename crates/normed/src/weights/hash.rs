@@ -103,7 +103,9 @@ pub fn hash_elements(hash: &mut Sha256, tensor: &Tensor) {
         Factor::F32(data) => each(hash, data, f32::to_le_bytes),
         Factor::Bf16(data) => each(hash, data, half::bf16::to_le_bytes),
         Factor::F16(data) => each(hash, data, half::f16::to_le_bytes),
-        Factor::Codes(_) => each(hash, tensor.to_precision(Precision::F32).data(), f32::to_le_bytes),
+        Factor::Codes(_) => {
+            each(hash, tensor.to_precision(Precision::F32).data(), f32::to_le_bytes)
+        }
         Factor::Int8(matrix) => {
             hash.update(matrix.codes());
             each(hash, matrix.absmax(), f32::to_le_bytes);

@@ -1,5 +1,6 @@
 //! What a product in int8 needs of an instruction set, and an implementation for any processor.
 
+use crate::ops::simd::with_simd;
 use crate::tensor::{CodeLine, GROUP, LINES_PER_GROUP, PANEL};
 
 /// Lines of the codes of one row in a group.
@@ -79,7 +80,8 @@ pub(super) trait CodeKernel: Copy + Send + Sync {
     );
 }
 
-/// Plain loops over arrays: the reference of all other kernels.
+/// Plain loops over arrays, which compilers turn into whatever vectors the processor has: the reference of all
+/// other kernels.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -95,24 +97,33 @@ impl CodeKernel for Portable {
         right: RightGroups<'_>,
         sums: &mut [f32],
     ) {
-        let groups = right.count(left, Self::TILE_ROWS, sums);
-        for group in 0..groups {
-            let columns = &right.codes[group * LINES_PER_GROUP..][..LINES_PER_GROUP];
-            let scales = &right.scales[group * PANEL..][..PANEL];
-            for row in 0..height.min(Self::TILE_ROWS) {
-                let at = group * Self::TILE_ROWS + row;
-                let codes = &left.codes[at * LINES_PER_ROW..][..LINES_PER_ROW];
-                let products = group_products(codes, columns);
-                let sums = &mut sums[row * PANEL..][..PANEL];
-                for ((sum, product), scale) in sums.iter_mut().zip(products).zip(scales) {
-                    *sum = (product as f32 * scale).mul_add(left.scales[at], *sum);
-                }
+        with_simd(
+            #[inline(always)]
+            || multiply_groups(height, left, right, sums),
+        );
+    }
+}
+
+#[inline(always)]
+fn multiply_groups(height: usize, left: LeftGroups<'_>, right: RightGroups<'_>, sums: &mut [f32]) {
+    let groups = right.count(left, Portable::TILE_ROWS, sums);
+    for group in 0..groups {
+        let columns = &right.codes[group * LINES_PER_GROUP..][..LINES_PER_GROUP];
+        let scales = &right.scales[group * PANEL..][..PANEL];
+        for row in 0..height.min(Portable::TILE_ROWS) {
+            let at = group * Portable::TILE_ROWS + row;
+            let codes = &left.codes[at * LINES_PER_ROW..][..LINES_PER_ROW];
+            let products = group_products(codes, columns);
+            let sums = &mut sums[row * PANEL..][..PANEL];
+            for ((sum, product), scale) in sums.iter_mut().zip(products).zip(scales) {
+                *sum = (product as f32 * scale).mul_add(left.scales[at], *sum);
             }
         }
     }
 }
 
 /// The products of a row's codes in one group with those of every column of a panel.
+#[inline(always)]
 fn group_products(row: &[CodeLine], columns: &[CodeLine]) -> [i32; PANEL] {
     let mut sums = [0; PANEL];
     let fours = row.iter().flat_map(|line| line.0.as_chunks::<4>().0);
