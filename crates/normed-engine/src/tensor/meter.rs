@@ -146,6 +146,11 @@ impl Claim {
         self.extension.get_or_init(|| Box::new(self.meter.claim(bytes)));
     }
 
+    /// The bytes of the claim and of what was claimed in addition.
+    pub fn total_bytes(&self) -> usize {
+        self.bytes + self.extension.get().map_or(0, |more| more.bytes)
+    }
+
     /// A further claim of `bytes` on the same meter.
     pub fn claim(&self, bytes: usize) -> Self {
         self.meter.claim(bytes)
@@ -214,6 +219,18 @@ mod tests {
         drop(first);
         assert_eq!((meter.live_bytes(), meter.peak_bytes()), (30, 130));
         drop(second);
+        assert_eq!((meter.live_bytes(), meter.peak_bytes()), (0, 130));
+    }
+
+    #[test]
+    fn a_claim_is_extended_once() {
+        let meter = Meter::new();
+        let claim = meter.claim(100);
+        assert_eq!(claim.total_bytes(), 100);
+        claim.extend_once(30);
+        claim.extend_once(30);
+        assert_eq!((meter.live_bytes(), claim.bytes(), claim.total_bytes()), (130, 100, 130));
+        drop(claim);
         assert_eq!((meter.live_bytes(), meter.peak_bytes()), (0, 130));
     }
 

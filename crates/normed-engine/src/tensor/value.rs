@@ -371,6 +371,12 @@ impl Tensor {
         }
     }
 
+    /// The bytes that the value claims on its [`Meter`], codes for the backward product included; 0 without a
+    /// meter.
+    pub fn claimed_bytes(&self) -> usize {
+        self.claim.as_ref().map_or(0, |claim| claim.total_bytes())
+    }
+
     /// Claims the memory of the codes for the backward product, which are kept from the first one on.
     pub fn claim_backward_codes(&self) {
         if let Some(claim) = self.claim.as_ref().filter(|_| self.has_codes()) {

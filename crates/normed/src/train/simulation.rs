@@ -194,6 +194,8 @@ impl Simulation<'_> {
         let before = meter.operation_counts();
         optimizer.update(params, &gradients, 1.0, 0.0);
         cost.step = counted + last * left + (meter.operation_counts() - before);
+        // A matrix in int8 may have got codes for its backward product.
+        cost.needs.weights = params.iter().map(|(_, p)| p.value().claimed_bytes()).sum();
         cost.needs.optimizer = meter.live_bytes() - cost.needs.weights;
         Ok(())
     }
@@ -447,6 +449,17 @@ mod tests {
             + 2 * (question * question + question * image)
             + 2 * (answer * answer + answer * question);
         assert_eq!(planned.step.attention_flops, (14 * EXAMPLES * 16 * scores) as u64);
+    }
+
+    /// The codes for both directions are weights, not the optimizer's.
+    #[test]
+    fn the_optimizer_needs_the_same_in_every_precision() {
+        let loaded = tuned(miss(), Method::LAYER_NORM);
+        let (spec, rule) = (TrainSpec::default(), GenerationConfig::default());
+        let needs = RunPrecision::ALL.map(|precision| {
+            simulation(&loaded, precision, &spec, &rule, SHAPE).run().unwrap().needs
+        });
+        assert!(needs.iter().all(|need| need.optimizer == needs[0].optimizer), "{needs:?}");
     }
 
     #[test]
