@@ -6,7 +6,7 @@ use super::kernel::{CodeKernel, Portable};
 use super::multiply::multiply_with;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use crate::ops::product::epilogue::{row_by_row, store};
+use crate::ops::product::epilogue::row_by_row;
 use crate::ops::product::{Matrix, Rows};
 use crate::ops::testing::{assert_close, random_values};
 use crate::tensor::{CodeMatrix, CodePanels, Factor, GROUP, quantize_group};
@@ -42,8 +42,13 @@ const SHAPES: [(usize, usize, usize); 12] = [
 
 fn multiply<K: CodeKernel>(kernel: K, a: Matrix<'_>, b: &CodePanels) -> Vec<f32> {
     let mut out = vec![f32::NAN; a.rows() * b.cols()];
-    // SAFETY: One product of the size of `out`, which nothing else uses meanwhile.
-    let epilogue = unsafe { store(Rows::new(&mut out, b.cols())) };
+    let rows = Rows::new(&mut out, b.cols());
+    let epilogue = |row, col, sums: &[f32]| {
+        // SAFETY: One product of the size of `out`, which nothing else uses meanwhile.
+        let out = unsafe { rows.at(row, col, sums.len()) };
+        assert!(out.iter().all(|x| x.is_nan()), "a sum is handed out a second time");
+        out.copy_from_slice(sums);
+    };
     multiply_with(kernel, a, b, &row_by_row(epilogue));
     out
 }
