@@ -91,8 +91,7 @@ const MISTAKES: &[Mistake] = &[
         args: PLAN,
         says: &[
             "72 rows are broken",
-            "data.jsonl:1: `question` is missing (and 71 more rows)",
-            "`Question`",
+            "data.jsonl:1: `question` is missing; the row has `Question` (and 71 more rows)",
         ],
     },
     Mistake {

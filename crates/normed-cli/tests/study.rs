@@ -286,7 +286,7 @@ fn a_report_opens_with_its_title_its_authors_and_what_was_found() {
         "<h1>LayerNorms &amp; others</h1>",
         "<p class=\"authors\">A. B, C. D</p>",
         "has the highest exact match",
-        "These are 2 seeds",
+        "trained with 2 seeds only",
         "Base model: base.",
         "<main>",
         "What each method learned",
