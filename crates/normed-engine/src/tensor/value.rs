@@ -543,7 +543,9 @@ impl Tensor {
             return self;
         }
         let (out, inner) = matrix_dims(&self.shape);
-        let matrix = CodeMatrix::quantize(self.factor(), out, inner);
+        let factor = self.factor();
+        let matrix =
+            CodeMatrix::quantize(out, inner, |start, values| factor.copy_to_f32(start, values));
         self.release_pages();
         let claim = self.claim_alike(CodeMatrix::forward_bytes(out, inner));
         Self { shape: self.shape, data: Storage::Codes(Arc::new(matrix)), claim }

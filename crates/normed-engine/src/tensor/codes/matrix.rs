@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use super::panels::{CodePanels, GROUP, PANEL};
-use crate::tensor::factor::Factor;
 
 /// The weight `[out, in]` of a frozen linear layer as codes.
 ///
@@ -19,16 +18,13 @@ pub struct CodeMatrix {
 }
 
 impl CodeMatrix {
-    /// Quantizes the matrix `[out, in]` with these elements.
-    ///
-    /// # Panics
-    /// If `matrix` has another number of elements.
-    pub fn quantize(matrix: Factor<'_>, out: usize, inner: usize) -> Self {
-        assert_eq!(matrix.len(), out * inner, "the elements of a matrix [{out}, {inner}]");
+    /// Quantizes a matrix `[out, in]`. `copy(start, values)` copies its elements from index `start` on,
+    /// row-major, into `values`.
+    pub fn quantize(out: usize, inner: usize, copy: impl Fn(usize, &mut [f32]) + Sync) -> Self {
         let forward = CodePanels::quantize(inner, out, |first, col, block| {
             let len = GROUP.min(inner - first);
             for (values, o) in block.iter_mut().zip(col..out) {
-                matrix.copy_to_f32(o * inner + first, &mut values[..len]);
+                copy(o * inner + first, &mut values[..len]);
             }
         });
         Self { out, inner, forward, backward: OnceLock::new() }
@@ -110,11 +106,17 @@ mod tests {
         (0..len).map(|i| ((i * 131 + i / 7) % 509) as f32 / 254.0 - 1.0).collect()
     }
 
+    fn quantize(values: &[f32], out: usize, inner: usize) -> CodeMatrix {
+        CodeMatrix::quantize(out, inner, |start, to| {
+            to.copy_from_slice(&values[start..][..to.len()])
+        })
+    }
+
     #[test]
     fn codes_are_close_to_the_matrix_in_both_directions() {
         for (out, inner) in [(1, 1), (15, 33), (33, 130), (130, 65), (64, 128), (257, 31)] {
             let values = values(out * inner);
-            let matrix = CodeMatrix::quantize(Factor::F32(&values), out, inner);
+            let matrix = quantize(&values, out, inner);
             let mut again = vec![f32::NAN; out * inner];
             matrix.copy_to_f32(0, &mut again);
             assert!(again.iter().zip(&values).all(|(a, b)| (a - b).abs() <= 0.5 / 127.0 + 1e-6));
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_the_panels() {
-        let matrix = CodeMatrix::quantize(Factor::F32(&values(70 * 300)), 70, 300);
+        let matrix = quantize(&values(70 * 300), 70, 300);
         for (panels, bytes) in [
             (matrix.forward(), CodeMatrix::forward_bytes(70, 300)),
             (matrix.backward(), CodeMatrix::backward_bytes(70, 300)),
@@ -148,7 +150,7 @@ mod tests {
     fn an_outlier_coarsens_its_group_alone() {
         let mut values = values(2 * 4 * GROUP);
         values[GROUP + 3] = 1000.0;
-        let matrix = CodeMatrix::quantize(Factor::F32(&values), 2, 4 * GROUP);
+        let matrix = quantize(&values, 2, 4 * GROUP);
         let mut again = vec![0.0; values.len()];
         matrix.copy_to_f32(0, &mut again);
         for (i, (a, b)) in again.iter().zip(&values).enumerate() {

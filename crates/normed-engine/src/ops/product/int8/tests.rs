@@ -53,6 +53,11 @@ fn multiply<K: CodeKernel>(kernel: K, a: Matrix<'_>, b: &CodePanels) -> Vec<f32>
     out
 }
 
+/// The codes of a matrix `[out, inner]`.
+fn quantize(matrix: &[f32], out: usize, inner: usize) -> CodeMatrix {
+    CodeMatrix::quantize(out, inner, |start, to| Factor::F32(matrix).copy_to_f32(start, to))
+}
+
 /// Random codes that have the largest code in each group, so that quantizing gives them again.
 fn random_codes(lines: usize, inner: usize, seed: u64) -> Vec<f32> {
     let random = random_values(lines * inner, seed);
@@ -72,7 +77,7 @@ fn sums_of_integers_are_exact() {
     fn check<K: CodeKernel>(kernel: K) {
         for (m, n, k) in SHAPES {
             let (a, b) = (random_codes(m, k, 1), random_codes(n, k, 2));
-            let codes = CodeMatrix::quantize(Factor::F32(&b), n, k);
+            let codes = quantize(&b, n, k);
             let got = multiply(kernel, Matrix::dense(&a, m, k), codes.forward());
             for (i, row) in a.chunks_exact(k).enumerate() {
                 for (j, column) in b.chunks_exact(k).enumerate() {
@@ -92,7 +97,7 @@ fn nothing_saturates() {
     fn check<K: CodeKernel>(kernel: K) {
         for (left, right) in [(127.0, 127.0), (127.0, -127.0), (-127.0, 127.0), (-127.0, -127.0)] {
             let (a, b) = (vec![left; 17 * GROUP], vec![right; 33 * GROUP]);
-            let codes = CodeMatrix::quantize(Factor::F32(&b), 33, GROUP);
+            let codes = quantize(&b, 33, GROUP);
             let got = multiply(kernel, Matrix::dense(&a, 17, GROUP), codes.forward());
             assert!(got.iter().all(|x| *x == left * right * GROUP as f32));
         }
@@ -131,7 +136,7 @@ fn kernels_equal_the_plain_product_to_the_bit_in_both_directions() {
     fn check<K: CodeKernel>(kernel: K) {
         for (m, n, k) in SHAPES {
             let (a, b) = (random_values(m * k, 3), random_values(n * k, 4));
-            let codes = CodeMatrix::quantize(Factor::F32(&b), n, k);
+            let codes = quantize(&b, n, k);
             let got = multiply(kernel, Matrix::dense(&a, m, k), codes.forward());
             assert!(got == plain_product(&a, codes.forward(), k), "{m} x {n} x {k}");
             let exact: Vec<f32> = (0..m * n)
@@ -154,7 +159,7 @@ fn every_left_factor_is_read() {
     fn check<K: CodeKernel>(kernel: K) {
         let (m, n, k, stride) = (17, 33, GROUP + 15, GROUP + 20);
         let b = random_values(n * k, 4);
-        let codes = CodeMatrix::quantize(Factor::F32(&b), n, k);
+        let codes = quantize(&b, n, k);
         let in_bf16: Vec<_> =
             random_values(m * stride, 3).iter().map(|&x| bf16::from_f32(x)).collect();
         let in_f32: Vec<f32> = in_bf16.iter().map(|x| x.to_f32()).collect();
@@ -174,7 +179,7 @@ fn threads_change_no_bit() {
     fn check<K: CodeKernel>(kernel: K) {
         let (m, n, k) = (2 * K::MAX_ROW_PANELS * K::TILE_ROWS + 5, 70, 2048 + 40);
         let (a, b) = (random_values(m * k, 6), random_values(n * k, 7));
-        let codes = CodeMatrix::quantize(Factor::F32(&b), n, k);
+        let codes = quantize(&b, n, k);
         let on = |threads: usize, rows: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             let a = Matrix::dense(&a[..rows * k], rows, k);
@@ -192,7 +197,7 @@ fn threads_change_no_bit() {
 #[test]
 fn what_is_not_finite_stays_so() {
     fn check<K: CodeKernel>(kernel: K) {
-        let codes = CodeMatrix::quantize(Factor::F32(&[1.0; 2 * GROUP]), 2, GROUP);
+        let codes = quantize(&[1.0; 2 * GROUP], 2, GROUP);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut a = vec![1.0; 2 * GROUP];
             a[GROUP + 5] = bad;
