@@ -8,6 +8,7 @@
 //! has it.
 //!
 //! A frozen matrix as codes for products in int8 has a path of its own, [`int8`].
+//! Products of few rows skip the packed factor in memory ([`few_rows`]).
 //!
 //! An element is summed from the first inner index to the last, in an order that depends only on the
 //! kernel. The bits are the same for any blocking and any number of threads.
@@ -16,6 +17,7 @@ mod aligned;
 mod blocking;
 mod epilogue;
 mod int8;
+mod few_rows;
 mod kernel;
 mod limit;
 mod matrix;

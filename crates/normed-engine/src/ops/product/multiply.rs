@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::aligned::AlignedVec;
 use super::blocking::{Block, Grid, Panels, block_bytes};
 use super::epilogue::{TileSink, row_by_row};
+use super::few_rows::{FewRowsKernel, few_rows_scratch_bytes, is_of_few_rows, multiply_few_rows};
 use super::kernel::Kernel;
 use super::matrix::Matrix;
 use super::select::with_kernel;
@@ -46,7 +47,20 @@ pub(in crate::ops) fn multiply(
 
 /// Apart from [`multiply`], so that kernels are compiled once rather than for every epilogue.
 fn multiply_into_tiles(a: Matrix<'_>, b: Matrix<'_>, precision: Precision, sink: TileSink<'_>) {
-    with_kernel!(precision, multiply_with(a, b, sink))
+    with_kernel!(precision, multiply_few_or_many_rows(a, b, sink))
+}
+
+fn multiply_few_or_many_rows<K: FewRowsKernel>(
+    kernel: K,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    sink: TileSink<'_>,
+) {
+    if is_of_few_rows::<K>(a, b) {
+        multiply_few_rows(kernel, a, b, sink);
+    } else {
+        multiply_with(kernel, a, b, sink);
+    }
 }
 
 /// [`multiply`] with a certain kernel.
@@ -99,9 +113,11 @@ pub(in crate::ops) fn scratch_bytes(
     with_kernel!(precision, scratch_bytes_with(rows, inner, cols))
 }
 
-fn scratch_bytes_with<K: Kernel>(_: K, rows: usize, inner: usize, cols: usize) -> usize {
+fn scratch_bytes_with<K: FewRowsKernel>(_: K, rows: usize, inner: usize, cols: usize) -> usize {
     let panel = K::TILE_COLS * K::words_per_row(inner);
     let panels = cols.div_ceil(K::TILE_COLS).max(1);
     let right = panel * (SHARED_WORDS / panel.max(1)).clamp(1, panels);
-    size_of::<u32>() * right + rayon::current_num_threads() * block_bytes::<K>(rows, inner)
+    let of_many_rows =
+        size_of::<u32>() * right + rayon::current_num_threads() * block_bytes::<K>(rows, inner);
+    of_many_rows.max(few_rows_scratch_bytes::<K>(rows, inner))
 }

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::epilogue::{row_by_row, store};
+use super::few_rows::{FewRowsKernel, multiply_few_rows};
 use super::kernel::{Kernel, Portable};
 use super::multiply::{SHARED_WORDS, multiply_with};
 use super::packed::{PackedMatrix, multiply_packed_with};
@@ -152,6 +153,85 @@ fn threads_and_blocks_change_no_bit() {
     on_every_kernel!(check);
 }
 
+/// The sums of the first `rows` rows of `a` times the rows of `columns`, as few rows and as many rows.
+fn few_and_many_rows<K: FewRowsKernel>(
+    kernel: K,
+    a: &RandomMatrix,
+    columns: Matrix<'_>,
+) -> [Vec<f32>; 2] {
+    let b = columns.transposed();
+    [true, false].map(|few| {
+        let multiply = if few { multiply_few_rows } else { multiply_with };
+        let mut out = vec![f32::NAN; a.rows * b.cols()];
+        // SAFETY: One product of the size of `out`, which nothing else uses meanwhile.
+        let epilogue = unsafe { store(Rows::new(&mut out, b.cols())) };
+        multiply(kernel, a.matrix(), b, &row_by_row(epilogue));
+        out
+    })
+}
+
+/// Nothing may depend on how many rows a product has: predictions do not depend on the batch.
+#[test]
+fn few_rows_have_the_bits_of_many() {
+    fn check<K: FewRowsKernel>(kernel: K) {
+        let mut form = 0;
+        for inner in [1, 15, 17, 31, 33, 64, 128, 130, 192, 320] {
+            for cols in [1, 15, 17, 31, 33, 64, 65, 129] {
+                for rows in [1, 2, 3, 13, 14, 15, 16] {
+                    form = (form + 3) % 8;
+                    let a = RandomMatrix::new(rows, inner, form & 2 | form & 4, 1);
+                    // Columns of `b` are contiguous.
+                    let b = RandomMatrix::new(inner, cols, form | 1, 2);
+                    let [few, many] = few_and_many_rows(kernel, &a, b.matrix().transposed());
+                    assert!(few == many, "{rows} rows, {cols} columns of {inner}, form {form}");
+                    assert_close(&few, &plain_product(&a, &b, K::BF16_PAIRS), 1e-5);
+                }
+            }
+        }
+    }
+    on_every_kernel!(check);
+}
+
+#[test]
+fn few_rows_times_narrow_factors_have_the_bits_of_many() {
+    fn check<K: FewRowsKernel>(kernel: K) {
+        // An inner dimension above 128 has several chunks, and one above 256 reuses their buffers.
+        for (i, inner) in [1, 15, 33, 64, 128, 192, 320, 576].into_iter().enumerate() {
+            for (j, cols) in [1, 31, 33, 64, 100].into_iter().enumerate() {
+                let rows = 1 + (5 * i + 3 * j) % 16;
+                let a = RandomMatrix::new(rows, inner, 0, 1);
+                for (name, factor) in NarrowFactors::new(cols, inner).all() {
+                    let columns = Matrix::new(factor, cols, inner, inner);
+                    let [few, many] = few_and_many_rows(kernel, &a, columns);
+                    assert!(few == many, "{rows} rows, {cols} columns of {inner} in {name}");
+                    let mut in_f32 = vec![0.0; cols * inner];
+                    factor.copy_to_f32(0, &mut in_f32);
+                    let b = RandomMatrix { in_f32, ..RandomMatrix::new(inner, cols, 1, 2) };
+                    assert_close(&few, &plain_product(&a, &b, K::BF16_PAIRS), 1e-5);
+                }
+            }
+        }
+    }
+    on_every_kernel!(check);
+}
+
+#[test]
+fn threads_change_no_bit_of_few_rows() {
+    fn check<K: FewRowsKernel>(kernel: K) {
+        let a = RandomMatrix::new(3, 320, 0, 3);
+        let factors = NarrowFactors::new(500, 320);
+        let columns = Matrix::new(factors.all()[2].1, 500, 320, 320);
+        let [want, _] = few_and_many_rows(kernel, &a, columns);
+        for threads in [1, 2, 3, 7] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.expect("a thread pool");
+            let [got, _] = pool.install(|| few_and_many_rows(kernel, &a, columns));
+            assert!(got == want, "{threads} threads");
+        }
+    }
+    on_every_kernel!(check);
+}
+
 /// With causal order a query attends to some of the keys: a product then has fewer inner rows, or fewer
 /// columns, than were packed.
 #[test]
@@ -192,6 +272,41 @@ fn assert_packed_alike<K: Kernel>(kernel: K, a: Matrix<'_>, b: Matrix<'_>) {
     }
 }
 
+/// A random matrix in each storage that only products read.
+struct NarrowFactors {
+    in_f16: Vec<f16>,
+    quantized: [QuantizedMatrix; 4],
+}
+
+impl NarrowFactors {
+    fn new(rows: usize, cols: usize) -> Self {
+        let values = random_values(rows * cols, 3);
+        let in_f16 = values.iter().map(|&x| f16::from_f32(x)).collect();
+        let [int8, nf4] = Quantization::ALL.map(|to| {
+            QuantizedMatrix::quantize(Factor::F32(&values), rows, cols, to)
+                .expect("all values are finite")
+        });
+        let absmax = vec![0.7; (rows * cols).div_ceil(64)];
+        let codes: Vec<u8> = (0..(rows * cols).div_ceil(2)).map(|i| (i * 37) as u8).collect();
+        let not_nested = QuantizedMatrix::nf4(rows, cols, codes.into(), absmax)
+            .expect("codes and absmax have the right lengths");
+        let fp4 = not_nested.clone().as_fp4();
+        assert_eq!(fp4.quantization(), Quantization::Fp4);
+        Self { in_f16, quantized: [int8, nf4, not_nested, fp4] }
+    }
+
+    fn all(&self) -> [(&'static str, Factor<'_>); 5] {
+        let [int8, nf4, not_nested, fp4] = self.quantized.each_ref().map(QuantizedMatrix::factor);
+        [
+            ("f16", Factor::F16(&self.in_f16)),
+            ("int8", int8),
+            ("nf4", nf4),
+            ("nf4 that is not nested", not_nested),
+            ("fp4", fp4),
+        ]
+    }
+}
+
 #[test]
 fn f16_and_quantized_factors_are_packed_like_their_f32_values() {
     fn check<K: Kernel>(kernel: K) {
@@ -207,26 +322,7 @@ fn f16_and_quantized_factors_are_packed_like_their_f32_values() {
             (2, 65),
         ];
         for (rows, cols) in shapes {
-            let values = random_values(rows * cols, 3);
-            let in_f16: Vec<_> = values.iter().map(|&x| f16::from_f32(x)).collect();
-            let quantized = Quantization::ALL.map(|to| {
-                QuantizedMatrix::quantize(Factor::F32(&values), rows, cols, to)
-                    .expect("all values are finite")
-            });
-            let absmax = vec![0.7; (rows * cols).div_ceil(64)];
-            let codes: Vec<u8> = (0..(rows * cols).div_ceil(2)).map(|i| (i * 37) as u8).collect();
-            let not_nested = QuantizedMatrix::nf4(rows, cols, codes.into(), absmax)
-                .expect("codes and absmax have the right lengths");
-            let fp4 = not_nested.clone().as_fp4();
-            assert_eq!(fp4.quantization(), Quantization::Fp4);
-            let factors = [
-                Factor::F16(&in_f16),
-                quantized[0].factor(),
-                quantized[1].factor(),
-                not_nested.factor(),
-                fp4.factor(),
-            ];
-            for factor in factors {
+            for (_, factor) in NarrowFactors::new(rows, cols).all() {
                 let mut in_f32 = vec![0.0; rows * cols];
                 factor.copy_to_f32(0, &mut in_f32);
                 let original = Matrix::new(factor, rows, cols, cols);

@@ -22,7 +22,7 @@ use crate::tensor::Factor;
 pub(in crate::ops::product) struct AmxBf16(());
 
 /// Rows of a hardware tile, and words of each row.
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
 /// Rows and columns of a kernel's tile: two hardware tiles. Four hardware tiles hold the sums, two the
 /// left factor and two the right.
 const SIDE: usize = 2 * TILE;

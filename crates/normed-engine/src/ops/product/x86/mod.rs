@@ -6,6 +6,8 @@
 mod amx;
 mod avx2;
 mod avx512;
+mod few_rows;
+mod few_rows_amx;
 mod narrow;
 mod pack_avx512;
 mod registers;

@@ -122,7 +122,7 @@ pub(super) unsafe fn pack_narrow<const PAIRS: bool>(
 /// - The processor must have AVX-512 (F, BW, VL, DQ), and bf16 if `PAIRS`.
 /// - The first element of the words must be below `inner`. Without `PAIRS`, all must be.
 #[inline(always)]
-unsafe fn words_of_row<const PAIRS: bool>(
+pub(super) unsafe fn words_of_row<const PAIRS: bool>(
     words: Range<usize>,
     inner: usize,
     load: impl Fn(usize, __mmask16) -> __m512,
@@ -179,7 +179,7 @@ unsafe fn pack_f32_columns<const PAIRS: bool>(
 /// # Safety
 /// The processor must have AVX-512 (F, BW, VL), and the elements in `mask` must be valid for reading.
 #[inline(always)]
-unsafe fn load_f16(x: *const i16, from: usize, mask: __mmask16) -> __m512 {
+pub(super) unsafe fn load_f16(x: *const i16, from: usize, mask: __mmask16) -> __m512 {
     // SAFETY: By the contract of this function.
     unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x.wrapping_add(from))) }
 }
@@ -189,7 +189,12 @@ unsafe fn load_f16(x: *const i16, from: usize, mask: __mmask16) -> __m512 {
 /// # Safety
 /// As [`load_f16`].
 #[inline(always)]
-unsafe fn load_int8(x: *const i8, from: usize, mask: __mmask16, scale: __m512) -> __m512 {
+pub(super) unsafe fn load_int8(
+    x: *const i8,
+    from: usize,
+    mask: __mmask16,
+    scale: __m512,
+) -> __m512 {
     // SAFETY: By the contract of this function.
     unsafe {
         let codes = _mm_maskz_loadu_epi8(mask, x.wrapping_add(from));
