@@ -16,8 +16,8 @@
 mod aligned;
 mod blocking;
 mod epilogue;
-mod int8;
 mod few_rows;
+mod int8;
 mod kernel;
 mod limit;
 mod matrix;
