@@ -221,6 +221,7 @@ impl Columns<'_> {
     /// - The matrix must be row-major and hold the columns, and `words` must be in its packed rows, the
     ///   first a multiple of [`CHUNK`].
     #[inline(always)]
+    #[expect(clippy::too_many_lines, reason = "an arm for each dtype")]
     unsafe fn read(self, words: Range<usize>, absmax: &[f32], out: &mut [u32]) {
         let m = self.matrix;
         let (stride, inner) = (m.stride(), m.cols());
@@ -286,7 +287,7 @@ impl Columns<'_> {
                 Factor::Nf4(x) if !absmax.is_empty() => {
                     self.read_nf4(x, words, ahead, absmax, out);
                 }
-                Factor::Nf4(_) => self.read_each(
+                Factor::Nf4(_) | Factor::Codes(_) => self.read_each(
                     words,
                     out,
                     #[inline(always)]
