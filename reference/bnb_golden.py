@@ -1,7 +1,7 @@
 """Quantizes small matrices with bitsandbytes on the CPU, for the tests of quantized weights.
 
     python reference/bnb_golden.py crates/normed/tests/golden
-    python reference/bnb_golden.py --check target/tmp/quantized_MODEL_nf4
+    python reference/bnb_golden.py --check MODEL_nf4
 
 Into quantized.safetensors, of every matrix, which is made by rule and not written: its NF4 form with
 double quantization under the names of a checkpoint, the `maxima` of blocks before they are quantized, the

@@ -207,7 +207,7 @@ fn of_split(
         let (trained, all) = (training_rows.len(), dataset.len());
         if trained > 0 {
             print_warning(format_args!(
-                "{trained} of the {all} rows are of the split `train`, so that this is no test: --split test takes \
+                "{trained} of the {all} rows are of the split `train`, so that this is not a test: --split test takes \
                  the test rows alone"
             ));
         }

@@ -44,7 +44,7 @@ pub fn parse() -> Args {
         if let Some(answer) = answer(&error) {
             // Its own tip is an option of a similar name, which does something else.
             let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-            let cause = "is no option of this command";
+            let cause = "is not an option of this command";
             print_error(
                 &normed::Error::invalid(option.unwrap_or_default(), cause).with_remedy(answer),
             );

@@ -37,7 +37,7 @@ struct ExampleFit {
     name: String,
     is_question_cut: bool,
     is_report_cut: bool,
-    /// Whether the answer has a word or a sign that is no token of the model.
+    /// Whether the answer has a word or a sign that is not in the model's vocabulary.
     is_unwritable: bool,
     /// Whether earlier turns are not read.
     lacks_history: bool,

@@ -1,4 +1,4 @@
-//! Markers: shapes of points that are told apart without color.
+//! Markers: shapes of points that can be distinguished without color.
 
 use plotters::prelude::*;
 

@@ -102,7 +102,7 @@ impl Role {
         words.split_ascii_whitespace()
     }
 
-    /// How certain it is that a column of this name holds the role: 0 is the most; `None` if it is no usual name.
+    /// How certain it is that a column of this name holds the role: 0 is the most; `None` if the name is not usual.
     pub fn rank(self, name: &str) -> Option<usize> {
         let name = plain_name(name);
         self.words().position(|word| word == name)

@@ -38,7 +38,7 @@ impl ImageFolder {
     pub fn open(root: &Path) -> Result<Self> {
         if !root.is_dir() {
             let cause = match root.exists() {
-                true => "is no folder",
+                true => "is not a folder",
                 false => "there is no such folder",
             };
             return Err(Error::invalid(root.display(), cause)
@@ -115,7 +115,7 @@ impl ImageFolder {
             .map(str::to_owned)
             .collect();
         let Some((name, folders)) = wanted.split_last() else {
-            return Err(format!("`{text}` is no path of an image"));
+            return Err(format!("`{text}` is not the path of an image"));
         };
         let small = name.to_lowercase();
         let found = self.by_name.get(&small).or_else(|| self.by_stem.get(&small));

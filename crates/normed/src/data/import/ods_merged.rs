@@ -9,7 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 ///
 /// # Errors
 ///
-/// If the text is not XML, or a count in it is no number.
+/// If the text is not XML, or a count in it is not a number.
 pub(super) fn merged_cells(content: &str, name: &str) -> Result<Vec<Dimensions>, String> {
     let mut reader = Reader::from_str(content);
     let (mut regions, mut is_in_table) = (Vec::new(), false);

@@ -39,7 +39,7 @@ pub(super) fn open(options: &ImportOptions) -> Result<Sheet> {
     Ok(sheet)
 }
 
-/// What a file is that is no table, and what to do.
+/// What a file is that is not a table, and what to do.
 fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     let starts = |prefix: &[u8]| {

@@ -14,7 +14,7 @@ use crate::files::relative_path;
 
 /// A row of a data set that a row of the table became, or why it cannot.
 pub(super) struct TableRow {
-    /// The file and the row in it. Rows of one place are told apart by their question's column.
+    /// The file and the row in it. The column of the question distinguishes rows of one place.
     pub place: String,
     pub object: Result<Map<String, Value>, String>,
 }
@@ -59,7 +59,7 @@ impl RowMaker<'_> {
             let object = self.question_or_report(row, common);
             return vec![TableRow { place, object }];
         }
-        // Each question is a column; a cell without an answer is no row.
+        // Each question is a column; a cell without an answer is not a row.
         let answer = |(number, question): &(usize, String)| {
             let object = match row.cell(*number).text() {
                 Ok(None) => return None,

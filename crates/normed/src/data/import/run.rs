@@ -70,7 +70,7 @@ impl Import {
             let row = if sheet.is_text { "line" } else { "row" };
             notes.push(format!("names of columns: {row} {number}"));
         }
-        // A guessed column of ids can be the patient's, which is no id of a row.
+        // A guessed column of ids can be the patient's, which is not the id of a row.
         let uses_ids =
             columns.id.is_some_and(|id| columns.id_is_named || ids_are_unique(&sheet, &header, id));
         if !uses_ids && columns.id.take().is_some() {

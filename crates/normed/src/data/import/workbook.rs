@@ -84,7 +84,7 @@ fn cause_of(error: &WorkbookError) -> String {
 /// Checks the sizes that an archive states. Returns the content of an OpenDocument file.
 fn check_archive(bytes: &[u8]) -> Result<Option<String>, String> {
     let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else {
-        return Ok(None); // XLS is no archive; what is neither is refused where it is opened
+        return Ok(None); // XLS is not an archive; a file that is neither is refused where it is opened
     };
     let mut unpacked = 0_u64;
     for i in 0..archive.len() {
