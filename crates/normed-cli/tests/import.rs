@@ -1,27 +1,16 @@
 //! `normed import`: from spreadsheets and folders of images to rows.
 
+mod program;
 #[allow(dead_code)] // what only the library's own tests use
 #[path = "../../normed/tests/tiny/mod.rs"]
 mod tiny;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-fn normed(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_normed")).args(args).current_dir(dir).output().unwrap()
-}
-
-#[track_caller]
-fn succeeds(dir: &Path, args: &[&str]) -> (String, String) {
-    let output = normed(dir, args);
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(output.status.success(), "{args:?}: {stderr}");
-    (stdout, stderr)
-}
+use program::{normed, succeeds};
 
 #[track_caller]
 fn fails(dir: &Path, args: &[&str], causes: &[&str]) {

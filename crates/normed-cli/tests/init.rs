@@ -1,28 +1,16 @@
 //! `normed init`: recipes that run.
 
+mod program;
 #[allow(dead_code)] // what only the library's own tests use
 #[path = "../../normed/tests/tiny/mod.rs"]
 mod tiny;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
 
 use normed::recipe::{BestBy, Recipe};
 use serde_json::{Value, json};
 
-fn normed(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_normed")).args(args).current_dir(dir).output().unwrap()
-}
-
-#[track_caller]
-fn succeeds(dir: &Path, args: &[&str]) -> (String, String) {
-    let output = normed(dir, args);
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert!(output.status.success(), "{args:?}: {stderr}");
-    (stdout, stderr)
-}
+use program::{normed, succeeds};
 
 /// The tiny data, with reports and with rows of two images.
 fn workspace() -> tempfile::TempDir {

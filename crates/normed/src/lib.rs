@@ -82,6 +82,7 @@ pub mod files;
 pub mod hub;
 pub mod metrics;
 pub mod models;
+mod near_name;
 pub mod nn;
 mod pickle;
 pub mod plot;

@@ -34,7 +34,7 @@ const ONLY: [(&str, &str, &[&str]); 2] = [
 ];
 
 /// Modules at the root of the library that every floor may name.
-const GROUND: [&str; 4] = ["error", "build", "range", "digits"];
+const GROUND: [&str; 5] = ["error", "build", "range", "digits", "near_name"];
 
 /// Models, methods and data sets: `train` and `study` know their interfaces alone.
 const CONCRETE: [&str; 14] = [

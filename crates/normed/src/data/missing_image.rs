@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::near_name::near_name;
 use super::plain_path::plain_path;
+use crate::near_name::near_name;
 
 /// The largest folder in which a similar name is looked for.
 const MAX_NAMES: usize = 100_000;

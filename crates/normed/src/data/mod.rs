@@ -27,7 +27,6 @@ mod jsonl;
 mod loader;
 mod locations;
 mod missing_image;
-mod near_name;
 mod open;
 mod open_i;
 mod panics;

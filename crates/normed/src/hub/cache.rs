@@ -14,6 +14,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::{RepoId, RepoKind, Settings};
 use crate::files::{CONFIG_LIMIT, read_text};
+use crate::near_name::near_name;
 use crate::{Error, Result};
 
 /// The default branch.
@@ -173,18 +174,14 @@ fn find_in(settings: &Settings, text: &str, kind: RepoKind) -> Result<CacheLooku
     })
 }
 
-/// The folder that was probably meant by a path whose parent exists: its name differs in a letter or two.
+/// The folder that was probably meant by a path whose parent exists.
 fn near_folder(path: &Path) -> Option<PathBuf> {
     let (name, parent) = (path.file_name()?.to_str()?, path.parent()?);
-    let entries = fs::read_dir(parent).ok()?.flatten();
-    let folders = entries.filter(|entry| entry.path().is_dir());
-    let distance =
-        |other: &str| strsim::damerau_levenshtein(&other.to_lowercase(), &name.to_lowercase());
-    let near = folders.filter_map(|entry| {
-        let other = entry.file_name().into_string().ok()?;
-        Some((distance(&other), other)).filter(|(distance, _)| *distance <= 2)
-    });
-    near.min().map(|(_, other)| parent.join(other))
+    let entries = fs::read_dir(parent).ok()?.flatten().filter(|entry| entry.path().is_dir());
+    let names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let near = near_name(name, names.iter().map(String::as_str))?;
+    Some(parent.join(near))
 }
 
 /// Whether `text` can be a branch, a tag or a commit, and is safe as a path below `refs`.

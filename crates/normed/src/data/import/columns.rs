@@ -5,7 +5,7 @@ use std::path::Path;
 use super::column_words::{Role, plain_name};
 use super::options::ImportColumns;
 use super::sheet::{Sheet, SheetRow, column_letters};
-use crate::data::near_name::near_name;
+use crate::near_name::near_name;
 use crate::{Error, Result};
 
 /// How many rows are looked at to find the names of the columns.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::data::near_name::near_name;
+use crate::near_name::near_name;
 use crate::{Error, Result};
 
 /// How deep folders are looked into.

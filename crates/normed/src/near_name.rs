@@ -2,7 +2,7 @@
 
 /// The most similar of `names`, if it is similar enough to be a slip: another case or ending, or a letter in five. A name
 /// with other digits is another image or another patient, and no slip.
-pub(super) fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn near_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let small = name.to_lowercase();
     let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
     let distance = |other: &str| {
