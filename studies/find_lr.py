@@ -3,6 +3,7 @@
 
     NORMED_DATA=DATA python3 studies/find_lr.py OUT            # run what is missing in OUT, then print the table
     NORMED_DATA=DATA python3 studies/find_lr.py OUT --table    # print the table of what is in OUT
+    NORMED_DATA=DATA python3 studies/find_lr.py OUT --other    # ten other samples of the same data
 
 DATA has the folders slake and vqa-rad. NORMED names the program (default: normed), JOBS the number of runs at a time
 (default: 2). Needs Pillow, which shrinks the images to the model's 64 pixels once.
@@ -36,6 +37,21 @@ CELLS = (
     ("vqa_rad", 300, "lora", LORA),
     ("vqa_rad", 200, "full", FULL),
 )
+# Other samples of the same data, for a rule that was found on the first ones.
+OTHER_CELLS = (
+    ("phantom", 250, "lora", LORA),
+    ("phantom", 500, "full", FULL),
+    ("phantom", 350, "layer_norm", NORMS),
+    ("slake", 450, "layer_norm", NORMS),
+    ("slake", 250, "lora", LORA),
+    ("slake", 500, "full", FULL),
+    ("vqa_rad", 250, "layer_norm", NORMS),
+    ("vqa_rad", 500, "lora", LORA),
+    ("vqa_rad", 350, "full", FULL),
+    ("slake", 600, "lora", LORA),
+)
+if "--other" in sys.argv:
+    CELLS = OTHER_CELLS
 
 
 def rows_of(name, count, out):
