@@ -63,7 +63,8 @@ pub enum Split {
 }
 
 impl Split {
-    /// The split with this name: `train`, `validate` (`val`, `valid`, `validation`) or `test`.
+    /// The split with this name: `train` (or `training`), `validate` (`val`, `valid`, `validation`, `dev`) or `test` (`testing`).
+    /// Case and surrounding blanks do not matter.
     pub fn from_name(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),

@@ -1,5 +1,7 @@
 //! Usual names of columns, in English, German, French, Spanish and Chinese.
 
+use crate::data::Split;
+
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
@@ -124,42 +126,21 @@ pub(super) fn plain_name(name: &str) -> String {
     name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).map(plain).collect()
 }
 
-/// The name of a split in one of the five languages as a data set has it.
+/// The name of a split, as [`Split::from_name`] knows it or in one of the five languages, as a data set has it.
 pub(super) fn split_name(text: &str) -> Option<&'static str> {
     let plain = plain_name(text);
     let plain = plain.trim_end_matches('集').trim_end_matches("set");
-    let known: [(&str, &[&str]); 3] = [
-        (
-            "train",
-            &[
-                "train",
-                "training",
-                "trainings",
-                "tr",
-                "entrainement",
-                "apprentissage",
-                "entrenamiento",
-                "训练",
-            ],
-        ),
-        (
-            "validate",
-            &[
-                "validate",
-                "validation",
-                "valid",
-                "val",
-                "dev",
-                "development",
-                "validierung",
-                "validierungs",
-                "validacion",
-                "验证",
-            ],
-        ),
-        ("test", &["test", "testing", "prueba", "essai", "测试", "heldout"]),
-    ];
-    known.into_iter().find(|(_, words)| words.contains(&plain)).map(|(name, _)| name)
+    let split = Split::from_name(plain).or(match plain {
+        "trainings" | "tr" | "entrainement" | "apprentissage" | "entrenamiento" | "训练" => {
+            Some(Split::Train)
+        }
+        "development" | "validierung" | "validierungs" | "validacion" | "验证" => {
+            Some(Split::Validate)
+        }
+        "prueba" | "essai" | "测试" | "heldout" => Some(Split::Test),
+        _ => None,
+    });
+    split.map(Split::name)
 }
 
 #[cfg(test)]
