@@ -97,7 +97,7 @@ impl ModelLocation {
                 match found.adapter {
                     Some(_) => Ok(found),
                     None => Err(Error::invalid(adapter.display(), "is a model, not an adapter")
-                        .with_remedy("an adapter is a folder with adapter_config.json, or a run; a model comes before it, or with --model")),
+                        .with_remedy("name the folder of an adapter or of a run; give a model with --model, to merge as the first argument")),
                 }
             }
             (Some(model), None) => Self::find(model, None),
